@@ -1,1 +1,4 @@
+//! What PID 1 of a shell and its callers say to each other. No I/O and no runtime: a caller
+//! feeds bytes into a [`protocol::Decoder`] and sends what [`protocol::Message::encode`] made.
 
+pub mod protocol;

@@ -1,0 +1,148 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn start() -> Start {
+    Start {
+        job_id: "job_1".into(),
+        argv: vec!["sh".into(), "-c".into(), "echo secret".into()],
+        cwd: Some("/tmp".into()),
+        env: vec![("TOKEN".into(), "secret".into())],
+        user: "shelluser".into(),
+        stdin: vec![0, 255, 10],
+        timeout_ms: 1_000,
+        max_output_bytes: 10,
+        from: Offsets { stdout: 1, stderr: 2 },
+    }
+}
+
+fn requests() -> Vec<Request> {
+    let job_id = "job_1".to_owned();
+    vec![
+        Request::Start(start()),
+        Request::Attach { job_id: job_id.clone(), from: Offsets::default() },
+        Request::Signal { job_id: job_id.clone(), signal: 15 },
+        Request::Cancel { job_id: job_id.clone() },
+        Request::Release { job_id },
+        Request::Probe,
+    ]
+}
+
+fn events() -> Vec<Event> {
+    let exited = |cause| {
+        let total = Total { bytes: u64::MAX, kept: 3 };
+        Event::Exited(Exit { cause, stdout: total, stderr: total, usage: Usage::default() })
+    };
+    vec![
+        Event::Ready { version: "0.1.0".into(), protocol: 1 },
+        Event::Started,
+        Event::Output(Output { stream: Stream::Stderr, offset: 7, bytes: vec![0, 159, 146] }),
+        exited(Cause::Exited { code: 3 }),
+        exited(Cause::Signalled { signal: 9 }),
+        exited(Cause::TimedOut { ended: Ended::Signal(15) }),
+        exited(Cause::Cancelled { ended: None }),
+        exited(Cause::Cancelled { ended: Some(Ended::Code(0)) }),
+        exited(Cause::Interrupted { ended: Ended::Signal(15) }),
+        exited(Cause::OomKilled),
+        exited(Cause::NotFound { message: "no such program: nope".into() }),
+        exited(Cause::SpawnFailed { message: "no such user".into() }),
+        exited(Cause::Lost),
+        Event::Unknown,
+        Event::Ok,
+        Event::Error { message: "busy".into(), retryable: true },
+    ]
+}
+
+/// Feeds the frames of all messages in pieces of `size` bytes and reads them back.
+fn through_pieces<M: Message>(messages: &[M], size: usize) -> Vec<M> {
+    let mut bytes = Vec::new();
+    messages.iter().for_each(|message| message.encode_into(&mut bytes).unwrap());
+    let mut decoder = Decoder::default();
+    let mut read = Vec::new();
+    for piece in bytes.chunks(size) {
+        decoder.feed(piece);
+        while let Some(message) = decoder.next().unwrap() {
+            read.push(message);
+        }
+    }
+    read
+}
+
+#[test]
+fn every_message_survives_pieces_of_any_size() {
+    for size in [1, 2, 3, 7, 64, 1 << 20] {
+        assert_eq!(through_pieces(&requests(), size), requests());
+        assert_eq!(through_pieces(&events(), size), events());
+    }
+}
+
+#[test]
+fn a_frame_longer_than_the_limit_is_refused_by_both_sides() {
+    let too_big = Start { stdin: vec![0; MAX_FRAME_BYTES], ..start() };
+    let mut out = vec![1];
+    let refused = Request::Start(too_big).encode_into(&mut out);
+    assert!(matches!(refused, Err(Violation::TooLong(_))));
+    assert_eq!(out, [1]);
+
+    let mut decoder = Decoder::<Request>::default();
+    decoder.feed(&u32::MAX.to_be_bytes());
+    assert_eq!(decoder.next(), Err(Violation::TooLong(u32::MAX as usize)));
+}
+
+#[test]
+fn an_empty_frame_and_an_unknown_kind_are_violations() {
+    let mut decoder = Decoder::<Event>::default();
+    decoder.feed(&[0, 0, 0, 0]);
+    assert_eq!(decoder.next(), Err(Violation::Empty));
+
+    let mut decoder = Decoder::<Event>::default();
+    decoder.feed(&[0, 0, 0, 1, 9]);
+    assert_eq!(decoder.next(), Err(Violation::Kind(9)));
+}
+
+#[test]
+fn a_start_in_a_control_frame_is_malformed() {
+    let json = serde_json::to_vec(&Request::Start(start())).unwrap();
+    assert_eq!(Request::decode(0, &json), Err(Violation::Malformed));
+}
+
+#[test]
+fn debug_shows_neither_command_nor_output() {
+    let output = Output { stream: Stream::Stdout, offset: 0, bytes: b"secret".to_vec() };
+    let shown = format!("{:?} {:?}", Request::Start(start()), Event::Output(output));
+    assert!(!shown.contains("secret") && !shown.contains("115, 101"), "{shown}");
+    assert!(shown.contains("job_1"), "{shown}");
+}
+
+#[test]
+fn only_what_was_spawned_has_run() {
+    let ran = |event: &Event| matches!(event, Event::Exited(exit) if exit.cause.ran());
+    assert_eq!(events().iter().filter(|event| ran(event)).count(), 7);
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(pieces in vec(vec(any::<u8>(), 0..64), 0..8)) {
+        let mut requests = Decoder::<Request>::default();
+        let mut events = Decoder::<Event>::default();
+        for piece in &pieces {
+            requests.feed(piece);
+            while let Ok(Some(_)) = requests.next() {}
+            events.feed(piece);
+            while let Ok(Some(_)) = events.next() {}
+        }
+    }
+
+    #[test]
+    fn a_well_framed_garbage_body_never_panics(kind in 0u8..4, body in vec(any::<u8>(), 0..256)) {
+        let _ = Request::decode(kind, &body);
+        let _ = Event::decode(kind, &body);
+    }
+
+    #[test]
+    fn output_bytes_arrive_as_sent(bytes in vec(any::<u8>(), 0..4096), offset: u64, size in 1usize..512) {
+        let sent = [Event::Output(Output { stream: Stream::Stdout, offset, bytes })];
+        prop_assert_eq!(through_pieces(&sent, size), sent);
+    }
+}
