@@ -1,1 +1,21 @@
+//! The rules of ephemeral, free of I/O.
+//!
+//! Time, ids and chance enter as arguments; whatever touches the world is a port in [`ports`].
 
+pub mod command;
+pub mod id;
+pub mod job;
+pub mod message;
+pub mod ports;
+pub mod secret;
+pub mod session;
+pub mod size;
+pub mod task;
+pub mod time;
+pub mod timeline;
+pub mod warm;
+pub mod webhook;
+
+pub use id::{DeliveryId, EventId, JobId, SessionId, TaskId, UserId, WarmId};
+pub use secret::Secret;
+pub use time::Timestamp;

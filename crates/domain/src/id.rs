@@ -1,0 +1,142 @@
+//! Names of things: a prefix that tells the kind and a ULID that sorts by time.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use ulid::Ulid;
+
+use crate::Timestamp;
+
+/// The text is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an id of the form {prefix}<ulid>")]
+pub struct ParseIdError {
+    prefix: &'static str,
+}
+
+macro_rules! ulid_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Ulid);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Makes the id that carries this ULID.
+            pub const fn from_ulid(ulid: Ulid) -> Self {
+                Self(ulid)
+            }
+
+            /// The ULID inside.
+            pub const fn ulid(self) -> Ulid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}{}", Self::PREFIX, self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseIdError;
+
+            fn from_str(text: &str) -> Result<Self, ParseIdError> {
+                let wrong = ParseIdError { prefix: $prefix };
+                let ulid = text.strip_prefix($prefix).ok_or_else(|| wrong.clone())?;
+                let parsed = Ulid::from_string(ulid).map_err(|_| wrong.clone())?;
+                // One id has one spelling: lower case or overflowing forms are other texts.
+                if parsed.to_string() == ulid { Ok(Self(parsed)) } else { Err(wrong) }
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+ulid_id!(
+    /// One disposable shell, from its start to its end.
+    SessionId, "sh_"
+);
+ulid_id!(
+    /// One accepted start, execute or stop.
+    JobId, "job_"
+);
+ulid_id!(
+    /// One entry of a session's timeline.
+    EventId, "evt_"
+);
+ulid_id!(
+    /// One webhook delivery; stable over its attempts.
+    DeliveryId, "msg_"
+);
+ulid_id!(
+    /// One task started ahead of any session. Is the task's `started_by`.
+    WarmId, "pool-"
+);
+
+impl EventId {
+    /// The id of a session's entry number `seq`: the same for the same entry, so a retry can't double it.
+    pub fn of(session: SessionId, seq: u32, at: Timestamp) -> Self {
+        let spread = session.ulid().random() ^ (u128::from(seq) << 40);
+        Self(Ulid::from_parts(at.millis().unsigned_abs(), spread))
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a name that another system gave.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// The name as it was given.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id!(
+    /// Who calls: the subject of the token that was shown.
+    UserId
+);
+text_id!(
+    /// A running container as its compute provider names it.
+    TaskId
+);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A job: one accepted start, execute or stop, and how it came out.
+//!
+//! Each state is a struct; a transition consumes it; [`Finished`] has none.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{JobId, SessionId, Timestamp, UserId, command::Command, webhook::EventType};
+
+mod outcome;
+mod state;
+
+pub use outcome::{Exit, Failure, Kept, Outcome, Usage};
+pub use state::{Finished, Lease, Queued, Running};
+
+/// How long a worker's claim holds without a sign of life.
+pub const LEASE: Duration = Duration::from_secs(30);
+
+/// A job in one of its states.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Job {
+    /// Accepted.
+    Queued(Queued),
+    /// A worker has it in hand.
+    Running(Running),
+    /// Over. Nothing changes any more.
+    Finished(Finished),
+}
+
+/// A job's status as the API says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Queued,
+    Running,
+    Completed,
+    Failed,
+    TimedOut,
+    Cancelled,
+    Lost,
+}
+
+impl Status {
+    /// The word that the API uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The webhook that a job's end sends, if any.
+    pub const fn event(self) -> Option<EventType> {
+        match self {
+            Self::Completed => Some(EventType::JobCompleted),
+            Self::Failed => Some(EventType::JobFailed),
+            Self::TimedOut => Some(EventType::JobTimedOut),
+            Self::Lost => Some(EventType::JobLost),
+            Self::Queued | Self::Running | Self::Cancelled => None,
+        }
+    }
+}
+
+/// What a job asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "command", rename_all = "lowercase")]
+pub enum Work {
+    /// The start of its session: completes when that is ready.
+    Start,
+    /// A command.
+    Execute(Box<Command>),
+    /// The end of its session: completes when that is gone.
+    Stop,
+}
+
+impl Work {
+    /// The word that the API uses.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Execute(_) => "execute",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// The part of the record that every state has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// Its id. Sorts by arrival.
+    pub id: JobId,
+    /// The session it belongs to.
+    pub session: SessionId,
+    /// That session's owner.
+    pub user: UserId,
+    /// What it asks for.
+    pub work: Work,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+}
+
+impl Job {
+    /// Accepts a job; somebody looks at it after a while if nothing happens.
+    pub fn accept(head: Head) -> Queued {
+        let due_at = head.created_at + LEASE;
+        Queued { head, due_at }
+    }
+
+    /// What every state knows.
+    pub const fn head(&self) -> &Head {
+        match self {
+            Self::Queued(job) => &job.head,
+            Self::Running(job) => &job.head,
+            Self::Finished(job) => &job.head,
+        }
+    }
+
+    /// Its id.
+    pub const fn id(&self) -> JobId {
+        self.head().id
+    }
+
+    /// The command, if it is an execute job.
+    pub fn command(&self) -> Option<&Command> {
+        match &self.head().work {
+            Work::Execute(command) => Some(command),
+            Work::Start | Work::Stop => None,
+        }
+    }
+
+    /// The status that the API shows.
+    pub const fn status(&self) -> Status {
+        match self {
+            Self::Queued(_) => Status::Queued,
+            Self::Running(_) => Status::Running,
+            Self::Finished(job) => job.outcome.status(),
+        }
+    }
+
+    /// When someone must look at it if nothing else happens; none once it is final.
+    pub const fn due_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Queued(job) => Some(job.due_at),
+            Self::Running(job) => Some(job.lease.until),
+            Self::Finished(_) => None,
+        }
+    }
+
+    /// Which worker's hold this is, counted from 1; 0 if none ever had it.
+    pub const fn attempt(&self) -> u32 {
+        match self {
+            Self::Queued(_) => 0,
+            Self::Running(job) => job.attempt,
+            Self::Finished(job) => job.attempt,
+        }
+    }
+
+    /// When it began to run.
+    pub const fn started_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Queued(_) => None,
+            Self::Running(job) => Some(job.started_at),
+            Self::Finished(job) => job.started_at,
+        }
+    }
+
+    /// What was kept of stdout and stderr so far.
+    pub const fn output(&self) -> (Kept, Kept) {
+        match self {
+            Self::Queued(_) => (Kept::NOTHING, Kept::NOTHING),
+            Self::Running(job) => (job.stdout, job.stderr),
+            Self::Finished(job) => (job.stdout, job.stderr),
+        }
+    }
+}
+
+macro_rules! into_job {
+    ($($state:ident)*) => {
+        $(impl From<$state> for Job {
+            fn from(state: $state) -> Self {
+                Self::$state(state)
+            }
+        })*
+    };
+}
+into_job!(Queued Running Finished);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! What the handlers need from the world, in our own words.
+//!
+//! Each port has small errors: the cases that a caller branches on, and `Backend` for all the rest.
+
+mod clock;
+mod compute;
+mod queue;
+mod shell;
+mod store;
+mod webhooks;
+mod workflow;
+
+pub use clock::{Changes, Clock, Ids};
+pub use compute::{Compute, RunError, RunTask, StopError};
+pub use queue::Queue;
+pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
+pub use store::{
+    Answer, CommitError, Due, Expect, Page, Quota, Store, Version, Versioned, Write,
+};
+pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
+pub use workflow::{Resume, Workflow};
+
+/// Where an unexpected error came from. Logged whole, once, where it is handled.
+pub type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// The system behind a port failed in a way that no caller can mend; trying again may help.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} failed")]
+pub struct Backend {
+    /// What was tried.
+    pub action: &'static str,
+    #[source]
+    source: Source,
+}
+
+impl Backend {
+    /// `action` names what was tried, in the form "reading a session".
+    pub fn new(action: &'static str, source: impl Into<Source>) -> Self {
+        Self { action, source: source.into() }
+    }
+}

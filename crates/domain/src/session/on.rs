@@ -1,0 +1,185 @@
+//! The one door for events whose state is known only at run time.
+
+use super::{Drain, Moved, Reason, Session, Waiter, state};
+use crate::{
+    JobId, TaskId, Timestamp,
+    task::StopCause,
+    timeline::By,
+};
+
+/// Something that happened to a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A slot is free.
+    Admit,
+    /// A task is about to be asked for.
+    Provision,
+    /// A warm task was claimed.
+    Claim(TaskId),
+    /// A task exists.
+    Placed(TaskId),
+    /// The request for a task was refused for good.
+    Refused(String),
+    /// The container runs.
+    Running,
+    /// The runner answered.
+    Ready,
+    /// The deadline moved.
+    Extend(Timestamp),
+    /// The owner is warned of the deadline.
+    Warn,
+    /// It ends once its jobs are done.
+    Drain { reason: Reason, note: Option<String> },
+    /// It ends.
+    Stop { reason: Reason, note: Option<String> },
+    /// The task was told to stop.
+    StopSent,
+    /// The task is gone.
+    TaskStopped(Option<StopCause>),
+    /// All is done.
+    Finish,
+}
+
+/// The event does not fit the state. The session is handed back untouched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the session is {}", .session.status().name())]
+pub struct Rejected {
+    /// As it was.
+    pub session: Box<Session>,
+}
+
+impl Session {
+    /// Applies an event, or hands the session back where the event has no meaning: most often
+    /// because it came twice or late.
+    pub fn on(self, event: Event, by: By) -> Result<Moved, Rejected> {
+        use Event as E;
+        Ok(match (self, event) {
+            (Self::Waiting(s), E::Admit) => s.admit(by).any(),
+            (Self::Queued(s), E::Provision) => s.provision(by).any(),
+            (Self::Queued(s), E::Claim(task)) => s.claim(task, by).any(),
+            (Self::Provisioning(s), E::Placed(task)) => s.placed(task, by).any(),
+            (Self::Stopping(s), E::Placed(task)) if s.placement == state::Placement::Asked => {
+                s.task_found(task, by).any()
+            }
+            (Self::Provisioning(s), E::Refused(cause)) => s.refused(cause, by).any(),
+            (Self::Starting(s), E::Running) if !s.is_running() => s.running(by).any(),
+            (Self::Starting(s), E::Ready) => s.ready(by).any(),
+            (Self::Ready(s), E::Extend(to)) => s.extend(to, by).any(),
+            (Self::Ready(s), E::Warn) => s.warn(by).any(),
+            (session, E::Drain { reason, note }) if session.is_open() => {
+                session.drain(reason, note, by)
+            }
+            (Self::Waiting(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Queued(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Provisioning(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Starting(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Ready(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Stopping(s), E::StopSent) if matches!(s.placement, state::Placement::Placed(_)) => {
+                s.stop_sent(by).any()
+            }
+            (Self::Starting(s), E::TaskStopped(cause)) => s.task_stopped(cause, by).any(),
+            (Self::Ready(s), E::TaskStopped(cause)) => s.task_stopped(cause, by).any(),
+            (Self::Stopping(s), E::TaskStopped(cause))
+                if matches!(s.placement, state::Placement::Placed(_)) =>
+            {
+                s.task_stopped(cause, by).any()
+            }
+            (Self::Stopping(s), E::Finish) => s.finish(by).any(),
+            (session, _) => return Err(Rejected { session: Box::new(session) }),
+        })
+    }
+
+    fn drain(mut self, reason: Reason, note: Option<String>, by: By) -> Moved {
+        let status = self.status();
+        let drain = Drain { at: by.now, reason, note };
+        let entry = state::drain(self.head_mut(), status, drain, by);
+        Moved { session: self.touched(by), entries: vec![entry] }
+    }
+
+    /// Makes it end with its first command; only at its birth.
+    pub fn one_shot(mut self, now: Timestamp) -> Self {
+        let reason = Reason::CommandFinished;
+        self.head_mut().drain = Some(Drain { at: now, reason, note: None });
+        self
+    }
+
+    /// Adds a job that waits for its end. Handed back untouched if it is over.
+    pub fn stopped_for(mut self, job: JobId) -> Self {
+        if !matches!(self, Self::Ended(_)) {
+            self.head_mut().stop_jobs.push(job);
+        }
+        self
+    }
+
+    /// Hangs up the bell of an execution; somebody looks again at `due_at` if it is never rung.
+    pub fn hang(mut self, waiter: Waiter, due_at: Timestamp) -> Self {
+        if let Some(watch) = self.watch_mut() {
+            watch.waiter = Some(waiter);
+            watch.due_at = due_at;
+        }
+        self
+    }
+
+    /// Puts off the next look.
+    pub fn look_again(mut self, due_at: Timestamp) -> Self {
+        match &mut self {
+            Self::Waiting(s) => s.due_at = due_at,
+            Self::Queued(_)
+            | Self::Provisioning(_)
+            | Self::Starting(_)
+            | Self::Ready(_)
+            | Self::Stopping(_)
+            | Self::Ended(_) => {
+                if let Some(watch) = self.watch_mut() {
+                    watch.due_at = due_at;
+                }
+            }
+        }
+        self
+    }
+
+    /// The execution that waits, if one does.
+    pub const fn waiter(&self) -> Option<&Waiter> {
+        match self {
+            Self::Queued(s) => s.watch.waiter.as_ref(),
+            Self::Provisioning(s) => s.watch.waiter.as_ref(),
+            Self::Starting(s) => s.watch.waiter.as_ref(),
+            Self::Ready(s) => s.watch.waiter.as_ref(),
+            Self::Stopping(s) => s.watch.waiter.as_ref(),
+            Self::Waiting(_) | Self::Ended(_) => None,
+        }
+    }
+
+    /// The task that serves it, if one is known.
+    pub const fn task(&self) -> Option<&TaskId> {
+        match self {
+            Self::Starting(s) => Some(&s.task),
+            Self::Ready(s) => Some(&s.task),
+            Self::Stopping(s) => match &s.placement {
+                state::Placement::Placed(task) | state::Placement::Gone(task, _) => Some(task),
+                state::Placement::None | state::Placement::Asked => None,
+            },
+            Self::Ended(s) => s.task.as_ref(),
+            Self::Waiting(_) | Self::Queued(_) | Self::Provisioning(_) => None,
+        }
+    }
+
+
+    fn touched(mut self, by: By) -> Self {
+        if let Some(watch) = self.watch_mut() {
+            *watch = watch.clone().touched(by);
+        }
+        self
+    }
+
+    const fn watch_mut(&mut self) -> Option<&mut super::head::Watch> {
+        match self {
+            Self::Queued(s) => Some(&mut s.watch),
+            Self::Provisioning(s) => Some(&mut s.watch),
+            Self::Starting(s) => Some(&mut s.watch),
+            Self::Ready(s) => Some(&mut s.watch),
+            Self::Stopping(s) => Some(&mut s.watch),
+            Self::Waiting(_) | Self::Ended(_) => None,
+        }
+    }
+}
