@@ -76,11 +76,15 @@ impl Message for Request {
 
     fn decode(kind: u8, body: &[u8]) -> Result<Self, Violation> {
         match kind {
-            CONTROL => match parse(body)? {
+            CONTROL => parse(body).and_then(|request| match request {
                 // A start without its own kind would silently lose its stdin.
                 Self::Start(_) => Err(Violation::Malformed),
-                request => Ok(request),
-            },
+                Self::Attach { .. }
+                | Self::Signal { .. }
+                | Self::Cancel { .. }
+                | Self::Release { .. }
+                | Self::Probe => Ok(request),
+            }),
             START => decode_start(body).map(Self::Start),
             kind => Err(Violation::Kind(kind)),
         }
