@@ -1,0 +1,207 @@
+//! Runs a definition with virtual time and canned task answers, and prints its history.
+
+use asl::{Event, Execution, Failure, Host, Invocation, Machine, Millis, Outcome, Step, What};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Usage: trace DEFINITION.json INPUT.json [--tasks ANSWERS.json]
+
+Runs an Amazon States Language definition (JSONPath) with virtual time, and prints its history as
+JSON lines: {\"state\", \"event\", \"at\", \"input\" | \"output\" | \"error\" and \"cause\"}.
+The last line is {\"status\": \"SUCCEEDED\" | \"FAILED\" | \"TIMED_OUT\", ...}.
+
+\"at\" is virtual time as RFC 3339 in UTC; every run starts at 2000-01-01T00:00:00.000Z.
+Nothing is random: full jitter waits its longest.
+
+ANSWERS.json has, for each state, one answer per attempt:
+  {\"State\": [{\"error\": \"E\", \"cause\": \"why\"}, {\"timeout\": true}, {\"output\": {}}]}
+An output is what the called function returns; for a .waitForTaskToken state it comes with the token.
+
+Exits with 0 when the definition ran, whatever its status, and with 2 when it could not.
+";
+
+type Problem = Box<dyn Error>;
+
+/// What a task answers to one attempt.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Answer {
+    Output(Output),
+    Error(Failed),
+    Timeout(TimedOut),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Output {
+    output: Value,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failed {
+    error: String,
+    #[serde(default)]
+    cause: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TimedOut {
+    timeout: bool,
+}
+
+type Answers = HashMap<String, VecDeque<Answer>>;
+
+/// Prints each event as it comes.
+struct Printer;
+
+impl Host for Printer {
+    fn random(&mut self) -> u64 {
+        u64::MAX
+    }
+
+    fn record(&mut self, event: Event) {
+        let mut rest = Map::new();
+        let mut put = |name: &str, value: Value| rest.insert(name.to_owned(), value);
+        let name = event.what.name();
+        match event.what {
+            What::StateEntered { input } | What::TaskScheduled { input, .. } => put("input", input),
+            What::TaskSucceeded { output } | What::StateExited { output } => put("output", output),
+            What::TaskFailed(failure)
+            | What::TaskTimedOut(failure)
+            | What::StateFailed(failure) => {
+                put("error", failure.error.into());
+                put("cause", failure.cause.into())
+            }
+            What::RetryScheduled { until } => put("until", until.to_string().into()),
+        };
+        print(&Line { state: event.state, event: name, at: event.at.to_string(), rest });
+    }
+}
+
+#[derive(Serialize)]
+struct Line {
+    state: String,
+    event: &'static str,
+    at: String,
+    #[serde(flatten)]
+    rest: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct LastLine {
+    status: &'static str,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+/// A reader that went away is no reason to fail.
+fn print(line: &impl Serialize) {
+    let line = serde_json::to_string(line).expect("all keys are strings");
+    let _gone = writeln!(std::io::stdout(), "{line}");
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        let _gone = write!(std::io::stdout(), "{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    match load(&arguments).and_then(|(machine, input, answers)| run(&machine, input, answers)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            let mut text = format!("trace: {problem}");
+            let mut source = problem.source();
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            let _gone = writeln!(std::io::stderr(), "{text}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn load(arguments: &[String]) -> Result<(Machine, Value, Answers), Problem> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (definition, input, tasks) = match arguments.as_slice() {
+        [definition, input] => (definition, input, None),
+        [definition, input, "--tasks", tasks] | ["--tasks", tasks, definition, input] => {
+            (definition, input, Some(tasks))
+        }
+        _ => {
+            return Err(
+                "wants DEFINITION.json INPUT.json [--tasks ANSWERS.json]; see --help".into()
+            );
+        }
+    };
+    let machine = Machine::parse(&read(definition)?)?;
+    let input = serde_json::from_str(&read(input)?).map_err(|e| format!("{input}: {e}"))?;
+    let answers = tasks.map_or(Ok(Answers::new()), |path| {
+        serde_json::from_str(&read(path)?).map_err(|e| Problem::from(format!("{path}: {e}")))
+    })?;
+    Ok((machine, input, answers))
+}
+
+fn read(path: &str) -> Result<String, Problem> {
+    std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}").into())
+}
+
+fn run(machine: &Machine, input: Value, mut answers: Answers) -> Result<(), Problem> {
+    let mut now = Millis::from_rfc3339("2000-01-01T00:00:00Z").expect("it is a timestamp");
+    let mut execution = Execution::start(machine, "trace", input, now);
+    loop {
+        match execution.step(machine, now, &mut Printer) {
+            Step::Invoke(invocation) => {
+                now = answer(&mut execution, invocation, &mut answers, now)?
+            }
+            Step::AwaitToken { until } | Step::Sleep { until } => now = until,
+            Step::Done(outcome) => {
+                print(&last_line(outcome));
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Gives the next canned answer, and says what time it is then.
+fn answer(
+    execution: &mut Execution,
+    invocation: Invocation,
+    answers: &mut Answers,
+    now: Millis,
+) -> Result<Millis, Problem> {
+    let state = &invocation.task.state;
+    let answer = answers.get_mut(state).and_then(VecDeque::pop_front);
+    let result = match answer.ok_or_else(|| format!("no answer left for the state '{state}'"))? {
+        Answer::Timeout(TimedOut { timeout: true }) => return Ok(invocation.until),
+        Answer::Timeout(_) => return Err(format!("a timeout of '{state}' must be true").into()),
+        Answer::Output(Output { output }) => Ok(output),
+        Answer::Error(Failed { error, cause }) => Err(Failure::new(error, cause)),
+    };
+    match &invocation.token {
+        None => execution.returned(&invocation.task, result)?,
+        Some(token) => {
+            execution.returned(&invocation.task, Ok(Value::Null))?;
+            execution.answered(token, result)?;
+        }
+    }
+    Ok(now)
+}
+
+fn last_line(outcome: Outcome) -> LastLine {
+    let (status, rest) = match outcome {
+        Outcome::Succeeded { output } => ("SUCCEEDED", json!({ "output": output })),
+        Outcome::Failed(Failure { error, cause }) => {
+            ("FAILED", json!({ "error": error, "cause": cause }))
+        }
+        Outcome::TimedOut => ("TIMED_OUT", json!({ "error": "States.Timeout" })),
+    };
+    LastLine { status, rest }
+}

@@ -1,0 +1,90 @@
+//! Error names, and what a task or a state reports when it fails.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fmt;
+
+pub(crate) const ALL: &str = "States.ALL";
+pub(crate) const TASK_FAILED: &str = "States.TaskFailed";
+pub(crate) const TIMEOUT: &str = "States.Timeout";
+pub(crate) const HEARTBEAT_TIMEOUT: &str = "States.HeartbeatTimeout";
+pub(crate) const RUNTIME: &str = "States.Runtime";
+pub(crate) const DATA_LIMIT_EXCEEDED: &str = "States.DataLimitExceeded";
+pub(crate) const RESULT_PATH_MATCH_FAILURE: &str = "States.ResultPathMatchFailure";
+pub(crate) const NO_CHOICE_MATCHED: &str = "States.NoChoiceMatched";
+pub(crate) const INTRINSIC_FAILURE: &str = "States.IntrinsicFailure";
+
+/// The reserved names that a retrier or a catcher may list. Some belong to state types that this
+/// interpreter refuses, but naming them does no harm.
+pub(crate) const RESERVED: &[&str] = &[
+    ALL,
+    TASK_FAILED,
+    TIMEOUT,
+    HEARTBEAT_TIMEOUT,
+    RUNTIME,
+    DATA_LIMIT_EXCEEDED,
+    RESULT_PATH_MATCH_FAILURE,
+    NO_CHOICE_MATCHED,
+    INTRINSIC_FAILURE,
+    "States.BranchFailed",
+    "States.ExceedToleratedFailureThreshold",
+    "States.Http.Socket",
+    "States.ItemReaderFailed",
+    "States.ParameterPathFailure",
+    "States.Permissions",
+    "States.QueryEvaluationError",
+    "States.ResultWriterFailed",
+];
+
+/// Why a task or a state failed. The cause is user data, so `Debug` shows the error name only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The error name that retriers and catchers match.
+    pub error: String,
+    /// Free text for people.
+    pub cause: String,
+}
+
+impl Failure {
+    /// A failure with this error name and cause.
+    pub fn new(error: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { error: error.into(), cause: cause.into() }
+    }
+
+    pub(crate) fn runtime(cause: impl Into<String>) -> Self {
+        Self::new(RUNTIME, cause)
+    }
+
+    /// The failure as users see it. AWS says `States.Timeout` for a missed heartbeat too; only
+    /// retriers and catchers tell the two apart (recorded histories in the LocalStack tests).
+    pub(crate) fn reported(&self) -> Self {
+        let heartbeat = self.error == HEARTBEAT_TIMEOUT;
+        let error = if heartbeat { TIMEOUT } else { &self.error };
+        Self::new(error, &self.cause)
+    }
+
+    /// The Error Output, which a catcher puts into the state's input.
+    pub(crate) fn output(&self) -> Value {
+        let Self { error, cause } = self.reported();
+        json!({ "Error": error, "Cause": cause })
+    }
+
+    /// Whether a name of an `ErrorEquals` list means this failure.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        let error = self.error.as_str();
+        let terminal = matches!(error, RUNTIME | DATA_LIMIT_EXCEEDED);
+        let timeout = matches!(error, TIMEOUT | HEARTBEAT_TIMEOUT);
+        match name {
+            ALL => !terminal,
+            TASK_FAILED => !terminal && !timeout,
+            TIMEOUT => timeout,
+            _ => error == name && error != RUNTIME,
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure").field("error", &self.error).finish_non_exhaustive()
+    }
+}

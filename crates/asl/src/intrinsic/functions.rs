@@ -1,0 +1,260 @@
+//! What each intrinsic function does. Facts: AWS Step Functions developer guide, "Intrinsic
+//! functions for JSONPath states".
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use sha2::Digest;
+use std::fmt::Write;
+
+/// The longest text, in characters, that encoding, decoding and hashing take.
+const MAX_CHARS: usize = 10_000;
+/// The longest array that `States.ArrayRange` makes.
+const MAX_RANGE: i128 = 1_000;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Function {
+    Array,
+    ArrayContains,
+    ArrayGetItem,
+    ArrayLength,
+    ArrayPartition,
+    ArrayRange,
+    ArrayUnique,
+    Base64Decode,
+    Base64Encode,
+    Format,
+    Hash,
+    JsonMerge,
+    JsonToString,
+    MathAdd,
+    StringSplit,
+    StringToJson,
+}
+
+/// Name, function, fewest and most arguments.
+const TABLE: &[(&str, Function, usize, usize)] = &[
+    ("States.Array", Function::Array, 0, usize::MAX),
+    ("States.ArrayContains", Function::ArrayContains, 2, 2),
+    ("States.ArrayGetItem", Function::ArrayGetItem, 2, 2),
+    ("States.ArrayLength", Function::ArrayLength, 1, 1),
+    ("States.ArrayPartition", Function::ArrayPartition, 2, 2),
+    ("States.ArrayRange", Function::ArrayRange, 3, 3),
+    ("States.ArrayUnique", Function::ArrayUnique, 1, 1),
+    ("States.Base64Decode", Function::Base64Decode, 1, 1),
+    ("States.Base64Encode", Function::Base64Encode, 1, 1),
+    ("States.Format", Function::Format, 1, usize::MAX),
+    ("States.Hash", Function::Hash, 2, 2),
+    ("States.JsonMerge", Function::JsonMerge, 3, 3),
+    ("States.JsonToString", Function::JsonToString, 1, 1),
+    ("States.MathAdd", Function::MathAdd, 2, 2),
+    ("States.StringSplit", Function::StringSplit, 2, 2),
+    ("States.StringToJson", Function::StringToJson, 1, 1),
+];
+
+type Answer = Result<Value, String>;
+
+impl Function {
+    pub(super) fn named(name: &str) -> Result<Self, String> {
+        if matches!(name, "States.MathRandom" | "States.UUID") {
+            return Err(format!("'{name}' would make the run depend on chance"));
+        }
+        let row = TABLE.iter().find(|row| row.0 == name);
+        row.map(|row| row.1).ok_or_else(|| format!("there is no function '{name}'"))
+    }
+
+    fn row(self) -> &'static (&'static str, Self, usize, usize) {
+        TABLE.iter().find(|row| row.1 == self).expect("the table lists every function")
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    pub(super) fn check_arity(self, given: usize) -> Result<(), String> {
+        let (name, _, fewest, most) = *self.row();
+        if (fewest..=most).contains(&given) {
+            Ok(())
+        } else {
+            Err(format!("'{name}' does not take {given} arguments"))
+        }
+    }
+
+    /// Calls the function. The number of arguments was checked when the call was parsed.
+    pub(super) fn apply(self, args: &[Value]) -> Answer {
+        match self {
+            Self::Array => Ok(Value::Array(args.to_vec())),
+            Self::ArrayContains => Ok(array(&args[0])?.contains(&args[1]).into()),
+            Self::ArrayGetItem => array_get_item(array(&args[0])?, &args[1]),
+            Self::ArrayLength => Ok(array(&args[0])?.len().into()),
+            Self::ArrayPartition => array_partition(array(&args[0])?, &args[1]),
+            Self::ArrayRange => array_range(args),
+            Self::ArrayUnique => Ok(array_unique(array(&args[0])?)),
+            Self::Base64Decode => base64_decode(short_text(&args[0])?),
+            Self::Base64Encode => Ok(STANDARD.encode(short_text(&args[0])?).into()),
+            Self::Format => format(text(&args[0])?, &args[1..]),
+            Self::Hash => hash(&args[0], text(&args[1])?),
+            Self::JsonMerge => json_merge(args),
+            Self::JsonToString => Ok(args[0].to_string().into()),
+            Self::MathAdd => math_add(&args[0], &args[1]),
+            Self::StringSplit => Ok(string_split(text(&args[0])?, text(&args[1])?)),
+            Self::StringToJson => {
+                serde_json::from_str(text(&args[0])?).map_err(|_| "the text is not JSON".to_owned())
+            }
+        }
+    }
+}
+
+fn array(value: &Value) -> Result<&Vec<Value>, String> {
+    value.as_array().ok_or_else(|| "the first argument is not an array".to_owned())
+}
+
+fn text(value: &Value) -> Result<&str, String> {
+    value.as_str().ok_or_else(|| "an argument is not a string".to_owned())
+}
+
+fn short_text(value: &Value) -> Result<&str, String> {
+    let text = text(value)?;
+    if text.chars().count() > MAX_CHARS {
+        return Err(format!("the text is longer than {MAX_CHARS} characters"));
+    }
+    Ok(text)
+}
+
+/// An integer; a fraction is rounded to the nearest one, as on AWS.
+fn integer(value: &Value) -> Result<i64, String> {
+    let number = value.as_i64().or_else(|| {
+        let rounded = value.as_f64()?.round();
+        (rounded.abs() < 9.2e18).then_some(rounded as i64)
+    });
+    number.ok_or_else(|| "an argument is not an integer".to_owned())
+}
+
+fn array_get_item(items: &[Value], index: &Value) -> Answer {
+    let index = index.as_u64().ok_or("the index is not a non-negative integer")?;
+    let item = usize::try_from(index).ok().and_then(|index| items.get(index));
+    item.cloned().ok_or_else(|| "the index is out of bounds".to_owned())
+}
+
+fn array_partition(items: &[Value], size: &Value) -> Answer {
+    match usize::try_from(integer(size)?) {
+        Ok(size) if size > 0 => Ok(items.chunks(size).map(<[Value]>::to_vec).collect()),
+        _ => Err("the chunk size is not positive".to_owned()),
+    }
+}
+
+fn array_range(args: &[Value]) -> Answer {
+    let (first, last, step) = (integer(&args[0])?, integer(&args[1])?, integer(&args[2])?);
+    if step == 0 {
+        return Err("the increment is zero".to_owned());
+    }
+    let (first, last, step) = (i128::from(first), i128::from(last), i128::from(step));
+    let count = ((last - first) / step + 1).max(0);
+    let wrong_way = (last - first).signum() * step.signum() < 0;
+    if wrong_way {
+        return Ok(json!([]));
+    }
+    if count > MAX_RANGE {
+        return Err(format!("the range has more than {MAX_RANGE} items"));
+    }
+    let item = |n: i128| i64::try_from(first + n * step).map(Value::from);
+    (0..count).map(item).collect::<Result<_, _>>().map_err(|_| "a number is too large".to_owned())
+}
+
+fn array_unique(items: &[Value]) -> Value {
+    let mut unique: Vec<Value> = Vec::new();
+    for item in items {
+        if !unique.contains(item) {
+            unique.push(item.clone());
+        }
+    }
+    Value::Array(unique)
+}
+
+fn base64_decode(text: &str) -> Answer {
+    let bytes = STANDARD.decode(text).map_err(|_| "the text is not Base64")?;
+    let text = String::from_utf8(bytes).map_err(|_| "the decoded bytes are not UTF-8")?;
+    Ok(text.into())
+}
+
+fn hash(data: &Value, algorithm: &str) -> Answer {
+    let data = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
+    if data.chars().count() > MAX_CHARS {
+        return Err(format!("the data is longer than {MAX_CHARS} characters"));
+    }
+    let digest = match algorithm {
+        "MD5" => md5::Md5::digest(&data).to_vec(),
+        "SHA-1" => sha1::Sha1::digest(&data).to_vec(),
+        "SHA-256" => sha2::Sha256::digest(&data).to_vec(),
+        "SHA-384" => sha2::Sha384::digest(&data).to_vec(),
+        "SHA-512" => sha2::Sha512::digest(&data).to_vec(),
+        _ => return Err(format!("there is no hash algorithm '{algorithm}'")),
+    };
+    let mut hex = String::with_capacity(digest.len() * 2);
+    for byte in digest {
+        write!(hex, "{byte:02x}").expect("writing to a string does not fail");
+    }
+    Ok(hex.into())
+}
+
+fn json_merge(args: &[Value]) -> Answer {
+    match args {
+        [Value::Object(first), Value::Object(second), Value::Bool(false)] => {
+            let mut merged = first.clone();
+            merged.extend(second.clone());
+            Ok(Value::Object(merged))
+        }
+        [_, _, Value::Bool(true)] => Err("only shallow merging (false) exists".to_owned()),
+        _ => Err("it takes two objects and false".to_owned()),
+    }
+}
+
+fn math_add(left: &Value, right: &Value) -> Answer {
+    let sum = integer(left)?.checked_add(integer(right)?);
+    sum.map(Value::from).ok_or_else(|| "the sum is too large".to_owned())
+}
+
+/// Each character of the splitter separates; empty parts are left out.
+fn string_split(text: &str, splitter: &str) -> Value {
+    let parts = text.split(|c| splitter.contains(c)).filter(|part| !part.is_empty());
+    parts.map(Value::from).collect()
+}
+
+/// The pieces of a format template; `None` stands for `{}`.
+fn pieces(template: &str) -> Result<Vec<Option<char>>, String> {
+    let mut pieces = Vec::new();
+    let mut chars = template.chars();
+    while let Some(c) = chars.next() {
+        pieces.push(match c {
+            '\\' => Some(chars.next().ok_or("a backslash escapes nothing")?),
+            '{' if chars.next() == Some('}') => None,
+            '{' | '}' => return Err("a brace is neither {} nor escaped".to_owned()),
+            _ => Some(c),
+        });
+    }
+    Ok(pieces)
+}
+
+/// How many `{}` a template holds.
+pub(super) fn placeholders(template: &str) -> Result<usize, String> {
+    Ok(pieces(template)?.iter().filter(|piece| piece.is_none()).count())
+}
+
+fn format(template: &str, values: &[Value]) -> Answer {
+    let pieces = pieces(template)?;
+    let mut values = values.iter();
+    let mut text = String::new();
+    for piece in pieces {
+        match piece {
+            Some(c) => text.push(c),
+            None => {
+                let value = values.next().ok_or("there are more {} than arguments")?;
+                text.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            }
+        }
+    }
+    if values.next().is_some() {
+        return Err("there are more arguments than {}".to_owned());
+    }
+    Ok(text.into())
+}

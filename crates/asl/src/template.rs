@@ -1,0 +1,110 @@
+//! Payload templates: `Parameters` and `ResultSelector`, where fields ending in `.$` are computed.
+
+use crate::failure::{Failure, INTRINSIC_FAILURE};
+use crate::intrinsic::Call;
+use crate::path::Path;
+use serde_json::{Map, Value};
+
+/// A value that is computed from input and context: a path or an intrinsic function.
+#[derive(Clone, Debug)]
+pub(crate) enum Expression {
+    Path(Path),
+    Call(Call),
+}
+
+impl Expression {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if text.starts_with('$') {
+            return Path::parse(text).map(Self::Path);
+        }
+        if text.starts_with("States.") {
+            return Call::parse(text).map(Self::Call);
+        }
+        Err(format!("'{text}' is neither a path nor an intrinsic function"))
+    }
+
+    pub(crate) fn eval(
+        &self,
+        field: &str,
+        input: &Value,
+        context: &Value,
+    ) -> Result<Value, Failure> {
+        match self {
+            Self::Path(path) => path.require(field, input, context),
+            Self::Call(call) => call.eval(input, context).map_err(|error| match error {
+                crate::intrinsic::CallError::Path(path) => Failure::runtime(format!(
+                    "the JSONPath '{path}' in the field '{field}' could not be found in the input"
+                )),
+                crate::intrinsic::CallError::Function(cause) => {
+                    Failure::new(INTRINSIC_FAILURE, cause)
+                }
+            }),
+        }
+    }
+}
+
+/// A parsed template.
+#[derive(Clone, Debug)]
+pub(crate) enum Template {
+    Constant(Value),
+    Computed { field: String, expression: Expression },
+    Object(Vec<(String, Template)>),
+    Array(Vec<Template>),
+}
+
+impl Template {
+    /// Parses a template; the error is the path to the field and the problem.
+    pub(crate) fn parse(value: &Value) -> Result<Self, (String, String)> {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .map(|(name, value)| Self::parse_field(map, name, value))
+                .collect::<Result<_, _>>()
+                .map(Self::Object),
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(at, item)| Self::parse(item).map_err(|e| (format!("[{at}]{}", e.0), e.1)))
+                .collect::<Result<_, _>>()
+                .map(Self::Array),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                Ok(Self::Constant(value.clone()))
+            }
+        }
+    }
+
+    fn parse_field(
+        map: &Map<String, Value>,
+        name: &str,
+        value: &Value,
+    ) -> Result<(String, Self), (String, String)> {
+        let problem = |problem: String| (format!(".{name}"), problem);
+        let Some(plain) = name.strip_suffix(".$") else {
+            let inner = Self::parse(value).map_err(|e| (format!(".{name}{}", e.0), e.1))?;
+            return Ok((name.to_owned(), inner));
+        };
+        if map.contains_key(plain) {
+            return Err(problem(format!("the field '{plain}' is given twice")));
+        }
+        let text = value.as_str().ok_or_else(|| problem("must be a string".to_owned()))?;
+        let expression = Expression::parse(text).map_err(problem)?;
+        Ok((plain.to_owned(), Self::Computed { field: name.to_owned(), expression }))
+    }
+
+    pub(crate) fn eval(&self, input: &Value, context: &Value) -> Result<Value, Failure> {
+        match self {
+            Self::Constant(value) => Ok(value.clone()),
+            Self::Computed { field, expression } => expression.eval(field, input, context),
+            Self::Object(fields) => fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), value.eval(input, context)?)))
+                .collect::<Result<Map<_, _>, _>>()
+                .map(Value::Object),
+            Self::Array(items) => items
+                .iter()
+                .map(|item| item.eval(input, context))
+                .collect::<Result<_, _>>()
+                .map(Value::Array),
+        }
+    }
+}
