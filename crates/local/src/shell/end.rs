@@ -1,0 +1,53 @@
+//! The runner's words for a command's end in the domain's.
+
+use domain::{
+    job::{Exit, Usage},
+    ports::{CommandEnd, EndCause, Stream},
+};
+use runner::protocol::{self, Cause, Ended};
+
+const SIGKILL: i32 = 9;
+
+pub(super) const fn stream(stream: protocol::Stream) -> Stream {
+    match stream {
+        protocol::Stream::Stdout => Stream::Stdout,
+        protocol::Stream::Stderr => Stream::Stderr,
+    }
+}
+
+/// None if nobody knows how the command ended. `memory_kill` says whether the kernel killed for
+/// memory while the command ran: inside, that kill looks like anybody's SIGKILL.
+pub(super) fn command_end(
+    end: protocol::Exit,
+    memory_kill: impl FnOnce() -> bool,
+) -> Option<CommandEnd> {
+    let (cause, exit) = match end.cause {
+        Cause::Exited { code } => (EndCause::Exited, Some(Exit::Code(code))),
+        Cause::Signalled { signal: SIGKILL } if memory_kill() => {
+            (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL)))
+        }
+        Cause::Signalled { signal } => (EndCause::Exited, Some(Exit::Signal(signal))),
+        Cause::TimedOut { ended } => (EndCause::TimedOut, Some(exit(ended))),
+        Cause::Cancelled { ended } => (EndCause::Cancelled, ended.map(exit)),
+        Cause::Interrupted { ended } => (EndCause::Shutdown, Some(exit(ended))),
+        Cause::OomKilled => (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL))),
+        Cause::NotFound { message } => (EndCause::NotFound(message), None),
+        Cause::SpawnFailed { message } => (EndCause::SpawnFailed(message), None),
+        Cause::Lost => return None,
+    };
+    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes } = end.usage;
+    Some(CommandEnd {
+        cause,
+        exit,
+        stdout_written: end.stdout.bytes,
+        stderr_written: end.stderr.bytes,
+        usage: Usage { wall_ms, cpu_ms, max_rss_bytes },
+    })
+}
+
+const fn exit(ended: Ended) -> Exit {
+    match ended {
+        Ended::Code(code) => Exit::Code(code),
+        Ended::Signal(signal) => Exit::Signal(signal),
+    }
+}

@@ -1,0 +1,173 @@
+use std::net::IpAddr;
+
+use domain::{
+    Secret,
+    ports::{PostError, SignedPost, Webhooks},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::{HttpWebhooks, address::is_public};
+
+fn post_to(url: &str) -> SignedPost {
+    SignedPost {
+        url: Secret::new(url.to_owned()),
+        id: "msg_1".to_owned(),
+        timestamp: 1_700_000_000,
+        signature: Secret::new("v1,abc".to_owned()),
+        body: Secret::new(r#"{"type":"session.ready"}"#.to_owned()),
+    }
+}
+
+/// Answers one request with this text and gives what was asked.
+async fn endpoint(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(br#""session.ready"}"#) {
+            let read = stream.read_buf(&mut request).await.unwrap();
+            assert_ne!(read, 0, "the request ended early");
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (url, asked)
+}
+
+#[test]
+fn only_unicast_addresses_of_the_internet_are_outside() {
+    let outside = [
+        "1.1.1.1",
+        "100.63.255.255",
+        "100.128.0.0",
+        "172.15.0.1",
+        "172.32.0.1",
+        "192.167.0.1",
+        "198.20.0.1",
+        "223.255.255.255",
+        "2606:4700::1111",
+        "2a00:1450::1",
+        "2001:4860::8888",
+        "2002:0101:0101::1",
+        "64:ff9b::1.1.1.1",
+    ];
+    let inside = [
+        "0.0.0.0",
+        "0.1.2.3",
+        "10.0.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "127.0.0.1",
+        "127.255.255.255",
+        "169.254.169.254",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.0.0.8",
+        "192.0.2.1",
+        "192.88.99.1",
+        "192.168.1.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.1",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "::",
+        "::1",
+        "::127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::ffff:1.1.1.1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b:1::1.1.1.1",
+        "100::1",
+        "2001::1",
+        "2001:2::1",
+        "2001:db8::1",
+        "2002:7f00:1::1",
+        "2002:a9fe:a9fe::1",
+        "3fff::1",
+        "5f00::1",
+        "fc00::1",
+        "fd00:ec2::254",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+    ];
+    for text in outside {
+        assert!(is_public(text.parse::<IpAddr>().unwrap()), "{text} is outside");
+    }
+    for text in inside {
+        assert!(!is_public(text.parse::<IpAddr>().unwrap()), "{text} is inside");
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_an_inside_address_is_called() {
+    let webhooks = HttpWebhooks::new(false);
+    for url in [
+        "https://127.0.0.1/",
+        "https://127.1/",
+        "https://0x7f000001/",
+        "https://2130706433/",
+        "https://[::1]/",
+        "https://[::ffff:127.0.0.1]/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://localhost/",
+        "http://example.com/",
+        "ftp://example.com/",
+        "unix:/run/x.sock",
+        "not a url",
+    ] {
+        assert_eq!(webhooks.post(&post_to(url)).await, Err(PostError::Forbidden), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn a_post_carries_the_standard_headers_and_reports_the_answer() {
+    let (url, asked) = endpoint(
+        "HTTP/1.1 503 Busy\r\nRetry-After: 17\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
+    assert_eq!(posted.status, 503);
+    assert_eq!(posted.retry_after, Some(std::time::Duration::from_secs(17)));
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with("POST /hook HTTP/1.1\r\n"), "{asked}");
+    for header in ["webhook-id: msg_1", "webhook-timestamp: 1700000000", "webhook-signature: v1,abc"]
+    {
+        assert!(asked.contains(header), "{header} in {asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_is_not_followed() {
+    let (url, asked) = endpoint(
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+    )
+    .await;
+    let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
+    assert_eq!(posted.status, 302);
+    asked.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_body_does_not_hold_up_its_status() {
+    let (url, asked) = endpoint("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx").await;
+    let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
+    assert_eq!(posted.status, 200);
+    asked.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_closed_port_is_a_failed_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let posted = HttpWebhooks::new(true).post(&post_to(&url)).await;
+    assert_eq!(posted, Err(PostError::Failed));
+}
