@@ -1,0 +1,172 @@
+//! Between fork and exec. Only system calls here: no allocation, no lock, no panic.
+
+use std::ffi::{CString, c_char, c_int};
+use std::io;
+use std::ptr;
+
+use super::Plan;
+use crate::sys::{Pid, check};
+use crate::user::User;
+
+/// Where the child failed, as told over the report pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Step {
+    Setup,
+    Privileges,
+    Directory,
+    Exec,
+}
+
+impl Step {
+    pub(super) fn from_byte(byte: u8) -> Self {
+        let steps = [Self::Setup, Self::Privileges, Self::Directory, Self::Exec];
+        steps.into_iter().find(|step| *step as u8 == byte).unwrap_or(Self::Setup)
+    }
+
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::Setup => "cannot set the process up",
+            Self::Privileges => "cannot drop privileges",
+            Self::Directory => "cannot enter the working directory",
+            Self::Exec => "cannot execute the program",
+        }
+    }
+}
+
+/// The pid of a child that becomes the planned command, or tells the report pipe why not.
+pub(super) fn fork(plan: &Plan) -> io::Result<Pid> {
+    let argv = pointers(&plan.argv);
+    let env = pointers(&plan.env);
+    // SAFETY: this process has a single thread, so no lock is held in the child, which makes
+    // nothing but system calls on memory prepared above until it executes or exits.
+    let pid = check(unsafe { libc::fork() })?;
+    if pid == 0 { become_command(plan, &argv, &env) } else { Ok(pid) }
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const c_char> {
+    strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
+}
+
+fn become_command(plan: &Plan, argv: &[*const c_char], env: &[*const c_char]) -> ! {
+    let (step, error) = match prepare(plan) {
+        Ok(()) => (Step::Exec, execute(&plan.programs, argv, env)),
+        Err(failed) => failed,
+    };
+    let [a, b, c, d] = error.raw_os_error().unwrap_or(0).to_ne_bytes();
+    let told = [step as u8, a, b, c, d];
+    // SAFETY: `told` is live for the write; _exit ends this process without running any handler.
+    unsafe {
+        libc::write(plan.report, told.as_ptr().cast(), told.len());
+        libc::_exit(127)
+    }
+}
+
+fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
+    set_up(plan).map_err(|error| (Step::Setup, error))?;
+    drop_privileges(plan.switch_to.as_ref()).map_err(|error| (Step::Privileges, error))?;
+    // After the switch: the directory must be open to the user, not to root.
+    // SAFETY: a NUL-terminated string that outlives the call.
+    let entered = check(unsafe { libc::chdir(plan.cwd.as_ptr()) });
+    entered.map(drop).map_err(|error| (Step::Directory, error))
+}
+
+fn set_up(plan: &Plan) -> io::Result<()> {
+    // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset; the rest takes plain numbers
+    // and descriptors that the parent keeps open until after the fork.
+    unsafe {
+        // Its own session, hence its own process group, named after its pid.
+        check(libc::setsid())?;
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
+        default_signals();
+        libc::umask(0o022);
+        for (number, fd) in (0..).zip(plan.stdio) {
+            check(libc::dup2(fd, number))?;
+        }
+    }
+    Ok(())
+}
+
+/// Rust's runtime ignores SIGPIPE, and who started this process may have ignored more; exec would
+/// keep all of that. The bare system call, for libc hides two signals from its callers.
+fn default_signals() {
+    /// The kernel's `struct sigaction`, and the size of the mask in it: handler `SIG_DFL`.
+    const DEFAULT: [u64; 4] = [0; 4];
+    const MASK_BYTES: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: reads the constant, which is at least as large as the struct on 64-bit Linux.
+        // Fails for SIGKILL and SIGSTOP, which always have their default.
+        unsafe {
+            let previous = ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), previous, MASK_BYTES);
+        }
+    }
+}
+
+fn drop_privileges(user: Option<&User>) -> io::Result<()> {
+    if let Some(user) = user {
+        empty_bounding_set()?;
+        // SAFETY: the list of groups is live for the call; the others take plain numbers.
+        unsafe {
+            // Else the command could not open /dev/stdout and /dev/stderr. Where this process may
+            // not give files away, only that is lost. Never stdin: it may be /dev/null itself.
+            libc::fchown(1, user.uid, user.gid);
+            libc::fchown(2, user.uid, user.gid);
+            check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
+            check(libc::setresgid(user.gid, user.gid, user.gid))?;
+            check(libc::setresuid(user.uid, user.uid, user.uid))?;
+        }
+    }
+    clear_capabilities()?;
+    // SAFETY: plain numbers.
+    check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+}
+
+/// Every capability that the kernel knows; it answers EINVAL to the first that it does not.
+fn empty_bounding_set() -> io::Result<()> {
+    for capability in 0..=libc::c_ulong::from(u8::MAX) {
+        // SAFETY: plain numbers.
+        match check(unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) }) {
+            Ok(0) => {}
+            Ok(_) => {
+                // SAFETY: plain numbers.
+                check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) })?;
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(())
+}
+
+/// Ambient, effective, permitted and inheritable.
+fn clear_capabilities() -> io::Result<()> {
+    /// Of linux/capability.h.
+    const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+    let mut header = [LINUX_CAPABILITY_VERSION_3, 0];
+    let none = [0u32; 6];
+    // SAFETY: plain numbers; then the live header and the two live data structs of capset(2).
+    unsafe {
+        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
+        let result = libc::syscall(libc::SYS_capset, header.as_mut_ptr(), none.as_ptr());
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+/// Returns only if no candidate could be executed, with the error that a shell would report.
+fn execute(programs: &[CString], argv: &[*const c_char], env: &[*const c_char]) -> io::Error {
+    let mut worst: c_int = libc::ENOENT;
+    for program in programs {
+        // SAFETY: all strings are NUL-terminated and both lists end with a null pointer.
+        unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ENOTDIR) => {}
+            // Another directory of the path may still have it.
+            Some(libc::EACCES) => worst = libc::EACCES,
+            _ => return error,
+        }
+    }
+    io::Error::from_raw_os_error(worst)
+}

@@ -1,0 +1,116 @@
+//! The system calls that neither std nor rustix offers.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::ptr;
+use std::time::Duration;
+
+use runner::protocol::Ended;
+
+pub(crate) type Pid = libc::pid_t;
+
+/// SIGCHLD, SIGTERM and SIGINT, blocked and readable instead.
+#[derive(Debug)]
+pub(crate) struct Signals(File);
+
+impl Signals {
+    pub(crate) fn block() -> io::Result<Self> {
+        // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset, which initialises it; all
+        // pointers are to that live local.
+        let fd = unsafe {
+            let mut set: libc::sigset_t = mem::zeroed();
+            libc::sigemptyset(&mut set);
+            for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT] {
+                libc::sigaddset(&mut set, signal);
+            }
+            check(libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut()))?;
+            check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?
+        };
+        // SAFETY: signalfd has just returned this descriptor, and nobody else owns it.
+        Ok(Self(unsafe { File::from_raw_fd(fd) }))
+    }
+
+    /// The next pending signal, if any.
+    pub(crate) fn next(&mut self) -> Option<libc::c_int> {
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        self.0.read_exact(&mut info).ok()?;
+        // `ssi_signo`, a u32, is the first field: see signalfd(2).
+        let (number, _) = info.split_first_chunk()?;
+        libc::c_int::try_from(u32::from_ne_bytes(*number)).ok()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// A child that has been waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reaped {
+    pub(crate) ended: Ended,
+    pub(crate) cpu: Duration,
+    pub(crate) max_rss_bytes: u64,
+}
+
+/// A child that has ended and waits to be reaped. It stays a zombie, so that its pid, and the
+/// process group named after it, can't be taken by another process yet.
+pub(crate) fn ended_child() -> Option<Pid> {
+    // SAFETY: a zeroed siginfo_t is valid, and waitid writes to that live local only. With WNOHANG
+    // and no child ended it leaves si_pid zero.
+    let pid = unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        check(libc::waitid(libc::P_ALL, 0, &mut info, flags)).ok()?;
+        info.si_pid()
+    };
+    (pid > 0).then_some(pid)
+}
+
+/// Takes the zombie away.
+pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
+    let mut status = 0;
+    // SAFETY: a zeroed rusage is valid, and wait4 writes to the two live locals only.
+    let usage = unsafe {
+        let mut usage: libc::rusage = mem::zeroed();
+        check(libc::wait4(pid, &mut status, 0, &mut usage))?;
+        usage
+    };
+    let ended = if libc::WIFSIGNALED(status) {
+        Ended::Signal(libc::WTERMSIG(status))
+    } else {
+        Ended::Code(libc::WEXITSTATUS(status))
+    };
+    Ok(Reaped {
+        ended,
+        cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
+        // Linux counts it in KiB: see getrusage(2).
+        max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    })
+}
+
+/// Sends a signal to every process of the group.
+pub(crate) fn kill_group(leader: Pid, signal: libc::c_int) -> io::Result<()> {
+    debug_assert!(leader > 1, "kill(-1) would hit every process");
+    // SAFETY: kill takes plain numbers and touches no memory of ours.
+    check(unsafe { libc::kill(-leader, signal) }).map(drop)
+}
+
+/// Closes what the parent left open beyond stdin, stdout and stderr, so that no command gets it.
+pub(crate) fn close_inherited() -> io::Result<()> {
+    // SAFETY: called first thing in main, when nothing in this process owns a descriptor above 2.
+    check(unsafe { libc::close_range(3, libc::c_uint::MAX, 0) }).map(drop)
+}
+
+/// Turns the -1 of a C call into its error.
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
+}

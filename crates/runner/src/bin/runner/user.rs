@@ -1,0 +1,81 @@
+//! Who a command runs as: read from the image's own files, never through NSS.
+
+use thiserror::Error;
+
+/// A user of the image, and never root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// Supplementary groups.
+    pub(crate) groups: Vec<u32>,
+    pub(crate) home: String,
+    pub(crate) shell: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(crate) enum Refused {
+    #[error("no such user")]
+    Unknown,
+    #[error("commands never run as root")]
+    Root,
+}
+
+impl User {
+    /// Looks the name up in the texts of passwd(5) and group(5).
+    pub(crate) fn named(name: &str, passwd: &str, group: &str) -> Result<Self, Refused> {
+        let user = entries(passwd).find(|user| user.name == name).ok_or(Refused::Unknown)?;
+        if user.uid == 0 {
+            return Err(Refused::Root);
+        }
+        Ok(Self { groups: groups_of(name, group), ..user })
+    }
+
+    /// The user that this process runs as, whatever name was asked for.
+    pub(crate) fn current(name: &str, uid: u32, gid: u32, passwd: &str) -> Result<Self, Refused> {
+        if uid == 0 || name == "root" {
+            return Err(Refused::Root);
+        }
+        let unlisted = || Self {
+            name: name.to_owned(),
+            uid,
+            gid,
+            groups: Vec::new(),
+            home: "/".to_owned(),
+            shell: "/bin/sh".to_owned(),
+        };
+        Ok(entries(passwd).find(|user| user.uid == uid).unwrap_or_else(unlisted))
+    }
+}
+
+fn entries(passwd: &str) -> impl Iterator<Item = User> {
+    passwd.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, gid, _, home, shell] = fields[..] else { return None };
+        Some(User {
+            name: name.to_owned(),
+            uid: uid.parse().ok()?,
+            gid: gid.parse().ok()?,
+            groups: Vec::new(),
+            home: or(home, "/"),
+            shell: or(shell, "/bin/sh"),
+        })
+    })
+}
+
+fn groups_of(name: &str, group: &str) -> Vec<u32> {
+    let gid = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, gid, members] = fields[..] else { return None };
+        members.split(',').any(|member| member == name).then(|| gid.parse().ok())?
+    };
+    group.lines().filter_map(gid).collect()
+}
+
+fn or(text: &str, default: &str) -> String {
+    if text.is_empty() { default.to_owned() } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+//! Deadlines, signals, leftovers and shutdown.
+
+use std::fs;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use runner::protocol::{Cause, Ended, Event, Request, Start};
+
+use crate::shell::{Shell, argv, sh};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !check() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+fn is_running(pid: &str) -> bool {
+    let state = |stat: &str| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) != Some('Z'))
+}
+
+fn terminate(shell: &Shell) {
+    let pid = rustix::process::Pid::from_child(&shell.process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+}
+
+#[test]
+fn the_deadline_ends_a_job_that_obeys() {
+    let start = argv("job_1", &["sleep", "1000"]);
+    let ran = Shell::boot().run(Start { timeout_ms: 100, ..start });
+    assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Signal(libc::SIGTERM) });
+    assert!((100..5_000).contains(&ran.exit.usage.wall_ms), "{:?}", ran.exit.usage);
+}
+
+#[test]
+fn a_job_that_obeys_the_deadline_may_still_say_its_code() {
+    let command = "trap 'echo bye; exit 9' TERM; while :; do sleep 0.01; done";
+    let ran = Shell::boot().run(Start { timeout_ms: 300, ..sh("job_1", command) });
+    assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Code(9) });
+    assert_eq!(ran.text(), "bye\n");
+}
+
+#[test]
+fn a_group_that_ignores_the_deadline_is_killed() {
+    let command =
+        "trap '' TERM; (trap '' TERM; echo $$ >&2; sh -c 'echo $$; exec sleep 1000') & wait";
+    let ran = Shell::boot().run(Start { timeout_ms: 200, ..sh("job_1", command) });
+    assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Signal(libc::SIGKILL) });
+    assert!(ran.exit.usage.wall_ms >= 5_200, "{:?}", ran.exit.usage);
+    let child = ran.text().trim().to_owned();
+    eventually("the child is gone", || !is_running(&child));
+}
+
+#[test]
+fn a_background_process_ends_with_its_job() {
+    let ran = Shell::boot().run(sh("job_1", "sleep 1000 & echo $!; exit 4"));
+    assert_eq!(ran.code(), 4);
+    assert!(ran.exit.usage.wall_ms < 10_000);
+    let child = ran.text().trim().to_owned();
+    eventually("the background process is gone", || !is_running(&child));
+}
+
+#[test]
+fn a_signal_reaches_the_whole_group() {
+    let shell = Shell::boot();
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(sh("job_1", "sh -c 'echo in; exec sleep 1000'; echo out")));
+    caller.until("in");
+    let signal = Request::Signal { job_id: "job_1".into(), signal: libc::SIGUSR1 };
+    assert_eq!(shell.ask(signal), Event::Ok);
+    assert_eq!(caller.finish().exit.cause, Cause::Signalled { signal: libc::SIGUSR1 });
+}
+
+#[test]
+fn signals_to_an_ended_job_and_signals_that_are_none_are_refused() {
+    let shell = Shell::boot();
+    shell.run(sh("job_1", "true"));
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(argv("job_2", &["sleep", "1000"])));
+    assert_eq!(caller.next(), Event::Started);
+    for (job, signal) in [("job_1", 15), ("job_2", 0), ("job_2", -9), ("job_2", 1000)] {
+        let answer = shell.ask(Request::Signal { job_id: job.into(), signal });
+        assert!(matches!(answer, Event::Error { .. }), "{job} {signal}: {answer:?}");
+    }
+}
+
+#[test]
+fn jobs_run_side_by_side() {
+    let shell = Shell::boot();
+    let mut callers: Vec<_> = (0..20).map(|_| shell.connect()).collect();
+    // Each waits for the signal, so all of them run at once before any can end.
+    let command = "trap 'echo done; exit' USR1; echo up; while :; do sleep 0.01; done";
+    for (number, caller) in callers.iter_mut().enumerate() {
+        caller.send(&Request::Start(sh(&format!("job_{number}"), command)));
+    }
+    callers.iter_mut().for_each(|caller| drop(caller.until("up")));
+    for number in 0..20 {
+        let job_id = format!("job_{number}");
+        let signal = Request::Signal { job_id, signal: libc::SIGUSR1 };
+        assert_eq!(shell.ask(signal), Event::Ok);
+    }
+    callers.iter_mut().for_each(|caller| drop(caller.finish()));
+}
+
+#[test]
+fn orphans_are_reaped() {
+    let shell = Shell::boot();
+    let command = "i=0; while [ $i -lt 50 ]; do (setsid true &); i=$((i+1)); done";
+    assert_eq!(shell.run(sh("job_1", command)).code(), 0);
+    let children = format!("/proc/{0}/task/{0}/children", shell.process.id());
+    eventually("no child is left", || fs::read_to_string(&children).unwrap().is_empty());
+}
+
+#[test]
+fn shutdown_interrupts_jobs_reports_them_and_ends_well() {
+    let mut shell = Shell::boot();
+    let mut obeys = shell.connect();
+    obeys.send(&Request::Start(argv("job_1", &["sleep", "1000"])));
+    assert_eq!(obeys.next(), Event::Started);
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(sh("job_2", "trap '' TERM; echo up; while :; do sleep 1; done")));
+    caller.until("up");
+    terminate(&shell);
+    let interrupted = |signal| Cause::Interrupted { ended: Ended::Signal(signal) };
+    assert_eq!(obeys.finish().exit.cause, interrupted(libc::SIGTERM));
+    assert_eq!(caller.finish().exit.cause, interrupted(libc::SIGKILL));
+    assert!(shell.process.wait().unwrap().success());
+}
+
+#[test]
+fn an_idle_runner_ends_at_once() {
+    let mut shell = Shell::boot();
+    let _idle = shell.connect();
+    terminate(&shell);
+    assert!(shell.process.wait().unwrap().success());
+}
+
+#[test]
+fn a_wrong_option_is_an_error() {
+    let output = Command::new(env!("CARGO_BIN_EXE_runner")).arg("--what").output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));
+}

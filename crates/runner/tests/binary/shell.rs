@@ -1,0 +1,214 @@
+//! The real binary over a socket in a temporary directory, and a caller that blocks.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use runner::protocol::{
+    Cause, Decoder, Event, Exit, Message, Offsets, Output, Request, Start, Stream,
+};
+use tempfile::TempDir;
+
+/// Far above what anything here takes, so that a hang fails instead.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running runner. Killed when dropped.
+pub(crate) struct Shell {
+    pub(crate) process: Child,
+    pub(crate) directory: Rc<TempDir>,
+}
+
+/// Root switches to a user that every system has; others can only stay who they are.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+impl Shell {
+    pub(crate) fn boot() -> Self {
+        Self::boot_in(Rc::new(tempfile::tempdir().unwrap()))
+    }
+
+    /// Killed, and another one on the same directory.
+    pub(crate) fn replaced(self) -> Self {
+        let directory = Rc::clone(&self.directory);
+        drop(self);
+        Self::boot_in(directory)
+    }
+
+    fn boot_in(directory: Rc<TempDir>) -> Self {
+        let process = Self::command(&directory).spawn().unwrap();
+        let shell = Self { process, directory };
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(shell.socket()).is_err() {
+            assert!(Instant::now() < deadline, "the runner never listened");
+            std::thread::yield_now();
+        }
+        shell
+    }
+
+    pub(crate) fn command(directory: &TempDir) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runner"));
+        command.arg("--socket").arg(directory.path().join("sock"));
+        command.arg("--jobs").arg(directory.path().join("jobs"));
+        command.env("SECRET_OF_PID_1", "secret");
+        if !is_root() {
+            command.arg("--keep-user");
+        }
+        command
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("sock")
+    }
+
+    pub(crate) fn connect(&self) -> Caller {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Caller { stream, decoder: Decoder::default() }
+    }
+
+    /// Runs a job on a connection of its own to its end.
+    pub(crate) fn run(&self, start: Start) -> Ran {
+        let mut caller = self.connect();
+        caller.send(&Request::Start(start));
+        caller.finish()
+    }
+
+    /// One request that has one answer.
+    pub(crate) fn ask(&self, request: Request) -> Event {
+        let mut caller = self.connect();
+        caller.send(&request);
+        caller.next()
+    }
+
+    pub(crate) fn attach(&self, job_id: &str, stdout: u64, stderr: u64) -> Ran {
+        let mut caller = self.connect();
+        let from = Offsets { stdout, stderr };
+        caller.send(&Request::Attach { job_id: job_id.into(), from });
+        caller.finish()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One connection.
+pub(crate) struct Caller {
+    stream: UnixStream,
+    decoder: Decoder<Event>,
+}
+
+/// What a connection heard of a job.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) started: bool,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) exit: Exit,
+}
+
+impl Ran {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout).unwrap()
+    }
+
+    pub(crate) fn code(&self) -> i32 {
+        let Cause::Exited { code } = self.exit.cause else { panic!("{:?}", self.exit) };
+        code
+    }
+}
+
+impl Caller {
+    pub(crate) fn send(&mut self, request: &Request) {
+        self.send_raw(&request.encode().unwrap());
+    }
+
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
+    pub(crate) fn next(&mut self) -> Event {
+        let mut piece = vec![0; 64 << 10];
+        loop {
+            if let Some(event) = self.decoder.next().unwrap() {
+                return event;
+            }
+            let count = self.stream.read(&mut piece).expect("an event in time");
+            assert!(count > 0, "the runner hung up");
+            self.decoder.feed(&piece[..count]);
+        }
+    }
+
+    /// Whether the runner has closed the connection, with nothing left to read.
+    pub(crate) fn is_hung_up(&mut self) -> bool {
+        self.stream.read(&mut [0]).expect("the end in time") == 0
+    }
+
+    /// Everything until the job's exit, with no gap in its output.
+    pub(crate) fn finish(&mut self) -> Ran {
+        let (mut started, mut outputs) = (false, Vec::<Output>::new());
+        let exit = loop {
+            match self.next() {
+                Event::Started => started = true,
+                Event::Output(output) => outputs.push(output),
+                Event::Exited(exit) => break exit,
+                other
+                @ (Event::Ready { .. } | Event::Unknown | Event::Ok | Event::Error { .. }) => {
+                    panic!("unexpected {other:?}")
+                }
+            }
+        };
+        let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|s| joined(&outputs, s));
+        Ran { started, stdout, stderr, exit }
+    }
+
+    /// Output of one stream until it contains the text; the job need not end.
+    pub(crate) fn until(&mut self, text: &str) -> Vec<u8> {
+        let mut seen = Vec::new();
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            let event = self.next();
+            if let Event::Output(output) = event {
+                seen.extend(output.bytes);
+            } else {
+                assert_eq!(event, Event::Started);
+            }
+        }
+        seen
+    }
+}
+
+fn joined(outputs: &[Output], stream: Stream) -> Vec<u8> {
+    let mut joined = Vec::new();
+    let mut next = None;
+    for output in outputs.iter().filter(|output| output.stream == stream) {
+        assert_eq!(output.offset, next.unwrap_or(output.offset), "a gap in {stream:?}");
+        next = Some(output.offset + output.bytes.len() as u64);
+        joined.extend_from_slice(&output.bytes);
+    }
+    joined
+}
+
+pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
+    Start {
+        job_id: job_id.into(),
+        argv: argv.iter().map(|&arg| arg.into()).collect(),
+        cwd: Some("/".into()),
+        env: vec![],
+        user: "nobody".into(),
+        stdin: vec![],
+        timeout_ms: 60_000,
+        max_output_bytes: 1 << 20,
+        from: Offsets::default(),
+    }
+}
+
+pub(crate) fn sh(job_id: &str, command: &str) -> Start {
+    argv(job_id, &["sh", "-c", command])
+}

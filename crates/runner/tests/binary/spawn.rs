@@ -1,0 +1,154 @@
+//! How a command is started: as whom, where, with what.
+
+use std::fs;
+
+use runner::protocol::{Cause, Event, PROTOCOL_VERSION, Request, Start};
+
+use crate::shell::{Shell, argv, is_root, sh};
+
+#[test]
+fn a_probe_is_answered_with_version_and_protocol() {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let ready = Event::Ready { version, protocol: PROTOCOL_VERSION };
+    assert_eq!(Shell::boot().ask(Request::Probe), ready);
+}
+
+#[test]
+fn a_command_ends_with_its_own_code_and_usage() {
+    let ran = Shell::boot().run(sh("job_1", "exit 7"));
+    assert!(ran.started);
+    assert_eq!(ran.code(), 7);
+    assert!(ran.exit.usage.max_rss_bytes > 0);
+}
+
+#[test]
+fn the_environment_holds_nothing_of_pid_1() {
+    let env = vec![("GREETING".to_owned(), "a=b \n".to_owned()), ("TERM".into(), "mine".into())];
+    let ran = Shell::boot().run(Start { env, ..argv("job_1", &["env", "-0"]) });
+    let mut names: Vec<&str> =
+        ran.text().split_terminator('\0').map(|pair| pair.split_once('=').unwrap().0).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["GREETING", "HOME", "LANG", "PATH", "SHELL", "TERM", "USER"]);
+    assert!(ran.text().contains("GREETING=a=b \n\0"));
+    assert!(ran.text().contains("TERM=mine\0"));
+}
+
+#[test]
+fn a_command_has_no_privileges_left() {
+    let ran = Shell::boot().run(sh("job_1", "cat /proc/self/status; umask; cat /proc/self/stat"));
+    let status = |name: &str| {
+        let line = ran.text().lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_once(':').unwrap().1.trim().to_owned()
+    };
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb", "SigBlk", "SigIgn", "SigCgt"] {
+        assert_eq!(status(set), "0000000000000000", "{set}");
+    }
+    assert_eq!(status("NoNewPrivs"), "1");
+    assert!(ran.text().contains("\n0022\n"));
+    if is_root() {
+        assert_eq!(status("CapBnd"), "0000000000000000");
+        assert_ne!(status("Uid").split_whitespace().next(), Some("0"));
+        assert_eq!(ran.code(), 0);
+    }
+}
+
+#[test]
+fn a_command_leads_a_session_of_its_own_and_inherits_no_descriptor() {
+    let ran =
+        Shell::boot().run(sh("job_1", "echo $$; cut -d' ' -f5,6 /proc/$$/stat; ls /proc/$$/fd"));
+    let mut lines = ran.text().lines();
+    let pid = lines.next().unwrap();
+    assert_eq!(lines.next().unwrap(), format!("{pid} {pid}"));
+    assert_eq!(lines.collect::<Vec<_>>(), ["0", "1", "2"]);
+}
+
+#[test]
+fn root_is_refused_whatever_its_name() {
+    let shell = Shell::boot();
+    let ran = shell.run(Start { user: "root".into(), ..sh("job_1", "id") });
+    assert!(matches!(ran.exit.cause, Cause::SpawnFailed { .. }), "{ran:?}");
+    assert!(!ran.started && ran.stdout.is_empty());
+}
+
+#[test]
+fn keeping_the_user_is_refused_to_root() {
+    if !is_root() {
+        return println!("SKIPPED: only root can be refused to stay root");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let output = Shell::command(&directory).arg("--keep-user").output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("as root"));
+}
+
+#[test]
+fn an_unknown_user_is_refused() {
+    if !is_root() {
+        return println!("SKIPPED: without root the user is never looked up");
+    }
+    let ran = Shell::boot().run(Start { user: "who?".into(), ..sh("job_1", "id") });
+    let Cause::SpawnFailed { message } = &ran.exit.cause else { panic!("{ran:?}") };
+    assert!(message.contains("no such user"), "{message}");
+}
+
+#[test]
+fn a_missing_program_is_told_from_a_missing_directory() {
+    let shell = Shell::boot();
+    for program in ["no-such-program", "/no/such/program"] {
+        let ran = shell.run(argv(&program.replace('/', "_"), &[program]));
+        let Cause::NotFound { message } = &ran.exit.cause else { panic!("{ran:?}") };
+        assert!(message.contains(program) && !ran.started, "{message}");
+    }
+    let ran = shell.run(Start { cwd: Some("/no/such/directory".into()), ..sh("cwd", "true") });
+    let Cause::SpawnFailed { message } = &ran.exit.cause else { panic!("{ran:?}") };
+    assert!(message.contains("working directory"), "{message}");
+}
+
+#[test]
+fn a_shell_says_itself_that_it_found_no_program() {
+    let ran = Shell::boot().run(sh("job_1", "no-such-program"));
+    assert_eq!(ran.code(), 127);
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("not found"));
+}
+
+#[test]
+fn what_can_not_be_a_command_fails_without_a_word_of_it() {
+    let shell = Shell::boot();
+    let nul = shell.run(argv("nul", &["echo", "a\0b"]));
+    let none = shell.run(argv("none", &[]));
+    let name = shell.run(Start { env: vec![("A=".into(), "b".into())], ..sh("name", "true") });
+    let plain = shell.run(argv("plain", &["/etc/passwd"]));
+    for ran in [nul, none, name, plain] {
+        assert!(matches!(ran.exit.cause, Cause::SpawnFailed { .. }), "{ran:?}");
+    }
+}
+
+#[test]
+fn stdin_larger_than_any_pipe_arrives_and_ends() {
+    let stdin = vec![b'x'; 900_000];
+    let ran = Shell::boot().run(Start { stdin: stdin.clone(), ..argv("job_1", &["cat"]) });
+    assert!(ran.stdout == stdin);
+}
+
+#[test]
+fn no_stdin_is_an_empty_one() {
+    let ran = Shell::boot().run(sh("job_1", "cat; echo done; ls -l /proc/self/fd/0"));
+    assert!(ran.text().starts_with("done\n") && ran.text().contains("/dev/null"), "{}", ran.text());
+}
+
+#[test]
+fn a_command_may_reopen_its_own_output() {
+    let ran = Shell::boot().run(sh("job_1", "echo out > /dev/stdout; echo err > /dev/stderr"));
+    assert_eq!((ran.text(), ran.stderr.as_slice(), ran.code()), ("out\n", &b"err\n"[..], 0));
+}
+
+#[test]
+fn socket_and_jobs_are_closed_to_everybody_else() {
+    use std::os::unix::fs::PermissionsExt;
+    let shell = Shell::boot();
+    shell.run(sh("job_1", "true"));
+    let mode = |name: &str| {
+        fs::metadata(shell.directory.path().join(name)).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!([mode("sock"), mode("jobs"), mode("jobs/job_1")], [0o600, 0o700, 0o700]);
+}
