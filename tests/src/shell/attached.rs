@@ -1,0 +1,99 @@
+//! A connection to one command.
+
+use std::{sync::Arc, task::Poll};
+
+use async_trait::async_trait;
+use domain::{
+    JobId, TaskId, Timestamp,
+    ports::{Attached, Clock, CommandEvent, ShellError, Stream},
+};
+
+use super::{Inner, Process};
+use crate::gate::locked;
+
+pub(super) struct Connection {
+    inner: Arc<Inner>,
+    task: TaskId,
+    job: JobId,
+    from: (u64, u64),
+    greeted: bool,
+    over: bool,
+}
+
+impl Connection {
+    pub(super) const fn new(inner: Arc<Inner>, task: TaskId, job: JobId, from: (u64, u64)) -> Self {
+        Self { inner, task, job, from, greeted: false, over: false }
+    }
+
+    /// The next event, if it has happened by now.
+    fn ready(&mut self) -> Result<Option<CommandEvent>, ShellError> {
+        self.inner.reach(&self.task)?;
+        let inner = self.inner.clone();
+        let state = locked(&inner.state);
+        let key = (self.task.clone(), self.job);
+        let process = state.processes.get(&key).ok_or(ShellError::Gone)?;
+        Ok(self.next_of(process))
+    }
+
+    fn next_of(&mut self, process: &Process) -> Option<CommandEvent> {
+        if self.over {
+            return None;
+        }
+        if process.ran && !std::mem::replace(&mut self.greeted, true) {
+            return Some(CommandEvent::Started);
+        }
+        let now = self.inner.clock.now();
+        for (at, stream, offset, bytes) in &process.pieces {
+            let told = self.told(*stream);
+            let end = offset + bytes.len() as u64;
+            if *at <= now && end > *told {
+                let offset = (*offset).max(*told);
+                let fresh = bytes.len() - usize::try_from(end - offset).expect("a part of it");
+                *told = end;
+                let bytes = bytes[fresh..].to_vec();
+                return Some(CommandEvent::Output { stream: *stream, offset, bytes });
+            }
+        }
+        if process.ends_at > now {
+            return None;
+        }
+        self.over = true;
+        Some(CommandEvent::Ended(process.end.clone()))
+    }
+
+    const fn told(&mut self, stream: Stream) -> &mut u64 {
+        match stream {
+            Stream::Stdout => &mut self.from.0,
+            Stream::Stderr => &mut self.from.1,
+        }
+    }
+
+    /// When the next thing happens if nobody interferes.
+    fn next_at(&self) -> Option<Timestamp> {
+        let state = locked(&self.inner.state);
+        let process = state.processes.get(&(self.task.clone(), self.job))?;
+        let now = self.inner.clock.now();
+        let later = process.pieces.iter().map(|(at, ..)| *at).filter(|at| *at > now);
+        later.chain([process.ends_at]).filter(|_| !self.over).min()
+    }
+}
+
+#[async_trait]
+impl Attached for Connection {
+    async fn next(&mut self, until: Timestamp) -> Result<Option<CommandEvent>, ShellError> {
+        let inner = self.inner.clone();
+        let ready = inner.gate.pass("hearing a command", || self.ready()).await??;
+        if ready.is_some() {
+            return Ok(ready);
+        }
+        if inner.gate.interleaved() {
+            return std::future::poll_fn(|_| match self.ready() {
+                Ok(None) if inner.clock.now() < until => Poll::Pending,
+                ready => Poll::Ready(ready),
+            })
+            .await;
+        }
+        inner.clock.reach(self.next_at().map_or(until, |at| at.min(until)));
+        self.ready()
+    }
+}

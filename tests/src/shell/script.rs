@@ -1,0 +1,144 @@
+//! What a command does, and how far it has come.
+
+use std::time::Duration;
+
+use domain::{
+    Timestamp,
+    command::Command,
+    job::{Exit, Usage},
+    ports::{CommandEnd, EndCause, Stream},
+};
+
+const SIGTERM: i32 = 15;
+
+/// What a command does when it runs. By default it succeeds at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Script {
+    output: Vec<(Duration, Stream, Vec<u8>)>,
+    lasts: Duration,
+    cause: EndCause,
+    exit: Option<Exit>,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            output: Vec::new(),
+            lasts: Duration::ZERO,
+            cause: EndCause::Exited,
+            exit: Some(Exit::Code(0)),
+        }
+    }
+}
+
+impl Script {
+    /// Prints this to stdout at once and succeeds.
+    pub fn prints(text: &str) -> Self {
+        Self::default().then(Duration::ZERO, Stream::Stdout, text)
+    }
+
+    /// Writes this, so long after it began.
+    pub fn then(mut self, after: Duration, stream: Stream, text: &str) -> Self {
+        self.output.push((after, stream, text.as_bytes().to_vec()));
+        self.lasts = self.lasts.max(after);
+        self
+    }
+
+    /// Runs that long.
+    pub fn lasts(mut self, span: Duration) -> Self {
+        self.lasts = self.lasts.max(span);
+        self
+    }
+
+    /// Ends with this code.
+    pub fn exits(mut self, code: i32) -> Self {
+        self.exit = Some(Exit::Code(code));
+        self
+    }
+
+    /// Ends for this cause, as the runner would say it.
+    pub fn ends(mut self, cause: EndCause, exit: Option<Exit>) -> Self {
+        (self.cause, self.exit) = (cause, exit);
+        self
+    }
+}
+
+/// A command that was started, or will never be.
+pub(super) struct Process {
+    /// When each kept piece is written, the stream, its offset, the bytes.
+    pub(super) pieces: Vec<(Timestamp, Stream, u64, Vec<u8>)>,
+    pub(super) ran: bool,
+    pub(super) ends_at: Timestamp,
+    pub(super) end: CommandEnd,
+}
+
+impl Process {
+    pub(super) fn begin(script: &Script, command: &Command, now: Timestamp) -> Self {
+        let mut process = Self {
+            pieces: Vec::new(),
+            ran: !matches!(script.cause, EndCause::NotFound(_) | EndCause::SpawnFailed(_)),
+            ends_at: now + script.lasts,
+            end: end(script.cause.clone(), script.exit),
+        };
+        for (after, stream, bytes) in &script.output {
+            process.write(now + *after, *stream, bytes, command.max_output_bytes);
+        }
+        process.pieces.sort_by_key(|(at, ..)| *at);
+        let deadline = now + command.timeout;
+        if process.ends_at > deadline {
+            process.cut(EndCause::TimedOut, Some(Exit::Signal(SIGTERM)), deadline);
+        }
+        process
+    }
+
+    /// The tombstone of a command that was cancelled before it came.
+    pub(super) fn never(now: Timestamp) -> Self {
+        let end = end(EndCause::Cancelled, None);
+        Self { pieces: Vec::new(), ran: false, ends_at: now, end }
+    }
+
+    pub(super) fn signal(&mut self, signal: i32, now: Timestamp) {
+        self.cut(EndCause::Exited, Some(Exit::Signal(signal)), now);
+    }
+
+    pub(super) fn cancel(&mut self, now: Timestamp) {
+        self.cut(EndCause::Cancelled, Some(Exit::Signal(SIGTERM)), now);
+    }
+
+    pub(super) fn release(&mut self) {
+        self.pieces.clear();
+    }
+
+    fn write(&mut self, at: Timestamp, stream: Stream, bytes: &[u8], cap: u64) {
+        let written = match stream {
+            Stream::Stdout => &mut self.end.stdout_written,
+            Stream::Stderr => &mut self.end.stderr_written,
+        };
+        let offset = *written;
+        *written += bytes.len() as u64;
+        let kept = usize::try_from(cap.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let kept = &bytes[..bytes.len().min(kept)];
+        if !kept.is_empty() {
+            self.pieces.push((at, stream, offset, kept.to_vec()));
+        }
+    }
+
+    /// Ends it at this time, if it still runs then: what it would have written later is not.
+    fn cut(&mut self, cause: EndCause, exit: Option<Exit>, at: Timestamp) {
+        if self.ends_at <= at {
+            return;
+        }
+        self.ends_at = at;
+        self.pieces.retain(|(written_at, ..)| *written_at <= at);
+        let total = |wanted: Stream| {
+            let own = self.pieces.iter().filter(|(_, stream, ..)| *stream == wanted);
+            own.map(|(.., bytes)| bytes.len() as u64).sum()
+        };
+        let (stdout_written, stderr_written) = (total(Stream::Stdout), total(Stream::Stderr));
+        self.end = CommandEnd { stdout_written, stderr_written, ..end(cause, exit) };
+    }
+}
+
+fn end(cause: EndCause, exit: Option<Exit>) -> CommandEnd {
+    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage: Usage::default() }
+}

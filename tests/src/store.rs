@@ -1,0 +1,134 @@
+//! The records in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex},
+};
+
+use domain::{
+    DeliveryId, JobId, SessionId, UserId, WarmId,
+    job::Job,
+    ports::{Answer, CommitError, Stream, Version, Versioned, Write},
+    session::Session,
+    timeline::Entry,
+    warm::Warm,
+    webhook::Delivery,
+};
+
+use crate::{Gate, gate::locked};
+
+mod commit;
+mod read;
+
+/// A record as some commit left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Session(Session),
+    Job(Job),
+    Delivery(Delivery),
+    Warm(Warm),
+    Entry(Entry),
+    /// This job's serial turn began or ended.
+    Turn {
+        session: SessionId,
+        job: JobId,
+        began: bool,
+    },
+}
+
+/// Keeps records, and every version that they ever had.
+#[derive(Debug)]
+pub struct MemoryStore {
+    gate: Arc<Gate>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: BTreeMap<SessionId, Versioned<Session>>,
+    jobs: BTreeMap<JobId, Versioned<Job>>,
+    deliveries: BTreeMap<DeliveryId, Versioned<Delivery>>,
+    warms: BTreeMap<WarmId, Versioned<Warm>>,
+    entries: BTreeMap<(SessionId, u32), Entry>,
+    output: HashMap<(JobId, Stream), Vec<u8>>,
+    answers: HashMap<(UserId, String), Answer>,
+    slots: HashMap<UserId, u32>,
+    turns: HashMap<SessionId, JobId>,
+    history: Vec<Change>,
+}
+
+impl MemoryStore {
+    /// No records.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, state: Mutex::default() }
+    }
+
+    /// Commits at once, without passing the gate: for fixtures.
+    pub fn apply(&self, writes: &[Write]) -> Result<(), CommitError> {
+        locked(&self.state).commit(writes)
+    }
+
+    /// Every version of every record, in the order of the commits.
+    pub fn history(&self) -> Vec<Change> {
+        locked(&self.state).history.clone()
+    }
+
+    /// Takes the history since the last time.
+    pub fn take_history(&self) -> Vec<Change> {
+        std::mem::take(&mut locked(&self.state).history)
+    }
+
+    /// A session, without passing the gate.
+    pub fn session_now(&self, id: SessionId) -> Option<Session> {
+        locked(&self.state).sessions.get(&id).map(|found| found.value.clone())
+    }
+
+    /// A job, without passing the gate.
+    pub fn job_now(&self, id: JobId) -> Option<Job> {
+        locked(&self.state).jobs.get(&id).map(|found| found.value.clone())
+    }
+
+    /// A job's version, without passing the gate.
+    pub fn job_version(&self, id: JobId) -> Option<Version> {
+        locked(&self.state).jobs.get(&id).map(|found| found.version)
+    }
+
+    /// All sessions, by id.
+    pub fn all_sessions(&self) -> Vec<Versioned<Session>> {
+        locked(&self.state).sessions.values().cloned().collect()
+    }
+
+    /// All jobs, by id.
+    pub fn all_jobs(&self) -> Vec<Versioned<Job>> {
+        locked(&self.state).jobs.values().cloned().collect()
+    }
+
+    /// All deliveries, by id.
+    pub fn all_deliveries(&self) -> Vec<Versioned<Delivery>> {
+        locked(&self.state).deliveries.values().cloned().collect()
+    }
+
+    /// All warm tasks, by id.
+    pub fn all_warms(&self) -> Vec<Versioned<Warm>> {
+        locked(&self.state).warms.values().cloned().collect()
+    }
+
+    /// A session's whole timeline.
+    pub fn entries(&self, session: SessionId) -> Vec<Entry> {
+        locked(&self.state)
+            .entries
+            .range((session, 0)..=(session, u32::MAX))
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// All stored bytes of an output.
+    pub fn stored(&self, job: JobId, stream: Stream) -> Vec<u8> {
+        locked(&self.state).output.get(&(job, stream)).cloned().unwrap_or_default()
+    }
+
+    /// How many sessions of this user hold a slot, by the count and not by the records.
+    pub fn slots(&self, user: &UserId) -> u32 {
+        locked(&self.state).slots.get(user).copied().unwrap_or(0)
+    }
+}

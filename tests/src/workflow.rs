@@ -1,0 +1,78 @@
+//! Executions that exist only as a note.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use domain::{
+    Secret, SessionId,
+    ports::{Backend, Resume, Workflow},
+};
+
+use crate::{Gate, gate::locked};
+
+/// Notes what was started and rung. A token waits until it is rung or hung up.
+#[derive(Debug)]
+pub struct MemoryWorkflow {
+    gate: Arc<Gate>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashSet<SessionId>,
+    started: Vec<SessionId>,
+    resumed: Vec<(String, String)>,
+    over: HashSet<String>,
+}
+
+impl MemoryWorkflow {
+    /// Nothing started.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, state: Mutex::default() }
+    }
+
+    /// Takes the sessions whose execution began; each appears once, however often it was started.
+    pub fn take_started(&self) -> Vec<SessionId> {
+        std::mem::take(&mut locked(&self.state).started)
+    }
+
+    /// Takes the tokens that were rung, with the outputs, in order.
+    pub fn take_resumed(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut locked(&self.state).resumed)
+    }
+
+    /// Nobody waits with this token any more: a timeout, or the execution is over.
+    pub fn hang_up(&self, token: &str) {
+        locked(&self.state).over.insert(token.to_owned());
+    }
+}
+
+#[async_trait]
+impl Workflow for MemoryWorkflow {
+    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+        self.gate
+            .pass("starting an execution", || {
+                let mut state = locked(&self.state);
+                if state.known.insert(session) {
+                    state.started.push(session);
+                }
+            })
+            .await
+    }
+
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+        self.gate
+            .pass("resuming an execution", || {
+                let mut state = locked(&self.state);
+                if !state.over.insert(token.expose().clone()) {
+                    return Resume::Late;
+                }
+                state.resumed.push((token.expose().clone(), output.to_owned()));
+                Resume::Resumed
+            })
+            .await
+    }
+}
