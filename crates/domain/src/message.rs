@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{DeliveryId, SessionId, task::TaskFacts};
+use crate::{DeliveryId, JobId, SessionId, task::TaskFacts};
 
 /// One message. May come late, twice, out of order or never.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub enum Message {
     RingSession { session: SessionId },
     /// Jobs of this session may be runnable.
     RunJob { session: SessionId },
+    /// The cancellation of this running job is on record: end its command.
+    CancelJob { job: JobId },
+    /// This running job's command is to get a signal.
+    SignalJob { job: JobId, signal: i32 },
     /// A task changed its state.
     TaskEvent { facts: TaskFacts },
     /// A running task may answer by now.
@@ -57,7 +61,7 @@ impl Message {
     pub const fn lane(&self) -> Lane {
         match self {
             Self::StartSession { .. } | Self::RingSession { .. } | Self::FillPool => Lane::Control,
-            Self::RunJob { .. } => Lane::Exec,
+            Self::RunJob { .. } | Self::CancelJob { .. } | Self::SignalJob { .. } => Lane::Exec,
             Self::TaskEvent { .. } | Self::ProbeTask { .. } => Lane::TaskEvents,
             Self::DeliverWebhook { .. } => Lane::Webhooks,
         }

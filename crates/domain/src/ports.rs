@@ -14,9 +14,7 @@ pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
 pub use queue::Queue;
 pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
-pub use store::{
-    Answer, CommitError, Due, Expect, Page, Quota, Store, Version, Versioned, Write,
-};
+pub use store::{Answer, CommitError, Due, Expect, Page, Quota, Store, Version, Versioned, Write};
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Resume, Workflow};
 

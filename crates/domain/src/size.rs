@@ -74,7 +74,8 @@ mod tests {
         for (cpu, memory) in [(256, 512), (256, 2048), (512, 1024), (1024, 8192), (4096, 30_720)] {
             assert!(Size::new(cpu, memory).is_ok(), "{cpu} with {memory}");
         }
-        for (cpu, memory) in [(0, 0), (256, 256), (256, 3072), (512, 512), (1024, 1536), (300, 512)] {
+        for (cpu, memory) in [(0, 0), (256, 256), (256, 3072), (512, 512), (1024, 1536), (300, 512)]
+        {
             assert!(Size::new(cpu, memory).is_err(), "{cpu} with {memory}");
         }
     }

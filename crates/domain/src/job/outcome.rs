@@ -61,9 +61,9 @@ impl Outcome {
     /// How the process ended, if the runner saw it.
     pub const fn exit(&self) -> Option<Exit> {
         match self {
-            Self::Completed { exit, .. } | Self::TimedOut { exit } | Self::Cancelled { exit, .. } => {
-                *exit
-            }
+            Self::Completed { exit, .. }
+            | Self::TimedOut { exit }
+            | Self::Cancelled { exit, .. } => *exit,
             Self::Failed { .. } | Self::Lost { .. } => None,
         }
     }

@@ -97,6 +97,11 @@ impl Running {
         &self.lease
     }
 
+    /// Which worker's hold this is, counted from 1.
+    pub const fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
     /// Where its output stands: stdout, stderr.
     pub const fn output(&self) -> (Kept, Kept) {
         (self.stdout, self.stderr)

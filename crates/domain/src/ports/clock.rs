@@ -26,5 +26,6 @@ pub trait Ids: Send + Sync {
 #[async_trait]
 pub trait Changes: Send + Sync {
     /// Returns when the job has another version than `seen`, or at `until`; may return early.
-    async fn job_changed(&self, job: JobId, seen: Version, until: Timestamp) -> Result<(), Backend>;
+    async fn job_changed(&self, job: JobId, seen: Version, until: Timestamp)
+    -> Result<(), Backend>;
 }

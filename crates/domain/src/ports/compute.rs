@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::Backend;
-use crate::{TaskId, size::Size, size::Network, task::TaskFacts};
+use crate::{TaskId, size::Network, size::Size, task::TaskFacts};
 
 /// A task to be run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -122,6 +122,8 @@ pub struct Waiter {
     pub token: Secret<String>,
     /// What it waits for.
     pub waits: Waits,
+    /// When its own timer goes off.
+    pub until: Timestamp,
 }
 
 /// What an execution can wait for.

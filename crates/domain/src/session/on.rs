@@ -1,11 +1,7 @@
 //! The one door for events whose state is known only at run time.
 
 use super::{Drain, Moved, Reason, Session, Waiter, state};
-use crate::{
-    JobId, TaskId, Timestamp,
-    task::StopCause,
-    timeline::By,
-};
+use crate::{JobId, TaskId, Timestamp, task::StopCause, timeline::By};
 
 /// Something that happened to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,7 +70,9 @@ impl Session {
             (Self::Provisioning(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
             (Self::Starting(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
             (Self::Ready(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
-            (Self::Stopping(s), E::StopSent) if matches!(s.placement, state::Placement::Placed(_)) => {
+            (Self::Stopping(s), E::StopSent)
+                if matches!(s.placement, state::Placement::Placed(_)) =>
+            {
                 s.stop_sent(by).any()
             }
             (Self::Starting(s), E::TaskStopped(cause)) => s.task_stopped(cause, by).any(),
@@ -163,7 +161,6 @@ impl Session {
             Self::Waiting(_) | Self::Queued(_) | Self::Provisioning(_) => None,
         }
     }
-
 
     fn touched(mut self, by: By) -> Self {
         if let Some(watch) = self.watch_mut() {

@@ -100,7 +100,13 @@ pub enum Placement {
 
 impl Waiting {
     /// Accepts a session that must wait for a slot.
-    pub fn accept(id: SessionId, user: UserId, start_job: JobId, spec: Spec, by: By) -> Moved<Self> {
+    pub fn accept(
+        id: SessionId,
+        user: UserId,
+        start_job: JobId,
+        spec: Spec,
+        by: By,
+    ) -> Moved<Self> {
         let (head, entry) = accepted(id, user, start_job, spec, by);
         Moved { session: Self { head, due_at: by.now + ADMISSION_LOOK }, entries: vec![entry] }
     }
@@ -129,7 +135,13 @@ impl Waiting {
 
 impl Queued {
     /// Accepts a session that has its slot.
-    pub fn accept(id: SessionId, user: UserId, start_job: JobId, spec: Spec, by: By) -> Moved<Self> {
+    pub fn accept(
+        id: SessionId,
+        user: UserId,
+        start_job: JobId,
+        spec: Spec,
+        by: By,
+    ) -> Moved<Self> {
         let (head, entry) = accepted(id, user, start_job, spec, by);
         Moved { session: queued(head, by), entries: vec![entry] }
     }
@@ -356,8 +368,7 @@ impl Stopping {
             Placement::None | Placement::Asked => None,
         };
         let Self { head, ready_at, stop, .. } = self;
-        let session =
-            Ended { head, task, ready_at, reason, note: stop.note, ended_at: by.now };
+        let session = Ended { head, task, ready_at, reason, note: stop.note, ended_at: by.now };
         Moved { session, entries: vec![entry] }
     }
 
