@@ -1,0 +1,188 @@
+//! Ends a session: its jobs, its slot, its record, and lets the next one in.
+//!
+//! Safe to repeat: each job ends by its own conditional write, and the record ends in one transaction
+//! with the slot. Called where all is done, and also where an execution failed as a whole.
+
+use std::time::Duration;
+
+use domain::{
+    SessionId,
+    job::{Failure as JobFailure, Job, Outcome},
+    message::Message,
+    ports::{CommitError, Expect, Version, Versioned, Write},
+    session::{Event, Placement, Reason, Session, Stopping},
+    timeline::Actor,
+};
+use serde::Deserialize;
+
+use crate::{
+    Code, Env, Failure, bell,
+    bell::Next,
+    outbox::{Batch, settle},
+    transition::{self, TRIES},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Input {
+    session_id: SessionId,
+    /// The name of the error that brought the execution here, if one did.
+    error: Option<String>,
+}
+
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Next, Failure> {
+    let session = close(env, input.session_id, input.error.as_deref(), Actor::Workflow).await?;
+    Ok(Next::of(&session, env.now()))
+}
+
+/// Closes a session whatever its state; `error` names what went wrong if nobody asked for the end.
+pub(crate) async fn close(
+    env: &Env,
+    id: SessionId,
+    error: Option<&str>,
+    actor: Actor,
+) -> Result<Session, Failure> {
+    for _ in 0..TRIES {
+        let Versioned { value, version } = transition::read(env, id).await?;
+        match value {
+            Session::Ended(_) => {
+                end_jobs(env, &value).await?;
+                return Ok(value);
+            }
+            Session::Stopping(stopping) => {
+                let session = Session::from(stopping.clone());
+                let_go_of_task(env, &stopping, id).await?;
+                end_jobs(env, &session).await?;
+                match finish(env, stopping, version, actor).await {
+                    Ok(ended) => {
+                        admit_next(env, &ended).await?;
+                        return Ok(ended);
+                    }
+                    Err(CommitError::Conflict) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            live => {
+                let reason = live.overdue(env.now()).unwrap_or_else(|| reason_of(error));
+                let stop = Event::Stop { reason, note: None };
+                transition::apply(env, id, actor, &[stop]).await?;
+            }
+        }
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
+
+/// The task should be gone by now. If it is not, it is told so once more; should even that be of no
+/// use, the sweep kills what runs for an ended session.
+async fn let_go_of_task(env: &Env, stopping: &Stopping, id: SessionId) -> Result<(), Failure> {
+    let tasks = match stopping.placement() {
+        Placement::Placed(task) => vec![task.clone()],
+        Placement::Asked => {
+            let tasks = env.compute.list(Some(&id.to_string())).await?;
+            tasks.into_iter().map(|facts| facts.task).collect()
+        }
+        Placement::None | Placement::Gone(..) => Vec::new(),
+    };
+    for task in tasks {
+        if let Err(error) = env.compute.stop(&task, stopping.stop().reason.name()).await {
+            tracing::warn!(session.id = %id, %error, "a task was left to the sweep");
+        }
+    }
+    Ok(())
+}
+
+/// Ends what is open: what never ran is cancelled; what ran is lost unless its worker knew more.
+pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
+    loop {
+        let open = env.store.open_jobs(session.id(), 100).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        for job in open {
+            end_job(env, session, job).await?;
+        }
+    }
+}
+
+async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(), Failure> {
+    let (id, now) = (read.value.id(), env.now());
+    let job = match read.value {
+        Job::Queued(job) => job.end(not_run(session), now),
+        Job::Running(job) => {
+            let message = "the session ended before the runner told how the command ended";
+            let failure = JobFailure::new("session_ended", message);
+            job.end(Outcome::Lost { failure }, None, now)
+        }
+        Job::Finished(_) => return Ok(()),
+    };
+    let turn = Write::EndTurn { session: session.id(), job: id };
+    let batch = Batch::default().finished(env, session, job, read.version).write(turn);
+    match batch.commit(env).await {
+        // A worker was faster; the list is read anew.
+        Ok(()) | Err(CommitError::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn finish(
+    env: &Env,
+    stopping: Stopping,
+    read: Version,
+    actor: Actor,
+) -> Result<Session, CommitError> {
+    let before = Session::from(stopping.clone());
+    let moved = stopping.finish(env.by(actor)).any();
+    let mut batch = Batch::default().moved(env, &moved, Expect::At(read));
+    if before.holds_slot() {
+        batch = batch.write(Write::FreeSlot { user: before.user().clone() });
+    }
+    let session = &moved.session;
+    batch = settle(env, batch, session, session.start_job(), not_run(session)).await?;
+    for job in &session.head().stop_jobs {
+        let done = Outcome::Completed { exit: None, failure: None };
+        batch = settle(env, batch, session, *job, done).await?;
+    }
+    batch.commit(env).await?;
+    let reason = session.reason().map(Reason::name);
+    tracing::info!(session.id = %session.id(), reason, "closed the session");
+    Ok(moved.session)
+}
+
+/// How a job ends that never ran.
+pub(crate) fn not_run(session: &Session) -> Outcome {
+    let reason = session.reason().unwrap_or(Reason::Internal);
+    let message = format!("the session ended first: {}", reason.name());
+    let failure = JobFailure::new("session_ended", message);
+    if reason.is_failure() && session.ready_at().is_none() {
+        Outcome::Failed { failure: JobFailure { code: reason.name().to_owned(), ..failure } }
+    } else {
+        Outcome::Cancelled { exit: None, failure: Some(failure) }
+    }
+}
+
+fn reason_of(error: Option<&str>) -> Reason {
+    if error == Some(Code::CapacityUnavailable.name()) {
+        Reason::CapacityUnavailable
+    } else {
+        Reason::Internal
+    }
+}
+
+/// Gives free slots to those of this session's owner who wait, in order.
+pub(crate) async fn admit_next(env: &Env, session: &Session) -> Result<(), Failure> {
+    let limit = env.policy.max_active_sessions;
+    for Versioned { value, version } in env.store.waiting(session.user()).await? {
+        let id = value.id();
+        let Session::Waiting(waiting) = value else { continue };
+        let moved = waiting.admit(env.by(Actor::Workflow)).any();
+        let slot = Write::TakeSlot { user: session.user().clone(), limit };
+        let batch = Batch::default().moved(env, &moved, Expect::At(version)).write(slot);
+        match batch.commit(env).await {
+            Ok(()) => bell::send(env, Message::StartSession { session: id }, Duration::ZERO).await,
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::QuotaReached) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

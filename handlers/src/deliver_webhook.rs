@@ -1,0 +1,132 @@
+//! Sends one webhook once, and records what came of it.
+//!
+//! Safe to repeat: the attempt is claimed on record first. A worker that dies in between leaves a
+//! delivery that is due again; the endpoint may see it twice, with the same `webhook-id`.
+
+use std::time::Duration;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use domain::{
+    DeliveryId, Secret, Timestamp,
+    message::Message,
+    ports::{CommitError, Expect, PostError, Posted, SignedPost, Version, Versioned, Write},
+    session::Session,
+    webhook::{Attempt, Delivery, Endpoint, Pending},
+};
+use hmac::{Hmac, Mac};
+use serde::Deserialize;
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::{Code, Env, Failure, bell, transition};
+
+/// What a secret starts with (Standard Webhooks).
+pub(crate) const SECRET_PREFIX: &str = "whsec_";
+/// The longest delay that a queue takes; what is due later is found by the sweep.
+const LONGEST_DELAY: Duration = Duration::from_mins(15);
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Input {
+    delivery_id: DeliveryId,
+}
+
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
+    let Some(read) = env.store.delivery(input.delivery_id).await? else { return Ok(Value::Null) };
+    let Delivery::Pending(pending) = read.value else { return Ok(Value::Null) };
+    let now = env.now();
+    if pending.due_at() > now {
+        return Ok(Value::Null);
+    }
+    let session = env.store.session(pending.parcel().session).await?;
+    let endpoint = session.as_ref().and_then(|read| read.value.webhook()).filter(|e| !e.gone);
+    let Some(endpoint) = endpoint else {
+        put(env, pending.disabled(None, now).into(), read.version).await?;
+        return Ok(Value::Null);
+    };
+    let begun = pending.begin(now);
+    if !put(env, begun.clone().into(), read.version).await? {
+        return Ok(Value::Null);
+    }
+    let answer = env.webhooks.post(&signed(endpoint, &begun, now)?).await;
+    let next = judge(env, begun, answer.as_ref(), now);
+    if is_gone(answer.as_ref()) {
+        disable(env, session).await?;
+    }
+    let due_at = next.due_at();
+    put(env, next, Version(read.version.0 + 1)).await?;
+    if let Some(due_at) = due_at {
+        let delay = due_at.since(env.now());
+        if delay <= LONGEST_DELAY {
+            bell::send(env, Message::DeliverWebhook { delivery: input.delivery_id }, delay).await;
+        }
+    }
+    Ok(Value::Null)
+}
+
+/// Signs as Standard Webhooks has it: HMAC-SHA256 over `id.timestamp.body`.
+fn signed(endpoint: &Endpoint, pending: &Pending, now: Timestamp) -> Result<SignedPost, Failure> {
+    let parcel = pending.parcel();
+    let (id, timestamp) = (parcel.id.to_string(), now.millis() / 1000);
+    let secret = endpoint.secret.expose();
+    let key = BASE64_STANDARD
+        .decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret))
+        .map_err(|_| Failure::new(Code::Backend, "the webhook's secret can't be read"))?;
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(parcel.body.expose().as_bytes());
+    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+    Ok(SignedPost {
+        url: endpoint.url.clone(),
+        id,
+        timestamp,
+        signature: Secret::new(format!("v1,{signature}")),
+        body: parcel.body.clone(),
+    })
+}
+
+fn judge(
+    env: &Env,
+    pending: Pending,
+    answer: Result<&Posted, &PostError>,
+    at: Timestamp,
+) -> Delivery {
+    let now = env.now();
+    let status = answer.ok().map(|posted| posted.status);
+    let error = answer.err().map(ToString::to_string);
+    let attempt = Attempt { at, status, error };
+    match answer {
+        Ok(posted) if (200..300).contains(&posted.status) => pending.delivered(attempt, now).into(),
+        Ok(posted) if posted.status == 410 => pending.disabled(Some(attempt), now).into(),
+        Ok(posted) => pending.failed(attempt, posted.retry_after, env.ids.fraction(), now),
+        Err(_) => pending.failed(attempt, None, env.ids.fraction(), now),
+    }
+}
+
+fn is_gone(answer: Result<&Posted, &PostError>) -> bool {
+    answer.is_ok_and(|posted| posted.status == 410)
+}
+
+/// From here on nothing more is sent to this endpoint.
+async fn disable(env: &Env, read: Option<Versioned<Session>>) -> Result<(), Failure> {
+    let mut read = read;
+    for _ in 0..transition::TRIES {
+        let Some(Versioned { value, version }) = read else { return Ok(()) };
+        let id = value.id();
+        if transition::put(env, value.webhook_gone(), version).await? {
+            return Ok(());
+        }
+        read = env.store.session(id).await?;
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
+
+/// False if somebody else has moved it on.
+async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, Failure> {
+    match env.store.commit(vec![Write::Delivery(Box::new(delivery), Expect::At(read))]).await {
+        Ok(()) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,73 @@
+//! All that a handler may touch.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use domain::{
+    Timestamp,
+    ports::{Changes, Clock, Compute, Ids, Queue, Shell, Store, Webhooks, Workflow},
+    size::Network,
+    timeline::{Actor, By},
+    warm,
+};
+
+/// The ports and the rules of this deployment.
+#[derive(Clone)]
+pub struct Env {
+    pub store: Arc<dyn Store>,
+    pub queue: Arc<dyn Queue>,
+    pub workflow: Arc<dyn Workflow>,
+    pub compute: Arc<dyn Compute>,
+    pub shell: Arc<dyn Shell>,
+    pub webhooks: Arc<dyn Webhooks>,
+    pub changes: Arc<dyn Changes>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn Ids>,
+    pub policy: Arc<Policy>,
+    /// Names this process in leases.
+    pub worker: Arc<str>,
+}
+
+/// What this deployment allows and prefers.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Sessions that a user may have at once.
+    pub max_active_sessions: u32,
+    /// What a start without a word on the network gets.
+    pub default_network: Network,
+    /// The networks that can be given, and why others can't.
+    pub egress: Result<(), String>,
+    /// The images that can be asked for.
+    pub images: Vec<String>,
+    /// Whether webhooks may go to http and private addresses.
+    pub webhook_allow_private: bool,
+    /// Whether an answer may be held open for a stream.
+    pub streaming: bool,
+    /// How long ended sessions can be read.
+    pub retention: Duration,
+    /// How long a worker may hold a job before it hands it on.
+    pub worker_hold: Duration,
+    /// How long the next worker waits before it looks at a job that was handed on.
+    pub hand_on_delay: Duration,
+    /// Warm tasks to keep, by kind.
+    pub warm: Vec<(warm::Kind, u32)>,
+    /// Age at which an unclaimed warm task is replaced.
+    pub warm_max_age: Duration,
+}
+
+impl Env {
+    /// Now, by this deployment's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// This actor, now.
+    pub fn by(&self, actor: Actor) -> By {
+        By::new(actor, self.now())
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("worker", &self.worker).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! Why a handler did not do what it was asked.
+
+use std::fmt;
+
+use domain::ports::{Backend, CommitError, RunError, ShellError, Source, StopError};
+
+/// What a caller branches on. The names stand in the state machine's `ErrorEquals`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// There is no room for another task now.
+    CapacityUnavailable,
+    /// The session is to end; what was asked for makes no sense any more.
+    StopRequested,
+    /// Asked too often; later.
+    Throttled,
+    /// The record changed again and again; later.
+    Conflict,
+    /// The input is not what this handler takes. Trying again won't help.
+    BadInput,
+    /// Something behind a port failed; later.
+    Backend,
+}
+
+impl Code {
+    /// All codes.
+    pub const ALL: [Self; 6] = [
+        Self::CapacityUnavailable,
+        Self::StopRequested,
+        Self::Throttled,
+        Self::Conflict,
+        Self::BadInput,
+        Self::Backend,
+    ];
+
+    /// The name in the state machine.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CapacityUnavailable => "CapacityUnavailable",
+            Self::StopRequested => "StopRequested",
+            Self::Throttled => "Throttled",
+            Self::Conflict => "Conflict",
+            Self::BadInput => "BadInput",
+            Self::Backend => "Backend",
+        }
+    }
+}
+
+/// A handler's failure: a code for programs, words for people, a source for the log.
+#[derive(Debug)]
+pub struct Failure {
+    code: Code,
+    message: String,
+    source: Option<Source>,
+}
+
+impl Failure {
+    /// A failure that is the whole story.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), source: None }
+    }
+
+    /// A failure with a cause behind it.
+    pub fn from_source(code: Code, message: impl Into<String>, source: impl Into<Source>) -> Self {
+        Self { code, message: message.into(), source: Some(source.into()) }
+    }
+
+    /// What to branch on.
+    pub const fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+impl From<Backend> for Failure {
+    fn from(error: Backend) -> Self {
+        Self::from_source(Code::Backend, "a port failed", error)
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        let code = match error {
+            CommitError::Conflict => Code::Conflict,
+            CommitError::QuotaReached
+            | CommitError::Answered
+            | CommitError::Closed
+            | CommitError::Backend(_) => Code::Backend,
+        };
+        Self::from_source(code, "a write was refused", error)
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        let code = match error {
+            RunError::Capacity(_) => Code::CapacityUnavailable,
+            RunError::Throttled => Code::Throttled,
+            RunError::Refused(_) => Code::StopRequested,
+            RunError::Backend(_) => Code::Backend,
+        };
+        Self::from_source(code, "no task was run", error)
+    }
+}
+
+impl From<StopError> for Failure {
+    fn from(error: StopError) -> Self {
+        let code = match error {
+            StopError::Throttled => Code::Throttled,
+            StopError::Unknown | StopError::Backend(_) => Code::Backend,
+        };
+        Self::from_source(code, "the task was not stopped", error)
+    }
+}
+
+impl From<ShellError> for Failure {
+    fn from(error: ShellError) -> Self {
+        Self::from_source(Code::Backend, "the shell was not reached", error)
+    }
+}

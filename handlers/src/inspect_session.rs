@@ -1,0 +1,64 @@
+//! Looks at a session afresh: what the clock says, and what to do next. Safe to repeat: what it
+//! writes are conditional facts.
+
+use domain::{
+    SessionId,
+    session::{Event, Ready, Session},
+    timeline::Actor,
+};
+
+use crate::{
+    Env, Failure,
+    bell::Next,
+    outbox::OfSession,
+    transition::{self, TRIES},
+};
+
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
+    let session = look(env, input.session_id, Actor::Workflow).await?;
+    Ok(Next::of(&session, env.now()))
+}
+
+/// Brings the record up to the time: deadlines, idleness, warnings, the end of a drain.
+pub(crate) async fn look(env: &Env, id: SessionId, actor: Actor) -> Result<Session, Failure> {
+    for _ in 0..TRIES {
+        let read = transition::read(env, id).await?;
+        if let Session::Ready(ready) = &read.value
+            && let Some(active) = still_active(env, ready).await?
+        {
+            transition::put(env, active, read.version).await?;
+            continue;
+        }
+        match due_event(env, &read.value).await? {
+            Some(event) => transition::apply(env, id, actor, &[event]).await?.into_session(),
+            None => return Ok(read.value),
+        };
+    }
+    Ok(transition::read(env, id).await?.value)
+}
+
+/// A session that seems idle but has work in hand is not.
+async fn still_active(env: &Env, ready: &Ready) -> Result<Option<Session>, Failure> {
+    let now = env.now();
+    let session = Session::from(ready.clone());
+    let seems_idle = ready.idle_at().is_some_and(|at| now >= at);
+    if !seems_idle || now >= session.head().expires_at {
+        return Ok(None);
+    }
+    let busy = !env.store.open_jobs(session.id(), 1).await?.is_empty();
+    Ok(busy.then(|| ready.clone().active(now, now).into()))
+}
+
+async fn due_event(env: &Env, session: &Session) -> Result<Option<Event>, Failure> {
+    let now = env.now();
+    if let Some(reason) = session.overdue(now) {
+        return Ok(Some(Event::Stop { reason, note: None }));
+    }
+    let Session::Ready(ready) = session else { return Ok(None) };
+    if let Some(drain) = &session.head().drain
+        && env.store.open_jobs(session.id(), 1).await?.is_empty()
+    {
+        return Ok(Some(Event::Stop { reason: drain.reason, note: drain.note.clone() }));
+    }
+    Ok(ready.warn_at().is_some_and(|at| now >= at).then_some(Event::Warn))
+}

@@ -1,0 +1,133 @@
+//! What one transaction writes, with the webhooks that it owes.
+
+use std::time::Duration;
+
+use domain::{
+    DeliveryId, Secret, SessionId,
+    job::{self, Finished, Job},
+    message::Message,
+    ports::{CommitError, Expect, Version, Write},
+    session::{Moved, Session},
+    timeline::What,
+    webhook::{Delivery, EventType, Parcel},
+};
+use serde_json::{Value, json};
+
+use crate::{Env, bell, view};
+
+/// Writes that succeed or fail together. A delivery is part of the transaction that owes it.
+#[derive(Default)]
+pub(crate) struct Batch {
+    writes: Vec<Write>,
+    deliveries: Vec<DeliveryId>,
+}
+
+impl Batch {
+    /// Adds a transition of a session: record, timeline and webhooks.
+    pub(crate) fn moved(mut self, env: &Env, moved: &Moved, expect: Expect) -> Self {
+        self.writes.push(Write::Session(Box::new(moved.session.clone()), expect));
+        for entry in &moved.entries {
+            self.writes.push(Write::Entry(Box::new(entry.clone())));
+            if let Some(event) = event_of(entry.what) {
+                self = self.owe(env, &moved.session, event, view::session_event(&moved.session));
+            }
+        }
+        self
+    }
+
+    /// Adds the end of a job, with its webhook if it ran a command.
+    pub(crate) fn finished(
+        mut self,
+        env: &Env,
+        session: &Session,
+        job: Finished,
+        read: Version,
+    ) -> Self {
+        let job = Job::from(job);
+        if let (Some(event), Some(_)) = (job.status().event(), job.command()) {
+            self = self.owe(env, session, event, view::job_event(&job));
+        }
+        self.write(Write::Job(Box::new(job), Expect::At(read)))
+    }
+
+    /// Adds any other write.
+    pub(crate) fn write(mut self, write: Write) -> Self {
+        self.writes.push(write);
+        self
+    }
+
+    /// Writes it all, then rings for the webhooks.
+    pub(crate) async fn commit(self, env: &Env) -> Result<(), CommitError> {
+        env.store.commit(self.writes).await?;
+        for delivery in self.deliveries {
+            bell::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
+        }
+        Ok(())
+    }
+
+    fn owe(mut self, env: &Env, session: &Session, event: EventType, data: Value) -> Self {
+        if !session.webhook().is_some_and(|endpoint| endpoint.wants(event)) {
+            return self;
+        }
+        let now = env.now();
+        let id = DeliveryId::from_ulid(env.ids.ulid());
+        let body = json!({"type": event, "timestamp": now, "data": data}).to_string();
+        let parcel = Parcel {
+            id,
+            user: session.user().clone(),
+            session: session.id(),
+            event,
+            body: Secret::new(body),
+            created_at: now,
+        };
+        self.writes.push(Write::Delivery(Box::new(Delivery::new(parcel).into()), Expect::New));
+        self.deliveries.push(id);
+        self
+    }
+}
+
+fn event_of(what: What) -> Option<EventType> {
+    match what {
+        What::Ready => Some(EventType::SessionReady),
+        What::Expiring => Some(EventType::SessionExpiring),
+        What::Stopped => Some(EventType::SessionStopped),
+        What::Failed => Some(EventType::SessionFailed),
+        What::Accepted
+        | What::Admitted
+        | What::Provisioning
+        | What::PlacementRefused
+        | What::TaskPlaced
+        | What::WarmTaskClaimed
+        | What::TaskRunning
+        | What::Extended
+        | What::Draining
+        | What::StopRequested
+        | What::TaskFound
+        | What::StopSent
+        | What::TaskStopped => None,
+    }
+}
+
+/// Adds the end of a session's start or stop job, unless it has ended before.
+pub(crate) async fn settle(
+    env: &Env,
+    batch: Batch,
+    session: &Session,
+    job: domain::JobId,
+    outcome: job::Outcome,
+) -> Result<Batch, domain::ports::Backend> {
+    let Some(read) = env.store.job(job).await? else { return Ok(batch) };
+    Ok(match read.value {
+        Job::Queued(queued) => {
+            batch.finished(env, session, queued.end(outcome, env.now()), read.version)
+        }
+        Job::Running(_) | Job::Finished(_) => batch,
+    })
+}
+
+/// Names a session that a message is about, in the handlers' inputs.
+#[derive(Debug, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct OfSession {
+    pub(crate) session_id: SessionId,
+}

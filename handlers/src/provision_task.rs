@@ -1,0 +1,156 @@
+//! Gets the session a task: a warm one if there is one, else a new one.
+//!
+//! Safe to repeat: a claim is one transaction with the session's record, and a request carries a
+//! token that is on record before it is sent. A new token is used only after a definite refusal.
+
+use std::time::Duration;
+
+use domain::{
+    TaskId,
+    message::Message,
+    ports::{CommitError, Expect, RunError, RunTask, Version, Versioned, Write},
+    session::{Event, Provisioning, Queued, Reason, Session},
+    timeline::Actor,
+    warm::{Available, Warm},
+};
+
+use crate::{
+    Code, Env, Failure, bell,
+    bell::Next,
+    outbox::{Batch, OfSession},
+    transition::{self, Applied},
+};
+
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
+    let id = input.session_id;
+    for _ in 0..transition::TRIES {
+        let Versioned { value, version } = transition::read(env, id).await?;
+        if let Some(reason) = value.overdue(env.now()) {
+            let stop = Event::Stop { reason, note: None };
+            transition::apply(env, id, Actor::Workflow, &[stop]).await?;
+            continue;
+        }
+        match value {
+            Session::Queued(session) => {
+                // Either way the record is read anew: what was written decides.
+                if !claim(env, &session, version).await? {
+                    intend(env, session, version).await?;
+                }
+            }
+            Session::Provisioning(session) => {
+                let session = place(env, session).await?;
+                return Ok(Next::of(&session, env.now()));
+            }
+            session @ (Session::Starting(_) | Session::Ready(_)) => {
+                return Ok(Next::of(&session, env.now()));
+            }
+            Session::Stopping(_) | Session::Ended(_) => return Err(stop_requested()),
+            Session::Waiting(_) => {
+                return Err(Failure::new(Code::BadInput, "the session has no slot yet"));
+            }
+        }
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
+
+/// Claims a warm task for the session, in one transaction with it. The task has answered before, so
+/// the session is ready at once.
+async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failure> {
+    let head = Session::from(session.clone());
+    let kind = head.head().spec.warm_kind();
+    if env.policy.warm.iter().all(|(wanted, _)| *wanted != kind) {
+        return Ok(false);
+    }
+    for candidate in env.store.warm_of(&kind).await? {
+        let Warm::Available(warm) = candidate.value else { continue };
+        match take(env, session, read, warm, candidate.version).await {
+            Ok(session) => {
+                bell::send(env, Message::FillPool, Duration::ZERO).await;
+                transition::start_jobs(env, &session).await?;
+                return Ok(true);
+            }
+            // Another session took it, or this session changed; the next round tells.
+            Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(false)
+}
+
+async fn take(
+    env: &Env,
+    session: &Queued,
+    read: Version,
+    warm: Available,
+    warm_read: Version,
+) -> Result<Session, CommitError> {
+    let by = env.by(Actor::Workflow);
+    let task = warm.task().clone();
+    let id = Session::from(session.clone()).id();
+    let moved = session.clone().claim(task, by).then(|starting| starting.ready(by)).any();
+    let claimed = Write::Warm(Box::new(warm.claim(id).into()), Expect::At(warm_read));
+    let batch = Batch::default().write(claimed).moved(env, &moved, Expect::At(read));
+    transition::with_ready(env, batch, &moved).await?.commit(env).await?;
+    Ok(moved.session)
+}
+
+/// Puts on record that a task is about to be asked for.
+async fn intend(env: &Env, session: Queued, read: Version) -> Result<(), Failure> {
+    let moved = session.provision(env.by(Actor::Workflow)).any();
+    match transition::write(env, &moved, read).await {
+        Ok(()) | Err(CommitError::Conflict) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Asks for a task and records what came of it.
+async fn place(env: &Env, session: Provisioning) -> Result<Session, Failure> {
+    let request = request(&session);
+    let id = Session::from(session).id();
+    match env.compute.run(&request).await {
+        Ok(task) => placed(env, id, task).await,
+        Err(RunError::Capacity(cause)) => {
+            tracing::warn!(session.id = %id, "there was no capacity for a task");
+            transition::apply(env, id, Actor::Workflow, &[Event::Refused(cause.clone())]).await?;
+            Err(RunError::Capacity(cause).into())
+        }
+        Err(RunError::Refused(cause)) => {
+            let stop = Event::Stop { reason: Reason::Internal, note: Some(cause) };
+            transition::apply(env, id, Actor::Workflow, &[stop]).await?;
+            Err(stop_requested())
+        }
+        Err(error @ (RunError::Throttled | RunError::Backend(_))) => Err(error.into()),
+    }
+}
+
+async fn placed(env: &Env, id: domain::SessionId, task: TaskId) -> Result<Session, Failure> {
+    let event = Event::Placed(task.clone());
+    match transition::apply(env, id, Actor::Workflow, &[event]).await? {
+        Applied::Moved(session @ Session::Starting(_)) => Ok(session),
+        Applied::Moved(_) => Err(stop_requested()),
+        // The task's own event was faster.
+        Applied::Unchanged(session) if session.task() == Some(&task) => Ok(session),
+        Applied::Unchanged(_) => {
+            env.compute.stop(&task, "its session is over").await?;
+            Err(stop_requested())
+        }
+    }
+}
+
+fn request(session: &Provisioning) -> RunTask {
+    let client_token = session.client_token();
+    let session = Session::from(session.clone());
+    let spec = &session.head().spec;
+    RunTask {
+        started_by: session.id().to_string(),
+        client_token,
+        image: spec.image.clone(),
+        size: spec.size,
+        network: spec.network,
+        spot: spec.spot,
+    }
+}
+
+fn stop_requested() -> Failure {
+    Failure::new(Code::StopRequested, "the session is to end")
+}

@@ -1,0 +1,153 @@
+//! Works off the jobs of a ready session, one after the other.
+//!
+//! Safe to repeat: a claim is conditional, a serial job needs the session's turn, and the runner
+//! never runs a job id twice. A worker that dies leaves a lease that lapses; the next one attaches
+//! where the stored output ends.
+
+use std::time::Duration;
+
+use domain::{
+    JobId, SessionId, TaskId, Timestamp,
+    command::Concurrency,
+    job::{Job, Running},
+    message::Message,
+    ports::{CommitError, Expect, Version, Versioned, Write},
+    session::{Event, Session},
+    timeline::Actor,
+};
+use serde_json::Value;
+
+use crate::{Env, Failure, bell, outbox::OfSession, transition};
+
+mod attend;
+
+use attend::Left;
+
+/// How many open jobs are looked at to find the next one.
+const LOOK_AT: u32 = 64;
+
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
+    let hold_until = env.now() + env.policy.worker_hold;
+    loop {
+        let session = transition::read(env, input.session_id).await?.value;
+        let Session::Ready(ready) = &session else { return Ok(Value::Null) };
+        let open = env.store.open_jobs(session.id(), LOOK_AT).await?;
+        if open.is_empty() {
+            settle_down(env, &session).await?;
+            return Ok(Value::Null);
+        }
+        let task = ready.task().clone();
+        let Some(claimed) = claim_next(env, session.id(), open).await? else {
+            return Ok(Value::Null);
+        };
+        let left = attend::attend(env, &session, &task, claimed, hold_until).await?;
+        match left {
+            Left::Finished => {}
+            Left::Superseded => return Ok(Value::Null),
+            Left::HandedOn(delay) => {
+                let again = Message::RunJob { session: session.id() };
+                bell::send(env, again, delay).await;
+                return Ok(Value::Null);
+            }
+        }
+        if env.now() >= hold_until {
+            bell::send(env, Message::RunJob { session: session.id() }, Duration::ZERO).await;
+            return Ok(Value::Null);
+        }
+    }
+}
+
+/// A job in this worker's hands.
+struct Claimed {
+    job: Running,
+    version: Version,
+}
+
+/// Claims the first job that may run now. Where more may, another worker is called for.
+async fn claim_next(
+    env: &Env,
+    session: SessionId,
+    open: Vec<Versioned<Job>>,
+) -> Result<Option<Claimed>, Failure> {
+    let now = env.now();
+    let mut may_run = open
+        .iter()
+        .enumerate()
+        .filter(|(at, read)| may_run(&open[..*at], &read.value, now))
+        .map(|(_, read)| read.clone())
+        .collect::<Vec<_>>()
+        .into_iter();
+    while let Some(read) = may_run.next() {
+        let Some(claimed) = claim(env, session, read).await? else { continue };
+        if may_run.len() > 0 {
+            bell::send(env, Message::RunJob { session }, Duration::ZERO).await;
+        }
+        return Ok(Some(claimed));
+    }
+    Ok(None)
+}
+
+/// A job whose worker is gone may be taken over; a parallel one may begin; a serial one may begin if
+/// no serial one is before it.
+fn may_run(before: &[Versioned<Job>], job: &Job, now: Timestamp) -> bool {
+    match job {
+        Job::Running(running) => running.is_free(now),
+        Job::Queued(_) => !is_serial(job) || !before.iter().any(|read| is_serial(&read.value)),
+        Job::Finished(_) => false,
+    }
+}
+
+fn is_serial(job: &Job) -> bool {
+    job.command().is_some_and(|command| command.concurrency == Concurrency::Serial)
+}
+
+async fn claim(
+    env: &Env,
+    session: SessionId,
+    read: Versioned<Job>,
+) -> Result<Option<Claimed>, Failure> {
+    let serial = is_serial(&read.value);
+    let job = match read.value {
+        Job::Queued(job) => job.claim(&env.worker, env.now()),
+        Job::Running(job) => job.take_over(&env.worker, env.now()),
+        Job::Finished(_) => return Ok(None),
+    };
+    let id = job.head().id;
+    let mut writes =
+        vec![Write::Job(Box::new(job.clone().into()), Expect::At(read.version))];
+    if serial {
+        writes.push(Write::TakeTurn { session, job: id });
+    }
+    match env.store.commit(writes).await {
+        Ok(()) => Ok(Some(Claimed { job, version: Version(read.version.0 + 1) })),
+        Err(CommitError::Conflict) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Nothing left to do: a draining session ends now, another one's idle time begins.
+async fn settle_down(env: &Env, session: &Session) -> Result<(), Failure> {
+    let head = session.head();
+    if let Some(drain) = &head.drain {
+        let stop = Event::Stop { reason: drain.reason, note: drain.note.clone() };
+        let stopped = transition::apply(env, head.id, Actor::Worker, &[stop]).await?;
+        bell::ring(env, &stopped.into_session()).await?;
+    } else if head.spec.idle_timeout.is_some() {
+        let read = transition::read(env, head.id).await?;
+        if let Session::Ready(ready) = read.value {
+            let now = env.now();
+            transition::put(env, ready.active(now, now).into(), read.version).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The runner may drop what is stored. Of no consequence if it fails.
+async fn release(env: &Env, task: &TaskId, job: JobId) {
+    if let Err(error) = env.shell.release(task, job).await {
+        tracing::debug!(job.id = %job, %error, "the runner keeps a result that is stored");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Has the session's task stopped. Safe to repeat: stopping a stopped task succeeds, and one that
+//! was asked for but never seen is looked for by who started it.
+
+use domain::{
+    SessionId, TaskId,
+    ports::{StopError, Versioned},
+    session::{Event, Placement, Reason, Session, Stopping},
+    timeline::Actor,
+};
+
+use crate::{
+    Code, Env, Failure,
+    bell::Next,
+    outbox::OfSession,
+    transition::{self, TRIES},
+};
+
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
+    let session = stop(env, input.session_id, Actor::Workflow).await?;
+    Ok(Next::of(&session, env.now()))
+}
+
+/// Goes on until the task was told to stop or there is none.
+pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, Failure> {
+    for _ in 0..TRIES {
+        let Versioned { value, version } = transition::read(env, id).await?;
+        match value {
+            Session::Stopping(stopping) => match stopping.placement() {
+                Placement::Placed(task) => {
+                    let event = tell(env, task, &stopping).await?;
+                    return Ok(transition::apply(env, id, actor, &[event]).await?.into_session());
+                }
+                Placement::Asked => match find(env, id).await? {
+                    Some(task) => {
+                        transition::apply(env, id, actor, &[Event::Placed(task)]).await?;
+                    }
+                    None => {
+                        let none = stopping.no_task(env.by(actor));
+                        transition::put(env, none.into(), version).await?;
+                    }
+                },
+                Placement::None | Placement::Gone(..) => return Ok(stopping.into()),
+            },
+            ended @ Session::Ended(_) => return Ok(ended),
+            live => {
+                let reason = live.overdue(env.now()).unwrap_or(Reason::Internal);
+                let stop = Event::Stop { reason, note: None };
+                transition::apply(env, id, actor, &[stop]).await?;
+            }
+        }
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
+
+async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, Failure> {
+    match env.compute.stop(task, stopping.stop().reason.name()).await {
+        Ok(()) => Ok(Event::StopSent),
+        Err(StopError::Unknown) => Ok(Event::TaskStopped(None)),
+        Err(error @ (StopError::Throttled | StopError::Backend(_))) => Err(error.into()),
+    }
+}
+
+async fn find(env: &Env, id: SessionId) -> Result<Option<TaskId>, Failure> {
+    let tasks = env.compute.list(Some(&id.to_string())).await?;
+    Ok(tasks.into_iter().next().map(|facts| facts.task))
+}

@@ -1,0 +1,166 @@
+//! Reading, moving and writing a session, again and again until nobody was faster.
+
+use std::time::Duration;
+
+use domain::{
+    SessionId,
+    job::Outcome,
+    message::Message,
+    ports::{CommitError, Expect, Version, Versioned},
+    session::{Event, Moved, Rejected, Session, Waiter, Waits},
+    timeline::Actor,
+};
+use serde::Deserialize;
+
+use crate::{
+    Code, Env, Failure, bell,
+    outbox::{Batch, settle},
+};
+
+/// How often a write is tried when others are faster.
+pub(crate) const TRIES: u32 = 16;
+
+/// What came of an event.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// The session moved.
+    Moved(Session),
+    /// The event has no meaning in this state, most often because it came before.
+    Unchanged(Session),
+}
+
+impl Applied {
+    pub(crate) fn into_session(self) -> Session {
+        match self {
+            Self::Moved(session) | Self::Unchanged(session) => session,
+        }
+    }
+}
+
+/// Reads a session that must exist.
+pub(crate) async fn read(env: &Env, id: SessionId) -> Result<Versioned<Session>, Failure> {
+    let read = env.store.session(id).await?;
+    read.ok_or_else(|| Failure::new(Code::BadInput, "there is no such session"))
+}
+
+/// Applies these events one after the other, in one transaction.
+pub(crate) async fn apply(
+    env: &Env,
+    id: SessionId,
+    actor: Actor,
+    events: &[Event],
+) -> Result<Applied, Failure> {
+    for _ in 0..TRIES {
+        let Versioned { value, version } = read(env, id).await?;
+        let moved = match advance(env, value, actor, events) {
+            Ok(moved) => moved,
+            Err(Rejected { session }) => return Ok(Applied::Unchanged(*session)),
+        };
+        match write(env, &moved, version).await {
+            Ok(()) => return Ok(Applied::Moved(moved.session)),
+            Err(CommitError::Conflict) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
+
+/// Applies what fits of these events; rejected if none does.
+fn advance(
+    env: &Env,
+    session: Session,
+    actor: Actor,
+    events: &[Event],
+) -> Result<Moved, Rejected> {
+    let mut moved = Moved { session, entries: Vec::new() };
+    for event in events {
+        match moved.session.on(event.clone(), env.by(actor)) {
+            Ok(next) => {
+                moved.session = next.session;
+                moved.entries.extend(next.entries);
+            }
+            Err(Rejected { session }) => moved.session = *session,
+        }
+    }
+    if moved.entries.is_empty() {
+        return Err(Rejected { session: Box::new(moved.session) });
+    }
+    Ok(moved)
+}
+
+/// Writes a transition. A session that became ready completes its start job with it.
+pub(crate) async fn write(env: &Env, moved: &Moved, read: Version) -> Result<(), CommitError> {
+    let batch = Batch::default().moved(env, moved, Expect::At(read));
+    with_ready(env, batch, moved).await?.commit(env).await
+}
+
+/// Adds the completion of the start job where this transition made the session ready.
+pub(crate) async fn with_ready(
+    env: &Env,
+    batch: Batch,
+    moved: &Moved,
+) -> Result<Batch, CommitError> {
+    let session = &moved.session;
+    if !matches!(session, Session::Ready(_)) {
+        return Ok(batch);
+    }
+    let done = Outcome::Completed { exit: None, failure: None };
+    Ok(settle(env, batch, session, session.start_job(), done).await?)
+}
+
+/// Has the jobs of a session looked at that has just become ready.
+pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
+    let id = session.id();
+    let any = !env.store.open_jobs(id, 1).await?.is_empty();
+    if any || session.head().drain.is_some() {
+        bell::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
+    }
+    Ok(())
+}
+
+/// Puts a record back that changed without a transition. A conflict means that somebody else looks
+/// at it already, which is just as well.
+pub(crate) async fn put(env: &Env, session: Session, read: Version) -> Result<bool, Failure> {
+    let write = domain::ports::Write::Session(Box::new(session), Expect::At(read));
+    match env.store.commit(vec![write]).await {
+        Ok(()) => Ok(true),
+        Err(CommitError::Conflict) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The input of a task that waits.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Waiting {
+    pub(crate) session_id: SessionId,
+    pub(crate) token: domain::Secret<String>,
+    /// What the execution's own timer is set to; absent where that is fixed.
+    pub(crate) wait_seconds: Option<u64>,
+}
+
+/// Answers the token at once if the fact is there, else hangs it up on the record. The write is
+/// conditional, so a fact that comes in between is seen in the next round.
+pub(crate) async fn wait(
+    env: &Env,
+    input: Waiting,
+    waits: Waits,
+    limit: Duration,
+    look_after: Duration,
+) -> Result<(), Failure> {
+    for _ in 0..TRIES {
+        let Versioned { value: session, version } = read(env, input.session_id).await?;
+        let now = env.now();
+        let until = now + input.wait_seconds.map_or(limit, Duration::from_secs);
+        if bell::is_over(waits, until, &session, now) {
+            bell::answer(env, &input.token, &session).await?;
+            return Ok(());
+        }
+        let waiter = Waiter { token: input.token.clone(), waits, until };
+        let look_at = until.min(now + look_after);
+        if put(env, session.hang(waiter, look_at), version).await? {
+            return Ok(());
+        }
+    }
+    Err(Failure::new(Code::Conflict, "the session changed again and again"))
+}
