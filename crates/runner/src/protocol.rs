@@ -43,7 +43,8 @@ pub struct Start {
     pub job_id: String,
     /// The program, looked up in `PATH`, and its arguments; `["sh", "-c", command]` for a shell line.
     pub argv: Vec<String>,
-    /// The user's home if `None`. A directory that is missing ends the job as `SpawnFailed`.
+    /// The user's home if `None`, or `/` without one. A directory that is asked for and can't be
+    /// entered ends the job as `SpawnFailed`.
     pub cwd: Option<String>,
     /// Added to the clean environment, and stronger than it.
     pub env: Vec<(String, String)>,

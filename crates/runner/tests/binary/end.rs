@@ -23,6 +23,10 @@ fn is_running(pid: &str) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| state(&stat) != Some('Z'))
 }
 
+fn children(shell: &Shell) -> String {
+    fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.process.id())).unwrap()
+}
+
 fn terminate(shell: &Shell) {
     let pid = rustix::process::Pid::from_child(&shell.process);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
@@ -111,8 +115,19 @@ fn orphans_are_reaped() {
     let shell = Shell::boot();
     let command = "i=0; while [ $i -lt 50 ]; do (setsid true &); i=$((i+1)); done";
     assert_eq!(shell.run(sh("job_1", command)).code(), 0);
-    let children = format!("/proc/{0}/task/{0}/children", shell.process.id());
-    eventually("no child is left", || fs::read_to_string(&children).unwrap().is_empty());
+    eventually("no child is left", || children(&shell).is_empty());
+}
+
+#[test]
+fn hundreds_of_processes_end_with_one_cancel() {
+    let shell = Shell::boot();
+    let mut caller = shell.connect();
+    let command = "i=0; while [ $i -lt 300 ]; do sleep 1000 & i=$((i+1)); done; echo up; wait";
+    caller.send(&Request::Start(sh("job_1", command)));
+    caller.until("up");
+    assert_eq!(shell.ask(Request::Cancel { job_id: "job_1".into() }), Event::Ok);
+    assert!(matches!(caller.finish().exit.cause, Cause::Cancelled { ended: Some(_) }));
+    eventually("no child is left", || children(&shell).is_empty());
 }
 
 #[test]

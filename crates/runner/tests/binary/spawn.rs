@@ -131,6 +131,21 @@ fn stdin_larger_than_any_pipe_arrives_and_ends() {
 }
 
 #[test]
+fn a_home_that_is_missing_is_replaced_by_the_root_directory() {
+    if !is_root() {
+        return println!("SKIPPED: without root there is no user without a home to switch to");
+    }
+    let ran = Shell::boot().run(Start { cwd: None, ..sh("job_1", "pwd; echo $HOME") });
+    assert_eq!(ran.text(), "/\n/nonexistent\n");
+}
+
+#[test]
+fn a_command_goes_before_the_runner_when_memory_runs_out() {
+    let ran = Shell::boot().run(argv("job_1", &["cat", "/proc/self/oom_score_adj"]));
+    assert!(ran.text().trim().parse::<i32>().unwrap() >= 500, "{}", ran.text());
+}
+
+#[test]
 fn no_stdin_is_an_empty_one() {
     let ran = Shell::boot().run(sh("job_1", "cat; echo done; ls -l /proc/self/fd/0"));
     assert!(ran.text().starts_with("done\n") && ran.text().contains("/dev/null"), "{}", ran.text());
@@ -138,8 +153,9 @@ fn no_stdin_is_an_empty_one() {
 
 #[test]
 fn a_command_may_reopen_its_own_output() {
-    let ran = Shell::boot().run(sh("job_1", "echo out > /dev/stdout; echo err > /dev/stderr"));
-    assert_eq!((ran.text(), ran.stderr.as_slice(), ran.code()), ("out\n", &b"err\n"[..], 0));
+    let start = sh("job_1", "cat /dev/stdin > /dev/stdout; echo err > /dev/stderr");
+    let ran = Shell::boot().run(Start { stdin: b"in\n".to_vec(), ..start });
+    assert_eq!((ran.text(), ran.stderr.as_slice(), ran.code()), ("in\n", &b"err\n"[..], 0));
 }
 
 #[test]

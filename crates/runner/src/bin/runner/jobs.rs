@@ -49,7 +49,7 @@ impl Jobs {
             return Ok(());
         }
         if self.shutting_down {
-            return Err(refused("the shell is shutting down"));
+            return Err(lacking("the shell is shutting down".to_owned()));
         }
         if self.running.len() >= MAX_RUNNING {
             return Err(lacking(format!("{MAX_RUNNING} jobs run already")));

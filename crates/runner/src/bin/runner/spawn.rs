@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use runner::protocol::Start;
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, Mode};
 use rustix::pipe::PipeFlags;
 
 use crate::sys::{self, Pid};
@@ -45,7 +45,8 @@ struct Plan {
     programs: Vec<CString>,
     argv: Vec<CString>,
     env: Vec<CString>,
-    cwd: CString,
+    /// Where it may start, in order.
+    directories: Vec<CString>,
     /// `None`: keep the user of this process.
     switch_to: Option<User>,
     stdio: [RawFd; 3],
@@ -73,7 +74,11 @@ pub(crate) fn spawn(start: &Start, users: Users) -> Result<Spawned, Refusal> {
         programs: candidates(program, env.get("PATH").map_or(DEFAULT_PATH, String::as_str))?,
         argv: start.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
         env: env.iter().map(|(k, v)| c_string(&format!("{k}={v}"))).collect::<Result<_, _>>()?,
-        cwd: c_string(start.cwd.as_ref().unwrap_or(&user.home))?,
+        directories: match &start.cwd {
+            Some(asked_for) => vec![c_string(asked_for)?],
+            // As login does for users whose home is missing.
+            None => vec![c_string(&user.home)?, c"/".to_owned()],
+        },
         switch_to: (users == Users::Switch).then_some(user),
         stdio: [stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()],
         report: child_report.as_raw_fd(),
@@ -155,6 +160,8 @@ fn stdin(bytes: &[u8]) -> io::Result<File> {
 /// Its read end never blocks this process.
 fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    // It belongs to root, and the command may open its /dev/stdout again all the same.
+    rustix::fs::fchmod(&write, Mode::from_raw_mode(0o622))?;
     rustix::io::ioctl_fionbio(&read, true)?;
     // Refused when the user has too many pages in pipes; the default size works as well.
     let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES);

@@ -66,9 +66,20 @@ fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
     set_up(plan).map_err(|error| (Step::Setup, error))?;
     drop_privileges(plan.switch_to.as_ref()).map_err(|error| (Step::Privileges, error))?;
     // After the switch: the directory must be open to the user, not to root.
-    // SAFETY: a NUL-terminated string that outlives the call.
-    let entered = check(unsafe { libc::chdir(plan.cwd.as_ptr()) });
-    entered.map(drop).map_err(|error| (Step::Directory, error))
+    enter(&plan.directories).map_err(|error| (Step::Directory, error))
+}
+
+/// The first that can be entered, or why the last could not.
+fn enter(directories: &[CString]) -> io::Result<()> {
+    let mut entered = Ok(());
+    for directory in directories {
+        // SAFETY: a NUL-terminated string that outlives the call.
+        entered = check(unsafe { libc::chdir(directory.as_ptr()) }).map(drop);
+        if entered.is_ok() {
+            break;
+        }
+    }
+    entered
 }
 
 fn set_up(plan: &Plan) -> io::Result<()> {
@@ -81,6 +92,7 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         libc::sigemptyset(&mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
         default_signals();
+        volunteer_for_oom();
         libc::umask(0o022);
         for (number, fd) in (0..).zip(plan.stdio) {
             check(libc::dup2(fd, number))?;
@@ -105,15 +117,26 @@ fn default_signals() {
     }
 }
 
+/// When memory runs out, a command has to go before PID 1, which is as small as `sleep` but holds all
+/// results. A lack of `/proc` is no reason not to run.
+fn volunteer_for_oom() {
+    /// Half of the memory limit on top of what the process uses: see proc(5).
+    const SCORE: &[u8] = b"500";
+    // SAFETY: a NUL-terminated path and a live buffer; the descriptor is closed where it was opened.
+    unsafe {
+        let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY);
+        if fd != -1 {
+            libc::write(fd, SCORE.as_ptr().cast(), SCORE.len());
+            libc::close(fd);
+        }
+    }
+}
+
 fn drop_privileges(user: Option<&User>) -> io::Result<()> {
     if let Some(user) = user {
         empty_bounding_set()?;
         // SAFETY: the list of groups is live for the call; the others take plain numbers.
         unsafe {
-            // Else the command could not open /dev/stdout and /dev/stderr. Where this process may
-            // not give files away, only that is lost. Never stdin: it may be /dev/null itself.
-            libc::fchown(1, user.uid, user.gid);
-            libc::fchown(2, user.uid, user.gid);
             check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
             check(libc::setresgid(user.gid, user.gid, user.gid))?;
             check(libc::setresuid(user.uid, user.uid, user.uid))?;
