@@ -1,1 +1,32 @@
-fn main() {}
+//! `ephemeral`: the server on one machine, and the commands that talk to any server.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod client;
+mod command;
+mod failure;
+mod find;
+mod follow;
+mod interrupt;
+mod moment;
+mod screen;
+mod sse;
+mod table;
+mod timeline;
+mod view;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(command::carry_out(cli)),
+        Err(error) => Err(failure::Failure::chain("can't start threads", &error)),
+    };
+    done.unwrap_or_else(|failure| {
+        screen::Screen::new(false).tell(&failure.to_string());
+        ExitCode::from(failure.exit() as u8)
+    })
+}

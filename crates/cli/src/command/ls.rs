@@ -1,0 +1,69 @@
+//! `ls`
+
+use serde_json::Value;
+
+use super::Context;
+use crate::{
+    args::Ls,
+    client::{Client, read},
+    failure::Failure,
+    moment::Moment,
+    table::table,
+    view::{Page, Session},
+};
+
+pub(super) async fn ls(context: &Context, args: Ls) -> Result<(), Failure> {
+    let values = sessions(&context.client()?, &args).await?;
+    if context.screen.json {
+        return values.iter().try_for_each(|value| context.screen.line(&value.to_string()));
+    }
+    let sessions = values.iter().map(read).collect::<Result<Vec<Session>, _>>()?;
+    if sessions.is_empty() {
+        context.screen.note("no shells; `ephemeral start` makes one");
+        return Ok(());
+    }
+    context.screen.line(&listing(&sessions, Moment::now()))
+}
+
+async fn sessions(client: &Client, args: &Ls) -> Result<Vec<Value>, Failure> {
+    let status = args.status.as_ref().map_or_else(String::new, |name| format!("&status={name}"));
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("/sessions?limit=100{status}{cursor}")).await?;
+        for value in read::<Page<Value>>(&page)?.data {
+            if args.all || args.status.is_some() || !read::<Session>(&value)?.is_over() {
+                found.push(value);
+            }
+        }
+        let next = page["nextCursor"].as_str();
+        if found.len() >= args.limit as usize || next.is_none() {
+            found.truncate(args.limit as usize);
+            return Ok(found);
+        }
+        cursor = next.map_or_else(String::new, |next| format!("&cursor={next}"));
+    }
+}
+
+fn listing(sessions: &[Session], now: Moment) -> String {
+    let rows: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            let (end, until) = match session.ended_at {
+                Some(at) => (session.reason.clone().unwrap_or_default(), Some(at)),
+                None => (String::new(), session.expires_at),
+            };
+            let when = until.map_or_else(String::new, |at| at.relative(now));
+            vec![
+                session.session_id.clone(),
+                session.status.clone(),
+                session.created_at.relative(now),
+                when,
+                end,
+            ]
+        })
+        .collect();
+    table(&["ID", "STATUS", "CREATED", "ENDS", "REASON"], &rows)
+}
+
+#[cfg(test)]
+mod tests;

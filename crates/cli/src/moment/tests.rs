@@ -1,0 +1,25 @@
+use super::*;
+
+fn at(text: &str) -> Moment {
+    serde_json::from_value(text.into()).expect("an RFC 3339 time")
+}
+
+#[test]
+fn times_are_told_from_now() {
+    let now = at("2026-01-31T12:00:00.000Z");
+    for (time, words) in [
+        ("2026-01-31T11:59:15.000Z", "45s ago"),
+        ("2026-01-31T11:57:00.000Z", "3m ago"),
+        ("2026-01-31T14:30:00.000Z", "in 2h"),
+        ("2026-01-26T12:00:00.000Z", "5d ago"),
+    ] {
+        assert_eq!(at(time).relative(now), words);
+    }
+}
+
+#[test]
+fn spans_say_milliseconds_only_where_they_matter() {
+    for (ms, words) in [(0, "0ms"), (999, "999ms"), (3_449, "3.4s"), (125_000, "2m05s")] {
+        assert_eq!(fine(Duration::from_millis(ms)), words);
+    }
+}

@@ -1,0 +1,158 @@
+//! The parts of the API's answers that we show. `--json` prints the answers themselves.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+
+use crate::moment::Moment;
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Accepted {
+    pub(crate) job_id: String,
+    pub(crate) session_id: String,
+    pub(crate) command_job_id: Option<String>,
+    pub(crate) webhook_secret: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Page<T> {
+    pub(crate) data: Vec<T>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Session {
+    pub(crate) session_id: String,
+    pub(crate) status: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) image: Option<String>,
+    pub(crate) size: Option<Size>,
+    pub(crate) network: Option<String>,
+    pub(crate) created_at: Moment,
+    pub(crate) ready_at: Option<Moment>,
+    pub(crate) expires_at: Option<Moment>,
+    pub(crate) ended_at: Option<Moment>,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Size {
+    pub(crate) cpu: u32,
+    #[serde(rename = "memoryMiB")]
+    pub(crate) memory_mib: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Job {
+    pub(crate) job_id: String,
+    pub(crate) session_id: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) status: String,
+    pub(crate) created_at: Moment,
+    pub(crate) started_at: Option<Moment>,
+    pub(crate) finished_at: Option<Moment>,
+    pub(crate) exit_code: Option<i32>,
+    pub(crate) signal: Option<i32>,
+    pub(crate) error: Option<Error>,
+    pub(crate) usage: Option<Usage>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct Error {
+    pub(crate) code: String,
+    pub(crate) message: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Usage {
+    wall_ms: u64,
+    cpu_ms: u64,
+    max_rss_bytes: u64,
+}
+
+/// A piece of one output stream.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Output {
+    pub(crate) text: String,
+    pub(crate) encoding: String,
+    pub(crate) next_offset: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Event {
+    pub(crate) at: Moment,
+    #[serde(rename = "type")]
+    pub(crate) what: String,
+    pub(crate) to: String,
+    pub(crate) actor: String,
+    pub(crate) latency_ms: u64,
+    pub(crate) cause: Option<String>,
+}
+
+impl Session {
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.status.as_str(), "stopped" | "failed")
+    }
+}
+
+impl Job {
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.status.as_str(), "queued" | "running")
+    }
+
+    /// The exit code that stands for how it came out.
+    pub(crate) fn exit(&self) -> u8 {
+        let code = match (self.status.as_str(), self.exit_code, self.signal) {
+            ("timed_out", _, _) => 124,
+            ("failed", _, _) if self.error_code() == "command_not_found" => 127,
+            ("failed" | "lost", _, _) => 125,
+            (_, Some(code), _) => code & 0xff,
+            (_, None, Some(signal)) => 128 + signal,
+            ("completed", None, None) => 0,
+            _ => 125,
+        };
+        u8::try_from(code).unwrap_or(125)
+    }
+
+    /// What the exit code does not say, if there is something.
+    pub(crate) fn remark(&self) -> Option<String> {
+        match (&self.error, self.status.as_str()) {
+            (Some(error), status) => Some(format!("{status}: {} ({})", error.message, error.code)),
+            (None, "timed_out") => Some("timed_out: it ran into its time limit".to_owned()),
+            (None, status @ ("cancelled" | "lost" | "failed")) => Some(status.to_owned()),
+            (None, _) => None,
+        }
+    }
+
+    fn error_code(&self) -> &str {
+        self.error.as_ref().map_or("", |error| &error.code)
+    }
+}
+
+impl Usage {
+    pub(crate) fn words(&self) -> String {
+        use crate::moment::fine;
+        format!(
+            "{} wall, {} cpu, {:.1} MiB at most",
+            fine(Duration::from_millis(self.wall_ms)),
+            fine(Duration::from_millis(self.cpu_ms)),
+            mib(self.max_rss_bytes),
+        )
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn job(mut fields: Value) -> Job {
+    let all = json!({
+        "jobId": "job_1", "sessionId": "sh_1", "type": "execute", "attempt": 1,
+        "createdAt": "2026-01-31T12:00:00.000Z",
+    });
+    for (name, value) in all.as_object().expect("an object") {
+        fields[name] = value.clone();
+    }
+    serde_json::from_value(fields).expect("a job")
+}
+
+#[test]
+fn an_exit_code_stands_for_how_a_job_came_out() {
+    let error = |code: &str| json!({"code": code, "message": "no"});
+    for (fields, code) in [
+        (json!({"status": "completed", "exitCode": 0}), 0),
+        (json!({"status": "completed", "exitCode": 7}), 7),
+        (json!({"status": "completed", "exitCode": 127}), 127),
+        (json!({"status": "completed", "signal": 9}), 137),
+        (json!({"status": "timed_out", "signal": 15}), 124),
+        (json!({"status": "failed", "error": error("command_not_found")}), 127),
+        (json!({"status": "failed", "error": error("internal")}), 125),
+        (json!({"status": "lost", "error": error("task_gone")}), 125),
+        (json!({"status": "cancelled", "error": error("session_ended")}), 125),
+        (json!({"status": "cancelled", "signal": 15}), 143),
+    ] {
+        assert_eq!(job(fields.clone()).exit(), code, "{fields}");
+    }
+}
+
+#[test]
+fn what_the_exit_code_does_not_say_is_remarked() {
+    let lost = json!({"status": "lost", "error": {"code": "gone", "message": "the shell is gone"}});
+    assert_eq!(job(lost).remark().as_deref(), Some("lost: the shell is gone (gone)"));
+    assert_eq!(job(json!({"status": "completed", "exitCode": 1})).remark(), None);
+}
+
+#[test]
+fn usage_is_told_in_peoples_units() {
+    let usage = Usage { wall_ms: 12, cpu_ms: 3_449, max_rss_bytes: 1_572_864 };
+    assert_eq!(usage.words(), "12ms wall, 3.4s cpu, 1.5 MiB at most");
+}

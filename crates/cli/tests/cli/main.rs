@@ -1,0 +1,145 @@
+//! The real binary against a server of canned answers: what is printed where, and exit codes.
+
+mod stub;
+
+use serde_json::{Value, json};
+use stub::{Stub, ephemeral};
+
+#[test]
+fn no_server_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let ran = ephemeral(&["ls"]).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr);
+
+    assert_eq!(ran.status.code(), Some(5), "{said}");
+    assert!(said.starts_with("error: no server is running in "), "{said}");
+    assert!(said.contains("hint: start one with `ephemeral up`"), "{said}");
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_told() {
+    let ran = Stub::gone().run(&["ls"]);
+    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("error: no answer from http://127.0.0.1:"), "{}", ran.stderr);
+}
+
+#[test]
+fn refusals_have_their_own_exit_codes_and_the_servers_words() {
+    for (status, code) in [(400, 2), (401, 4), (403, 4), (404, 3), (410, 3), (409, 1), (503, 1)] {
+        let problem =
+            json!({"title": "No", "status": status, "detail": "that was it", "code": "no"});
+        let ran = Stub::new([("GET /v1/sessions/sh_1", status, problem)]).run(&["show", "sh_1"]);
+        assert_eq!(ran.code, code, "{status}: {}", ran.stderr);
+        assert!(ran.stderr.starts_with("error: that was it"), "{}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+}
+
+#[test]
+fn a_wrong_field_is_named() {
+    let problem = json!({
+        "title": "Bad request", "status": 400, "detail": "the request is not valid", "code": "bad",
+        "errors": [{"pointer": "/ttlSeconds", "detail": "must be from 1 to 28800"}],
+    });
+    let ran = Stub::new([("POST /v1/shell/start", 400, problem)]).run(&["start", "--ttl", "99h"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("/ttlSeconds: must be from 1 to 28800"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    let ran = Stub::gone().run(&["exec"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("Usage: ephemeral exec"), "{}", ran.stderr);
+}
+
+#[test]
+fn exec_prints_what_the_command_says_and_exits_with_its_code() {
+    let stub = Stub::new([
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("GET /v1/jobs/job_1/output?stream=stdout&offset=0", 200, output("out\n", 4)),
+        ("GET /v1/jobs/job_1/output?stream=stdout&offset=4", 200, output("", 4)),
+        ("GET /v1/jobs/job_1/output?stream=stderr&offset=0", 200, output("err\n", 4)),
+        ("GET /v1/jobs/job_1/output?stream=stderr&offset=4", 200, output("", 4)),
+        ("GET /v1/jobs/job_1?", 200, job(json!({"status": "completed", "exitCode": 7}))),
+    ]);
+    let ran = stub.run(&["exec", "sh_1", "--", "make", "test"]);
+
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (7, "out\n", "err\n"));
+    let sent = stub.sent("POST /v1/shell/execute");
+    assert_eq!(sent, json!({"sessionId": "sh_1", "command": ["make", "test"]}));
+}
+
+#[test]
+fn one_argument_is_a_line_for_the_shell() {
+    let stub = Stub::new([("POST /v1/shell/execute", 202, accepted())]);
+    let ran = stub.run(&["exec", "--detach", "sh_1", "a | b"]);
+
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "job_1\n"));
+    assert_eq!(stub.sent("POST /v1/shell/execute")["command"], "a | b");
+}
+
+#[test]
+fn json_is_one_object_and_nothing_else() {
+    let stub = Stub::new([
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("GET /v1/jobs/job_1?", 200, job(json!({"status": "timed_out", "signal": 15}))),
+    ]);
+    let ran = stub.run(&["exec", "--json", "sh_1", "sleep 9"]);
+
+    assert_eq!((ran.code, ran.stderr.as_str()), (124, ""));
+    let printed: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(printed["status"], "timed_out");
+}
+
+#[test]
+fn a_platform_failure_is_told_apart() {
+    let failed = json!({"status": "failed", "error": {"code": "internal", "message": "broken"}});
+    let stub = Stub::new([
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("GET /v1/jobs/job_1/output", 200, output("", 0)),
+        ("GET /v1/jobs/job_1?", 200, job(failed)),
+    ]);
+    let ran = stub.run(&["exec", "sh_1", "true"]);
+
+    assert_eq!(ran.code, 125);
+    assert_eq!(ran.stderr, "ephemeral: failed: broken (internal)\n");
+}
+
+#[test]
+fn a_list_follows_its_cursor_and_is_quiet_when_empty() {
+    let session = |id: &str, status: &str| json!({"sessionId": id, "status": status, "createdAt": "2026-01-31T12:00:00.000Z"});
+    let one = json!({"data": [session("sh_1", "ready")], "nextCursor": "c1"});
+    let two = json!({"data": [session("sh_2", "stopped"), session("sh_3", "ready")]});
+    let stub = Stub::new([
+        ("GET /v1/sessions?limit=100&cursor=c1", 200, two),
+        ("GET /v1/sessions?limit=100", 200, one),
+    ]);
+    let listed: Vec<Value> = stub
+        .run(&["ls", "--json"])
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let ids: Vec<_> = listed.iter().map(|session| session["sessionId"].as_str()).collect();
+    assert_eq!(ids, [Some("sh_1"), Some("sh_3")]);
+
+    let ran = Stub::new([("GET /v1/sessions", 200, json!({"data": []}))]).run(&["ls"]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+}
+
+fn accepted() -> Value {
+    json!({"jobId": "job_1", "sessionId": "sh_1", "type": "execute", "status": "queued"})
+}
+
+fn output(text: &str, next: u64) -> Value {
+    json!({"text": text, "encoding": "utf-8", "bytes": next, "truncated": false, "nextOffset": next})
+}
+
+fn job(mut fields: Value) -> Value {
+    fields["jobId"] = "job_1".into();
+    fields["sessionId"] = "sh_1".into();
+    fields["type"] = "execute".into();
+    fields["createdAt"] = "2026-01-31T12:00:00.000Z".into();
+    fields
+}
