@@ -1,0 +1,67 @@
+use super::*;
+use crate::task::Network;
+
+fn spec() -> TaskSpec {
+    TaskSpec {
+        started_by: String::new(),
+        token: String::new(),
+        cpu_units: 256,
+        memory_mib: 64,
+        pids: 10,
+        tmpfs_mib: 16,
+        network: Network::None,
+    }
+}
+
+/// A directory that stands in for the unified hierarchy.
+fn version_2(dir: &Path) -> Cgroups {
+    fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
+    Cgroups::open(CgroupLayout::V2 { base: dir.to_owned() }, "ephemeral-test".into()).unwrap()
+}
+
+fn value(dir: &Path, file: &str) -> String {
+    fs::read_to_string(dir.join(file)).unwrap()
+}
+
+#[test]
+fn version_2_gets_its_limits_and_its_controllers() {
+    let top = tempfile::tempdir().unwrap();
+    let cgroups = version_2(top.path());
+    assert_eq!(value(top.path(), "cgroup.subtree_control"), "+memory +pids +cpu");
+    let id = TaskId::of_token("a");
+    let dir = top.path().join("ephemeral-test").join(id.as_str());
+    fs::create_dir(&dir).unwrap();
+    for file in ["memory.max", "memory.swap.max", "pids.max", "cpu.max"] {
+        fs::write(dir.join(file), "").unwrap();
+    }
+    let cgroup = cgroups.of(&id);
+    cgroup.create(&spec()).unwrap();
+    cgroup.limit_cpu(&spec()).unwrap();
+    assert_eq!(value(&dir, "memory.max"), "67108864");
+    assert_eq!(value(&dir, "memory.swap.max"), "0");
+    assert_eq!(value(&dir, "pids.max"), "10");
+    assert_eq!(value(&dir, "cpu.max"), "25000 100000");
+    assert_eq!(cgroup.entrances(), [dir.join("cgroup.procs")]);
+    assert_eq!(cgroups.present(), [id]);
+}
+
+#[test]
+fn kills_for_lack_of_memory_are_counted() {
+    let top = tempfile::tempdir().unwrap();
+    let cgroups = version_2(top.path());
+    let id = TaskId::of_token("a");
+    assert_eq!(cgroups.of(&id).oom_kills(), 0);
+    let dir = top.path().join("ephemeral-test").join(id.as_str());
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("memory.events"), "low 0\noom 5\noom_kill 3\noom_group_kill 0\n").unwrap();
+    assert_eq!(cgroups.of(&id).oom_kills(), 3);
+}
+
+#[test]
+fn destroying_what_is_not_there_succeeds() {
+    let top = tempfile::tempdir().unwrap();
+    let cgroups = version_2(top.path());
+    cgroups.of(&TaskId::of_token("a")).destroy(Duration::ZERO).unwrap();
+    cgroups.close();
+    assert!(!top.path().join("ephemeral-test").exists() || cgroups.present().is_empty());
+}

@@ -1,0 +1,118 @@
+//! What this host has: its control groups.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Where control groups are, and which version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CgroupLayout {
+    V1 {
+        memory: PathBuf,
+        pids: PathBuf,
+        cpu: PathBuf,
+        /// The version 2 hierarchy of a hybrid host.
+        unified: Option<PathBuf>,
+        /// Every other hierarchy: a runtime makes a group there too.
+        others: Vec<PathBuf>,
+    },
+    V2 {
+        /// The group to make groups in: the root's, or else the one delegated to us.
+        base: PathBuf,
+    },
+}
+
+/// Why no sandbox can be limited here.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoCgroups {
+    #[error("the control groups of this host offer no {0} controller")]
+    Controller(&'static str),
+    #[error("the mount table can't be read")]
+    Unreadable(#[from] io::Error),
+}
+
+impl CgroupLayout {
+    /// Looks at the mount table.
+    pub(crate) fn find() -> Result<Self, NoCgroups> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let own = fs::read_to_string("/proc/self/cgroup")?;
+        Self::parse(&mounts, &own, rustix::process::geteuid().is_root())
+    }
+
+    fn parse(mountinfo: &str, own: &str, root: bool) -> Result<Self, NoCgroups> {
+        let mut v1: Vec<(PathBuf, String)> = Vec::new();
+        let mut v2 = None;
+        for (point, kind, options) in mountinfo.lines().filter_map(mount) {
+            match kind {
+                "cgroup" => v1.push((point, options.to_owned())),
+                "cgroup2" => v2 = v2.or(Some(point)),
+                _ => {}
+            }
+        }
+        let hierarchy = |name: &'static str| {
+            let offers = |(_, options): &&(PathBuf, String)| options.split(',').any(|o| o == name);
+            v1.iter()
+                .find(offers)
+                .map(|(point, _)| point.clone())
+                .ok_or(NoCgroups::Controller(name))
+        };
+        match (hierarchy("memory"), v2) {
+            (Err(_), Some(point)) => Self::v2(&point, own, root),
+            (memory, unified) => {
+                let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
+                let others = v1.into_iter().map(|(point, _)| point);
+                let others = others.filter(|p| ![&memory, &pids, &cpu].contains(&p)).collect();
+                Ok(Self::V1 { memory, pids, cpu, unified, others })
+            }
+        }
+    }
+
+    fn v2(mount: &Path, own: &str, root: bool) -> Result<Self, NoCgroups> {
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        Ok(Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } })
+    }
+
+    /// The hierarchies that a sandbox is put into before its runtime starts.
+    pub(crate) fn limiting(&self) -> impl Iterator<Item = &Path> {
+        let own = match self {
+            Self::V1 { memory, pids, cpu, unified, .. } => {
+                // Two names may be one hierarchy.
+                let cpu = (cpu != pids && cpu != memory).then_some(cpu);
+                vec![Some(memory), Some(pids), cpu, unified.as_ref()]
+            }
+            Self::V2 { base } => vec![Some(base)],
+        };
+        own.into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    /// The hierarchies in which anyone may have made a group for a sandbox.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Path> {
+        let others: &[PathBuf] = match self {
+            Self::V1 { others, .. } => others,
+            Self::V2 { .. } => &[],
+        };
+        self.limiting().chain(others.iter().map(PathBuf::as_path))
+    }
+
+    /// What a runtime must put before a path for it to be below our base.
+    pub(crate) fn oci_prefix(&self) -> PathBuf {
+        match self {
+            Self::V1 { .. } => PathBuf::from("/"),
+            Self::V2 { base } => {
+                let below = base.strip_prefix("/sys/fs/cgroup").unwrap_or(Path::new(""));
+                Path::new("/").join(below)
+            }
+        }
+    }
+}
+
+/// Mount point, type and superblock options of a line of `/proc/self/mountinfo`; see proc(5).
+fn mount(line: &str) -> Option<(PathBuf, &str, &str)> {
+    let (place, kind) = line.split_once(" - ")?;
+    let mut kind = kind.split(' ');
+    let point = PathBuf::from(place.split(' ').nth(4)?);
+    Some((point, kind.next()?, kind.nth(1)?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+use super::*;
+
+const HYBRID: &str = "\
+30 20 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755
+31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,nosuid - cgroup cgroup rw,cpu,cpuacct
+32 30 0:28 / /sys/fs/cgroup/memory rw,nosuid shared:9 - cgroup cgroup rw,memory
+33 30 0:29 / /sys/fs/cgroup/pids rw,nosuid - cgroup cgroup rw,pids
+34 30 0:30 / /sys/fs/cgroup/systemd rw,nosuid - cgroup cgroup rw,name=systemd
+35 30 0:31 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw
+";
+const V2: &str = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+#[test]
+fn a_hybrid_host_has_a_hierarchy_for_each_limit_and_the_unified_one() {
+    let layout = CgroupLayout::parse(HYBRID, "0::/\n", true).unwrap();
+    let names: Vec<_> = layout.limiting().map(|dir| dir.to_str().unwrap()).collect();
+    let dirs = ["memory", "pids", "cpu,cpuacct", "unified"].map(|d| format!("/sys/fs/cgroup/{d}"));
+    assert_eq!(names, dirs);
+    let systemd = Path::new("/sys/fs/cgroup/systemd");
+    assert_eq!(layout.all().last(), Some(systemd));
+}
+
+#[test]
+fn on_version_2_root_makes_groups_at_the_top_and_others_where_they_are() {
+    let own = "0::/user.slice/user-1000.slice/user@1000.service/run.scope\n";
+    let root = CgroupLayout::parse(V2, own, true).unwrap();
+    assert_eq!(root, CgroupLayout::V2 { base: "/sys/fs/cgroup".into() });
+    assert_eq!(root.oci_prefix(), Path::new("/"));
+    let other = CgroupLayout::parse(V2, own, false).unwrap();
+    let below = Path::new("/user.slice/user-1000.slice/user@1000.service/run.scope");
+    assert_eq!(other.oci_prefix(), below);
+}
+
+#[test]
+fn a_host_without_a_controller_is_told_which() {
+    let without: String = HYBRID.lines().filter(|line| !line.contains("pids")).collect();
+    assert!(CgroupLayout::parse(&without, "", true).is_err());
+    let without: Vec<&str> = HYBRID.lines().filter(|line| !line.contains("pids")).collect();
+    let error = CgroupLayout::parse(&without.join("\n"), "", true).unwrap_err();
+    assert_eq!(error.to_string(), "the control groups of this host offer no pids controller");
+}

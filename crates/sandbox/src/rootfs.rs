@@ -1,0 +1,75 @@
+//! What a sandbox sees as its root.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+mod host;
+
+/// The runner's place in every root. Not below a directory that an image would have.
+pub(crate) const RUNNER: &str = "/.ephemeral/runner";
+/// For the runner, and through it for the commands.
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Of shelluser, and of its group.
+pub(crate) const SHELL_UID: u32 = 1000;
+
+/// The static binary that is PID 1, for the architecture of this one.
+const RUNNER_BINARY: &[u8] = include_bytes!(env!("RUNNER_BINARY"));
+
+/// A root for any number of sandboxes.
+#[derive(Debug)]
+pub(crate) enum Root {
+    /// A few directories and files of ours, read-only, with the host's programs bound over them.
+    Host { dir: PathBuf, shared: Vec<PathBuf> },
+}
+
+impl Root {
+    /// Makes the host image's root in `dir`, or brings it up to date: sandboxes may be using it.
+    pub(crate) fn host(dir: &Path) -> io::Result<Self> {
+        let shared = host::prepare(dir)?;
+        install_runner(dir)?;
+        Ok(Self::Host { dir: dir.to_owned(), shared })
+    }
+}
+
+fn install_runner(root: &Path) -> io::Result<()> {
+    let path = root.join(RUNNER.trim_start_matches('/'));
+    if let Some(parent) = path.parent() {
+        directory(parent, 0o755)?;
+    }
+    file(&path, RUNNER_BINARY, 0o755)
+}
+
+/// Makes a directory with exactly this mode, whatever the umask.
+fn directory(path: &Path, mode: u32) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    fs::set_permissions(path, Permissions::from_mode(mode))
+}
+
+/// Puts a file in place with exactly this mode. One that is the same already is left alone.
+fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    if fs::read(path).is_ok_and(|old| old == content) {
+        return fs::set_permissions(path, Permissions::from_mode(mode));
+    }
+    let new = beside(path);
+    fs::write(&new, content)?;
+    fs::set_permissions(&new, Permissions::from_mode(mode))?;
+    fs::rename(&new, path)
+}
+
+fn link(path: &Path, target: &Path) -> io::Result<()> {
+    if fs::read_link(path).is_ok_and(|old| old == target) {
+        return Ok(());
+    }
+    let new = beside(path);
+    let _ = fs::remove_file(&new);
+    symlink(target, &new)?;
+    fs::rename(&new, path)
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".ephemeral-new");
+    path.with_file_name(name)
+}

@@ -1,0 +1,231 @@
+//! A driver in a directory of its own, what it reports, and a client of its runners.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use runner::protocol::{Decoder, Event, Exit, Message, Offsets, Request, Start, Stream};
+use sandbox::{Config, Driver, Network, OpenError, Status, TaskFacts, TaskId, TaskSpec};
+use tempfile::TempDir;
+
+/// Nothing here takes longer, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct Host {
+    pub(crate) driver: Driver,
+    pub(crate) facts: Receiver<TaskFacts>,
+    pub(crate) dir: TempDir,
+}
+
+pub(crate) fn config(root: &Path) -> Config {
+    Config {
+        root: root.to_owned(),
+        exe: env!("CARGO_BIN_EXE_sandbox-runtime").into(),
+        runtime: None,
+        grace: Duration::from_millis(500),
+    }
+}
+
+/// A driver, or `None` where the host refuses sandboxes; says so then.
+pub(crate) fn host() -> Option<Host> {
+    host_with(|_| {})
+}
+
+pub(crate) fn host_with(adapt: impl FnOnce(&mut Config)) -> Option<Host> {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    adapt(&mut config);
+    open(dir, config)
+}
+
+fn open(dir: TempDir, config: Config) -> Option<Host> {
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: needs root");
+        return None;
+    }
+    let (send, facts) = mpsc::channel();
+    match Driver::open(config, move |fact| drop(send.send(fact))) {
+        Ok(driver) => Some(Host { driver, facts, dir }),
+        Err(OpenError::Unfit(reason)) => {
+            println!("SKIPPED: {reason}");
+            None
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+pub(crate) fn spec(token: &str) -> TaskSpec {
+    TaskSpec {
+        started_by: "sh_test".into(),
+        token: token.into(),
+        cpu_units: 1024,
+        memory_mib: 256,
+        pids: 128,
+        tmpfs_mib: 16,
+        network: Network::None,
+    }
+}
+
+impl Host {
+    /// Closes the driver and opens another one on the same directory.
+    pub(crate) fn reopen(self) -> Self {
+        let Self { driver, dir, .. } = self;
+        drop(driver);
+        let config = config(dir.path());
+        open(dir, config).unwrap()
+    }
+
+    /// Starts a task and waits until it runs.
+    pub(crate) fn start(&self, spec: TaskSpec) -> TaskId {
+        let id = self.driver.run(spec).unwrap();
+        let facts = self.wait(&id, Status::Running);
+        assert_eq!(facts.stopped_reason, "");
+        id
+    }
+
+    /// The first report that the task is in this state. Fails at once if it stops instead.
+    pub(crate) fn wait(&self, id: &TaskId, status: Status) -> TaskFacts {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let facts = self.facts.recv_timeout(left).expect("a report in time");
+            if facts.id == *id && facts.last_status == status {
+                return facts;
+            }
+            assert!(facts.id != *id || facts.last_status != Status::Stopped, "stopped: {facts:?}");
+        }
+    }
+
+    pub(crate) fn stop(&self, id: &TaskId) -> TaskFacts {
+        self.driver.stop(id, "the test is over").unwrap();
+        let facts = self.wait(id, Status::Stopped);
+        self.assert_nothing_left(id);
+        facts
+    }
+
+    pub(crate) fn client(&self, id: &TaskId) -> Client {
+        Client::connect(&self.driver.socket(id))
+    }
+
+    /// Runs a shell line as shelluser.
+    pub(crate) fn sh(&self, id: &TaskId, line: &str) -> Done {
+        self.client(id).run(line)
+    }
+
+    pub(crate) fn assert_nothing_left(&self, id: &TaskId) {
+        assert!(!self.dir.path().join(id.as_str()).exists(), "a directory is left");
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains(id.as_str()), "a mount is left");
+        assert_eq!(cgroups_of(id), Vec::<PathBuf>::new(), "control groups are left");
+        assert_eq!(processes_of(id), Vec::<String>::new(), "processes are left");
+    }
+}
+
+/// The directories of a task in all hierarchies.
+pub(crate) fn cgroups_of(id: &TaskId) -> Vec<PathBuf> {
+    let top = Path::new("/sys/fs/cgroup");
+    let below = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    };
+    let first = below(top);
+    let second: Vec<PathBuf> = first.iter().flat_map(|dir| below(dir)).collect();
+    let candidates = first.iter().chain(&second).map(|dir| dir.join(id.as_str()));
+    candidates.filter(|dir| dir.exists()).collect()
+}
+
+/// The command lines of processes that are in a control group of the task.
+pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    processes
+        .filter(|dir| {
+            let cgroup = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
+            cgroup.contains(id.as_str())
+        })
+        .map(|dir| fs::read_to_string(dir.join("cmdline")).unwrap_or_default())
+        .collect()
+}
+
+/// A connection to a runner.
+pub(crate) struct Client {
+    stream: UnixStream,
+    decoder: Decoder<Event>,
+}
+
+/// A job that has ended.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) exit: Exit,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Client {
+    fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, decoder: Decoder::default() }
+    }
+
+    pub(crate) fn send(&mut self, request: Request) {
+        let bytes = request.encode().unwrap();
+        self.stream.write_all(&bytes).unwrap();
+    }
+
+    /// The next event. `None` when the runner hangs up.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.decoder.next().unwrap() {
+                return Some(event);
+            }
+            let mut buffer = [0; 65536];
+            match self.stream.read(&mut buffer) {
+                Ok(0) | Err(_) => return None,
+                Ok(length) => self.decoder.feed(&buffer[..length]),
+            }
+        }
+    }
+
+    pub(crate) fn probe(&mut self) -> Event {
+        self.send(Request::Probe);
+        self.next().expect("an answer")
+    }
+
+    pub(crate) fn start(&mut self, line: &str) {
+        let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        self.send(Request::Start(Start {
+            job_id: format!("job_{}", nanos.as_nanos()),
+            argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
+            cwd: None,
+            env: Vec::new(),
+            user: "shelluser".into(),
+            stdin: Vec::new(),
+            timeout_ms: 60_000,
+            max_output_bytes: 1 << 20,
+            from: Offsets::default(),
+        }));
+    }
+
+    pub(crate) fn run(&mut self, line: &str) -> Done {
+        self.start(line);
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
+        loop {
+            match self.next().expect("the job's end") {
+                Event::Output(output) if output.stream == Stream::Stdout => {
+                    stdout.extend(output.bytes)
+                }
+                Event::Output(output) => stderr.extend(output.bytes),
+                Event::Exited(exit) => {
+                    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+                    return Done { exit, stdout: text(&stdout), stderr: text(&stderr) };
+                }
+                Event::Started => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Sandboxes for real: namespaces, control groups, processes. Each test leaves the host as it was.
+
+mod host;
+mod life;
