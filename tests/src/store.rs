@@ -23,11 +23,11 @@ mod read;
 /// A record as some commit left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    Session(Session),
-    Job(Job),
-    Delivery(Delivery),
-    Warm(Warm),
-    Entry(Entry),
+    Session(Box<Session>),
+    Job(Box<Job>),
+    Delivery(Box<Delivery>),
+    Warm(Box<Warm>),
+    Entry(Box<Entry>),
     /// This job's serial turn began or ended.
     Turn {
         session: SessionId,

@@ -4,10 +4,7 @@ use std::collections::HashSet;
 
 use domain::{
     DeliveryId, JobId, SessionId, UserId, WarmId,
-    job::Job,
     ports::{CommitError, Expect, Stream, Version, Versioned, Write},
-    warm::Warm,
-    webhook::Delivery,
 };
 
 use super::{Change, State};
@@ -29,6 +26,9 @@ enum Touched<'a> {
     Slots(&'a UserId),
     Turn(SessionId),
 }
+
+/// What is added to one output.
+type Added = ((JobId, Stream), Vec<u8>);
 
 fn touched(write: &Write) -> Touched<'_> {
     match write {
@@ -108,23 +108,23 @@ impl State {
     fn write(&mut self, write: &Write) {
         match write {
             Write::Session(session, expect) => {
-                self.history.push(Change::Session((**session).clone()));
-                self.sessions.insert(session.id(), next(session, *expect));
+                self.history.push(Change::Session(session.clone()));
+                self.sessions.insert(session.id(), next(&**session, *expect));
             }
             Write::Job(job, expect) => {
-                self.history.push(Change::Job(Job::clone(job)));
-                self.jobs.insert(job.id(), next(job, *expect));
+                self.history.push(Change::Job(job.clone()));
+                self.jobs.insert(job.id(), next(&**job, *expect));
             }
             Write::Delivery(delivery, expect) => {
-                self.history.push(Change::Delivery(Delivery::clone(delivery)));
-                self.deliveries.insert(delivery.parcel().id, next(delivery, *expect));
+                self.history.push(Change::Delivery(delivery.clone()));
+                self.deliveries.insert(delivery.parcel().id, next(&**delivery, *expect));
             }
             Write::Warm(warm, expect) => {
-                self.history.push(Change::Warm(Warm::clone(warm)));
-                self.warms.insert(warm.id(), next(warm, *expect));
+                self.history.push(Change::Warm(warm.clone()));
+                self.warms.insert(warm.id(), next(&**warm, *expect));
             }
             Write::Entry(entry) => {
-                self.history.push(Change::Entry((**entry).clone()));
+                self.history.push(Change::Entry(entry.clone()));
                 self.entries.insert((entry.session, entry.seq), (**entry).clone());
             }
             Write::Answer(answer) => {
@@ -153,11 +153,8 @@ impl State {
     }
 
     /// What the transaction adds to each output. Pieces of one output must follow each other.
-    fn output_ends(
-        &self,
-        writes: &[Write],
-    ) -> Result<Vec<((JobId, Stream), Vec<u8>)>, CommitError> {
-        let mut added: Vec<((JobId, Stream), Vec<u8>)> = Vec::new();
+    fn output_ends(&self, writes: &[Write]) -> Result<Vec<Added>, CommitError> {
+        let mut added: Vec<Added> = Vec::new();
         for write in writes {
             let Write::Output { job, stream, offset, bytes } = write else { continue };
             let key = (*job, *stream);

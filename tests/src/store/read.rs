@@ -236,10 +236,10 @@ impl State {
         let old: Vec<SessionId> = self
             .sessions
             .values()
-            .filter_map(|found| match &found.value {
-                Session::Ended(ended) if ended.ended_at() < before => Some(found.value.id()),
-                _ => None,
-            })
+            .filter(
+                |found| matches!(&found.value, Session::Ended(ended) if ended.ended_at() < before),
+            )
+            .map(|found| found.value.id())
             .take(limit as usize)
             .collect();
         for id in &old {
