@@ -1,1 +1,129 @@
+use std::time::Duration;
 
+use domain::{
+    job::{Exit, Job, Outcome, Status},
+    message::Message,
+    ports::{EndCause, Store, Stream},
+    session::Status as SessionStatus,
+};
+use serde_json::json;
+use testkit::{Fakes, Script, job_id, session_id, task_id};
+
+use crate::{Env, Handler, tests::env};
+
+async fn run(env: &Env) {
+    Handler::RunJob.invoke(env, json!({"sessionId": session_id("s")})).await.unwrap();
+}
+
+async fn stdout(fakes: &Fakes, job: &str) -> String {
+    let bytes = fakes.store.output(job_id(job), Stream::Stdout, 0, 1 << 20).await.unwrap();
+    String::from_utf8(bytes.into_inner()).unwrap()
+}
+
+fn status(fakes: &Fakes, job: &str) -> Status {
+    fakes.job(job).status()
+}
+
+#[tokio::test]
+async fn a_queued_job_ends_as_its_command_does_with_its_output_stored() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "greet");
+    fakes.shell.script("greet", Script::prints("hello\n").exits(3));
+    run(&env(&fakes)).await;
+    let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
+    let exit = Some(Exit::Code(3));
+    assert_eq!(job.outcome(), &Outcome::Completed { exit, failure: None });
+    assert_eq!(stdout(&fakes, "j").await, "hello\n");
+}
+
+#[tokio::test]
+async fn a_job_before_the_session_is_ready_stays_queued() {
+    let fakes = Fakes::new().with_starting_session("s").with_queued_job("s", "j", "true");
+    run(&env(&fakes)).await;
+    assert_eq!(status(&fakes, "j"), Status::Queued);
+    assert!(fakes.shell.runs().is_empty());
+}
+
+#[tokio::test]
+async fn serial_jobs_run_in_order_of_arrival() {
+    let fakes = Fakes::new()
+        .with_ready_session("s")
+        .with_queued_job("s", "j1", "one")
+        .with_queued_job("s", "j2", "two");
+    fakes.shell.script("one", Script::prints("1").lasts(Duration::from_secs(3)));
+    run(&env(&fakes)).await;
+    let (first, second) = (fakes.job("j1"), fakes.job("j2"));
+    let Job::Finished(first) = first else { panic!("the first job is not over") };
+    assert!(second.started_at() >= Some(first.finished_at()));
+    assert_eq!(second.status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn a_job_in_other_hands_is_left_alone_until_its_lease_lapses() {
+    let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "true");
+    let env = env(&fakes);
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Running);
+    fakes.clock.advance(domain::job::LEASE);
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Completed);
+    assert_eq!(fakes.job("j").attempt(), 2);
+    assert_eq!(fakes.shell.runs()[&job_id("j")], 1);
+}
+
+#[tokio::test]
+async fn a_worker_hands_a_long_command_on_before_its_own_time_is_up() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "long");
+    fakes.shell.script("long", Script::prints("so far").lasts(Duration::from_hours(1)));
+    let mut env = env(&fakes);
+    let mut policy = crate::tests::policy();
+    policy.worker_hold = Duration::from_secs(20);
+    env.policy = policy.into();
+    // The deadline of the command itself is ten minutes.
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Running);
+    assert_eq!(stdout(&fakes, "j").await, "so far");
+    let again = Message::RunJob { session: session_id("s") };
+    assert!(fakes.queue.take_ready(fakes.now()).iter().any(|message| *message == again));
+    while status(&fakes, "j") == Status::Running {
+        run(&env).await;
+    }
+    assert_eq!(status(&fakes, "j"), Status::TimedOut);
+    assert_eq!(fakes.shell.runs()[&job_id("j")], 1);
+}
+
+#[tokio::test]
+async fn a_missing_program_is_the_platforms_failure_with_a_word_for_it() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "nope");
+    let missing = EndCause::NotFound("no such program".into());
+    fakes.shell.script("nope", Script::default().ends(missing, None));
+    run(&env(&fakes)).await;
+    let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
+    assert_eq!(job.outcome().failure().map(|f| f.code.as_str()), Some("command_not_found"));
+    assert_eq!(status(&fakes, "j"), Status::Failed);
+}
+
+#[tokio::test]
+async fn a_draining_session_ends_with_its_last_job() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    let drain = domain::session::Event::Drain {
+        reason: domain::session::Reason::CommandFinished,
+        note: None,
+    };
+    let fakes = fakes.after("s", drain);
+    run(&env(&fakes)).await;
+    assert_eq!(status(&fakes, "j"), Status::Completed);
+    assert_eq!(fakes.session("s").status(), SessionStatus::Stopping);
+}
+
+#[tokio::test]
+async fn a_shell_that_does_not_answer_leaves_the_job_to_the_next_worker() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    let env = env(&fakes);
+    fakes.shell.silence(&task_id("s"));
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Running);
+    fakes.shell.wake(&task_id("s"));
+    fakes.clock.advance(Duration::from_secs(2));
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Completed);
+}
