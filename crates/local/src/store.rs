@@ -1,0 +1,179 @@
+//! The records, in SQLite. Cursors are the id of the last item; an unreadable one gives no items.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::{
+    DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
+    job::Job,
+    ports::{
+        Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Version, Versioned, Write,
+    },
+    session::{Session, Status},
+    timeline::Entry,
+    warm::{Kind, Warm},
+    webhook::Delivery,
+};
+
+use crate::{changes::Bells, database::Database};
+
+mod answers;
+mod deliveries;
+mod due;
+mod forget;
+mod jobs;
+mod leases;
+mod output;
+mod record;
+mod sessions;
+mod slots;
+mod timeline;
+mod turns;
+mod warm;
+mod write;
+
+use self::write::Prepared;
+pub(crate) use self::jobs::version as job_version;
+
+/// The records in the embedded database.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    db: Database,
+    bells: Arc<Bells>,
+}
+
+impl SqliteStore {
+    /// The records in this database; `bells` are rung when a job changed.
+    pub const fn new(db: Database, bells: Arc<Bells>) -> Self {
+        Self { db, bells }
+    }
+
+    /// Lets go of all that a worker of a process before this one may hold, so that the first sweep
+    /// takes it up. Says how many records that were. Only at the start: no worker may be at work.
+    ///
+    /// Deliveries and warm tasks are left alone: their holds last for half a minute at most.
+    pub async fn release_leases(&self, now: Timestamp) -> Result<u32, Backend> {
+        self.db.write(move |db| leases::release(db, now), || ()).await
+    }
+
+    /// When the next record is due, if any is.
+    pub fn next_due(&self) -> Result<Option<Timestamp>, Backend> {
+        self.db.read("looking for the next due record", due::next)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
+        let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
+        let writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        let bells = Arc::clone(&self.bells);
+        let all = move |db: &rusqlite::Connection| writes.iter().try_for_each(|one| one.apply(db));
+        self.db.write(all, move || bells.ring(&changed)).await
+    }
+
+    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, Backend> {
+        self.db.read("reading a session", |db| sessions::find(db, id))
+    }
+
+    async fn sessions(
+        &self,
+        user: &UserId,
+        status: Option<Status>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Session>, Backend> {
+        self.db.read("listing sessions", |db| sessions::page(db, user, status, cursor, limit))
+    }
+
+    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, Backend> {
+        self.db.read("listing waiting sessions", |db| sessions::waiting(db, user))
+    }
+
+    async fn timeline(
+        &self,
+        session: SessionId,
+        after: u32,
+        limit: u32,
+    ) -> Result<Vec<Entry>, Backend> {
+        self.db.read("reading a timeline", |db| timeline::after(db, session, after, limit))
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, Backend> {
+        self.db.read("reading a job", |db| jobs::find(db, id))
+    }
+
+    async fn jobs(
+        &self,
+        session: SessionId,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Job>, Backend> {
+        self.db.read("listing jobs", |db| jobs::page(db, session, cursor, limit))
+    }
+
+    async fn open_jobs(
+        &self,
+        session: SessionId,
+        limit: u32,
+    ) -> Result<Vec<Versioned<Job>>, Backend> {
+        self.db.read("listing open jobs", |db| jobs::open(db, session, limit))
+    }
+
+    async fn output(
+        &self,
+        job: JobId,
+        stream: Stream,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Secret<Vec<u8>>, Backend> {
+        self.db.read("reading output", |db| output::read(db, job, stream, offset, limit))
+    }
+
+    async fn answer(
+        &self,
+        user: &UserId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<Answer>, Backend> {
+        self.db.read("reading an answer", |db| answers::find(db, user, key, now))
+    }
+
+    async fn quota(&self, user: &UserId) -> Result<Quota, Backend> {
+        self.db.read("reading the quota", |db| slots::quota(db, user))
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, Backend> {
+        self.db.read("reading a delivery", |db| deliveries::find(db, id))
+    }
+
+    async fn deliveries(
+        &self,
+        user: &UserId,
+        session: Option<SessionId>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Delivery>, Backend> {
+        self.db
+            .read("listing deliveries", |db| deliveries::page(db, user, session, cursor, limit))
+    }
+
+    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend> {
+        self.db.read("reading a warm task", |db| warm::find(db, id))
+    }
+
+    async fn warm_of(&self, kind: &Kind) -> Result<Vec<Versioned<Warm>>, Backend> {
+        self.db.read("listing warm tasks", |db| warm::of_kind(db, kind))
+    }
+
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Backend> {
+        self.db.read("listing due records", |db| due::list(db, now, limit))
+    }
+
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+        self.db.write(move |db| forget::forget(db, before, limit), || ()).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! The table `answers`: what was said to requests with an idempotency key.
+
+use domain::{
+    Timestamp, UserId,
+    ports::{Answer, Backend},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::record;
+
+/// An answer, ready to be written.
+pub(super) struct Row {
+    user: UserId,
+    key: String,
+    created_at: i64,
+    expires_at: i64,
+    record: String,
+}
+
+impl Row {
+    pub(super) fn new(answer: Answer) -> Result<Self, Backend> {
+        Ok(Self {
+            record: record::encode(&answer)?,
+            created_at: answer.created_at.millis(),
+            expires_at: answer.expires_at.millis(),
+            user: answer.user,
+            key: answer.key,
+        })
+    }
+
+    /// Keeps the answer; false while another one is kept that has not expired.
+    pub(super) fn put(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- answers::put
+            INSERT INTO answers (user, key, expires_at, record) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT (user, key) DO UPDATE
+            SET expires_at = excluded.expires_at, record = excluded.record
+            WHERE answers.expires_at <= ?5",
+        )?
+        .execute(params![
+            self.user.as_str(),
+            self.key,
+            self.expires_at,
+            self.record,
+            self.created_at,
+        ])
+        .map(|rows| rows == 1)
+    }
+}
+
+pub(super) fn find(
+    db: &Connection,
+    user: &UserId,
+    key: &str,
+    now: Timestamp,
+) -> rusqlite::Result<Option<Answer>> {
+    db.prepare_cached(
+        "-- answers::find
+        SELECT record FROM answers WHERE user = ?1 AND key = ?2 AND expires_at > ?3",
+    )?
+    .query_one(params![user.as_str(), key, now.millis()], record::plain)
+    .optional()
+}

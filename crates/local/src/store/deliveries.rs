@@ -1,0 +1,110 @@
+//! The table `deliveries`.
+
+use domain::{
+    DeliveryId, SessionId, UserId,
+    ports::{Backend, Expect, Page, Version, Versioned},
+    webhook::Delivery,
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::record::{self, AFTER_ALL};
+
+/// A delivery, ready to be written.
+pub(super) struct Row {
+    id: [u8; 16],
+    user: UserId,
+    session: [u8; 16],
+    due_at: Option<i64>,
+    record: String,
+}
+
+impl Row {
+    pub(super) fn new(delivery: &Delivery) -> Result<Self, Backend> {
+        let parcel = delivery.parcel();
+        Ok(Self {
+            id: parcel.id.ulid().to_bytes(),
+            user: parcel.user.clone(),
+            session: parcel.session.ulid().to_bytes(),
+            due_at: delivery.due_at().map(|at| at.millis()),
+            record: record::encode(delivery)?,
+        })
+    }
+
+    /// Writes the row if it is there as expected; false if it is not.
+    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
+        match expect {
+            Expect::New => self.insert(db),
+            Expect::At(version) => self.update(db, version),
+        }
+    }
+
+    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- deliveries::insert
+            INSERT INTO deliveries (id, user, session, due_at, version, record)
+            VALUES (?1, ?2, ?3, ?4, 1, ?5)
+            ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![self.id, self.user.as_str(), self.session, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- deliveries::update
+            UPDATE deliveries SET due_at = ?3, version = version + 1, record = ?4
+            WHERE id = ?1 AND version = ?2",
+        )?
+        .execute(params![self.id, read, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+}
+
+pub(super) fn find(
+    db: &Connection,
+    id: DeliveryId,
+) -> rusqlite::Result<Option<Versioned<Delivery>>> {
+    db.prepare_cached(
+        "-- deliveries::find
+        SELECT record, version FROM deliveries WHERE id = ?1",
+    )?
+    .query_one([id.ulid().to_bytes()], record::versioned)
+    .optional()
+}
+
+pub(super) fn page(
+    db: &Connection,
+    user: &UserId,
+    session: Option<SessionId>,
+    cursor: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Page<Delivery>> {
+    let before = match cursor.map(str::parse::<DeliveryId>) {
+        None => AFTER_ALL.to_vec(),
+        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
+        Some(Err(_)) => return Ok(record::no_page()),
+    };
+    let more = limit.saturating_add(1);
+    let items: rusqlite::Result<Vec<Delivery>> = match session {
+        None => db
+            .prepare_cached(
+                "-- deliveries::page
+                SELECT record FROM deliveries WHERE user = ?1 AND id < ?2
+                ORDER BY id DESC LIMIT ?3",
+            )?
+            .query_map(params![user.as_str(), before, more], record::plain)?
+            .collect(),
+        Some(session) => db
+            .prepare_cached(
+                "-- deliveries::page_of_session
+                SELECT record FROM deliveries WHERE session = ?4 AND id < ?2 AND user = ?1
+                ORDER BY id DESC LIMIT ?3",
+            )?
+            .query_map(
+                params![user.as_str(), before, more, session.ulid().to_bytes()],
+                record::plain,
+            )?
+            .collect(),
+    };
+    Ok(record::page(items?, limit, |delivery| delivery.parcel().id.to_string()))
+}

@@ -1,0 +1,73 @@
+//! Removes what nobody needs any more.
+
+use domain::{Timestamp, ports::Backend};
+use rusqlite::{Connection, params};
+
+use super::record::ulid;
+
+/// Removes up to `limit` sessions that ended before `before`, each with all that belongs to it, up
+/// to `limit` answers that expired before then, and as many final warm tasks planned before then.
+/// Says how many sessions, answers and warm tasks those were.
+pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+    sessions(db, before, limit)
+        .and_then(|sessions| Ok(sessions + answers(db, before, limit)?))
+        .and_then(|others| Ok(others + warm(db, before, limit)?))
+        .map(|rows| u32::try_from(rows).unwrap_or(u32::MAX))
+        .map_err(|error| Backend::new("forgetting records", error))
+}
+
+/// A session with something that is still due stays: a webhook may outlast it.
+fn sessions(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
+    let ended: Vec<[u8; 16]> = db
+        .prepare_cached(
+            "-- forget::sessions
+            SELECT id FROM sessions AS s WHERE ended_at < ?1
+                AND NOT EXISTS (SELECT 1 FROM jobs WHERE session = s.id AND due_at IS NOT NULL)
+                AND NOT EXISTS (
+                    SELECT 1 FROM deliveries WHERE session = s.id AND due_at IS NOT NULL)
+            ORDER BY ended_at LIMIT ?2",
+        )?
+        .query_map(params![before.millis(), limit], |row| ulid(row, 0).map(|id| id.to_bytes()))?
+        .collect::<rusqlite::Result<_>>()?;
+    for session in &ended {
+        for sql in OF_SESSION {
+            db.prepare_cached(sql)?.execute([session])?;
+        }
+    }
+    Ok(ended.len())
+}
+
+const OF_SESSION: [&str; 6] = [
+    "-- forget::output
+    DELETE FROM output WHERE job IN (SELECT id FROM jobs WHERE session = ?1)",
+    "-- forget::jobs
+    DELETE FROM jobs WHERE session = ?1",
+    "-- forget::entries
+    DELETE FROM entries WHERE session = ?1",
+    "-- forget::deliveries
+    DELETE FROM deliveries WHERE session = ?1",
+    "-- forget::turns
+    DELETE FROM turns WHERE session = ?1",
+    "-- forget::session
+    DELETE FROM sessions WHERE id = ?1",
+];
+
+fn answers(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
+    db.prepare_cached(
+        "-- forget::answers
+        DELETE FROM answers WHERE rowid IN (
+            SELECT rowid FROM answers WHERE expires_at < ?1 ORDER BY expires_at LIMIT ?2)",
+    )?
+    .execute(params![before.millis(), limit])
+}
+
+fn warm(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
+    // The first six bytes of an id are the time it was made.
+    let made = ulid::Ulid::from_parts(before.millis().unsigned_abs(), 0).to_bytes();
+    db.prepare_cached(
+        "-- forget::warm
+        DELETE FROM warm WHERE rowid IN (
+            SELECT rowid FROM warm WHERE id < ?1 AND due_at IS NULL LIMIT ?2)",
+    )?
+    .execute(params![made, limit])
+}

@@ -1,0 +1,117 @@
+//! The table `jobs`.
+
+use domain::{
+    JobId, SessionId,
+    job::Job,
+    ports::{Backend, Expect, Page, Version, Versioned},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::record::{self, BEFORE_ALL};
+
+/// A job, ready to be written.
+pub(super) struct Row {
+    id: [u8; 16],
+    session: [u8; 16],
+    open: bool,
+    due_at: Option<i64>,
+    record: String,
+}
+
+impl Row {
+    pub(super) fn new(job: &Job) -> Result<Self, Backend> {
+        let due_at = job.due_at().map(|at| at.millis());
+        Ok(Self {
+            id: job.id().ulid().to_bytes(),
+            session: job.head().session.ulid().to_bytes(),
+            open: due_at.is_some() && job.command().is_some(),
+            due_at,
+            record: record::encode(job)?,
+        })
+    }
+
+    /// Writes the row if it is there as expected; false if it is not.
+    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
+        match expect {
+            Expect::New => self.insert(db),
+            Expect::At(version) => self.update(db, version),
+        }
+    }
+
+    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- jobs::insert
+            INSERT INTO jobs (id, session, open, due_at, version, record)
+            VALUES (?1, ?2, ?3, ?4, 1, ?5)
+            ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![self.id, self.session, self.open, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- jobs::update
+            UPDATE jobs SET open = ?3, due_at = ?4, version = version + 1, record = ?5
+            WHERE id = ?1 AND version = ?2",
+        )?
+        .execute(params![self.id, read, self.open, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+}
+
+pub(super) fn find(db: &Connection, id: JobId) -> rusqlite::Result<Option<Versioned<Job>>> {
+    db.prepare_cached(
+        "-- jobs::find
+        SELECT record, version FROM jobs WHERE id = ?1",
+    )?
+    .query_one([id.ulid().to_bytes()], record::versioned)
+    .optional()
+}
+
+/// The version alone, for those who wait for another one.
+pub(crate) fn version(db: &Connection, id: JobId) -> rusqlite::Result<Option<Version>> {
+    db.prepare_cached(
+        "-- jobs::version
+        SELECT version FROM jobs WHERE id = ?1",
+    )?
+    .query_one([id.ulid().to_bytes()], |row| row.get(0).map(Version))
+    .optional()
+}
+
+pub(super) fn page(
+    db: &Connection,
+    session: SessionId,
+    cursor: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Page<Job>> {
+    let after = match cursor.map(str::parse::<JobId>) {
+        None => BEFORE_ALL.to_vec(),
+        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
+        Some(Err(_)) => return Ok(record::no_page()),
+    };
+    let items = db
+        .prepare_cached(
+            "-- jobs::page
+            SELECT record FROM jobs WHERE session = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+        )?
+        .query_map(
+            params![session.ulid().to_bytes(), after, limit.saturating_add(1)],
+            record::plain::<Job>,
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(record::page(items, limit, |job| job.id().to_string()))
+}
+
+pub(super) fn open(
+    db: &Connection,
+    session: SessionId,
+    limit: u32,
+) -> rusqlite::Result<Vec<Versioned<Job>>> {
+    db.prepare_cached(
+        "-- jobs::open
+        SELECT record, version FROM jobs WHERE session = ?1 AND open ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![session.ulid().to_bytes(), limit], record::versioned)?
+    .collect()
+}

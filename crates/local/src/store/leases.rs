@@ -1,0 +1,45 @@
+//! What a new process does with the holds of the one before it.
+
+use domain::{
+    Timestamp,
+    job::Job,
+    ports::{Backend, Expect, Versioned},
+    session::Session,
+};
+use rusqlite::Connection;
+
+use super::{jobs, record, sessions};
+
+/// Makes all sessions and jobs that are not final due now, and running jobs free.
+pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, Backend> {
+    let failed = |error| Backend::new("releasing leases", error);
+    let mut released = 0;
+    for read in due_after(db, "jobs", now).map_err(failed)? {
+        let job: Job = match read.value {
+            Job::Queued(job) => job.look_again(now).into(),
+            Job::Running(job) => job.let_go(now).into(),
+            Job::Finished(_) => continue,
+        };
+        jobs::Row::new(&job)?.put(db, Expect::At(read.version)).map_err(failed)?;
+        released += 1;
+    }
+    for read in due_after::<Session>(db, "sessions", now).map_err(failed)? {
+        let session = read.value.look_again(now);
+        sessions::Row::new(&session)?.put(db, Expect::At(read.version)).map_err(failed)?;
+        released += 1;
+    }
+    Ok(released)
+}
+
+fn due_after<T: serde::de::DeserializeOwned>(
+    db: &Connection,
+    table: &'static str,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Versioned<T>>> {
+    db.prepare(&format!(
+        "-- leases::due_after
+        SELECT record, version FROM {table} WHERE due_at > ?1"
+    ))?
+    .query_map([now.millis()], record::versioned)?
+    .collect()
+}

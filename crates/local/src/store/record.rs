@@ -1,0 +1,74 @@
+//! How a record goes into a row and comes out of it.
+
+use domain::ports::{Backend, Page, Version, Versioned};
+use rusqlite::{
+    Row,
+    types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use ulid::Ulid;
+
+/// A record as JSON. Done before the row goes to the writer, which has enough to do.
+pub(super) fn encode(record: &impl Serialize) -> Result<String, Backend> {
+    serde_json::to_string(record).map_err(|error| Backend::new("encoding a record", error))
+}
+
+/// A column that holds JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        serde_json::from_str(text)
+            .map(Self)
+            .map_err(|error| FromSqlError::Other(Box::new(Unreadable::from(&error))))
+    }
+}
+
+/// The words of the decoder are left out: they may quote the record, which holds secrets.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored record can't be read at line {line}, column {column}")]
+struct Unreadable {
+    line: usize,
+    column: usize,
+}
+
+impl From<&serde_json::Error> for Unreadable {
+    fn from(error: &serde_json::Error) -> Self {
+        Self { line: error.line(), column: error.column() }
+    }
+}
+
+/// Reads a row of `record`.
+pub(super) fn plain<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+    row.get(0).map(|Json(value)| value)
+}
+
+/// Reads a row of `record, version`.
+pub(super) fn versioned<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Versioned<T>> {
+    Ok(Versioned { value: plain(row)?, version: Version(row.get(1)?) })
+}
+
+/// Reads a column that holds an id.
+pub(super) fn ulid(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
+    row.get(column).map(Ulid::from_bytes)
+}
+
+/// Sorts before all ids.
+pub(super) const BEFORE_ALL: [u8; 0] = [];
+/// Sorts after all ids.
+pub(super) const AFTER_ALL: [u8; 17] = [u8::MAX; 17];
+
+/// Makes a page out of up to `limit + 1` records.
+pub(super) fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = if more { items.last().map(cursor) } else { None };
+    Page { items, next }
+}
+
+/// What an unreadable cursor gives.
+pub(super) const fn no_page<T>() -> Page<T> {
+    Page { items: Vec::new(), next: None }
+}

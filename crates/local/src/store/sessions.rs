@@ -1,0 +1,161 @@
+//! The table `sessions`.
+
+use domain::{
+    SessionId, UserId,
+    ports::{Backend, Expect, Page, Version, Versioned},
+    session::{Session, Status},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::record::{self, AFTER_ALL};
+
+/// A session, ready to be written.
+pub(super) struct Row {
+    id: [u8; 16],
+    user: UserId,
+    status: &'static str,
+    waiting: bool,
+    open: bool,
+    due_at: Option<i64>,
+    ended_at: Option<i64>,
+    record: String,
+}
+
+impl Row {
+    pub(super) fn new(session: &Session) -> Result<Self, Backend> {
+        let ended_at = match session {
+            Session::Ended(ended) => Some(ended.ended_at().millis()),
+            Session::Waiting(_)
+            | Session::Queued(_)
+            | Session::Provisioning(_)
+            | Session::Starting(_)
+            | Session::Ready(_)
+            | Session::Stopping(_) => None,
+        };
+        Ok(Self {
+            id: session.id().ulid().to_bytes(),
+            user: session.user().clone(),
+            status: session.status().name(),
+            waiting: matches!(session, Session::Waiting(_)),
+            open: session.is_open(),
+            due_at: session.due_at().map(|at| at.millis()),
+            ended_at,
+            record: record::encode(session)?,
+        })
+    }
+
+    /// Writes the row if it is there as expected; false if it is not.
+    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
+        match expect {
+            Expect::New => self.insert(db),
+            Expect::At(version) => self.update(db, version),
+        }
+    }
+
+    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- sessions::insert
+            INSERT INTO sessions (id, user, status, waiting, open, due_at, ended_at, version, record)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
+            ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![
+            self.id,
+            self.user.as_str(),
+            self.status,
+            self.waiting,
+            self.open,
+            self.due_at,
+            self.ended_at,
+            self.record,
+        ])
+        .map(|rows| rows == 1)
+    }
+
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- sessions::update
+            UPDATE sessions SET status = ?3, waiting = ?4, open = ?5, due_at = ?6, ended_at = ?7,
+                version = version + 1, record = ?8
+            WHERE id = ?1 AND version = ?2",
+        )?
+        .execute(params![
+            self.id,
+            read,
+            self.status,
+            self.waiting,
+            self.open,
+            self.due_at,
+            self.ended_at,
+            self.record,
+        ])
+        .map(|rows| rows == 1)
+    }
+}
+
+pub(super) fn find(
+    db: &Connection,
+    id: SessionId,
+) -> rusqlite::Result<Option<Versioned<Session>>> {
+    db.prepare_cached(
+        "-- sessions::find
+        SELECT record, version FROM sessions WHERE id = ?1",
+    )?
+    .query_one([id.ulid().to_bytes()], record::versioned)
+    .optional()
+}
+
+/// Whether the session takes jobs.
+pub(super) fn is_open(db: &Connection, id: SessionId) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "-- sessions::is_open
+        SELECT 1 FROM sessions WHERE id = ?1 AND open",
+    )?
+    .exists([id.ulid().to_bytes()])
+}
+
+pub(super) fn page(
+    db: &Connection,
+    user: &UserId,
+    status: Option<Status>,
+    cursor: Option<&str>,
+    limit: u32,
+) -> rusqlite::Result<Page<Session>> {
+    let before = match cursor.map(str::parse::<SessionId>) {
+        None => AFTER_ALL.to_vec(),
+        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
+        Some(Err(_)) => return Ok(record::no_page()),
+    };
+    let more = limit.saturating_add(1);
+    let items: rusqlite::Result<Vec<Session>> = match status {
+        None => db
+            .prepare_cached(
+                "-- sessions::page
+                SELECT record FROM sessions WHERE user = ?1 AND id < ?2
+                ORDER BY id DESC LIMIT ?3",
+            )?
+            .query_map(params![user.as_str(), before, more], record::plain)?
+            .collect(),
+        Some(status) => db
+            .prepare_cached(
+                "-- sessions::page_of_status
+                SELECT record FROM sessions WHERE user = ?1 AND status = ?4 AND id < ?2
+                ORDER BY id DESC LIMIT ?3",
+            )?
+            .query_map(params![user.as_str(), before, more, status.name()], record::plain)?
+            .collect(),
+    };
+    Ok(record::page(items?, limit, |session| session.id().to_string()))
+}
+
+pub(super) fn waiting(
+    db: &Connection,
+    user: &UserId,
+) -> rusqlite::Result<Vec<Versioned<Session>>> {
+    db.prepare_cached(
+        "-- sessions::waiting
+        SELECT record, version FROM sessions WHERE user = ?1 AND waiting ORDER BY id",
+    )?
+    .query_map([user.as_str()], record::versioned)?
+    .collect()
+}

@@ -1,0 +1,86 @@
+//! The table `warm`.
+
+use domain::{
+    WarmId,
+    ports::{Backend, Expect, Version, Versioned},
+    size::Network,
+    warm::{Kind, Warm},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::record;
+
+/// A warm task, ready to be written.
+pub(super) struct Row {
+    id: [u8; 16],
+    kind: String,
+    due_at: Option<i64>,
+    record: String,
+}
+
+impl Row {
+    pub(super) fn new(warm: &Warm) -> Result<Self, Backend> {
+        Ok(Self {
+            id: warm.id().ulid().to_bytes(),
+            kind: key(warm.kind()),
+            due_at: warm.due_at().map(|at| at.millis()),
+            record: record::encode(warm)?,
+        })
+    }
+
+    /// Writes the row if it is there as expected; false if it is not.
+    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
+        match expect {
+            Expect::New => self.insert(db),
+            Expect::At(version) => self.update(db, version),
+        }
+    }
+
+    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- warm::insert
+            INSERT INTO warm (id, kind, due_at, version, record) VALUES (?1, ?2, ?3, 1, ?4)
+            ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![self.id, self.kind, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+        db.prepare_cached(
+            "-- warm::update
+            UPDATE warm SET due_at = ?3, version = version + 1, record = ?4
+            WHERE id = ?1 AND version = ?2",
+        )?
+        .execute(params![self.id, read, self.due_at, self.record])
+        .map(|rows| rows == 1)
+    }
+}
+
+pub(super) fn find(db: &Connection, id: WarmId) -> rusqlite::Result<Option<Versioned<Warm>>> {
+    db.prepare_cached(
+        "-- warm::find
+        SELECT record, version FROM warm WHERE id = ?1",
+    )?
+    .query_one([id.ulid().to_bytes()], record::versioned)
+    .optional()
+}
+
+/// Those that are not final: a final one is never due.
+pub(super) fn of_kind(db: &Connection, kind: &Kind) -> rusqlite::Result<Vec<Versioned<Warm>>> {
+    db.prepare_cached(
+        "-- warm::of_kind
+        SELECT record, version FROM warm WHERE kind = ?1 AND due_at IS NOT NULL ORDER BY id",
+    )?
+    .query_map([key(kind)], record::versioned)?
+    .collect()
+}
+
+/// The kind as one column. The image comes last: it may hold any character.
+fn key(kind: &Kind) -> String {
+    let network = match kind.network {
+        Network::None => "none",
+        Network::Egress => "egress",
+    };
+    format!("{} {} {network} {}", kind.size.cpu(), kind.size.memory_mib(), kind.image)
+}

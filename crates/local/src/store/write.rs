@@ -1,0 +1,99 @@
+//! The writes of a transaction, encoded and then applied.
+
+use domain::{
+    JobId, SessionId, UserId,
+    ports::{Backend, CommitError, Expect, Version, Write},
+};
+use rusqlite::Connection;
+
+use super::{answers, deliveries, jobs, output, sessions, slots, timeline, turns, warm};
+
+/// A write that only needs the database: its record is encoded.
+pub(super) enum Prepared {
+    Session(sessions::Row, Expect),
+    Job(jobs::Row, Expect),
+    Entry(timeline::Row),
+    Output(output::Row),
+    Delivery(deliveries::Row, Expect),
+    Warm(warm::Row, Expect),
+    Answer(answers::Row),
+    TakeSlot(UserId, u32),
+    FreeSlot(UserId),
+    TakeTurn(SessionId, JobId),
+    EndTurn(SessionId, JobId),
+    RequireOpen(SessionId),
+}
+
+impl Prepared {
+    pub(super) fn new(write: Write) -> Result<Self, Backend> {
+        Ok(match write {
+            Write::Session(record, expect) => Self::Session(sessions::Row::new(&record)?, expect),
+            Write::Job(record, expect) => Self::Job(jobs::Row::new(&record)?, expect),
+            Write::Entry(record) => Self::Entry(timeline::Row::new(&record)?),
+            Write::Output { job, stream, offset, bytes } => {
+                Self::Output(output::Row::new(job, stream, offset, bytes))
+            }
+            Write::Delivery(record, expect) => {
+                Self::Delivery(deliveries::Row::new(&record)?, expect)
+            }
+            Write::Warm(record, expect) => Self::Warm(warm::Row::new(&record)?, expect),
+            Write::Answer(record) => Self::Answer(answers::Row::new(*record)?),
+            Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
+            Write::FreeSlot { user } => Self::FreeSlot(user),
+            Write::TakeTurn { session, job } => Self::TakeTurn(session, job),
+            Write::EndTurn { session, job } => Self::EndTurn(session, job),
+            Write::RequireOpen(session) => Self::RequireOpen(session),
+        })
+    }
+
+    /// Does the write, or says why it may not be done.
+    pub(super) fn apply(&self, db: &Connection) -> Result<(), CommitError> {
+        let done = match self {
+            Self::Session(row, expect) => row.put(db, *expect),
+            Self::Job(row, expect) => row.put(db, *expect),
+            Self::Entry(row) => row.add(db),
+            Self::Output(row) => row.append(db),
+            Self::Delivery(row, expect) => row.put(db, *expect),
+            Self::Warm(row, expect) => row.put(db, *expect),
+            Self::Answer(row) => row.put(db),
+            Self::TakeSlot(user, limit) => slots::take(db, user, *limit),
+            Self::FreeSlot(user) => slots::free(db, user),
+            Self::TakeTurn(session, job) => turns::take(db, *session, *job),
+            Self::EndTurn(session, job) => turns::end(db, *session, *job),
+            Self::RequireOpen(session) => sessions::is_open(db, *session),
+        };
+        match done {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.refusal()),
+            Err(error) => Err(Backend::new("writing records", error).into()),
+        }
+    }
+
+    /// What it means that the database is not as the write requires.
+    const fn refusal(&self) -> CommitError {
+        match self {
+            Self::Answer(_) => CommitError::Answered,
+            Self::TakeSlot(..) => CommitError::QuotaReached,
+            Self::RequireOpen(_) => CommitError::Closed,
+            Self::Session(..)
+            | Self::Job(..)
+            | Self::Entry(_)
+            | Self::Output(_)
+            | Self::Delivery(..)
+            | Self::Warm(..)
+            | Self::FreeSlot(_)
+            | Self::TakeTurn(..)
+            | Self::EndTurn(..) => CommitError::Conflict,
+        }
+    }
+}
+
+/// The job that a write changes, and the version it will have.
+pub(super) fn changed_job(write: &Write) -> Option<(JobId, Version)> {
+    let Write::Job(job, expect) = write else { return None };
+    let version = match expect {
+        Expect::New => Version(1),
+        Expect::At(Version(read)) => Version(read + 1),
+    };
+    Some((job.id(), version))
+}

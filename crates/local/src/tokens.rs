@@ -1,0 +1,153 @@
+//! API tokens. Only their hashes are stored: who reads the file can't call the API.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use domain::{
+    Secret, Timestamp, UserId,
+    ports::{Backend, Clock, Ids},
+};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use crate::database::Database;
+
+/// What every token begins with, so that scanners for leaked secrets find it.
+const PREFIX: &str = "eph_";
+/// Bytes of chance in a token.
+const STRENGTH: usize = 32;
+/// How long an answer is reused: another process may revoke a token meanwhile.
+const FRESH: Duration = Duration::from_secs(1);
+
+type Hash = [u8; 32];
+
+/// A token as it may be shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenInfo {
+    /// Names it, for [`Tokens::revoke`]. Not secret.
+    pub id: String,
+    /// Whom it stands for.
+    pub user: UserId,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// The tokens in the embedded database. Clones share it.
+#[derive(Clone)]
+pub struct Tokens {
+    db: Database,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    known: Arc<Mutex<HashMap<Hash, (UserId, Instant)>>>,
+}
+
+impl Tokens {
+    /// The tokens in this database.
+    pub fn new(db: Database, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
+        Self { db, clock, ids, known: Arc::default() }
+    }
+
+    /// Makes a token. This is the only time that it can be seen.
+    pub async fn create(&self, user: &UserId) -> Result<Secret<String>, Backend> {
+        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.ids.secret(STRENGTH)));
+        let (hash, id, user) = (hash(&token), self.ids.ulid().to_bytes(), user.clone());
+        let now = self.clock.now().millis();
+        let insert = move |db: &Connection| {
+            db.prepare_cached(
+                "-- tokens::create
+                INSERT INTO tokens (hash, id, user, created_at) VALUES (?1, ?2, ?3, ?4)",
+            )
+            .and_then(|mut insert| insert.execute(params![hash, id, user.as_str(), now]))
+            .map_err(|error| Backend::new("storing a token", error))
+        };
+        self.db.write(insert, || ()).await?;
+        Ok(Secret::new(token))
+    }
+
+    /// Whom this token stands for. The table is searched by hash, so the time that the search takes
+    /// tells nothing about other tokens.
+    pub fn user_of(&self, token: &str) -> Result<Option<UserId>, Backend> {
+        let hash = hash(token);
+        if let Some((user, at)) = self.known().get(&hash)
+            && at.elapsed() < FRESH
+        {
+            return Ok(Some(user.clone()));
+        }
+        let user = self.db.read("looking up a token", |db| find(db, &hash))?;
+        match &user {
+            Some(user) => self.known().insert(hash, (user.clone(), Instant::now())),
+            None => self.known().remove(&hash),
+        };
+        Ok(user)
+    }
+
+    /// All tokens, oldest first.
+    pub fn list(&self) -> Result<Vec<TokenInfo>, Backend> {
+        self.db.read("listing tokens", list)
+    }
+
+    /// Makes a token worthless; in other processes within a second. False if there is none.
+    pub async fn revoke(&self, id: &str) -> Result<bool, Backend> {
+        let Ok(id) = Ulid::from_string(id) else { return Ok(false) };
+        let delete = move |db: &Connection| {
+            db.prepare_cached(
+                "-- tokens::revoke
+                DELETE FROM tokens WHERE id = ?1",
+            )
+            .and_then(|mut delete| delete.execute([id.to_bytes()]))
+            .map_err(|error| Backend::new("revoking a token", error))
+        };
+        let gone = self.db.write(delete, || ()).await?;
+        self.known().clear();
+        Ok(gone == 1)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Hash, (UserId, Instant)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Tokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tokens").field("db", &self.db).finish_non_exhaustive()
+    }
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token).into()
+}
+
+fn find(db: &Connection, hash: &Hash) -> rusqlite::Result<Option<UserId>> {
+    db.prepare_cached(
+        "-- tokens::find
+        SELECT user FROM tokens WHERE hash = ?1",
+    )?
+    .query_one([hash], |row| row.get::<_, String>(0).map(UserId::new))
+    .optional()
+}
+
+fn list(db: &Connection) -> rusqlite::Result<Vec<TokenInfo>> {
+    db.prepare_cached(
+        "-- tokens::list
+        SELECT id, user, created_at FROM tokens ORDER BY id",
+    )?
+    .query_map([], one)?
+    .collect()
+}
+
+fn one(row: &Row<'_>) -> rusqlite::Result<TokenInfo> {
+    Ok(TokenInfo {
+        id: Ulid::from_bytes(row.get(0)?).to_string(),
+        user: UserId::new(row.get::<_, String>(1)?),
+        created_at: Timestamp::from_millis(row.get(2)?),
+    })
+}
+
+#[cfg(test)]
+mod tests;
