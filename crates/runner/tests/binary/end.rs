@@ -27,11 +27,6 @@ fn children(shell: &Shell) -> String {
     fs::read_to_string(format!("/proc/{0}/task/{0}/children", shell.process.id())).unwrap()
 }
 
-fn terminate(shell: &Shell) {
-    let pid = rustix::process::Pid::from_child(&shell.process);
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-}
-
 #[test]
 fn the_deadline_ends_a_job_that_obeys() {
     let start = argv("job_1", &["sleep", "1000"]);
@@ -111,6 +106,23 @@ fn jobs_run_side_by_side() {
 }
 
 #[test]
+fn a_job_too_many_is_put_off_and_runs_later() {
+    let shell = Shell::boot();
+    let mut callers: Vec<_> = (0..96).map(|_| shell.connect()).collect();
+    for (number, caller) in callers.iter_mut().enumerate() {
+        caller.send(&Request::Start(argv(&format!("job_{number}"), &["sleep", "1000"])));
+        assert_eq!(caller.next(), Event::Started);
+    }
+    let mut late = shell.connect();
+    late.send(&Request::Start(sh("late", "echo late")));
+    assert!(matches!(late.next(), Event::Error { retryable: true, .. }));
+    assert_eq!(shell.ask(Request::Cancel { job_id: "job_0".into() }), Event::Ok);
+    callers[0].finish();
+    late.send(&Request::Start(sh("late", "echo late")));
+    assert_eq!(late.finish().text(), "late\n");
+}
+
+#[test]
 fn orphans_are_reaped() {
     let shell = Shell::boot();
     let command = "i=0; while [ $i -lt 50 ]; do (setsid true &); i=$((i+1)); done";
@@ -139,7 +151,7 @@ fn shutdown_interrupts_jobs_reports_them_and_ends_well() {
     let mut caller = shell.connect();
     caller.send(&Request::Start(sh("job_2", "trap '' TERM; echo up; while :; do sleep 1; done")));
     caller.until("up");
-    terminate(&shell);
+    shell.terminate();
     let interrupted = |signal| Cause::Interrupted { ended: Ended::Signal(signal) };
     assert_eq!(obeys.finish().exit.cause, interrupted(libc::SIGTERM));
     assert_eq!(caller.finish().exit.cause, interrupted(libc::SIGKILL));
@@ -150,7 +162,7 @@ fn shutdown_interrupts_jobs_reports_them_and_ends_well() {
 fn an_idle_runner_ends_at_once() {
     let mut shell = Shell::boot();
     let _idle = shell.connect();
-    terminate(&shell);
+    shell.terminate();
     assert!(shell.process.wait().unwrap().success());
 }
 

@@ -30,10 +30,25 @@ fn a_cap_of_nothing_still_counts() {
 }
 
 #[test]
+fn on_a_full_disk_jobs_still_end_and_output_is_counted() {
+    let Some(shell) = Shell::boot_on_a_small_disk() else { return };
+    let ran = shell.run(sh("job_1", "head -c 500000 /dev/zero; exit 3"));
+    assert_eq!((ran.code(), ran.exit.stdout.bytes), (3, 500_000));
+    assert!(ran.exit.stdout.truncated() && ran.stdout.len() as u64 == ran.exit.stdout.kept);
+
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(sh("job_2", "true")));
+    assert!(matches!(caller.next(), Event::Error { retryable: true, .. }));
+    assert_eq!(shell.ask(Request::Release { job_id: "job_1".into() }), Event::Ok);
+    caller.send(&Request::Start(sh("job_2", "exit 4")));
+    assert_eq!(caller.finish().code(), 4);
+}
+
+#[test]
 fn output_of_a_process_that_left_the_group_is_kept_until_the_job_ends() {
     let shell = Shell::boot();
     let mut caller = shell.connect();
-    caller.send(&Request::Start(sh("job_1", "echo out; setsid sleep 1000 & sleep 0.1; echo end")));
+    caller.send(&Request::Start(sh("job_1", "echo out; setsid sleep 5 & sleep 0.1; echo end")));
     let ran = caller.finish();
     assert_eq!((ran.text(), ran.code()), ("out\nend\n", 0));
 }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// Far above what anything here takes, so that a hang fails instead.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running runner. Killed when dropped.
+/// A running runner. Shut down when dropped.
 pub(crate) struct Shell {
     pub(crate) process: Child,
     pub(crate) directory: Rc<TempDir>,
@@ -32,14 +32,45 @@ impl Shell {
     }
 
     /// Killed, and another one on the same directory.
-    pub(crate) fn replaced(self) -> Self {
-        let directory = Rc::clone(&self.directory);
-        drop(self);
-        Self::boot_in(directory)
+    pub(crate) fn replaced(mut self) -> Self {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        Self::boot_in(Rc::clone(&self.directory))
+    }
+
+    pub(crate) fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        // Fails if it has ended and was waited for.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+
+    /// With 256 KiB for the jobs. `None`, and says why, where nothing can be mounted.
+    pub(crate) fn boot_on_a_small_disk() -> Option<Self> {
+        if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|s| s.success()) {
+            println!("SKIPPED: no mount namespace to be had");
+            return None;
+        }
+        let directory = Rc::new(tempfile::tempdir().unwrap());
+        let jobs = directory.path().join("jobs");
+        std::fs::create_dir(&jobs).unwrap();
+        let runner = Self::command(&directory);
+        let mut command = Command::new("unshare");
+        command.args([
+            "-m",
+            "sh",
+            "-c",
+            "mount -t tmpfs -o size=256k,mode=700 none $0 && exec \"$@\"",
+        ]);
+        command.arg(jobs).arg(runner.get_program()).args(runner.get_args());
+        Some(Self::spawn(&mut command, directory))
     }
 
     fn boot_in(directory: Rc<TempDir>) -> Self {
-        let process = Self::command(&directory).spawn().unwrap();
+        Self::spawn(&mut Self::command(&directory), directory)
+    }
+
+    fn spawn(command: &mut Command, directory: Rc<TempDir>) -> Self {
+        let process = command.spawn().unwrap();
         let shell = Self { process, directory };
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(shell.socket()).is_err() {
@@ -94,7 +125,8 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let _ = self.process.kill();
+        // Not SIGKILL: its jobs end with it.
+        self.terminate();
         let _ = self.process.wait();
     }
 }

@@ -175,8 +175,8 @@ impl Connection {
 impl Reader {
     /// The next piece below `kept`, read from the file when the caller is ready for it.
     fn next(&mut self, kept: u64) -> Option<Output> {
-        let left = usize::try_from(kept.checked_sub(self.offset)?).unwrap_or(usize::MAX);
-        let mut bytes = vec![0; left.min(CHUNK_BYTES)];
+        let left = kept.checked_sub(self.offset).filter(|left| *left > 0)?;
+        let mut bytes = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX))];
         let count = self.file.as_ref()?.read_at(&mut bytes, self.offset).ok()?;
         bytes.truncate(count);
         let offset = self.offset;
