@@ -1,0 +1,82 @@
+//! The HTTP API under `/v1`: one file per resource.
+//!
+//! A request reads the store, decides, and writes in one commit; what takes time goes over the queue.
+//! Nothing here reaches a task, a runner or an execution.
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
+    routing::{MethodRouter, get, post},
+};
+use serde_json::json;
+
+use crate::Env;
+
+mod accepted;
+mod cancel;
+mod command;
+mod cursor;
+mod deliveries;
+mod execute;
+mod extend;
+mod extract;
+mod fields;
+mod jobs;
+mod layer;
+mod openapi;
+mod output;
+mod post;
+mod problem;
+mod quota;
+mod reply;
+mod sessions;
+mod signal;
+mod start;
+mod stop;
+mod stream;
+mod timeline;
+mod webhook;
+
+pub use extract::Caller;
+
+/// The largest request body. Bytes.
+const BODY_LIMIT: usize = 256 * 1024;
+
+/// The API. Whoever serves it puts a [`Caller`] into the extensions of each request that shows a
+/// valid token; without one, the routes that need it answer 401.
+pub fn router(env: Env) -> Router {
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| router.route(path, method));
+    router
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn_with_state(env.clone(), layer::wrap))
+        .with_state(env)
+}
+
+fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
+    vec![
+        ("/healthz", get(async || axum::Json(json!({"status": "ok"})))),
+        ("/v1/openapi.json", get(openapi::handle)),
+        ("/v1/shell/start", post(start::handle)),
+        ("/v1/shell/execute", post(execute::handle)),
+        ("/v1/shell/stop", post(stop::handle)),
+        ("/v1/jobs/{id}", get(jobs::handle)),
+        ("/v1/jobs/{id}/output", get(output::handle)),
+        ("/v1/jobs/{id}/stream", get(stream::handle)),
+        ("/v1/jobs/{id}/cancel", post(cancel::handle)),
+        ("/v1/jobs/{id}/signal", post(signal::handle)),
+        ("/v1/sessions", get(sessions::list)),
+        ("/v1/sessions/{id}", get(sessions::get)),
+        ("/v1/sessions/{id}/jobs", get(sessions::jobs)),
+        ("/v1/sessions/{id}/events", get(timeline::handle)),
+        ("/v1/sessions/{id}/extend", post(extend::handle)),
+        ("/v1/quota", get(quota::handle)),
+        ("/v1/webhooks/deliveries", get(deliveries::list)),
+        ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),
+    ]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,74 @@
+//! What surrounds every request: its id, its span, a net for panics, and the bodies of problems.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::{
+    body::Body,
+    extract::{MatchedPath, Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures::FutureExt;
+use tracing::Instrument;
+
+use super::problem::{Code, Problem};
+use crate::Env;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The outermost layer. The span has neither query nor body: those may hold secrets.
+pub(super) async fn wrap(State(env): State<Env>, request: Request, next: Next) -> Response {
+    let id = request_id(request.headers(), &env);
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let span = tracing::info_span!("request", method = %request.method(), route, request.id = %id);
+    async {
+        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        let response = response.unwrap_or_else(|_| {
+            tracing::error!("a request made us panic");
+            Problem::new(Code::Internal, "something went wrong on our side").into_response()
+        });
+        tracing::debug!(status = response.status().as_u16(), "answered");
+        finish(response, &id)
+    }
+    .instrument(span)
+    .await
+}
+
+/// The caller's id for the request if it is a sane one, else a new one.
+fn request_id(headers: &HeaderMap, env: &Env) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    let sane = |id: &&str| {
+        (1..=128).contains(&id.len())
+            && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+    };
+    given.filter(sane).map_or_else(|| format!("req_{}", env.ids.ulid()), str::to_owned)
+}
+
+fn finish(mut response: Response, id: &str) -> Response {
+    let status = response.status();
+    let problem = response.extensions_mut().remove::<Problem>().or_else(|| {
+        // Routing and extractors of the framework answer in plain text.
+        (status.is_client_error() || status.is_server_error()).then(|| Problem::of_status(status))
+    });
+    let value = HeaderValue::from_str(id).expect("a request id has only letters, digits, - _ .");
+    if let Some(problem) = problem {
+        let body = serde_json::to_string(&problem.body(id)).expect("a problem is always JSON");
+        *response.status_mut() = problem.status();
+        *response.body_mut() = Body::from(body);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_LENGTH);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = problem.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if problem.status() == 401 {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+    }
+    response.headers_mut().insert(REQUEST_ID, value);
+    response
+}

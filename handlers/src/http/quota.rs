@@ -1,0 +1,29 @@
+//! `GET /v1/quota`: how many sessions the caller has, may have, and waits for.
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::{
+    extract::{Params, User},
+    problem::Problem,
+    reply::Reply,
+};
+use crate::Env;
+
+#[derive(Debug, Serialize)]
+struct QuotaView {
+    active: u32,
+    limit: u32,
+    queued: u32,
+}
+
+pub(super) async fn handle(
+    State(env): State<Env>,
+    User(user): User,
+    params: Params,
+) -> Result<Reply, Problem> {
+    params.finish()?;
+    let quota = env.store.quota(&user).await?;
+    let limit = env.policy.max_active_sessions;
+    Ok(Reply::ok(&QuotaView { active: quota.active, limit, queued: quota.waiting }))
+}

@@ -1,0 +1,62 @@
+//! An answer that says yes, kept apart from HTTP so that it can be stored for its key.
+
+use axum::{
+    http::{
+        HeaderName, HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    },
+    response::{IntoResponse, Response},
+};
+use domain::{JobId, ports::Answer};
+use serde::Serialize;
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Status, `Location` and a JSON body.
+#[derive(Debug, Clone)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) location: Option<String>,
+    pub(super) body: String,
+}
+
+impl Reply {
+    /// An answer without a `Location`.
+    pub(super) fn new(status: StatusCode, body: &impl Serialize) -> Self {
+        let body = serde_json::to_string(body).expect("an answer is always JSON");
+        Self { status, location: None, body }
+    }
+
+    /// 200 with this body.
+    pub(super) fn ok(body: &impl Serialize) -> Self {
+        Self::new(StatusCode::OK, body)
+    }
+
+    /// 202: look at this job.
+    pub(super) fn accepted(job: JobId, body: &impl Serialize) -> Self {
+        Self { location: Some(format!("/v1/jobs/{job}")), ..Self::new(StatusCode::ACCEPTED, body) }
+    }
+
+    /// The answer that was given before, marked as such.
+    pub(super) fn replay(answer: Answer) -> Response {
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
+        let reply = Self { status, location: answer.location, body: answer.body.into_inner() };
+        let mut response = reply.into_response();
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        response
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(location) = self.location {
+            let location = HeaderValue::from_str(&location).expect("our paths are plain ASCII");
+            headers.insert(LOCATION, location);
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

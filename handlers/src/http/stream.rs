@@ -1,0 +1,182 @@
+//! `GET /v1/jobs/{id}/stream`: a job's output and end as server-sent events.
+//!
+//! An event's id says where both streams stand (`stdout.stderr`), so `Last-Event-ID` goes on from
+//! there. After the end the id ends in `.end`; a client that comes back with it is told to stay away.
+
+use std::{collections::VecDeque, convert::Infallible, time::Duration};
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, Sse},
+    },
+};
+use domain::{
+    JobId, UserId,
+    job::{Job, Status},
+    ports::{Stream, Version, Versioned},
+};
+use futures::stream;
+use serde_json::json;
+
+use super::{
+    extract::{Id, Params, User},
+    jobs, output,
+    problem::{At, Code, Fault, Problem},
+};
+use crate::{Env, view};
+
+/// How long nothing may be sent before a comment shows that we are alive.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The most output of one event. Bytes.
+const CHUNK: u64 = 64 * 1024;
+
+/// What was sent so far.
+struct Progress {
+    env: Env,
+    user: UserId,
+    job: JobId,
+    stdout: u64,
+    stderr: u64,
+    status: Option<Status>,
+    /// All of this version was sent or is queued.
+    sent: Option<Version>,
+    events: VecDeque<Event>,
+    ended: bool,
+}
+
+pub(super) async fn handle(
+    State(env): State<Env>,
+    User(user): User,
+    Id(id): Id<JobId>,
+    headers: HeaderMap,
+    params: Params,
+) -> Result<Response, Problem> {
+    params.finish()?;
+    if !env.policy.streaming {
+        let detail = "no streams here; use GET /v1/jobs/{id}?waitSeconds=25 and /output?offset=";
+        return Err(Problem::new(Code::StreamingUnavailable, detail));
+    }
+    let Some((stdout, stderr)) = position(&headers)? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    jobs::owned(&env, &user, id).await?;
+    let progress = Progress {
+        env,
+        user,
+        job: id,
+        stdout,
+        stderr,
+        status: None,
+        sent: None,
+        events: VecDeque::new(),
+        ended: false,
+    };
+    let events = stream::unfold(progress, async |mut progress| {
+        progress.next().await.map(|event| (Ok::<_, Infallible>(event), progress))
+    });
+    Ok(Sse::new(events).into_response())
+}
+
+/// Where to go on; `None` after the end.
+fn position(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Problem> {
+    let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else {
+        return Ok(Some((0, 0)));
+    };
+    let parts: Option<Vec<_>> = id.to_str().ok().map(|id| id.split('.').collect());
+    match parts.as_deref() {
+        Some([_, _, "end"]) => return Ok(None),
+        Some([stdout, stderr]) => {
+            if let (Ok(stdout), Ok(stderr)) = (stdout.parse::<u32>(), stderr.parse::<u32>()) {
+                return Ok(Some((stdout.into(), stderr.into())));
+            }
+        }
+        _ => {}
+    }
+    Err(Problem::invalid(vec![Fault {
+        at: At::Header("Last-Event-ID"),
+        detail: "must be the id of an event of this stream".into(),
+        too_large: false,
+    }]))
+}
+
+impl Progress {
+    /// The next event, as soon as there is one; none after the end or when something fails: then the
+    /// client comes back with the last id.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            let sent = self.sent.take();
+            if let Some(version) = sent {
+                let until = self.env.now() + KEEP_ALIVE;
+                self.env.changes.job_changed(self.job, version, until).await.ok()?;
+            }
+            let Versioned { value: job, version } =
+                jobs::owned(&self.env, &self.user, self.job).await.ok()?;
+            if sent == Some(version) {
+                self.sent = sent;
+                return Some(Event::default().comment(""));
+            }
+            self.look(&job, version).await.ok()?;
+        }
+    }
+
+    /// Queues what is new in this record.
+    async fn look(&mut self, job: &Job, version: Version) -> Result<(), Problem> {
+        if self.status != Some(job.status()) {
+            self.status = Some(job.status());
+            let data = json!({"status": job.status(), "attempt": job.attempt()});
+            self.push("status", &data.to_string());
+        }
+        let more =
+            self.output(job, Stream::Stdout).await? | self.output(job, Stream::Stderr).await?;
+        if more {
+            return Ok(());
+        }
+        self.sent = Some(version);
+        if jobs::is_final(job) {
+            self.ended = true;
+            let data = serde_json::to_string(&view::job(job)).expect("a view has only string keys");
+            let id = format!("{}.{}.end", self.stdout, self.stderr);
+            self.events.push_back(Event::default().event("end").id(id).data(data));
+        }
+        Ok(())
+    }
+
+    /// Queues the next output of a stream; says whether there was any.
+    async fn output(&mut self, job: &Job, stream: Stream) -> Result<bool, Problem> {
+        let offset = match stream {
+            Stream::Stdout => self.stdout,
+            Stream::Stderr => self.stderr,
+        };
+        let part = output::part(&self.env, job, stream, offset, CHUNK).await?;
+        if part.next_offset == offset {
+            return Ok(false);
+        }
+        match stream {
+            Stream::Stdout => self.stdout = part.next_offset,
+            Stream::Stderr => self.stderr = part.next_offset,
+        }
+        let data = json!({
+            "stream": stream.name(),
+            "offset": offset,
+            "text": part.text,
+            "encoding": part.encoding,
+            "nextOffset": part.next_offset,
+        });
+        self.push("output", &data.to_string());
+        Ok(true)
+    }
+
+    fn push(&mut self, kind: &str, data: &str) {
+        let id = format!("{}.{}", self.stdout, self.stderr);
+        self.events.push_back(Event::default().event(kind).id(id).data(data));
+    }
+}
