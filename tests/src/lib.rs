@@ -8,6 +8,7 @@ mod chance;
 mod changes;
 mod clock;
 mod compute;
+pub mod conformance;
 mod fakes;
 mod fixtures;
 mod gate;

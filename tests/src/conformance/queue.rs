@@ -1,0 +1,83 @@
+//! The queue's suite.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::{
+    DeliveryId,
+    message::Message,
+    ports::{Clock, Queue},
+    task::{StopCause, StopCode, TaskFacts, TaskStatus},
+};
+use futures::future::BoxFuture;
+
+use super::run_cases;
+use crate::{SimClock, session_id, task_id};
+
+/// A queue whose time stands still, and the other end of it.
+pub struct QueueUnderTest {
+    /// The port.
+    pub queue: Arc<dyn Queue>,
+    /// The time that the queue goes by.
+    pub clock: SimClock,
+    /// Takes and settles all messages that may be delivered now, of all lanes.
+    pub take: Box<dyn Fn() -> BoxFuture<'static, Vec<Message>>>,
+}
+
+impl std::fmt::Debug for QueueUnderTest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueUnderTest").finish_non_exhaustive()
+    }
+}
+
+/// Runs all cases, each on a queue of its own.
+pub async fn queue_suite(make: impl AsyncFn() -> QueueUnderTest) {
+    run_cases!(make => every_message_arrives_as_it_was_sent, a_delayed_message_waits);
+}
+
+async fn every_message_arrives_as_it_was_sent(made: &QueueUnderTest) {
+    let sent = messages();
+    for message in &sent {
+        made.queue.send(message, Duration::ZERO).await.unwrap();
+    }
+    let mut got = (made.take)().await;
+    for message in sent {
+        let place = got.iter().position(|one| *one == message);
+        got.remove(place.unwrap_or_else(|| panic!("{message:?} did not arrive")));
+    }
+    assert_eq!(got, []);
+    assert_eq!((made.take)().await, [], "what was settled does not come again");
+}
+
+async fn a_delayed_message_waits(made: &QueueUnderTest) {
+    let now = made.clock.now();
+    made.queue.send(&Message::FillPool, Duration::from_secs(60)).await.unwrap();
+    assert_eq!((made.take)().await, []);
+    made.clock.set(now + Duration::from_secs(59));
+    assert_eq!((made.take)().await, []);
+    made.clock.set(now + Duration::from_secs(60));
+    assert_eq!((made.take)().await, [Message::FillPool]);
+}
+
+fn messages() -> Vec<Message> {
+    let session = session_id("s");
+    let cause =
+        StopCause { code: StopCode::OutOfMemory, message: "é".into(), exit_code: Some(137) };
+    let facts = TaskFacts {
+        task: task_id("s"),
+        started_by: session.to_string(),
+        version: 3,
+        status: TaskStatus::Stopped,
+        ending: true,
+        stop: Some(cause),
+        at: SimClock::default().now(),
+    };
+    vec![
+        Message::StartSession { session },
+        Message::RingSession { session },
+        Message::RunJob { session },
+        Message::TaskEvent { facts: facts.clone() },
+        Message::ProbeTask { facts },
+        Message::DeliverWebhook { delivery: DeliveryId::from_ulid(session.ulid()) },
+        Message::FillPool,
+    ]
+}
