@@ -2,10 +2,16 @@
 
 pub mod changes;
 pub mod clock;
+pub mod compute;
+pub mod config;
 pub mod database;
+pub mod engine;
+mod env;
 pub mod executions;
 pub mod queue;
+pub mod server;
 pub mod shell;
 pub mod store;
 pub mod tokens;
 pub mod webhooks;
+pub mod workflow;

@@ -1,0 +1,139 @@
+//! Tasks as sandboxes on this host.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use domain::{
+    TaskId,
+    message::Message,
+    ports::{Backend, Compute, Queue, RunError, RunTask, StopError},
+    size::Network,
+    task::TaskFacts,
+};
+use sandbox::{Driver, TaskSpec};
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use crate::shell::Tasks;
+
+mod facts;
+
+/// The one image that there is so far: this host's own programs.
+pub const IMAGE: &str = "default";
+/// Processes and threads of a shell.
+const PIDS: u32 = 512;
+
+/// Runs tasks in a driver's sandboxes.
+#[derive(Debug, Clone)]
+pub struct SandboxCompute {
+    driver: Arc<Driver>,
+}
+
+impl SandboxCompute {
+    /// Opens the driver. What happens to its tasks, also to those that a process before this one
+    /// started, goes to the queue from now on. Must be called within a runtime.
+    pub fn open(
+        config: sandbox::Config,
+        queue: Arc<dyn Queue>,
+    ) -> Result<Self, sandbox::OpenError> {
+        // Without a bound, for the driver must not be held up. A fact is small and soon stored.
+        let (report, facts) = mpsc::unbounded_channel();
+        let driver = Driver::open(config, move |facts| {
+            // Nobody listens any more: the process ends, and the next one asks.
+            let _gone = report.send(facts);
+        })?;
+        tokio::spawn(pump(facts, queue));
+        Ok(Self { driver: Arc::new(driver) })
+    }
+
+    async fn with_driver<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        call: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Result<T, Backend> {
+        let driver = Arc::clone(&self.driver);
+        spawn_blocking(move || call(&driver)).await.map_err(|error| Backend::new(action, error))
+    }
+}
+
+/// Hands the driver's reports on. One that can't be stored is lost; the sweep asks again.
+async fn pump(mut facts: mpsc::UnboundedReceiver<sandbox::TaskFacts>, queue: Arc<dyn Queue>) {
+    while let Some(told) = facts.recv().await {
+        let message = Message::TaskEvent { facts: facts::of(told) };
+        if let Err(error) = queue.send(&message, Duration::ZERO).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "a task's event was lost");
+        }
+    }
+}
+
+#[async_trait]
+impl Compute for SandboxCompute {
+    async fn run(&self, task: &RunTask) -> Result<TaskId, RunError> {
+        if task.image != IMAGE {
+            return Err(RunError::Refused(format!("there is no image {}", task.image)));
+        }
+        let spec = spec(task);
+        match self.with_driver("running a task", |driver| driver.run(spec)).await? {
+            Ok(id) => Ok(TaskId::new(id.as_str())),
+            Err(error @ sandbox::RunError::NoEgress) => Err(RunError::Refused(error.to_string())),
+            Err(sandbox::RunError::Backend(error)) => {
+                Err(Backend::new("recording a task", error).into())
+            }
+        }
+    }
+
+    async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError> {
+        let id = task.as_str().parse().map_err(|_| StopError::Unknown)?;
+        let reason = reason.to_owned();
+        let stopped = self.with_driver("stopping a task", move |driver| driver.stop(&id, &reason));
+        stopped.await?.map_err(|sandbox::StopError::Unknown| StopError::Unknown)
+    }
+
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+        let ids: Vec<_> = tasks.iter().filter_map(|task| task.as_str().parse().ok()).collect();
+        Ok(self.driver.describe(&ids).into_iter().map(facts::of).collect())
+    }
+
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
+        let by = started_by.map(str::to_owned);
+        let all = self.with_driver("listing tasks", move |driver| driver.list(by.as_deref()));
+        let live = all.await?.into_iter().filter(|f| f.last_status != sandbox::Status::Stopped);
+        Ok(live.map(facts::of).collect())
+    }
+}
+
+impl Tasks for SandboxCompute {
+    fn socket(&self, task: &TaskId) -> PathBuf {
+        // A name that is none of the driver's leads to no socket.
+        let id = task.as_str().parse::<sandbox::TaskId>();
+        id.map(|id| self.driver.socket(&id)).unwrap_or_default()
+    }
+
+    fn is_gone(&self, task: &TaskId) -> bool {
+        let Ok(id) = task.as_str().parse() else { return true };
+        self.driver.describe(&[id]).iter().all(|f| f.last_status == sandbox::Status::Stopped)
+    }
+
+    fn memory_kills(&self, task: &TaskId) -> u64 {
+        task.as_str().parse().map_or(0, |id| self.driver.oom_kills(&id))
+    }
+}
+
+fn spec(task: &RunTask) -> TaskSpec {
+    TaskSpec {
+        started_by: task.started_by.clone(),
+        token: task.client_token.clone(),
+        cpu_units: task.size.cpu(),
+        memory_mib: task.size.memory_mib(),
+        pids: PIDS,
+        // Files in memory count as memory: with more, a full /tmp would kill the commands.
+        tmpfs_mib: task.size.memory_mib() / 2,
+        network: match task.network {
+            Network::None => sandbox::Network::None,
+            Network::Egress => sandbox::Network::Egress,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+//! Files in the data directory by which a client on this machine finds the server.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use domain::UserId;
+use serde_json::json;
+
+use super::StartError;
+use crate::tokens::Tokens;
+
+/// Whom the token in the data directory stands for.
+const LOCAL_USER: &str = "local";
+const TOKEN: &str = "token";
+const SERVER: &str = "server.json";
+
+pub(super) fn token_path(dir: &Path) -> PathBuf {
+    dir.join(TOKEN)
+}
+
+/// Makes the token of the first start, and a new one if the file is not one of ours any more.
+pub(super) async fn token(dir: &Path, tokens: &Tokens) -> Result<(), StartError> {
+    let path = token_path(dir);
+    if let Ok(token) = fs::read_to_string(&path)
+        && tokens.user_of(token.trim())?.is_some()
+    {
+        return Ok(());
+    }
+    let token = tokens.create(&UserId::new(LOCAL_USER)).await?;
+    replace(&path, &format!("{}\n", token.expose())).map_err(|e| StartError::File(path, e))
+}
+
+/// Says where the server is.
+pub(super) fn announce(dir: &Path, url: &str) -> Result<(), StartError> {
+    let path = dir.join(SERVER);
+    let text = json!({"url": url, "pid": std::process::id()}).to_string();
+    replace(&path, &text).map_err(|error| StartError::File(path, error))
+}
+
+/// There is no server any more.
+pub(super) fn withdraw(dir: &Path) {
+    if let Err(error) = fs::remove_file(dir.join(SERVER)) {
+        tracing::warn!(%error, "{SERVER} can't be removed");
+    }
+}
+
+/// In one step, and for the owner's eyes only from the beginning.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = path.with_extension("new");
+    // An older one may have other permissions.
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}

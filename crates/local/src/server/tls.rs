@@ -1,0 +1,85 @@
+//! Connections, plain and encrypted.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::serve::Listener;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::StartError;
+use crate::config::Tls;
+
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Small answers must not wait for more to come.
+pub(super) fn send_at_once(stream: &mut TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "a connection's small answers may be late");
+    }
+}
+
+/// Reads the certificate and its key.
+pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, StartError> {
+    let config = server_config(files).map_err(StartError::Tls)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn server_config(files: &Tls) -> Result<ServerConfig, domain::ports::Source> {
+    let chain = CertificateDer::pem_file_iter(&files.certificates)?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+/// Gives connections whose handshake is done. A slow one holds up no other.
+pub(super) struct TlsListener {
+    tcp: TcpListener,
+    acceptor: TlsAcceptor,
+    handshakes: JoinSet<Option<Connection>>,
+}
+
+type Connection = (TlsStream<TcpStream>, SocketAddr);
+
+impl TlsListener {
+    pub(super) fn new(tcp: TcpListener, acceptor: TlsAcceptor) -> Self {
+        Self { tcp, acceptor, handshakes: JoinSet::new() }
+    }
+}
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> Connection {
+        loop {
+            tokio::select! {
+                (mut stream, peer) = Listener::accept(&mut self.tcp) => {
+                    send_at_once(&mut stream);
+                    let shaking = self.acceptor.accept(stream);
+                    self.handshakes.spawn(async move {
+                        let shaken = timeout(HANDSHAKE_WITHIN, shaking).await;
+                        Some((shaken.ok()?.ok()?, peer))
+                    });
+                }
+                Some(Ok(Some(connection))) = self.handshakes.join_next() => return connection,
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+}
