@@ -29,7 +29,10 @@ type Problem = Box<dyn Error>;
 
 /// What a task answers to one attempt.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "an answer is {\"output\": …}, {\"error\": …, \"cause\": …} or {\"timeout\": true}"
+)]
 enum Answer {
     Output(Output),
     Error(Failed),

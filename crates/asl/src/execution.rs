@@ -168,8 +168,9 @@ impl Execution {
     /// # Errors
     /// [`Late`] if that attempt is over.
     pub fn returned(&mut self, task: &TaskRef, result: Result<Value, Failure>) -> Result<(), Late> {
-        let current = task.execution == self.name && self.state() == Some(&task.state);
-        let attempt = self.waiting(|attempt| current && attempt.number == task.attempt)?;
+        let here = task.execution == self.name && self.state() == Some(&task.state);
+        let current = |attempt: &Attempt| attempt.number == task.attempt && !attempt.submitted;
+        let attempt = self.waiting(|attempt| here && current(attempt))?;
         if attempt.token.is_some() && result.is_ok() {
             attempt.submitted = true;
         } else {
@@ -188,7 +189,8 @@ impl Execution {
         Ok(())
     }
 
-    /// Takes a heartbeat that came with a task token.
+    /// Takes a heartbeat that came with a task token. A task without a token can't send any, so it
+    /// must answer within its `HeartbeatSeconds`.
     ///
     /// # Errors
     /// [`Late`] if the token is not that of the current attempt.

@@ -80,7 +80,7 @@ pub(super) struct Run<'a> {
     pub(super) host: &'a mut dyn Host,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     fn is_done(&self) -> bool {
         matches!(self.execution.doing, Doing::Done(_))
     }
@@ -95,7 +95,10 @@ impl Run<'_> {
             }
             Doing::Working { visit, attempt } => return self.work(visit, &attempt),
             Doing::Entering { state, input } => self.enter(state, input),
-            Doing::Waiting { visit, .. } => self.leave_after_wait(&visit),
+            Doing::Waiting { visit, .. } => {
+                let left = self.leave_wait(&visit);
+                self.or_fail(&visit, left);
+            }
             Doing::Retrying { visit, .. } => self.begin_attempt(visit),
         }
         None
@@ -103,7 +106,7 @@ impl Run<'_> {
 
     /// The state of a visit. A run that outlived a change of its definition may name one that is
     /// gone.
-    pub(super) fn state(&self, name: &str) -> Result<&State, Failure> {
+    pub(super) fn state(&self, name: &str) -> Result<&'a State, Failure> {
         let state = self.machine.states.get(name);
         state.ok_or_else(|| Failure::runtime(format!("the definition has no state '{name}'")))
     }
@@ -120,13 +123,12 @@ impl Run<'_> {
         }
         self.record(&state, What::StateEntered { input: input.clone() });
         let visit = Visit { state, input, entered_at: self.now, retries: Vec::new() };
-        if let Err(failure) = self.run_state(&visit) {
-            self.fail(&visit, failure);
-        }
+        let ran = self.run_state(&visit);
+        self.or_fail(&visit, ran);
     }
 
     fn run_state(&mut self, visit: &Visit) -> Result<(), Failure> {
-        let state = self.state(&visit.state)?.clone();
+        let state = self.state(&visit.state)?;
         let context = self.execution.context(self.machine, visit, None);
         let raw = &visit.input;
         match &state.kind {
@@ -161,22 +163,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn leave_after_wait(&mut self, visit: &Visit) {
-        if let Err(failure) = self.try_leave_after_wait(visit) {
-            self.fail(visit, failure);
-        }
-    }
-
-    fn try_leave_after_wait(&mut self, visit: &Visit) -> Result<(), Failure> {
+    fn leave_wait(&mut self, visit: &Visit) -> Result<(), Failure> {
         let state = self.state(&visit.state)?;
         let Kind::Wait { next, .. } = &state.kind else {
-            return Err(Failure::runtime("the definition has another type for the state now"));
+            return Err(retyped());
         };
-        let next = next.clone();
         let context = self.execution.context(self.machine, visit, None);
         let input = state.flow.selected_input(&visit.input, &context)?;
         let output = state.flow.output(&visit.input, input, &context)?;
-        self.exit(visit, output, &next);
+        self.exit(visit, output, next);
         Ok(())
     }
 
@@ -190,6 +185,12 @@ impl Run<'_> {
         }
     }
 
+    fn or_fail(&mut self, visit: &Visit, result: Result<(), Failure>) {
+        if let Err(failure) = result {
+            self.fail(visit, failure);
+        }
+    }
+
     /// The state itself failed. Only a task can be retried or caught.
     pub(super) fn fail(&mut self, visit: &Visit, failure: Failure) {
         self.record(&visit.state, What::StateFailed(failure.reported()));
@@ -199,6 +200,11 @@ impl Run<'_> {
     pub(super) fn end(&mut self, outcome: Outcome) {
         self.execution.doing = Doing::Done(outcome);
     }
+}
+
+/// A run outlived a change of its definition.
+pub(super) fn retyped() -> Failure {
+    Failure::runtime("the definition has another type for the state now")
 }
 
 fn choose(

@@ -1,13 +1,13 @@
 //! Attempts of a task: how one begins, how its answer is worked off, and what an error leads to.
 
-use super::step::Run;
+use super::step::{Run, retyped};
 use super::{Attempt, Doing, Heartbeat, Invocation, Outcome, Step, TaskRef, Visit, token};
 use crate::event::What;
 use crate::failure::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
 use crate::machine::{Kind, Next, Resource, State, Task, check_size, place};
 use serde_json::{Value, json};
 
-impl Run<'_> {
+impl<'a> Run<'a> {
     pub(super) fn begin_attempt(&mut self, visit: Visit) {
         match self.new_attempt(&visit) {
             Ok(attempt) => {
@@ -20,8 +20,8 @@ impl Run<'_> {
     }
 
     fn new_attempt(&mut self, visit: &Visit) -> Result<Attempt, Failure> {
-        let state = self.state(&visit.state)?.clone();
-        let task = task(&state)?;
+        let state = self.state(&visit.state)?;
+        let task = task(state)?;
         self.execution.attempts += 1;
         let number = self.execution.attempts;
         let token =
@@ -86,7 +86,7 @@ impl Run<'_> {
 
     fn succeeded(&mut self, visit: &Visit, attempt: &Attempt, result: Value) {
         match self.output(visit, attempt, result) {
-            Ok((output, next)) => self.exit(visit, output, &next),
+            Ok((output, next)) => self.exit(visit, output, next),
             Err(failure) => self.fail(visit, failure),
         }
     }
@@ -96,9 +96,9 @@ impl Run<'_> {
         visit: &Visit,
         attempt: &Attempt,
         result: Value,
-    ) -> Result<(Value, Next), Failure> {
-        let state = self.state(&visit.state)?.clone();
-        let task = task(&state)?;
+    ) -> Result<(Value, &'a Next), Failure> {
+        let state = self.state(&visit.state)?;
+        let task = task(state)?;
         let result = match &task.resource {
             Resource::Lambda { .. } if !task.wait_for_token => {
                 json!({ "ExecutedVersion": "$LATEST", "Payload": result, "StatusCode": 200 })
@@ -109,13 +109,12 @@ impl Run<'_> {
         self.record(&visit.state, What::TaskSucceeded { output: result.clone() });
         let context = self.execution.context(self.machine, visit, attempt.token.as_deref());
         let output = state.flow.output(&visit.input, result, &context)?;
-        Ok((output, task.next.clone()))
+        Ok((output, &task.next))
     }
 
     /// Retries, catches, or ends the execution.
     pub(super) fn handle(&mut self, visit: &Visit, failure: Failure) {
-        let state = self.state(&visit.state).cloned();
-        let Some(task) = state.as_ref().ok().and_then(|state| task(state).ok()) else {
+        let Ok(task) = self.state(&visit.state).and_then(task) else {
             return self.end(Outcome::Failed(failure.reported()));
         };
         if self.retry(visit, task, &failure) {
@@ -124,7 +123,12 @@ impl Run<'_> {
         let Some(catcher) = task.catch.iter().find(|catcher| catcher.matches(&failure)) else {
             return self.end(Outcome::Failed(failure.reported()));
         };
-        match place(catcher.result_path.as_ref(), &visit.input, failure.output()) {
+        let output = place(catcher.result_path.as_ref(), &visit.input, failure.output());
+        let sized = output.and_then(|output| {
+            check_size(&output, "the output of the state")?;
+            Ok(output)
+        });
+        match sized {
             Ok(output) => self.exit(visit, output, &Next::State(catcher.next.clone())),
             Err(failure) => self.end(Outcome::Failed(failure)),
         }
@@ -150,13 +154,9 @@ impl Run<'_> {
 fn task(state: &State) -> Result<&Task, Failure> {
     match &state.kind {
         Kind::Task(task) => Ok(task),
-        Kind::Choice { .. } | Kind::Wait { .. } | Kind::Pass { .. } => Err(no_task()),
-        Kind::Succeed | Kind::Fail { .. } => Err(no_task()),
+        Kind::Choice { .. } | Kind::Wait { .. } | Kind::Pass { .. } => Err(retyped()),
+        Kind::Succeed | Kind::Fail { .. } => Err(retyped()),
     }
-}
-
-fn no_task() -> Failure {
-    Failure::runtime("the definition has another type for the state now")
 }
 
 impl Resource {

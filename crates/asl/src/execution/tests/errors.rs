@@ -171,6 +171,14 @@ fn a_catcher_puts_the_error_where_its_path_points() {
 }
 
 #[test]
+fn an_error_that_makes_the_payload_too_large_is_not_caught() {
+    let catch = json!([{ "ErrorEquals": ["E"], "Next": "Good", "ResultPath": "$.error" }]);
+    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Error("E")]);
+    let outcome = driver.run(json!({ "full": "x".repeat(256 * 1024 - 20) }));
+    assert_eq!(error(&outcome), "States.DataLimitExceeded");
+}
+
+#[test]
 fn an_error_that_nobody_wants_ends_the_execution() {
     let catch = json!([{ "ErrorEquals": ["Other"], "Next": "Good" }]);
     let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Error("E")]);

@@ -59,6 +59,8 @@ fn the_resources_own_result_only_says_that_it_took_the_token() {
     execution.returned(&call.task, Ok(json!("ignored"))).unwrap();
     let waiting = Step::AwaitToken { until: Millis(100_000) };
     assert_eq!(step(&machine, &mut execution, 1), waiting);
+    let again = Err(Failure::new("Lambda.Unknown", "a second call of the same attempt"));
+    assert_eq!(execution.returned(&call.task, again), Err(Late));
     execution.answered(call.token.as_deref().unwrap(), Ok(json!("real"))).unwrap();
     assert_eq!(step(&machine, &mut execution, 2), Step::Done(output(json!("real"))));
 }
