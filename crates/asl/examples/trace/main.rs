@@ -62,9 +62,19 @@ struct TimedOut {
 type Answers = HashMap<String, VecDeque<Answer>>;
 
 /// Prints each event as it comes.
-struct Printer;
+struct Printer<'o> {
+    out: &'o mut dyn Write,
+}
 
-impl Host for Printer {
+impl Printer<'_> {
+    /// A reader that went away is no reason to fail.
+    fn print(&mut self, line: &impl Serialize) {
+        let line = serde_json::to_string(line).expect("all keys are strings");
+        let _gone = writeln!(self.out, "{line}");
+    }
+}
+
+impl Host for Printer<'_> {
     fn random(&mut self) -> u64 {
         u64::MAX
     }
@@ -84,7 +94,7 @@ impl Host for Printer {
             }
             What::RetryScheduled { until } => put("until", until.to_string().into()),
         };
-        print(&Line { state: event.state, event: name, at: event.at.to_string(), rest });
+        self.print(&Line { state: event.state, event: name, at: event.at.to_string(), rest });
     }
 }
 
@@ -104,19 +114,15 @@ struct LastLine {
     rest: Value,
 }
 
-/// A reader that went away is no reason to fail.
-fn print(line: &impl Serialize) {
-    let line = serde_json::to_string(line).expect("all keys are strings");
-    let _gone = writeln!(std::io::stdout(), "{line}");
-}
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         let _gone = write!(std::io::stdout(), "{HELP}");
         return ExitCode::SUCCESS;
     }
-    match load(&arguments).and_then(|(machine, input, answers)| run(&machine, input, answers)) {
+    match load(&arguments)
+        .and_then(|(machine, input, answers)| run(&machine, input, answers, &mut std::io::stdout()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             let mut text = format!("trace: {problem}");
@@ -156,17 +162,23 @@ fn read(path: &str) -> Result<String, Problem> {
     std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}").into())
 }
 
-fn run(machine: &Machine, input: Value, mut answers: Answers) -> Result<(), Problem> {
+fn run(
+    machine: &Machine,
+    input: Value,
+    mut answers: Answers,
+    out: &mut dyn Write,
+) -> Result<(), Problem> {
+    let mut printer = Printer { out };
     let mut now = Millis::from_rfc3339("2000-01-01T00:00:00Z").expect("it is a timestamp");
     let mut execution = Execution::start(machine, "trace", input, now);
     loop {
-        match execution.step(machine, now, &mut Printer) {
+        match execution.step(machine, now, &mut printer) {
             Step::Invoke(invocation) => {
                 now = answer(&mut execution, invocation, &mut answers, now)?
             }
             Step::AwaitToken { until } | Step::Sleep { until } => now = until,
             Step::Done(outcome) => {
-                print(&last_line(outcome));
+                printer.print(&last_line(outcome));
                 return Ok(());
             }
         }
@@ -208,3 +220,6 @@ fn last_line(outcome: Outcome) -> LastLine {
     };
     LastLine { status, rest }
 }
+
+#[cfg(test)]
+mod tests;
