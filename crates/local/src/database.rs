@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{self, Sender},
     },
     thread::{self, JoinHandle},
@@ -59,6 +60,8 @@ struct Inner {
     readers: Mutex<Vec<Connection>>,
     tasks: Option<Sender<Task>>,
     writer: Option<JoinHandle<()>>,
+    /// Whether the disk refuses writes that nobody waits for.
+    behind: Arc<AtomicBool>,
     /// Unlocked when it is closed, however the process ends.
     _lock: Option<File>,
 }
@@ -87,15 +90,20 @@ impl Database {
         let db = open_writer(&path).map_err(|error| Backend::new("opening the database", error))?;
         migrate(&db)?;
         let (tasks, received) = mpsc::channel();
+        let behind = Arc::default();
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || Writer::new(db, received).run())
+            .spawn({
+                let behind = Arc::clone(&behind);
+                move || Writer::new(db, received, behind).run()
+            })
             .map_err(|error| Backend::new("starting the writer", error))?;
         let inner = Inner {
             path,
             readers: Mutex::default(),
             tasks: Some(tasks),
             writer: Some(writer),
+            behind,
             _lock: lock,
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -155,9 +163,13 @@ impl Database {
         result
     }
 
-    /// Returns when all that was handed over before is on disk.
+    /// Returns when all that was handed over before is on disk. Fails while the disk refuses it.
     pub async fn flush(&self) -> Result<(), Backend> {
-        self.write(|_| Ok(()), || ()).await
+        self.write(|_| Ok::<_, Backend>(()), || ()).await?;
+        if self.inner.behind.load(Ordering::Acquire) {
+            return Err(Backend::new("writing what nobody waits for", NotDone));
+        }
+        Ok(())
     }
 
     fn send(&self, task: Task) {

@@ -1,0 +1,233 @@
+use std::sync::mpsc::{Receiver, channel};
+
+use tempfile::{TempDir, tempdir};
+
+use super::*;
+
+fn open() -> (TempDir, Database) {
+    let dir = tempdir().unwrap();
+    let db = Database::open(dir.path()).unwrap();
+    (dir, db)
+}
+
+fn insert(user: &str) -> impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static {
+    let user = user.to_owned();
+    move |db| db.execute("INSERT INTO quota VALUES (?1, 1)", [&user]).map(drop)
+}
+
+fn awaited(
+    user: &str,
+) -> impl FnOnce(&Connection) -> Result<(), Backend> + Send + 'static {
+    let insert = insert(user);
+    move |db| insert(db).map_err(|error| Backend::new("inserting", error))
+}
+
+fn users(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    db.prepare("SELECT user FROM quota ORDER BY user")?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Keeps the writer busy until something is sent.
+fn hold(db: &Database, until: Receiver<()>) {
+    db.later(move |_| {
+        until.recv().ok();
+        Ok(())
+    });
+}
+
+/// What another process finds if this one dies now.
+fn crash(dir: &Path) -> TempDir {
+    let copy = tempdir().unwrap();
+    for file in [FILE.to_owned(), format!("{FILE}-wal")] {
+        fs::copy(dir.join(&file), copy.path().join(&file)).unwrap();
+    }
+    copy
+}
+
+async fn limit_pages(db: &Database, pages: u32) {
+    let limit = move |db: &Connection| {
+        db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
+            .map_err(|error| Backend::new("limiting", error))
+    };
+    db.write(limit, || ()).await.unwrap();
+}
+
+fn remove_one(db: &Connection) -> Result<(), Backend> {
+    db.execute("DELETE FROM quota WHERE user LIKE '1-%'", [])
+        .map(drop)
+        .map_err(|error| Backend::new("removing", error))
+}
+
+async fn fill(db: &Database) -> Backend {
+    let mut row = 0;
+    loop {
+        row += 1;
+        let user = format!("{row}-{}", "x".repeat(4000));
+        if let Err(error) = db.write(awaited(&user), || ()).await {
+            return error;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
+    let (dir, db) = open();
+    let (release, held) = channel();
+    hold(&db, held);
+    let path = dir.path().join(FILE);
+    let last = move |own: &Connection| {
+        let outside = open_reader(&path).unwrap();
+        // All in one transaction: this connection sees the first insert, another one does not.
+        Ok::<_, Backend>((users(own).unwrap(), users(&outside).unwrap()))
+    };
+    let (first, again, other, seen, ()) = tokio::join!(
+        db.write(awaited("ann"), || ()),
+        db.write(awaited("ann"), || ()),
+        db.write(awaited("bob"), || ()),
+        db.write(last, || ()),
+        async { release.send(()).unwrap() },
+    );
+    first.unwrap();
+    again.unwrap_err();
+    other.unwrap();
+    assert_eq!(seen.unwrap(), (vec!["ann".to_owned(), "bob".to_owned()], vec![]));
+    assert_eq!(db.read("reading", users).unwrap(), ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn a_failed_write_is_undone_as_a_whole() {
+    let (_dir, db) = open();
+    let half = |db: &Connection| {
+        insert("ann")(db).unwrap();
+        Err::<(), _>(Backend::new("failing", "on purpose"))
+    };
+    db.write(half, || panic!("nothing was committed")).await.unwrap_err();
+    assert_eq!(db.read("reading", users).unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_was_handed_over_before_is_on_disk_with_the_next_write() {
+    let (dir, db) = open();
+    db.later(insert("ann"));
+    db.later(insert("bob"));
+    db.flush().await.unwrap();
+    let copy = crash(dir.path());
+    let again = Database::open(copy.path()).unwrap();
+    assert_eq!(again.read("reading", users).unwrap(), ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn closing_writes_what_nobody_waited_for() {
+    let (dir, db) = open();
+    db.later(insert("ann"));
+    drop(db);
+    let again = Database::open(dir.path()).unwrap();
+    assert_eq!(again.read("reading", users).unwrap(), ["ann"]);
+}
+
+#[tokio::test]
+async fn a_crash_loses_only_what_was_not_answered() {
+    let (dir, db) = open();
+    db.write(awaited("ann"), || ()).await.unwrap();
+    let (release, held) = channel();
+    let (begun, at_work) = channel();
+    let stuck = move |db: &Connection| {
+        awaited("bob")(db).unwrap();
+        begun.send(()).unwrap();
+        held.recv().unwrap();
+        Ok::<_, Backend>(())
+    };
+    let (answer, ()) = tokio::join!(db.write(stuck, || ()), async {
+        at_work.recv().unwrap();
+        let copy = crash(dir.path());
+        release.send(()).unwrap();
+        let again = Database::open(copy.path()).unwrap();
+        assert_eq!(again.read("reading", users).unwrap(), ["ann"]);
+    });
+    answer.unwrap();
+    assert_eq!(db.read("reading", users).unwrap(), ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn a_second_server_is_refused_until_the_first_is_gone() {
+    let (dir, db) = open();
+    let refused = Database::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse(_)), "{refused}");
+    drop(db);
+    Database::open(dir.path()).unwrap();
+}
+
+#[tokio::test]
+async fn an_errand_may_write_beside_a_server() {
+    let (dir, db) = open();
+    let beside = Database::open_beside(dir.path()).unwrap();
+    beside.write(awaited("bob"), || ()).await.unwrap();
+    db.write(awaited("ann"), || ()).await.unwrap();
+    assert_eq!(beside.read("reading", users).unwrap(), ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_refused() {
+    let (dir, db) = open();
+    drop(db);
+    let file = Connection::open(dir.path().join(FILE)).unwrap();
+    file.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+    drop(file);
+    let refused = Database::open(dir.path()).unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found } if found == SCHEMA + 1), "{refused}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_not_the_end() {
+    let (_dir, db) = open();
+    db.write(awaited("ann"), || ()).await.unwrap();
+    limit_pages(&db, 60).await;
+    let error = fill(&db).await;
+    assert_eq!(error.to_string(), "committing failed");
+    assert!(db.read("reading", users).unwrap().contains(&"ann".to_owned()));
+    limit_pages(&db, 1000).await;
+    db.write(awaited("bob"), || ()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_outlasts_a_full_disk_in_order() {
+    let (_dir, db) = open();
+    limit_pages(&db, 60).await;
+    fill(&db).await;
+    let large = format!("ann-{}", "x".repeat(20_000));
+    db.later(insert(&large));
+    // Would fit, but must not overtake.
+    let rename = "UPDATE quota SET user = 'ann' WHERE user LIKE 'ann-%'";
+    db.later(move |db| db.execute(rename, []).map(drop));
+    db.flush().await.unwrap_err();
+    db.flush().await.unwrap_err();
+    assert!(!db.read("reading", users).unwrap().contains(&"ann".to_owned()));
+    // Others are not held up.
+    db.write(remove_one, || ()).await.unwrap();
+    limit_pages(&db, 1000).await;
+    db.flush().await.unwrap();
+    assert!(db.read("reading", users).unwrap().contains(&"ann".to_owned()));
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_and_can_never_succeed_is_dropped() {
+    let (_dir, db) = open();
+    db.later(insert("ann"));
+    db.later(insert("ann"));
+    db.later(insert("bob"));
+    db.flush().await.unwrap();
+    assert_eq!(db.read("reading", users).unwrap(), ["ann", "bob"]);
+}
+
+#[tokio::test]
+async fn what_comes_after_a_commit_comes_though_the_caller_has_gone() {
+    let (_dir, db) = open();
+    let (release, held) = channel();
+    hold(&db, held);
+    let (done, after) = channel();
+    let mut write = Box::pin(db.write(awaited("ann"), move || done.send(()).unwrap()));
+    assert!(futures::poll!(&mut write).is_pending());
+    drop(write);
+    release.send(()).unwrap();
+    after.recv().unwrap();
+    assert_eq!(db.read("reading", users).unwrap(), ["ann"]);
+}

@@ -2,8 +2,10 @@
 //! once that is on disk: many callers share one fsync.
 
 use std::{
+    mem,
     sync::{
         Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, TryRecvError},
     },
     time::{Duration, Instant},
@@ -15,7 +17,7 @@ use rusqlite::{Connection, ErrorCode};
 const GROUP: usize = 1024;
 /// How long a group that nobody waits for waits for one that somebody waits for.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// How long a group that nobody waits for rests after the disk refused it.
+/// How long writes that nobody waits for rest at most after the disk refused them.
 const REST: Duration = Duration::from_millis(500);
 
 /// A write on its way to the writer.
@@ -43,20 +45,35 @@ pub(super) type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send
 pub(super) struct Writer {
     db: Connection,
     tasks: Receiver<Task>,
-    /// Relaxed writes that the disk refused.
+    /// Relaxed writes that the disk refused, in order.
     kept: Vec<Relaxed>,
+    /// Tells others whether there are such.
+    behind: Arc<AtomicBool>,
+    failing: bool,
     closed: bool,
 }
 
 impl Writer {
-    pub(super) const fn new(db: Connection, tasks: Receiver<Task>) -> Self {
-        Self { db, tasks, kept: Vec::new(), closed: false }
+    pub(super) const fn new(
+        db: Connection,
+        tasks: Receiver<Task>,
+        behind: Arc<AtomicBool>,
+    ) -> Self {
+        Self { db, tasks, kept: Vec::new(), behind, failing: false, closed: false }
     }
 
     /// Writes until all senders are gone and all they sent is written.
     pub(super) fn run(mut self) {
-        while let Some(group) = self.gather() {
-            self.commit(group);
+        while let Some(mut group) = self.gather() {
+            if !self.kept.is_empty() {
+                // What the disk refused stands apart: it would take the others down with it.
+                group = self.keep_relaxed(group);
+                let kept = mem::take(&mut self.kept);
+                self.commit(kept.into_iter().map(Task::Relaxed).collect());
+            }
+            if !group.is_empty() {
+                self.commit(group);
+            }
         }
     }
 
@@ -65,25 +82,25 @@ impl Writer {
         if self.closed {
             return None;
         }
-        let patience = if self.kept.is_empty() { PATIENCE } else { REST };
-        let mut group: Vec<Task> = self.kept.drain(..).map(Task::Relaxed).collect();
-        if group.is_empty() {
+        let mut group = Vec::new();
+        let mut deadline = Instant::now() + REST;
+        if self.kept.is_empty() {
             group.push(self.tasks.recv().ok()?);
+            deadline = Instant::now() + PATIENCE;
         }
-        let deadline = Instant::now() + patience;
-        let mut awaited = group.iter().any(|task| matches!(task, Task::Awaited(_)));
+        let mut awaited = group.iter().any(Task::is_awaited);
         while group.len() < GROUP {
             let next = match self.tasks.try_recv() {
+                Ok(task) => Ok(task),
                 Err(TryRecvError::Empty) if awaited => break,
                 Err(TryRecvError::Empty) => {
                     self.tasks.recv_timeout(deadline.saturating_duration_since(Instant::now()))
                 }
                 Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
-                Ok(task) => Ok(task),
             };
             match next {
                 Ok(task) => {
-                    awaited |= matches!(task, Task::Awaited(_));
+                    awaited |= task.is_awaited();
                     group.push(task);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
@@ -94,6 +111,18 @@ impl Writer {
             }
         }
         Some(group)
+    }
+
+    /// Puts the relaxed writes of a group behind those that wait already; gives back the others.
+    fn keep_relaxed(&mut self, group: Vec<Task>) -> Vec<Task> {
+        let mut others = Vec::new();
+        for task in group {
+            match task {
+                Task::Relaxed(write) => self.kept.push(write),
+                Task::Awaited(_) => others.push(task),
+            }
+        }
+        others
     }
 
     fn commit(&mut self, group: Vec<Task>) {
@@ -109,22 +138,21 @@ impl Writer {
                 Task::Awaited(_) => {}
                 Task::Relaxed(write) => {
                     if state.is_ok() {
-                        state = write(&self.db).or_else(forgive);
+                        state = write(&self.db).or_else(give_up);
                     }
                     relaxed.push(write);
                 }
             }
         }
-        match state.and_then(|()| self.step("COMMIT")) {
-            Ok(()) => answers.into_iter().for_each(|answer| answer(Ok(()))),
-            Err(error) => {
-                tracing::error!(error = %error, "a group of writes was not committed: {error}");
-                self.abandon();
-                self.kept = relaxed;
-                let error = Arc::new(error);
-                answers.into_iter().for_each(|answer| answer(Err(Arc::clone(&error))));
-            }
+        let done = state.and_then(|()| self.step("COMMIT")).map_err(Arc::new);
+        self.note(done.as_ref().err());
+        if done.is_err() {
+            self.abandon();
+            relaxed.append(&mut self.kept);
+            self.kept = relaxed;
         }
+        self.behind.store(!self.kept.is_empty(), Ordering::Release);
+        answers.into_iter().for_each(|answer| answer(done.clone()));
     }
 
     /// Runs a write so that its failure leaves the others of the group alone. Fails only if the
@@ -148,25 +176,46 @@ impl Writer {
         }
     }
 
+    /// Logs the first of a row of failures, and its end: a full disk must not fill the log.
+    fn note(&mut self, failure: Option<&Arc<rusqlite::Error>>) {
+        match failure {
+            Some(error) if !self.failing => {
+                tracing::error!(error = %error, "writes are not committed: {error}");
+            }
+            None if self.failing => tracing::info!("writes are committed again"),
+            _ => {}
+        }
+        self.failing = failure.is_some();
+    }
+
     fn step(&self, sql: &str) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 }
 
-/// A relaxed write that can never succeed must not hold up the rest for ever.
-fn forgive(error: rusqlite::Error) -> rusqlite::Result<()> {
-    match error.sqlite_error_code() {
+impl Task {
+    const fn is_awaited(&self) -> bool {
+        matches!(self, Self::Awaited(_))
+    }
+}
+
+/// Gives up a relaxed write that can never succeed: it must not hold up the rest. Trouble of the
+/// machine passes.
+fn give_up(error: rusqlite::Error) -> rusqlite::Result<()> {
+    let passes = matches!(
+        error.sqlite_error_code(),
         Some(
             ErrorCode::DiskFull
-            | ErrorCode::SystemIoFailure
-            | ErrorCode::OutOfMemory
-            | ErrorCode::DatabaseBusy
-            | ErrorCode::ReadOnly
-            | ErrorCode::CannotOpen,
-        ) => Err(error),
-        _ => {
-            tracing::error!(error = %error, "a write was dropped: {error}");
-            Ok(())
-        }
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+        )
+    );
+    if passes {
+        return Err(error);
     }
+    tracing::error!(error = %error, "a write is given up: {error}");
+    Ok(())
 }

@@ -1,0 +1,229 @@
+use std::{path::Path, sync::atomic::AtomicU32, time::Duration};
+
+use domain::{
+    job::{self, Work},
+    ports::Expect,
+    session::{Event, Queued},
+    timeline::{Actor, By},
+    webhook::{EventType, Parcel},
+};
+use tempfile::{TempDir, tempdir};
+use testkit::{command, conformance, job_id, session_id, spec, user_id};
+
+use super::*;
+
+fn open(dir: &Path) -> SqliteStore {
+    SqliteStore::new(Database::open(dir).unwrap(), Arc::default())
+}
+
+fn make() -> (TempDir, SqliteStore) {
+    let dir = tempdir().unwrap();
+    let store = open(dir.path());
+    (dir, store)
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
+}
+
+fn by(seconds: i64) -> By {
+    By::new(Actor::User, at(seconds))
+}
+
+fn session(name: &str) -> Session {
+    let job = job_id(&format!("+{name}"));
+    Queued::accept(session_id(name), user_id(), job, spec(), by(0)).any().session
+}
+
+fn after(session: Session, events: impl IntoIterator<Item = Event>) -> Session {
+    events.into_iter().zip(1..).fold(session, |session, (event, seconds)| {
+        session.on(event, by(seconds)).expect("the event fits the state").session
+    })
+}
+
+fn ended(name: &str) -> Session {
+    let stop = Event::Stop { reason: domain::session::Reason::UserStop, note: None };
+    after(session(name), [stop, Event::Finish])
+}
+
+fn job(session: &str, name: &str) -> job::Queued {
+    let (id, session) = (job_id(name), session_id(session));
+    let work = Work::Execute(Box::new(command("true")));
+    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
+}
+
+fn delivery(session: &str, name: &str) -> Delivery {
+    let parcel = Parcel {
+        id: DeliveryId::from_ulid(job_id(name).ulid()),
+        user: user_id(),
+        session: session_id(session),
+        event: EventType::SessionStopped,
+        body: Secret::new("{}".to_owned()),
+        created_at: at(0),
+    };
+    Delivery::new(parcel).into()
+}
+
+fn new_session(session: Session) -> Write {
+    Write::Session(Box::new(session), Expect::New)
+}
+
+fn new_job(job: impl Into<Job>) -> Write {
+    Write::Job(Box::new(job.into()), Expect::New)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_passes_the_suite() {
+    let root = tempdir().unwrap();
+    let next = AtomicU32::new(0);
+    conformance::store_suite(async || {
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Arc::new(open(&root.path().join(number.to_string()))) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_starts_at_once_never_exceed_the_quota() {
+    let (_dir, store) = make();
+    let take = |_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            store.commit(vec![Write::TakeSlot { user: user_id(), limit: 5 }]).await
+        })
+    };
+    let answers = futures::future::join_all((0..50).map(take)).await;
+    let taken = answers.iter().filter(|answer| matches!(answer, Ok(Ok(())))).count();
+    let refused = |answer: &&Result<_, _>| matches!(answer, Ok(Err(CommitError::QuotaReached)));
+    assert_eq!((taken, answers.iter().filter(refused).count()), (5, 45));
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 5);
+}
+
+#[tokio::test]
+async fn all_is_there_after_it_was_opened_again() {
+    let (dir, store) = make();
+    let job = Job::from(job("s", "j"));
+    store.commit(vec![new_session(session("s")), new_job(job.clone())]).await.unwrap();
+    drop(store);
+    let store = open(dir.path());
+    assert_eq!(store.session(session_id("s")).await.unwrap().unwrap().value, session("s"));
+    assert_eq!(store.open_jobs(session_id("s"), 10).await.unwrap()[0].value, job);
+}
+
+#[tokio::test]
+async fn a_cursor_that_nobody_gave_lists_nothing() {
+    let (_dir, store) = make();
+    let writes = vec![
+        new_session(session("s")),
+        new_job(job("s", "j")),
+        Write::Delivery(Box::new(delivery("s", "d")), Expect::New),
+    ];
+    store.commit(writes).await.unwrap();
+    for cursor in ["", "x", "sh_", "job_01", "'; DROP TABLE jobs"] {
+        let user = user_id();
+        let sessions = store.sessions(&user, None, Some(cursor), 10).await.unwrap();
+        let jobs = store.jobs(session_id("s"), Some(cursor), 10).await.unwrap();
+        let deliveries = store.deliveries(&user, None, Some(cursor), 10).await.unwrap();
+        assert_eq!((sessions.items, sessions.next), (vec![], None));
+        assert_eq!((jobs.items, jobs.next), (vec![], None));
+        assert_eq!((deliveries.items, deliveries.next), (vec![], None));
+    }
+}
+
+#[tokio::test]
+async fn the_time_of_the_next_due_record_is_known() {
+    let (_dir, store) = make();
+    assert_eq!(store.next_due().unwrap(), None);
+    let queued = job("s", "j").look_again(at(100));
+    store.commit(vec![new_job(queued.clone())]).await.unwrap();
+    assert_eq!(store.next_due().unwrap(), Some(at(100)));
+    let session = session("s").look_again(at(50));
+    store.commit(vec![new_session(session)]).await.unwrap();
+    assert_eq!(store.next_due().unwrap(), Some(at(50)));
+}
+
+#[tokio::test]
+async fn a_new_process_frees_what_the_last_one_held() {
+    let (_dir, store) = make();
+    let running = job("s", "r").claim("old", at(0));
+    let writes = vec![
+        new_session(session("s").look_again(at(3600))),
+        new_session(ended("e")),
+        new_job(running),
+        new_job(job("s", "q")),
+    ];
+    store.commit(writes).await.unwrap();
+    assert_eq!(store.release_leases(at(1)).await.unwrap(), 3);
+
+    let read = store.job(job_id("r")).await.unwrap().unwrap();
+    assert_eq!(read.version, Version(2));
+    let Job::Running(freed) = read.value else { panic!("{:?} is not running", read.value) };
+    assert!(freed.is_free(at(1)));
+    assert_eq!(store.due(at(1), 10).await.unwrap().len(), 3);
+    let session = store.session(session_id("s")).await.unwrap().unwrap().value;
+    assert_eq!(session.due_at(), Some(at(1)));
+    assert_eq!(store.release_leases(at(1)).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_session_with_a_webhook_under_way_is_not_forgotten() {
+    let (_dir, store) = make();
+    let pending = delivery("e", "d");
+    let writes = vec![
+        new_session(ended("e")),
+        Write::Delivery(Box::new(pending.clone()), Expect::New),
+        new_session(session("alive")),
+    ];
+    store.commit(writes).await.unwrap();
+    let late = at(0) + Duration::from_hours(240);
+    assert_eq!(store.forget(late, 10).await.unwrap(), 0);
+
+    let Delivery::Pending(pending) = pending else { panic!("it is pending") };
+    let settled = pending.disabled(None, at(5));
+    let write = Write::Delivery(Box::new(settled.into()), Expect::At(Version(1)));
+    store.commit(vec![write]).await.unwrap();
+    assert_eq!(store.forget(late, 10).await.unwrap(), 1);
+    assert_eq!(store.session(session_id("e")).await.unwrap(), None);
+    let left = store.deliveries(&user_id(), None, None, 10).await.unwrap();
+    assert_eq!(left.items, []);
+    assert!(store.session(session_id("alive")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_an_error_without_its_content() {
+    let (_dir, store) = make();
+    store.commit(vec![new_session(session("s"))]).await.unwrap();
+    let spoil = |db: &rusqlite::Connection| {
+        db.execute(r#"UPDATE sessions SET record = '{"state":"s3cret"}'"#, [])
+            .map_err(|error| Backend::new("spoiling", error))
+    };
+    store.db.write(spoil, || ()).await.unwrap();
+    let error = store.session(session_id("s")).await.unwrap_err();
+    assert_eq!(error.to_string(), "reading a session failed");
+    assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_list_uses_an_index() {
+    let (_dir, store) = make();
+    let lists = [
+        "SELECT record FROM sessions WHERE user = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+        "SELECT record FROM sessions WHERE user = ?1 AND waiting ORDER BY id",
+        "SELECT id FROM sessions WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        "SELECT record FROM jobs WHERE session = ?1 AND open ORDER BY id LIMIT ?2",
+        "SELECT min(due_at) FROM jobs WHERE due_at IS NOT NULL",
+        "SELECT record FROM warm WHERE kind = ?1 AND due_at IS NOT NULL ORDER BY id",
+    ];
+    for list in lists {
+        let plan = |db: &rusqlite::Connection| {
+            let mut plan = db.prepare(&format!("EXPLAIN QUERY PLAN {list}"))?;
+            let count = plan.parameter_count();
+            let steps = plan.query_map(rusqlite::params_from_iter(vec![0; count]), |row| {
+                row.get::<_, String>(3)
+            })?;
+            steps.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        let plan = store.db.read("planning", plan).unwrap().join("; ");
+        assert!(plan.contains("USING") && !plan.contains("B-TREE"), "{list}: {plan}");
+    }
+}
