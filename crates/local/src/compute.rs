@@ -11,7 +11,10 @@ use domain::{
     task::TaskFacts,
 };
 use sandbox::{Driver, TaskSpec};
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
 
 use crate::shell::Tasks;
 
@@ -30,19 +33,20 @@ pub struct SandboxCompute {
 
 impl SandboxCompute {
     /// Opens the driver. What happens to its tasks, also to those that a process before this one
-    /// started, goes to the queue from now on. Must be called within a runtime.
+    /// started, goes to the queue from now on. The second value ends when the driver is closed, with
+    /// the last of its users. Must be called within a runtime.
     pub fn open(
         config: sandbox::Config,
         queue: Arc<dyn Queue>,
-    ) -> Result<Self, sandbox::OpenError> {
+    ) -> Result<(Self, JoinHandle<()>), sandbox::OpenError> {
         // Without a bound, for the driver must not be held up. A fact is small and soon stored.
         let (report, facts) = mpsc::unbounded_channel();
         let driver = Driver::open(config, move |facts| {
             // Nobody listens any more: the process ends, and the next one asks.
             let _gone = report.send(facts);
         })?;
-        tokio::spawn(pump(facts, queue));
-        Ok(Self { driver: Arc::new(driver) })
+        let pump = tokio::spawn(pump(facts, queue));
+        Ok((Self { driver: Arc::new(driver) }, pump))
     }
 
     async fn with_driver<T: Send + 'static>(

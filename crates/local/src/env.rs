@@ -7,6 +7,7 @@ use domain::{
     warm,
 };
 use handlers::{Env, Policy};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     changes::{Bells, LocalChanges},
@@ -38,6 +39,8 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: SqliteQueue,
     pub(crate) workflow: Arc<AslWorkflow>,
+    /// Ends when nobody has the ports any more.
+    pub(crate) closed: JoinHandle<()>,
 }
 
 /// Opens all ports on this database. Takes up what a server before this one left there, and lets go
@@ -51,7 +54,8 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
     let queue = SqliteQueue::open(db.clone(), clock.clone())?;
     let executions = Executions::new(db.clone());
     let workflow = Arc::new(AslWorkflow::open(executions, clock.clone(), ids.clone()).await?);
-    let compute = Arc::new(open_compute(config, &queue).await?);
+    let (compute, closed) = open_compute(config, &queue).await?;
+    let compute = Arc::new(compute);
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
@@ -66,10 +70,13 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         // The data directory has one server at a time.
         worker: format!("local-{}", std::process::id()).into(),
     };
-    Ok(Ports { env, store, queue, workflow })
+    Ok(Ports { env, store, queue, workflow, closed })
 }
 
-async fn open_compute(config: &Config, queue: &SqliteQueue) -> Result<SandboxCompute, StartError> {
+async fn open_compute(
+    config: &Config,
+    queue: &SqliteQueue,
+) -> Result<(SandboxCompute, JoinHandle<()>), StartError> {
     let sandboxes = sandbox::Config {
         root: config.data_dir.join("sandboxes"),
         exe: config.sandbox.exe.clone(),
@@ -77,7 +84,7 @@ async fn open_compute(config: &Config, queue: &SqliteQueue) -> Result<SandboxCom
         grace: STOP_GRACE,
     };
     let queue = Arc::new(queue.clone());
-    let opened = tokio::task::spawn_blocking(move || SandboxCompute::open(sandboxes, queue)).await;
+    let opened = spawn_blocking(move || SandboxCompute::open(sandboxes, queue)).await;
     Ok(opened.map_err(|error| domain::ports::Backend::new("opening the sandboxes", error))??)
 }
 

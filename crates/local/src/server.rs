@@ -64,6 +64,7 @@ pub struct Server {
     running: Running,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    closed: JoinHandle<()>,
 }
 
 impl Server {
@@ -80,6 +81,7 @@ impl Server {
         let ports = env::open(&config, &db).await?;
         let tokens = Tokens::new(db.clone(), ports.env.clock.clone(), ports.env.ids.clone());
         files::token(&config.data_dir, &tokens).await?;
+        let closed = ports.closed;
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
         let router = router(&engine, tokens, address.ip().is_loopback());
@@ -94,7 +96,7 @@ impl Server {
         files::announce(&config.data_dir, &url)?;
         let running = engine.run();
         tracing::info!(url, "listening on {url}");
-        Ok(Self { url, data_dir: config.data_dir, db, engine, running, stop, serving })
+        Ok(Self { url, data_dir: config.data_dir, db, engine, running, stop, serving, closed })
     }
 
     /// Where the API is, without a slash at the end.
@@ -122,7 +124,11 @@ impl Server {
             cut.abort();
         }
         self.running.stop().await;
-        self.db.flush().await
+        self.db.flush().await?;
+        drop(self.engine);
+        // Whoever starts the next server in this process must find the directory free.
+        let _cut = timeout(GRACE, self.closed).await;
+        Ok(())
     }
 }
 

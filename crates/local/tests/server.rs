@@ -1,0 +1,174 @@
+//! A whole server in a directory of its own, with real sandboxes.
+//!
+//! Without the usual harness: the driver launches sandboxes with this very program, so `main` must
+//! be ours.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use local::{
+    config::{Config, Sandbox},
+    server::{Server, StartError},
+};
+use serde_json::{Value, json};
+
+/// What there is to test, by name.
+const TESTS: [&str; 2] = [
+    "a_command_runs_in_a_shell_and_its_result_outlives_it",
+    "a_command_goes_on_over_a_restart_of_the_server",
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|first| first == "runtime") {
+        return sandbox::runtime_main(args.into_iter().skip(1).map(Into::into));
+    }
+    if args.iter().any(|arg| arg == "--list") {
+        // None is ignored. The form is that of the usual harness, for runners that ask first.
+        let named = TESTS.iter().filter(|_| !args.iter().any(|arg| arg == "--ignored"));
+        named.for_each(|name| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
+    let unfit = runtime.block_on(unfit());
+    for name in TESTS {
+        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(*part)) {
+            continue;
+        }
+        if let Some(reason) = &unfit {
+            println!("SKIPPED: {name}: {reason}");
+            continue;
+        }
+        runtime.block_on(test(name));
+        println!("test {name} ... ok");
+    }
+    ExitCode::SUCCESS
+}
+
+async fn test(name: &str) {
+    match name {
+        "a_command_runs_in_a_shell_and_its_result_outlives_it" => {
+            a_command_runs_in_a_shell_and_its_result_outlives_it().await;
+        }
+        "a_command_goes_on_over_a_restart_of_the_server" => {
+            a_command_goes_on_over_a_restart_of_the_server().await;
+        }
+        other => panic!("there is no test {other}"),
+    }
+}
+
+async fn unfit() -> Option<String> {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    match start(dir.path()).await {
+        Ok(server) => {
+            server.stop().await.expect("a server stops");
+            None
+        }
+        Err(StartError::Sandbox(error)) => Some(error.to_string()),
+        Err(error) => panic!("the server does not start: {error:?}"),
+    }
+}
+
+async fn start(dir: &Path) -> Result<Server, StartError> {
+    let exe = std::env::current_exe().expect("this program has a path");
+    let mut config = Config::new(dir.to_owned(), Sandbox { exe, runtime: None });
+    config.listen.set_port(0);
+    Server::start(config).await
+}
+
+/// A user of the server.
+struct User {
+    http: reqwest::Client,
+    url: String,
+    token: String,
+}
+
+impl User {
+    fn of(server: &Server) -> Self {
+        // Err means that there is one already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let token = std::fs::read_to_string(server.token_path()).expect("the token is there");
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
+        Self { http, url: server.url().to_owned(), token: token.trim().to_owned() }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let request = self.http.post(format!("{}{path}", self.url)).body(body.to_string());
+        self.send(request.header("content-type", "application/json"), 202).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        self.send(self.http.get(format!("{}{path}", self.url)), 200).await
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder, status: u16) -> Value {
+        let answer = request.bearer_auth(&self.token).send().await.expect("the server answers");
+        let (got, url) = (answer.status().as_u16(), answer.url().clone());
+        let body = answer.text().await.expect("the answer is whole");
+        assert_eq!(got, status, "{url}: {body}");
+        serde_json::from_str(&body).expect("the answer is JSON")
+    }
+
+    /// Waits for a job's end by long polls.
+    async fn end_of(&self, job: &Value) -> Value {
+        let id = job["jobId"].as_str().expect("a job has an id");
+        for _ in 0..3 {
+            let job = self.get(&format!("/v1/jobs/{id}?waitSeconds=20")).await;
+            if !matches!(job["status"].as_str(), Some("queued" | "running")) {
+                return job;
+            }
+        }
+        panic!("job {id} did not end within a minute");
+    }
+}
+
+async fn a_command_runs_in_a_shell_and_its_result_outlives_it() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let server = start(dir.path()).await.expect("the server starts");
+    let user = User::of(&server);
+
+    let started = user.post("/v1/shell/start", json!({})).await;
+    let session = started["sessionId"].clone();
+    let command = json!({"sessionId": session, "command": "echo out; echo err >&2; exit 3"});
+    let executed = user.post("/v1/shell/execute", command).await;
+    let job = user.end_of(&executed).await;
+    assert_eq!(job["status"], "completed", "{job}");
+    assert_eq!(job["exitCode"], 3, "{job}");
+    assert_eq!(job["stdout"]["text"], "out\n", "{job}");
+    assert_eq!(job["stderr"]["text"], "err\n", "{job}");
+    assert_eq!(user.end_of(&started).await["status"], "completed");
+
+    let stopped = user.post("/v1/shell/stop", json!({"sessionId": session})).await;
+    assert_eq!(user.end_of(&stopped).await["status"], "completed");
+    let path = format!("/v1/sessions/{}", session.as_str().expect("an id"));
+    assert_eq!(user.get(&path).await["status"], "stopped");
+    assert_eq!(user.end_of(&executed).await["stdout"]["text"], "out\n");
+    server.stop().await.expect("the server stops");
+}
+
+async fn a_command_goes_on_over_a_restart_of_the_server() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let server = start(dir.path()).await.expect("the server starts");
+    let user = User::of(&server);
+    let started = user.post("/v1/shell/start", json!({})).await;
+    assert_eq!(user.end_of(&started).await["status"], "completed");
+    let line = "echo begun; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo done";
+    let command = json!({"sessionId": started["sessionId"], "command": line});
+    let executed = user.post("/v1/shell/execute", command).await;
+    server.stop().await.expect("the server stops");
+
+    let server = start(dir.path()).await.expect("the server starts again");
+    let user = User::of(&server);
+    let session = &started["sessionId"];
+    let go = json!({"sessionId": session, "command": "touch /tmp/go", "concurrency": "parallel"});
+    let went = user.post("/v1/shell/execute", go).await;
+    assert_eq!(user.end_of(&went).await["exitCode"], 0);
+    let job = user.end_of(&executed).await;
+    assert_eq!(job["stdout"]["text"], "begun\ndone\n", "{job}");
+    let stopped = user.post("/v1/shell/stop", json!({"sessionId": session})).await;
+    assert_eq!(user.end_of(&stopped).await["status"], "completed");
+    tokio::time::timeout(Duration::from_secs(10), server.stop())
+        .await
+        .expect("the server stops in time")
+        .expect("the server stops");
+}
