@@ -63,8 +63,8 @@ async fn the_same_token_never_runs_a_second_task(made: &ComputeUnderTest) {
 async fn tasks_are_found_by_their_starter(made: &ComputeUnderTest) {
     let (one, two) = (made.run("one", "t1").await, made.run("two", "t2").await);
     let found = |facts: Vec<TaskFacts>| facts.into_iter().map(|one| one.task).collect::<Vec<_>>();
-    assert_eq!(found(made.compute.list(Some("one")).await.unwrap()), [one.clone()]);
-    assert_eq!(found(made.compute.list(Some("two")).await.unwrap()), [two.clone()]);
+    assert_eq!(found(made.compute.list(Some("one")).await.unwrap()), vec![one.clone()]);
+    assert_eq!(found(made.compute.list(Some("two")).await.unwrap()), vec![two.clone()]);
     assert_eq!(found(made.compute.list(Some("three")).await.unwrap()), []);
     assert_eq!(made.compute.list(None).await.unwrap().len(), 2);
     made.end(&[one, two]).await;

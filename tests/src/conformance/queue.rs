@@ -11,7 +11,7 @@ use domain::{
 use futures::future::BoxFuture;
 
 use super::run_cases;
-use crate::{SimClock, session_id, task_id};
+use crate::{SimClock, job_id, session_id, task_id};
 
 /// A queue whose time stands still, and the other end of it.
 pub struct QueueUnderTest {
@@ -75,6 +75,8 @@ fn messages() -> Vec<Message> {
         Message::StartSession { session },
         Message::RingSession { session },
         Message::RunJob { session },
+        Message::CancelJob { job: job_id("j") },
+        Message::SignalJob { job: job_id("j"), signal: 15 },
         Message::TaskEvent { facts: facts.clone() },
         Message::ProbeTask { facts },
         Message::DeliverWebhook { delivery: DeliveryId::from_ulid(session.ulid()) },
