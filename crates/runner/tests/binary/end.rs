@@ -159,6 +159,20 @@ fn shutdown_interrupts_jobs_reports_them_and_ends_well() {
 }
 
 #[test]
+fn what_left_its_job_still_ends_with_the_shell() {
+    let mut shell = Shell::boot();
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(sh("job_1", "setsid sh -c 'echo $$; exec sleep 1000' & wait")));
+    let child = String::from_utf8(caller.until("\n")).unwrap().trim().to_owned();
+    assert_eq!(shell.ask(Request::Cancel { job_id: "job_1".into() }), Event::Ok);
+    caller.finish();
+    assert!(is_running(&child), "{child:?} outlives the job");
+    shell.terminate();
+    assert!(shell.process.wait().unwrap().success());
+    assert!(!is_running(&child));
+}
+
+#[test]
 fn an_idle_runner_ends_at_once() {
     let mut shell = Shell::boot();
     let _idle = shell.connect();

@@ -48,7 +48,7 @@ fn on_a_full_disk_jobs_still_end_and_output_is_counted() {
 fn output_of_a_process_that_left_the_group_is_kept_until_the_job_ends() {
     let shell = Shell::boot();
     let mut caller = shell.connect();
-    caller.send(&Request::Start(sh("job_1", "echo out; setsid sleep 5 & sleep 0.1; echo end")));
+    caller.send(&Request::Start(sh("job_1", "echo out; setsid sleep 1000 & sleep 0.1; echo end")));
     let ran = caller.finish();
     assert_eq!((ran.text(), ran.code()), ("out\nend\n", 0));
 }

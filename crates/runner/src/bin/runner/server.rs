@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::Connection;
 use crate::jobs::Jobs;
-use crate::sys::Signals;
+use crate::sys::{self, Signals};
 
 /// Each takes up to three descriptors, of the 1024 that a process may usually have.
 const MAX_CONNECTIONS: usize = 192;
@@ -59,6 +59,7 @@ impl Server {
             let ready = self.wait()?;
             self.turn(&ready)?;
         }
+        sys::kill_descendants();
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The system calls that neither std nor rustix offers.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
@@ -97,6 +97,26 @@ pub(crate) fn kill_group(leader: Pid, signal: libc::c_int) -> io::Result<()> {
     debug_assert!(leader > 1, "kill(-1) would hit every process");
     // SAFETY: kill takes plain numbers and touches no memory of ours.
     check(unsafe { libc::kill(-leader, signal) }).map(drop)
+}
+
+/// Kills and reaps every child, and so, as orphans become children, every descendant. Gives up on
+/// processes that multiply faster: PID 1 need not care, for they end with it.
+pub(crate) fn kill_descendants() {
+    const ROUNDS: usize = 1000;
+    for _ in 0..ROUNDS {
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        let children: Vec<Pid> =
+            children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        if children.is_empty() {
+            return;
+        }
+        for child in children {
+            // SAFETY: plain numbers. A child not reaped yet keeps its pid.
+            unsafe { libc::kill(child, libc::SIGKILL) };
+            // Fails only for a child that is none any more.
+            let _ = reap(child);
+        }
+    }
 }
 
 /// Closes what the parent left open beyond stdin, stdout and stderr, so that no command gets it.
