@@ -4,13 +4,14 @@
 //! On version 1 a sandbox has a directory in each hierarchy; on a hybrid host also one in the
 //! unified hierarchy, which has no limits to offer but `cgroup.kill`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::host::CgroupLayout;
 use crate::task::{TaskId, TaskSpec};
@@ -146,33 +147,36 @@ impl Cgroup<'_> {
         let deadline = Instant::now() + patience;
         // A throttled process dies slowly.
         let _ = self.set_cpu_quota(None);
+        let mut killed = BTreeSet::new();
         let mut pause = Duration::from_micros(100);
-        loop {
-            self.kill()?;
-            if self.remove().is_ok() {
-                return Ok(());
-            }
+        while let Err(error) = self.remove() {
             if Instant::now() >= deadline {
-                return Err(io::ErrorKind::TimedOut.into());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, error));
             }
+            self.kill(&mut killed);
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         }
-    }
-
-    fn kill(&self) -> io::Result<()> {
-        for hierarchy in self.layout.all() {
-            let dir = hierarchy.join(&self.path);
-            if fs::write(dir.join("cgroup.kill"), "1").is_ok() {
-                continue;
-            }
-            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
-            for pid in procs.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)) {
-                // Gone already is as good.
-                let _ = kill_process(pid, Signal::KILL);
-            }
+        // What a launcher left behind is a child of ours now. Others' children are not waited for.
+        for pid in killed.into_iter().filter_map(Pid::from_raw) {
+            let _ = waitpid(Some(pid), WaitOptions::empty());
         }
         Ok(())
+    }
+
+    fn kill(&self, killed: &mut BTreeSet<i32>) {
+        for hierarchy in self.layout.all() {
+            let dir = hierarchy.join(&self.path);
+            let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+            let pids: Vec<i32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
+            killed.extend(&pids);
+            if fs::write(dir.join("cgroup.kill"), "1").is_err() {
+                for pid in pids.into_iter().filter_map(Pid::from_raw) {
+                    // Gone already is as good.
+                    let _ = kill_process(pid, Signal::KILL);
+                }
+            }
+        }
     }
 
     fn remove(&self) -> io::Result<()> {

@@ -1,8 +1,9 @@
 //! From an intent to a running sandbox.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -87,6 +88,8 @@ impl Inner {
         let run_dir = dir.join("run");
         for needed in [&scratch, &run_dir, &run_dir.join("jobs"), &dir.join(STATE_DIR)] {
             fs::create_dir_all(needed)?;
+            // Jobs could connect to the runner's socket otherwise, and read each other's output.
+            fs::set_permissions(needed, Permissions::from_mode(0o700))?;
         }
         let cgroup = self.cgroups.of(id);
         let Root::Host { dir: root, shared } = &self.image;
@@ -138,7 +141,11 @@ impl Inner {
             child.kill().map_err(failed)?;
         }
         let status = child.wait().map_err(failed)?;
-        if status.success() { Ok(()) } else { Err(last_words(&log)) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("its launcher failed: {}", last_words(&log)))
+        }
     }
 
     fn find_init(&self, id: &TaskId) -> io::Result<(Process, Arc<OwnedFd>)> {

@@ -15,9 +15,27 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Host {
-    pub(crate) driver: Driver,
-    pub(crate) facts: Receiver<TaskFacts>,
+    /// `None` only while it is being replaced.
+    driver: Option<Driver>,
+    facts: Receiver<TaskFacts>,
     pub(crate) dir: TempDir,
+}
+
+/// Also after a failure: a driver leaves its sandboxes running.
+impl Drop for Host {
+    fn drop(&mut self) {
+        let Some(driver) = &self.driver else { return };
+        for facts in driver.list(None) {
+            let _ = driver.stop(&facts.id, "the test is over");
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while driver.list(None).iter().any(|facts| facts.last_status != Status::Stopped) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.facts.recv_timeout(left).is_err() {
+                break;
+            }
+        }
+    }
 }
 
 pub(crate) fn config(root: &Path) -> Config {
@@ -48,7 +66,7 @@ fn open(dir: TempDir, config: Config) -> Option<Host> {
     }
     let (send, facts) = mpsc::channel();
     match Driver::open(config, move |fact| drop(send.send(fact))) {
-        Ok(driver) => Some(Host { driver, facts, dir }),
+        Ok(driver) => Some(Host { driver: Some(driver), facts, dir }),
         Err(OpenError::Unfit(reason)) => {
             println!("SKIPPED: {reason}");
             None
@@ -70,17 +88,23 @@ pub(crate) fn spec(token: &str) -> TaskSpec {
 }
 
 impl Host {
-    /// Closes the driver and opens another one on the same directory.
-    pub(crate) fn reopen(self) -> Self {
-        let Self { driver, dir, .. } = self;
-        drop(driver);
-        let config = config(dir.path());
-        open(dir, config).unwrap()
+    pub(crate) fn driver(&self) -> &Driver {
+        self.driver.as_ref().unwrap()
+    }
+
+    /// Closes the driver, does something behind its back, and opens another on the same directory.
+    pub(crate) fn reopen(&mut self, between: impl FnOnce(&Path)) {
+        self.driver = None;
+        between(self.dir.path());
+        let (send, facts) = mpsc::channel();
+        let config = config(self.dir.path());
+        self.driver = Some(Driver::open(config, move |fact| drop(send.send(fact))).unwrap());
+        self.facts = facts;
     }
 
     /// Starts a task and waits until it runs.
     pub(crate) fn start(&self, spec: TaskSpec) -> TaskId {
-        let id = self.driver.run(spec).unwrap();
+        let id = self.driver().run(spec).unwrap();
         let facts = self.wait(&id, Status::Running);
         assert_eq!(facts.stopped_reason, "");
         id
@@ -88,26 +112,41 @@ impl Host {
 
     /// The first report that the task is in this state. Fails at once if it stops instead.
     pub(crate) fn wait(&self, id: &TaskId, status: Status) -> TaskFacts {
+        let facts = self
+            .until(id, |facts| facts.last_status == status || facts.last_status == Status::Stopped);
+        assert_eq!(facts.last_status, status, "{facts:?}");
+        facts
+    }
+
+    pub(crate) fn until_stopped(&self, id: &TaskId) -> TaskFacts {
+        self.until(id, |facts| facts.last_status == Status::Stopped)
+    }
+
+    /// What is known of the task as soon as it is as wanted.
+    pub(crate) fn until(&self, id: &TaskId, wanted: impl Fn(&TaskFacts) -> bool) -> TaskFacts {
         let deadline = Instant::now() + PATIENCE;
         loop {
+            let known = self.driver().describe(std::slice::from_ref(id)).pop().unwrap();
+            if wanted(&known) {
+                return known;
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             let facts = self.facts.recv_timeout(left).expect("a report in time");
-            if facts.id == *id && facts.last_status == status {
+            if facts.id == *id && wanted(&facts) {
                 return facts;
             }
-            assert!(facts.id != *id || facts.last_status != Status::Stopped, "stopped: {facts:?}");
         }
     }
 
     pub(crate) fn stop(&self, id: &TaskId) -> TaskFacts {
-        self.driver.stop(id, "the test is over").unwrap();
+        self.driver().stop(id, "the test is over").unwrap();
         let facts = self.wait(id, Status::Stopped);
         self.assert_nothing_left(id);
         facts
     }
 
     pub(crate) fn client(&self, id: &TaskId) -> Client {
-        Client::connect(&self.driver.socket(id))
+        Client::connect(&self.driver().socket(id))
     }
 
     /// Runs a shell line as shelluser.
@@ -147,6 +186,22 @@ pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
         })
         .map(|dir| fs::read_to_string(dir.join("cmdline")).unwrap_or_default())
         .collect()
+}
+
+/// Changes a record as a crash could have left it.
+pub(crate) fn edit_record(root: &Path, id: &TaskId, edit: impl FnOnce(&mut serde_json::Value)) {
+    let path = root.join(format!("records/{id}.json"));
+    let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    edit(&mut record);
+    fs::write(path, record.to_string()).unwrap();
+}
+
+/// The host's number of a task's PID 1.
+pub(crate) fn init_of(host: &Host, id: &TaskId) -> rustix::process::Pid {
+    let record = host.dir.path().join(format!("records/{id}.json"));
+    let record: serde_json::Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
+    let pid = record["init"]["pid"].as_i64().unwrap();
+    rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap()
 }
 
 /// A connection to a runner.

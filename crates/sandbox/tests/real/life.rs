@@ -1,14 +1,17 @@
 //! Starting, stopping, and everything in between.
 
-use runner::protocol::Event;
-use sandbox::{Desired, Status, StopCode};
+use std::fs;
 
-use crate::host::{host, spec};
+use runner::protocol::Event;
+use rustix::process::{Signal, kill_process};
+use sandbox::{Desired, Driver, OpenError, Status, StopCode, StopError};
+
+use crate::host::{config, edit_record, host, host_with, init_of, processes_of, spec};
 
 #[test]
 fn a_sandbox_starts_answers_and_is_gone_when_stopped() {
     let Some(host) = host() else { return };
-    let id = host.driver.run(spec("a-token")).unwrap();
+    let id = host.driver().run(spec("a-token")).unwrap();
     let provisioning = host.wait(&id, Status::Provisioning);
     let running = host.wait(&id, Status::Running);
     assert!(running.version > provisioning.version);
@@ -24,6 +27,199 @@ fn a_sandbox_starts_answers_and_is_gone_when_stopped() {
     assert_eq!(stopped.stopped_reason, "the test is over");
     assert_eq!(stopped.desired, Desired::Stopped);
     assert!(!stopped.oom_killed);
-    host.driver.stop(&id, "again").unwrap();
-    assert_eq!(host.driver.describe(&[id]), [stopped]);
+    host.driver().stop(&id, "again").unwrap();
+    assert_eq!(host.driver().describe(&[id]), [stopped]);
+}
+
+#[test]
+fn one_token_is_one_task_whenever_it_is_asked_again() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("once"));
+    let init = init_of(&host, &id);
+    assert_eq!(host.driver().run(spec("once")).unwrap(), id);
+    host.reopen(|_| {});
+    assert_eq!(host.driver().run(spec("once")).unwrap(), id);
+    assert_eq!(init_of(&host, &id), init);
+    assert_eq!(host.driver().list(None).len(), 1);
+    host.stop(&id);
+    assert_eq!(host.driver().run(spec("once")).unwrap(), id);
+    assert_eq!(host.driver().list(None)[0].last_status, Status::Stopped);
+}
+
+#[test]
+fn tasks_are_listed_by_who_started_them_until_they_are_forgotten() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("listed"));
+    assert_eq!(host.driver().list(Some("sh_test")).len(), 1);
+    assert!(host.driver().list(Some("sh_other")).is_empty());
+    host.driver().forget(&id);
+    assert_eq!(host.driver().list(None).len(), 1, "a live task is not forgotten");
+    host.stop(&id);
+    host.driver().forget(&id);
+    assert!(host.driver().list(None).is_empty());
+    assert!(matches!(host.driver().stop(&id, "late"), Err(StopError::Unknown)));
+}
+
+#[test]
+fn a_job_that_ignores_sigterm_is_gone_all_the_same() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("stubborn"));
+    let mut client = host.client(&id);
+    client.start(
+        "trap '' TERM; setsid sh -c 'trap \"\" TERM; while :; do :; done' & echo deaf; wait",
+    );
+    while !matches!(client.next(), Some(Event::Output(_))) {}
+    assert_eq!(host.stop(&id).stop_code, Some(StopCode::UserInitiated));
+}
+
+#[test]
+fn the_end_of_pid_1_is_reported() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("killed"));
+    kill_process(init_of(&host, &id), Signal::KILL).unwrap();
+    let stopped = host.wait(&id, Status::Stopped);
+    assert_eq!(stopped.stop_code, Some(StopCode::EssentialContainerExited));
+    assert_eq!(stopped.exit_code, Some(137));
+    assert_eq!(stopped.stopped_reason, "PID 1 ended with 137");
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn a_sandbox_outlives_its_driver_and_is_found_again() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("found"));
+    host.sh(&id, "echo kept > /tmp/file");
+    host.reopen(|_| {});
+    let again = host.wait(&id, Status::Running);
+    assert!(again.version >= 2);
+    assert_eq!(host.sh(&id, "cat /tmp/file").stdout, "kept\n");
+    host.stop(&id);
+}
+
+#[test]
+fn a_sandbox_that_died_without_a_driver_is_closed_by_the_next() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("died"));
+    let init = init_of(&host, &id);
+    host.reopen(|_| {
+        kill_process(init, Signal::KILL).unwrap();
+        // As a server that was killed would not have waited for it.
+        rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty()).unwrap();
+    });
+    let stopped = host.wait(&id, Status::Stopped);
+    assert_eq!(stopped.stop_code, Some(StopCode::EssentialContainerExited));
+    assert_eq!(stopped.exit_code, None);
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn a_stop_that_was_cut_short_goes_on() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("cut"));
+    host.reopen(|dir| {
+        edit_record(dir, &id, |record| {
+            record["facts"]["last_status"] = "STOPPING".into();
+            record["facts"]["desired"] = "STOPPED".into();
+            record["facts"]["stop_code"] = "UserInitiated".into();
+        });
+    });
+    let stopped = host.wait(&id, Status::Stopped);
+    assert_eq!(stopped.stop_code, Some(StopCode::UserInitiated));
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn a_start_that_was_cut_short_is_made_afresh_and_never_twice() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("half"));
+    let half = init_of(&host, &id);
+    host.reopen(|dir| {
+        edit_record(dir, &id, |record| {
+            record["facts"]["last_status"] = "PROVISIONING".into();
+            record["init"] = serde_json::Value::Null;
+        });
+    });
+    host.wait(&id, Status::Running);
+    assert_ne!(init_of(&host, &id), half);
+    assert_eq!(processes_of(&id).len(), 1);
+    host.stop(&id);
+}
+
+#[test]
+fn what_no_record_explains_is_removed() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("orphan"));
+    host.reopen(|dir| fs::remove_file(dir.join(format!("records/{id}.json"))).unwrap());
+    host.assert_nothing_left(&id);
+    assert!(host.driver().list(None).is_empty());
+}
+
+#[test]
+fn a_record_of_an_earlier_boot_is_closed() {
+    let Some(mut host) = host() else { return };
+    let id = host.start(spec("rebooted"));
+    host.reopen(|dir| {
+        edit_record(dir, &id, |record| record["init"]["boot"] = "an earlier one".into());
+    });
+    let stopped = host.wait(&id, Status::Stopped);
+    assert_eq!(stopped.stop_code, Some(StopCode::EssentialContainerExited));
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn a_task_stopped_before_it_runs_never_lasts() {
+    let Some(host) = host() else { return };
+    let ids: Vec<_> =
+        (0..8).map(|n| host.driver().run(spec(&format!("early-{n}"))).unwrap()).collect();
+    for id in &ids {
+        host.driver().stop(id, "changed my mind").unwrap();
+    }
+    let mut left = ids.clone();
+    while let Some(id) = left.pop() {
+        let stopped = host.until_stopped(&id);
+        assert_eq!(stopped.stop_code, Some(StopCode::UserInitiated));
+        host.assert_nothing_left(&id);
+    }
+}
+
+#[test]
+fn many_are_started_at_once() {
+    let Some(host) = host() else { return };
+    let ids: Vec<_> =
+        (0..20).map(|n| host.driver().run(spec(&format!("many-{n}"))).unwrap()).collect();
+    for id in &ids {
+        host.until(id, |facts| facts.last_status >= Status::Running);
+        assert_eq!(host.sh(id, "echo here").stdout, "here\n");
+    }
+    for id in &ids {
+        host.driver().stop(id, "over").unwrap();
+    }
+    for id in &ids {
+        host.until_stopped(id);
+        host.assert_nothing_left(id);
+    }
+}
+
+#[test]
+fn a_launcher_that_fails_says_why() {
+    let Some(host) = host_with(|config| config.exe = "/bin/false".into()) else { return };
+    let id = host.driver().run(spec("false")).unwrap();
+    let stopped = host.until_stopped(&id);
+    assert_eq!(stopped.stop_code, Some(StopCode::TaskFailedToStart));
+    assert_eq!(stopped.stopped_reason, "its launcher failed: it said nothing");
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn a_directory_has_one_driver() {
+    let Some(host) = host() else { return };
+    let second = Driver::open(config(host.dir.path()), |_| {});
+    assert!(matches!(second, Err(OpenError::InUse(_))));
+}
+
+#[test]
+fn a_path_that_no_socket_can_have_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = dir.path().join("x".repeat(100));
+    assert!(matches!(Driver::open(config(&long), |_| {}), Err(OpenError::PathTooLong(_))));
 }

@@ -2,3 +2,5 @@
 
 mod host;
 mod life;
+mod limits;
+mod walls;

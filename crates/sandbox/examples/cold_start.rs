@@ -1,0 +1,74 @@
+//! How long a sandbox takes from `run` until its runner answers, and from `stop` until it is gone:
+//! `cargo run --release -p sandbox --example cold_start -- [TIMES]`.
+
+use std::error::Error;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use sandbox::{Config, Driver, Network, Status, TaskFacts, TaskSpec};
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let mut args = std::env::args_os().skip(1);
+    match args.next() {
+        Some(word) if word == "runtime" => Ok(sandbox::runtime_main(args)),
+        times => measure(times.and_then(|text| text.to_str()?.parse().ok()).unwrap_or(50)),
+    }
+}
+
+fn measure(times: usize) -> Result<ExitCode, Box<dyn Error>> {
+    let dir = tempfile::tempdir()?;
+    let config = Config {
+        root: dir.path().to_owned(),
+        exe: std::env::current_exe()?,
+        runtime: std::env::var_os("RUNTIME").map(Into::into),
+        grace: Duration::from_secs(2),
+    };
+    let (send, facts) = mpsc::channel();
+    let driver = Driver::open(config, move |fact| drop(send.send(fact)))?;
+    let until = |status: Status| -> Result<TaskFacts, Box<dyn Error>> {
+        loop {
+            let fact = facts.recv()?;
+            if fact.last_status >= status {
+                return Ok(fact);
+            }
+        }
+    };
+    let (mut starts, mut stops) = (Vec::new(), Vec::new());
+    for n in 0..times {
+        let begin = Instant::now();
+        let id = driver.run(spec(n))?;
+        let fact = until(Status::Running)?;
+        if fact.last_status != Status::Running {
+            return Err(fact.stopped_reason.into());
+        }
+        starts.push(begin.elapsed());
+        let begin = Instant::now();
+        driver.stop(&id, "measured")?;
+        until(Status::Stopped)?;
+        stops.push(begin.elapsed());
+    }
+    report("start", &mut starts)?;
+    report("stop", &mut stops)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn spec(n: usize) -> TaskSpec {
+    TaskSpec {
+        started_by: "cold_start".into(),
+        token: n.to_string(),
+        cpu_units: 256,
+        memory_mib: 512,
+        pids: 512,
+        tmpfs_mib: 64,
+        network: Network::None,
+    }
+}
+
+fn report(what: &str, times: &mut [Duration]) -> Result<(), Box<dyn Error>> {
+    times.sort_unstable();
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    let (p50, p95) = (at(50), at(95));
+    Ok(writeln!(std::io::stdout(), "{what}: p50 {p50:.1?}, p95 {p95:.1?}")?)
+}

@@ -1,0 +1,66 @@
+//! What a sandbox may use.
+
+use runner::protocol::{Cause, Event};
+use sandbox::{StopCode, TaskSpec};
+
+use crate::host::{host, spec};
+
+#[test]
+fn more_memory_than_allowed_ends_the_job_and_is_counted() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { memory_mib: 64, ..spec("memory") });
+    assert_eq!(host.driver().oom_kills(&id), 0);
+    let done = host.sh(&id, "exec perl -e '$x = q(a) x (256 << 20); print length $x'");
+    assert_eq!(done.stdout, "");
+    assert!(
+        matches!(done.exit.cause, Cause::Signalled { signal: 9 } | Cause::OomKilled),
+        "{done:?}"
+    );
+    assert_eq!(host.driver().oom_kills(&id), 1);
+    assert!(matches!(host.client(&id).probe(), Event::Ready { .. }), "the shell lives on");
+    assert!(host.stop(&id).oom_killed);
+}
+
+#[test]
+fn files_in_memory_are_limited() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { tmpfs_mib: 8, ..spec("tmpfs") });
+    let done = host.sh(&id, "head -c 6M /dev/zero > /tmp/a; head -c 6M /dev/zero > ~/b");
+    assert!(done.stderr.contains("No space left"), "{}", done.stderr);
+    let small = host.sh(&id, "head -c 100M /dev/zero > /dev/shm/a");
+    assert!(small.stderr.contains("No space left"), "{}", small.stderr);
+    host.stop(&id);
+}
+
+#[test]
+fn a_fork_bomb_meets_the_limit_and_dies_with_the_sandbox() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { pids: 40, ..spec("bomb") });
+    let mut client = host.client(&id);
+    client.start("trap '' TERM; echo armed; b() { b | b & }; b; while :; do b; done");
+    while !matches!(client.next(), Some(Event::Output(_))) {}
+    let stopped = host.stop(&id);
+    assert_eq!(stopped.stop_code, Some(StopCode::UserInitiated));
+}
+
+#[test]
+fn processes_beyond_the_limit_are_refused() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { pids: 20, ..spec("pids") });
+    let line = "perl -e 'for (1..100) { my $p = fork; defined $p or last; $p or sleep(60), exit; $n++ } \
+                print $n < 20 ? qq(few\\n) : qq(many\\n); kill 9, 0'";
+    let done = host.sh(&id, line);
+    assert_ne!(done.stdout, "many\n");
+    host.stop(&id);
+}
+
+#[test]
+fn cpu_time_is_rationed() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { cpu_units: 128, ..spec("cpu") });
+    // An eighth of a CPU: burning 0.1 s of it takes about 0.8 s, less a period's allowance.
+    let line = "perl -MTime::HiRes=time,clock -e '$t = time; $c = clock; 1 while clock() - $c < 0.1; \
+                print time() - $t > 0.4 ? qq(slow\\n) : time() - $t'";
+    assert_eq!(host.sh(&id, line).stdout, "slow\n");
+    host.stop(&id);
+}
