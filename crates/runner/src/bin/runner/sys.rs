@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runner::protocol::Ended;
 
@@ -99,21 +99,22 @@ pub(crate) fn kill_group(leader: Pid, signal: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::kill(-leader, signal) }).map(drop)
 }
 
-/// Kills and reaps every child, and so, as orphans become children, every descendant. Gives up on
-/// processes that multiply faster: PID 1 need not care, for they end with it.
+/// Kills every descendant, for orphans become children. PID 1 leaves that to the kernel, which does
+/// it in one go when PID 1 ends; here, processes that multiply faster than this win.
 pub(crate) fn kill_descendants() {
-    const ROUNDS: usize = 1000;
-    for _ in 0..ROUNDS {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + PATIENCE;
+    while std::process::id() != 1 && Instant::now() < deadline {
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        let children: Vec<Pid> =
-            children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
         if children.is_empty() {
             return;
         }
-        for child in children {
+        for child in children.split_whitespace().filter_map(|pid| pid.parse::<Pid>().ok()) {
             // SAFETY: plain numbers. A child not reaped yet keeps its pid.
             unsafe { libc::kill(child, libc::SIGKILL) };
-            // Fails only for a child that is none any more.
+        }
+        while let Some(child) = ended_child() {
+            // It is there: it has just been seen, and nobody else reaps.
             let _ = reap(child);
         }
     }
