@@ -44,7 +44,7 @@ struct Bench {
 }
 
 #[tokio::main(worker_threads = 2)]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut args = std::env::args().skip(1);
     let callers: usize = args.next().map_or(Ok(32), |text| text.parse())?;
     let seconds: u64 = args.next().map_or(Ok(3), |text| text.parse())?;
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 impl Bench {
-    async fn new(dir: &std::path::Path) -> Result<Self, Box<dyn Error>> {
+    async fn new(dir: &std::path::Path) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let db = Database::open(dir)?;
         let store = SqliteStore::new(db.clone(), Arc::default());
         let queue = SqliteQueue::open(db, Arc::new(SystemClock))?;

@@ -78,7 +78,12 @@ impl LocalChanges {
 
 #[async_trait]
 impl Changes for LocalChanges {
-    async fn job_changed(&self, job: JobId, seen: Version, until: Timestamp) -> Result<(), Backend> {
+    async fn job_changed(
+        &self,
+        job: JobId,
+        seen: Version,
+        until: Timestamp,
+    ) -> Result<(), Backend> {
         // First hang up the bell, then look: a commit in between rings it.
         let mut waiting = self.bells.wait(job);
         let now = self.db.read("reading a job's version", |db| job_version(db, job))?;

@@ -173,7 +173,8 @@ impl Database {
     }
 
     fn send(&self, task: Task) {
-        let tasks = self.inner.tasks.as_ref().expect("the sender is taken only when this is dropped");
+        let tasks =
+            self.inner.tasks.as_ref().expect("the sender is taken only when this is dropped");
         // If the writer is gone the task is dropped, which tells its caller.
         let _gone = tasks.send(task);
     }

@@ -32,8 +32,8 @@ mod turns;
 mod warm;
 mod write;
 
-use self::write::Prepared;
 pub(crate) use self::jobs::version as job_version;
+use self::write::Prepared;
 
 /// The records in the embedded database.
 #[derive(Debug, Clone)]
@@ -154,8 +154,7 @@ impl Store for SqliteStore {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Delivery>, Backend> {
-        self.db
-            .read("listing deliveries", |db| deliveries::page(db, user, session, cursor, limit))
+        self.db.read("listing deliveries", |db| deliveries::page(db, user, session, cursor, limit))
     }
 
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend> {

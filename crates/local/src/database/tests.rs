@@ -15,9 +15,7 @@ fn insert(user: &str) -> impl Fn(&Connection) -> rusqlite::Result<()> + Send + '
     move |db| db.execute("INSERT INTO quota VALUES (?1, 1)", [&user]).map(drop)
 }
 
-fn awaited(
-    user: &str,
-) -> impl FnOnce(&Connection) -> Result<(), Backend> + Send + 'static {
+fn awaited(user: &str) -> impl FnOnce(&Connection) -> Result<(), Backend> + Send + 'static {
     let insert = insert(user);
     move |db| insert(db).map_err(|error| Backend::new("inserting", error))
 }

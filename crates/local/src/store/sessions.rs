@@ -93,10 +93,7 @@ impl Row {
     }
 }
 
-pub(super) fn find(
-    db: &Connection,
-    id: SessionId,
-) -> rusqlite::Result<Option<Versioned<Session>>> {
+pub(super) fn find(db: &Connection, id: SessionId) -> rusqlite::Result<Option<Versioned<Session>>> {
     db.prepare_cached(
         "-- sessions::find
         SELECT record, version FROM sessions WHERE id = ?1",
@@ -148,10 +145,7 @@ pub(super) fn page(
     Ok(record::page(items?, limit, |session| session.id().to_string()))
 }
 
-pub(super) fn waiting(
-    db: &Connection,
-    user: &UserId,
-) -> rusqlite::Result<Vec<Versioned<Session>>> {
+pub(super) fn waiting(db: &Connection, user: &UserId) -> rusqlite::Result<Vec<Versioned<Session>>> {
     db.prepare_cached(
         "-- sessions::waiting
         SELECT record, version FROM sessions WHERE user = ?1 AND waiting ORDER BY id",
