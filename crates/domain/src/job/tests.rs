@@ -1,1 +1,136 @@
+use proptest::prelude::*;
+use ulid::Ulid;
 
+use super::*;
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(seconds * 1000)
+}
+
+fn queued() -> Queued {
+    let id = JobId::from_ulid(Ulid::from_parts(0, 1));
+    let session = SessionId::from_ulid(Ulid::from_parts(0, 2));
+    let (user, work) = (UserId::new("u"), Work::Stop);
+    Job::accept(Head { id, session, user, work, created_at: at(0) })
+}
+
+fn exited(code: i32) -> Outcome {
+    Outcome::Completed { exit: Some(Exit::Code(code)), failure: None }
+}
+
+/// One outcome of each class, with the status that it means.
+fn outcomes() -> [(Outcome, Status); 5] {
+    let failure = Failure::new("code", "words");
+    let none = None::<Failure>;
+    [
+        (exited(7), Status::Completed),
+        (Outcome::Failed { failure: failure.clone() }, Status::Failed),
+        (Outcome::TimedOut { exit: Some(Exit::Signal(15)) }, Status::TimedOut),
+        (Outcome::Cancelled { exit: None, failure: none }, Status::Cancelled),
+        (Outcome::Lost { failure }, Status::Lost),
+    ]
+}
+
+#[test]
+fn every_state_meets_every_transition() {
+    let running = || queued().claim("w", at(1));
+    let end = || exited(0);
+    let table: [(&str, Job, Status); 8] = [
+        ("queued: look_again", queued().look_again(at(9)).into(), Status::Queued),
+        ("queued: claim", running().into(), Status::Running),
+        ("queued: end", queued().end(end(), at(2)).into(), Status::Completed),
+        ("running: take_over", running().take_over("v", at(2)).into(), Status::Running),
+        (
+            "running: progress",
+            running().progress(Kept::NOTHING, Kept::NOTHING, at(2)).into(),
+            Status::Running,
+        ),
+        ("running: let_go", running().let_go(at(2)).into(), Status::Running),
+        ("running: request_cancel", running().request_cancel(at(2)).into(), Status::Running),
+        ("running: end", running().end(end(), None, at(2)).into(), Status::Completed),
+    ];
+    for (name, job, status) in table {
+        assert_eq!(job.status(), status, "{name}");
+        assert_eq!(job.due_at().is_none(), matches!(job, Job::Finished(_)), "{name}");
+        let text = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job, "{name}");
+    }
+}
+
+#[test]
+fn every_outcome_has_its_status_and_comes_back_from_its_text() {
+    for (outcome, status) in outcomes() {
+        let job = Job::from(queued().claim("w", at(1)).end(outcome, None, at(2)));
+        assert_eq!(job.status(), status);
+        let text = serde_json::to_string(&job).unwrap();
+        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+    }
+}
+
+#[test]
+fn a_lease_that_lapsed_may_be_taken_over_with_a_higher_attempt() {
+    let job = queued().claim("w", at(0));
+    assert!(!job.is_free(at(29)));
+    assert!(job.is_free(at(30)));
+    assert_eq!(job.attempt(), 1);
+    let taken = job.take_over("v", at(30));
+    assert_eq!((taken.attempt(), taken.lease().worker.as_str()), (2, "v"));
+    assert!(!taken.is_free(at(59)));
+    assert_eq!(Job::from(taken).started_at(), Some(at(0)));
+}
+
+#[test]
+fn a_sign_of_life_renews_the_lease_and_never_shortens_it() {
+    let job = queued().claim("w", at(0)).progress(Kept::NOTHING, Kept::NOTHING, at(20));
+    assert_eq!(job.lease().until, at(50));
+    let back = job.progress(Kept::NOTHING, Kept::NOTHING, at(5));
+    assert_eq!(back.lease().until, at(50));
+    assert_eq!(back.let_go(at(6)).lease().until, at(6));
+}
+
+#[test]
+fn a_wish_to_cancel_outlives_the_worker() {
+    let job = queued().claim("w", at(0)).request_cancel(at(1)).let_go(at(2)).take_over("v", at(3));
+    assert!(job.cancel_requested());
+}
+
+#[test]
+fn a_job_that_never_ran_has_no_start() {
+    let job = Job::from(queued().end(exited(0), at(3)));
+    assert_eq!((job.started_at(), job.attempt()), (None, 0));
+}
+
+#[test]
+fn output_beyond_what_is_stored_is_counted() {
+    let kept = Kept::NOTHING.plus(10);
+    assert!(!kept.truncated());
+    let kept = Kept { written: 50, ..kept };
+    assert!(kept.truncated());
+    assert_eq!(kept.plus(5), Kept { stored: 15, written: 50 });
+    assert_eq!(kept.plus(100), Kept { stored: 110, written: 110 });
+}
+
+proptest! {
+    #[test]
+    fn attempts_only_grow_and_the_start_stays(turns in prop::collection::vec((0..5_usize, 0..90_i64), 0..40)) {
+        let mut job = queued().claim("w", at(0));
+        let mut now = 0;
+        for (turn, later) in turns {
+            now += later;
+            let before = job.clone();
+            let (stdout, stderr) = job.output();
+            job = match turn {
+                0 => job.take_over("v", at(now)),
+                1 => job.progress(stdout.plus(3), stderr, at(now)),
+                2 => job.let_go(at(now)),
+                3 => job.request_cancel(at(now)),
+                _ => job.progress(stdout, stderr.plus(1), at(now)),
+            };
+            prop_assert!(job.attempt() >= before.attempt());
+            prop_assert!(job.cancel_requested() || !before.cancel_requested());
+            prop_assert!(job.output().0.stored >= before.output().0.stored);
+            prop_assert_eq!(job.started_at, before.started_at);
+            prop_assert!(Job::from(job.clone()).due_at().is_some());
+        }
+    }
+}
