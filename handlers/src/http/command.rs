@@ -19,10 +19,8 @@ const PATH_LIMIT: usize = 4095;
 /// A line for the shell, or a program with its arguments.
 pub(super) fn program(value: Value) -> Result<Program, Wrong> {
     match value {
-        Value::String(_) => text(COMMAND_LIMIT)(value).and_then(|line| {
-            let blank = line.trim().is_empty();
-            if blank { Err(Wrong::new("must not be empty")) } else { Ok(Program::Shell(line)) }
-        }),
+        Value::String(line) if line.is_empty() => Err(Wrong::new("must not be empty")),
+        Value::String(_) => text(COMMAND_LIMIT)(value).map(Program::Shell),
         Value::Array(values) => argv(values).map(Program::Argv),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
             Err(Wrong::new("must be a string or an array of strings"))

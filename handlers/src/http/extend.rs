@@ -73,6 +73,9 @@ async fn plan(env: &Env, ready: Ready, read: Expect, wish: &Wish) -> Result<Plan
 }
 
 fn read(fields: &mut Fields<'_>, now: Timestamp) -> Option<Wish> {
+    if fields.has("ttlSecondsFromNow") == fields.has("expiresAt") {
+        fields.fault(Wrong::new("must have exactly one of ttlSecondsFromNow and expiresAt"));
+    }
     let longest = now + Duration::from_secs(MAX_TTL);
     let span = fields.optional("ttlSecondsFromNow", |value| {
         whole(1..=MAX_TTL)(value).map(|seconds| now + Duration::from_secs(seconds))
@@ -85,13 +88,5 @@ fn read(fields: &mut Fields<'_>, now: Timestamp) -> Option<Wish> {
         })
     });
     let allow_shorten = fields.optional("allowShorten", flag).unwrap_or_default();
-    match (span, point) {
-        (Some(expires_at), None) | (None, Some(expires_at)) => {
-            Some(Wish { expires_at, allow_shorten })
-        }
-        (Some(_), Some(_)) | (None, None) => {
-            fields.fault(Wrong::new("must have exactly one of ttlSecondsFromNow and expiresAt"));
-            None
-        }
-    }
+    Some(Wish { expires_at: span.or(point)?, allow_shorten })
 }

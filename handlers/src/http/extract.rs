@@ -22,14 +22,14 @@ impl<S: Sync> FromRequestParts<S> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let caller = parts.extensions.remove::<Caller>();
-        caller.map(|Caller(user)| Self(user)).ok_or_else(|| {
+        let caller = parts.extensions.get::<Caller>();
+        caller.map(|Caller(user)| Self(user.clone())).ok_or_else(|| {
             Problem::new(Code::Unauthenticated, "send Authorization: Bearer <token>")
         })
     }
 }
 
-/// The id in the path. One that can't be read is one that does not exist.
+/// The id in the path, for a caller who is known. One that can't be read is one that does not exist.
 #[derive(Debug)]
 pub(super) struct Id<T>(pub(super) T);
 
@@ -37,6 +37,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        User::from_request_parts(parts, state).await?;
         let text = Path::<String>::from_request_parts(parts, state).await;
         let id = text.ok().and_then(|Path(text)| text.parse().ok());
         id.map(Self).ok_or_else(|| Problem::not_found("object"))

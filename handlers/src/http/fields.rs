@@ -90,10 +90,15 @@ impl Fields<'_> {
         name: &str,
         read: impl FnOnce(Value) -> Result<T, Wrong>,
     ) -> Option<T> {
-        if !self.values.contains_key(name) {
+        if !self.has(name) {
             self.fault(Wrong::new("is required").below(name));
         }
         self.optional(name, read)
+    }
+
+    /// Whether there is such a field that nobody has taken yet.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     /// A field that is an object with fields of its own.
@@ -128,26 +133,17 @@ impl Fields<'_> {
 
 /// An object.
 pub(super) fn map(value: Value) -> Result<Map<String, Value>, Wrong> {
-    match value {
-        Value::Object(map) => Ok(map),
-        _ => Err(Wrong::new("must be an object")),
-    }
+    if let Value::Object(map) = value { Ok(map) } else { Err(Wrong::new("must be an object")) }
 }
 
 /// A list.
 pub(super) fn list(value: Value) -> Result<Vec<Value>, Wrong> {
-    match value {
-        Value::Array(list) => Ok(list),
-        _ => Err(Wrong::new("must be an array")),
-    }
+    if let Value::Array(list) = value { Ok(list) } else { Err(Wrong::new("must be an array")) }
 }
 
 /// A string.
 pub(super) fn string(value: Value) -> Result<String, Wrong> {
-    match value {
-        Value::String(text) => Ok(text),
-        _ => Err(Wrong::new("must be a string")),
-    }
+    if let Value::String(text) = value { Ok(text) } else { Err(Wrong::new("must be a string")) }
 }
 
 /// A string of at most this many bytes that a C program can hold: without NUL.
@@ -173,7 +169,11 @@ pub(super) fn flag(value: Value) -> Result<bool, Wrong> {
 pub(super) fn whole(range: RangeInclusive<u64>) -> impl Fn(Value) -> Result<u64, Wrong> {
     move |value| {
         let exact = value.as_f64().filter(|n| n.fract() == 0.0 && (0.0..=1e15).contains(n));
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked above")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked above"
+        )]
         let number = value.as_u64().or(exact.map(|n| n as u64));
         number.filter(|n| range.contains(n)).ok_or_else(|| {
             Wrong::new(format!("must be a whole number from {} to {}", range.start(), range.end()))

@@ -1,0 +1,153 @@
+use domain::{
+    command::{Concurrency, Program},
+    job::Job,
+    message::Message,
+    session::Event,
+};
+use serde_json::json;
+use testkit::{Fakes, session_id};
+
+use super::*;
+
+const EXECUTE: &str = "/v1/shell/execute";
+
+fn run(session: &str, command: Value) -> Value {
+    json!({"sessionId": session_id(session), "command": command})
+}
+
+fn job(api: &Api, body: &Value) -> Job {
+    let id = body["jobId"].as_str().unwrap().parse().unwrap();
+    api.fakes.store.job_now(id).unwrap()
+}
+
+#[tokio::test]
+async fn a_ready_session_is_rung_for_a_command() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let answer = api.post(EXECUTE, run("s", json!("echo hi"))).await;
+    assert_eq!(answer.header("location"), answer.body["links"]["job"].as_str());
+    let body = answer.expect(202);
+    assert_eq!((&body["type"], &body["status"]), (&json!("execute"), &json!("queued")));
+    assert_eq!(api.messages(), [Message::RunJob { session: session_id("s") }]);
+    let job = job(&api, &body);
+    let command = job.command().unwrap();
+    assert_eq!(*command.program.expose(), Program::Shell("echo hi".into()));
+    assert_eq!((command.timeout.as_secs(), command.max_output_bytes), (600, 1_048_576));
+    assert_eq!(command.concurrency, Concurrency::Serial);
+}
+
+#[tokio::test]
+async fn a_command_travels_as_it_was_given() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let argv = json!(["sh", "-c", "echo '$HOME' \"\\\" ; é\n", ""]);
+    let mut wish = run("s", argv.clone());
+    wish.as_object_mut().unwrap().extend(
+        json!({"cwd": "/tmp", "env": {"A_1": "x=y\n"}, "user": "1000", "stdin": "a\u{0}b",
+               "timeoutSeconds": 1.0, "ifNotReady": "queue", "concurrency": "parallel",
+               "maxOutputBytes": 0, "interactive": false})
+        .as_object()
+        .unwrap()
+        .clone(),
+    );
+    let body = api.post(EXECUTE, wish).await.expect(202);
+    let job = job(&api, &body);
+    let command = job.command().unwrap();
+    let words: Vec<String> = serde_json::from_value(argv).unwrap();
+    assert_eq!(*command.program.expose(), Program::Argv(words));
+    assert_eq!(command.cwd.as_ref().unwrap().expose(), "/tmp");
+    assert_eq!(command.env.expose()["A_1"], "x=y\n");
+    assert_eq!(command.user.as_deref(), Some("1000"));
+    assert_eq!(command.stdin.expose(), b"a\0b");
+    assert_eq!(command.timeout.as_secs(), 1);
+    assert_eq!(command.concurrency, Concurrency::Parallel);
+    assert_eq!(command.max_output_bytes, 0);
+}
+
+#[tokio::test]
+async fn before_readiness_a_command_waits_without_a_bell() {
+    for fakes in [
+        Fakes::new().with_waiting_session("s"),
+        Fakes::new().with_queued_session("s"),
+        Fakes::new().with_starting_session("s"),
+    ] {
+        let api = Api::new(fakes);
+        api.post(EXECUTE, run("s", json!("true"))).await.expect(202);
+        assert_eq!(api.messages(), []);
+    }
+}
+
+#[tokio::test]
+async fn readiness_between_read_and_write_is_not_missed() {
+    let api = Api::new(Fakes::new().with_starting_session("s"));
+    let fakes = api.fakes.clone();
+    let mut reads = 0;
+    api.fakes.gate.fail(move |_, action| {
+        if action == "reading a session" {
+            reads += 1;
+            if reads == 2 {
+                let _ready = fakes.clone().after("s", Event::Running).after("s", Event::Ready);
+            }
+        }
+        None
+    });
+    api.post(EXECUTE, run("s", json!("true"))).await.expect(202);
+    assert_eq!(api.messages(), [Message::RunJob { session: session_id("s") }]);
+}
+
+#[tokio::test]
+async fn who_does_not_want_to_wait_is_refused_before_readiness() {
+    let mut wish = run("s", json!("true"));
+    wish["ifNotReady"] = json!("reject");
+    let api = Api::new(Fakes::new().with_starting_session("s"));
+    let answer = api.post(EXECUTE, wish.clone()).await;
+    assert_eq!(answer.problem(409, "not_ready")["retryable"], true);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    Api::new(Fakes::new().with_ready_session("s")).post(EXECUTE, wish).await.expect(202);
+}
+
+#[tokio::test]
+async fn an_ended_session_takes_no_command() {
+    for fakes in [Fakes::new().with_stopping_session("s"), Fakes::new().with_ended_session("s")] {
+        let api = Api::new(fakes);
+        api.post(EXECUTE, run("s", json!("true"))).await.problem(410, "session_ended");
+        api.get(&format!("/v1/sessions/{}", session_id("s"))).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_ends_between_read_and_write_takes_no_command() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let fakes = api.fakes.clone();
+    let mut done = false;
+    api.fakes.gate.fail(move |_, action| {
+        if action == "committing" && !done {
+            done = true;
+            let stop = Event::Stop { reason: domain::session::Reason::UserStop, note: None };
+            let _stopped = fakes.clone().after("s", stop);
+        }
+        None
+    });
+    api.post(EXECUTE, run("s", json!("true"))).await.problem(410, "session_ended");
+}
+
+#[tokio::test]
+async fn unknown_malformed_and_others_sessions_do_not_exist() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    api.post(EXECUTE, run("other", json!("true"))).await.problem(404, "not_found");
+    for id in ["", "sh_", "sh_01", "job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "../../etc"] {
+        let wish = json!({"sessionId": id, "command": "true"});
+        api.post(EXECUTE, wish).await.problem(404, "not_found");
+    }
+    let request = Request::post(EXECUTE).header("content-type", "application/json");
+    let answer = api.send(&by(&bob(), request), run("s", json!("true")).to_string()).await;
+    answer.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_terminal_is_refused_in_clear_words() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let mut wish = run("s", json!("bash"));
+    wish["interactive"] = json!(true);
+    let answer = api.post(EXECUTE, wish).await;
+    answer.refused_at(&["/interactive"]);
+    assert!(answer.text("detail").contains("no terminals yet"));
+}

@@ -1,0 +1,188 @@
+//! Bad bodies: each wrong field is named by a JSON pointer, and all of them at once.
+
+use serde_json::json;
+use testkit::session_id;
+
+use super::*;
+
+#[tokio::test]
+async fn all_that_is_wrong_is_told_at_once() {
+    let api = Api::new(Fakes::new());
+    let answer = api
+        .post(
+            "/v1/shell/start",
+            json!({
+                "imagee": 1, "image": "windows", "size": {"cpu": 256, "memoryMiB": 3, "gpu": 1},
+                "ttlSeconds": "long", "env": {"A/B": "x"}, "admission": "maybe",
+            }),
+        )
+        .await;
+    answer.refused_at(&[
+        "/image",
+        "/size",
+        "/size/gpu",
+        "/ttlSeconds",
+        "/env/A~1B",
+        "/admission",
+        "/imagee",
+    ]);
+    assert!(answer.body.to_string().contains("must be one of: default"));
+}
+
+#[tokio::test]
+async fn wrong_wishes_of_a_start_are_refused() {
+    let api = Api::new(Fakes::new());
+    let many: serde_json::Map<_, _> = (0..21).map(|i| (i.to_string(), json!("v"))).collect();
+    let hook = |field: &str, value: Value| {
+        let mut hook = json!({"url": "https://example.com/"});
+        hook[field] = value;
+        json!({"webhook": hook})
+    };
+    for (wish, at) in [
+        (json!({"image": 1}), "/image"),
+        (json!({"image": null}), "/image"),
+        (json!({"size": []}), "/size"),
+        (json!({"size": {"cpu": 512}}), "/size"),
+        (json!({"size": {"cpu": -1}}), "/size/cpu"),
+        (json!({"size": {"cpu": 1e300}}), "/size/cpu"),
+        (json!({"ttlSeconds": 0}), "/ttlSeconds"),
+        (json!({"ttlSeconds": 28_801}), "/ttlSeconds"),
+        (json!({"ttlSeconds": 1.5}), "/ttlSeconds"),
+        (json!({"idleTimeoutSeconds": 0}), "/idleTimeoutSeconds"),
+        (json!({"env": {"": "x"}}), "/env/"),
+        (json!({"env": {"1A": "x"}}), "/env/1A"),
+        (json!({"env": {"A=B": "x"}}), "/env/A=B"),
+        (json!({"env": {"A": "x\u{0}"}}), "/env/A"),
+        (json!({"env": {"A": 1}}), "/env/A"),
+        (json!({"metadata": many}), "/metadata"),
+        (json!({"metadata": {"a": 1}}), "/metadata/a"),
+        (json!({"metadata": {"": "x"}}), "/metadata/"),
+        (json!({"network": "host"}), "/network"),
+        (json!({"network": "egress"}), "/network"),
+        (json!({"spot": "yes"}), "/spot"),
+        (json!({"admission": "skip"}), "/admission"),
+        (json!({"command": ""}), "/command"),
+        (json!({"command": []}), "/command"),
+        (json!({"command": [""]}), "/command"),
+        (json!({"command": ["a", 1]}), "/command/1"),
+        (json!({"command": ["a", "b\u{0}"]}), "/command/1"),
+        (json!({"command": "a\u{0}b"}), "/command"),
+        (json!({"command": 1}), "/command"),
+        (json!({"webhook": "https://example.com/"}), "/webhook"),
+        (json!({"webhook": {}}), "/webhook/url"),
+        (hook("url", json!("http://example.com/")), "/webhook/url"),
+        (hook("url", json!("ftp://example.com/")), "/webhook/url"),
+        (hook("url", json!("/relative")), "/webhook/url"),
+        (hook("url", json!("example.com")), "/webhook/url"),
+        (hook("url", json!("https://")), "/webhook/url"),
+        (hook("url", json!("https://u:p@example.com/")), "/webhook/url"),
+        (hook("url", json!("https://example.com/#f")), "/webhook/url"),
+        (hook("url", json!("https://exa mple.com/")), "/webhook/url"),
+        (hook("events", json!("job.lost")), "/webhook/events"),
+        (hook("events", json!(["job.lost", "job.found"])), "/webhook/events/1"),
+        (hook("secret", json!("abc")), "/webhook/secret"),
+        (hook("secret", json!("whsec_AAAA")), "/webhook/secret"),
+        (hook("secret", json!(format!("whsec_{}", "!".repeat(40)))), "/webhook/secret"),
+        (hook("more", json!(1)), "/webhook/more"),
+    ] {
+        let answer = api.post("/v1/shell/start", wish.clone()).await;
+        answer.refused_at(&[at]);
+    }
+    assert_eq!(api.fakes.store.all_sessions().len(), 0);
+}
+
+#[tokio::test]
+async fn what_the_network_can_not_be_is_said_with_the_reason() {
+    let answer = Api::new(Fakes::new()).post("/v1/shell/start", json!({"network": "egress"})).await;
+    answer.refused_at(&["/network"]);
+    assert!(answer.text("detail").contains("this deployment has none"));
+}
+
+#[tokio::test]
+async fn a_deployment_may_permit_plain_http_for_webhooks() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| policy.webhook_allow_private = true);
+    let wish = json!({"webhook": {"url": "http://127.0.0.1:9/hook"}});
+    api.post("/v1/shell/start", wish).await.expect(202);
+}
+
+#[tokio::test]
+async fn wrong_wishes_of_an_execute_are_refused() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    for (field, value) in [
+        ("cwd", json!("relative")),
+        ("cwd", json!("")),
+        ("cwd", json!("/a\u{0}")),
+        ("cwd", json!(1)),
+        ("env", json!([])),
+        ("user", json!("root")),
+        ("user", json!("0")),
+        ("user", json!("000")),
+        ("user", json!("")),
+        ("user", json!("a:b")),
+        ("user", json!("x y")),
+        ("user", json!(1000)),
+        ("stdin", json!(["x"])),
+        ("timeoutSeconds", json!(0)),
+        ("timeoutSeconds", json!(28_801)),
+        ("ifNotReady", json!("wait")),
+        ("concurrency", json!("some")),
+        ("maxOutputBytes", json!(8_388_609)),
+        ("interactive", json!("no")),
+        ("shell", json!("bash")),
+    ] {
+        let mut wish = json!({"sessionId": session_id("s"), "command": "true"});
+        wish[field] = value.clone();
+        let answer = api.post("/v1/shell/execute", wish).await;
+        answer.refused_at(&[&format!("/{field}")]);
+    }
+    api.post("/v1/shell/execute", json!({})).await.refused_at(&["/sessionId", "/command"]);
+    let wish = json!({"sessionId": 5, "command": "true"});
+    api.post("/v1/shell/execute", wish).await.refused_at(&["/sessionId"]);
+    assert_eq!(api.messages(), []);
+}
+
+#[tokio::test]
+async fn a_field_that_is_only_too_large_is_a_413_that_names_it() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    for (field, fits, too_large) in [
+        ("command", json!("x".repeat(65_536)), json!("x".repeat(65_537))),
+        ("command", json!(["x".repeat(65_535)]), json!(["x".repeat(30_000), "x".repeat(40_000)])),
+        ("stdin", json!("x".repeat(131_072)), json!("x".repeat(131_073))),
+        (
+            "env",
+            json!({"A": "x".repeat(60_000)}),
+            json!({"A": "x".repeat(40_000), "B": "x".repeat(40_000)}),
+        ),
+    ] {
+        let mut wish = json!({"sessionId": session_id("s"), "command": "true"});
+        wish[field] = fits;
+        api.post("/v1/shell/execute", wish.clone()).await.expect(202);
+        wish[field] = too_large;
+        let answer = api.post("/v1/shell/execute", wish.clone()).await;
+        let errors = &answer.problem(413, "payload_too_large")["errors"];
+        assert_eq!(errors[0]["pointer"], format!("/{field}"));
+        wish["more"] = json!(1);
+        api.post("/v1/shell/execute", wish).await.problem(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn wrong_wishes_of_a_stop_are_refused() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    api.post("/v1/shell/stop", json!({})).await.refused_at(&["/sessionId"]);
+    let wish = json!({"sessionId": session_id("s"), "reason": 1, "drain": "x", "force": true});
+    let answer = api.post("/v1/shell/stop", wish).await;
+    answer.refused_at(&["/reason", "/drain", "/force"]);
+}
+
+#[tokio::test]
+async fn an_answer_does_not_echo_what_it_refuses() {
+    let api = Api::new(Fakes::new());
+    let secret = json!({"env": {"TOKEN": "hidden\u{0}"}, "command": "hidden\u{0}"});
+    let answer = api.post("/v1/shell/start", secret).await;
+    assert!(!answer.body.to_string().contains("hidden"));
+    let request =
+        as_ann(Request::post("/v1/shell/start").header("content-type", "application/json"));
+    let answer = api.send(&request, r#"{"a": "hidden"#).await;
+    assert!(!answer.problem(400, "malformed_json").to_string().contains("hidden"));
+}

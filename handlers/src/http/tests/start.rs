@@ -1,0 +1,143 @@
+use std::time::Duration;
+
+use domain::{SessionId, message::Message, session::Session};
+use serde_json::json;
+use testkit::session_id;
+
+use super::*;
+
+const START: &str = "/v1/shell/start";
+
+fn id(body: &Value) -> SessionId {
+    body["sessionId"].as_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_start_without_wishes_is_accepted() {
+    let api = Api::new(Fakes::new());
+    let answer = api.post(START, json!({})).await;
+    assert_eq!(answer.header("location"), answer.body["links"]["job"].as_str());
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let body = answer.expect(202);
+    assert_eq!((&body["type"], &body["status"]), (&json!("start"), &json!("queued")));
+    assert_eq!(api.messages(), [Message::StartSession { session: id(&body) }]);
+    let job = api.get(body["links"]["job"].as_str().unwrap()).await.expect(200);
+    assert_eq!(job["sessionId"], body["sessionId"]);
+    let session = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
+    assert_eq!(session["status"], "queued");
+    assert_eq!(session["size"], json!({"cpu": 256, "memoryMiB": 512}));
+    assert_eq!(session["ttlSeconds"], 3600);
+    assert_eq!(session["network"], "none");
+    let entries = api.fakes.store.entries(id(&body));
+    assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn a_start_needs_no_body() {
+    let api = Api::new(Fakes::new());
+    api.send(&as_ann(Request::post(START)), Body::empty()).await.expect(202);
+}
+
+#[tokio::test]
+async fn wishes_come_back_with_the_session_but_no_secret_does() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| policy.egress = Ok(()));
+    let secret = format!("whsec_{}", "QUJD".repeat(8));
+    let body = api
+        .post(
+            START,
+            json!({
+                "image": "default", "size": {"cpu": 1024, "memoryMiB": 2048}, "ttlSeconds": 60,
+                "idleTimeoutSeconds": 30, "env": {"TOKEN": "hidden-env"}, "metadata": {"a": "b"},
+                "network": "egress", "spot": true, "admission": "queue",
+                "webhook": {"url": "https://example.com/hidden-path", "secret": secret,
+                            "events": ["job.failed", "job.completed", "job.failed"]},
+            }),
+        )
+        .await
+        .expect(202);
+    assert!(body["webhookSecret"].is_null());
+    let seen = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
+    let session = api.fakes.store.session_now(id(&body)).unwrap();
+    let event = crate::view::session_event(&session);
+    for text in [seen.to_string(), event.to_string(), format!("{session:?}")] {
+        assert!(!text.contains("hidden") && !text.contains("whsec_"), "{text}");
+    }
+    assert_eq!(
+        seen["webhook"],
+        json!({"events": ["job.completed", "job.failed"], "disabled": false})
+    );
+    assert_eq!(seen["metadata"], json!({"a": "b"}));
+    assert_eq!((&seen["spot"], &seen["network"]), (&json!(true), &json!("egress")));
+    assert_eq!((&seen["ttlSeconds"], &seen["idleTimeoutSeconds"]), (&json!(60), &json!(30)));
+}
+
+#[tokio::test]
+async fn a_generated_webhook_secret_is_shown_once() {
+    let api = Api::new(Fakes::new());
+    let wish = json!({"webhook": {"url": "https://example.com/"}});
+    let body = api.post(START, wish).await.expect(202);
+    let session = api.fakes.store.session_now(id(&body)).unwrap();
+    let kept = session.webhook().unwrap().secret.expose();
+    assert!(kept.starts_with("whsec_"));
+    assert_eq!(body["webhookSecret"], **kept);
+}
+
+#[tokio::test]
+async fn a_one_shot_drains_from_its_birth() {
+    let api = Api::new(Fakes::new());
+    let body = api.post(START, json!({"command": ["echo", "hi"]})).await.expect(202);
+    let path = format!("/v1/jobs/{}", body["commandJobId"].as_str().unwrap());
+    let job = api.get(&path).await.expect(200);
+    assert_eq!((&job["type"], &job["status"]), (&json!("execute"), &json!("queued")));
+    let execute = json!({"sessionId": body["sessionId"], "command": "true"});
+    api.post("/v1/shell/execute", execute).await.problem(409, "session_draining");
+}
+
+#[tokio::test]
+async fn the_quota_refuses_one_too_many() {
+    let api = Api::new(Fakes::new());
+    for _ in 0..5 {
+        api.post(START, json!({})).await.expect(202);
+    }
+    let answer = api.post(START, json!({"admission": "reject"})).await;
+    assert_eq!(answer.problem(429, "quota_exceeded")["retryable"], true);
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(api.fakes.store.slots(&user_id()), 5);
+    let quota = api.get("/v1/quota").await.expect(200);
+    assert_eq!(quota, json!({"active": 5, "limit": 5, "queued": 0}));
+    let start = Request::post(START).header("content-type", "application/json");
+    api.send(&by(&bob(), start), "{}").await.expect(202);
+}
+
+#[tokio::test]
+async fn above_the_quota_one_may_wait_in_line() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| policy.max_active_sessions = 1);
+    api.post(START, json!({})).await.expect(202);
+    let mut line = Vec::new();
+    for place in 1..=2 {
+        let body = api.post(START, json!({"admission": "queue"})).await.expect(202);
+        assert_eq!(body["position"], place);
+        assert!(matches!(api.fakes.store.session_now(id(&body)), Some(Session::Waiting(_))));
+        line.push(body["links"]["session"].as_str().unwrap().to_owned());
+    }
+    for (path, place) in line.iter().zip(1..) {
+        let session = api.get(path).await.expect(200);
+        assert_eq!((&session["status"], &session["position"]), (&json!("queued"), &json!(place)));
+        assert!(session["expiresAt"].is_null());
+    }
+    let all = api.get("/v1/sessions").await.expect(200);
+    let places: Vec<_> = all["data"].as_array().unwrap().iter().map(|s| &s["position"]).collect();
+    assert_eq!(places, [&json!(2), &json!(1), &Value::Null]);
+    let quota = api.get("/v1/quota").await.expect(200);
+    assert_eq!(quota, json!({"active": 1, "limit": 1, "queued": 2}));
+}
+
+#[tokio::test]
+async fn who_may_wait_does_not_overtake_those_who_wait() {
+    let api = Api::new(Fakes::new().with_waiting_session("w"));
+    api.fakes.clock.advance(Duration::from_secs(1));
+    let body = api.post(START, json!({"admission": "queue"})).await.expect(202);
+    assert_eq!(body["position"], 2);
+    let first = api.get(&format!("/v1/sessions/{}", session_id("w"))).await.expect(200);
+    assert_eq!(first["position"], 1);
+}

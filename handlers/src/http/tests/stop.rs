@@ -1,0 +1,93 @@
+use domain::{message::Message, session::Reason};
+use serde_json::json;
+use testkit::session_id;
+
+use super::*;
+
+const STOP: &str = "/v1/shell/stop";
+
+fn of(session: &str) -> Value {
+    json!({"sessionId": session_id(session)})
+}
+
+#[tokio::test]
+async fn a_live_session_is_stopped_and_rung() {
+    for fakes in [
+        Fakes::new().with_waiting_session("s"),
+        Fakes::new().with_queued_session("s"),
+        Fakes::new().with_provisioning_session("s"),
+        Fakes::new().with_starting_session("s"),
+        Fakes::new().with_ready_session("s"),
+    ] {
+        let api = Api::new(fakes);
+        let mut wish = of("s");
+        wish["reason"] = json!("enough");
+        let body = api.post(STOP, wish).await.expect(202);
+        assert_eq!((&body["type"], &body["status"]), (&json!("stop"), &json!("queued")));
+        let session = api.fakes.session("s");
+        assert_eq!(session.reason(), Some(Reason::UserStop));
+        assert_eq!(json!(session.head().stop_jobs), json!([body["jobId"]]));
+        assert_eq!(api.messages(), [Message::RingSession { session: session_id("s") }]);
+        let seen = api.get(&format!("/v1/sessions/{}", session_id("s"))).await.expect(200);
+        assert_eq!((&seen["status"], &seen["note"]), (&json!("stopping"), &json!("enough")));
+    }
+}
+
+#[tokio::test]
+async fn stopping_again_waits_for_the_same_end() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    api.post(STOP, of("s")).await.expect(202);
+    api.post(STOP, of("s")).await.expect(202);
+    assert_eq!(api.fakes.session("s").head().stop_jobs.len(), 2);
+}
+
+#[tokio::test]
+async fn stopping_a_stopped_session_succeeds_at_once() {
+    let api = Api::new(Fakes::new().with_ended_session("s"));
+    let body = api.post(STOP, of("s")).await.expect(202);
+    assert_eq!(body["status"], "completed");
+    let job = api.get(body["links"]["job"].as_str().unwrap()).await.expect(200);
+    assert_eq!(job["status"], "completed");
+    assert_eq!(api.messages(), []);
+}
+
+#[tokio::test]
+async fn a_draining_session_stays_ready_and_takes_no_more() {
+    let api = Api::new(Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true"));
+    let mut wish = of("s");
+    wish["drain"] = json!(true);
+    let body = api.post(STOP, wish.clone()).await.expect(202);
+    assert_eq!(body["status"], "queued");
+    let seen = api.get(&format!("/v1/sessions/{}", session_id("s"))).await.expect(200);
+    assert_eq!((&seen["status"], &seen["draining"]), (&json!("ready"), &json!(true)));
+    let execute = json!({"sessionId": session_id("s"), "command": "true"});
+    api.post("/v1/shell/execute", execute).await.problem(409, "session_draining");
+    api.post(STOP, wish).await.expect(202);
+    assert_eq!(api.fakes.session("s").head().stop_jobs.len(), 2);
+    api.post(STOP, of("s")).await.expect(202);
+    assert_eq!(api.fakes.session("s").reason(), Some(Reason::UserStop));
+}
+
+#[tokio::test]
+async fn what_is_not_yours_can_not_be_stopped() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let request = Request::post(STOP).header("content-type", "application/json");
+    let answer = api.send(&by(&bob(), request), of("s").to_string()).await;
+    answer.problem(404, "not_found");
+    api.post(STOP, of("other")).await.problem(404, "not_found");
+    assert_eq!(api.fakes.session("s").reason(), None);
+}
+
+#[tokio::test]
+async fn a_record_that_changes_again_and_again_is_a_503() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let fakes = api.fakes.clone();
+    api.fakes.gate.fail(move |_, action| {
+        if action == "committing" {
+            let to = domain::session::Event::Extend(fakes.now());
+            let _moved = fakes.clone().after("s", to);
+        }
+        None
+    });
+    api.post(STOP, of("s")).await.problem(503, "unavailable");
+}
