@@ -88,9 +88,9 @@ async fn open_compute(
     Ok(opened.map_err(|error| domain::ports::Backend::new("opening the sandboxes", error))??)
 }
 
-fn policy(config: &Config) -> Policy {
-    let kind =
-        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
+/// What this machine allows and prefers.
+pub(crate) fn policy(config: &Config) -> Policy {
+    let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {
         max_active_sessions: config.max_active_sessions,
         default_network: Network::None,

@@ -1,12 +1,6 @@
 //! The server of one machine: opens everything, serves the API, leaves sandboxes running at its end.
 
-use std::{
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, middleware, routing::get, serve::ListenerExt};
 use domain::ports::Backend;

@@ -148,15 +148,13 @@ impl Follower {
                 CommandEvent::Ended(end::command_end(exit, killed).ok_or(ShellError::Gone)?)
             }
             // The runner will not run it, now or later.
-            Event::Error { message, retryable: false } => {
-                CommandEvent::Ended(CommandEnd {
-                    cause: EndCause::SpawnFailed(message),
-                    exit: None,
-                    stdout_written: 0,
-                    stderr_written: 0,
-                    usage: domain::job::Usage::default(),
-                })
-            }
+            Event::Error { message, retryable: false } => CommandEvent::Ended(CommandEnd {
+                cause: EndCause::SpawnFailed(message),
+                exit: None,
+                stdout_written: 0,
+                stderr_written: 0,
+                usage: domain::job::Usage::default(),
+            }),
             Event::Error { message, retryable: true } => {
                 return Err(Backend::new("starting a command", message).into());
             }

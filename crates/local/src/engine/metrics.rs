@@ -61,7 +61,9 @@ pub(super) fn line(
     labels: &[(&str, &str)],
     value: impl std::fmt::Display,
 ) {
-    let labels: Vec<String> = labels.iter().map(|(key, word)| format!("{key}=\"{word}\"")).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+    let labels: Vec<String> =
+        labels.iter().map(|(key, word)| format!("{key}=\"{word}\"")).collect();
+    let labels =
+        if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
     writeln!(text, "{name}{labels} {value}").expect("a string takes all");
 }

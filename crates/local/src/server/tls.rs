@@ -34,7 +34,8 @@ pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, StartError> {
 }
 
 fn server_config(files: &Tls) -> Result<ServerConfig, domain::ports::Source> {
-    let chain = CertificateDer::pem_file_iter(&files.certificates)?.collect::<Result<Vec<_>, _>>()?;
+    let chain =
+        CertificateDer::pem_file_iter(&files.certificates)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(&files.key)?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?

@@ -138,7 +138,8 @@ async fn a_post_carries_the_standard_headers_and_reports_the_answer() {
     assert_eq!(posted.retry_after, Some(std::time::Duration::from_secs(17)));
     let asked = asked.await.unwrap();
     assert!(asked.starts_with("POST /hook HTTP/1.1\r\n"), "{asked}");
-    for header in ["webhook-id: msg_1", "webhook-timestamp: 1700000000", "webhook-signature: v1,abc"]
+    for header in
+        ["webhook-id: msg_1", "webhook-timestamp: 1700000000", "webhook-signature: v1,abc"]
     {
         assert!(asked.contains(header), "{header} in {asked}");
     }
