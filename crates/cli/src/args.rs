@@ -93,6 +93,12 @@ pub(crate) struct Up {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDR")]
     pub(crate) listen: std::net::SocketAddr,
+    /// Certificate chain (PEM) to serve https with.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's private key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Listen beyond loopback without TLS: tokens and output travel in the clear.
     #[arg(long)]
     pub(crate) insecure_listen: bool,
@@ -112,24 +118,12 @@ pub(crate) struct Up {
     pub(crate) log: String,
 }
 
-/// Where a server of our own puts its shells.
+/// How a server of our own makes its shells.
 #[derive(Debug, Args)]
 pub(crate) struct Place {
-    /// An OCI layout or `docker save` tar as the image; this machine's own /usr without it.
+    /// OCI runtime such as runc or crun, in the place of the built-in one.
     #[arg(long, value_name = "PATH")]
-    pub(crate) image: Option<PathBuf>,
-    /// How shells are kept apart; `none` does not isolate at all.
-    #[arg(long, value_enum, default_value_t = Sandbox::Oci)]
-    pub(crate) sandbox: Sandbox,
-    /// OCI runtime: built in, or a program such as runc, crun, runsc.
-    #[arg(long, value_name = "NAME|PATH")]
     pub(crate) runtime: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Sandbox {
-    Oci,
-    None,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +141,8 @@ pub(crate) struct Run {
     /// Print the session's timeline afterwards, on standard error.
     #[arg(long)]
     pub(crate) timeline: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Debug, Args)]

@@ -31,20 +31,27 @@ struct Problem {
     errors: Vec<Flaw>,
 }
 
+/// One thing that is wrong with a request, and where.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Flaw {
+    #[serde(alias = "parameter", alias = "header")]
     pointer: String,
     detail: String,
 }
 
 impl Client {
     pub(crate) fn new(address: Address) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
+        // Err means that the process has a provider already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| Failure::chain("can't prepare HTTP", &error))?;
+            .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")));
+        if address.url.starts_with("http:") {
+            // No need to read the host's certificates, nor for the host to have any.
+            builder = builder.tls_certs_only([]);
+        }
+        let http = builder.build().map_err(|error| Failure::chain("can't prepare HTTP", &error))?;
         Ok(Self { http, address })
     }
 
@@ -58,13 +65,12 @@ impl Client {
         json(self.send(request).await?).await
     }
 
-    /// Server-sent events, from where the last one left off.
+    /// Server-sent events, from the one after `last` on.
     pub(crate) async fn events(&self, path: &str, last: &str) -> Result<Response, Failure> {
-        let mut request =
-            self.request(Method::GET, path).header(header::ACCEPT, "text/event-stream");
-        if !last.is_empty() {
-            request = request.header("last-event-id", last);
-        }
+        let request = self
+            .request(Method::GET, path)
+            .header(header::ACCEPT, "text/event-stream")
+            .header("last-event-id", last);
         self.send(request).await
     }
 

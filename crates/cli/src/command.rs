@@ -13,6 +13,7 @@ use crate::{
 mod body;
 mod cancel;
 mod completions;
+mod doctor;
 mod events;
 mod exec;
 mod extend;
@@ -22,6 +23,8 @@ mod run;
 mod show;
 mod start;
 mod stop;
+mod token;
+mod up;
 
 /// What every command has at hand.
 pub(crate) struct Context {
@@ -55,7 +58,9 @@ pub(crate) async fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Events(args) => events::events(&context, args).await,
         Command::Extend(args) => extend::extend(&context, args).await,
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
-        Command::Up(_) | Command::Token(_) | Command::Doctor => Ok(()),
+        Command::Up(args) => up::up(&context, args).await,
+        Command::Token(args) => token::token(&context, args).await,
+        Command::Doctor => doctor::doctor(&context).await,
         Command::Completions { shell } => completions::completions(&context, shell),
     };
     done.map(|()| ExitCode::SUCCESS)

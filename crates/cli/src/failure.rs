@@ -47,6 +47,15 @@ impl Failure {
         self
     }
 
+    pub(crate) const fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     pub(crate) const fn exit(&self) -> Exit {
         self.exit
     }

@@ -1,7 +1,7 @@
 //! Prints a job's output while it comes, from the server's stream; pages what a stream left out.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
@@ -25,11 +25,12 @@ pub(crate) struct Follower<'a> {
 
 /// An `output` event of the stream.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Piece {
     stream: String,
-    offset: u64,
     text: String,
     encoding: String,
+    next_offset: u64,
 }
 
 impl<'a> Follower<'a> {
@@ -38,20 +39,19 @@ impl<'a> Follower<'a> {
     }
 
     /// Prints until the job is over and gives its last state.
-    pub(crate) async fn to_the_end(&mut self) -> Result<Value, Failure> {
+    pub(crate) async fn until_end(&mut self) -> Result<Value, Failure> {
         loop {
-            // Not every place can hold a stream open; there, the pages come as they fill.
-            let streamed = self.stream().await;
-            let wait = if streamed.is_ok() { 0 } else { 1 };
-            if let Err(failure) = streamed
-                && failure.exit() != Exit::Other
-            {
-                return Err(failure);
+            match self.stream().await {
+                Ok(Some(job)) => return Ok(job),
+                // Not every place can hold a stream open, and one may break off: page instead.
+                Ok(None) => {}
+                Err(failure) if failure.exit() == Exit::Other => {}
+                Err(failure) => return Err(failure),
             }
-            let value = self.client.get(&format!("/jobs/{}?waitSeconds={wait}", self.job)).await?;
+            let job = self.client.get(&format!("/jobs/{}?waitSeconds=1", self.job)).await?;
             self.pages().await?;
-            if read::<Job>(&value)?.is_over() {
-                return Ok(value);
+            if read::<Job>(&job)?.is_over() {
+                return Ok(job);
             }
         }
     }
@@ -74,44 +74,41 @@ impl<'a> Follower<'a> {
         Ok(output.next_offset > offset)
     }
 
-    async fn stream(&mut self) -> Result<(), Failure> {
-        let mut answer = self.client.events(&format!("/jobs/{}/stream", self.job), "").await?;
+    /// Prints what the server's stream brings; the job, if it came to its end.
+    async fn stream(&mut self) -> Result<Option<Value>, Failure> {
+        let last = format!("{}.{}", self.offsets[0], self.offsets[1]);
+        let mut answer = self.client.events(&format!("/jobs/{}/stream", self.job), &last).await?;
         let mut events = sse::Decoder::default();
-        // A stream that breaks off is no failure: the pages tell what it kept to itself.
         while let Ok(Some(bytes)) = answer.chunk().await {
             events.feed(&bytes);
             while let Some(event) = events.next() {
                 match event.name.as_str() {
-                    "output" => self.piece(&event.data)?,
-                    "end" => return Ok(()),
+                    "output" => self.piece(&parse(&event.data)?)?,
+                    "end" => return parse(&event.data).map(Some),
                     _ => {}
                 }
             }
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Prints what is new in a piece; after a gap nothing, the pages fill it.
-    fn piece(&mut self, data: &str) -> Result<(), Failure> {
-        let piece: Piece = serde_json::from_str(data)
-            .map_err(|error| Failure::chain("the server's stream is not understood", &error))?;
+    fn piece(&mut self, piece: &Piece) -> Result<(), Failure> {
         let Some(stream) = Stream::BOTH.into_iter().find(|one| one.name() == piece.stream) else {
             return Ok(());
         };
-        let bytes = decode(&piece.text, &piece.encoding)?;
-        let done = self.offsets[stream as usize];
-        let new = usize::try_from(done.saturating_sub(piece.offset)).unwrap_or(usize::MAX);
-        if piece.offset > done || new >= bytes.len() {
-            return Ok(());
-        }
-        self.screen.bytes(stream, &bytes[new..])?;
-        self.offsets[stream as usize] = piece.offset + bytes.len() as u64;
+        self.screen.bytes(stream, &decode(&piece.text, &piece.encoding)?)?;
+        self.offsets[stream as usize] = piece.next_offset;
         Ok(())
     }
 }
 
+fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
+    serde_json::from_str(data)
+        .map_err(|error| Failure::chain("the server's stream is not understood", &error))
+}
+
 /// The bytes that a text stands for.
-pub(crate) fn decode(text: &str, encoding: &str) -> Result<Vec<u8>, Failure> {
+fn decode(text: &str, encoding: &str) -> Result<Vec<u8>, Failure> {
     if encoding == "base64" {
         BASE64_STANDARD
             .decode(text)

@@ -7,6 +7,7 @@ use clap::Parser;
 mod args;
 mod client;
 mod command;
+mod embedded;
 mod failure;
 mod find;
 mod follow;
@@ -19,6 +20,11 @@ mod timeline;
 mod view;
 
 fn main() -> ExitCode {
+    // This forks, so it must come before anything that makes a thread.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == "runtime") {
+        return local::runtime_main(words);
+    }
     let cli = args::Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let done = match runtime {

@@ -11,7 +11,6 @@ use crate::moment::Moment;
 pub(crate) struct Accepted {
     pub(crate) job_id: String,
     pub(crate) session_id: String,
-    pub(crate) command_job_id: Option<String>,
     pub(crate) webhook_secret: Option<String>,
 }
 
@@ -26,6 +25,8 @@ pub(crate) struct Session {
     pub(crate) session_id: String,
     pub(crate) status: String,
     pub(crate) reason: Option<String>,
+    pub(crate) note: Option<String>,
+    pub(crate) position: Option<u32>,
     pub(crate) image: Option<String>,
     pub(crate) size: Option<Size>,
     pub(crate) network: Option<String>,

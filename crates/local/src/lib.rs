@@ -15,3 +15,6 @@ pub mod store;
 pub mod tokens;
 pub mod webhooks;
 pub mod workflow;
+
+pub use domain::UserId;
+pub use sandbox::runtime_main;

@@ -7,10 +7,10 @@ fn parse(line: &str) -> Result<Cli, clap::Error> {
 }
 
 fn run(line: &str) -> Run {
-    match parse(line).expect("the line is right").command {
-        Command::Run(run) => run,
-        other => panic!("not a run: {other:?}"),
-    }
+    let Command::Run(run) = parse(line).expect("the line is right").command else {
+        panic!("not a run: {line}")
+    };
+    run
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{Context, body};
 use crate::{
     args::Exec,
     client::{Client, read},
-    failure::Failure,
+    failure::{Exit, Failure},
     follow::Follower,
     interrupt::Interrupt,
     view::{Accepted, Job},
@@ -38,6 +38,14 @@ pub(super) struct Watched {
     interrupted: Option<u8>,
 }
 
+impl Watched {
+    /// The exit code that stands for how it came out.
+    pub(super) fn exit(&self) -> Result<u8, Failure> {
+        let view: Job = read(&self.job)?;
+        Ok(self.interrupted.unwrap_or_else(|| view.exit()))
+    }
+}
+
 /// Prints a job's output to its end; cancels it when we are interrupted, and waits for that.
 pub(super) async fn watch(
     context: &Context,
@@ -47,14 +55,18 @@ pub(super) async fn watch(
 ) -> Result<Watched, Failure> {
     let mut follower = Follower::new(client, context.screen, job);
     let shown = async {
-        if context.screen.json { quietly(client, job).await } else { follower.to_the_end().await }
+        if context.screen.json { quietly(client, job).await } else { follower.until_end().await }
     };
     let code = tokio::select! {
         job = shown => return Ok(Watched { job: job?, interrupted: None }),
         code = interrupt.came() => code,
     };
     context.screen.note("cancelling");
-    client.post(&format!("/jobs/{job}/cancel"), &json!({})).await?;
+    // A job that ended just now is what we want, too.
+    match client.post(&format!("/jobs/{job}/cancel"), &json!({})).await {
+        Err(failure) if failure.exit() != Exit::Other => return Err(failure),
+        Ok(_) | Err(_) => {}
+    }
     Ok(Watched { job: quietly(client, job).await?, interrupted: Some(code) })
 }
 
@@ -66,7 +78,7 @@ pub(super) fn report(context: &Context, watched: &Watched) -> Result<ExitCode, F
     } else if let Some(remark) = view.remark() {
         context.screen.tell(&format!("ephemeral: {remark}"));
     }
-    Ok(ExitCode::from(watched.interrupted.unwrap_or_else(|| view.exit())))
+    watched.exit().map(ExitCode::from)
 }
 
 async fn quietly(client: &Client, job: &str) -> Result<Value, Failure> {

@@ -11,5 +11,5 @@ pub(super) async fn logs(context: &Context, args: Logs) -> Result<(), Failure> {
         return context.screen.line(&job.to_string());
     }
     let mut follower = Follower::new(&client, context.screen, &args.job);
-    if args.follow { follower.to_the_end().await.map(drop) } else { follower.pages().await }
+    if args.follow { follower.until_end().await.map(drop) } else { follower.pages().await }
 }

@@ -31,7 +31,7 @@ async fn show_session(context: &Context, client: &Client, id: &str) -> Result<()
     if context.screen.json {
         return Ok(());
     }
-    let page = client.get(&format!("/sessions/{id}/jobs")).await?;
+    let page = client.get(&format!("/sessions/{id}/jobs?limit=100")).await?;
     let values = read::<Page<Value>>(&page)?.data;
     let jobs = values.iter().map(read).collect::<Result<Vec<Job>, _>>()?;
     context.screen.line(&format!("\n{}", listing(&jobs, now)))
@@ -46,6 +46,8 @@ fn session(session: &Session, now: Moment) -> String {
         ("id", Some(session.session_id.clone())),
         ("status", Some(session.status.clone())),
         ("reason", session.reason.clone()),
+        ("note", session.note.clone()),
+        ("in line", session.position.map(|place| place.to_string())),
         ("image", session.image.clone()),
         ("size", size.map(|size| format!("{}/1024 cpu, {} MiB", size.cpu, size.memory_mib))),
         ("network", session.network.clone()),

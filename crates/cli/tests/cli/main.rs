@@ -1,5 +1,6 @@
 //! The real binary against a server of canned answers: what is printed where, and exit codes.
 
+mod real;
 mod stub;
 
 use serde_json::{Value, json};
@@ -68,6 +69,60 @@ fn exec_prints_what_the_command_says_and_exits_with_its_code() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (7, "out\n", "err\n"));
     let sent = stub.sent("POST /v1/shell/execute");
     assert_eq!(sent, json!({"sessionId": "sh_1", "command": ["make", "test"]}));
+}
+
+#[test]
+fn a_stream_is_printed_as_it_comes_and_ends_with_the_job() {
+    let piece = |stream: &str, text: &str, encoding: &str| json!({"stream": stream, "offset": 0, "text": text, "encoding": encoding, "nextOffset": 3});
+    let end = job(json!({"status": "completed", "signal": 9}));
+    let stream = format!(
+        ": \n\nid: 3.0\nevent: output\ndata: {}\n\nid: 3.3\nevent: output\ndata: {}\n\n\
+         id: 3.3.end\nevent: end\ndata: {end}\n\n",
+        piece("stdout", "/w8A", "base64"),
+        piece("stderr", "no\n", "utf-8"),
+    );
+    let stub = Stub::new([
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("GET /v1/jobs/job_1/stream", 200, stream.into()),
+    ]);
+    let ran = stub.command(&["exec", "sh_1", "cat /tmp/x"]).output().expect("it runs");
+
+    assert_eq!(ran.status.code(), Some(137));
+    assert_eq!(ran.stdout, [0xff, 0x0f, 0x00]);
+    assert_eq!(ran.stderr, b"no\n");
+}
+
+#[test]
+fn run_leaves_its_shell_to_end_with_its_command() {
+    let stub = Stub::new([
+        ("POST /v1/shell/start", 202, accepted()),
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("POST /v1/shell/stop", 202, accepted()),
+        ("GET /v1/jobs/job_1/output", 200, output("", 0)),
+        ("GET /v1/jobs/job_1?", 200, job(json!({"status": "completed", "exitCode": 0}))),
+    ]);
+    let ran = stub.run(&["run", "--env", "A=b", "--timeout", "1m", "--", "make"]);
+
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    assert_eq!(stub.sent("POST /v1/shell/start"), json!({"env": {"A": "b"}}));
+    let execute = json!({"sessionId": "sh_1", "command": "make", "timeoutSeconds": 60});
+    assert_eq!(stub.sent("POST /v1/shell/execute"), execute);
+    // First it is told to end by itself, in case we are killed while we wait.
+    assert_eq!(stub.sent("POST /v1/shell/stop"), json!({"sessionId": "sh_1", "drain": true}));
+}
+
+#[test]
+fn run_stops_its_shell_when_the_command_is_refused() {
+    let problem = json!({"title": "Bad request", "detail": "no such user", "code": "bad"});
+    let stub = Stub::new([
+        ("POST /v1/shell/start", 202, accepted()),
+        ("POST /v1/shell/execute", 400, problem),
+        ("POST /v1/shell/stop", 202, accepted()),
+    ]);
+    let ran = stub.run(&["run", "--user", "root", "true"]);
+
+    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert_eq!(stub.sent("POST /v1/shell/stop")["sessionId"], "sh_1");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Answers a request by the first entry that its method and path begin with; else with 501.
 pub(crate) struct Stub {
@@ -61,12 +61,16 @@ impl Stub {
         Self { address, seen: Arc::default() }
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        let ran = ephemeral(args)
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = ephemeral(args);
+        command
             .env("EPHEMERAL_URL", format!("http://{}", self.address))
-            .env("EPHEMERAL_TOKEN", "secret")
-            .output()
-            .expect("it runs");
+            .env("EPHEMERAL_TOKEN", "secret");
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        let ran = self.command(args).output().expect("it runs");
         Ran {
             code: ran.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
@@ -104,10 +108,11 @@ fn answer(stream: TcpStream, canned: &Canned, seen: &Mutex<Vec<(String, String)>
     let (status, answer) = canned
         .iter()
         .find(|(path, ..)| line.starts_with(path.as_str()))
-        .map_or((501, Value::Null), |(_, status, body)| (*status, body.clone()));
+        .map_or((501, json!({})), |(_, status, body)| (*status, body.clone()));
     let body = String::from_utf8_lossy(&body).into_owned();
     seen.lock().expect("no panic holds it").push((line, body));
-    let answer = answer.to_string();
+    // A string is an answer that is not JSON.
+    let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
     let length = answer.len();
     let head =
         format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");

@@ -1,0 +1,69 @@
+//! A server of our own, in this process, for one command.
+
+use local::{
+    config::{Config, Sandbox},
+    server::{Server, StartError},
+};
+use tempfile::TempDir;
+
+use crate::{
+    args::Place,
+    failure::{Exit, Failure},
+    find::Address,
+};
+
+/// A server that is gone with all its data when it is stopped.
+pub(crate) struct Embedded {
+    server: Server,
+    dir: TempDir,
+}
+
+impl Embedded {
+    pub(crate) async fn start(place: &Place) -> Result<Self, Failure> {
+        let made = tempfile::Builder::new().prefix("ephemeral-").tempdir();
+        let dir = made.map_err(|error| Failure::chain("can't make a directory", &error))?;
+        let mut config = Config::new(dir.path().to_owned(), sandbox(place)?);
+        config.listen.set_port(0);
+        let server = Server::start(config).await.map_err(|error| refused(&error))?;
+        Ok(Self { server, dir })
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        let url = self.server.url().to_owned();
+        let token = std::fs::read_to_string(self.server.token_path())
+            .map_err(|error| Failure::chain("can't read our own token", &error))?;
+        Ok(Address { url, token: token.trim().to_owned() })
+    }
+
+    /// Ends it and removes its data.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        let stopped = self.server.stop().await;
+        let removed = self.dir.close();
+        stopped.map_err(|error| Failure::chain("our server did not stop", &error))?;
+        removed.map_err(|error| Failure::chain("can't remove our server's data", &error))
+    }
+}
+
+/// How shells are kept apart, as the options say.
+pub(crate) fn sandbox(place: &Place) -> Result<Sandbox, Failure> {
+    let exe = std::env::current_exe()
+        .map_err(|error| Failure::chain("can't find our own program", &error))?;
+    Ok(Sandbox { exe, runtime: place.runtime.clone() })
+}
+
+/// Why a server did not start, and what to do about it.
+pub(crate) fn refused(error: &StartError) -> Failure {
+    let failure = Failure::chain("the server did not start", error);
+    match error {
+        StartError::Sandbox(_) => failure.hint("`ephemeral doctor` says what this machine lacks"),
+        StartError::Listen(..) => {
+            failure.hint("is a server running already? `--listen 127.0.0.1:0` takes any free port")
+        }
+        StartError::InsecureListen(_) => failure
+            .with_exit(Exit::Usage)
+            .hint("give --tls-cert and --tls-key, or --insecure-listen if the network is yours"),
+        StartError::Database(_) => failure.hint("choose another --data-dir, or stop that server"),
+        StartError::Tls(_) | StartError::File(..) | StartError::Backend(_) => failure,
+    }
+}
