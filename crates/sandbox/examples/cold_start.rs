@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sandbox::{Config, Driver, Network, Status, TaskFacts, TaskSpec};
+use sandbox::{Config, Driver, Image, Network, Runtime, Status, TaskFacts, TaskSpec};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
@@ -19,10 +19,12 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
 fn measure(times: usize) -> Result<ExitCode, Box<dyn Error>> {
     let dir = tempfile::tempdir()?;
+    let program = std::env::var_os("RUNTIME");
     let config = Config {
         root: dir.path().to_owned(),
         exe: std::env::current_exe()?,
-        runtime: std::env::var_os("RUNTIME").map(Into::into),
+        runtime: program.map_or(Runtime::BuiltIn, |program| Runtime::Program(program.into())),
+        image: Image::Host,
         grace: Duration::from_secs(2),
     };
     let (send, facts) = mpsc::channel();

@@ -41,9 +41,10 @@ pub(crate) struct Bundle<'a> {
     pub(crate) shared: &'a [PathBuf],
     /// Bound to [`RUN_DIR`].
     pub(crate) run_dir: &'a Path,
-    /// Bound to `/tmp`, and to the home of shelluser.
+    /// Bound to `/tmp`.
     pub(crate) tmp: &'a Path,
-    pub(crate) home: &'a Path,
+    /// Bound to the home of shelluser, which is the second.
+    pub(crate) home: (&'a Path, &'a Path),
     /// A `resolv.conf`, where there is something to resolve.
     pub(crate) resolv_conf: Option<&'a Path>,
     /// For the output of jobs, MiB.
@@ -108,7 +109,7 @@ impl Bundle<'_> {
         ];
         mounts.extend(self.shared.iter().map(|dir| bind(dir, dir, &["ro"])));
         mounts.push(bind(self.tmp, Path::new("/tmp"), &[]));
-        mounts.push(bind(self.home, Path::new("/home/shelluser"), &[]));
+        mounts.push(bind(self.home.0, self.home.1, &[]));
         mounts.push(bind(self.run_dir, Path::new(RUN_DIR), &["noexec"]));
         let hidden = ["nosuid", "noexec", "nodev", "mode=700", &jobs];
         mounts.push(mount("/run/ephemeral/jobs", "tmpfs", &hidden));

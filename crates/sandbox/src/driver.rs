@@ -14,13 +14,15 @@ use rustix::process::{Signal, pidfd_send_signal};
 use sha2::{Digest, Sha256};
 
 use crate::cgroup::Cgroups;
-use crate::host::CgroupLayout;
+use crate::host::{self, CgroupLayout};
+use crate::image::ImageError;
 use crate::record::{Record, Records};
 use crate::rootfs::Root;
 use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
 
 mod end;
 mod launch;
+mod plan;
 mod pool;
 mod watch;
 
@@ -39,10 +41,30 @@ pub struct Config {
     pub root: PathBuf,
     /// The binary that runs [`runtime_main`](crate::runtime_main) as its subcommand `runtime`.
     pub exe: PathBuf,
-    /// An OCI runtime (`runc`, `crun`, ...) to use in the place of the built-in one.
-    pub runtime: Option<PathBuf>,
+    pub runtime: Runtime,
+    pub image: Image,
     /// From SIGTERM to the runner until everything is killed.
     pub grace: Duration,
+}
+
+/// What makes the containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runtime {
+    BuiltIn,
+    /// An OCI runtime that is called as `runc` is.
+    Program(PathBuf),
+    /// No container at all: commands run on the host itself, as the user `shelluser` where the
+    /// server is root and else as whoever started it. Only for those who ask for it by name.
+    Bare,
+}
+
+/// What is in the containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// The programs of this host, read-only.
+    Host,
+    /// An OCI layout, as a directory or a tar, or a tar of `docker save`.
+    File(PathBuf),
 }
 
 /// Why a driver can't work.
@@ -54,6 +76,8 @@ pub enum OpenError {
     PathTooLong(PathBuf),
     #[error("this host can't isolate a sandbox: {0}")]
     Unfit(String),
+    #[error("the image can't be used")]
+    Image(#[source] ImageError),
     #[error("the directory of the sandboxes can't be used")]
     Backend(#[source] io::Error),
 }
@@ -61,7 +85,7 @@ pub enum OpenError {
 /// Why a task was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("network access needs the program pasta, of the package passt, which this host lacks")]
+    #[error("network access needs the program pasta (Debian's package passt), and a sandbox")]
     NoEgress,
     #[error("the task can't be recorded")]
     Backend(#[source] io::Error),
@@ -134,7 +158,7 @@ impl Driver {
     /// stored, in which case nothing was started.
     pub fn run(&self, spec: TaskSpec) -> Result<TaskId, RunError> {
         let id = TaskId::of_token(&spec.token);
-        if spec.network == Network::Egress {
+        if spec.network == Network::Egress && !self.inner.can_connect() {
             return Err(RunError::NoEgress);
         }
         self.inner.drop_expired();
@@ -188,6 +212,11 @@ impl Driver {
         self.inner.forget(id);
     }
 
+    /// Whether a task can have [`Network::Egress`] here.
+    pub fn has_egress(&self) -> bool {
+        self.inner.can_connect()
+    }
+
     /// Where the runner of a task listens, on the host.
     pub fn socket(&self, id: &TaskId) -> PathBuf {
         self.inner.socket(id)
@@ -228,7 +257,7 @@ impl Inner {
         Ok(Self {
             records: Records::open(root.join("records")).map_err(OpenError::Backend)?,
             cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unfit)?,
-            image: Root::host(&root.join("host")).map_err(OpenError::Backend)?,
+            image: open_image(&config, &root)?,
             tasks: Mutex::default(),
             report,
             pool: Pool::default(),
@@ -354,6 +383,10 @@ impl Inner {
         }
     }
 
+    fn can_connect(&self) -> bool {
+        self.config.runtime != Runtime::Bare && host::program("pasta").is_some()
+    }
+
     fn dir(&self, id: &TaskId) -> PathBuf {
         self.config.root.join(id.as_str())
     }
@@ -372,6 +405,14 @@ impl std::fmt::Debug for Inner {
 /// A panic elsewhere leaves whole values behind: each is replaced, never half changed.
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn open_image(config: &Config, root: &Path) -> Result<Root, OpenError> {
+    match (&config.runtime, &config.image) {
+        (Runtime::Bare, _) => Root::bare(root).map_err(OpenError::Backend),
+        (_, Image::Host) => Root::host(root).map_err(OpenError::Backend),
+        (_, Image::File(path)) => Root::image(path, root).map_err(OpenError::Image),
+    }
 }
 
 fn lock(root: &Path) -> Result<File, OpenError> {

@@ -1,8 +1,10 @@
-//! What this host has: its control groups.
+//! What this host has: control groups, programs.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::rootfs::SEARCH_PATH;
 
 /// Where control groups are, and which version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +106,12 @@ impl CgroupLayout {
             }
         }
     }
+}
+
+/// Finds a program where the launcher will.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let mut dirs = SEARCH_PATH.split(':').map(|dir| Path::new(dir).join(name));
+    dirs.find(|path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
 }
 
 /// Mount point, type and superblock options of a line of `/proc/self/mountinfo`; see proc(5).

@@ -6,14 +6,18 @@
 
 mod bundle;
 mod cgroup;
+mod doctor;
 mod driver;
 mod host;
+mod image;
 mod record;
 mod rootfs;
 mod runtime;
 mod seccomp;
 mod task;
 
-pub use driver::{Config, Driver, OpenError, RunError, StopError};
+pub use doctor::{Check, Verdict, doctor};
+pub use driver::{Config, Driver, Image, OpenError, RunError, Runtime, StopError};
+pub use image::ImageError;
 pub use runtime::runtime_main;
 pub use task::{Desired, Network, NotATaskId, Status, StopCode, TaskFacts, TaskId, TaskSpec};

@@ -5,6 +5,10 @@ use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
+use crate::image::{self, ImageError, Resident, Tree};
+
 mod host;
 
 /// The runner's place in every root. Not below a directory that an image would have.
@@ -22,15 +26,56 @@ const RUNNER_BINARY: &[u8] = include_bytes!(env!("RUNNER_BINARY"));
 pub(crate) enum Root {
     /// A few directories and files of ours, read-only, with the host's programs bound over them.
     Host { dir: PathBuf, shared: Vec<PathBuf> },
+    /// Below an overlay for each sandbox, the highest first.
+    Layers { lower: Vec<PathBuf>, resident: Resident },
+    /// None: the runner works on the host itself.
+    Bare { runner: PathBuf },
 }
 
 impl Root {
-    /// Makes the host image's root in `dir`, or brings it up to date: sandboxes may be using it.
+    /// Makes the host image's root below `dir`, or brings it up to date: sandboxes may be using it.
     pub(crate) fn host(dir: &Path) -> io::Result<Self> {
-        let shared = host::prepare(dir)?;
-        install_runner(dir)?;
-        Ok(Self::Host { dir: dir.to_owned(), shared })
+        let dir = dir.join("host");
+        let shared = host::prepare(&dir)?;
+        install_runner(&dir)?;
+        Ok(Self::Host { dir, shared })
     }
+
+    /// Unpacks an image below `dir`, unless that was done before.
+    pub(crate) fn image(image: &Path, dir: &Path) -> Result<Self, ImageError> {
+        let images = dir.join("images");
+        fs::create_dir_all(&images)?;
+        let lower = image::unpacked(image, &images)?;
+        let resident = image::find_resident(&Tree::open(&lower)?)?;
+        let resident = resident.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Self::Layers { lower: vec![runner_layer(dir)?, lower], resident })
+    }
+
+    pub(crate) fn bare(dir: &Path) -> io::Result<Self> {
+        let runner = runner_layer(dir)?.join(RUNNER.trim_start_matches('/'));
+        Ok(Self::Bare { runner })
+    }
+
+    pub(crate) fn resident(&self) -> Resident {
+        match self {
+            Self::Host { .. } | Self::Bare { .. } => {
+                let home = PathBuf::from("/home/shelluser");
+                Resident { uid: SHELL_UID, gid: SHELL_UID, home }
+            }
+            Self::Layers { resident, .. } => resident.clone(),
+        }
+    }
+}
+
+/// A layer with nothing but the runner, under the name of its content: what overlays use must not
+/// change.
+fn runner_layer(dir: &Path) -> io::Result<PathBuf> {
+    let hash = Sha256::digest(RUNNER_BINARY);
+    let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let layer = dir.join(format!("runner-{hash}"));
+    directory(&layer, 0o755)?;
+    install_runner(&layer)?;
+    Ok(layer)
 }
 
 fn install_runner(root: &Path) -> io::Result<()> {

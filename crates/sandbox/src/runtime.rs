@@ -18,10 +18,11 @@ use serde::{Deserialize, Serialize};
 
 mod container;
 mod place;
+mod probe;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-/// What the launcher finds in its directory, beside the bundle.
+/// What the launcher finds in its directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) id: String,
@@ -29,17 +30,41 @@ pub(crate) struct Plan {
     pub(crate) parent: i32,
     /// `cgroup.procs` files to enter by.
     pub(crate) entrances: Vec<PathBuf>,
-    pub(crate) scratch: Scratch,
-    /// An OCI runtime to use in the place of the built-in one.
-    pub(crate) program: Option<PathBuf>,
+    pub(crate) start: Start,
 }
 
-/// A file system in memory: `tmp` and `home` are in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Start {
+    /// The bundle beside the plan, by the program given or else by ourselves.
+    Container { place: Place, program: Option<PathBuf> },
+    /// A runner on the host itself.
+    Bare { command: Vec<OsString> },
+}
+
+/// What is made around a container.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) scratch: Scratch,
+    pub(crate) overlay: Option<Overlay>,
+    /// Connects the network: run on the host once there is a network namespace to connect.
+    pub(crate) connector: Option<Vec<String>>,
+}
+
+/// A file system in memory: `tmp` and `home` are in it, and what an overlay writes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
     pub(crate) size_mib: u32,
-    pub(crate) home_owner: u32,
+    /// User and group of the home.
+    pub(crate) owner: (u32, u32),
+}
+
+/// A root of the sandbox's own, above layers that it shares.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Overlay {
+    pub(crate) at: PathBuf,
+    /// The highest first.
+    pub(crate) lower: Vec<PathBuf>,
 }
 
 /// Names in a sandbox's directory that the driver and its launcher share.
@@ -53,6 +78,7 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let done = match args.as_slice() {
         [verb, dir] if verb == "launch" => launch(Path::new(dir)),
+        [verb, what, dir] if verb == "probe" => probe::run(what, Path::new(dir)),
         _ => Err("usage: runtime launch DIRECTORY".into()),
     };
     match done {
@@ -68,20 +94,32 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn launch(dir: &Path) -> Result<(), AnyError> {
     let plan: Plan = serde_json::from_slice(&fs::read(dir.join(PLAN))?)?;
     die_with_parent(plan.parent)?;
-    place::enter(&plan)?;
-    match &plan.program {
-        None => container::run(&plan.id, dir),
-        Some(program) => Err(Command::new(program)
-            .arg("--root")
-            .arg(dir.join(STATE_DIR))
-            .args(["run", "--detach", "--bundle"])
-            .arg(dir)
-            .arg("--pid-file")
-            .arg(dir.join(PID_FILE))
-            .arg(&plan.id)
-            .exec()
-            .into()),
+    place::enter_cgroups(&plan.entrances)?;
+    match &plan.start {
+        Start::Bare { command } => bare(command, dir),
+        Start::Container { place, program } => {
+            place::enter(place)?;
+            match program {
+                None => container::run(&plan.id, dir),
+                Some(program) => Err(foreign(program, &plan.id, dir)),
+            }
+        }
     }
+}
+
+/// Becomes another OCI runtime. Answers only if that can't be.
+fn foreign(program: &Path, id: &str, dir: &Path) -> AnyError {
+    let mut command = Command::new(program);
+    command.arg("--root").arg(dir.join(STATE_DIR)).args(["run", "--detach", "--bundle"]);
+    command.arg(dir).arg("--pid-file").arg(dir.join(PID_FILE)).arg(id);
+    format!("{}: {}", program.display(), command.exec()).into()
+}
+
+/// Starts a runner that has the launcher's control groups and nothing else of a sandbox.
+fn bare(command: &[OsString], dir: &Path) -> Result<(), AnyError> {
+    let (program, args) = command.split_first().ok_or("there is nothing to run")?;
+    let child = Command::new(program).args(args).current_dir("/").process_group(0).spawn()?;
+    Ok(fs::write(dir.join(PID_FILE), child.id().to_string())?)
 }
 
 /// A launcher that outlives the driver would make a sandbox that its successor believes gone.

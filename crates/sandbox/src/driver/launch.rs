@@ -1,9 +1,8 @@
 //! From an intent to a running sandbox.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,10 +15,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::pool::Work;
 use super::{Inner, guard};
-use crate::bundle::Bundle;
 use crate::record::Process;
-use crate::rootfs::{Root, SHELL_UID};
-use crate::runtime::{PID_FILE, PLAN, Plan, STATE_DIR, Scratch};
+use crate::runtime::PID_FILE;
 use crate::task::{Desired, Status, StopCode, TaskId, TaskSpec, now_ms};
 
 /// For the launcher, and then for the runner's first sign of life.
@@ -79,44 +76,6 @@ impl Inner {
         self.await_runner(id, &init)?;
         cgroup.limit_cpu(spec).map_err(fail("its CPU limit can't be set"))?;
         Ok((process, init))
-    }
-
-    /// Writes the bundle, and what the launcher must know.
-    fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
-        let dir = self.dir(id);
-        let scratch = dir.join("scratch");
-        let run_dir = dir.join("run");
-        for needed in [&scratch, &run_dir, &run_dir.join("jobs"), &dir.join(STATE_DIR)] {
-            fs::create_dir_all(needed)?;
-            // Jobs could connect to the runner's socket otherwise, and read each other's output.
-            fs::set_permissions(needed, Permissions::from_mode(0o700))?;
-        }
-        let cgroup = self.cgroups.of(id);
-        let Root::Host { dir: root, shared } = &self.image;
-        let bundle = Bundle {
-            root,
-            writable: false,
-            shared,
-            run_dir: &run_dir,
-            tmp: &scratch.join("tmp"),
-            home: &scratch.join("home"),
-            resolv_conf: None,
-            jobs_mib: (spec.memory_mib / 4).max(32),
-            cgroups_path: &cgroup.oci_path(),
-        };
-        let plan = Plan {
-            id: id.to_string(),
-            parent: rustix::process::getpid().as_raw_nonzero().get(),
-            entrances: cgroup.entrances(),
-            scratch: Scratch {
-                at: scratch.clone(),
-                size_mib: spec.tmpfs_mib,
-                home_owner: SHELL_UID,
-            },
-            program: self.config.runtime.clone(),
-        };
-        fs::write(dir.join("config.json"), bundle.config().to_string())?;
-        fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
     }
 
     fn run_launcher(&self, id: &TaskId) -> Result<(), String> {

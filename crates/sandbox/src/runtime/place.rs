@@ -1,27 +1,44 @@
 //! Where the container is made: in its control groups, with mounts and a network of its own.
 
+use std::ffi::CString;
 use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Plan, Scratch};
+use super::{AnyError, Overlay, Place, Scratch};
 
-pub(super) fn enter(plan: &Plan) -> Result<(), AnyError> {
-    for procs in &plan.entrances {
+pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
+    for procs in entrances {
         fs::write(procs, "0").map_err(|error| format!("{}: {error}", procs.display()))?;
     }
-    leave_the_host()?;
-    raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
-    mount_scratch(&plan.scratch)
+    Ok(())
 }
 
+pub(super) fn enter(place: &Place) -> Result<(), AnyError> {
+    let connector = place.connector.as_deref().map(OutsideCommand::prepare).transpose()?;
+    leave_the_host()?;
+    raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
+    if let Some(connector) = connector {
+        connector.run().map_err(|error| format!("can't connect the network: {error}"))?;
+    }
+    mount_scratch(&place.scratch)?;
+    match &place.overlay {
+        Some(overlay) => mount_overlay(overlay, &place.scratch),
+        None => Ok(()),
+    }
+}
+
+/// New namespaces for mounts and for the network.
 #[expect(unsafe_code, reason = "unshare can take a file table apart; not with these flags")]
-fn leave_the_host() -> Result<(), AnyError> {
+pub(super) fn leave_the_host() -> Result<(), AnyError> {
     // SAFETY: neither flag touches file descriptors or memory of this process.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
         .map_err(|error| format!("can't make namespaces: {error}"))?;
@@ -30,19 +47,69 @@ fn leave_the_host() -> Result<(), AnyError> {
     Ok(())
 }
 
-fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
-    let options = format!("size={}m,mode=755", scratch.size_mib);
-    let options = std::ffi::CString::new(options)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
-    make(&scratch.at.join("tmp"), 0o1777, 0)?;
-    make(&scratch.at.join("home"), 0o700, scratch.home_owner)
+/// A command that waits on the host while we leave it, to act on us then.
+struct OutsideCommand {
+    child: Child,
 }
 
-fn make(dir: &Path, mode: u32, owner: u32) -> Result<(), AnyError> {
+impl OutsideCommand {
+    /// The command gets the path of our network namespace as its last argument: of a file that is
+    /// open already, for a careful program gives the right to open it away before it looks.
+    fn prepare(command: &[String]) -> io::Result<Self> {
+        const WAIT: &str =
+            "read -r line && exec 3<\"/proc/$PPID/ns/net\" && exec \"$@\" /proc/self/fd/3";
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", WAIT, "sh"]).args(command).stdin(Stdio::piped());
+        Ok(Self { child: shell.spawn()? })
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        if let Some(mut stdin) = self.child.stdin.take() {
+            stdin.write_all(b"\n")?;
+        }
+        let status = self.child.wait()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
+    }
+}
+
+pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
+    let (upper, work) = (scratch.at.join("upper"), scratch.at.join("work"));
+    make(&upper, 0o755, (0, 0))?;
+    make(&work, 0o700, (0, 0))?;
+    let mut options = b"lowerdir=".to_vec();
+    let lower: Vec<Vec<u8>> = overlay.lower.iter().map(|dir| escaped(dir)).collect();
+    options.extend(lower.join(&b':'));
+    for (name, dir) in [("upperdir", &upper), ("workdir", &work)] {
+        options.extend(format!(",{name}=").bytes());
+        options.extend(escaped(dir));
+    }
+    let options = CString::new(options)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("overlay", &overlay.at, "overlay", flags, options.as_c_str())
+        .map_err(|error| format!("can't mount an overlay: {error}"))?;
+    Ok(())
+}
+
+/// The separators of overlay's options, in a path.
+fn escaped(path: &Path) -> Vec<u8> {
+    let special = |byte: &u8| matches!(byte, b':' | b',' | b'\\');
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.flat_map(|byte| special(byte).then_some(b'\\').into_iter().chain([*byte])).collect()
+}
+
+pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
+    let options = format!("size={}m,mode=755", scratch.size_mib);
+    let options = CString::new(options)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
+    make(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
+    make(&scratch.at.join("home"), 0o700, scratch.owner)
+}
+
+fn make(dir: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), AnyError> {
     fs::create_dir(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(mode))?;
-    Ok(chown(dir, Some(owner), Some(owner))?)
+    Ok(chown(dir, Some(uid), Some(gid))?)
 }
 
 /// Asks the kernel by rtnetlink(7): a message RTM_NEWLINK for interface 1, which is always `lo`.

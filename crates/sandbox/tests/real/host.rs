@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use runner::protocol::{Decoder, Event, Exit, Message, Offsets, Request, Start, Stream};
-use sandbox::{Config, Driver, Network, OpenError, Status, TaskFacts, TaskId, TaskSpec};
+use sandbox::{
+    Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
+};
 use tempfile::TempDir;
 
 /// Nothing here takes longer, unless it hangs.
@@ -42,7 +44,8 @@ pub(crate) fn config(root: &Path) -> Config {
     Config {
         root: root.to_owned(),
         exe: env!("CARGO_BIN_EXE_sandbox-runtime").into(),
-        runtime: None,
+        runtime: Runtime::BuiltIn,
+        image: Image::Host,
         grace: Duration::from_millis(500),
     }
 }

@@ -1,0 +1,216 @@
+//! What this host can isolate, and what to do about what it can't. Everything is tried, not guessed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::cgroup::Cgroups;
+use crate::driver::{Config, Runtime};
+use crate::host::{self, CgroupLayout};
+use crate::task::{Network, TaskId, TaskSpec};
+
+/// What a sandbox costs on disk is little; images and records are not.
+const LITTLE_DISK_BYTES: u64 = 1 << 30;
+/// Has `mount_setattr`, by which mounts get their flags.
+const OLDEST_KERNEL: (u32, u32) = (5, 12);
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Ok,
+    /// Something optional is missing.
+    Warn,
+    /// No sandbox without it.
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    pub name: &'static str,
+    pub verdict: Verdict,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it; empty if all is well.
+    pub remedy: String,
+}
+
+impl Check {
+    fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+        Self { name, verdict: Verdict::Ok, detail: detail.into(), remedy: String::new() }
+    }
+
+    fn fail(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
+        let remedy = remedy.to_owned();
+        Self { name, verdict: Verdict::Fail, detail: detail.into(), remedy }
+    }
+
+    fn warn(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
+        Self { verdict: Verdict::Warn, ..Self::fail(name, detail, remedy) }
+    }
+}
+
+/// Looks at all that a driver with this configuration would need. Leaves nothing behind.
+pub fn doctor(config: &Config) -> Vec<Check> {
+    vec![
+        kernel(),
+        namespaces(config),
+        cgroups(),
+        seccomp(config),
+        overlay(config),
+        runtime(config),
+        egress(),
+        disk(config),
+    ]
+}
+
+fn kernel() -> Check {
+    let name = "kernel";
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release.split('.').map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= OLDEST_KERNEL {
+        Check::ok(name, format!("Linux {release}"))
+    } else {
+        Check::fail(name, format!("Linux {release}"), "needs Linux 5.12 or newer")
+    }
+}
+
+fn namespaces(config: &Config) -> Check {
+    let name = "namespaces";
+    let remedy = "run the server as root, on the host itself or in a privileged container";
+    match probe(config, "namespaces") {
+        Ok(()) => Check::ok(name, "mounts, processes and network can be kept apart"),
+        Err(reason) => Check::fail(name, reason, remedy),
+    }
+}
+
+fn cgroups() -> Check {
+    let name = "control groups";
+    let layout = match CgroupLayout::find() {
+        Ok(layout) => layout,
+        Err(error) => {
+            let remedy = "mount the control groups with memory, pids and cpu at /sys/fs/cgroup";
+            return Check::fail(name, error.to_string(), remedy);
+        }
+    };
+    let found = match &layout {
+        CgroupLayout::V1 { unified: None, .. } => "version 1",
+        CgroupLayout::V1 { unified: Some(_), .. } => "version 1 with a unified hierarchy",
+        CgroupLayout::V2 { .. } => "version 2",
+    };
+    match try_limits(layout) {
+        Ok(()) => Check::ok(name, format!("{found}; memory, pids and cpu can be limited")),
+        Err(error) => {
+            let remedy = "run the server as root, or in a delegated group: \
+                          systemd-run --user --scope -p Delegate=yes ephemeral up";
+            Check::fail(name, format!("{found}, but no limit can be set: {error}"), remedy)
+        }
+    }
+}
+
+fn try_limits(layout: CgroupLayout) -> io::Result<()> {
+    let cgroups = Cgroups::open(layout, format!("ephemeral-doctor-{}", std::process::id()))?;
+    let id = TaskId::of_token("doctor");
+    let spec = TaskSpec {
+        started_by: String::new(),
+        token: String::new(),
+        cpu_units: 1024,
+        memory_mib: 64,
+        pids: 16,
+        tmpfs_mib: 1,
+        network: Network::None,
+    };
+    let cgroup = cgroups.of(&id);
+    let done = cgroup.create(&spec).and_then(|()| cgroup.limit_cpu(&spec));
+    let removed = cgroup.destroy(Duration::from_secs(1));
+    cgroups.close();
+    done.and(removed)
+}
+
+fn seccomp(config: &Config) -> Check {
+    let name = "seccomp";
+    match probe(config, "seccomp") {
+        Ok(()) => Check::ok(name, "system calls can be filtered"),
+        Err(reason) => Check::fail(name, reason, "needs a kernel with CONFIG_SECCOMP_FILTER"),
+    }
+}
+
+fn overlay(config: &Config) -> Check {
+    let name = "overlayfs";
+    match probe(config, "overlay") {
+        Ok(()) => Check::ok(name, "images from files can be used"),
+        Err(reason) => Check::warn(name, reason, "without it, only the image host can be used"),
+    }
+}
+
+fn runtime(config: &Config) -> Check {
+    let name = "runtime";
+    let program = match &config.runtime {
+        Runtime::BuiltIn => return Check::ok(name, "built in"),
+        Runtime::Bare => {
+            let remedy = "leave out --sandbox none where a sandbox can be had";
+            return Check::warn(name, "none: commands run on the host itself", remedy);
+        }
+        Runtime::Program(program) => program,
+    };
+    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    match asked {
+        Ok(output) if output.status.success() => {
+            let version = String::from_utf8_lossy(&output.stdout);
+            Check::ok(name, version.lines().next().unwrap_or_default())
+        }
+        Ok(output) => Check::fail(name, output.status.to_string(), "name another --runtime"),
+        Err(error) => {
+            let detail = format!("{}: {error}", program.display());
+            Check::fail(name, detail, "install it, or leave out --runtime")
+        }
+    }
+}
+
+fn egress() -> Check {
+    let name = "network";
+    match host::program("pasta") {
+        Some(path) => Check::ok(name, format!("{} can connect shells", path.display())),
+        None => {
+            let remedy = "install the package passt to offer network access";
+            Check::warn(name, "pasta is missing: shells have no network", remedy)
+        }
+    }
+}
+
+fn disk(config: &Config) -> Check {
+    let name = "disk";
+    // The directory itself may be yet to be made.
+    let there = config.root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(there) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let detail = format!("{} MiB free at {}", free >> 20, there.display());
+            if free >= LITTLE_DISK_BYTES {
+                Check::ok(name, detail)
+            } else {
+                Check::warn(name, detail, "make room, or choose another --data-dir")
+            }
+        }
+        Err(error) => Check::fail(name, error.to_string(), "choose another --data-dir"),
+    }
+}
+
+/// Lets the launcher try something. Answers why it can't be done.
+fn probe(config: &Config, what: &str) -> Result<(), String> {
+    let dir = std::env::temp_dir().join(format!("ephemeral-doctor-{}-{what}", std::process::id()));
+    fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+    let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
+    let asked = Command::new(&config.exe).args(args).stdin(Stdio::null()).output();
+    let removed = fs::remove_dir_all(&dir).map_err(|error| error.to_string());
+    let output = asked.map_err(|error| format!("{}: {error}", config.exe.display()))?;
+    if output.status.success() {
+        return removed;
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}

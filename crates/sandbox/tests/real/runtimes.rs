@@ -1,0 +1,74 @@
+//! Other runtimes, and none.
+
+use std::path::PathBuf;
+
+use runner::protocol::Cause;
+use sandbox::{Runtime, Status, StopCode};
+
+use crate::host::{host_with, spec};
+
+fn installed(name: &str) -> Option<PathBuf> {
+    let dirs = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
+    let found = dirs.iter().map(|dir| PathBuf::from(dir).join(name)).find(|path| path.exists());
+    if found.is_none() {
+        println!("SKIPPED: {name} is not installed");
+    }
+    found
+}
+
+fn works_with(program: PathBuf) {
+    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program)) else { return };
+    let id = host.driver().run(spec("foreign")).unwrap();
+    let facts = host.until(&id, |facts| facts.last_status >= Status::Running);
+    if facts.last_status != Status::Running && facts.stopped_reason.contains("cgroup") {
+        println!("SKIPPED: {}", facts.stopped_reason);
+        host.until_stopped(&id);
+        host.assert_nothing_left(&id);
+        return;
+    }
+    assert_eq!(facts.last_status, Status::Running, "{}", facts.stopped_reason);
+    let done = host.sh(&id, "id -un; grep -c . /proc/net/route; grep Seccomp: /proc/self/status");
+    assert_eq!(done.stdout, "shelluser\n1\nSeccomp:\t2\n");
+    let refused = host.sh(&id, "unshare -Ur true 2>/dev/null || echo refused");
+    assert_eq!(refused.stdout, "refused\n");
+    host.stop(&id);
+}
+
+#[test]
+fn runc_stands_in() {
+    if let Some(program) = installed("runc") {
+        works_with(program);
+    }
+}
+
+#[test]
+fn crun_stands_in() {
+    if let Some(program) = installed("crun") {
+        works_with(program);
+    }
+}
+
+#[test]
+fn a_runtime_that_is_missing_is_the_reason() {
+    let missing = Runtime::Program("/nonexistent/runc".into());
+    let Some(host) = host_with(|config| config.runtime = missing) else { return };
+    let id = host.driver().run(spec("missing")).unwrap();
+    let stopped = host.until_stopped(&id);
+    assert_eq!(stopped.stop_code, Some(StopCode::TaskFailedToStart));
+    assert!(stopped.stopped_reason.contains("/nonexistent/runc: No such file"), "{stopped:?}");
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn without_a_sandbox_limits_and_teardown_remain() {
+    let Some(host) = host_with(|config| config.runtime = Runtime::Bare) else { return };
+    let id = host.start(spec("bare"));
+    let mut client = host.client(&id);
+    client.start("(trap '' TERM; setsid sleep 1000 &) ; sleep 1000");
+    // Without the user shelluser on the host, the job is refused; the runner lives on.
+    let done = host.sh(&id, "echo $((6 * 7))");
+    if !matches!(done.exit.cause, Cause::SpawnFailed { .. }) {
+        assert_eq!(done.stdout, "42\n");
+    }
+    host.stop(&id);
+}
