@@ -13,8 +13,8 @@ test: ## Install what the tests need and run all of them
 lint: ## Formatting, clippy as law, licences and sources of dependencies
 	@scripts/lint
 
-bench: ## Measure against the peers and write bench/results.json
-	@scripts/bench
+bench: ## Measure against the peers and write bench/results.json (ARGS="--only P1" or "--p12")
+	@scripts/bench $(ARGS)
 
 fmt: ## Format the sources
 	cargo fmt --all

@@ -1,0 +1,60 @@
+//! The product's verbs, as the measurements use them.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::http::Connection;
+
+/// Starts a session and gives its id. It is not ready yet.
+pub(crate) fn start(api: &mut Connection) -> Result<String> {
+    let answer = api.post("/shell/start", &json!({"ttlSeconds": 3600}))?;
+    text(&answer, "sessionId")
+}
+
+/// Starts a session and waits until it is ready.
+pub(crate) fn start_ready(api: &mut Connection) -> Result<String> {
+    let answer = api.post("/shell/start", &json!({"ttlSeconds": 3600}))?;
+    completed(&wait(api, &text(&answer, "jobId")?)?)?;
+    text(&answer, "sessionId")
+}
+
+/// Sends a program to a session and gives the job's id.
+pub(crate) fn execute(api: &mut Connection, session: &str, argv: &[&str]) -> Result<String> {
+    let answer = api.post("/shell/execute", &json!({"sessionId": session, "command": argv}))?;
+    text(&answer, "jobId")
+}
+
+/// Waits for a job's end.
+pub(crate) fn wait(api: &mut Connection, job: &str) -> Result<Value> {
+    loop {
+        let value = api.get(&format!("/jobs/{job}?waitSeconds=25"))?;
+        if !matches!(value["status"].as_str(), Some("queued" | "running")) {
+            return Ok(value);
+        }
+    }
+}
+
+/// Runs a program in a session, from the request to the knowledge of its end.
+pub(crate) fn run(api: &mut Connection, session: &str, argv: &[&str]) -> Result<Value> {
+    let job = execute(api, session, argv)?;
+    let job = wait(api, &job)?;
+    completed(&job)?;
+    Ok(job)
+}
+
+/// Stops a session and waits until it is gone.
+pub(crate) fn stop(api: &mut Connection, session: &str) -> Result<()> {
+    let answer = api.post("/shell/stop", &json!({"sessionId": session}))?;
+    completed(&wait(api, &text(&answer, "jobId")?)?)
+}
+
+/// Fails unless the job completed.
+pub(crate) fn completed(job: &Value) -> Result<()> {
+    ensure!(job["status"] == "completed", "a job did not complete: {job}");
+    Ok(())
+}
+
+fn text(answer: &Value, name: &str) -> Result<String> {
+    let text = answer[name].as_str().with_context(|| format!("no {name} in {answer}"))?;
+    Ok(text.to_owned())
+}

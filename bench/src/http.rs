@@ -1,0 +1,64 @@
+//! As little HTTP as a measurement needs: one connection, kept open, one request at a time.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+/// A connection to the API.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+    token: String,
+}
+
+impl Connection {
+    pub(crate) fn open(address: SocketAddr, token: &str) -> Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream: BufReader::new(stream), token: token.to_owned() })
+    }
+
+    pub(crate) fn get(&mut self, path: &str) -> Result<Value> {
+        self.exchange("GET", path, "")
+    }
+
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
+        self.exchange("POST", path, &body.to_string())
+    }
+
+    fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+        let (length, token) = (body.len(), &self.token);
+        let request = format!(
+            "{method} /v1{path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let (status, length) = self.head()?;
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        if !(200..300).contains(&status) {
+            bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
+        }
+        Ok(serde_json::from_slice(&body)?)
+    }
+
+    fn head(&mut self) -> Result<(u16, usize)> {
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).context("the server hung up")?.parse()?;
+        let mut length = None;
+        loop {
+            line.clear();
+            ensure!(self.stream.read_line(&mut line)? > 0, "the server hung up");
+            let Some((name, value)) = line.split_once(':') else { break };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = Some(value.trim().parse()?);
+            }
+        }
+        Ok((status, length.context("an answer without a length")?))
+    }
+}

@@ -1,0 +1,149 @@
+//! Measures the product beside its peers in the same run, prints one table, writes a JSON file.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use figure::{Figure, Wanted};
+use serde_json::{Value, json};
+use server::Server;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+mod api;
+mod figure;
+mod http;
+mod latency;
+mod load;
+mod machine;
+mod runc;
+mod server;
+
+/// Measures ephemeral beside its peers.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The program to measure.
+    #[arg(long, default_value = "target/release/ephemeral")]
+    program: PathBuf,
+    /// Where to write the figures.
+    #[arg(long, default_value = "bench/results.json")]
+    results: PathBuf,
+    /// Only these, such as P1,P3.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Also P12: clone, build and run, which takes minutes.
+    #[arg(long)]
+    p12: bool,
+}
+
+/// What every measurement has at hand.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    program: PathBuf,
+}
+
+impl Bench {
+    fn up(&self, dir: &Path, quota: u32, warm: u32) -> Result<Server> {
+        Server::up(&self.program, dir, quota, warm)
+    }
+
+    fn down(&self, server: Server) -> Result<()> {
+        server.down(&self.program)
+    }
+
+    /// Stops all sessions and waits until they are gone.
+    fn stop_all(&self, server: &Server) -> Result<()> {
+        let mut api = server.connect()?;
+        loop {
+            let mut left = Vec::new();
+            for status in ["queued", "provisioning", "starting", "ready", "stopping"] {
+                let page = api.get(&format!("/sessions?limit=100&status={status}"))?;
+                let sessions = page["data"].as_array().cloned().unwrap_or_default();
+                let ids = sessions.iter().filter_map(|one| one["sessionId"].as_str());
+                left.extend(ids.map(str::to_owned));
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+            for session in left {
+                api::stop(&mut api, &session)?;
+            }
+        }
+    }
+}
+
+type Measure = fn(&Bench) -> Result<Figure>;
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let bench = Bench { program: args.program.canonicalize().context("build it first")? };
+    let wanted = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
+    let mut figures = Vec::new();
+    let single: [(&str, Measure); 7] = [
+        ("P1", latency::cold),
+        ("P2", latency::warm),
+        ("P3", latency::execute),
+        ("P4", latency::burst),
+        ("P5", load::accepted),
+        ("P6", load::output),
+        ("P10", load::recovery),
+    ];
+    for (id, measure) in single {
+        if wanted(id) {
+            eprintln!("measuring {id}");
+            // One figure that can't be had is no reason to lose the others.
+            match measure(&bench) {
+                Ok(figure) => figures.push(figure),
+                Err(error) => eprintln!("{id}: {error:#}"),
+            }
+        }
+    }
+    if wanted("P7") {
+        eprintln!("measuring P7");
+        match load::memory(&bench) {
+            Ok(both) => figures.extend(both),
+            Err(error) => eprintln!("P7: {error:#}"),
+        }
+    }
+    if args.p12 {
+        eprintln!("measuring P12");
+        figures.push(first_run()?);
+    }
+    println!("{}", figure::table(&figures));
+    write(&args.results, &figures)
+}
+
+/// P12: from a clean clone to the result of the main job.
+fn first_run() -> Result<Figure> {
+    let dir = tempfile::tempdir()?;
+    let clone = dir.path().join("clone");
+    let begun = Instant::now();
+    let cloned = Command::new("git").args(["clone", "--quiet", "."]).arg(&clone).status()?;
+    ensure!(cloned.success(), "git clone failed");
+    let ran = Command::new("make").arg("run").current_dir(&clone).status()?;
+    ensure!(ran.success(), "make run failed");
+    Ok(Figure {
+        id: "P12",
+        what: "clean clone to the main job's result, dependencies downloaded".to_owned(),
+        value: begun.elapsed().as_secs_f64() / 60.0,
+        unit: "min",
+        peer: None,
+        wanted: Wanted::AtMost(5.0),
+    })
+}
+
+fn write(path: &Path, figures: &[Figure]) -> Result<()> {
+    let figures: Vec<Value> = figures.iter().map(Figure::json).collect();
+    let results = json!({
+        "at": OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?,
+        "commit": machine::said("git", &["describe", "--always", "--dirty"]),
+        "machine": machine::facts(),
+        "figures": figures,
+    });
+    std::fs::write(path, serde_json::to_string_pretty(&results)? + "\n")?;
+    eprintln!("written to {}", path.display());
+    Ok(())
+}

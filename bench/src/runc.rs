@@ -1,0 +1,112 @@
+//! The peer: runc with a root of the same directories and the same limits.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A bundle whose process is `true`, and one whose process sleeps.
+#[derive(Debug)]
+pub(crate) struct Runc {
+    dir: TempDir,
+}
+
+impl Runc {
+    pub(crate) fn new() -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        bundle(&dir.path().join("true"), &["true"])?;
+        bundle(&dir.path().join("sleep"), &["sleep", "600"])?;
+        Ok(Self { dir })
+    }
+
+    /// One `runc run` of `true`: made, run, removed.
+    pub(crate) fn run(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.call(&["run", "--bundle", &self.path("true"), "bench-true"])?;
+        Ok(begun.elapsed())
+    }
+
+    /// As many `runc exec` of `true` in one container that runs.
+    pub(crate) fn execs(&self, times: usize) -> Result<Vec<Duration>> {
+        self.call(&["run", "--detach", "--bundle", &self.path("sleep"), "bench-sleep"])?;
+        let mut spans = Vec::new();
+        for _ in 0..times {
+            let begun = Instant::now();
+            self.call(&["exec", "bench-sleep", "true"])?;
+            spans.push(begun.elapsed());
+        }
+        self.call(&["delete", "--force", "bench-sleep"])?;
+        Ok(spans)
+    }
+
+    fn path(&self, bundle: &str) -> String {
+        self.dir.path().join(bundle).display().to_string()
+    }
+
+    fn call(&self, args: &[&str]) -> Result<()> {
+        let ran = Command::new("runc")
+            .arg("--root")
+            .arg(self.dir.path().join("state"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("running runc")?;
+        ensure!(ran.success(), "runc {args:?} failed");
+        Ok(())
+    }
+}
+
+/// runc's own default configuration, with the host's programs, and our limits and user.
+fn bundle(dir: &Path, argv: &[&str]) -> Result<()> {
+    let root = dir.join("root");
+    for name in ["dev", "proc", "sys", "tmp", "usr"] {
+        fs::create_dir_all(root.join(name))?;
+    }
+    let spec = Command::new("runc").args(["spec", "--bundle"]).arg(dir).status();
+    ensure!(spec.context("running runc")?.success(), "runc spec failed");
+    let file = dir.join("config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    config["root"] = json!({"path": root, "readonly": true});
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = json!(argv);
+    config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    config["process"]["capabilities"] = json!({});
+    // Of the machine's limits, this one may not be raised everywhere.
+    config["process"]["rlimits"] = json!([]);
+    config["linux"]["resources"] = json!({
+        "memory": {"limit": 512 << 20},
+        "cpu": {"quota": 25_000, "period": 100_000},
+        "pids": {"limit": 512},
+    });
+    let mounts = config["mounts"].as_array_mut().context("no mounts in the configuration")?;
+    mounts.push(bind(Path::new("/usr")));
+    mounts.push(json!({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs"}));
+    for name in ["bin", "lib", "lib64", "sbin"] {
+        host_directory(&root, name, mounts)?;
+    }
+    fs::write(file, config.to_string())?;
+    Ok(())
+}
+
+/// `/bin` and its like are links into `/usr` on most hosts, directories on some.
+fn host_directory(root: &Path, name: &str, mounts: &mut Vec<Value>) -> Result<()> {
+    let on_host = PathBuf::from("/").join(name);
+    if let Ok(target) = fs::read_link(&on_host) {
+        std::os::unix::fs::symlink(target, root.join(name))?;
+    } else if on_host.is_dir() {
+        fs::create_dir(root.join(name))?;
+        mounts.push(bind(&on_host));
+    }
+    Ok(())
+}
+
+fn bind(dir: &Path) -> Value {
+    json!({"destination": dir, "type": "bind", "source": dir, "options": ["bind", "ro", "nosuid"]})
+}

@@ -1,0 +1,149 @@
+//! The real server, as a process of its own.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::http::Connection;
+
+/// How long a server may take until it says where it is.
+const UP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A server, and where it is. Killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Child,
+    address: SocketAddr,
+    token: String,
+    dir: PathBuf,
+}
+
+impl Server {
+    /// Starts one on this data directory and waits until it answers.
+    pub(crate) fn up(program: &Path, dir: &Path, quota: u32, warm: u32) -> Result<Self> {
+        // A server that was killed has left its own.
+        let announced = dir.join("server.json");
+        if announced.exists() {
+            fs::remove_file(&announced)?;
+        }
+        let child = Command::new(program)
+            .args(["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .arg(dir)
+            .args(["--quota", &quota.to_string(), "--warm", &warm.to_string()])
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let begun = Instant::now();
+        let text = loop {
+            match fs::read_to_string(&announced) {
+                Ok(text) => break text,
+                Err(_) => ensure!(begun.elapsed() < UP_WITHIN, "the server did not come up"),
+            }
+            sleep(Duration::from_millis(1));
+        };
+        let running: Value = serde_json::from_str(&text)?;
+        let url = running["url"].as_str().context("no url in server.json")?;
+        let address = url.trim_start_matches("http://").parse()?;
+        let token = fs::read_to_string(dir.join("token"))?.trim().to_owned();
+        Ok(Self { child, address, token, dir: dir.to_owned() })
+    }
+
+    pub(crate) fn connect(&self) -> Result<Connection> {
+        Connection::open(self.address, &self.token)
+    }
+
+    /// Resident memory of the server. KiB.
+    pub(crate) fn rss_kib(&self) -> Result<u64> {
+        rss_kib(self.child.id())
+    }
+
+    /// The first processes of its shells: they are its children, however they were made.
+    pub(crate) fn runners(&self) -> Result<Vec<u32>> {
+        runners_of(self.child.id())
+    }
+
+    /// Waits until it has this many shells.
+    pub(crate) fn await_runners(&self, wanted: usize) -> Result<()> {
+        let begun = Instant::now();
+        while self.runners()?.len() != wanted {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "there are never {wanted} shells");
+            sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL: no chance to tidy up.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it and all that it would leave to the next one.
+    pub(crate) fn down(mut self, program: &Path) -> Result<()> {
+        let left = self.runners()?;
+        terminate(&mut self.child)?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        for pid in left {
+            signal(pid, Signal::KILL)?;
+        }
+        // A server that keeps nothing warm removes what the dead shells have left.
+        let mut next = Self::up(program, &self.dir, 0, 0)?;
+        terminate(&mut next.child)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Resident memory of a process. KiB.
+pub(crate) fn rss_kib(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS")?;
+    Ok(kib.parse()?)
+}
+
+fn runners_of(parent: u32) -> Result<Vec<u32>> {
+    let names =
+        fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids = names.filter_map(|name| name.parse().ok());
+    Ok(pids.filter(|pid| is_runner(*pid) && parent_of(*pid) == Some(parent)).collect())
+}
+
+fn is_runner(pid: u32) -> bool {
+    fs::read(format!("/proc/{pid}/cmdline"))
+        .is_ok_and(|line| line.starts_with(b"/.ephemeral/runner\0"))
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
+fn terminate(child: &mut Child) -> Result<()> {
+    signal(child.id(), Signal::TERM)?;
+    child.wait()?;
+    Ok(())
+}
+
+fn signal(pid: u32, signal: Signal) -> Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no such process id")?;
+    kill_process(pid, signal).context("sending a signal")
+}
