@@ -6,7 +6,8 @@
 use std::{
     fmt,
     fs::{self, DirBuilder, File, TryLockError},
-    os::unix::fs::DirBuilderExt,
+    io::{self, ErrorKind},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -87,6 +88,7 @@ impl Database {
 
     fn start(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
+        make_file(&path).map_err(|error| Backend::new("making the database", error))?;
         let db = open_writer(&path).map_err(|error| Backend::new("opening the database", error))?;
         migrate(&db)?;
         let (tasks, received) = mpsc::channel();
@@ -202,7 +204,7 @@ impl fmt::Debug for Database {
 }
 
 /// Only its owner may look into it: the records hold secrets.
-fn make_dir(dir: &Path) -> std::io::Result<()> {
+fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -210,6 +212,15 @@ fn make_dir(dir: &Path) -> std::io::Result<()> {
         fs::create_dir_all(parent)?;
     }
     DirBuilder::new().mode(0o700).recursive(true).create(dir)
+}
+
+/// Makes the file, if it is not there, readable by its owner alone, as SQLite's other files then
+/// are. One that is there is not touched: to close it would end SQLite's own locks.
+fn make_file(path: &Path) -> io::Result<()> {
+    match File::options().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {

@@ -1,13 +1,15 @@
 //! What must be known to go on with an execution after a restart.
 
+use std::fmt;
+
 use domain::{SessionId, Timestamp, ports::Backend};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
 use crate::database::Database;
 
-/// A stored execution.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A stored execution. `Debug` leaves its state out: that holds task tokens.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Execution {
     /// The session that it drives; there is one for each.
     pub session: SessionId,
@@ -15,6 +17,16 @@ pub struct Execution {
     pub wake_at: Option<Timestamp>,
     /// Its state, as the driver gave it.
     pub json: String,
+}
+
+impl fmt::Debug for Execution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { session, wake_at, .. } = self;
+        f.debug_struct("Execution")
+            .field("session", session)
+            .field("wake_at", wake_at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The executions that are not over.

@@ -164,6 +164,18 @@ async fn an_errand_may_write_beside_a_server() {
 }
 
 #[tokio::test]
+async fn only_its_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt;
+    // The directory may be there already, open to all.
+    let (dir, db) = open();
+    db.write(awaited("ann"), || ()).await.unwrap();
+    for file in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm")] {
+        let mode = fs::metadata(dir.path().join(&file)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_refused() {
     let (dir, db) = open();
     drop(db);

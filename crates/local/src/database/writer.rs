@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
@@ -17,6 +17,8 @@ use rusqlite::{Connection, ErrorCode};
 const GROUP: usize = 1024;
 /// How long a group that nobody waits for waits for one that somebody waits for.
 const PATIENCE: Duration = Duration::from_millis(5);
+/// How long the next of a crowd of callers is waited for: less than an fsync.
+const LULL: Duration = Duration::from_micros(100);
 /// How long writes that nobody waits for rest at most after the disk refused them.
 const REST: Duration = Duration::from_millis(500);
 
@@ -49,6 +51,8 @@ pub(super) struct Writer {
     kept: Vec<Relaxed>,
     /// Tells others whether there are such.
     behind: Arc<AtomicBool>,
+    /// How many callers the last group had: those who come again at once are waited for.
+    crowd: usize,
     failing: bool,
     closed: bool,
 }
@@ -59,7 +63,7 @@ impl Writer {
         tasks: Receiver<Task>,
         behind: Arc<AtomicBool>,
     ) -> Self {
-        Self { db, tasks, kept: Vec::new(), behind, failing: false, closed: false }
+        Self { db, tasks, kept: Vec::new(), behind, crowd: 0, failing: false, closed: false }
     }
 
     /// Writes until all senders are gone and all they sent is written.
@@ -88,19 +92,17 @@ impl Writer {
             group.push(self.tasks.recv().ok()?);
             deadline = Instant::now() + PATIENCE;
         }
-        let mut awaited = group.iter().any(Task::is_awaited);
+        let mut awaited = group.iter().filter(|task| task.is_awaited()).count();
         while group.len() < GROUP {
-            let next = match self.tasks.try_recv() {
-                Ok(task) => Ok(task),
-                Err(TryRecvError::Empty) if awaited => break,
-                Err(TryRecvError::Empty) => {
-                    self.tasks.recv_timeout(deadline.saturating_duration_since(Instant::now()))
-                }
-                Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            let rest = deadline.saturating_duration_since(Instant::now());
+            let patience = match awaited {
+                0 => rest,
+                few if few < self.crowd => rest.min(LULL),
+                _ => Duration::ZERO,
             };
-            match next {
+            match self.tasks.recv_timeout(patience) {
                 Ok(task) => {
-                    awaited |= task.is_awaited();
+                    awaited += usize::from(task.is_awaited());
                     group.push(task);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
@@ -110,6 +112,7 @@ impl Writer {
                 }
             }
         }
+        self.crowd = awaited;
         Some(group)
     }
 
