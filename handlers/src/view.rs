@@ -141,7 +141,7 @@ pub(crate) fn session(session: &Session, position: Option<u32>) -> SessionView<'
         status: session.status(),
         reason: session.reason(),
         note,
-        draining: head.drain.is_some() && ended_at.is_none(),
+        draining: head.drain.is_some() && session.reason().is_none(),
         position,
         created_at: head.created_at,
         ready_at: session.ready_at(),

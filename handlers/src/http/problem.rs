@@ -68,7 +68,7 @@ impl Code {
             }
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::StreamingUnavailable => {
-                ("streaming_unavailable", S::NOT_IMPLEMENTED, "No streaming here")
+                ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")
             }
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Try again"),
         }

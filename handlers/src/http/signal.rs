@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{
     cancel::commands_only,
     extract::Id,
-    fields::{self, Wrong},
+    fields::{self, Wrong, whole},
     jobs,
     post::{Plan, Post},
     problem::{Code, Problem},
@@ -50,19 +50,17 @@ pub(super) async fn handle(
 
 /// A signal's name, with or without `SIG`, or its number.
 fn signal(value: Value) -> Result<i32, Wrong> {
-    let number = match &value {
-        Value::String(text) => by_name(text),
-        Value::Number(number) => number.as_u64().and_then(|number| usize::try_from(number).ok()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    let number = match value.as_str() {
+        Some(name) => by_name(name),
+        None => whole(1..=31)(value).ok().and_then(|number| i32::try_from(number).ok()),
     };
-    let known = number.filter(|number| (1..=NAMES.len()).contains(number));
-    known.and_then(|number| i32::try_from(number).ok()).ok_or_else(|| {
+    number.ok_or_else(|| {
         Wrong::new("must be the name or the number of a signal, such as \"TERM\" or 15")
     })
 }
 
-fn by_name(text: &str) -> Option<usize> {
+fn by_name(text: &str) -> Option<i32> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    NAMES.iter().position(|known| *known == name).map(|index| index + 1)
+    (1..).zip(NAMES).find(|(_, known)| *known == name).map(|(number, _)| number)
 }

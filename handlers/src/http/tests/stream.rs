@@ -131,6 +131,6 @@ async fn a_strange_last_event_id_is_refused() {
 async fn where_nothing_can_be_held_open_the_long_poll_is_named() {
     let api = Api::new(running()).with_policy(|policy| policy.streaming = false);
     let answer = api.get(&path()).await;
-    answer.problem(501, "streaming_unavailable");
+    answer.problem(406, "streaming_unavailable");
     assert!(answer.text("detail").contains("waitSeconds"));
 }
