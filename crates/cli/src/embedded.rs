@@ -1,13 +1,15 @@
 //! A server of our own, in this process, for one command.
 
+use std::path::PathBuf;
+
 use local::{
-    config::{Config, Sandbox},
+    config::{Config, Image, Runtime, Sandbox},
     server::{Server, StartError},
 };
 use tempfile::TempDir;
 
 use crate::{
-    args::Place,
+    args::{self, Place},
     failure::{Exit, Failure},
     find::Address,
 };
@@ -19,10 +21,10 @@ pub(crate) struct Embedded {
 }
 
 impl Embedded {
-    pub(crate) async fn start(place: &Place) -> Result<Self, Failure> {
+    pub(crate) async fn start(place: &Place, image: Option<PathBuf>) -> Result<Self, Failure> {
         let made = tempfile::Builder::new().prefix("ephemeral-").tempdir();
         let dir = made.map_err(|error| Failure::chain("can't make a directory", &error))?;
-        let mut config = Config::new(dir.path().to_owned(), sandbox(place)?);
+        let mut config = Config::new(dir.path().to_owned(), sandbox(place, image)?);
         config.listen.set_port(0);
         let server = Server::start(config).await.map_err(|error| refused(&error))?;
         Ok(Self { server, dir })
@@ -46,10 +48,16 @@ impl Embedded {
 }
 
 /// How shells are kept apart, as the options say.
-pub(crate) fn sandbox(place: &Place) -> Result<Sandbox, Failure> {
+pub(crate) fn sandbox(place: &Place, image: Option<PathBuf>) -> Result<Sandbox, Failure> {
     let exe = std::env::current_exe()
         .map_err(|error| Failure::chain("can't find our own program", &error))?;
-    Ok(Sandbox { exe, runtime: place.runtime.clone() })
+    let runtime = match (place.sandbox, &place.runtime) {
+        (args::Sandbox::None, _) => Runtime::Bare,
+        (args::Sandbox::Oci, Some(program)) => Runtime::Program(program.clone()),
+        (args::Sandbox::Oci, None) => Runtime::BuiltIn,
+    };
+    let image = image.map_or(Image::Host, Image::File);
+    Ok(Sandbox { exe, runtime, image })
 }
 
 /// Why a server did not start, and what to do about it.

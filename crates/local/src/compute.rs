@@ -20,7 +20,7 @@ use crate::shell::Tasks;
 
 mod facts;
 
-/// The one image that there is so far: this host's own programs.
+/// The name of the one image that a server has.
 pub const IMAGE: &str = "default";
 /// Processes and threads of a shell.
 const PIDS: u32 = 512;
@@ -47,6 +47,12 @@ impl SandboxCompute {
         })?;
         let pump = tokio::spawn(pump(facts, queue));
         Ok((Self { driver: Arc::new(driver) }, pump))
+    }
+
+    /// Whether tasks can reach the outside, else why not.
+    pub fn egress(&self) -> Result<(), String> {
+        let has = self.driver.has_egress();
+        has.then_some(()).ok_or_else(|| sandbox::RunError::NoEgress.to_string())
     }
 
     async fn with_driver<T: Send + 'static>(

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+pub use sandbox::{Image, Runtime};
+
 /// A server's choices. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -21,7 +23,7 @@ pub struct Config {
     pub max_active_sessions: u32,
     /// Shells kept ready to be taken.
     pub warm: u32,
-    /// How shells are kept apart from this host.
+    /// How shells are kept apart from this host, and what is in them.
     pub sandbox: Sandbox,
     /// Permits webhooks to http and to inside addresses.
     pub webhook_allow_private: bool,
@@ -38,13 +40,22 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-/// How shells are kept apart from this host.
+/// How shells are kept apart from this host, and what is in them.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     /// The program whose subcommand `runtime` is [`sandbox::runtime_main`]; most often this one.
     pub exe: PathBuf,
-    /// An OCI runtime such as runc in the place of the built-in one.
-    pub runtime: Option<PathBuf>,
+    /// What makes the containers.
+    pub runtime: Runtime,
+    /// What the image `default` is.
+    pub image: Image,
+}
+
+impl Sandbox {
+    /// The built-in runtime, which is a subcommand of `exe`, and this host's own programs.
+    pub fn new(exe: PathBuf) -> Self {
+        Self { exe, runtime: Runtime::BuiltIn, image: Image::Host }
+    }
 }
 
 impl Config {

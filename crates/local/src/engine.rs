@@ -52,14 +52,21 @@ impl Engine {
     }
 
     /// What was counted so far, in Prometheus' text format.
-    pub fn metrics_text(&self) -> String {
+    pub fn metrics_text(&self) -> Result<String, Backend> {
         let mut text = String::new();
+        let counts = self.store.counts()?;
+        metrics::family(&mut text, "ephemeral_sessions", "gauge", "Sessions on record by status.");
+        for (status, count) in &counts.sessions {
+            metrics::line(&mut text, "ephemeral_sessions", &[("status", status)], count);
+        }
+        metrics::family(&mut text, "ephemeral_open_jobs", "gauge", "Jobs not over.");
+        metrics::line(&mut text, "ephemeral_open_jobs", &[], counts.open_jobs);
         let executions = self.workflow.count();
         metrics::family(&mut text, "ephemeral_executions", "gauge", "Executions not over.");
         metrics::line(&mut text, "ephemeral_executions", &[], executions);
         self.write_queue(&mut text);
         self.invoker.metrics().write(&mut text);
-        text
+        Ok(text)
     }
 
     fn write_queue(&self, text: &mut String) {

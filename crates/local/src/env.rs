@@ -56,6 +56,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
     let workflow = Arc::new(AslWorkflow::open(executions, clock.clone(), ids.clone()).await?);
     let (compute, closed) = open_compute(config, &queue).await?;
     let compute = Arc::new(compute);
+    let policy = Policy { egress: compute.egress(), ..policy(config) };
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
@@ -66,7 +67,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         changes: Arc::new(LocalChanges::new(db.clone(), bells, clock.clone())),
         clock,
         ids,
-        policy: Arc::new(policy(config)),
+        policy: Arc::new(policy),
         // The data directory has one server at a time.
         worker: format!("local-{}", std::process::id()).into(),
     };
@@ -81,6 +82,7 @@ async fn open_compute(
         root: config.data_dir.join("sandboxes"),
         exe: config.sandbox.exe.clone(),
         runtime: config.sandbox.runtime.clone(),
+        image: config.sandbox.image.clone(),
         grace: STOP_GRACE,
     };
     let queue = Arc::new(queue.clone());

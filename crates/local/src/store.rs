@@ -18,6 +18,7 @@ use domain::{
 use crate::{changes::Bells, database::Database};
 
 mod answers;
+mod counts;
 mod deliveries;
 mod due;
 mod forget;
@@ -34,6 +35,7 @@ mod write;
 
 pub(crate) use self::jobs::version as job_version;
 use self::write::Prepared;
+pub use self::counts::Counts;
 
 /// The records in the embedded database.
 #[derive(Debug, Clone)]
@@ -54,6 +56,11 @@ impl SqliteStore {
     /// Deliveries and warm tasks are left alone: their holds last for half a minute at most.
     pub async fn release_leases(&self, now: Timestamp) -> Result<u32, Backend> {
         self.db.write(move |db| leases::release(db, now), || ()).await
+    }
+
+    /// How many records there are.
+    pub fn counts(&self) -> Result<Counts, Backend> {
+        self.db.read("counting records", counts::all)
     }
 
     /// When the next record is due, if any is.

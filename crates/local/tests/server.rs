@@ -71,7 +71,7 @@ async fn unfit() -> Option<String> {
 
 async fn start(dir: &Path) -> Result<Server, StartError> {
     let exe = std::env::current_exe().expect("this program has a path");
-    let mut config = Config::new(dir.to_owned(), Sandbox { exe, runtime: None });
+    let mut config = Config::new(dir.to_owned(), Sandbox::new(exe));
     config.listen.set_port(0);
     Server::start(config).await
 }

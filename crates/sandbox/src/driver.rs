@@ -15,17 +15,19 @@ use sha2::{Digest, Sha256};
 
 use crate::cgroup::Cgroups;
 use crate::host::{self, CgroupLayout};
-use crate::image::ImageError;
 use crate::record::{Record, Records};
 use crate::rootfs::Root;
 use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
 
+mod config;
 mod end;
 mod launch;
 mod plan;
 mod pool;
+mod recover;
 mod watch;
 
+pub use config::{Config, Image, OpenError, RunError, Runtime, StopError};
 use pool::{Pool, Work};
 use watch::Watch;
 
@@ -33,70 +35,6 @@ use watch::Watch;
 const KEEP_STOPPED: Duration = Duration::from_secs(3600);
 /// `sun_path` of unix(7), with its end.
 const MAX_SOCKET_PATH: usize = 107;
-
-/// What a driver works with.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Its directory, for itself alone.
-    pub root: PathBuf,
-    /// The binary that runs [`runtime_main`](crate::runtime_main) as its subcommand `runtime`.
-    pub exe: PathBuf,
-    pub runtime: Runtime,
-    pub image: Image,
-    /// From SIGTERM to the runner until everything is killed.
-    pub grace: Duration,
-}
-
-/// What makes the containers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Runtime {
-    BuiltIn,
-    /// An OCI runtime that is called as `runc` is.
-    Program(PathBuf),
-    /// No container at all: commands run on the host itself, as the user `shelluser` where the
-    /// server is root and else as whoever started it. Only for those who ask for it by name.
-    Bare,
-}
-
-/// What is in the containers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
-    /// The programs of this host, read-only.
-    Host,
-    /// An OCI layout, as a directory or a tar, or a tar of `docker save`.
-    File(PathBuf),
-}
-
-/// Why a driver can't work.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("another process uses {0}")]
-    InUse(PathBuf),
-    #[error("{0} is too long a path for a socket below it")]
-    PathTooLong(PathBuf),
-    #[error("this host can't isolate a sandbox: {0}")]
-    Unfit(String),
-    #[error("the image can't be used")]
-    Image(#[source] ImageError),
-    #[error("the directory of the sandboxes can't be used")]
-    Backend(#[source] io::Error),
-}
-
-/// Why a task was not accepted.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    #[error("network access needs the program pasta (Debian's package passt), and a sandbox")]
-    NoEgress,
-    #[error("the task can't be recorded")]
-    Backend(#[source] io::Error),
-}
-
-/// Why a task can't be stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum StopError {
-    #[error("there is no such task")]
-    Unknown,
-}
 
 /// Starts, watches and ends sandboxes. Dropping it leaves them alone.
 #[derive(Debug)]
@@ -158,7 +96,7 @@ impl Driver {
     /// stored, in which case nothing was started.
     pub fn run(&self, spec: TaskSpec) -> Result<TaskId, RunError> {
         let id = TaskId::of_token(&spec.token);
-        if spec.network == Network::Egress && !self.inner.can_connect() {
+        if spec.network == Network::Egress && !self.has_egress() {
             return Err(RunError::NoEgress);
         }
         self.inner.drop_expired();
@@ -211,10 +149,9 @@ impl Driver {
     pub fn forget(&self, id: &TaskId) {
         self.inner.forget(id);
     }
-
-    /// Whether a task can have [`Network::Egress`] here.
+    /// Whether tasks can have [`Network::Egress`] here.
     pub fn has_egress(&self) -> bool {
-        self.inner.can_connect()
+        self.inner.config.runtime != Runtime::Bare && host::program("pasta").is_some()
     }
 
     /// Where the runner of a task listens, on the host.
@@ -265,55 +202,6 @@ impl Inner {
             _lock: lock,
             config: Config { root, ..config },
         })
-    }
-
-    /// Takes up what a predecessor left.
-    fn recover(&self) -> io::Result<()> {
-        for record in self.records.load()? {
-            let id = record.facts.id.clone();
-            self.tasks().insert(id, Arc::new(Mutex::new(Task { record, init: None })));
-        }
-        let known: Vec<TaskId> = self.tasks().keys().cloned().collect();
-        self.sweep(&known)?;
-        for id in known {
-            self.take_up(&id);
-        }
-        Ok(())
-    }
-
-    fn take_up(&self, id: &TaskId) {
-        let Some(task) = self.task(id) else { return };
-        let mut task = guard(&task);
-        let found = task.record.init.as_ref().and_then(launch::open_process);
-        match (task.record.facts.last_status, found) {
-            (Status::Stopped, _) => return,
-            // Started or not, nobody can have used it: whatever is there makes way for a new one.
-            (Status::Provisioning, _) => self.pool.push(Work::Launch(id.clone())),
-            (Status::Running | Status::Stopping, None) => self.pool.push(Work::End(id.clone())),
-            (Status::Running, Some(init)) => {
-                self.watch.add(id, &init);
-                task.init = Some(init);
-            }
-            (Status::Stopping, Some(init)) => {
-                self.watch.add(id, &init);
-                task.init = Some(init);
-                self.terminate(&mut task);
-            }
-        }
-        let facts = task.record.facts.clone();
-        drop(task);
-        (self.report)(facts);
-    }
-
-    /// Removes directories and control groups of tasks that have no record.
-    fn sweep(&self, known: &[TaskId]) -> io::Result<()> {
-        let dirs = fs::read_dir(&self.config.root)?;
-        let dirs = dirs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        let found: Vec<TaskId> = dirs.chain(self.cgroups.present()).collect();
-        for id in found.iter().filter(|id| !known.contains(id)) {
-            self.demolish(id)?;
-        }
-        Ok(())
     }
 
     /// Asks the runner to end, and sets the hour at which it is made to.
@@ -381,10 +269,6 @@ impl Inner {
         for facts in facts.filter(|facts| facts.stopped_at_ms.is_some_and(|at| at < limit)) {
             self.forget(&facts.id);
         }
-    }
-
-    fn can_connect(&self) -> bool {
-        self.config.runtime != Runtime::Bare && host::program("pasta").is_some()
     }
 
     fn dir(&self, id: &TaskId) -> PathBuf {

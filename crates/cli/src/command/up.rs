@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use local::{
-    config::{Config, Tls},
+    config::{Config, Runtime, Tls},
     server::Server,
 };
 use serde_json::json;
@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use crate::{
-    args::Up,
+    args::{Sandbox, Up},
     embedded,
     failure::{Exit, Failure},
     find,
@@ -22,7 +22,11 @@ use crate::{
 pub(super) async fn up(context: &Context, args: Up) -> Result<(), Failure> {
     log(&args.log)?;
     let mut interrupt = Interrupt::listen()?;
-    let mut config = Config::new(find::data_dir(&context.global), embedded::sandbox(&args.place)?);
+    if args.place.sandbox == Sandbox::None {
+        context.screen.tell("warning: --sandbox none: commands run on this machine itself");
+    }
+    let mut config =
+        Config::new(find::data_dir(&context.global), embedded::sandbox(&args.place, args.image)?);
     config.listen = args.listen;
     config.insecure_listen = args.insecure_listen;
     config.tls =
@@ -57,13 +61,16 @@ pub(super) fn log(filter: &str) -> Result<(), Failure> {
 
 fn tell(context: &Context, server: &Server, config: &Config) -> Result<(), Failure> {
     let token = server.token_path();
-    let runtime = config.sandbox.runtime.as_ref();
-    let runtime = runtime.map_or("built-in runtime".into(), |path| path.display().to_string());
+    let runtime = match &config.sandbox.runtime {
+        Runtime::BuiltIn => "built-in runtime".into(),
+        Runtime::Program(path) => path.display().to_string(),
+        Runtime::Bare => "bare host, without any isolation".into(),
+    };
     let value = json!({
         "url": server.url(),
         "tokenPath": token,
         "dataDir": config.data_dir,
-        "sandbox": "oci",
+        "sandbox": if config.sandbox.runtime == Runtime::Bare { "none" } else { "oci" },
         "runtime": runtime,
     });
     let shown = |value: &dyn Display| Some(value.to_string());
@@ -74,7 +81,7 @@ fn tell(context: &Context, server: &Server, config: &Config) -> Result<(), Failu
         (
             "shells",
             shown(&format_args!(
-                "OCI sandboxes by the {runtime}, {} a user at once, {} kept warm",
+                "by the {runtime}, {} a user at once, {} kept warm",
                 config.max_active_sessions, config.warm,
             )),
         ),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use domain::{
     SessionId,
-    job::{self, Job, Outcome, Work},
+    job::{self, Job, Work},
     message::{Lane, Message},
     ports::{Clock, Expect, Queue, Store, Write},
     session::{Queued, Reason, Session, Status},
@@ -118,7 +118,7 @@ async fn open(fakes: &Fakes, db: &Database) -> Engine {
     let executions = Executions::new(db.clone());
     let workflow = AslWorkflow::open(executions, clock.clone(), fakes.ids.clone()).await.unwrap();
     let workflow = Arc::new(workflow);
-    let sandbox = Sandbox { exe: "/bin/false".into(), runtime: None };
+    let sandbox = Sandbox::new("/bin/false".into());
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
@@ -247,8 +247,10 @@ fn the_pauses_between_attempts_grow_and_stay_short() {
 async fn what_was_counted_can_be_read_as_prometheus_text() {
     let world = World::new().await;
     world.become_ready("a").await;
-    let text = world.engine.metrics_text();
+    let text = world.engine.metrics_text().unwrap();
     for line in [
+        "ephemeral_sessions{status=\"ready\"} 1",
+        "ephemeral_open_jobs 0",
         "ephemeral_executions 1",
         "ephemeral_queue_messages{lane=\"control\",state=\"ready\"} 0",
         "ephemeral_handler_seconds_count{handler=\"provision-task\"} 1",
@@ -256,7 +258,4 @@ async fn what_was_counted_can_be_read_as_prometheus_text() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
-    assert!(
-        matches!(world.job("a").await, Job::Finished(job) if matches!(job.outcome(), Outcome::Completed { .. }))
-    );
 }

@@ -22,5 +22,12 @@ pub(super) async fn handle(
     if !on_loopback && caller.is_none() {
         return StatusCode::UNAUTHORIZED.into_response();
     }
-    ([(CONTENT_TYPE, TEXT)], engine.metrics_text()).into_response()
+    match engine.metrics_text() {
+        Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the metrics can't be read");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
 }

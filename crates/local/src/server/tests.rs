@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn config(dir: &Path, listen: &str) -> Config {
-    let sandbox = Sandbox { exe: "/bin/false".into(), runtime: None };
+    let sandbox = Sandbox::new("/bin/false".into());
     let mut config = Config::new(dir.to_owned(), sandbox);
     config.listen = listen.parse::<SocketAddr>().unwrap();
     config
@@ -61,4 +61,35 @@ async fn the_token_is_for_its_owner_only_and_stays_until_it_is_worthless() {
     tokens.revoke(&tokens.list().unwrap()[0].id).await.unwrap();
     files::token(dir.path(), &tokens).await.unwrap();
     assert_ne!(std::fs::read_to_string(&path).unwrap(), first);
+}
+
+#[tokio::test]
+async fn a_token_says_who_calls_and_anything_else_says_nothing() {
+    use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
+    use handlers::http::Caller;
+    use tower::ServiceExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = tokens(dir.path());
+    let token = tokens.create(&domain::UserId::new("ann")).await.unwrap().into_inner();
+    let who = async |caller: Option<Extension<Caller>>| match caller {
+        Some(Extension(Caller(user))) => user.as_str().to_owned(),
+        None => "nobody".to_owned(),
+    };
+    let layer = middleware::from_fn_with_state(tokens, super::access::authenticate);
+    let router: Router = Router::new().route("/", get(who)).layer(layer);
+    let table = [
+        (format!("Bearer {token}"), "ann"),
+        (format!("bearer  {token} "), "ann"),
+        (format!("Basic {token}"), "nobody"),
+        (format!("Bearer {token}x"), "nobody"),
+        ("Bearer".to_owned(), "nobody"),
+        (token, "nobody"),
+    ];
+    for (header, expected) in table {
+        let request = Request::get("/").header("authorization", &header).body(Body::empty());
+        let answer = router.clone().oneshot(request.unwrap()).await.unwrap();
+        let body = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
+        assert_eq!(body, expected, "{header}");
+    }
 }

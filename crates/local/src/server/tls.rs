@@ -84,3 +84,6 @@ impl Listener for TlsListener {
         self.tcp.local_addr()
     }
 }
+
+#[cfg(test)]
+mod tests;

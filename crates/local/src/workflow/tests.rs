@@ -118,7 +118,7 @@ async fn open(fakes: &Fakes, executions: &Executions) -> Arc<AslWorkflow> {
 }
 
 fn env(fakes: &Fakes, workflow: &Arc<AslWorkflow>) -> Env {
-    let sandbox = Sandbox { exe: "/bin/false".into(), runtime: None };
+    let sandbox = Sandbox::new("/bin/false".into());
     Env {
         store: fakes.store.clone(),
         queue: fakes.queue.clone(),
