@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
 
+mod server;
 mod value;
 
+pub(crate) use server::{Place, Sandbox, Token, Up};
 pub(crate) use value::{Pair, Span};
 use value::{pair, span};
 
@@ -83,47 +85,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(Token),
     /// Say what this machine can and can't isolate, and what to do about it.
-    Doctor,
+    Doctor(Place),
     /// Print the completions of a shell such as bash.
     Completions { shell: Shell },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Up {
-    /// Address to listen on.
-    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDR")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// Certificate chain (PEM) to serve https with.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub(crate) tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM).
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub(crate) tls_key: Option<PathBuf>,
-    /// Listen beyond loopback without TLS: tokens and output travel in the clear.
-    #[arg(long)]
-    pub(crate) insecure_listen: bool,
-    /// Shells that a user may have at once.
-    #[arg(long, default_value_t = 5, value_name = "N")]
-    pub(crate) quota: u32,
-    /// Shells kept ready to be taken.
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    pub(crate) warm: u32,
-    /// Permit webhooks to http and to private addresses.
-    #[arg(long)]
-    pub(crate) webhook_allow_private: bool,
-    #[command(flatten)]
-    pub(crate) place: Place,
-    /// What to log, such as `info` or `local=debug`.
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub(crate) log: String,
-}
-
-/// How a server of our own makes its shells.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// OCI runtime such as runc or crun, in the place of the built-in one.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) runtime: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -174,7 +138,7 @@ pub(crate) struct Start {
 /// What a shell should be like.
 #[derive(Debug, Args)]
 pub(crate) struct Wish {
-    /// Name of the server's image.
+    /// Name of the server's image; for a `run` without a server, an image file as `up` takes it.
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
     /// CPU in units of 1/1024 core: 256, 512, 1024, 2048, 4096.
@@ -308,16 +272,6 @@ pub(crate) struct Extend {
     /// Also if that is earlier than now set.
     #[arg(long)]
     pub(crate) allow_shorten: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Token {
-    /// Make a token for a user and print it, once.
-    Add { user: String },
-    /// List who has tokens.
-    List,
-    /// Take all tokens from a user.
-    Revoke { user: String },
 }
 
 #[cfg(test)]

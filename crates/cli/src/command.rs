@@ -60,7 +60,7 @@ pub(crate) async fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Token(args) => token::token(&context, args).await,
-        Command::Doctor => doctor::doctor(&context).await,
+        Command::Doctor(place) => doctor::doctor(&context, &place).await,
         Command::Completions { shell } => completions::completions(&context, shell),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -62,8 +62,7 @@ pub(crate) fn data_dir(global: &Global) -> PathBuf {
         .join("ephemeral")
 }
 
-/// Whether we are root.
-pub(crate) fn is_root() -> bool {
+fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }

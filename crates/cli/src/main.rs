@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     // This forks, so it must come before anything that makes a thread.
     let mut words = std::env::args_os().skip(1);
     if words.next().is_some_and(|word| word == "runtime") {
-        return local::runtime_main(words);
+        return local::sandbox::runtime_main(words);
     }
     let cli = args::Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();

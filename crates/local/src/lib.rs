@@ -17,4 +17,4 @@ pub mod webhooks;
 pub mod workflow;
 
 pub use domain::UserId;
-pub use sandbox::runtime_main;
+pub use sandbox;

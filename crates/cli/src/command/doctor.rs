@@ -2,89 +2,61 @@
 
 use std::time::Instant;
 
+use local::sandbox::{self, Check, Verdict};
 use serde_json::json;
 
 use super::{Context, run::Errand};
 use crate::{
     args::Place,
     client::Client,
-    embedded::Embedded,
+    embedded::{self, Embedded},
     failure::{Exit, Failure},
+    find,
     interrupt::Interrupt,
     moment::fine,
     table::table,
 };
 
-mod host;
-
-/// How a check came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Good,
-    /// Something is not to be had; the rest works.
-    Less,
-    Bad,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Check {
-    what: &'static str,
-    verdict: Verdict,
-    found: String,
-    hint: Option<&'static str>,
-}
-
-impl Verdict {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Good => "ok",
-            Self::Less => "less",
-            Self::Bad => "bad",
-        }
+pub(super) async fn doctor(context: &Context, place: &Place) -> Result<(), Failure> {
+    let spinner = context.screen.spinner("looking");
+    let mut checks = sandbox::doctor(&config(context, place)?);
+    let fit = |checks: &[Check]| checks.iter().all(|check| check.verdict != Verdict::Fail);
+    if fit(&checks) {
+        spinner.say("making a shell");
+        checks.push(real_shell(context, place).await);
     }
-}
-
-impl Check {
-    fn good(what: &'static str, found: impl Into<String>) -> Self {
-        Self { what, verdict: Verdict::Good, found: found.into(), hint: None }
-    }
-
-    fn less(what: &'static str, found: impl Into<String>, hint: &'static str) -> Self {
-        Self { what, verdict: Verdict::Less, found: found.into(), hint: Some(hint) }
-    }
-
-    fn bad(what: &'static str, found: impl Into<String>, hint: &'static str) -> Self {
-        Self { what, verdict: Verdict::Bad, found: found.into(), hint: Some(hint) }
-    }
-}
-
-pub(super) async fn doctor(context: &Context) -> Result<(), Failure> {
-    let mut checks = host::checks();
-    let spinner = context.screen.spinner("making a shell");
-    checks.push(real_shell(context).await);
     drop(spinner);
     tell(context, &checks)?;
-    if checks.iter().any(|check| check.verdict == Verdict::Bad) {
-        return Err(Failure::new(Exit::Other, "this machine can't isolate shells"));
+    if fit(&checks) {
+        Ok(())
+    } else {
+        Err(Failure::new(Exit::Other, "this machine can't make shells"))
     }
-    Ok(())
+}
+
+fn config(context: &Context, place: &Place) -> Result<sandbox::Config, Failure> {
+    let local::config::Sandbox { exe, runtime, image } = embedded::sandbox(place, None)?;
+    let root = find::data_dir(&context.global).join("sandboxes");
+    Ok(sandbox::Config { root, exe, runtime, image, grace: std::time::Duration::ZERO })
 }
 
 /// The proof: a shell is made, runs a command and is gone.
-async fn real_shell(context: &Context) -> Check {
-    const WHAT: &str = "a real shell";
-    const HINT: &str = "the lines above say what may be missing; RUST_LOG=debug says more";
+async fn real_shell(context: &Context, place: &Place) -> Check {
     let begun = Instant::now();
-    match one_shell(context).await {
-        Ok(0) => Check::good(WHAT, format!("made, used and gone in {}", fine(begun.elapsed()))),
-        Ok(code) => Check::bad(WHAT, format!("`true` exited with {code}"), HINT),
-        Err(failure) => Check::bad(WHAT, failure.what(), HINT),
-    }
+    let (verdict, detail) = match one_shell(context, place).await {
+        Ok(0) => (Verdict::Ok, format!("made, used and gone in {}", fine(begun.elapsed()))),
+        Ok(code) => (Verdict::Fail, format!("`true` exited with {code}")),
+        Err(failure) => (Verdict::Fail, failure.what().to_owned()),
+    };
+    let remedy = match verdict {
+        Verdict::Ok | Verdict::Warn => String::new(),
+        Verdict::Fail => "RUST_LOG=debug ephemeral run true says more".to_owned(),
+    };
+    Check { name: "a real shell", verdict, detail, remedy }
 }
 
-async fn one_shell(context: &Context) -> Result<u8, Failure> {
-    let server = Embedded::start(&Place { runtime: None }).await?;
+async fn one_shell(context: &Context, place: &Place) -> Result<u8, Failure> {
+    let server = Embedded::start(place, None).await?;
     let done = async {
         let client = Client::new(server.address()?)?;
         Errand::of("true").run(context, &client, &mut Interrupt::listen()?).await
@@ -97,19 +69,25 @@ async fn one_shell(context: &Context) -> Result<u8, Failure> {
 fn tell(context: &Context, checks: &[Check]) -> Result<(), Failure> {
     if context.screen.json {
         return checks.iter().try_for_each(|check| {
-            let Check { what, verdict, found, hint } = check;
-            let line = json!({
-                "what": what, "verdict": verdict.name(), "found": found, "hint": hint,
-            });
+            let Check { name, verdict, detail, remedy } = check;
+            let verdict = word(*verdict);
+            let line =
+                json!({"name": name, "verdict": verdict, "detail": detail, "remedy": remedy});
             context.screen.line(&line.to_string())
         });
     }
-    let rows: Vec<_> = checks
-        .iter()
-        .map(|check| {
-            let hint = check.hint.map(str::to_owned).unwrap_or_default();
-            vec![check.what.to_owned(), check.verdict.name().to_owned(), check.found.clone(), hint]
-        })
-        .collect();
+    let cells = |check: &Check| {
+        let verdict = word(check.verdict).to_owned();
+        vec![check.name.to_owned(), verdict, check.detail.clone(), check.remedy.clone()]
+    };
+    let rows: Vec<_> = checks.iter().map(cells).collect();
     context.screen.line(&table(&["WHAT", "", "FOUND", "WHAT TO DO"], &rows))
+}
+
+const fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Ok => "ok",
+        Verdict::Warn => "less",
+        Verdict::Fail => "bad",
+    }
 }

@@ -39,11 +39,13 @@ pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, Failur
 async fn alone(
     context: &Context,
     place: &Place,
-    errand: Errand,
+    mut errand: Errand,
     interrupt: &mut Interrupt,
 ) -> Result<Watched, Failure> {
     up::log(&std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))?;
-    let server = Embedded::start(place).await?;
+    // Our own server has no images but the one that it is given.
+    let image = errand.start.remove("image").and_then(|path| Some(path.as_str()?.into()));
+    let server = Embedded::start(place, image).await?;
     let done = async {
         let client = Client::new(server.address()?)?;
         errand.run(context, &client, interrupt).await
