@@ -105,8 +105,8 @@ impl Engine {
             return true;
         }
         for lane in Lane::ALL {
-            let received = self.queue.receive(lane, self.env().now(), 1, VISIBILITY);
-            for received in received {
+            let mut received = self.queue.receive(lane, self.env().now(), 1, VISIBILITY);
+            if let Some(received) = received.pop() {
                 self.work(received).await;
                 return true;
             }

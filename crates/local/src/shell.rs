@@ -52,21 +52,28 @@ impl UnixShell {
         within(sent).await.map_err(|broken| broken.seen_from(self.tasks.as_ref(), task))
     }
 
-    async fn ask(&self, task: &TaskId, request: &Request) -> Result<Event, ShellError> {
+    /// Sends a request whose answer says no more than whether it was understood.
+    async fn ask(
+        &self,
+        action: &'static str,
+        task: &TaskId,
+        request: &Request,
+        is_fine: impl Fn(&Event) -> bool,
+    ) -> Result<(), ShellError> {
         let mut connection = self.send(task, request).await?;
-        within(connection.receive())
-            .await
-            .map_err(|broken| broken.seen_from(self.tasks.as_ref(), task))
+        let answer = within(connection.receive()).await;
+        let event = answer.map_err(|broken| broken.seen_from(self.tasks.as_ref(), task))?;
+        if is_fine(&event) { Ok(()) } else { Err(unexpected(action, &event)) }
     }
 }
 
 #[async_trait]
 impl Shell for UnixShell {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
-        match self.ask(task, &Request::Probe).await? {
-            Event::Ready { protocol: PROTOCOL_VERSION, .. } => Ok(()),
-            other => Err(unexpected("probing a runner", &other)),
-        }
+        self.ask("probing a runner", task, &Request::Probe, |answer| {
+            matches!(answer, Event::Ready { protocol: PROTOCOL_VERSION, .. })
+        })
+        .await
     }
 
     async fn start(
@@ -90,25 +97,25 @@ impl Shell for UnixShell {
     }
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
-        match self.ask(task, &Request::Signal { job_id: job.to_string(), signal }).await? {
-            // An error says that the command has ended.
-            Event::Ok | Event::Unknown | Event::Error { .. } => Ok(()),
-            other => Err(unexpected("signalling a command", &other)),
-        }
+        let request = Request::Signal { job_id: job.to_string(), signal };
+        // An error says that the command has ended.
+        self.ask("signalling a command", task, &request, |answer| {
+            matches!(answer, Event::Ok | Event::Unknown | Event::Error { .. })
+        })
+        .await
     }
 
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
-        match self.ask(task, &Request::Cancel { job_id: job.to_string() }).await? {
-            Event::Ok => Ok(()),
-            other => Err(unexpected("cancelling a command", &other)),
-        }
+        let request = Request::Cancel { job_id: job.to_string() };
+        self.ask("cancelling a command", task, &request, |answer| matches!(answer, Event::Ok)).await
     }
 
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
-        match self.ask(task, &Request::Release { job_id: job.to_string() }).await? {
-            Event::Ok | Event::Unknown => Ok(()),
-            other => Err(unexpected("releasing a command", &other)),
-        }
+        let request = Request::Release { job_id: job.to_string() };
+        self.ask("releasing a command", task, &request, |answer| {
+            matches!(answer, Event::Ok | Event::Unknown)
+        })
+        .await
     }
 }
 

@@ -3,6 +3,8 @@
 //! Without the usual harness: the driver launches sandboxes with this very program, so `main` must
 //! be ours.
 
+#![expect(clippy::print_stdout, reason = "what the usual harness would print")]
+
 use std::{path::Path, process::ExitCode, time::Duration};
 
 use local::{

@@ -94,9 +94,10 @@ impl Broken {
 impl From<io::Error> for Broken {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as K;
-        match error.kind() {
-            K::NotFound | K::ConnectionRefused | K::ConnectionReset | K::BrokenPipe => Self::Closed,
-            _ => Self::Io(error),
-        }
+        let nobody = matches!(
+            error.kind(),
+            K::NotFound | K::ConnectionRefused | K::ConnectionReset | K::BrokenPipe
+        );
+        if nobody { Self::Closed } else { Self::Io(error) }
     }
 }
