@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use tar::{Entry, EntryType};
+use tar::Entry;
 
 use super::tree::{Place, Tree};
 use super::{ImageError, damaged};
@@ -43,25 +43,24 @@ fn put(entry: &mut Entry<'_, impl Read>, place: &Place, tree: &Tree) -> io::Resu
     let (uid, gid) = (small(header.uid()?)?, small(header.gid()?)?);
     let mode = header.mode()? & MODE;
     let mtime = header.mtime()?;
-    match header.entry_type() {
-        EntryType::Directory => {
-            place.make_directory(mode)?;
-            place.give_to(uid, gid)?;
-            place.set_mode(mode)
-        }
-        EntryType::Symlink => {
-            place.make_link(&link_name(entry)?)?;
-            place.give_to(uid, gid)
-        }
-        EntryType::Link => place.link_to(&tree.place(&link_name(entry)?)?),
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let file = place.make_file(entry, mode)?;
-            place.give_to(uid, gid)?;
-            place.set_mode(mode)?;
-            set_time(&file, mtime)
-        }
+    let kind = header.entry_type();
+    if kind.is_dir() {
+        place.make_directory(mode)?;
+        place.give_to(uid, gid)?;
+        place.set_mode(mode)
+    } else if kind.is_symlink() {
+        place.make_link(&link_name(entry)?)?;
+        place.give_to(uid, gid)
+    } else if kind.is_hard_link() {
+        place.link_to(&tree.place(&link_name(entry)?)?)
+    } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
+        let file = place.make_file(entry, mode)?;
+        place.give_to(uid, gid)?;
+        place.set_mode(mode)?;
+        set_time(&file, mtime)
+    } else {
         // Devices and pipes: nothing in a sandbox could use them.
-        _ => Ok(()),
+        Ok(())
     }
 }
 
@@ -104,10 +103,10 @@ fn unreadable(error: io::Error) -> ImageError {
 }
 
 fn refused(path: &Path, error: &io::Error) -> ImageError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ImageError::Backend(error.kind().into())
-        }
-        _ => damaged(format!("{}: {error}", path.display())),
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if full {
+        ImageError::Backend(error.kind().into())
+    } else {
+        damaged(format!("{}: {error}", path.display()))
     }
 }

@@ -282,7 +282,10 @@ impl Client {
                     return Done { exit, stdout: text(&stdout), stderr: text(&stderr) };
                 }
                 Event::Started => {}
-                other => panic!("{other:?}"),
+                other
+                @ (Event::Ready { .. } | Event::Unknown | Event::Ok | Event::Error { .. }) => {
+                    panic!("{other:?}")
+                }
             }
         }
     }

@@ -39,7 +39,7 @@ fn nothing_of_the_host_is_there_but_its_programs() {
     let line = format!("ls -A /; ls -A /home /var /tmp /root; cat {}", secret.path().display());
     let id = host.start(spec("files"));
     let done = host.sh(&id, &line);
-    let top: Vec<&str> = done.stdout.lines().take_while(|line| *line != "").collect();
+    let top: Vec<&str> = done.stdout.lines().take_while(|line| !line.is_empty()).collect();
     for name in &top {
         let ours = [
             ".ephemeral",
