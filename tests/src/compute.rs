@@ -55,6 +55,11 @@ impl MemoryCompute {
         locked(&self.state).troubles.push_back(trouble);
     }
 
+    /// No more trouble waits.
+    pub fn forget_troubles(&self) {
+        locked(&self.state).troubles.clear();
+    }
+
     /// All requests for tasks that came through, repeated ones too.
     pub fn requests(&self) -> Vec<RunTask> {
         locked(&self.state).requests.clone()

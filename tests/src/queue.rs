@@ -57,6 +57,11 @@ impl MemoryQueue {
         locked(&self.held).drain(..).map(|held| held.message).collect()
     }
 
+    /// Takes all with their times, whether due or not.
+    pub fn take_held(&self) -> Vec<Held> {
+        std::mem::take(&mut locked(&self.held))
+    }
+
     /// Takes the message at this place: delivered out of order, or lost.
     pub fn take_at(&self, place: usize) -> Option<Held> {
         let mut held = locked(&self.held);

@@ -8,9 +8,9 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    JobId, TaskId,
+    JobId, TaskId, Timestamp,
     command::{Command, Program},
-    ports::{Attached, Clock, Shell, ShellError},
+    ports::{Attached, Clock, CommandEnd, Shell, ShellError, Stream},
 };
 
 use crate::{Gate, MemoryCompute, SimClock, gate::locked};
@@ -43,6 +43,7 @@ struct State {
     scripts: HashMap<String, Script>,
     casting: Option<Casting>,
     silent: HashSet<TaskId>,
+    overlaps: Vec<(JobId, JobId)>,
 }
 
 impl MemoryShell {
@@ -75,6 +76,26 @@ impl MemoryShell {
     pub fn runs(&self) -> BTreeMap<JobId, u32> {
         locked(&self.inner.state).runs.clone()
     }
+
+    /// A job for which more than one process was made.
+    pub fn ran_twice(&self) -> Option<JobId> {
+        let state = locked(&self.inner.state);
+        state.runs.iter().find(|(_, runs)| **runs > 1).map(|(job, _)| *job)
+    }
+
+    /// Serial jobs that began while another serial one still ran in the same task: first, second.
+    pub fn overlaps(&self) -> Vec<(JobId, JobId)> {
+        locked(&self.inner.state).overlaps.clone()
+    }
+
+    /// How the command of a job ended, if its runner can say so by now, and what it kept of stdout
+    /// and stderr.
+    pub fn end_of(&self, job: JobId) -> Option<(CommandEnd, Vec<u8>, Vec<u8>)> {
+        let state = locked(&self.inner.state);
+        let (_, process) = state.processes.iter().find(|((_, of), one)| *of == job && one.over)?;
+        let (stdout, stderr) = (process.kept(Stream::Stdout), process.kept(Stream::Stderr));
+        Some((process.end.clone(), stdout, stderr))
+    }
 }
 
 impl Inner {
@@ -98,6 +119,7 @@ impl Inner {
         }
         let script = state.script_of(job, command);
         let process = Process::begin(&script, command, self.clock.now());
+        state.note_overlaps(task, job, &process, self.clock.now());
         *state.runs.entry(job).or_default() += 1;
         state.processes.insert((task.clone(), job), process);
     }
@@ -110,6 +132,15 @@ impl Inner {
 }
 
 impl State {
+    fn note_overlaps(&mut self, task: &TaskId, job: JobId, process: &Process, now: Timestamp) {
+        for ((of, other), running) in &mut self.processes {
+            running.over |= running.ends_at <= now;
+            if of == task && process.serial && running.serial && !running.over {
+                self.overlaps.push((*other, job));
+            }
+        }
+    }
+
     fn script_of(&self, job: JobId, command: &Command) -> Script {
         let line = match command.program.expose() {
             Program::Shell(line) => line.clone(),

@@ -29,10 +29,12 @@ impl Connection {
     fn ready(&mut self) -> Result<Option<CommandEvent>, ShellError> {
         self.inner.reach(&self.task)?;
         let inner = self.inner.clone();
-        let state = locked(&inner.state);
+        let mut state = locked(&inner.state);
         let key = (self.task.clone(), self.job);
-        let process = state.processes.get(&key).ok_or(ShellError::Gone)?;
-        Ok(self.next_of(process))
+        let process = state.processes.get_mut(&key).ok_or(ShellError::Gone)?;
+        let event = self.next_of(process);
+        process.over |= self.over;
+        Ok(event)
     }
 
     fn next_of(&mut self, process: &Process) -> Option<CommandEvent> {
@@ -43,7 +45,7 @@ impl Connection {
             return Some(CommandEvent::Started);
         }
         let now = self.inner.clock.now();
-        for (at, stream, offset, bytes) in &process.pieces {
+        for (at, stream, offset, bytes) in process.told() {
             let told = self.told(*stream);
             let end = offset + bytes.len() as u64;
             if *at <= now && end > *told {
@@ -73,7 +75,7 @@ impl Connection {
         let state = locked(&self.inner.state);
         let process = state.processes.get(&(self.task.clone(), self.job))?;
         let now = self.inner.clock.now();
-        let later = process.pieces.iter().map(|(at, ..)| *at).filter(|at| *at > now);
+        let later = process.told().iter().map(|(at, ..)| *at).filter(|at| *at > now);
         later.chain([process.ends_at]).filter(|_| !self.over).min()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::{
     Timestamp,
-    command::Command,
+    command::{Command, Concurrency},
     job::{Exit, Usage},
     ports::{CommandEnd, EndCause, Stream},
 };
@@ -68,6 +68,10 @@ pub(super) struct Process {
     /// When each kept piece is written, the stream, its offset, the bytes.
     pub(super) pieces: Vec<(Timestamp, Stream, u64, Vec<u8>)>,
     pub(super) ran: bool,
+    pub(super) serial: bool,
+    /// Whether its end was told, or its time to end has come at least once.
+    pub(super) over: bool,
+    released: bool,
     pub(super) ends_at: Timestamp,
     pub(super) end: CommandEnd,
 }
@@ -77,13 +81,17 @@ impl Process {
         let mut process = Self {
             pieces: Vec::new(),
             ran: !matches!(script.cause, EndCause::NotFound(_) | EndCause::SpawnFailed(_)),
+            serial: command.concurrency == Concurrency::Serial,
+            over: false,
+            released: false,
             ends_at: now + script.lasts,
             end: end(script.cause.clone(), script.exit),
         };
-        for (after, stream, bytes) in &script.output {
+        let mut output: Vec<_> = script.output.iter().collect();
+        output.sort_by_key(|(after, ..)| *after);
+        for (after, stream, bytes) in output {
             process.write(now + *after, *stream, bytes, command.max_output_bytes);
         }
-        process.pieces.sort_by_key(|(at, ..)| *at);
         let deadline = now + command.timeout;
         if process.ends_at > deadline {
             process.cut(EndCause::TimedOut, Some(Exit::Signal(SIGTERM)), deadline);
@@ -94,7 +102,8 @@ impl Process {
     /// The tombstone of a command that was cancelled before it came.
     pub(super) fn never(now: Timestamp) -> Self {
         let end = end(EndCause::Cancelled, None);
-        Self { pieces: Vec::new(), ran: false, ends_at: now, end }
+        let (ran, serial, over, released) = (false, false, true, false);
+        Self { pieces: Vec::new(), ran, serial, over, released, ends_at: now, end }
     }
 
     pub(super) fn signal(&mut self, signal: i32, now: Timestamp) {
@@ -105,8 +114,19 @@ impl Process {
         self.cut(EndCause::Cancelled, Some(Exit::Signal(SIGTERM)), now);
     }
 
-    pub(super) fn release(&mut self) {
-        self.pieces.clear();
+    pub(super) const fn release(&mut self) {
+        self.released = true;
+    }
+
+    /// What can still be told.
+    pub(super) fn told(&self) -> &[(Timestamp, Stream, u64, Vec<u8>)] {
+        if self.released { &[] } else { &self.pieces }
+    }
+
+    /// All that was kept of a stream.
+    pub(super) fn kept(&self, wanted: Stream) -> Vec<u8> {
+        let own = self.pieces.iter().filter(|(_, stream, ..)| *stream == wanted);
+        own.flat_map(|(.., bytes)| bytes.iter().copied()).collect()
     }
 
     fn write(&mut self, at: Timestamp, stream: Stream, bytes: &[u8], cap: u64) {

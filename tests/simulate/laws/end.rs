@@ -1,0 +1,175 @@
+//! What must hold once all is over.
+
+use std::{collections::HashMap, time::Duration};
+
+use domain::{
+    SessionId, Timestamp,
+    job::Job,
+    session::Session,
+    task::{TaskFacts, TaskStatus},
+    timeline::What,
+    webhook::{Delivery, EventType, Outcome},
+};
+
+use super::{Law, Violation};
+use crate::{nature::SWEEP, world::World};
+
+/// Two sweeps and the time in which a task that was told to stop does.
+const SOON: Duration = Duration::from_secs(2 * SWEEP.as_secs() + 30);
+
+impl World {
+    /// No task outlives its session for long, once nothing fails any more.
+    pub(crate) fn check_leaks(&mut self, calm_since: Timestamp) {
+        let now = self.fakes.now();
+        for read in self.fakes.store.all_sessions() {
+            let Session::Ended(ended) = &read.value else { continue };
+            if now < ended.ended_at().max(calm_since) + SOON {
+                continue;
+            }
+            let id = read.value.id();
+            if let Some(task) = self.tasks_of(id).first() {
+                let what = format!("{task:?} outlives {id}");
+                self.break_law(Violation::new(Law::Leaks, vec![id.to_string()], what));
+            }
+        }
+    }
+
+    fn tasks_of(&self, id: SessionId) -> Vec<TaskFacts> {
+        let name = id.to_string();
+        let mut tasks = self.fakes.compute.tasks();
+        tasks.retain(|facts| facts.started_by == name && facts.status != TaskStatus::Stopped);
+        tasks
+    }
+
+    pub(crate) fn check_the_end(&mut self) {
+        self.check_jobs();
+        self.check_slots();
+        self.check_tasks();
+        self.check_webhooks();
+    }
+
+    fn check_jobs(&mut self) {
+        for id in self.users.accepted.clone() {
+            let job = self.fakes.store.job_now(id);
+            let session = job.as_ref().map(|job| job.head().session.to_string());
+            if !matches!(job, Some(Job::Finished(_))) {
+                let about = session.into_iter().chain([id.to_string()]).collect();
+                let what = format!("{id} is {job:?}");
+                self.break_law(Violation::new(Law::Accepted, about, what));
+            }
+        }
+        for read in self.fakes.store.all_jobs() {
+            if !matches!(read.value, Job::Finished(_)) {
+                let about = vec![read.value.head().session.to_string()];
+                let what = format!("it is not over: {:?}", read.value);
+                self.break_law(Violation::new(Law::Accepted, about, what));
+            }
+        }
+    }
+
+    fn check_slots(&mut self) {
+        for read in self.fakes.store.all_sessions() {
+            let held = self.fakes.store.slots(read.value.user());
+            if held > 0 {
+                let what = format!("{} still holds {held} slots", read.value.user());
+                self.break_law(Violation::new(Law::Quota, Vec::new(), what));
+            }
+        }
+    }
+
+    /// All sessions are over, so only warm tasks may run, and each of those has its live record.
+    fn check_tasks(&mut self) {
+        let warms = self.fakes.store.all_warms();
+        for facts in self.fakes.compute.tasks() {
+            let owned = warms.iter().any(|read| {
+                read.value.due_at().is_some() && read.value.id().to_string() == facts.started_by
+            });
+            if facts.status != TaskStatus::Stopped && !owned {
+                let about = vec![facts.started_by.clone(), facts.task.to_string()];
+                let what = format!("nobody owns {facts:?}");
+                self.break_law(Violation::new(Law::Tasks, about, what));
+            }
+        }
+    }
+
+    fn check_webhooks(&mut self) {
+        let deliveries: Vec<Delivery> =
+            self.fakes.store.all_deliveries().into_iter().map(|read| read.value).collect();
+        let mut bodies: HashMap<String, String> = HashMap::new();
+        for post in self.fakes.webhooks.posts() {
+            let body = post.body.expose().clone();
+            if *bodies.entry(post.id.clone()).or_insert_with(|| body.clone()) != body {
+                let what = format!("{} was sent with two bodies", post.id);
+                self.break_law(Violation::new(Law::Webhooks, vec![post.id], what));
+            }
+        }
+        for delivery in &deliveries {
+            let id = delivery.parcel().id.to_string();
+            let fits = match delivery {
+                Delivery::Pending(_) => false,
+                Delivery::Settled(one) => {
+                    one.outcome() != Outcome::Delivered || bodies.contains_key(&id)
+                }
+            };
+            if !fits {
+                let what = format!("{delivery:?}");
+                self.break_law(Violation::new(Law::Webhooks, vec![id], what));
+            }
+        }
+        for read in self.fakes.store.all_sessions() {
+            self.check_owed(&read.value, &deliveries);
+        }
+    }
+
+    /// As many deliveries as events that the owner wants to know.
+    fn check_owed(&mut self, session: &Session, deliveries: &[Delivery]) {
+        let Some(endpoint) = session.webhook().filter(|endpoint| !endpoint.gone) else { return };
+        let mut owed: HashMap<EventType, usize> = HashMap::new();
+        let entries = self.fakes.store.entries(session.id());
+        let of_session = entries.iter().filter_map(|entry| event_of(entry.what));
+        let jobs = self.fakes.store.all_jobs();
+        let own = jobs
+            .iter()
+            .map(|read| &read.value)
+            .filter(|job| job.head().session == session.id() && job.command().is_some());
+        for event in of_session.chain(own.filter_map(|job| job.status().event())) {
+            if endpoint.wants(event) {
+                *owed.entry(event).or_default() += 1;
+            }
+        }
+        for event in EventType::ALL {
+            let sent = deliveries
+                .iter()
+                .map(Delivery::parcel)
+                .filter(|parcel| parcel.session == session.id() && parcel.event == event);
+            let (sent, owed) = (sent.count(), owed.get(&event).copied().unwrap_or(0));
+            if sent != owed {
+                let what = format!("{sent} of {owed} {} were owed", event.name());
+                let about = vec![session.id().to_string()];
+                self.break_law(Violation::new(Law::Webhooks, about, what));
+            }
+        }
+    }
+}
+
+const fn event_of(what: What) -> Option<EventType> {
+    match what {
+        What::Ready => Some(EventType::SessionReady),
+        What::Expiring => Some(EventType::SessionExpiring),
+        What::Stopped => Some(EventType::SessionStopped),
+        What::Failed => Some(EventType::SessionFailed),
+        What::Accepted
+        | What::Admitted
+        | What::Provisioning
+        | What::PlacementRefused
+        | What::TaskPlaced
+        | What::WarmTaskClaimed
+        | What::TaskRunning
+        | What::Extended
+        | What::Draining
+        | What::StopRequested
+        | What::TaskFound
+        | What::StopSent
+        | What::TaskStopped => None,
+    }
+}
