@@ -33,9 +33,9 @@ mod turns;
 mod warm;
 mod write;
 
+pub use self::counts::Counts;
 pub(crate) use self::jobs::version as job_version;
 use self::write::Prepared;
-pub use self::counts::Counts;
 
 /// The records in the embedded database.
 #[derive(Debug, Clone)]

@@ -5,18 +5,24 @@
 
 #![expect(clippy::print_stdout, reason = "what the usual harness would print")]
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
 use local::{
     config::{Config, Sandbox},
     server::{Server, StartError},
 };
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpListener,
+};
 
 /// What there is to test, by name.
-const TESTS: [&str; 2] = [
+const TESTS: [&str; 4] = [
     "a_command_runs_in_a_shell_and_its_result_outlives_it",
     "a_command_goes_on_over_a_restart_of_the_server",
+    "a_one_shot_ends_by_itself_and_its_webhooks_say_so",
+    "without_a_token_there_is_health_and_metrics_and_nothing_else",
 ];
 
 fn main() -> ExitCode {
@@ -55,6 +61,12 @@ async fn test(name: &str) {
         "a_command_goes_on_over_a_restart_of_the_server" => {
             a_command_goes_on_over_a_restart_of_the_server().await;
         }
+        "a_one_shot_ends_by_itself_and_its_webhooks_say_so" => {
+            a_one_shot_ends_by_itself_and_its_webhooks_say_so().await;
+        }
+        "without_a_token_there_is_health_and_metrics_and_nothing_else" => {
+            without_a_token_there_is_health_and_metrics_and_nothing_else().await;
+        }
         other => panic!("there is no test {other}"),
     }
 }
@@ -75,6 +87,7 @@ async fn start(dir: &Path) -> Result<Server, StartError> {
     let exe = std::env::current_exe().expect("this program has a path");
     let mut config = Config::new(dir.to_owned(), Sandbox::new(exe));
     config.listen.set_port(0);
+    config.webhook_allow_private = true;
     Server::start(config).await
 }
 
@@ -173,4 +186,60 @@ async fn a_command_goes_on_over_a_restart_of_the_server() {
         .await
         .expect("the server stops in time")
         .expect("the server stops");
+}
+
+/// The body of the next request, which gets a 204.
+async fn next_post(listener: &TcpListener) -> Value {
+    let (stream, _) = listener.accept().await.expect("a connection comes");
+    let mut stream = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.expect("the request can be read");
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length is a number");
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.expect("the request is whole");
+    let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
+    stream.write_all(answer).await.expect("the answer is taken");
+    serde_json::from_slice(&body).expect("the body is JSON")
+}
+
+async fn a_one_shot_ends_by_itself_and_its_webhooks_say_so() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let server = start(dir.path()).await.expect("the server starts");
+    let user = User::of(&server);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
+    let body = json!({"command": "echo once", "webhook": {"url": url}});
+    let started = user.post("/v1/shell/start", body).await;
+    // In no order, and perhaps twice.
+    let mut told = BTreeSet::new();
+    while told.len() < 3 {
+        let post = next_post(&listener).await;
+        told.insert(post["type"].as_str().expect("an event has a type").to_owned());
+    }
+    let expected = ["job.completed", "session.ready", "session.stopped"];
+    assert_eq!(told, BTreeSet::from(expected.map(str::to_owned)));
+    let job = user.end_of(&json!({"jobId": started["commandJobId"]})).await;
+    assert_eq!(job["stdout"]["text"], "once\n", "{job}");
+    server.stop().await.expect("the server stops");
+}
+
+async fn without_a_token_there_is_health_and_metrics_and_nothing_else() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let server = start(dir.path()).await.expect("the server starts");
+    let stranger = User { token: "eph_wrong".to_owned(), ..User::of(&server) };
+    for (path, status) in [("/healthz", 200), ("/metrics", 200), ("/v1/sessions", 401)] {
+        let request = stranger.http.get(format!("{}{path}", stranger.url));
+        let answer = request.bearer_auth(&stranger.token).send().await.expect("it answers");
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+    }
+    server.stop().await.expect("the server stops");
+    assert!(!dir.path().join("server.json").exists(), "nobody looks for it any more");
 }

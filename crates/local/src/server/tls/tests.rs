@@ -29,11 +29,8 @@ async fn a_connection_that_never_shakes_hands_holds_up_no_other() {
     let _silent = TcpStream::connect(address).await.unwrap();
     let pem = fs::read(&files.certificates).unwrap();
     let certificate = reqwest::Certificate::from_pem(&pem).unwrap();
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .tls_certs_only([certificate])
-        .build()
-        .unwrap();
+    let client =
+        reqwest::Client::builder().no_proxy().tls_certs_only([certificate]).build().unwrap();
     for _ in 0..2 {
         let answer = client.get(format!("https://{address}/")).send().await.unwrap();
         assert_eq!(answer.text().await.unwrap(), "hello");
