@@ -1,12 +1,7 @@
 //! Tells the runner to end a command whose cancellation is on record. Safe to repeat, and safe when
 //! it comes before the command's start: the runner then never runs it.
 
-use domain::{
-    JobId,
-    job::Job,
-    ports::ShellError,
-    session::Session,
-};
+use domain::{JobId, job::Job, ports::ShellError, session::Session};
 use serde::Deserialize;
 use serde_json::Value;
 

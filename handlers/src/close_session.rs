@@ -62,7 +62,11 @@ pub(crate) async fn close(
                     Err(error) => return Err(error.into()),
                 }
             }
-            live => {
+            live @ (Session::Waiting(_)
+            | Session::Queued(_)
+            | Session::Provisioning(_)
+            | Session::Starting(_)
+            | Session::Ready(_)) => {
                 let reason = live.overdue(env.now()).unwrap_or_else(|| reason_of(error));
                 let stop = Event::Stop { reason, note: None };
                 transition::apply(env, id, actor, &[stop]).await?;

@@ -72,8 +72,7 @@ fn signed(endpoint: &Endpoint, pending: &Pending, now: Timestamp) -> Result<Sign
     let key = BASE64_STANDARD
         .decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret))
         .map_err(|_| Failure::new(Code::Backend, "the webhook's secret can't be read"))?;
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(parcel.body.expose().as_bytes());
     let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());

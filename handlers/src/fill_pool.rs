@@ -1,7 +1,7 @@
 //! Keeps warm tasks ahead of the sessions.
 //!
 //! Safe to repeat: each warm task is on record before it is asked for, and its id is the request's
-//! token. Two fillers at once may overshoot by a task; the surplus is claimed or recycled.
+//! token. Two fillers at once may overshoot by a task; the next one gives the surplus up.
 
 use std::time::Duration;
 
@@ -27,12 +27,15 @@ pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Value, Failure> {
     Ok(Value::Null)
 }
 
-/// Brings each kind up to its number.
+/// Brings each kind to its number.
 pub(crate) async fn fill(env: &Env) -> Result<(), Failure> {
     for (kind, wanted) in &env.policy.warm {
-        let have = env.store.warm_of(kind).await?.len();
-        let missing = usize::try_from(*wanted).unwrap_or(usize::MAX).saturating_sub(have);
-        for _ in 0..missing {
+        let have = env.store.warm_of(kind).await?;
+        let wanted = usize::try_from(*wanted).unwrap_or(usize::MAX);
+        for surplus in have.iter().skip(wanted) {
+            retire(env, surplus.value.id()).await?;
+        }
+        for _ in have.len()..wanted {
             if !start(env, kind).await? {
                 break;
             }

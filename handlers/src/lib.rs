@@ -146,7 +146,9 @@ impl Handler {
     /// Who works a message off, and with what input.
     pub fn of_message(message: &Message) -> (Self, Value) {
         match message {
-            Message::StartSession { session } => (Self::StartSession, json!({"sessionId": session})),
+            Message::StartSession { session } => {
+                (Self::StartSession, json!({"sessionId": session}))
+            }
             Message::RingSession { session } => (Self::RingSession, json!({"sessionId": session})),
             Message::FillPool => (Self::FillPool, json!({})),
             Message::RunJob { session } => (Self::RunJob, json!({"sessionId": session})),

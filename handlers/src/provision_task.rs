@@ -58,7 +58,7 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
 async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failure> {
     let head = Session::from(session.clone());
     let kind = head.head().spec.warm_kind();
-    if env.policy.warm.iter().all(|(wanted, _)| *wanted != kind) {
+    if !env.policy.warm.iter().any(|(kept, wanted)| *kept == kind && *wanted > 0) {
         return Ok(false);
     }
     for candidate in env.store.warm_of(&kind).await? {

@@ -7,9 +7,7 @@ use domain::{
 };
 use serde_json::Value;
 
-use crate::{
-    Env, Failure, bell, close_session, inspect_session, outbox::OfSession, transition,
-};
+use crate::{Env, Failure, bell, close_session, inspect_session, outbox::OfSession, transition};
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
     let session = inspect_session::look(env, input.session_id, Actor::Workflow).await?;

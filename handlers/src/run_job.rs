@@ -113,8 +113,7 @@ async fn claim(
         Job::Finished(_) => return Ok(None),
     };
     let id = job.head().id;
-    let mut writes =
-        vec![Write::Job(Box::new(job.clone().into()), Expect::At(read.version))];
+    let mut writes = vec![Write::Job(Box::new(job.clone().into()), Expect::At(read.version))];
     if serial {
         writes.push(Write::TakeTurn { session, job: id });
     }

@@ -42,7 +42,11 @@ pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Sessi
                 Placement::None | Placement::Gone(..) => return Ok(stopping.into()),
             },
             ended @ Session::Ended(_) => return Ok(ended),
-            live => {
+            live @ (Session::Waiting(_)
+            | Session::Queued(_)
+            | Session::Provisioning(_)
+            | Session::Starting(_)
+            | Session::Ready(_)) => {
                 let reason = live.overdue(env.now()).unwrap_or(Reason::Internal);
                 let stop = Event::Stop { reason, note: None };
                 transition::apply(env, id, actor, &[stop]).await?;

@@ -98,8 +98,8 @@ async fn look_at_job(env: &Env, id: JobId, session: SessionId) -> Result<(), Fai
 /// A start or stop job whose session is further than it.
 async fn settle_job(env: &Env, job: Versioned<Job>, session: &Session) -> Result<(), Failure> {
     let is_start = job.value.id() == session.start_job();
-    let is_over = matches!(session, Session::Ended(_));
-    if !is_over && !(is_start && session.ready_at().is_some()) {
+    let has_come = is_start && session.ready_at().is_some();
+    if !has_come && !matches!(session, Session::Ended(_)) {
         return put_off(env, job).await;
     }
     let done = if is_start && session.ready_at().is_none() {

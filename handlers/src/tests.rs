@@ -157,8 +157,10 @@ fn a_message_goes_to_a_handler_of_its_own_lane() {
 #[tokio::test]
 async fn an_input_that_makes_no_sense_is_refused_without_being_quoted() {
     let env = env(&Fakes::new());
-    let refused =
-        Handler::AwaitEnd.invoke(&env, json!({"sessionId": 1, "token": "t0ken"})).await.unwrap_err();
+    let refused = Handler::AwaitEnd
+        .invoke(&env, json!({"sessionId": 1, "token": "t0ken"}))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::BadInput);
     assert!(!format!("{refused} {refused:?}").contains("t0ken"));
 }

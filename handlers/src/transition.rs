@@ -66,12 +66,7 @@ pub(crate) async fn apply(
 }
 
 /// Applies what fits of these events; rejected if none does.
-fn advance(
-    env: &Env,
-    session: Session,
-    actor: Actor,
-    events: &[Event],
-) -> Result<Moved, Rejected> {
+fn advance(env: &Env, session: Session, actor: Actor, events: &[Event]) -> Result<Moved, Rejected> {
     let mut moved = Moved { session, entries: Vec::new() };
     for event in events {
         match moved.session.on(event.clone(), env.by(actor)) {

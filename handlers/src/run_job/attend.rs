@@ -43,8 +43,14 @@ pub(super) async fn attend(
 ) -> Result<Left, Failure> {
     let job = Job::from(claimed.job.clone());
     let Some(command) = job.command() else { return Ok(Left::Superseded) };
-    let mut worker =
-        Worker { env, session, task, job: claimed.job, version: claimed.version, fresh: Vec::new() };
+    let mut worker = Worker {
+        env,
+        session,
+        task,
+        job: claimed.job,
+        version: claimed.version,
+        fresh: Vec::new(),
+    };
     match worker.follow(command, hold_until).await {
         Ok(left) => Ok(left),
         // The task's own event ends the session if it is gone.
@@ -232,10 +238,7 @@ impl Worker<'_> {
 
     fn advanced(&self) -> (Kept, Kept) {
         let (stdout, stderr) = self.job.output();
-        (
-            stdout.plus(self.fresh_of(Stream::Stdout)),
-            stderr.plus(self.fresh_of(Stream::Stderr)),
-        )
+        (stdout.plus(self.fresh_of(Stream::Stdout)), stderr.plus(self.fresh_of(Stream::Stderr)))
     }
 
     fn output_writes(&self) -> Vec<Write> {
