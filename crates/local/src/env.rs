@@ -103,7 +103,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
         retention: config.retention,
         worker_hold: WORKER_HOLD,
         hand_on_delay: HAND_ON_DELAY,
-        warm: if config.warm == 0 { Vec::new() } else { vec![(kind, config.warm)] },
+        warm: vec![(kind, config.warm)],
         warm_max_age: WARM_MAX_AGE,
     }
 }
