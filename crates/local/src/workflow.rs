@@ -1,8 +1,9 @@
 //! The executions that drive sessions, interpreted here.
 //!
 //! An execution is stored after each step by a write that nobody waits for. To lose the last one in
-//! a crash does no harm: the step is done again, and every handler may run twice. In memory an
-//! execution that waits is its data and one entry in the list of timers; no task sleeps for it.
+//! a crash does no harm: the step is done again, and every handler may run twice. More can't be lost,
+//! for the writes keep their order: where a handler's commit survives, so does the step before it.
+//! In memory an execution that waits is its data and one timer; no task sleeps for it.
 
 use std::{
     fmt,
