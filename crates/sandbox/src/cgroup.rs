@@ -1,8 +1,7 @@
 //! Control groups: the limits of a sandbox, and the means to find and kill all that is in it.
 //!
 //! The driver makes and removes the groups itself, so that the limits do not depend on the runtime.
-//! On version 1 a sandbox has a directory in each hierarchy; on a hybrid host also one in the
-//! unified hierarchy, which has no limits to offer but `cgroup.kill`.
+//! On version 1 a sandbox has a directory in each hierarchy that has a limit for it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -80,21 +79,26 @@ impl Cgroup<'_> {
         }
         let memory = u64::from(spec.memory_mib) * MIB;
         match self.layout {
-            CgroupLayout::V1 { memory: hierarchy, pids, .. } => {
+            CgroupLayout::V1 { memory: hierarchy, .. } => {
                 let dir = hierarchy.join(&self.path);
                 // Set again on a sandbox half made, the first may not exceed the second.
                 set_if_there(&dir.join("memory.memsw.limit_in_bytes"), "-1")?;
                 set(&dir.join("memory.limit_in_bytes"), memory)?;
                 set_if_there(&dir.join("memory.memsw.limit_in_bytes"), memory)?;
-                set(&pids.join(&self.path).join("pids.max"), spec.pids)
             }
             CgroupLayout::V2 { base } => {
                 let dir = base.join(&self.path);
                 set(&dir.join("memory.max"), memory)?;
                 set_if_there(&dir.join("memory.swap.max"), 0)?;
-                set(&dir.join("pids.max"), spec.pids)
             }
         }
+        self.set_pids(spec.pids)
+    }
+
+    fn set_pids(&self, limit: u32) -> io::Result<()> {
+        let (CgroupLayout::V1 { pids: hierarchy, .. } | CgroupLayout::V2 { base: hierarchy }) =
+            self.layout;
+        set(&hierarchy.join(&self.path).join("pids.max"), limit)
     }
 
     pub(crate) fn limit_cpu(&self, spec: &TaskSpec) -> io::Result<()> {
@@ -120,7 +124,7 @@ impl Cgroup<'_> {
 
     /// The files to write `0` into for a process that enters the sandbox.
     pub(crate) fn entrances(&self) -> Vec<PathBuf> {
-        self.layout.limiting().map(|h| h.join(&self.path).join("cgroup.procs")).collect()
+        self.layout.limiting().map(|h| h.join(&self.path).join(self.layout.entrance())).collect()
     }
 
     /// For `linux.cgroupsPath`: below the root of every hierarchy.
@@ -145,7 +149,8 @@ impl Cgroup<'_> {
     /// `TimedOut` if a process outlives SIGKILL for `patience`; it is stuck in the kernel then.
     pub(crate) fn destroy(&self, patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
-        // A throttled process dies slowly.
+        // What can't fork can't outrun us, and what is not throttled dies at once.
+        let _ = self.set_pids(0);
         let _ = self.set_cpu_quota(None);
         let mut killed = BTreeSet::new();
         let mut pause = Duration::from_micros(100);

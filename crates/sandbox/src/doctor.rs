@@ -99,8 +99,7 @@ fn cgroups() -> Check {
         }
     };
     let found = match &layout {
-        CgroupLayout::V1 { unified: None, .. } => "version 1",
-        CgroupLayout::V1 { unified: Some(_), .. } => "version 1 with a unified hierarchy",
+        CgroupLayout::V1 { .. } => "version 1",
         CgroupLayout::V2 { .. } => "version 2",
     };
     match try_limits(layout) {

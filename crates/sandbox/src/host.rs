@@ -13,9 +13,8 @@ pub(crate) enum CgroupLayout {
         memory: PathBuf,
         pids: PathBuf,
         cpu: PathBuf,
-        /// The version 2 hierarchy of a hybrid host.
-        unified: Option<PathBuf>,
-        /// Every other hierarchy: a runtime makes a group there too.
+        /// Every other hierarchy, also the unified one of a hybrid host: a foreign runtime may make
+        /// a group there.
         others: Vec<PathBuf>,
     },
     V2 {
@@ -62,9 +61,9 @@ impl CgroupLayout {
             (Err(_), Some(point)) => Self::v2(&point, own, root),
             (memory, unified) => {
                 let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
-                let others = v1.into_iter().map(|(point, _)| point);
+                let others = v1.into_iter().map(|(point, _)| point).chain(unified);
                 let others = others.filter(|p| ![&memory, &pids, &cpu].contains(&p)).collect();
-                Ok(Self::V1 { memory, pids, cpu, unified, others })
+                Ok(Self::V1 { memory, pids, cpu, others })
             }
         }
     }
@@ -74,13 +73,13 @@ impl CgroupLayout {
         Ok(Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } })
     }
 
-    /// The hierarchies that a sandbox is put into before its runtime starts.
+    /// The hierarchies in which a sandbox has limits.
     pub(crate) fn limiting(&self) -> impl Iterator<Item = &Path> {
         let own = match self {
-            Self::V1 { memory, pids, cpu, unified, .. } => {
+            Self::V1 { memory, pids, cpu, .. } => {
                 // Two names may be one hierarchy.
                 let cpu = (cpu != pids && cpu != memory).then_some(cpu);
-                vec![Some(memory), Some(pids), cpu, unified.as_ref()]
+                vec![Some(memory), Some(pids), cpu]
             }
             Self::V2 { base } => vec![Some(base)],
         };
@@ -94,6 +93,15 @@ impl CgroupLayout {
             Self::V2 { .. } => &[],
         };
         self.limiting().chain(others.iter().map(PathBuf::as_path))
+    }
+
+    /// The file in a group that a process of one thread writes `0` into to be in it. `tasks` moves a
+    /// single thread, for which version 1 need not wait until no other process forks: milliseconds.
+    pub(crate) fn entrance(&self) -> &'static str {
+        match self {
+            Self::V1 { .. } => "tasks",
+            Self::V2 { .. } => "cgroup.procs",
+        }
     }
 
     /// What a runtime must put before a path for it to be below our base.

@@ -100,7 +100,10 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
         Start::Container { place, program } => {
             place::enter(place)?;
             match program {
-                None => container::run(&plan.id, dir),
+                None => {
+                    place::hide_cgroups()?;
+                    container::run(&plan.id, dir)
+                }
                 Some(program) => Err(foreign(program, &plan.id, dir)),
             }
         }

@@ -11,13 +11,13 @@ const HYBRID: &str = "\
 const V2: &str = "30 20 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
 
 #[test]
-fn a_hybrid_host_has_a_hierarchy_for_each_limit_and_the_unified_one() {
+fn a_hybrid_host_has_a_hierarchy_for_each_limit_and_others() {
     let layout = CgroupLayout::parse(HYBRID, "0::/\n", true).unwrap();
     let names: Vec<_> = layout.limiting().map(|dir| dir.to_str().unwrap()).collect();
-    let dirs = ["memory", "pids", "cpu,cpuacct", "unified"].map(|d| format!("/sys/fs/cgroup/{d}"));
+    let dirs = ["memory", "pids", "cpu,cpuacct"].map(|d| format!("/sys/fs/cgroup/{d}"));
     assert_eq!(names, dirs);
-    let systemd = Path::new("/sys/fs/cgroup/systemd");
-    assert_eq!(layout.all().last(), Some(systemd));
+    let others: Vec<_> = layout.all().skip(3).collect();
+    assert_eq!(others, ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup/unified"].map(Path::new));
 }
 
 #[test]
