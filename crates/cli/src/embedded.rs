@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use local::{
     config::{Config, Image, Runtime, Sandbox},
+    sandbox::OpenError,
     server::{Server, StartError},
 };
 use tempfile::TempDir;
@@ -64,7 +65,12 @@ pub(crate) fn sandbox(place: &Place, image: Option<PathBuf>) -> Result<Sandbox, 
 pub(crate) fn refused(error: &StartError) -> Failure {
     let failure = Failure::chain("the server did not start", error);
     match error {
-        StartError::Sandbox(_) => failure.hint("`ephemeral doctor` says what this machine lacks"),
+        StartError::Sandbox(OpenError::Unfit(_)) => {
+            failure.hint("`ephemeral doctor` says what this machine lacks")
+        }
+        StartError::Sandbox(OpenError::Image(_)) => {
+            failure.hint("`docker save IMAGE -o FILE` makes a file that fits")
+        }
         StartError::Listen(..) => {
             failure.hint("is a server running already? `--listen 127.0.0.1:0` takes any free port")
         }
@@ -72,6 +78,9 @@ pub(crate) fn refused(error: &StartError) -> Failure {
             .with_exit(Exit::Usage)
             .hint("give --tls-cert and --tls-key, or --insecure-listen if the network is yours"),
         StartError::Database(_) => failure.hint("choose another --data-dir, or stop that server"),
-        StartError::Tls(_) | StartError::File(..) | StartError::Backend(_) => failure,
+        StartError::Sandbox(_)
+        | StartError::Tls(_)
+        | StartError::File(..)
+        | StartError::Backend(_) => failure,
     }
 }

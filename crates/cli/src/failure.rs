@@ -30,6 +30,16 @@ impl Failure {
         Self::new(Exit::Other, what)
     }
 
+    /// Whoever read what we print has gone away, and needs no words about it.
+    pub(crate) fn hung_up() -> Self {
+        Self::other("")
+    }
+
+    /// Whether there is something to say.
+    pub(crate) const fn has_words(&self) -> bool {
+        !self.what.is_empty()
+    }
+
     /// The failure with all its causes in one line.
     pub(crate) fn chain(what: &str, error: &dyn std::error::Error) -> Self {
         let mut words = format!("{what}: {error}");

@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         Err(error) => Err(failure::Failure::chain("can't start threads", &error)),
     };
     done.unwrap_or_else(|failure| {
-        screen::Screen::new(false).tell(&failure.to_string());
+        if failure.has_words() {
+            screen::Screen::new(false).tell(&failure.to_string());
+        }
         ExitCode::from(failure.exit() as u8)
     })
 }

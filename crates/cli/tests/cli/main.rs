@@ -3,6 +3,8 @@
 mod real;
 mod stub;
 
+use std::io;
+
 use serde_json::{Value, json};
 use stub::{Stub, ephemeral};
 
@@ -148,6 +150,15 @@ fn json_is_one_object_and_nothing_else() {
 }
 
 #[test]
+fn a_reader_that_goes_away_hears_no_complaint() {
+    let stub = Stub::new([("GET /v1/sessions", 200, json!({"data": [session("sh_1", "ready")]}))]);
+    let (reader, writer) = io::pipe().expect("a pipe");
+    drop(reader);
+    let ran = stub.command(&["ls"]).stdout(writer).output().expect("it runs");
+    assert_eq!((ran.status.code(), ran.stderr.as_slice()), (Some(1), b"".as_slice()));
+}
+
+#[test]
 fn a_platform_failure_is_told_apart() {
     let failed = json!({"status": "failed", "error": {"code": "internal", "message": "broken"}});
     let stub = Stub::new([
@@ -181,6 +192,10 @@ fn a_list_follows_its_cursor_and_is_quiet_when_empty() {
 
     let ran = Stub::new([("GET /v1/sessions", 200, json!({"data": []}))]).run(&["ls"]);
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""));
+}
+
+fn session(id: &str, status: &str) -> Value {
+    json!({"sessionId": id, "status": status, "createdAt": "2026-01-31T12:00:00.000Z"})
 }
 
 fn accepted() -> Value {
