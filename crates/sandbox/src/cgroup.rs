@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::host::CgroupLayout;
+use crate::host::{CgroupLayout, SERVER_GROUP};
 use crate::task::{TaskId, TaskSpec};
 
 /// 100 ms, as every runtime has it.
@@ -200,7 +200,7 @@ fn enable_controllers(dir: &Path) -> io::Result<()> {
     let control = dir.join("cgroup.subtree_control");
     match fs::write(&control, "+memory +pids +cpu") {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let server = dir.join("ephemeral-server");
+            let server = dir.join(SERVER_GROUP);
             create(&server)?;
             fs::write(server.join("cgroup.procs"), "0")?;
             fs::write(&control, "+memory +pids +cpu")

@@ -83,8 +83,13 @@ fn kernel() -> Check {
 fn namespaces(config: &Config) -> Check {
     let name = "namespaces";
     let remedy = "run the server as root, on the host itself or in a privileged container";
+    let apart = if rustix::process::geteuid().is_root() {
+        "mounts, processes and network can be kept apart"
+    } else {
+        "mounts, processes, network and users can be kept apart"
+    };
     match probe(config, "namespaces") {
-        Ok(()) => Check::ok(name, "mounts, processes and network can be kept apart"),
+        Ok(()) => Check::ok(name, apart),
         Err(reason) => Check::fail(name, reason, remedy),
     }
 }
@@ -173,12 +178,9 @@ fn runtime(config: &Config) -> Check {
 
 fn egress() -> Check {
     let name = "network";
-    match host::program("pasta") {
-        Some(path) => Check::ok(name, format!("{} can connect shells", path.display())),
-        None => {
-            let remedy = "install the package passt to offer network access";
-            Check::warn(name, "pasta is missing: shells have no network", remedy)
-        }
+    match host::connector() {
+        Ok(path) => Check::ok(name, format!("{} can connect shells", path.display())),
+        Err(missing) => Check::warn(name, missing, "without it, shells have no network"),
     }
 }
 

@@ -2,29 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use rustix::fs::FlockOperation;
 use rustix::process::{Signal, pidfd_send_signal};
-use sha2::{Digest, Sha256};
 
 use crate::cgroup::Cgroups;
-use crate::host::{self, CgroupLayout};
+use crate::host;
 use crate::record::{Record, Records};
 use crate::rootfs::Root;
+use crate::rootless::IdMap;
 use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
 
 mod config;
 mod end;
 mod launch;
+mod open;
 mod plan;
 mod pool;
-mod recover;
 mod watch;
 
 pub use config::{Config, Image, OpenError, RunError, Runtime, StopError};
@@ -33,8 +31,6 @@ use watch::Watch;
 
 /// How long a stopped task stays listed if nobody calls [`Driver::forget`].
 const KEEP_STOPPED: Duration = Duration::from_secs(3600);
-/// `sun_path` of unix(7), with its end.
-const MAX_SOCKET_PATH: usize = 107;
 
 /// Starts, watches and ends sandboxes. Dropping it leaves them alone.
 #[derive(Debug)]
@@ -50,6 +46,8 @@ struct Inner {
     records: Records,
     cgroups: Cgroups,
     image: Root,
+    /// Where we aren't root.
+    ids: Option<IdMap>,
     tasks: Mutex<BTreeMap<TaskId, Arc<Mutex<Task>>>>,
     report: Report,
     pool: Pool,
@@ -78,7 +76,7 @@ impl Driver {
     ) -> Result<Self, OpenError> {
         let root = config.root.clone();
         fs::create_dir_all(&root).map_err(OpenError::Backend)?;
-        let lock = lock(&root)?;
+        let lock = open::lock(&root)?;
         let inner = Inner::new(config, Box::new(report), lock)?;
         let inner = Arc::new(inner);
         let mut threads = pool::start(&inner).map_err(OpenError::Backend)?;
@@ -151,7 +149,7 @@ impl Driver {
     }
     /// Whether tasks can have [`Network::Egress`] here.
     pub fn has_egress(&self) -> bool {
-        self.inner.config.runtime != Runtime::Bare && host::program("pasta").is_some()
+        self.inner.config.runtime != Runtime::Bare && host::connector().is_ok()
     }
 
     /// Where the runner of a task listens, on the host.
@@ -178,32 +176,6 @@ impl Drop for Driver {
 }
 
 impl Inner {
-    fn new(config: Config, report: Report, lock: File) -> Result<Self, OpenError> {
-        let root = config.root.canonicalize().map_err(OpenError::Backend)?;
-        let longest = root.join(TaskId::of_token("").as_str()).join("run/runner.sock");
-        if longest.as_os_str().len() > MAX_SOCKET_PATH {
-            return Err(OpenError::PathTooLong(root));
-        }
-        let unfit = |error: io::Error| OpenError::Unfit(error.to_string());
-        let layout = CgroupLayout::find().map_err(|error| OpenError::Unfit(error.to_string()))?;
-        let name = Sha256::digest(root.as_os_str().as_encoded_bytes());
-        let name: String = name.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        // What a launcher starts must come back to us to be waited for when the launcher is gone.
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
-            .map_err(|error| OpenError::Backend(error.into()))?;
-        Ok(Self {
-            records: Records::open(root.join("records")).map_err(OpenError::Backend)?,
-            cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unfit)?,
-            image: open_image(&config, &root)?,
-            tasks: Mutex::default(),
-            report,
-            pool: Pool::default(),
-            watch: Watch::new().map_err(OpenError::Backend)?,
-            _lock: lock,
-            config: Config { root, ..config },
-        })
-    }
-
     /// Asks the runner to end, and sets the hour at which it is made to.
     fn terminate(&self, task: &mut Task) {
         task.record.facts.last_status = Status::Stopping;
@@ -289,21 +261,4 @@ impl std::fmt::Debug for Inner {
 /// A panic elsewhere leaves whole values behind: each is replaced, never half changed.
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn open_image(config: &Config, root: &Path) -> Result<Root, OpenError> {
-    match (&config.runtime, &config.image) {
-        (Runtime::Bare, _) => Root::bare(root).map_err(OpenError::Backend),
-        (_, Image::Host) => Root::host(root).map_err(OpenError::Backend),
-        (_, Image::File(path)) => Root::image(path, root).map_err(OpenError::Image),
-    }
-}
-
-fn lock(root: &Path) -> Result<File, OpenError> {
-    let file = File::create(root.join("lock")).map_err(OpenError::Backend)?;
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::InUse(root.to_owned())),
-        Err(error) => Err(OpenError::Backend(error.into())),
-    }
 }

@@ -4,7 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::Access;
+
 use crate::rootfs::SEARCH_PATH;
+
+/// A group for the server itself, beside those of the sandboxes.
+pub(crate) const SERVER_GROUP: &str = "ephemeral-server";
 
 /// Where control groups are, and which version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub(crate) enum CgroupLayout {
 pub(crate) enum NoCgroups {
     #[error("the control groups of this host offer no {0} controller")]
     Controller(&'static str),
+    #[error("without root, it takes control groups of version 2, and one that is delegated to us")]
+    Delegation,
     #[error("the mount table can't be read")]
     Unreadable(#[from] io::Error),
 }
@@ -58,7 +65,8 @@ impl CgroupLayout {
                 .ok_or(NoCgroups::Controller(name))
         };
         match (hierarchy("memory"), v2) {
-            (Err(_), Some(point)) => Self::v2(&point, own, root),
+            (Err(_), Some(point)) => Ok(Self::v2(&point, own, root)),
+            (Ok(_), _) if !root => Err(NoCgroups::Delegation),
             (memory, unified) => {
                 let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
                 let others = v1.into_iter().map(|(point, _)| point).chain(unified);
@@ -68,9 +76,11 @@ impl CgroupLayout {
         }
     }
 
-    fn v2(mount: &Path, own: &str, root: bool) -> Result<Self, NoCgroups> {
+    fn v2(mount: &Path, own: &str, root: bool) -> Self {
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        Ok(Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } })
+        // Where we have moved to ourselves, to make room.
+        let own = own.strip_suffix(SERVER_GROUP).unwrap_or(own).trim_end_matches('/');
+        Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } }
     }
 
     /// The hierarchies in which a sandbox has limits.
@@ -119,7 +129,14 @@ impl CgroupLayout {
 /// Finds a program where the launcher will.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let mut dirs = SEARCH_PATH.split(':').map(|dir| Path::new(dir).join(name));
-    dirs.find(|path| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok())
+    dirs.find(|path| rustix::fs::access(path, Access::EXEC_OK).is_ok())
+}
+
+/// The program that connects sandboxes, or what is missing for it.
+pub(crate) fn connector() -> Result<PathBuf, &'static str> {
+    let pasta = program("pasta").ok_or("the program pasta (Debian's package passt) is missing")?;
+    let tun = rustix::fs::access("/dev/net/tun", Access::READ_OK | Access::WRITE_OK);
+    tun.map(|()| pasta).map_err(|_| "/dev/net/tun can't be opened")
 }
 
 /// Mount point, type and superblock options of a line of `/proc/self/mountinfo`; see proc(5).

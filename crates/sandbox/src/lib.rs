@@ -12,6 +12,7 @@ mod host;
 mod image;
 mod record;
 mod rootfs;
+mod rootless;
 mod runtime;
 mod seccomp;
 mod task;

@@ -16,6 +16,8 @@ use std::process::{Command, ExitCode};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::rootless::IdMap;
+
 mod container;
 mod place;
 mod probe;
@@ -44,6 +46,8 @@ pub(crate) enum Start {
 /// What is made around a container.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Place {
+    /// For a user namespace, where the server isn't root.
+    pub(crate) ids: Option<IdMap>,
     pub(crate) scratch: Scratch,
     pub(crate) overlay: Option<Overlay>,
     /// Connects the network: run on the host once there is a network namespace to connect.

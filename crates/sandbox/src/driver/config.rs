@@ -57,7 +57,9 @@ pub enum OpenError {
 /// Why a task was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("network access needs the program pasta (Debian's package passt), and a sandbox")]
+    #[error(
+        "network access takes a sandbox, the program pasta (Debian's package passt) and /dev/net/tun"
+    )]
     NoEgress,
     #[error("the task can't be recorded")]
     Backend(#[source] io::Error),

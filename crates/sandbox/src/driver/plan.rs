@@ -60,7 +60,8 @@ impl Inner {
             Runtime::Program(program) => Some(program.clone()),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
-        Start::Container { place: Place { scratch, overlay, connector }, program }
+        let ids = self.ids.clone();
+        Start::Container { place: Place { ids, scratch, overlay, connector }, program }
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -113,7 +114,9 @@ fn connector() -> Vec<String> {
     if rustix::process::geteuid().is_root() {
         // As another user it could not enter the namespace; it gives its capabilities away.
         command.extend(["--runas", "0"]);
+    } else {
+        command.extend(["--userns", "/proc/self/fd/4"]);
     }
-    command.push("--netns");
+    command.extend(["--netns", "/proc/self/fd/3"]);
     command.into_iter().map(str::to_owned).collect()
 }

@@ -32,6 +32,18 @@ fn on_version_2_root_makes_groups_at_the_top_and_others_where_they_are() {
 }
 
 #[test]
+fn a_server_that_has_made_room_finds_its_group_again() {
+    let moved = CgroupLayout::parse(V2, "0::/user/run.scope/ephemeral-server\n", false).unwrap();
+    assert_eq!(moved, CgroupLayout::V2 { base: "/sys/fs/cgroup/user/run.scope".into() });
+}
+
+#[test]
+fn without_root_version_1_will_not_do() {
+    let refused = CgroupLayout::parse(HYBRID, "", false);
+    assert!(matches!(refused, Err(NoCgroups::Delegation)), "{refused:?}");
+}
+
+#[test]
 fn a_host_without_a_controller_is_told_which() {
     let without: String = HYBRID.lines().filter(|line| !line.contains("pids")).collect();
     assert!(CgroupLayout::parse(&without, "", true).is_err());

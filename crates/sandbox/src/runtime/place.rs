@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{AnyError, Overlay, Place, Scratch};
+use crate::rootless::IdMap;
 
 pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
     for procs in entrances {
@@ -25,8 +26,8 @@ pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
 }
 
 pub(super) fn enter(place: &Place) -> Result<(), AnyError> {
-    let connector = place.connector.as_deref().map(OutsideCommand::prepare).transpose()?;
-    leave_the_host()?;
+    let connector = place.connector.as_deref().map(connector).transpose()?;
+    leave_the_host(place.ids.as_ref())?;
     raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
     if let Some(connector) = connector {
         connector.run().map_err(|error| format!("can't connect the network: {error}"))?;
@@ -38,49 +39,65 @@ pub(super) fn enter(place: &Place) -> Result<(), AnyError> {
     }
 }
 
-/// New namespaces for mounts and for the network.
-#[expect(unsafe_code, reason = "unshare can take a file table apart; not with these flags")]
-pub(super) fn leave_the_host() -> Result<(), AnyError> {
-    // SAFETY: neither flag touches file descriptors or memory of this process.
-    unsafe { unshare_unsafe(UnshareFlags::NEWNS | UnshareFlags::NEWNET) }
-        .map_err(|error| format!("can't make namespaces: {error}"))?;
+/// New namespaces for mounts and for the network; without root, for users before.
+pub(super) fn leave_the_host(ids: Option<&IdMap>) -> Result<(), AnyError> {
+    if let Some(ids) = ids {
+        let mapper = OutsideCommand::prepare(&ids.script(), &[])?;
+        unshare(UnshareFlags::NEWUSER)?;
+        mapper.run().map_err(|error| format!("can't map users: {error}"))?;
+    }
+    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
     // What the host unmounts must go here too; nothing may come back.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     Ok(())
+}
+
+#[expect(unsafe_code, reason = "unshare can take a file table apart; not with our flags")]
+fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
+    // SAFETY: no namespace has to do with the file descriptors or the memory of this process.
+    let done = unsafe { unshare_unsafe(namespaces) };
+    done.map_err(|error| format!("can't make namespaces: {error}").into())
 }
 
 /// Takes the control groups out of our mounts, so that libcontainer finds none to enter: we are in
 /// the right ones, and to enter again by its way would wait for the whole host, 10 ms or more.
 pub(super) fn hide_cgroups() -> Result<(), AnyError> {
     const CGROUPS: &str = "/sys/fs/cgroup";
-    unmount(CGROUPS, UnmountFlags::DETACH)?;
+    match unmount(CGROUPS, UnmountFlags::DETACH) {
+        // Without root, what the host has mounted stays; to cover it is enough on version 2.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => {}
+        Err(error) => return Err(error.into()),
+    }
     mount("tmpfs", CGROUPS, "tmpfs", MountFlags::RDONLY, None)?;
     Ok(())
 }
 
-/// A command that waits on the host while we leave it, to act on us then.
+/// A shell that waits on the host while we leave it, to act on us then; we are its parent.
 struct OutsideCommand {
-    child: Child,
+    shell: Child,
 }
 
 impl OutsideCommand {
-    /// The command gets the path of our network namespace as its last argument: of a file that is
-    /// open already, for a careful program gives the right to open it away before it looks.
-    fn prepare(command: &[String]) -> io::Result<Self> {
-        const WAIT: &str =
-            "read -r line && exec 3<\"/proc/$PPID/ns/net\" && exec \"$@\" /proc/self/fd/3";
+    fn prepare(script: &str, args: &[String]) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", WAIT, "sh"]).args(command).stdin(Stdio::piped());
-        Ok(Self { child: shell.spawn()? })
+        shell.arg("-c").arg(format!("read -r line && {script}")).arg("sh").args(args);
+        Ok(Self { shell: shell.stdin(Stdio::piped()).spawn()? })
     }
 
     fn run(mut self) -> io::Result<()> {
-        if let Some(mut stdin) = self.child.stdin.take() {
+        if let Some(mut stdin) = self.shell.stdin.take() {
             stdin.write_all(b"\n")?;
         }
-        let status = self.child.wait()?;
+        let status = self.shell.wait()?;
         if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
     }
+}
+
+/// The command gets our namespaces as files that are open already: a careful program gives the
+/// right to open them away before it looks.
+fn connector(command: &[String]) -> io::Result<OutsideCommand> {
+    let script = "exec 3<\"/proc/$PPID/ns/net\" 4<\"/proc/$PPID/ns/user\" && exec \"$@\"";
+    OutsideCommand::prepare(script, command)
 }
 
 pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
