@@ -158,6 +158,11 @@ impl Laws {
         if let (Job::Finished(finished), Some(_)) = (&job, job.command()) {
             said_so(fakes, id, finished.outcome())?;
         }
+        let session = self.sessions.get(&job.head().session);
+        let is_new = !self.jobs.contains_key(&id) && job.command().is_some();
+        if is_new && matches!(session, Some(Session::Stopping(_) | Session::Ended(_))) {
+            return broken(Law::Accepted, format!("{id} was accepted by a session that ends"));
+        }
         self.jobs.insert(id, job);
         Ok(())
     }

@@ -34,9 +34,10 @@ pub(crate) struct Users {
 impl Users {
     /// The number of a request to send now.
     pub(crate) fn think(&mut self, dice: &mut Dice) -> usize {
-        if dice.chance(8) && !self.requests.is_empty() {
-            // An answer was lost: the same again.
-            let again = dice.below(self.requests.len());
+        if dice.chance(12) && !self.requests.is_empty() {
+            // An answer was lost, or is too slow: the same again, mostly soon.
+            let back = if dice.chance(80) { 4 } else { self.requests.len() };
+            let again = self.requests.len() - 1 - dice.below(back.min(self.requests.len()));
             if self.requests[again].key.is_some() {
                 return again;
             }

@@ -98,7 +98,12 @@ impl World {
     pub(crate) fn turn(&mut self) {
         self.steps += 1;
         match self.dice.below(1000) {
-            0..50 if self.hands.len() < MANY => self.begin_request(),
+            0..50 if self.hands.len() < MANY => {
+                // Some come at once, and race.
+                for _ in 0..1 + self.dice.below(3) {
+                    self.begin_request();
+                }
+            }
             50..140 if self.hands.len() < MANY => drop(self.deliver_one()),
             140..230 if self.hands.len() < MANY => self.step_some_execution(),
             230..290 => self.move_a_task(),

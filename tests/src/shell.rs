@@ -44,6 +44,7 @@ struct State {
     casting: Option<Casting>,
     silent: HashSet<TaskId>,
     overlaps: Vec<(JobId, JobId)>,
+    latest: Option<Timestamp>,
 }
 
 impl MemoryShell {
@@ -99,6 +100,13 @@ impl MemoryShell {
 }
 
 impl Inner {
+    /// A runner's own time never goes back.
+    fn now(&self) -> Timestamp {
+        let mut state = locked(&self.state);
+        state.latest = state.latest.max(Some(self.clock.now()));
+        state.latest.unwrap_or(Timestamp::MAX)
+    }
+
     /// The runner's own rules: it must be there, and it must listen.
     fn reach(&self, task: &TaskId) -> Result<(), ShellError> {
         match self.compute.facts(task) {
@@ -113,13 +121,14 @@ impl Inner {
     }
 
     fn begin(&self, task: &TaskId, job: JobId, command: &Command) {
+        let now = self.now();
         let mut state = locked(&self.state);
         if state.processes.contains_key(&(task.clone(), job)) {
             return;
         }
         let script = state.script_of(job, command);
-        let process = Process::begin(&script, command, self.clock.now());
-        state.note_overlaps(task, job, &process, self.clock.now());
+        let process = Process::begin(&script, command, now);
+        state.note_overlaps(task, job, &process, now);
         *state.runs.entry(job).or_default() += 1;
         state.processes.insert((task.clone(), job), process);
     }
@@ -177,7 +186,7 @@ impl Shell for MemoryShell {
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
         let inner = &self.inner;
-        let now = inner.clock.now();
+        let now = inner.now();
         let send = || {
             inner.reach(task).map(|()| inner.with_process(task, job, |one| one.signal(signal, now)))
         };
@@ -186,7 +195,7 @@ impl Shell for MemoryShell {
 
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         let inner = &self.inner;
-        let now = inner.clock.now();
+        let now = inner.now();
         let cancel = || {
             inner.reach(task)?;
             let mut state = locked(&inner.state);

@@ -29,22 +29,22 @@ impl Connection {
     fn ready(&mut self) -> Result<Option<CommandEvent>, ShellError> {
         self.inner.reach(&self.task)?;
         let inner = self.inner.clone();
+        let now = inner.now();
         let mut state = locked(&inner.state);
         let key = (self.task.clone(), self.job);
         let process = state.processes.get_mut(&key).ok_or(ShellError::Gone)?;
-        let event = self.next_of(process);
+        let event = self.next_of(process, now);
         process.over |= self.over;
         Ok(event)
     }
 
-    fn next_of(&mut self, process: &Process) -> Option<CommandEvent> {
+    fn next_of(&mut self, process: &Process, now: Timestamp) -> Option<CommandEvent> {
         if self.over {
             return None;
         }
         if process.ran && !std::mem::replace(&mut self.greeted, true) {
             return Some(CommandEvent::Started);
         }
-        let now = self.inner.clock.now();
         for (at, stream, offset, bytes) in process.told() {
             let told = self.told(*stream);
             let end = offset + bytes.len() as u64;
@@ -72,9 +72,9 @@ impl Connection {
 
     /// When the next thing happens if nobody interferes.
     fn next_at(&self) -> Option<Timestamp> {
+        let now = self.inner.now();
         let state = locked(&self.inner.state);
         let process = state.processes.get(&(self.task.clone(), self.job))?;
-        let now = self.inner.clock.now();
         let later = process.told().iter().map(|(at, ..)| *at).filter(|at| *at > now);
         later.chain([process.ends_at]).filter(|_| !self.over).min()
     }
