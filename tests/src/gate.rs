@@ -65,6 +65,11 @@ impl Gate {
         self.lock().interleaved = true;
     }
 
+    /// Calls run through again, and a wait moves the clock.
+    pub fn proceed(&self) {
+        self.lock().interleaved = false;
+    }
+
     pub(crate) fn interleaved(&self) -> bool {
         self.lock().interleaved
     }
