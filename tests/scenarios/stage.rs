@@ -8,10 +8,9 @@ use std::{
 
 use axum::{Router, body::Body, http::Request};
 use domain::{
-    SessionId, TaskId, UserId, job,
+    SessionId, TaskId, job,
     message::Message,
     session::{Session, Status},
-    size::Network,
     task::TaskStatus,
 };
 use futures::executor::block_on;
@@ -20,9 +19,12 @@ use serde_json::{Value, json};
 use testkit::{Fakes, Held};
 use tower::ServiceExt as _;
 
+mod deployment;
 #[path = "../simulate/machine.rs"]
 mod machine;
 
+pub(crate) use deployment::user;
+use deployment::{env, policy};
 use machine::{Executions, Want};
 
 pub(crate) const QUOTA: u32 = 3;
@@ -273,41 +275,5 @@ impl Stage {
         }
         assert_eq!(self.fakes.store.slots(&user()), 0);
         assert_eq!(self.fakes.shell.ran_twice(), None);
-    }
-}
-
-pub(crate) fn user() -> UserId {
-    UserId::new("ann")
-}
-
-fn policy() -> Policy {
-    Policy {
-        max_active_sessions: QUOTA,
-        default_network: Network::None,
-        egress: Err("there is none".into()),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
-        streaming: true,
-        retention: Duration::from_hours(7 * 24),
-        worker_hold: Duration::from_mins(15),
-        hand_on_delay: Duration::ZERO,
-        warm: Vec::new(),
-        warm_max_age: Duration::from_hours(1),
-    }
-}
-
-fn env(fakes: &Fakes, policy: Policy) -> Env {
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: fakes.workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy),
-        worker: "w".into(),
     }
 }

@@ -14,6 +14,7 @@ mod machine;
 mod nature;
 mod quiet;
 mod users;
+mod work;
 mod world;
 
 use laws::Violation;
