@@ -10,6 +10,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 mod api;
 mod audit;
@@ -83,9 +84,11 @@ async fn run(args: Args) -> Result<bool> {
             rounds::run(&args, program).await
         }
     };
+    let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminated.recv() => bail!("terminated"),
     }
 }
 
