@@ -94,8 +94,8 @@ pub(crate) enum Command {
 #[command(after_help = "\
 Examples:
   ephemeral run -- python3 -c 'print(6 * 7)'
-  ephemeral run --timeline 'cat /etc/os-release | head -1'
-  tar c src | ephemeral run --stdin 'tar x && ls -R src'
+  ephemeral run --timeline 'id; uname -r'
+  ephemeral run --stdin 'sort | uniq -c' < words.txt
   ephemeral run --cpu 1024 --memory 2048 --timeout 1h -- make")]
 pub(crate) struct Run {
     #[command(flatten)]

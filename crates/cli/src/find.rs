@@ -2,7 +2,9 @@
 
 use std::{
     fs,
+    net::TcpStream,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Deserialize;
@@ -11,6 +13,9 @@ use crate::{
     args::Global,
     failure::{Exit, Failure},
 };
+
+/// How long a server on this machine may take to accept a connection.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a server is and what it is told.
 #[derive(Clone)]
@@ -40,6 +45,9 @@ pub(crate) fn server(global: &Global) -> Result<Option<Address>, Failure> {
     let Ok(text) = fs::read(&file) else { return Ok(None) };
     let running: Running = serde_json::from_slice(&text)
         .map_err(|error| Failure::chain(&format!("can't read {}", file.display()), &error))?;
+    if !answers(&running.url) {
+        return Ok(None);
+    }
     let token = token.or_else(|| stored_token(&dir)).ok_or_else(|| {
         Failure::new(Exit::Auth, format!("no readable token in {}", dir.display()))
             .hint("set EPHEMERAL_TOKEN, or be the user who runs the server")
@@ -65,6 +73,12 @@ pub(crate) fn data_dir(global: &Global) -> PathBuf {
 fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Whether somebody listens there. A server that was killed has left its file behind.
+fn answers(url: &str) -> bool {
+    let address = url.split("://").nth(1).and_then(|address| address.parse().ok());
+    address.is_some_and(|address| TcpStream::connect_timeout(&address, ANSWER_WITHIN).is_ok())
 }
 
 fn stored_token(dir: &Path) -> Option<String> {

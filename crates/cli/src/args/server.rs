@@ -30,11 +30,11 @@ pub(crate) struct Up {
     /// What is in the shells: an OCI layout or `docker save` tar; without it this machine's /usr.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) place: Place,
     /// What to log, such as `info` or `local=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 /// How a server on this machine makes its shells.

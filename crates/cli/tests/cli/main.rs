@@ -3,7 +3,7 @@
 mod real;
 mod stub;
 
-use std::io;
+use std::{fs, io};
 
 use serde_json::{Value, json};
 use stub::{Stub, ephemeral};
@@ -17,6 +17,32 @@ fn no_server_is_told_with_what_to_do() {
     assert_eq!(ran.status.code(), Some(5), "{said}");
     assert!(said.starts_with("error: no server is running in "), "{said}");
     assert!(said.contains("hint: start one with `ephemeral up`"), "{said}");
+}
+
+#[test]
+fn a_server_that_was_killed_is_not_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = json!({"url": Stub::gone().url(), "pid": 1}).to_string();
+    fs::write(dir.path().join("server.json"), running).expect("a file");
+    fs::write(dir.path().join("token"), "secret").expect("a file");
+    let ran = ephemeral(&["ls"]).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stderr);
+
+    assert_eq!(ran.status.code(), Some(5), "{said}");
+    assert!(said.starts_with("error: no server is running in "), "{said}");
+}
+
+#[test]
+fn a_server_on_this_machine_is_found_with_its_token() {
+    let stub = Stub::new([("GET /v1/sessions", 200, json!({"data": []}))]);
+    let dir = tempfile::tempdir().expect("a directory");
+    let running = json!({"url": stub.url(), "pid": 1}).to_string();
+    fs::write(dir.path().join("server.json"), running).expect("a file");
+    let ls = || ephemeral(&["ls"]).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs");
+
+    assert_eq!(ls().status.code(), Some(4));
+    fs::write(dir.path().join("token"), "secret\n").expect("a file");
+    assert_eq!(ls().status.code(), Some(0));
 }
 
 #[test]

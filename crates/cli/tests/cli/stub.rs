@@ -61,11 +61,13 @@ impl Stub {
         Self { address, seen: Arc::default() }
     }
 
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = ephemeral(args);
-        command
-            .env("EPHEMERAL_URL", format!("http://{}", self.address))
-            .env("EPHEMERAL_TOKEN", "secret");
+        command.env("EPHEMERAL_URL", self.url()).env("EPHEMERAL_TOKEN", "secret");
         command
     }
 
