@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::{
-    SessionId,
+    JobId, SessionId,
     job::{Failure as JobFailure, Job, Outcome},
     message::Message,
     ports::{CommitError, Expect, Version, Versioned, Write},
@@ -21,6 +21,9 @@ use crate::{
     outbox::{Batch, settle},
     transition::{self, TRIES},
 };
+
+/// A transaction has its limit, and a session may be stopped any number of times.
+const STOPS_AT_ONCE: usize = 50;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -142,14 +145,28 @@ async fn finish(
     }
     let session = &moved.session;
     batch = settle(env, batch, session, session.start_job(), not_run(session)).await?;
-    for job in &session.head().stop_jobs {
-        let done = Outcome::Completed { exit: None, failure: None };
-        batch = settle(env, batch, session, *job, done).await?;
-    }
+    let mut stops = session.head().stop_jobs.chunks(STOPS_AT_ONCE);
+    batch = settle_stops(env, batch, session, stops.next().unwrap_or_default()).await?;
     batch.commit(env).await?;
+    for jobs in stops {
+        settle_stops(env, Batch::default(), session, jobs).await?.commit(env).await?;
+    }
     let reason = session.reason().map(Reason::name);
     tracing::info!(session.id = %session.id(), reason, "closed the session");
     Ok(moved.session)
+}
+
+async fn settle_stops(
+    env: &Env,
+    mut batch: Batch,
+    session: &Session,
+    jobs: &[JobId],
+) -> Result<Batch, CommitError> {
+    for job in jobs {
+        let done = Outcome::Completed { exit: None, failure: None };
+        batch = settle(env, batch, session, *job, done).await?;
+    }
+    Ok(batch)
 }
 
 /// How a job ends that never ran.

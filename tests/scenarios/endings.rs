@@ -69,6 +69,21 @@ fn stopping_a_stopped_session_succeeds() {
     stage.assert_all_over();
 }
 
+/// A real store takes a hundred writes in a transaction.
+#[test]
+fn a_session_may_be_stopped_very_often() {
+    let mut stage = Stage::new();
+    let id = stage.ready(&json!({}));
+    let stops: Vec<String> = (0..150).map(|_| stage.stop(id)).collect();
+    stage.settle();
+    assert_eq!(stage.status(id), Status::Stopped);
+    stage.pass(2 * MINUTE);
+    for stop in stops {
+        assert_eq!(stage.job_status(&stop), job::Status::Completed);
+    }
+    stage.assert_all_over();
+}
+
 #[test]
 fn a_session_ends_at_its_time_to_live() {
     let mut stage = Stage::new();

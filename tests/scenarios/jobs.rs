@@ -130,3 +130,24 @@ fn what_ran_when_the_session_ended_is_never_called_completed() {
     assert_eq!(stage.job_status(&jobs[1]), job::Status::Cancelled);
     stage.assert_all_over();
 }
+
+/// A real store takes a hundred writes in a transaction, and each stream is stored by itself.
+#[test]
+fn output_that_changes_its_stream_with_each_line_is_stored_whole() {
+    let mut stage = Stage::new();
+    let mut script = Script::default();
+    for line in 0..300 {
+        let stream = if line % 2 == 0 { Stream::Stdout } else { Stream::Stderr };
+        script = script.then(Duration::ZERO, stream, &format!("{line}\n"));
+    }
+    stage.fakes.shell.script("chatter", script);
+    let id = stage.ready(&json!({}));
+    let job = stage.execute(id, "chatter");
+    stage.settle();
+    let (_, seen) = stage.get(&format!("/v1/jobs/{job}"));
+    let lines = |parity: u32| -> String {
+        (0..300).filter(|line| line % 2 == parity).map(|line| format!("{line}\n")).collect()
+    };
+    assert_eq!(seen["stdout"]["text"], lines(0));
+    assert_eq!(seen["stderr"]["text"], lines(1));
+}

@@ -73,7 +73,7 @@ struct Worker<'a> {
     task: &'a TaskId,
     job: Running,
     version: Version,
-    /// Output that is not stored yet, in order.
+    /// Output that is not stored yet: one piece of each stream, however often they take turns.
     fresh: Vec<(Stream, Vec<u8>)>,
 }
 
@@ -147,9 +147,9 @@ impl Worker<'_> {
             return;
         }
         bytes.drain(..known);
-        match self.fresh.last_mut() {
-            Some((last, held)) if *last == stream => held.append(&mut bytes),
-            _ => self.fresh.push((stream, bytes)),
+        match self.fresh.iter_mut().find(|(of, _)| *of == stream) {
+            Some((_, held)) => held.append(&mut bytes),
+            None => self.fresh.push((stream, bytes)),
         }
     }
 
