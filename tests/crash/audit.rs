@@ -89,7 +89,7 @@ pub(crate) async fn audit(load: &Load, sink: &Sink) -> Result<()> {
         load.verdict.check(is_final(&told.session), Invariant::NothingHangs, || {
             format!("{id} is {}", told.session["status"])
         });
-        timeline::check(load, id, told);
+        timeline::check(load, &pages, id, told);
         jobs::check(load, &pages, id, told);
         signed::check(load, &pages, id, told);
     }
@@ -99,14 +99,15 @@ pub(crate) async fn audit(load: &Load, sink: &Sink) -> Result<()> {
 
 async fn read_all(load: &Load) -> Result<BTreeMap<String, Told>> {
     let mut all = BTreeMap::new();
+    let asked = Instant::now();
     for session in load.api.list("/v1/sessions").await? {
         let id = text(&session, "sessionId");
-        load.book.saw(&id, &session, &load.verdict);
+        load.book.saw(&id, &session, asked, &load.verdict);
         let mut jobs = Vec::new();
         for job in load.api.list(&format!("/v1/sessions/{id}/jobs")).await? {
             let job = text(&job, "jobId");
             let record = load.api.get(&format!("/v1/jobs/{job}")).await.body;
-            load.book.saw(&job, &record, &load.verdict);
+            load.book.saw(&job, &record, asked, &load.verdict);
             jobs.push(whole(load, &job, record).await?);
         }
         let events = load.api.list(&format!("/v1/sessions/{id}/events")).await?;

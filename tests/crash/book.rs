@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use serde_json::Value;
@@ -20,6 +21,10 @@ pub(crate) struct Session {
     pub(crate) secret: Option<String>,
     /// Its end was asked for while commands may have been open, or its time was short.
     pub(crate) cut_short: bool,
+    /// We killed its shell.
+    pub(crate) killed: bool,
+    /// It is to live through all rounds.
+    pub(crate) kept: bool,
     /// The jobs that read what the commands left, oldest first.
     pub(crate) audits: Vec<String>,
 }
@@ -41,7 +46,7 @@ pub(crate) struct Pages {
     pub(crate) runs: Vec<Run>,
     pub(crate) stops: Vec<(String, String)>,
     /// The first final state that anybody saw of a job or a session.
-    finals: HashMap<String, Value>,
+    finals: HashMap<String, (Value, Instant)>,
 }
 
 /// Shared by all clients.
@@ -60,24 +65,26 @@ impl Book {
         change(self.pages().sessions.entry(id.to_owned()).or_default());
     }
 
-    /// Compares a record with its first final state. `record` may still be open.
-    pub(crate) fn saw(&self, id: &str, record: &Value, verdict: &Verdict) {
+    /// Compares a record, asked for at this time, with its first final state.
+    pub(crate) fn saw(&self, id: &str, record: &Value, asked: Instant, verdict: &Verdict) {
+        let mut pages = self.pages();
+        let known = pages.finals.get(id);
         if !is_final(record) {
-            let known = self.pages().finals.contains_key(id);
-            verdict.check(!known, Invariant::FinalRecordsNeverChange, || {
+            // An answer may have been overtaken by one that was asked for later.
+            let changed = known.is_some_and(|(_, seen)| *seen < asked);
+            verdict.check(!changed, Invariant::FinalRecordsNeverChange, || {
                 format!("{id} was final and is {} now", record["status"])
             });
-            return;
-        }
-        let mut pages = self.pages();
-        let first = pages.finals.entry(id.to_owned()).or_insert_with(|| record.clone());
-        verdict.check(first == record, Invariant::FinalRecordsNeverChange, || {
-            format!("{id} was {} and is {} now: {}", first["status"], record["status"], {
+        } else if let Some((first, _)) = known {
+            verdict.check(first == record, Invariant::FinalRecordsNeverChange, || {
                 let fields = record.as_object().into_iter().flatten();
                 let changed = fields.filter(|(name, value)| first.get(*name) != Some(*value));
-                changed.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
-            })
-        });
+                let changed: Vec<_> = changed.map(|(name, _)| name.as_str()).collect();
+                format!("{id} changed after its end: {}", changed.join(", "))
+            });
+        } else {
+            pages.finals.insert(id.to_owned(), (record.clone(), Instant::now()));
+        }
     }
 }
 

@@ -50,6 +50,16 @@ pub(crate) fn zombies_of(parent: u32) -> usize {
     pids().filter(of_parent).count()
 }
 
+/// Kills all processes of a sandbox, PID 1 among them.
+pub(crate) fn kill(data_dir: &Path, task: &str) {
+    let groups = cgroups(data_dir);
+    let of_task = groups.iter().filter(|group| group.components().any(|c| c.as_os_str() == task));
+    for pid in of_task.flat_map(|group| members(group)).filter_map(Pid::from_raw) {
+        // Gone already is as good.
+        let _gone = kill_process(pid, Signal::KILL);
+    }
+}
+
 /// Ends and removes everything that there is, for good.
 pub(crate) fn clear(data_dir: &Path) {
     for _ in 0..500 {

@@ -78,9 +78,10 @@ impl Load {
                 Invariant::QuotaIsNeverExceeded,
                 || format!("{active:?} sessions were active, {} may be", self.quota),
             );
+            let asked = Instant::now();
             let page = self.api.get("/v1/sessions?limit=50").await.body;
             for session in page["data"].as_array().into_iter().flatten() {
-                self.saw(session);
+                self.saw(session, asked);
             }
             sleep(Duration::from_millis(100)).await;
         }
@@ -130,7 +131,8 @@ impl Load {
         });
         let answer = self.accepted(dice, "/v1/shell/execute", &body, &[202, 409, 410]).await?;
         if answer.status != 202 {
-            let may_be = self.book.pages().sessions[session].cut_short;
+            let known = self.book.pages().sessions[session].clone();
+            let may_be = known.cut_short || known.killed;
             self.verdict.check(may_be, Invariant::AnswersAreDocumented, || {
                 format!("{session} took no command: {} {}", answer.status, answer.body["code"])
             });
@@ -158,6 +160,23 @@ impl Load {
         let job = text(&answer.body, "jobId");
         self.book.session(session, |known| known.audits.push(job.clone()));
         self.end_of(&job).await;
+    }
+
+    /// Sends SIGTERM to a command once it runs.
+    pub(crate) async fn terminate(&self, dice: &mut Dice, job: &str) {
+        let (path, began) = (format!("/v1/jobs/{job}"), Instant::now());
+        while began.elapsed() < ENDS_WITHIN {
+            let record = self.api.get(&path).await.body;
+            if is_final(&record) {
+                return;
+            }
+            if record["status"] == "running" {
+                let wish = json!({"signal": "TERM"});
+                self.accepted(dice, &format!("{path}/signal"), &wish, &[202, 409]).await;
+                return;
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn cancel(&self, dice: &mut Dice, job: &str) {
@@ -219,6 +238,7 @@ impl Load {
         let path = format!("/v1/jobs/{job}?waitSeconds=10");
         let began = Instant::now();
         while began.elapsed() < ENDS_WITHIN {
+            let asked = Instant::now();
             let answer = self.api.get(&path).await;
             if answer.status != 200 {
                 self.verdict.broken(
@@ -227,7 +247,7 @@ impl Load {
                 );
                 return None;
             }
-            self.book.saw(job, &answer.body, &self.verdict);
+            self.book.saw(job, &answer.body, asked, &self.verdict);
             if is_final(&answer.body) {
                 return Some(answer.body);
             }
@@ -241,8 +261,9 @@ impl Load {
         let path = format!("/v1/sessions/{session}");
         let began = Instant::now();
         while began.elapsed() < ENDS_WITHIN {
+            let asked = Instant::now();
             let record = self.api.get(&path).await.body;
-            self.saw(&record);
+            self.saw(&record, asked);
             if is_final(&record) {
                 return Some(record);
             }
@@ -252,8 +273,8 @@ impl Load {
         None
     }
 
-    fn saw(&self, session: &Value) {
-        self.book.saw(&text(session, "sessionId"), session, &self.verdict);
+    fn saw(&self, session: &Value, asked: Instant) {
+        self.book.saw(&text(session, "sessionId"), session, asked, &self.verdict);
     }
 
     pub(crate) fn script(&self, body: Body) -> Script {

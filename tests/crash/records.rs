@@ -32,6 +32,8 @@ pub(crate) struct Records {
     finals: HashMap<String, String>,
     /// Tasks that a record that is not final names.
     tasks: BTreeSet<String>,
+    /// Sessions that had a task, and that task.
+    served: Vec<(String, String)>,
 }
 
 /// One copy, read.
@@ -61,12 +63,20 @@ impl Records {
         tasks(&copied, verdict);
         output(&copied, verdict);
         self.tasks = live_tasks(&copied);
+        let sessions = copied.sessions.iter().filter(|(session, _)| session.due_at().is_some());
+        let served = sessions.filter_map(|(session, _)| Some((session.id(), session.task()?)));
+        self.served = served.map(|(id, task)| (id.to_string(), task.to_string())).collect();
         Ok(())
     }
 
     /// The tasks that may be there, as of the last check.
     pub(crate) fn live_tasks(&self) -> BTreeSet<String> {
         self.tasks.clone()
+    }
+
+    /// Sessions with their tasks, as of the last check.
+    pub(crate) fn served(&self) -> &[(String, String)] {
+        &self.served
     }
 
     fn finals(&mut self, copied: &Copied, verdict: &Verdict) {

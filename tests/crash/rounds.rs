@@ -81,6 +81,9 @@ async fn killed(
     world.kill()?;
     records.check(world, load)?;
     let mut kills = 1;
+    if dice.chance(30) {
+        murder(world, dice, load, records);
+    }
     world.launch()?;
     while dice.chance(30) && kills < 4 {
         // In the middle of its recovery.
@@ -103,6 +106,20 @@ async fn killed(
         load.verdict.count(),
     );
     Ok(())
+}
+
+/// Kills the shell of some session while no server looks.
+fn murder(world: &World, dice: &mut Dice, load: &Load, records: &Records) {
+    let Some((session, task)) = dice.pick(records.served()) else { return };
+    {
+        let mut pages = load.book.pages();
+        // One that its client does not know of yet may be one that must be kept.
+        match pages.sessions.get_mut(session) {
+            Some(known) if !known.kept => known.killed = true,
+            Some(_) | None => return,
+        }
+    }
+    host::kill(&world.data_dir(), task);
 }
 
 /// The records must be the same after one more kill, and nothing may be left on the host.

@@ -27,6 +27,8 @@ pub(crate) enum Body {
     TooLong,
     /// More time than anybody has; to be cancelled, or cut off by the end of its session.
     Endless,
+    /// The same, but for a signal that its caller sends.
+    Signalled,
     /// Lines until a file appears.
     Ticks,
 }
@@ -68,7 +70,7 @@ impl Script {
             Body::Bulk { lines } => format!("seq 1 {lines}"),
             Body::Sleep { tenths } => format!("sleep {}.{}", tenths / 10, tenths % 10),
             Body::KillsItself => "kill -9 $$".to_owned(),
-            Body::TooLong | Body::Endless => "sleep 600".to_owned(),
+            Body::TooLong | Body::Endless | Body::Signalled => "sleep 600".to_owned(),
             Body::Ticks => "i=0; while [ ! -e /tmp/enough ]; do echo tick $i; i=$((i+1)); \
                             sleep 0.1; done; echo $i >&2"
                 .to_owned(),
@@ -91,14 +93,29 @@ impl Script {
             Body::Quick | Body::Sleep { .. } | Body::KillsItself => Ok(()),
             Body::Chatty { lines } => (0..lines).try_for_each(|i| writeln!(text, "line {i}")),
             Body::Bulk { lines } => (1..=lines).try_for_each(|i| writeln!(text, "{i}")),
-            Body::TooLong | Body::Endless | Body::Ticks => return None,
+            Body::TooLong | Body::Endless | Body::Signalled | Body::Ticks => return None,
         };
         written.is_ok().then_some(text)
     }
 
+    /// The signal that it ends by.
+    pub(crate) const fn signal(&self) -> Option<i64> {
+        match self.body {
+            Body::KillsItself => Some(9),
+            Body::Signalled => Some(15),
+            Body::Quick
+            | Body::Chatty { .. }
+            | Body::Bulk { .. }
+            | Body::Sleep { .. }
+            | Body::TooLong
+            | Body::Endless
+            | Body::Ticks => None,
+        }
+    }
+
     /// Whether it signs a second time if nobody stops it.
     pub(crate) const fn signs_off(&self) -> bool {
-        !matches!(self.body, Body::KillsItself | Body::TooLong | Body::Endless)
+        self.signal().is_none() && !matches!(self.body, Body::TooLong | Body::Endless)
     }
 }
 

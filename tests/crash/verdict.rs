@@ -88,12 +88,13 @@ pub(crate) struct Verdict {
 const SHOWN: usize = 10;
 
 impl Verdict {
-    /// Notes a violation. `evidence` holds ids and states, never output or secrets.
+    /// Notes a violation, and tells of it at once. `evidence` holds ids and states, never output or secrets.
     pub(crate) fn broken(&self, invariant: Invariant, evidence: impl Into<String>) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let evidence = evidence.into();
         let of_it = found.entry(invariant).or_default();
         if !of_it.contains(&evidence) {
+            println!("  BROKEN {}: {evidence}", invariant.name());
             of_it.push(evidence);
         }
     }

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Told;
 use crate::{
+    book::Pages,
     load::{Load, text},
     verdict::Invariant,
 };
@@ -11,7 +12,7 @@ use crate::{
 /// How far a session may live beyond its time, in milliseconds: the server may be dead meanwhile.
 const LATE: i64 = 15_000;
 
-pub(super) fn check(load: &Load, id: &str, told: &Told) {
+pub(super) fn check(load: &Load, pages: &Pages, id: &str, told: &Told) {
     let broken = |what: &str| {
         load.verdict.broken(Invariant::TimelineHasNoGaps, format!("{id}: {what}"));
     };
@@ -41,16 +42,16 @@ pub(super) fn check(load: &Load, id: &str, told: &Told) {
             broken(&format!("it has {once} twice"));
         }
     }
-    end(load, id, told);
+    end(load, pages, id, told);
 }
 
-/// Nobody but the owner, the clock or a one shot's command ends a session here.
-fn end(load: &Load, id: &str, told: &Told) {
+/// Nobody but the owner, the clock or a one shot's command ends a session whose shell we let live.
+fn end(load: &Load, pages: &Pages, id: &str, told: &Told) {
     let (session, reason) = (&told.session, text(&told.session, "reason"));
     let asked = ["user_stop", "ttl_expired", "idle_timeout", "command_finished"];
-    load.verdict.check(asked.contains(&reason.as_str()), Invariant::NoTaskWithoutRecord, || {
-        format!("{id} ended by {reason}")
-    });
+    let killed = pages.sessions.get(id).is_some_and(|known| known.killed);
+    let fits = asked.contains(&reason.as_str()) || killed && reason == "task_exited";
+    load.verdict.check(fits, Invariant::NoTaskWithoutRecord, || format!("{id} ended by {reason}"));
     let at = |field: &str| session[field].as_str().and_then(millis);
     if let (Some(expires), Some(ended)) = (at("expiresAt"), at("endedAt"))
         && reason == "ttl_expired"

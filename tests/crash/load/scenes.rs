@@ -31,6 +31,7 @@ impl Load {
     /// A session that must outlive all kills, with a command that speaks all the time.
     pub(crate) async fn keep(&self, dice: &mut Dice) -> Option<(String, String)> {
         let (session, _) = self.start(dice, &json!({"admission": "queue"})).await?;
+        self.book.session(&session, |known| known.kept = true);
         let ticks = self.script(Body::Ticks);
         let job = self.execute(dice, &session, ticks, true).await?;
         Some((session, job))
@@ -62,9 +63,14 @@ impl Load {
             if dice.chance(30) {
                 self.end_of(&text(&told, "jobId")).await?;
             }
+            let serial = dice.chance(50);
             if dice.chance(20) {
-                let serial = dice.chance(50);
                 jobs.push(self.is_cancelled(dice, &session, serial).await?);
+            } else if dice.chance(20) {
+                let script = self.script(Body::Signalled);
+                let job = self.execute(dice, &session, script, serial).await?;
+                self.terminate(dice, &job).await;
+                jobs.push(job);
             }
         }
         if dice.chance(30) {
