@@ -152,7 +152,7 @@ impl Follower {
             },
             Event::Exited(exit) => {
                 let killed = || self.tasks.memory_kills(&self.task) > self.memory_kills;
-                CommandEvent::Ended(end::command_end(exit, killed).ok_or(ShellError::Gone)?)
+                CommandEvent::Ended(end::command_end(exit, killed))
             }
             // The runner will not run it, now or later.
             Event::Error { message, retryable: false } => CommandEvent::Ended(CommandEnd {

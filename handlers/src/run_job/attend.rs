@@ -283,5 +283,9 @@ fn outcome(end: &CommandEnd) -> Outcome {
         EndCause::SpawnFailed(message) => {
             Outcome::Failed { failure: JobFailure::new("spawn_failed", message) }
         }
+        EndCause::Unknown => {
+            let message = "the runner does not know how the command ended";
+            Outcome::Lost { failure: JobFailure::new("end_unknown", message) }
+        }
     }
 }

@@ -97,6 +97,8 @@ pub enum EndCause {
     NotFound(String),
     /// The process could not be made.
     SpawnFailed(String),
+    /// It was begun, and the runner does not know what became of it.
+    Unknown,
 }
 
 /// A connection to one command. Dropping it leaves the command alone.

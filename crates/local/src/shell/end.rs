@@ -7,6 +7,8 @@ use domain::{
 use runner::protocol::{self, Cause, Ended};
 
 const SIGKILL: i32 = 9;
+/// What a shell says of a child that SIGKILL ended.
+const CHILD_KILLED: i32 = 128 + SIGKILL;
 
 pub(super) const fn stream(stream: protocol::Stream) -> Stream {
     match stream {
@@ -15,13 +17,16 @@ pub(super) const fn stream(stream: protocol::Stream) -> Stream {
     }
 }
 
-/// None if nobody knows how the command ended. `memory_kill` says whether the kernel killed for
+/// `memory_kill` says whether the kernel killed for
 /// memory while the command ran: inside, that kill looks like anybody's SIGKILL.
 pub(super) fn command_end(
     end: protocol::Exit,
-    memory_kill: impl FnOnce() -> bool,
-) -> Option<CommandEnd> {
+    memory_kill: impl Fn() -> bool,
+) -> CommandEnd {
     let (cause, exit) = match end.cause {
+        Cause::Exited { code: CHILD_KILLED } if memory_kill() => {
+            (EndCause::OutOfMemory, Some(Exit::Code(CHILD_KILLED)))
+        }
         Cause::Exited { code } => (EndCause::Exited, Some(Exit::Code(code))),
         Cause::Signalled { signal: SIGKILL } if memory_kill() => {
             (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL)))
@@ -33,16 +38,16 @@ pub(super) fn command_end(
         Cause::OomKilled => (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL))),
         Cause::NotFound { message } => (EndCause::NotFound(message), None),
         Cause::SpawnFailed { message } => (EndCause::SpawnFailed(message), None),
-        Cause::Lost => return None,
+        Cause::Lost => (EndCause::Unknown, None),
     };
     let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes } = end.usage;
-    Some(CommandEnd {
+    CommandEnd {
         cause,
         exit,
         stdout_written: end.stdout.bytes,
         stderr_written: end.stderr.bytes,
         usage: Usage { wall_ms, cpu_ms, max_rss_bytes },
-    })
+    }
 }
 
 const fn exit(ended: Ended) -> Exit {

@@ -233,6 +233,11 @@ async fn a_kill_is_for_memory_only_if_the_kernel_killed_for_memory_meanwhile() {
     assert_eq!((end.cause, end.exit), (EndCause::OutOfMemory, Some(Exit::Signal(9))));
     let (_, _, end) = runner.run("c", "kill -9 $$").await;
     assert_eq!(end.cause, EndCause::Exited);
+    // A shell whose child was killed says so by its own code.
+    let attached = runner.attach(job_id("d"), "read line; exit 137", (0, 0)).await;
+    runner.host.memory_kills.store(2, SeqCst);
+    let (_, _, end) = finish(attached).await;
+    assert_eq!((end.cause, end.exit), (EndCause::OutOfMemory, Some(Exit::Code(137))));
 }
 
 #[tokio::test]
