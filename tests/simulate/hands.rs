@@ -36,5 +36,7 @@ pub(crate) enum Done {
 /// Something that runs.
 pub(crate) struct Hand {
     pub(crate) why: Why,
+    /// It does nothing before this step: a slow network, a paused machine.
+    pub(crate) asleep_until: u64,
     pub(crate) future: Pin<Box<dyn Future<Output = Done> + Send>>,
 }

@@ -26,6 +26,7 @@ pub(crate) struct Users {
     pub(crate) requests: Vec<Request>,
     sessions: Vec<(UserId, SessionId)>,
     jobs: Vec<(UserId, JobId)>,
+    deliveries: Vec<(UserId, String)>,
     /// What each key was answered with.
     answers: BTreeMap<String, Value>,
     pub(crate) accepted: BTreeSet<JobId>,
@@ -54,6 +55,9 @@ impl Users {
         // Mostly the newest: the old ones are over.
         let fresh = &own[own.len().saturating_sub(4)..];
         let (session, job) = (dice.pick(fresh).copied(), self.job_of(&user, dice));
+        let deliveries: Vec<&String> =
+            self.deliveries.iter().filter(|(of, _)| *of == user).map(|(_, id)| id).collect();
+        let delivery = dice.pick(&deliveries).copied();
         let post = |path: String, body| (("POST", path), Some(body));
         let get = |path: String| (("GET", path), None);
         let ((method, path), body) = match (dice.below(100), session, job) {
@@ -73,8 +77,13 @@ impl Users {
             (89..91, Some(id), _) => get(format!("/v1/sessions/{id}")),
             (91..93, Some(id), _) => get(format!("/v1/sessions/{id}/events")),
             (93..95, Some(id), _) => get(format!("/v1/sessions/{id}/jobs")),
-            (95..97, Some(_), _) => get("/v1/sessions".into()),
-            (97.., Some(_), _) => get("/v1/quota".into()),
+            (95..96, Some(_), _) => get("/v1/sessions".into()),
+            (96..97, Some(_), _) => get("/v1/quota".into()),
+            (97..99, Some(_), _) => get("/v1/webhooks/deliveries".into()),
+            (99.., Some(_), _) if delivery.is_some() => {
+                let id = delivery.map_or("", String::as_str);
+                post(format!("/v1/webhooks/deliveries/{id}/redeliver"), json!({}))
+            }
             _ => post("/v1/shell/start".into(), start(dice)),
         };
         let keyed = method == "POST" && dice.chance(60);
@@ -102,6 +111,10 @@ impl Users {
             _ => return None,
         }
         if request.method == "GET" {
+            let listed = body["data"].as_array().into_iter().flatten();
+            let ids = listed.filter_map(|one| one["deliveryId"].as_str());
+            let of_user = |id: &str| (request.user.clone(), id.to_owned());
+            self.deliveries.extend(ids.map(of_user));
             return None;
         }
         let id = |name: &str| body[name].as_str().map(str::to_owned);

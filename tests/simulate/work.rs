@@ -115,7 +115,7 @@ impl World {
         let mut env = self.env.clone();
         env.worker = format!("w{}", self.workers).into();
         let future = async move { Done::Handler(handler.invoke(&env, input).await) };
-        self.hands.push(Hand { why, future: Box::pin(future) });
+        self.hands.push(Hand { why, asleep_until: 0, future: Box::pin(future) });
     }
 
     pub(crate) fn begin_request(&mut self) {
@@ -141,6 +141,10 @@ impl World {
             let body = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
             Done::Http { status, body }
         };
-        self.hands.push(Hand { why: Why::Request(number), future: Box::pin(future) });
+        self.hands.push(Hand {
+            why: Why::Request(number),
+            asleep_until: 0,
+            future: Box::pin(future),
+        });
     }
 }

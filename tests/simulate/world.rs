@@ -27,6 +27,8 @@ use crate::{
 const MANY: usize = 24;
 /// How often one hand is polled before it is another's turn.
 const BURST: usize = 12;
+/// How many steps one hand may sleep.
+const LONG: usize = 600;
 /// The quota of each user.
 pub(crate) const QUOTA: u32 = 3;
 
@@ -109,18 +111,27 @@ impl World {
             372..384 => self.meddle_with_the_post(),
             384..385 => self.crash(),
             385..390 => self.begin_sweep(),
-            _ if !self.hands.is_empty() => {
+            390..394 if !self.hands.is_empty() => {
                 let at = self.dice.below(self.hands.len());
-                for _ in 0..1 + self.dice.below(BURST) {
-                    // Whoever is done makes room for another.
-                    if at < self.hands.len() {
-                        self.poll(at);
-                    }
-                }
+                self.hands[at].asleep_until = self.steps + self.dice.below(LONG) as u64;
             }
+            _ if !self.hands.is_empty() => self.poll_a_while(),
             _ => {}
         }
         self.collect();
+    }
+
+    fn poll_a_while(&mut self) {
+        let at = self.dice.below(self.hands.len());
+        if self.hands[at].asleep_until > self.steps {
+            return;
+        }
+        for _ in 0..1 + self.dice.below(BURST) {
+            // Whoever is done makes room for another.
+            if at < self.hands.len() {
+                self.poll(at);
+            }
+        }
     }
 
     /// Polls this hand once, and sees what that did.
