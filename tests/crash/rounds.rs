@@ -21,6 +21,8 @@ use crate::{
 /// Sessions that live through all rounds.
 const KEPT: usize = 2;
 const QUOTA: u64 = 7;
+/// Of a server that makes its directory.
+const FIRST_KILLS: u32 = 5;
 /// For what the clients have begun when the last round is over.
 const FINISH_WITHIN: Duration = Duration::from_mins(4);
 
@@ -39,6 +41,13 @@ pub(crate) async fn run(args: &Args, program: PathBuf) -> Result<bool> {
     let load = Arc::new(load);
     let mut records = Records::default();
 
+    for _ in 0..FIRST_KILLS {
+        // Before there is anything to recover.
+        world.launch()?;
+        sleep(Duration::from_millis(dice.below(120) as u64)).await;
+        world.kill()?;
+        records.check(&world, &load)?;
+    }
     world.launch()?;
     world.listening().await?;
     let mut kept = Vec::new();
@@ -67,7 +76,7 @@ pub(crate) async fn run(args: &Args, program: PathBuf) -> Result<bool> {
     told(&load, &world, began)
 }
 
-/// One round: some load, one kill or more in a row, and a new server.
+/// One round: some load, an end, most often by force, perhaps more of them on the way up again.
 async fn killed(
     world: &mut World,
     dice: &mut Dice,
@@ -77,32 +86,39 @@ async fn killed(
 ) -> Result<()> {
     let span = Duration::from_millis(200 + dice.below(2300) as u64);
     sleep(span).await;
-    let began = Instant::now();
-    world.kill()?;
+    let politely = dice.chance(15);
+    if politely {
+        world.stop().await?
+    } else {
+        world.kill()?
+    }
     records.check(world, load)?;
-    let mut kills = 1;
     if dice.chance(30) {
         murder(world, dice, load, records);
     }
+    let mut began = Instant::now();
     world.launch()?;
-    while dice.chance(30) && kills < 4 {
+    let mut more = 0;
+    while dice.chance(30) && more < 3 {
         // In the middle of its recovery.
         sleep(Duration::from_millis(dice.below(250) as u64)).await;
         world.kill()?;
         records.check(world, load)?;
-        kills += 1;
+        more += 1;
+        began = Instant::now();
         world.launch()?;
     }
     world.listening().await?;
+    let back = began.elapsed().as_millis();
     let (sessions, runs) = {
         let pages = load.book.pages();
         (pages.sessions.len(), pages.runs.len())
     };
+    let how = if politely { "SIGTERM" } else { "SIGKILL" };
     println!(
-        "  round {round:>3}: {:>4} ms of load, {kills} kill(s), back in {:>4} ms; \
+        "  round {round:>3}: {how} after {:>4} ms, {more} more on the way up, back in {back:>4} ms; \
          {sessions} sessions, {runs} commands, {} violations",
         span.as_millis(),
-        began.elapsed().as_millis(),
         load.verdict.count(),
     );
     Ok(())
