@@ -6,10 +6,14 @@
 
 #![expect(clippy::print_stdout, reason = "its report goes to standard output")]
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod api;
@@ -77,6 +81,10 @@ fn main() -> ExitCode {
 /// Whatever happens, what was started is gone when this returns: the world takes it along.
 async fn run(args: Args) -> Result<bool> {
     let program = program(&args)?;
+    if let Some(lack) = lack(&program)? {
+        println!("SKIPPED: the crash test: {lack}");
+        return Ok(true);
+    }
     let work = async {
         if args.recovery {
             recovery::measure(&args, program).await
@@ -90,6 +98,16 @@ async fn run(args: Args) -> Result<bool> {
         _ = tokio::signal::ctrl_c() => bail!("interrupted"),
         _ = terminated.recv() => bail!("terminated"),
     }
+}
+
+/// What this host lacks for real shells. That a shell fails for another reason is no excuse.
+fn lack(program: &Path) -> Result<Option<String>> {
+    let told = Command::new(program).args(["doctor", "--json"]).output()?;
+    let checks = serde_json::Deserializer::from_slice(&told.stdout).into_iter::<Value>();
+    let failed = checks
+        .filter_map(Result::ok)
+        .find(|check| check["verdict"] == "bad" && check["name"] != "a real shell");
+    Ok(failed.map(|check| format!("{} ({})", check["name"], check["detail"])))
 }
 
 fn program(args: &Args) -> Result<PathBuf> {
