@@ -50,6 +50,7 @@ pub(crate) async fn close(
         match value {
             Session::Ended(_) => {
                 end_jobs(env, &value).await?;
+                admit_next(env, &value).await?;
                 return Ok(value);
             }
             Session::Stopping(stopping) => {

@@ -58,6 +58,10 @@ impl Batch {
 
     /// Writes it all, then rings for the webhooks.
     pub(crate) async fn commit(self, env: &Env) -> Result<(), CommitError> {
+        // All of it may have been done before, by whoever was here first.
+        if self.writes.is_empty() {
+            return Ok(());
+        }
         env.store.commit(self.writes).await?;
         for delivery in self.deliveries {
             bell::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;

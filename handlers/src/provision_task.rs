@@ -10,6 +10,7 @@ use domain::{
     message::Message,
     ports::{CommitError, Expect, RunError, RunTask, Version, Versioned, Write},
     session::{Event, Provisioning, Queued, Reason, Session},
+    task::TaskStatus,
     timeline::Actor,
     warm::{Available, Warm},
 };
@@ -17,6 +18,7 @@ use domain::{
 use crate::{
     Code, Env, Failure, bell,
     bell::Next,
+    fill_pool,
     outbox::{Batch, OfSession},
     transition::{self, Applied},
 };
@@ -62,7 +64,12 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failu
         return Ok(false);
     }
     for candidate in env.store.warm_of(&kind).await? {
+        let id = candidate.value.id();
         let Warm::Available(warm) = candidate.value else { continue };
+        if !runs(env, warm.task()).await? {
+            fill_pool::retire(env, id).await?;
+            continue;
+        }
         match take(env, session, read, warm, candidate.version).await {
             Ok(session) => {
                 bell::send(env, Message::FillPool, Duration::ZERO).await;
@@ -75,6 +82,12 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failu
         }
     }
     Ok(false)
+}
+
+/// The event of a warm task's end may be late or lost.
+async fn runs(env: &Env, task: &TaskId) -> Result<bool, Failure> {
+    let facts = env.compute.describe(std::slice::from_ref(task)).await?;
+    Ok(facts.iter().any(|facts| facts.status == TaskStatus::Running && !facts.ending))
 }
 
 async fn take(
@@ -154,3 +167,6 @@ fn request(session: &Provisioning) -> RunTask {
 fn stop_requested() -> Failure {
     Failure::new(Code::StopRequested, "the session is to end")
 }
+
+#[cfg(test)]
+mod tests;
