@@ -23,7 +23,7 @@ mod attend;
 
 use attend::Left;
 
-/// How many open jobs are looked at to find the next one.
+/// How many open jobs are looked at to find the next one, beside those that run.
 const LOOK_AT: u32 = 64;
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
@@ -31,7 +31,7 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure
     loop {
         let session = transition::read(env, input.session_id).await?.value;
         let Session::Ready(ready) = &session else { return Ok(Value::Null) };
-        let open = env.store.open_jobs(session.id(), LOOK_AT).await?;
+        let open = look(env, session.id()).await?;
         if open.is_empty() {
             settle_down(env, &session).await?;
             return Ok(Value::Null);
@@ -54,6 +54,21 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure
             bell::send(env, Message::RunJob { session: session.id() }, Duration::ZERO).await;
             return Ok(Value::Null);
         }
+    }
+}
+
+/// The first open jobs, in order of arrival. Those that run must not hide those that may.
+async fn look(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, Failure> {
+    let mut limit = LOOK_AT;
+    loop {
+        let open = env.store.open_jobs(session, limit).await?;
+        let running = open.iter().filter(|read| matches!(read.value, Job::Running(_))).count();
+        let wanted = LOOK_AT.saturating_add(u32::try_from(running).unwrap_or(u32::MAX));
+        let all = u32::try_from(open.len()).is_ok_and(|found| found < limit);
+        if all || limit >= wanted {
+            return Ok(open);
+        }
+        limit = wanted;
     }
 }
 

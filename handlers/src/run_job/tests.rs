@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use domain::{
-    job::{Exit, Job, Outcome, Status},
+    command::{Command, Concurrency},
+    job::{Exit, Head, Job, Outcome, Status, Work},
     message::Message,
-    ports::{EndCause, Store, Stream},
+    ports::{EndCause, Expect, Store, Stream, Write},
     session::Status as SessionStatus,
 };
 use serde_json::json;
@@ -55,6 +56,29 @@ async fn serial_jobs_run_in_order_of_arrival() {
     let Job::Finished(first) = first else { panic!("the first job is not over") };
     assert!(second.started_at() >= Some(first.finished_at()));
     assert_eq!(second.status(), Status::Completed);
+}
+
+#[tokio::test]
+async fn however_many_jobs_run_the_next_one_is_found() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let env = env(&fakes);
+    for number in 0..3 * super::LOOK_AT {
+        let head = Head {
+            id: job_id(&format!("j{number:03}")),
+            session: session_id("s"),
+            user: testkit::user_id(),
+            work: Work::Execute(Box::new(Command {
+                concurrency: Concurrency::Parallel,
+                ..testkit::command("long")
+            })),
+            created_at: fakes.now(),
+        };
+        let running = Box::new(Job::accept(head).claim("w", fakes.now()).into());
+        env.store.commit(vec![Write::Job(running, Expect::New)]).await.unwrap();
+    }
+    let fakes = fakes.with_queued_job("s", "k", "true");
+    run(&env).await;
+    assert_eq!(status(&fakes, "k"), Status::Completed);
 }
 
 #[tokio::test]
