@@ -107,8 +107,11 @@ impl Drop for Spinner {
 }
 
 fn put(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure> {
-    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::hung_up(),
-        _ => Failure::chain("can't write", &error),
+    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Failure::hung_up()
+        } else {
+            Failure::chain("can't write", &error)
+        }
     })
 }

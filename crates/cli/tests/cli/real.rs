@@ -1,6 +1,10 @@
 //! The real binary with a server of its own and real shells, where this host can make them.
 
-use std::{process::Output, sync::LazyLock};
+use std::{
+    io::{self, BufRead, BufReader, Write},
+    process::{Command, Output, Stdio},
+    sync::LazyLock,
+};
 
 use serde_json::Value;
 
@@ -18,10 +22,17 @@ fn run(args: &[&str]) -> Output {
     ephemeral(args).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs")
 }
 
+fn is_unfit() -> bool {
+    if let Some(reason) = UNFIT.as_ref() {
+        let told = writeln!(io::stdout(), "SKIPPED: no real shells here: {reason}");
+        told.expect("a test can say why it is skipped");
+    }
+    UNFIT.is_some()
+}
+
 /// Runs it and says what it left: exit code, stdout, stderr. Nothing if this host is unfit.
 fn shell(args: &[&str]) -> Option<(Option<i32>, String, String)> {
-    if let Some(reason) = UNFIT.as_ref() {
-        println!("SKIPPED: no real shells here: {reason}");
+    if is_unfit() {
         return None;
     }
     let ran = run(&[&["run"], args].concat());
@@ -85,4 +96,29 @@ fn options_reach_the_command() {
     let args = ["-e", "GREETING=hello", "--cwd", "/tmp", "echo $GREETING from $PWD"];
     let Some((_, out, err)) = shell(&args) else { return };
     assert_eq!(out, "hello from /tmp\n", "{err}");
+}
+
+#[test]
+fn an_interrupted_run_cleans_up_and_says_so_by_its_exit_code() {
+    if is_unfit() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = ephemeral(&["run", "echo started; sleep 60"])
+        .env("EPHEMERAL_DATA_DIR", dir.path().join("none"))
+        .env("TMPDIR", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut line = String::new();
+    let out = child.stdout.take().expect("it is piped");
+    BufReader::new(out).read_line(&mut line).expect("it says something");
+    assert_eq!(line, "started\n");
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+    let ran = child.wait_with_output().expect("it ends");
+
+    assert_eq!(ran.status.code(), Some(130), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(dir.path().read_dir().expect("it is there").count(), 0);
 }
