@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::{
     JobId, SessionId,
+    command::Concurrency,
     job::{Failure as JobFailure, Job, Outcome},
     message::Message,
     ports::{CommitError, Expect, Version, Versioned, Write},
@@ -101,15 +102,18 @@ async fn let_go_of_task(env: &Env, stopping: &Stopping, id: SessionId) -> Result
 
 /// Ends what is open: what never ran is cancelled; what ran is lost unless its worker knew more.
 pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
-    loop {
-        let open = env.store.open_jobs(session.id(), 100).await?;
-        if open.is_empty() {
-            return Ok(());
-        }
-        for job in open {
-            end_job(env, session, job).await?;
+    for concurrency in Concurrency::ALL {
+        loop {
+            let open = env.store.open_jobs(session.id(), concurrency, 100).await?;
+            if open.is_empty() {
+                break;
+            }
+            for job in open {
+                end_job(env, session, job).await?;
+            }
         }
     }
+    Ok(())
 }
 
 async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(), Failure> {

@@ -45,7 +45,7 @@ async fn still_active(env: &Env, ready: &Ready) -> Result<Option<Session>, Failu
     if !seems_idle || now >= session.head().expires_at {
         return Ok(None);
     }
-    let busy = !env.store.open_jobs(session.id(), 1).await?.is_empty();
+    let busy = transition::has_open_jobs(env, session.id()).await?;
     Ok(busy.then(|| ready.clone().active(now, now).into()))
 }
 
@@ -56,7 +56,7 @@ async fn due_event(env: &Env, session: &Session) -> Result<Option<Event>, Failur
     }
     let Session::Ready(ready) = session else { return Ok(None) };
     if let Some(drain) = &session.head().drain
-        && env.store.open_jobs(session.id(), 1).await?.is_empty()
+        && !transition::has_open_jobs(env, session.id()).await?
     {
         return Ok(Some(Event::Stop { reason: drain.reason, note: drain.note.clone() }));
     }

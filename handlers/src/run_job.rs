@@ -23,8 +23,11 @@ mod attend;
 
 use attend::Left;
 
-/// How many open jobs are looked at to find the next one, beside those that run.
+/// How many parallel jobs are looked at to find the next one, beside those that run.
 const LOOK_AT: u32 = 64;
+/// Of the serial jobs only the first counts. More, because the clocks that name them may differ: one
+/// that runs need not be the first.
+const LOOK_AT_SERIAL: u32 = 4;
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
     let hold_until = env.now() + env.policy.worker_hold;
@@ -57,11 +60,18 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure
     }
 }
 
-/// The first open jobs, in order of arrival. Those that run must not hide those that may.
+/// The jobs among which the next one is: the first serial ones and the parallel ones.
 async fn look(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, Failure> {
+    let mut open = env.store.open_jobs(session, Concurrency::Serial, LOOK_AT_SERIAL).await?;
+    open.extend(parallel(env, session).await?);
+    Ok(open)
+}
+
+/// The first parallel jobs, in order of arrival. Those that run must not hide those that may.
+async fn parallel(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, Failure> {
     let mut limit = LOOK_AT;
     loop {
-        let open = env.store.open_jobs(session, limit).await?;
+        let open = env.store.open_jobs(session, Concurrency::Parallel, limit).await?;
         let running = open.iter().filter(|read| matches!(read.value, Job::Running(_))).count();
         let wanted = LOOK_AT.saturating_add(u32::try_from(running).unwrap_or(u32::MAX));
         let all = u32::try_from(open.len()).is_ok_and(|found| found < limit);

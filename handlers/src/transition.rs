@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use domain::{
     SessionId,
+    command::Concurrency,
     job::Outcome,
     message::Message,
     ports::{CommitError, Expect, Version, Versioned},
@@ -103,11 +104,20 @@ pub(crate) async fn with_ready(
     Ok(settle(env, batch, session, session.start_job(), done).await?)
 }
 
+/// Whether a session has commands that are not over.
+pub(crate) async fn has_open_jobs(env: &Env, id: SessionId) -> Result<bool, Failure> {
+    for concurrency in Concurrency::ALL {
+        if !env.store.open_jobs(id, concurrency, 1).await?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Has the jobs of a session looked at that has just become ready.
 pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
     let id = session.id();
-    let any = !env.store.open_jobs(id, 1).await?.is_empty();
-    if any || session.head().drain.is_some() {
+    if has_open_jobs(env, id).await? || session.head().drain.is_some() {
         bell::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
     }
     Ok(())

@@ -46,3 +46,8 @@ pub enum Concurrency {
     /// At once.
     Parallel,
 }
+
+impl Concurrency {
+    /// Both kinds.
+    pub const ALL: [Self; 2] = [Self::Serial, Self::Parallel];
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
+    command::Concurrency,
     job::Job,
     ports::{
         Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Version, Versioned, Write,
@@ -122,9 +123,10 @@ impl Store for SqliteStore {
     async fn open_jobs(
         &self,
         session: SessionId,
+        concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, Backend> {
-        self.db.read("listing open jobs", |db| jobs::open(db, session, limit))
+        self.db.read("listing open jobs", |db| jobs::open(db, session, concurrency, limit))
     }
 
     async fn output(

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::{
     command::{Command, Concurrency},
-    job::{Exit, Head, Job, Outcome, Status, Work},
+    job::{Exit, Head, Job, Outcome, Queued, Status, Work},
     message::Message,
     ports::{EndCause, Expect, Store, Stream, Write},
     session::Status as SessionStatus,
@@ -58,27 +58,46 @@ async fn serial_jobs_run_in_order_of_arrival() {
     assert_eq!(second.status(), Status::Completed);
 }
 
+/// A job that need not wait for the others.
+fn parallel(fakes: &Fakes, name: &str) -> Queued {
+    let command = Command { concurrency: Concurrency::Parallel, ..testkit::command("true") };
+    Job::accept(Head {
+        id: job_id(name),
+        session: session_id("s"),
+        user: testkit::user_id(),
+        work: Work::Execute(Box::new(command)),
+        created_at: fakes.now(),
+    })
+}
+
+fn put(fakes: &Fakes, job: impl Into<Job>) {
+    fakes.store.apply(&[Write::Job(Box::new(job.into()), Expect::New)]).unwrap();
+}
+
 #[tokio::test]
 async fn however_many_jobs_run_the_next_one_is_found() {
     let fakes = Fakes::new().with_ready_session("s");
-    let env = env(&fakes);
     for number in 0..3 * super::LOOK_AT {
-        let head = Head {
-            id: job_id(&format!("j{number:03}")),
-            session: session_id("s"),
-            user: testkit::user_id(),
-            work: Work::Execute(Box::new(Command {
-                concurrency: Concurrency::Parallel,
-                ..testkit::command("long")
-            })),
-            created_at: fakes.now(),
-        };
-        let running = Box::new(Job::accept(head).claim("w", fakes.now()).into());
-        env.store.commit(vec![Write::Job(running, Expect::New)]).await.unwrap();
+        let job = parallel(&fakes, &format!("j{number:03}"));
+        put(&fakes, job.claim("w", fakes.now()));
     }
-    let fakes = fakes.with_queued_job("s", "k", "true");
-    run(&env).await;
+    put(&fakes, parallel(&fakes, "k"));
+    let fakes = fakes.with_queued_job("s", "l", "true");
+    run(&env(&fakes)).await;
     assert_eq!(status(&fakes, "k"), Status::Completed);
+    assert_eq!(status(&fakes, "l"), Status::Completed);
+}
+
+#[tokio::test]
+async fn a_parallel_job_does_not_wait_behind_a_long_line() {
+    let mut fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "long");
+    for number in 0..2 * super::LOOK_AT {
+        fakes = fakes.with_queued_job("s", &format!("j{number:03}"), "true");
+    }
+    put(&fakes, parallel(&fakes, "k"));
+    run(&env(&fakes)).await;
+    assert_eq!(status(&fakes, "k"), Status::Completed);
+    assert_eq!(status(&fakes, "j000"), Status::Queued);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
+    command::Concurrency,
     job::Job,
     ports::{Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Versioned, Write},
     session::{self, Session},
@@ -101,12 +102,14 @@ impl Store for MemoryStore {
     async fn open_jobs(
         &self,
         session: SessionId,
+        concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, Backend> {
         self.read("listing open jobs", |state| {
             let open = state.jobs.values().filter(|found| {
                 let job = &found.value;
-                job.head().session == session && job.command().is_some() && job.due_at().is_some()
+                let fits = job.command().is_some_and(|one| one.concurrency == concurrency);
+                job.head().session == session && fits && job.due_at().is_some()
             });
             open.take(limit as usize).cloned().collect()
         })

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Backend, Stream};
 use crate::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
+    command::Concurrency,
     job::Job,
     session::{self, Session},
     timeline::Entry,
@@ -171,10 +172,12 @@ pub trait Store: Send + Sync {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Job>, Backend>;
-    /// A session's execute jobs that are not final, in order of arrival, at most `limit`.
+    /// A session's execute jobs of this kind that are not final, in order of arrival, at most
+    /// `limit`.
     async fn open_jobs(
         &self,
         session: SessionId,
+        concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, Backend>;
     /// Stored output from `offset` on, at most `limit` bytes.

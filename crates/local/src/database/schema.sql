@@ -28,13 +28,14 @@ CREATE TABLE entries (
 CREATE TABLE jobs (
     id BLOB PRIMARY KEY,
     session BLOB NOT NULL,
+    -- Of commands that are not over: 1 serial, 2 parallel. 0 for all others.
     open INTEGER NOT NULL,
     due_at INTEGER,
     version INTEGER NOT NULL,
     record TEXT NOT NULL
 ) STRICT;
 CREATE INDEX jobs_of_session ON jobs (session, id);
-CREATE INDEX jobs_open ON jobs (session, id) WHERE open;
+CREATE INDEX jobs_open ON jobs (session, open, id) WHERE open;
 CREATE INDEX jobs_due ON jobs (due_at) WHERE due_at IS NOT NULL;
 
 -- Not WITHOUT ROWID: the chunks are large.

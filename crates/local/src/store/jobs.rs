@@ -2,6 +2,7 @@
 
 use domain::{
     JobId, SessionId,
+    command::Concurrency,
     job::Job,
     ports::{Backend, Expect, Page, Version, Versioned},
 };
@@ -13,9 +14,29 @@ use super::record::{self, BEFORE_ALL};
 pub(super) struct Row {
     id: [u8; 16],
     session: [u8; 16],
-    open: bool,
+    open: Open,
     due_at: Option<i64>,
     record: String,
+}
+
+/// The column `open`: whether a command is still to be ended, and how it stands to the others.
+#[derive(Clone, Copy)]
+struct Open(i64);
+
+impl Open {
+    const NOT: Self = Self(0);
+
+    fn of(job: &Job) -> Self {
+        let open = job.command().filter(|_| job.due_at().is_some());
+        open.map_or(Self::NOT, |command| Self::kind(command.concurrency))
+    }
+
+    const fn kind(concurrency: Concurrency) -> Self {
+        match concurrency {
+            Concurrency::Serial => Self(1),
+            Concurrency::Parallel => Self(2),
+        }
+    }
 }
 
 impl Row {
@@ -24,7 +45,7 @@ impl Row {
         Ok(Self {
             id: job.id().ulid().to_bytes(),
             session: job.head().session.ulid().to_bytes(),
-            open: due_at.is_some() && job.command().is_some(),
+            open: Open::of(job),
             due_at,
             record: record::encode(job)?,
         })
@@ -45,7 +66,7 @@ impl Row {
             VALUES (?1, ?2, ?3, ?4, 1, ?5)
             ON CONFLICT DO NOTHING",
         )?
-        .execute(params![self.id, self.session, self.open, self.due_at, self.record])
+        .execute(params![self.id, self.session, self.open.0, self.due_at, self.record])
         .map(|rows| rows == 1)
     }
 
@@ -55,7 +76,7 @@ impl Row {
             UPDATE jobs SET open = ?3, due_at = ?4, version = version + 1, record = ?5
             WHERE id = ?1 AND version = ?2",
         )?
-        .execute(params![self.id, read, self.open, self.due_at, self.record])
+        .execute(params![self.id, read, self.open.0, self.due_at, self.record])
         .map(|rows| rows == 1)
     }
 }
@@ -106,12 +127,17 @@ pub(super) fn page(
 pub(super) fn open(
     db: &Connection,
     session: SessionId,
+    concurrency: Concurrency,
     limit: u32,
 ) -> rusqlite::Result<Vec<Versioned<Job>>> {
     db.prepare_cached(
         "-- jobs::open
-        SELECT record, version FROM jobs WHERE session = ?1 AND open ORDER BY id LIMIT ?2",
+        SELECT record, version FROM jobs
+        WHERE session = ?1 AND open = ?2 AND open ORDER BY id LIMIT ?3",
     )?
-    .query_map(params![session.ulid().to_bytes(), limit], record::versioned)?
+    .query_map(
+        params![session.ulid().to_bytes(), Open::kind(concurrency).0, limit],
+        record::versioned,
+    )?
     .collect()
 }

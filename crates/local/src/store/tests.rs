@@ -107,7 +107,10 @@ async fn all_is_there_after_it_was_opened_again() {
     drop(store);
     let store = open(dir.path());
     assert_eq!(store.session(session_id("s")).await.unwrap().unwrap().value, session("s"));
-    assert_eq!(store.open_jobs(session_id("s"), 10).await.unwrap()[0].value, job);
+    assert_eq!(
+        store.open_jobs(session_id("s"), Concurrency::Serial, 10).await.unwrap()[0].value,
+        job
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use domain::{
     JobId, UserId,
+    command::Concurrency,
     job::{Outcome, Work},
     ports::{Expect, Write},
     session::{Event, Session, Status},
@@ -14,7 +15,7 @@ use super::{
     records::{delivery, warm_id},
     waiting,
 };
-use crate::{job_id, kind, session_id, task_id, user_id};
+use crate::{command, job_id, kind, session_id, task_id, user_id};
 
 pub(super) async fn sessions_are_listed_newest_first_in_pages(store: &Made) {
     for name in ["b", "d", "a", "c", "e"] {
@@ -93,11 +94,19 @@ pub(super) async fn open_jobs_are_commands_that_are_not_over(store: &Made) {
     put(store, vec![put_job(job("s", "c").claim("w", at(1)), first())]).await;
 
     let ids = |limit: u32| async move {
-        let found = store.open_jobs(session_id("s"), limit).await.unwrap();
+        let found = store.open_jobs(session_id("s"), Concurrency::Serial, limit).await.unwrap();
         found.iter().map(|one| one.value.id()).collect::<Vec<_>>()
     };
     assert_eq!(ids(10).await, ["a", "c", "d"].map(job_id));
     assert_eq!(ids(2).await, ["a", "c"].map(job_id));
+
+    let mut parallel = command("true");
+    parallel.concurrency = Concurrency::Parallel;
+    let work = Work::Execute(Box::new(parallel));
+    put(store, vec![put_job(job_of("s", "aa", work), Expect::New)]).await;
+    let found = store.open_jobs(session_id("s"), Concurrency::Parallel, 10).await.unwrap();
+    assert_eq!(found.iter().map(|one| one.value.id()).collect::<Vec<_>>(), [job_id("aa")]);
+    assert_eq!(ids(10).await, ["a", "c", "d"].map(job_id));
 }
 
 pub(super) async fn deliveries_are_listed_newest_first(store: &Made) {
