@@ -133,10 +133,11 @@ impl Inner {
         state.processes.insert((task.clone(), job), process);
     }
 
-    fn with_process(&self, task: &TaskId, job: JobId, change: impl FnOnce(&mut Process)) {
-        if let Some(process) = locked(&self.state).processes.get_mut(&(task.clone(), job)) {
-            change(process);
-        }
+    /// False if this task's runner has not seen the job.
+    fn with_process(&self, task: &TaskId, job: JobId, change: impl FnOnce(&mut Process)) -> bool {
+        let mut state = locked(&self.state);
+        let process = state.processes.get_mut(&(task.clone(), job));
+        process.map(change).is_some()
     }
 }
 
@@ -188,7 +189,9 @@ impl Shell for MemoryShell {
         let inner = &self.inner;
         let now = inner.now();
         let send = || {
-            inner.reach(task).map(|()| inner.with_process(task, job, |one| one.signal(signal, now)))
+            inner.reach(task)?;
+            let known = inner.with_process(task, job, |one| one.signal(signal, now));
+            if known { Ok(()) } else { Err(ShellError::NotReady) }
         };
         inner.gate.pass("sending a signal", send).await?
     }
@@ -209,8 +212,11 @@ impl Shell for MemoryShell {
 
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         let inner = &self.inner;
-        let release =
-            || inner.reach(task).map(|()| inner.with_process(task, job, Process::release));
+        let release = || {
+            inner.reach(task)?;
+            inner.with_process(task, job, Process::release);
+            Ok(())
+        };
         inner.gate.pass("releasing a command", release).await?
     }
 }

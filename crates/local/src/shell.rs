@@ -60,10 +60,14 @@ impl UnixShell {
         request: &Request,
         is_fine: impl Fn(&Event) -> bool,
     ) -> Result<(), ShellError> {
+        let event = self.answer(task, request).await?;
+        if is_fine(&event) { Ok(()) } else { Err(unexpected(action, &event)) }
+    }
+
+    async fn answer(&self, task: &TaskId, request: &Request) -> Result<Event, ShellError> {
         let mut connection = self.send(task, request).await?;
         let answer = within(connection.receive()).await;
-        let event = answer.map_err(|broken| broken.seen_from(self.tasks.as_ref(), task))?;
-        if is_fine(&event) { Ok(()) } else { Err(unexpected(action, &event)) }
+        answer.map_err(|broken| broken.seen_from(self.tasks.as_ref(), task))
     }
 }
 
@@ -98,11 +102,15 @@ impl Shell for UnixShell {
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
         let request = Request::Signal { job_id: job.to_string(), signal };
-        // An error says that the command has ended.
-        self.ask("signalling a command", task, &request, |answer| {
-            matches!(answer, Event::Ok | Event::Unknown | Event::Error { .. })
-        })
-        .await
+        match self.answer(task, &request).await? {
+            // An error says that the command has ended.
+            Event::Ok | Event::Error { .. } => Ok(()),
+            Event::Unknown => Err(ShellError::NotReady),
+            other
+            @ (Event::Ready { .. } | Event::Started | Event::Output(_) | Event::Exited(_)) => {
+                Err(unexpected("signalling a command", &other))
+            }
+        }
     }
 
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {

@@ -6,7 +6,7 @@ use domain::{
     JobId, Secret, TaskId,
     command::{Command, Program},
     job::Exit,
-    ports::{Clock, CommandEnd, CommandEvent, EndCause, Shell, Stream},
+    ports::{Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
 
 use super::run_cases;
@@ -124,7 +124,8 @@ async fn a_signal_reaches_the_command(made: &ShellUnderTest) {
     let end = made.run("j", &command(SLEEPS)).await.end;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(9))));
     made.shell.signal(&made.task, job_id("j"), 9).await.unwrap();
-    made.shell.signal(&made.task, job_id("unknown"), 9).await.unwrap();
+    let early = made.shell.signal(&made.task, job_id("unknown"), 9).await;
+    assert!(matches!(early, Err(ShellError::NotReady)), "{early:?}");
 }
 
 async fn a_program_that_is_not_there_is_said_so(made: &ShellUnderTest) {

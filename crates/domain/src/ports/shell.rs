@@ -123,7 +123,8 @@ pub trait Shell: Send + Sync {
         env: &BTreeMap<String, String>,
         from: (u64, u64),
     ) -> Result<Box<dyn Attached>, ShellError>;
-    /// Sends a signal to a running command's process group; no effect if it does not run.
+    /// Sends a signal to a running command's process group; no effect if it has ended. `NotReady` if
+    /// this runner has not seen the job: its start may be on the way.
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError>;
     /// Ends a command; one that was not started yet never will be.
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;

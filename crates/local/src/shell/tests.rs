@@ -197,9 +197,8 @@ async fn a_wait_ends_at_its_time_and_the_command_goes_on() {
     runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
     let (_, _, end) = finish(attached).await;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(15))));
-    // It has ended, or never was: no effect.
+    // It has ended: no effect.
     runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
-    runner.shell.signal(&task(), job_id("b"), 15).await.unwrap();
 }
 
 #[tokio::test]
