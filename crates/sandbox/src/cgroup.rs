@@ -44,7 +44,21 @@ impl Cgroups {
             enable_controllers(base)?;
             enable_controllers(&base.join(&cgroups.name))?;
         }
+        cgroups.go_second()?;
         Ok(cgroups)
+    }
+
+    /// All shells together weigh a quarter of a process outside, by default 1024 or 100: when the
+    /// cores are all busy, what was asked for is put on record before more of it is run.
+    fn go_second(&self) -> io::Result<()> {
+        match &self.layout {
+            CgroupLayout::V1 { cpu, .. } => {
+                set_if_there(&cpu.join(&self.name).join("cpu.shares"), 256)
+            }
+            CgroupLayout::V2 { base } => {
+                set_if_there(&base.join(&self.name).join("cpu.weight"), 25)
+            }
+        }
     }
 
     pub(crate) fn of(&self, id: &TaskId) -> Cgroup<'_> {
