@@ -12,16 +12,20 @@ use serde_json::Value;
 /// Crate and the crates of ours that it may use, as in ARCHITECTURE.md.
 const ROOMS: &str = "
 asl      |
-aws      | domain handlers runner ssm
+aws      | domain handlers runner shell ssm webhooks
 bench    |
 cli      | local ssm
 domain   |
+e2e      |
+fargate  | runner sandbox ssm
 handlers | domain
-local    | asl domain handlers runner sandbox ssm
+local    | asl domain handlers runner sandbox shell ssm webhooks
 runner   |
 sandbox  | runner
+shell    | domain runner
 ssm      |
 testkit  | asl domain handlers
+webhooks | domain
 ";
 
 /// What must stay out of a crate, whatever it comes with.
