@@ -8,6 +8,7 @@ use domain::{
 };
 use handlers::{Env, Policy};
 use tokio::task::{JoinHandle, spawn_blocking};
+use webhooks::HttpWebhooks;
 
 use crate::{
     changes::{Bells, LocalChanges},
@@ -20,7 +21,6 @@ use crate::{
     server::StartError,
     shell::UnixShell,
     store::SqliteStore,
-    webhooks::HttpWebhooks,
     workflow::AslWorkflow,
 };
 

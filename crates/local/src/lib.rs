@@ -13,7 +13,6 @@ pub mod server;
 pub mod shell;
 pub mod store;
 pub mod tokens;
-pub mod webhooks;
 pub mod workflow;
 
 pub use domain::UserId;

@@ -1,4 +1,4 @@
-//! The way out to users' endpoints, for one machine.
+//! The way out to users' endpoints.
 
 use std::{error::Error, sync::LazyLock, time::Duration};
 
@@ -25,7 +25,11 @@ pub struct HttpWebhooks {
 impl HttpWebhooks {
     /// `allow_private` also permits http and inside addresses.
     pub fn new(allow_private: bool) -> Self {
-        let client = LazyLock::new(Box::new(move || client(allow_private)) as Box<_>);
+        Self::with(allow_private, Public::default())
+    }
+
+    fn with(allow_private: bool, names: Public) -> Self {
+        let client = LazyLock::new(Box::new(move || client(allow_private, names)) as Box<_>);
         Self { allow_private, client }
     }
 
@@ -61,7 +65,7 @@ impl Webhooks for HttpWebhooks {
     }
 }
 
-fn client(allow_private: bool) -> Option<Client> {
+fn client(allow_private: bool, names: Public) -> Option<Client> {
     // Err means that the process has a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -71,7 +75,7 @@ fn client(allow_private: bool) -> Option<Client> {
         .connect_timeout(CONNECT_WITHIN)
         .timeout(ANSWER_WITHIN);
     if !allow_private {
-        builder = builder.https_only(true).dns_resolver(Public);
+        builder = builder.https_only(true).dns_resolver(names);
     }
     builder
         .build()

@@ -1,15 +1,19 @@
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+};
 
 use domain::{
     Secret,
     ports::{PostError, SignedPost, Webhooks},
 };
+use testkit::conformance;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
-use super::{HttpWebhooks, address::is_public};
+use super::{HttpWebhooks, address::is_public, resolve::Public};
 
 fn post_to(url: &str) -> SignedPost {
     SignedPost {
@@ -171,4 +175,74 @@ async fn a_closed_port_is_a_failed_connection() {
     drop(listener);
     let posted = HttpWebhooks::new(true).post(&post_to(&url)).await;
     assert_eq!(posted, Err(PostError::Failed));
+}
+
+/// Stands for an address of the internet: this machine has no other to listen on.
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const INSIDE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// A name whose owner gives these answers, one after the other, and the last one for ever.
+fn rebinding(answers: &[&[Ipv4Addr]]) -> (HttpWebhooks, Arc<Mutex<usize>>) {
+    let answers: Vec<Vec<SocketAddr>> = answers
+        .iter()
+        .map(|answer| answer.iter().map(|ip| SocketAddr::from((*ip, 0))).collect())
+        .collect();
+    let asked = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&asked);
+    let look_up = move |_| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
+        let mut count = count.lock().unwrap();
+        let answer = answers[(*count).min(answers.len() - 1)].clone();
+        *count += 1;
+        Box::pin(async move { Ok(answer) })
+    };
+    let names = Public::new(look_up, |ip| ip == IpAddr::V4(OUTSIDE));
+    (HttpWebhooks::with(false, names), asked)
+}
+
+/// Listens inside, where nobody may call.
+fn trap(port: u16) -> std::net::TcpListener {
+    let trap = std::net::TcpListener::bind((INSIDE, port)).unwrap();
+    trap.set_nonblocking(true).unwrap();
+    trap
+}
+
+fn was_called(trap: &std::net::TcpListener) -> bool {
+    trap.accept().is_ok()
+}
+
+#[tokio::test]
+async fn a_name_that_turns_inside_after_its_check_is_not_followed_there() {
+    let outside = TcpListener::bind((OUTSIDE, 0)).await.unwrap();
+    let port = outside.local_addr().unwrap().port();
+    let inside = trap(port);
+    let (webhooks, asked) = rebinding(&[&[OUTSIDE], &[INSIDE]]);
+    let post = post_to(&format!("https://rebinding.example:{port}/"));
+
+    let first = async {
+        // Hangs up: a handshake would need a certificate that the client trusts.
+        drop(outside.accept().await.unwrap());
+    };
+    let (posted, ()) = tokio::join!(webhooks.post(&post), first);
+    assert_eq!(posted, Err(PostError::Failed));
+    assert_eq!(*asked.lock().unwrap(), 1, "the address that was checked is the one called");
+
+    assert_eq!(webhooks.post(&post).await, Err(PostError::Forbidden));
+    assert_eq!(*asked.lock().unwrap(), 2, "a new connection is checked anew");
+    assert!(!was_called(&inside));
+}
+
+#[tokio::test]
+async fn an_inside_address_among_outside_ones_is_not_called() {
+    let inside = trap(0);
+    let port = inside.local_addr().unwrap().port();
+    let (webhooks, _) = rebinding(&[&[INSIDE, OUTSIDE]]);
+    let posted = webhooks.post(&post_to(&format!("https://rebinding.example:{port}/"))).await;
+    assert_eq!(posted, Err(PostError::Failed), "nobody listens outside");
+    assert!(!was_called(&inside));
+}
+
+#[tokio::test]
+async fn the_suite_of_the_port_passes() {
+    conformance::webhooks_suite(async || Arc::new(HttpWebhooks::new(true)) as _).await;
+    conformance::strict_webhooks_suite(async || Arc::new(HttpWebhooks::new(false)) as _).await;
 }
