@@ -11,12 +11,9 @@ fn main() {
 
     // A target directory of its own: the outer cargo holds the lock of the usual one.
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
-    cargo.args(["build", "--quiet", "--locked", "--release", "--package", "runner"]);
+    cargo.args(["build", "--quiet", "--locked", "--profile", "runner", "--package", "runner"]);
     cargo.args(["--bin", "runner", "--target", &target, "--target-dir"]).arg(&out);
     cargo.arg("--manifest-path").arg(&manifest);
-    for setting in ["opt-level='s'", "lto=true", "codegen-units=1", "panic='abort'", "strip=true"] {
-        cargo.args(["--config", &format!("profile.release.{setting}")]);
-    }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     // What clippy or a coverage tool put in front of the outer compiler is not for this binary.
     for wrapper in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
@@ -25,7 +22,7 @@ fn main() {
     let status = cargo.status().expect("cargo can be run");
     assert!(status.success(), "the runner could not be built");
 
-    let binary = out.join(&target).join("release/runner");
+    let binary = out.join(&target).join("runner/runner");
     println!("cargo::rustc-env=RUNNER_BINARY={}", binary.display());
     for input in ["../runner/src", "../runner/Cargo.toml", "../../Cargo.lock"] {
         println!("cargo::rerun-if-changed={input}");
