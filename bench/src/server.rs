@@ -129,7 +129,7 @@ fn runners_of(parent: u32) -> Result<Vec<u32>> {
 
 fn is_runner(pid: u32) -> bool {
     fs::read(format!("/proc/{pid}/cmdline"))
-        .is_ok_and(|line| line.starts_with(b"/.ephemeral/runner\0"))
+        .is_ok_and(|line| line.starts_with(b"/opt/ephemeral/runner\0"))
 }
 
 fn parent_of(pid: u32) -> Option<u32> {

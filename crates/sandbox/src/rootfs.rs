@@ -11,8 +11,8 @@ use crate::image::{self, ImageError, Resident, Tree};
 
 mod host;
 
-/// The runner's place in every root. Not below a directory that an image would have.
-pub(crate) const RUNNER: &str = "/.ephemeral/runner";
+/// The runner's place in every root: where the image that runs elsewhere has it too.
+pub(crate) const RUNNER: &str = "/opt/ephemeral/runner";
 /// For the runner, and through it for the commands.
 pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Of shelluser, and of its group.
@@ -79,10 +79,10 @@ fn runner_layer(dir: &Path) -> io::Result<PathBuf> {
 }
 
 fn install_runner(root: &Path) -> io::Result<()> {
-    let path = root.join(RUNNER.trim_start_matches('/'));
-    if let Some(parent) = path.parent() {
-        directory(parent, 0o755)?;
+    for dir in ["opt", "opt/ephemeral"] {
+        directory(&root.join(dir), 0o755)?;
     }
+    let path = root.join(RUNNER.trim_start_matches('/'));
     file(&path, RUNNER_BINARY, 0o755)
 }
 
