@@ -1,0 +1,80 @@
+//! What all clients of AWS's services share.
+//!
+//! Made by hand of the environment that Lambda gives, not by the SDK's own chain of profiles, metadata
+//! services and single sign-on: none of that is there, and what is not linked need not be loaded.
+
+use std::{sync::OnceLock, time::Duration};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_http_client::{
+    Connector,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::{
+    behavior_version::BehaviorVersion,
+    http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn},
+    runtime_components::RuntimeComponents,
+};
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::{
+    SdkConfig,
+    region::Region,
+    service_config::{LoadServiceConfig, ServiceConfigKey},
+};
+
+use crate::variable::{BadVariable, optional, required};
+
+/// A try that takes longer is taken for lost and repeated. The slowest call is a task's start.
+const ATTEMPT: Duration = Duration::from_secs(8);
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The region, the credentials and the endpoints of this process. Opens nothing: connections, and the
+/// certificates that they trust, come with the first call.
+pub fn config() -> Result<SdkConfig, BadVariable> {
+    let credentials = Credentials::new(
+        required("AWS_ACCESS_KEY_ID")?,
+        required("AWS_SECRET_ACCESS_KEY")?,
+        optional("AWS_SESSION_TOKEN"),
+        None,
+        "environment",
+    );
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .operation_attempt_timeout(ATTEMPT)
+        .build();
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(required("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(http_client())
+        .timeout_config(timeouts)
+        .service_config(ServiceEndpoints);
+    config.set_endpoint_url(optional("AWS_ENDPOINT_URL"));
+    Ok(config.build())
+}
+
+/// `AWS_ENDPOINT_URL_<SERVICE>`, as the SDKs read it
+/// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
+#[derive(Debug)]
+struct ServiceEndpoints;
+
+impl LoadServiceConfig for ServiceEndpoints {
+    fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+        let service = key.service_id().to_uppercase().replace(' ', "_");
+        optional(&format!("{}_{service}", key.env()))
+    }
+}
+
+/// One pool of connections for all clients; https by ring, http for endpoints of tests.
+fn http_client() -> SharedHttpClient {
+    let connector = OnceLock::new();
+    http_client_fn(move |settings, components| {
+        connector.get_or_init(|| open(settings, components)).clone()
+    })
+}
+
+fn open(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    let mut builder = Connector::builder().connector_settings(settings.clone());
+    builder.set_sleep_impl(components.sleep_impl());
+    SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build())
+}
