@@ -1,0 +1,99 @@
+/** The HTTP API and who may call it. */
+
+import { Aws, CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { AccessLogField, AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
+import { HttpApi, HttpMethod, HttpNoneAuthorizer, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpJwtAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
+import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { AccountRecovery, Mfa, UserPool } from 'aws-cdk-lib/aws-cognito';
+import type { IFunction } from 'aws-cdk-lib/aws-lambda';
+import type { Construct } from 'constructs';
+import { logGroup } from './logs.ts';
+import { excuse } from './rules.ts';
+import type { Settings } from './settings.ts';
+
+/** The stage is the `/v1` of every path: routes have the rest, and the function sees the path as it was sent. */
+const STAGE = 'v1';
+
+const OPEN = {
+  finding: 'AwsSolutions-APIG4',
+  reason: 'The description of the API and the sign of life hold nothing of any user.',
+};
+
+export function addApi(scope: Construct, fn: IFunction, settings: Settings): HttpStage {
+  const api = new HttpApi(scope, 'Api', {
+    apiName: Stack.of(scope).stackName,
+    description: 'Disposable shells',
+    createDefaultStage: false,
+  });
+  const integration = new HttpLambdaIntegration('ApiIntegration', fn);
+  const { issuer, audience } = settings.jwt ?? addUserPool(scope, settings);
+  const authorizer = new HttpJwtAuthorizer('Jwt', issuer, { jwtAudience: audience });
+  api.addRoutes({ path: '/{proxy+}', methods: [HttpMethod.ANY], integration, authorizer });
+  for (const path of ['/openapi.json', '/healthz']) {
+    const routes = api.addRoutes({ path, methods: [HttpMethod.GET], integration, authorizer: new HttpNoneAuthorizer() });
+    for (const route of routes) excuse(route, OPEN);
+  }
+  return new HttpStage(scope, 'Stage', {
+    httpApi: api,
+    stageName: STAGE,
+    autoDeploy: true,
+    detailedMetricsEnabled: false,
+    throttle: { rateLimit: settings.throttle.rate, burstLimit: settings.throttle.burst },
+    accessLogSettings: {
+      destination: new LogGroupLogDestination(logGroup(scope, 'AccessLogs', 'access', settings)),
+      format: accessLog(),
+    },
+  });
+}
+
+/** No address, no token, no query: what a request was is in the function's log, by its id. */
+function accessLog(): AccessLogFormat {
+  return AccessLogFormat.custom(
+    JSON.stringify({
+      requestId: AccessLogField.contextRequestId(),
+      time: AccessLogField.contextRequestTime(),
+      method: AccessLogField.contextHttpMethod(),
+      route: '$context.routeKey',
+      status: AccessLogField.contextStatus(),
+      bytes: AccessLogField.contextResponseLength(),
+      latencyMs: AccessLogField.contextResponseLatency(),
+      authorizerError: '$context.authorizer.error',
+      integrationError: '$context.integrationErrorMessage',
+    }),
+  );
+}
+
+function addUserPool(scope: Construct, settings: Settings) {
+  const pool = new UserPool(scope, 'Users', {
+    selfSignUpEnabled: false,
+    signInAliases: { email: true },
+    accountRecovery: AccountRecovery.EMAIL_ONLY,
+    mfa: Mfa.OPTIONAL,
+    mfaSecondFactor: { sms: false, otp: true },
+    passwordPolicy: { minLength: 12, requireLowercase: true, requireUppercase: true, requireDigits: true, requireSymbols: true },
+    deletionProtection: settings.deletionProtection,
+    removalPolicy: settings.deletionProtection ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
+  });
+  excuse(
+    pool,
+    { finding: 'AwsSolutions-COG2', reason: 'Callers are programs too; each user may turn a second factor on.' },
+    { finding: 'AwsSolutions-COG8', reason: 'The plan with threat protection costs per user; jwtIssuer brings a provider of one\'s own.' },
+  );
+  const client = pool.addClient('UserClient', {
+    generateSecret: false,
+    authFlows: { userSrp: true, userPassword: true },
+    disableOAuth: true,
+    preventUserExistenceErrors: true,
+    accessTokenValidity: Duration.hours(1),
+    idTokenValidity: Duration.hours(1),
+    refreshTokenValidity: Duration.days(30),
+  });
+  new CfnOutput(scope, 'UserPoolId', { value: pool.userPoolId });
+  new CfnOutput(scope, 'UserPoolClientId', { value: client.userPoolClientId });
+  return {
+    issuer: `https://cognito-idp.${Aws.REGION}.${Aws.URL_SUFFIX}/${pool.userPoolId}`,
+    // Access tokens name the client, and the gateway compares that where a token has no audience.
+    audience: [client.userPoolClientId],
+  };
+}

@@ -1,0 +1,66 @@
+/** What happens by itself: tasks change, executions fail, minutes pass. */
+
+import { Duration } from 'aws-cdk-lib';
+import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
+import { EventField, Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
+import { LambdaFunction, SqsQueue } from 'aws-cdk-lib/aws-events-targets';
+import type { Construct } from 'constructs';
+import { pascal, type Functions } from './functions.ts';
+import type { Handler } from './handlers.ts';
+import type { Queues } from './queues.ts';
+import type { Settings } from './settings.ts';
+
+export interface Sources {
+  readonly cluster: CfnCluster;
+  readonly stateMachineArn: string;
+  readonly queues: Queues;
+  readonly functions: Functions;
+}
+
+export function addEvents(scope: Construct, handlers: readonly Handler[], sources: Sources, settings: Settings): void {
+  const { cluster, stateMachineArn, queues, functions } = sources;
+  new Rule(scope, 'TaskEvents', {
+    description: 'A task of the cluster changed its state',
+    eventPattern: {
+      source: ['aws.ecs'],
+      detailType: ['ECS Task State Change'],
+      detail: { clusterArn: [cluster.attrArn] },
+    },
+    targets: [new SqsQueue(queues['task-events'].queue)],
+  });
+  new Rule(scope, 'FailedExecutions', {
+    description: 'An execution ended without closing its session',
+    eventPattern: {
+      source: ['aws.states'],
+      detailType: ['Step Functions Execution Status Change'],
+      detail: { stateMachineArn: [stateMachineArn], status: ['FAILED', 'TIMED_OUT', 'ABORTED'] },
+    },
+    targets: [
+      new LambdaFunction(named(functions, 'close-session'), {
+        // An execution has its session's id as its name.
+        event: RuleTargetInput.fromObject({ sessionId: EventField.fromPath('$.detail.name') }),
+      }),
+    ],
+  });
+  for (const { name, trigger } of handlers) {
+    if (trigger.type !== 'schedule') continue;
+    new Rule(scope, `${pascal(name)}Schedule`, {
+      schedule: Schedule.rate(Duration.minutes(trigger.everyMinutes)),
+      targets: [new LambdaFunction(named(functions, name), { event: RuleTargetInput.fromObject({}) })],
+    });
+  }
+  if (settings.warm > 0) {
+    new Rule(scope, 'FillPoolSchedule', {
+      schedule: Schedule.rate(Duration.minutes(1)),
+      targets: [
+        new SqsQueue(queues.control.queue, { message: RuleTargetInput.fromObject({ type: 'fillPool' }) }),
+      ],
+    });
+  }
+}
+
+export function named(functions: Functions, name: string) {
+  const found = functions.get(name);
+  if (found === undefined) throw new Error(`handlers.json must have the function ${name}`);
+  return found;
+}

@@ -1,0 +1,70 @@
+/** The functions of `handlers.json`: one binary, and for each only the rights and variables of what it uses. */
+
+import { Duration } from 'aws-cdk-lib';
+import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Architecture, Code, Function, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
+import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import type { Construct } from 'constructs';
+import { environment } from './environment.ts';
+import { grant } from './grants.ts';
+import type { Handler } from './handlers.ts';
+import { logGroup } from './logs.ts';
+import { excuse } from './rules.ts';
+import type { Settings } from './settings.ts';
+import type { World } from './world.ts';
+
+export type Functions = ReadonlyMap<string, Function>;
+
+export function addFunctions(scope: Construct, handlers: readonly Handler[], world: World, settings: Settings): Functions {
+  const code = Code.fromAsset(settings.bootstrap);
+  return new Map(handlers.map((handler) => [handler.name, addFunction(scope, handler, code, world, settings)]));
+}
+
+export function pascal(name: string): string {
+  return name.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function addFunction(scope: Construct, handler: Handler, code: Code, world: World, settings: Settings): Function {
+  const id = pascal(handler.name);
+  const logs = logGroup(scope, `${id}Logs`, handler.name, settings);
+  const grants = handler.uses.map((use) => grant(use, world));
+  const role = new Role(scope, `${id}Role`, {
+    assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
+    inlinePolicies: {
+      Logs: new PolicyDocument({
+        statements: [
+          new PolicyStatement({ actions: ['logs:CreateLogStream', 'logs:PutLogEvents'], resources: [logs.logGroupArn] }),
+        ],
+      }),
+      Uses: new PolicyDocument({ statements: grants.flatMap(({ statements }) => statements) }),
+    },
+  });
+  excuse(role, ...grants.flatMap(({ reasons }) => reasons));
+  if (settings.tracing) {
+    excuse(role, { finding: 'AwsSolutions-IAM5[Resource::*]', reason: 'X-Ray has no resources.' });
+  }
+  const fn = new Function(scope, `${id}Function`, {
+    description: `ephemeral: ${handler.name}`,
+    runtime: Runtime.PROVIDED_AL2023,
+    architecture: settings.architecture === 'arm64' ? Architecture.ARM_64 : Architecture.X86_64,
+    handler: handler.name,
+    code,
+    role,
+    logGroup: logs,
+    memorySize: handler.memoryMiB,
+    timeout: Duration.seconds(handler.timeoutSeconds),
+    tracing: settings.tracing ? Tracing.ACTIVE : Tracing.DISABLED,
+    environment: environment(handler, world, settings),
+  });
+  if (handler.trigger.type === 'queue') {
+    fn.addEventSource(
+      new SqsEventSource(world.queues[handler.trigger.lane].queue, {
+        batchSize: handler.trigger.batchSize,
+        reportBatchItemFailures: true,
+        // Beyond it messages wait in the queue; bounced off the account's limit they would count as tried.
+        maxConcurrency: settings.laneConcurrency,
+      }),
+    );
+  }
+  return fn;
+}

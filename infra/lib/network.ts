@@ -1,0 +1,117 @@
+/** Where shells run. The functions are outside of it: they need nothing in it, and webhooks must reach nothing in it. */
+
+import { Stack } from 'aws-cdk-lib';
+import {
+  FlowLogDestination,
+  FlowLogTrafficType,
+  GatewayVpcEndpointAwsService,
+  InterfaceVpcEndpointAwsService,
+  IpAddresses,
+  Peer,
+  Port,
+  SecurityGroup,
+  SubnetType,
+  Vpc,
+  type ISubnet,
+} from 'aws-cdk-lib/aws-ec2';
+import { AnyPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { Construct } from 'constructs';
+import { logGroup } from './logs.ts';
+import { excuse } from './rules.ts';
+import type { Settings } from './settings.ts';
+
+export interface Network {
+  readonly vpc: Vpc;
+  readonly subnets: readonly ISubnet[];
+  /** For shells that may reach the internet; absent where there is no way out. */
+  readonly egress: SecurityGroup | undefined;
+  /** For shells that may reach nothing; absent where a way out can't be closed without cutting off ECS Exec. */
+  readonly none: SecurityGroup | undefined;
+  readonly assignPublicIp: boolean;
+}
+
+const SUBNETS = {
+  public: SubnetType.PUBLIC,
+  private: SubnetType.PRIVATE_ISOLATED,
+  nat: SubnetType.PRIVATE_WITH_EGRESS,
+} as const;
+
+export function addNetwork(scope: Construct, settings: Settings): Network {
+  const type = SUBNETS[settings.network];
+  const vpc = new Vpc(scope, 'Vpc', {
+    ipAddresses: IpAddresses.cidr('10.64.0.0/16'),
+    maxAzs: 2,
+    natGateways: settings.network === 'nat' ? 1 : 0,
+    subnetConfiguration: [
+      // A task asks for its public address itself.
+      { name: 'shells', subnetType: type, cidrMask: 18, ...(type === SubnetType.PUBLIC && { mapPublicIpOnLaunch: false }) },
+      ...(settings.network === 'nat'
+        ? [{ name: 'nat', subnetType: SubnetType.PUBLIC, cidrMask: 28, mapPublicIpOnLaunch: false }]
+        : []),
+    ],
+    // It would take a custom resource; nothing is in the default group.
+    restrictDefaultSecurityGroup: false,
+  });
+  if (settings.flowLogs) addFlowLog(vpc, settings);
+  else excuse(vpc, { finding: 'AwsSolutions-VPC7', reason: 'Turned off by the context flowLogs.' });
+
+  const group = (id: string, description: string, allowAllOutbound: boolean) =>
+    new SecurityGroup(scope, id, { vpc, description, allowAllOutbound });
+  const subnets = vpc.selectSubnets({ subnetGroupName: 'shells' }).subnets;
+  if (settings.network !== 'private') {
+    const egress = group('EgressGroup', 'Shells: anything out, nothing in', true);
+    return { vpc, subnets, egress, none: undefined, assignPublicIp: settings.network === 'public' };
+  }
+  const none = group('NoneGroup', 'Shells: only the endpoints, nothing in', false);
+  addEndpoints(scope, vpc, none);
+  return { vpc, subnets, egress: undefined, none, assignPublicIp: false };
+}
+
+function addFlowLog(vpc: Vpc, settings: Settings) {
+  vpc.addFlowLog('FlowLog', {
+    destination: FlowLogDestination.toCloudWatchLogs(logGroup(vpc, 'FlowLogGroup', 'flow', settings)),
+    trafficType: FlowLogTrafficType.ALL,
+  });
+}
+
+/**
+ * All that a task needs to start and to be reached. Their policies keep a shell from carrying data out
+ * through them with credentials of another account.
+ */
+function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup) {
+  const stack = Stack.of(scope);
+  const group = new SecurityGroup(scope, 'EndpointGroup', {
+    vpc,
+    description: 'Endpoints: https from shells',
+    allowAllOutbound: false,
+  });
+  group.addIngressRule(shells, Port.tcp(443), 'https from shells');
+  const services = {
+    SsmMessages: InterfaceVpcEndpointAwsService.SSM_MESSAGES,
+    EcrApi: InterfaceVpcEndpointAwsService.ECR,
+    EcrDocker: InterfaceVpcEndpointAwsService.ECR_DOCKER,
+    Logs: InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
+  };
+  for (const [name, service] of Object.entries(services)) {
+    const endpoint = vpc.addInterfaceEndpoint(name, { service, securityGroups: [group], open: false });
+    endpoint.addToPolicy(
+      new PolicyStatement({
+        principals: [new AnyPrincipal()],
+        actions: ['*'],
+        resources: ['*'],
+        conditions: { StringEquals: { 'aws:PrincipalAccount': stack.account } },
+      }),
+    );
+  }
+  const s3 = vpc.addGatewayEndpoint('S3', { service: GatewayVpcEndpointAwsService.S3 });
+  s3.addToPolicy(
+    new PolicyStatement({
+      principals: [new AnyPrincipal()],
+      actions: ['s3:GetObject'],
+      // Where ECR keeps the layers of images.
+      resources: [`arn:${stack.partition}:s3:::prod-${stack.region}-starport-layer-bucket/*`],
+    }),
+  );
+  // The subnets have routes to the endpoints and nowhere else; S3's addresses have no group of their own.
+  shells.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'https to the endpoints and to S3');
+}

@@ -1,0 +1,140 @@
+/** What a deployment can choose, by `-c name=value`; docs/operations.md lists it. */
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+export type Architecture = 'arm64' | 'x86_64';
+export type Network = 'public' | 'private' | 'nat';
+
+export interface Settings {
+  readonly stackName: string;
+  readonly architecture: Architecture;
+  /** The directory with the file `bootstrap`. */
+  readonly bootstrap: string;
+  /** Whether that is the one that only fills the place of a binary that is not built. */
+  readonly placeholder: boolean;
+  /** The shell's image; absent: the repository `ephemeral-shell` of the account. */
+  readonly shellImage: string | undefined;
+  readonly network: Network;
+  readonly maxActiveSessions: number;
+  readonly defaultTtlSeconds: number;
+  readonly maxTtlSeconds: number;
+  readonly retentionDays: number;
+  /** Tasks started ahead. */
+  readonly warm: number;
+  readonly webhookAllowPrivate: boolean;
+  /** Whose tokens are accepted; absent: those of a user pool that the stack makes. */
+  readonly jwt: { readonly issuer: string; readonly audience: string[] } | undefined;
+  /** Requests a second, and how many at once above that. */
+  readonly throttle: { readonly rate: number; readonly burst: number };
+  /** How many batches of one queue are worked off at once. */
+  readonly laneConcurrency: number;
+  readonly logLevel: string;
+  readonly logRetentionDays: number;
+  readonly flowLogs: boolean;
+  readonly containerInsights: boolean;
+  /** X-Ray in the functions. */
+  readonly tracing: boolean;
+  /** Keeps the table and the user pool when the stack goes. */
+  readonly deletionProtection: boolean;
+  /** An SNS topic that hears the alarms. */
+  readonly alarmTopicArn: string | undefined;
+  /** More variables for every function: for tests, which set the SDK's endpoints. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+const INFRA = join(import.meta.dirname, '..');
+export const PLACEHOLDER = join(INFRA, 'placeholder');
+
+const NAMES = [
+  'stackName', 'architecture', 'bootstrap', 'shellImage', 'network', 'maxActiveSessions', 'defaultTtlSeconds',
+  'maxTtlSeconds', 'retentionDays', 'warm', 'webhookAllowPrivate', 'jwtIssuer', 'jwtAudience', 'throttleRate',
+  'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
+  'deletionProtection', 'alarmTopicArn', 'environment',
+] as const;
+type Name = (typeof NAMES)[number];
+
+/** Reads the settings from the context; a value that makes no sense is an error that names it. */
+export function readSettings(context: (name: string) => unknown): Settings {
+  const read = reader(context);
+  const architecture = read.oneOf('architecture', ['arm64', 'x86_64']);
+  const settings = {
+    stackName: read.text('stackName') ?? 'ephemeral',
+    architecture,
+    ...bootstrap(read.text('bootstrap'), architecture),
+    shellImage: read.text('shellImage'),
+    network: read.oneOf('network', ['public', 'private', 'nat']),
+    maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
+    defaultTtlSeconds: read.integer('defaultTtlSeconds', 3_600, 1, 28_800),
+    maxTtlSeconds: read.integer('maxTtlSeconds', 28_800, 1, 28_800),
+    retentionDays: read.integer('retentionDays', 7, 1, 365),
+    warm: read.integer('warm', 0, 0, 100),
+    webhookAllowPrivate: read.flag('webhookAllowPrivate', false),
+    jwt: jwt(read.text('jwtIssuer'), read.text('jwtAudience')),
+    throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
+    laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
+    logLevel: read.text('logLevel') ?? 'info',
+    logRetentionDays: read.integer('logRetentionDays', 14, 1, 3_653),
+    flowLogs: read.flag('flowLogs', true),
+    containerInsights: read.flag('containerInsights', false),
+    tracing: read.flag('tracing', false),
+    deletionProtection: read.flag('deletionProtection', false),
+    alarmTopicArn: read.text('alarmTopicArn'),
+    environment: environment(context('environment')),
+  };
+  if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw wrong('defaultTtlSeconds', 'at most maxTtlSeconds');
+  return settings;
+}
+
+function wrong(name: Name, wanted: string): Error {
+  return new Error(`context ${name} must be ${wanted}`);
+}
+
+function reader(context: (name: string) => unknown) {
+  const text = (name: Name): string | undefined => {
+    const value = context(name);
+    return value === undefined || value === '' ? undefined : String(value);
+  };
+  return {
+    text,
+    oneOf<T extends string>(name: Name, [first, ...others]: readonly [T, ...T[]]): T {
+      const value = text(name) ?? first;
+      const found = [first, ...others].find((option) => option === value);
+      if (found === undefined) throw wrong(name, `one of ${[first, ...others].join(', ')}`);
+      return found;
+    },
+    integer(name: Name, missing: number, least: number, most: number): number {
+      const value = Number(text(name) ?? missing);
+      if (!Number.isInteger(value) || value < least || value > most) throw wrong(name, `a whole number from ${least} to ${most}`);
+      return value;
+    },
+    flag(name: Name, missing: boolean): boolean {
+      const value = text(name) ?? String(missing);
+      if (value !== 'true' && value !== 'false') throw wrong(name, 'true or false');
+      return value === 'true';
+    },
+  };
+}
+
+/** A directory that was asked for must hold the binary; the usual one may not be built yet. */
+function bootstrap(asked: string | undefined, architecture: Architecture): Pick<Settings, 'bootstrap' | 'placeholder'> {
+  const directory = asked ?? join(INFRA, '..', 'target', 'lambda', architecture);
+  if (existsSync(join(directory, 'bootstrap'))) return { bootstrap: directory, placeholder: directory === PLACEHOLDER };
+  if (asked !== undefined) throw wrong('bootstrap', 'a directory with the file bootstrap');
+  return { bootstrap: PLACEHOLDER, placeholder: true };
+}
+
+function jwt(issuer: string | undefined, audience: string | undefined): Settings['jwt'] {
+  if (issuer === undefined && audience === undefined) return undefined;
+  if (issuer === undefined || !issuer.startsWith('https://')) throw wrong('jwtIssuer', 'an https URL, given with jwtAudience');
+  if (audience === undefined) throw wrong('jwtAudience', 'given with jwtIssuer: one or more, with commas between');
+  return { issuer, audience: audience.split(',').map((one) => one.trim()) };
+}
+
+function environment(value: unknown): Record<string, string> {
+  const read: unknown = typeof value === 'string' && value !== '' ? JSON.parse(value) : (value ?? {});
+  if (typeof read !== 'object' || read === null || Object.values(read).some((one) => typeof one !== 'string')) {
+    throw wrong('environment', 'a JSON object of strings');
+  }
+  return read as Record<string, string>;
+}

@@ -1,0 +1,134 @@
+/** The cluster, and what a shell is there: one task of one container, the runner as its PID 1. */
+
+import { Duration, Stack } from 'aws-cdk-lib';
+import { Repository } from 'aws-cdk-lib/aws-ecr';
+import {
+  AwsLogDriver,
+  CfnCluster,
+  ContainerImage,
+  CpuArchitecture,
+  FargateTaskDefinition,
+  OperatingSystemFamily,
+} from 'aws-cdk-lib/aws-ecs';
+import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal, type IRole } from 'aws-cdk-lib/aws-iam';
+import type { Construct } from 'constructs';
+import { logGroup } from './logs.ts';
+import { excuse } from './rules.ts';
+import type { Settings } from './settings.ts';
+
+export interface ShellTask {
+  readonly definition: FargateTaskDefinition;
+  readonly family: string;
+  readonly container: string;
+  readonly taskRole: IRole;
+  readonly executionRole: IRole;
+}
+
+const CONTAINER = 'shell';
+
+export function addCluster(scope: Construct, settings: Settings): CfnCluster {
+  const cluster = new CfnCluster(scope, 'Cluster', {
+    capacityProviders: ['FARGATE', 'FARGATE_SPOT'],
+    clusterSettings: [{ name: 'containerInsights', value: settings.containerInsights ? 'enabled' : 'disabled' }],
+  });
+  if (!settings.containerInsights) {
+    excuse(cluster, {
+      finding: 'AwsSolutions-ECS4',
+      reason: 'Metrics of every task cost more than a short shell itself; usage is on record per job. The context containerInsights turns them on.',
+    });
+  }
+  return cluster;
+}
+
+export function addShellTask(scope: Construct, settings: Settings): ShellTask {
+  const family = `${Stack.of(scope).stackName}-shell`;
+  const taskRole = addTaskRole(scope);
+  const executionRole = addExecutionRole(scope);
+  const definition = new FargateTaskDefinition(scope, 'ShellTask', {
+    family,
+    cpu: 256,
+    memoryLimitMiB: 512,
+    runtimePlatform: {
+      operatingSystemFamily: OperatingSystemFamily.LINUX,
+      cpuArchitecture: settings.architecture === 'arm64' ? CpuArchitecture.ARM64 : CpuArchitecture.X86_64,
+    },
+    taskRole,
+    executionRole,
+  });
+  // No init process: the runner is PID 1, reaps what it did not start too, and passes SIGTERM on.
+  definition.addContainer(CONTAINER, {
+    image: image(scope, settings),
+    essential: true,
+    stopTimeout: Duration.seconds(30),
+    logging: new AwsLogDriver({ logGroup: logGroup(scope, 'ShellLogs', 'shell', settings), streamPrefix: 'task' }),
+  });
+  excuse(executionRole, {
+    finding: 'AwsSolutions-IAM5[Resource::*]',
+    reason: 'ecr:GetAuthorizationToken has no resources.',
+  });
+  return { definition, family, container: CONTAINER, taskRole, executionRole };
+}
+
+function tasksPrincipal(scope: Construct) {
+  const stack = Stack.of(scope);
+  return new ServicePrincipal('ecs-tasks.amazonaws.com', {
+    conditions: {
+      StringEquals: { 'aws:SourceAccount': stack.account },
+      ArnLike: { 'aws:SourceArn': stack.formatArn({ service: 'ecs', resource: '*' }) },
+    },
+  });
+}
+
+function addExecutionRole(scope: Construct): Role {
+  return new Role(scope, 'ExecutionRole', {
+    description: 'Pulls the image and writes the log of a shell; no container sees it',
+    assumedBy: tasksPrincipal(scope),
+  });
+}
+
+/** What the agent of ECS Exec needs, which runs in the container. Whoever is root there has this role. */
+const EXEC = [
+  'ssmmessages:CreateControlChannel',
+  'ssmmessages:CreateDataChannel',
+  'ssmmessages:OpenControlChannel',
+  'ssmmessages:OpenDataChannel',
+];
+
+function addTaskRole(scope: Construct): Role {
+  const role = new Role(scope, 'TaskRole', {
+    description: 'ECS Exec into a shell, and nothing else',
+    assumedBy: tasksPrincipal(scope),
+    inlinePolicies: {
+      Exec: new PolicyDocument({
+        statements: [
+          new PolicyStatement({ actions: EXEC, resources: ['*'] }),
+          // No policy that is attached later adds to it.
+          new PolicyStatement({ effect: Effect.DENY, notActions: EXEC, resources: ['*'] }),
+        ],
+      }),
+    },
+  });
+  excuse(role, {
+    finding: 'AwsSolutions-IAM5[Resource::*]',
+    reason: 'These four actions have no resources.',
+  });
+  return role;
+}
+
+/** `ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG`, the only registry that needs rights. */
+const ECR = /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com\/([^:@]+)[:@](.+)$/;
+
+function image(scope: Construct, settings: Settings): ContainerImage {
+  if (settings.shellImage === undefined) {
+    return ContainerImage.fromEcrRepository(Repository.fromRepositoryName(scope, 'Images', 'ephemeral-shell'), 'latest');
+  }
+  const [, account, region, name, tag] = ECR.exec(settings.shellImage) ?? [];
+  if (account === undefined || region === undefined || name === undefined) {
+    return ContainerImage.fromRegistry(settings.shellImage);
+  }
+  const repositoryArn = Stack.of(scope).formatArn({ service: 'ecr', account, region, resource: 'repository', resourceName: name });
+  return ContainerImage.fromEcrRepository(
+    Repository.fromRepositoryAttributes(scope, 'Images', { repositoryArn, repositoryName: name }),
+    tag,
+  );
+}

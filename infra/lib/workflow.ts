@@ -1,0 +1,74 @@
+/** The state machine: the very file that the one-machine server interprets, with the functions in its placeholders. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Stack } from 'aws-cdk-lib';
+import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { DefinitionBody, LogLevel, StateMachine, StateMachineType } from 'aws-cdk-lib/aws-stepfunctions';
+import type { Construct } from 'constructs';
+import type { Functions } from './functions.ts';
+import type { Handler } from './handlers.ts';
+import { logGroup } from './logs.ts';
+import { excuse } from './rules.ts';
+import type { Settings } from './settings.ts';
+
+const DEFINITION = join(import.meta.dirname, '..', '..', 'statemachine', 'session.asl.json');
+
+export function stateMachineName(scope: Construct): string {
+  return `${Stack.of(scope).stackName}-session`;
+}
+
+/** Known before the machine is: functions name the machine, and its definition names functions. */
+export function stateMachineArn(scope: Construct): string {
+  return Stack.of(scope).formatArn({
+    service: 'states',
+    resource: `stateMachine:${stateMachineName(scope)}`,
+  });
+}
+
+export function addWorkflow(
+  scope: Construct,
+  handlers: readonly Handler[],
+  functions: Functions,
+  settings: Settings,
+): StateMachine {
+  const arns = substitutions(handlers, functions);
+  const role = new Role(scope, 'SessionMachineRole', {
+    description: 'Calls the functions of the states of a session',
+    assumedBy: new ServicePrincipal('states.amazonaws.com'),
+    inlinePolicies: {
+      Invoke: new PolicyDocument({
+        statements: [new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: Object.values(arns) })],
+      }),
+    },
+  });
+  const machine = new StateMachine(scope, 'SessionMachine', {
+    stateMachineName: stateMachineName(scope),
+    stateMachineType: StateMachineType.STANDARD,
+    // Compact: comments and all, it is sent whole.
+    definitionBody: DefinitionBody.fromString(JSON.stringify(JSON.parse(readFileSync(DEFINITION, 'utf8')))),
+    definitionSubstitutions: arns,
+    role,
+    tracingEnabled: true,
+    logs: {
+      // This prefix keeps the policy of the log service, which has a size limit, from growing with each machine.
+      destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, '/aws/vendedlogs/states'),
+      level: LogLevel.ALL,
+      // A task token is a key to the session.
+      includeExecutionData: false,
+    },
+  });
+  excuse(role, {
+    finding: 'AwsSolutions-IAM5[Resource::*]',
+    reason: 'The delivery of logs and X-Ray have no resources.',
+  });
+  return machine;
+}
+
+function substitutions(handlers: readonly Handler[], functions: Functions): Record<string, string> {
+  const entries = handlers.flatMap(({ name, trigger }) => {
+    const fn = functions.get(name);
+    return trigger.type === 'workflow' && fn ? [[trigger.placeholder, fn.functionArn] as const] : [];
+  });
+  return Object.fromEntries(entries);
+}
