@@ -7,6 +7,7 @@ use domain::{
     warm,
 };
 use handlers::{Env, Policy};
+use shell::RunnerShell;
 use tokio::task::{JoinHandle, spawn_blocking};
 use webhooks::HttpWebhooks;
 
@@ -19,7 +20,7 @@ use crate::{
     executions::Executions,
     queue::SqliteQueue,
     server::StartError,
-    shell::UnixShell,
+    shell::UnixDial,
     store::SqliteStore,
     workflow::AslWorkflow,
 };
@@ -56,12 +57,13 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
     let workflow = Arc::new(AslWorkflow::open(executions, clock.clone(), ids.clone()).await?);
     let (compute, closed) = open_compute(config, &queue).await?;
     let compute = Arc::new(compute);
-    let policy = Policy { egress: compute.egress(), ..policy(config) };
+    let refused = compute.egress().err().map(|reason| (Network::Egress, reason));
+    let policy = Policy { refused_networks: refused.into_iter().collect(), ..policy(config) };
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
         workflow: workflow.clone(),
-        shell: Arc::new(UnixShell::new(compute.clone(), clock.clone())),
+        shell: Arc::new(RunnerShell::new(UnixDial::new(compute.clone()), clock.clone())),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
         changes: Arc::new(LocalChanges::new(db.clone(), bells, clock.clone())),
@@ -95,8 +97,11 @@ pub(crate) fn policy(config: &Config) -> Policy {
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {
         max_active_sessions: config.max_active_sessions,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
         default_network: Network::None,
-        egress: Err("this server gives its shells no network".to_owned()),
+        refused_networks: [(Network::Egress, "this server gives its shells no network".to_owned())]
+            .into(),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: config.webhook_allow_private,
         streaming: true,

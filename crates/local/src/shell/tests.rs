@@ -1,41 +1,20 @@
-//! Against the real runner, outside of a sandbox.
-
 use std::{
-    collections::BTreeMap,
     fs,
-    os::unix::{fs::MetadataExt, net::UnixStream},
-    path::{Path, PathBuf},
-    process::{Child, Command as Process, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
-    },
-    time::{Duration, Instant},
+    io::Write,
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    sync::Arc,
 };
 
-use domain::{
-    JobId, Secret, TaskId,
-    command::{Command, Program},
-    job::Exit,
-    ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
-};
-use testkit::job_id;
+use domain::{TaskId, ports::ShellError};
+use shell::Dial;
+use tokio::io::AsyncReadExt;
 
-use super::{Tasks, UnixShell};
-use crate::clock::SystemClock;
-
-/// A runner with a directory of its own, and what the host would know of its task.
-struct Runner {
-    process: Child,
-    dir: tempfile::TempDir,
-    host: Arc<Host>,
-    shell: UnixShell,
-}
+use super::{Tasks, UnixDial};
 
 struct Host {
     socket: PathBuf,
-    gone: AtomicBool,
-    memory_kills: AtomicU64,
+    gone: bool,
 }
 
 impl Tasks for Host {
@@ -44,218 +23,42 @@ impl Tasks for Host {
     }
 
     fn is_gone(&self, _: &TaskId) -> bool {
-        self.gone.load(SeqCst)
+        self.gone
     }
 
     fn memory_kills(&self, _: &TaskId) -> u64 {
-        self.memory_kills.load(SeqCst)
+        0
     }
 }
 
-impl Runner {
-    /// None, with the reason printed, where its binary was not built.
-    fn start() -> Option<Self> {
-        Self::start_below("")
-    }
-
-    fn start_below(subdir: &str) -> Option<Self> {
-        // Test binaries are in target/PROFILE/deps.
-        let exe = std::env::current_exe().unwrap();
-        let binary = exe.ancestors().nth(2).unwrap().join("runner");
-        if !binary.exists() {
-            println!("SKIPPED: {} is not built", binary.display());
-            return None;
-        }
-        let dir = tempfile::tempdir().unwrap();
-        let below = dir.path().join(subdir);
-        fs::create_dir_all(&below).unwrap();
-        let mut process = Process::new(binary);
-        process.current_dir(&below).args(["--socket", "runner.sock", "--jobs", "jobs"]);
-        if !is_root() {
-            process.arg("--keep-user");
-        }
-        let process = process.stdin(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        while UnixStream::connect(near(dir.path(), &below)).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "the runner does not listen");
-            std::thread::yield_now();
-        }
-        let host = Arc::new(Host {
-            socket: below.join("runner.sock"),
-            gone: AtomicBool::new(false),
-            memory_kills: AtomicU64::new(0),
-        });
-        let shell = UnixShell::new(host.clone(), Arc::new(SystemClock));
-        Some(Self { process, dir, host, shell })
-    }
-
-    async fn attach(&self, job: JobId, line: &str, from: (u64, u64)) -> Box<dyn Attached> {
-        let env = BTreeMap::from([("A".into(), "session".into()), ("B".into(), "session".into())]);
-        self.shell.start(&task(), job, &command(line), &env, from).await.unwrap()
-    }
-
-    async fn run(&self, name: &str, line: &str) -> (String, String, CommandEnd) {
-        finish(self.attach(job_id(name), line, (0, 0)).await).await
-    }
-}
-
-impl Drop for Runner {
-    fn drop(&mut self) {
-        // Gone already is fine too.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
-}
-
-/// A path to the socket below that is short enough for the kernel.
-fn near(dir: &Path, below: &Path) -> PathBuf {
-    let link = dir.join("near");
-    // Made by the call before.
-    let _ = std::os::unix::fs::symlink(below, &link);
-    link.join("runner.sock")
-}
-
-fn task() -> TaskId {
-    TaskId::new("t")
-}
-
-fn command(line: &str) -> Command {
-    Command {
-        program: Secret::new(Program::Shell(line.to_owned())),
-        cwd: Some(Secret::new("/".to_owned())),
-        env: Secret::new(BTreeMap::from([("B".into(), "command".into())])),
-        user: is_root().then(|| "nobody".to_owned()),
-        stdin: Secret::new(b"from stdin".to_vec()),
-        ..testkit::command(line)
-    }
-}
-
-async fn next(attached: &mut Box<dyn Attached>) -> Result<CommandEvent, ShellError> {
-    let until = SystemClock.now() + Duration::from_secs(30);
-    attached.next(until).await.map(|event| event.expect("within half a minute"))
-}
-
-/// Follows to the end: stdout, stderr, end.
-async fn finish(mut attached: Box<dyn Attached>) -> (String, String, CommandEnd) {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    loop {
-        match next(&mut attached).await.unwrap() {
-            CommandEvent::Started => {}
-            CommandEvent::Output { stream: Stream::Stdout, bytes, .. } => stdout.extend(bytes),
-            CommandEvent::Output { stream: Stream::Stderr, bytes, .. } => stderr.extend(bytes),
-            CommandEvent::Ended(end) => {
-                let text = |bytes| String::from_utf8(bytes).unwrap();
-                return (text(stdout), text(stderr), end);
-            }
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_command_gets_its_input_and_tells_its_output_and_its_end() {
-    let Some(runner) = Runner::start() else { return };
-    runner.shell.probe(&task()).await.unwrap();
-    let line = r#"cat; printf "$A $B" >&2; exit 3"#;
-    let (stdout, stderr, end) = runner.run("a", line).await;
-    assert_eq!((stdout.as_str(), stderr.as_str()), ("from stdin", "session command"));
-    assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Code(3))));
-    assert_eq!((end.stdout_written, end.stderr_written), (10, 15));
-}
-
-#[tokio::test]
-async fn whoever_attaches_again_gets_the_rest_of_the_one_run() {
-    let Some(runner) = Runner::start() else { return };
-    let mark = runner.dir.path().join("go");
-    let line =
-        format!("echo one; while [ ! -e {} ]; do sleep 0.01; done; echo two", mark.display());
-    fs::set_permissions(runner.dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .unwrap();
-    let job = job_id("a");
-    let mut first = runner.attach(job, &line, (0, 0)).await;
-    while !matches!(next(&mut first).await.unwrap(), CommandEvent::Output { .. }) {}
-    drop(first);
-    fs::write(&mark, "").unwrap();
-    let (stdout, _, _) = finish(runner.attach(job, &line, (4, 0)).await).await;
-    assert_eq!(stdout, "two\n");
-    let (stdout, _, _) = finish(runner.attach(job, &line, (0, 0)).await).await;
-    assert_eq!(stdout, "one\ntwo\n");
-    runner.shell.release(&task(), job).await.unwrap();
-    runner.shell.release(&task(), job).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_wait_ends_at_its_time_and_the_command_goes_on() {
-    let Some(runner) = Runner::start() else { return };
-    let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
-    assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
-    let past = SystemClock.now();
-    assert_eq!(attached.next(past).await.unwrap(), None);
-    runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
-    let (_, _, end) = finish(attached).await;
-    assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(15))));
-    // It has ended: no effect.
-    runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
-}
-
-#[tokio::test]
-async fn a_command_that_was_cancelled_before_its_start_never_runs() {
-    let Some(runner) = Runner::start() else { return };
-    runner.shell.cancel(&task(), job_id("a")).await.unwrap();
-    let (stdout, _, end) = runner.run("a", "echo ran").await;
-    assert_eq!((stdout.as_str(), end.cause, end.exit), ("", EndCause::Cancelled, None));
-}
-
-#[tokio::test]
-async fn a_missing_program_is_not_found() {
-    let Some(runner) = Runner::start() else { return };
-    let argv = Program::Argv(vec!["no-such-program".to_owned()]);
-    let command = Command { program: Secret::new(argv), ..command("") };
-    let (task, env) = (task(), BTreeMap::new());
-    let started = runner.shell.start(&task, job_id("a"), &command, &env, (0, 0)).await;
-    let (_, _, end) = finish(started.unwrap()).await;
-    assert!(matches!(end.cause, EndCause::NotFound(_)), "{:?}", end.cause);
-    assert_eq!(end.exit, None);
-}
-
-#[tokio::test]
-async fn a_kill_is_for_memory_only_if_the_kernel_killed_for_memory_meanwhile() {
-    let Some(runner) = Runner::start() else { return };
-    let (_, _, end) = runner.run("a", "kill -9 $$").await;
-    assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(9))));
-    let attached = runner.attach(job_id("b"), "read line; kill -9 $$", (0, 0)).await;
-    runner.host.memory_kills.store(1, SeqCst);
-    let (_, _, end) = finish(attached).await;
-    assert_eq!((end.cause, end.exit), (EndCause::OutOfMemory, Some(Exit::Signal(9))));
-    let (_, _, end) = runner.run("c", "kill -9 $$").await;
-    assert_eq!(end.cause, EndCause::Exited);
-    // A shell whose child was killed says so by its own code.
-    let attached = runner.attach(job_id("d"), "read line; exit 137", (0, 0)).await;
-    runner.host.memory_kills.store(2, SeqCst);
-    let (_, _, end) = finish(attached).await;
-    assert_eq!((end.cause, end.exit), (EndCause::OutOfMemory, Some(Exit::Code(137))));
-}
-
-#[tokio::test]
-async fn a_runner_that_does_not_answer_is_gone_if_its_task_is() {
-    let Some(mut runner) = Runner::start() else { return };
-    let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
-    assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
-    runner.process.kill().unwrap();
-    runner.process.wait().unwrap();
-    assert!(matches!(next(&mut attached).await, Err(ShellError::NotReady)));
-    assert!(matches!(runner.shell.probe(&task()).await, Err(ShellError::NotReady)));
-    runner.host.gone.store(true, SeqCst);
-    assert!(matches!(next(&mut attached).await, Err(ShellError::Gone)));
-    assert!(matches!(runner.shell.probe(&task()).await, Err(ShellError::Gone)));
+fn dial(socket: PathBuf, gone: bool) -> UnixDial {
+    UnixDial::new(Arc::new(Host { socket, gone }))
 }
 
 #[tokio::test]
 async fn a_socket_far_down_in_the_file_system_is_reached() {
-    let far = format!("{}/{}", "d".repeat(100), "e".repeat(100));
-    let Some(runner) = Runner::start_below(&far) else { return };
-    runner.shell.probe(&task()).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let far = dir.path().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&far).unwrap();
+    // The kernel takes only the short way to it.
+    let near = dir.path().join("near");
+    std::os::unix::fs::symlink(&far, &near).unwrap();
+    let listener = UnixListener::bind(near.join("sock")).unwrap();
+    let mut reached = dial(far.join("sock"), false).open(&TaskId::new("t")).await.unwrap();
+    let (mut runner, _): (UnixStream, _) = listener.accept().unwrap();
+    runner.write_all(b"here").unwrap();
+    let mut said = [0; 4];
+    reached.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"here");
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_listens_on_is_not_ready_or_gone_with_its_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("sock");
+    let open = async |gone| dial(socket.clone(), gone).open(&TaskId::new("t")).await.err();
+    assert!(matches!(open(false).await, Some(ShellError::NotReady)));
+    assert!(matches!(open(true).await, Some(ShellError::Gone)));
+    drop(UnixListener::bind(&socket).unwrap());
+    assert!(matches!(open(false).await, Some(ShellError::NotReady)));
 }

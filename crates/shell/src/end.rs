@@ -10,7 +10,7 @@ const SIGKILL: i32 = 9;
 /// What a shell says of a child that SIGKILL ended.
 const CHILD_KILLED: i32 = 128 + SIGKILL;
 
-pub(super) const fn stream(stream: protocol::Stream) -> Stream {
+pub(crate) const fn stream(stream: protocol::Stream) -> Stream {
     match stream {
         protocol::Stream::Stdout => Stream::Stdout,
         protocol::Stream::Stderr => Stream::Stderr,
@@ -19,7 +19,7 @@ pub(super) const fn stream(stream: protocol::Stream) -> Stream {
 
 /// `memory_kill` says whether the kernel killed for
 /// memory while the command ran: inside, that kill looks like anybody's SIGKILL.
-pub(super) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -> CommandEnd {
+pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -> CommandEnd {
     let (cause, exit) = match end.cause {
         Cause::Exited { code: CHILD_KILLED } if memory_kill() => {
             (EndCause::OutOfMemory, Some(Exit::Code(CHILD_KILLED)))

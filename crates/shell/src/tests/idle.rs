@@ -1,0 +1,104 @@
+//! What becomes of connections that nobody uses.
+
+use runner::protocol::{Event, Message, PROTOCOL_VERSION};
+use tokio::io::AsyncWriteExt;
+
+use super::*;
+
+fn start(keep_idle: Duration) -> Option<Runner> {
+    Some(Runner::of(RealRunner::start()?, keep_idle))
+}
+
+const LONG: Duration = Duration::from_secs(600);
+
+#[tokio::test]
+async fn one_connection_serves_one_request_after_the_other() {
+    let Some(runner) = start(LONG) else { return };
+    runner.shell.probe(&task()).await.unwrap();
+    for name in ["a", "b"] {
+        let (stdout, _, _) = runner.run(name, "echo here").await;
+        assert_eq!(stdout, "here\n");
+        runner.shell.release(&task(), job_id(name)).await.unwrap();
+    }
+    assert_eq!(runner.host.opened.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_follows_a_command_is_not_idle() {
+    let Some(runner) = start(LONG) else { return };
+    let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
+    assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
+    runner.shell.cancel(&task(), job_id("a")).await.unwrap();
+    let (_, _, end) = finish(attached).await;
+    assert_eq!(end.cause, EndCause::Cancelled);
+    assert_eq!(runner.host.opened.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_connection_left_in_the_middle_is_not_used_again() {
+    let Some(runner) = start(LONG) else { return };
+    let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
+    assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
+    drop(attached);
+    runner.shell.cancel(&task(), job_id("a")).await.unwrap();
+    assert_eq!(runner.host.opened.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_replaced_unseen() {
+    let Some(runner) = start(LONG) else { return };
+    runner.shell.probe(&task()).await.unwrap();
+    // Holds the place of a runner whose connections broke.
+    let (dead, _) = tokio::io::duplex(1);
+    runner.shell.line.give_back(&task(), Connection::over(Box::new(dead)));
+    let (stdout, _, _) = runner.run("a", "echo here").await;
+    assert_eq!(stdout, "here\n");
+    assert_eq!(runner.host.opened.load(SeqCst), 2);
+}
+
+/// Leads to a runner that has its answer ready.
+struct Prompt;
+
+#[async_trait]
+impl Dial for Prompt {
+    async fn open(&self, _: &TaskId) -> Result<Box<dyn Transport>, ShellError> {
+        let (ours, mut theirs) = tokio::io::duplex(1 << 10);
+        let ready = Event::Ready { version: String::new(), protocol: PROTOCOL_VERSION };
+        theirs.write_all(&ready.encode().unwrap()).await.unwrap();
+        // Never hangs up.
+        std::mem::forget(theirs);
+        Ok(Box::new(ours))
+    }
+
+    async fn is_gone(&self, _: &TaskId) -> bool {
+        false
+    }
+
+    fn memory_kills(&self, _: &TaskId) -> u64 {
+        0
+    }
+
+    fn keep_idle(&self) -> Duration {
+        LONG
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_went_silent_is_replaced_too() {
+    let shell = RunnerShell::new(Prompt, Arc::new(RealClock));
+    let (silent, _held) = tokio::io::duplex(1 << 10);
+    shell.line.give_back(&task(), Connection::over(Box::new(silent)));
+    shell.probe(&task()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_is_not_kept_for_longer_than_it_may_be() {
+    let Some(runner) = start(Duration::from_millis(1)) else { return };
+    runner.shell.probe(&task()).await.unwrap();
+    let kept = RealClock.now();
+    while RealClock.now().since(kept) < Duration::from_millis(2) {
+        tokio::task::yield_now().await;
+    }
+    runner.shell.probe(&task()).await.unwrap();
+    assert_eq!(runner.host.opened.load(SeqCst), 2);
+}
