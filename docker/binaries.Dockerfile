@@ -1,0 +1,12 @@
+# Compiles the runner or bootstrap on whatever runs containers; `scripts/compile` calls it with the
+# repository as the context.
+ARG RUST=rust:1.95-bookworm
+FROM ${RUST} AS build
+ARG BINARY
+ARG ARCHITECTURE
+WORKDIR /src
+COPY . .
+RUN scripts/compile "$BINARY" "$ARCHITECTURE" "/out/$BINARY"
+
+FROM scratch
+COPY --from=build /out/ /
