@@ -1,6 +1,6 @@
 //! All that a handler may touch.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use domain::{
     Timestamp,
@@ -32,10 +32,14 @@ pub struct Env {
 pub struct Policy {
     /// Sessions that a user may have at once.
     pub max_active_sessions: u32,
+    /// What a start without a word on its life gets.
+    pub default_ttl: Duration,
+    /// The longest life from now on that can be asked for; at most [`Policy::MAX_TTL`].
+    pub max_ttl: Duration,
     /// What a start without a word on the network gets.
     pub default_network: Network,
-    /// The networks that can be given, and why others can't.
-    pub egress: Result<(), String>,
+    /// The networks that can't be given, and why.
+    pub refused_networks: BTreeMap<Network, String>,
     /// The images that can be asked for.
     pub images: Vec<String>,
     /// Whether webhooks may go to http and private addresses.
@@ -52,6 +56,13 @@ pub struct Policy {
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
     pub warm_max_age: Duration,
+}
+
+impl Policy {
+    /// The life of a session that nobody says anything about.
+    pub const DEFAULT_TTL: Duration = Duration::from_hours(1);
+    /// No session lives longer without being extended, and no command runs longer.
+    pub const MAX_TTL: Duration = Duration::from_hours(8);
 }
 
 impl Env {

@@ -29,8 +29,10 @@ pub(crate) fn env(fakes: &Fakes) -> Env {
 pub(crate) fn policy() -> Policy {
     Policy {
         max_active_sessions: 5,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
         default_network: Network::None,
-        egress: Err("this deployment has none".into()),
+        refused_networks: [(Network::Egress, "this deployment has none".into())].into(),
         images: vec!["default".into()],
         webhook_allow_private: false,
         streaming: true,

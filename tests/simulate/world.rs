@@ -220,8 +220,10 @@ fn env(fakes: &Fakes, dice: &mut Dice) -> Env {
     let hold = if dice.chance(50) { Duration::from_secs(20) } else { Duration::from_mins(15) };
     let policy = Policy {
         max_active_sessions: QUOTA,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
         default_network: Network::None,
-        egress: Err("there is none".into()),
+        refused_networks: [(Network::Egress, "there is none".into())].into(),
         images: vec!["default".into()],
         webhook_allow_private: false,
         streaming: true,

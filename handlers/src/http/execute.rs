@@ -20,9 +20,9 @@ use super::{
     post::{Plan, Post},
     problem::{Code, Problem},
     sessions,
-    start::{self, DEFAULT_OUTPUT, MAX_TTL},
+    start::{self, DEFAULT_OUTPUT},
 };
-use crate::{Env, bell, outbox::Batch};
+use crate::{Env, Policy, bell, outbox::Batch};
 
 const DEFAULT_TIMEOUT: u64 = 600;
 /// The most that can be kept of a stream. Bytes.
@@ -89,7 +89,7 @@ fn read(fields: &mut Fields<'_>) -> Option<Wish> {
     let env = fields.optional("env", command::env);
     let user = fields.optional("user", command::user);
     let stdin = fields.optional("stdin", command::stdin);
-    let timeout = fields.optional("timeoutSeconds", whole(1..=MAX_TTL));
+    let timeout = fields.optional("timeoutSeconds", whole(1..=Policy::MAX_TTL.as_secs()));
     let only_if_ready = fields.optional("ifNotReady", word(&[("queue", false), ("reject", true)]));
     let modes = [("serial", Concurrency::Serial), ("parallel", Concurrency::Parallel)];
     let concurrency = fields.optional("concurrency", word(&modes));

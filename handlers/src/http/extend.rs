@@ -17,7 +17,6 @@ use super::{
     post::{Plan, Post},
     problem::Problem,
     sessions,
-    start::MAX_TTL,
 };
 use crate::{Env, outbox::Batch};
 
@@ -33,7 +32,7 @@ pub(super) async fn handle(
     post: Post,
 ) -> Result<Response, Problem> {
     let now = env.now();
-    let wish = fields::object(post.body.expose(), |fields| read(fields, now))?;
+    let wish = fields::object(post.body.expose(), |fields| read(fields, now, env.policy.max_ttl))?;
     let mut rounds = post.rounds(&env);
     loop {
         let read = sessions::owned(&env, &post.user, id).await?;
@@ -72,19 +71,19 @@ async fn plan(env: &Env, ready: Ready, read: Expect, wish: &Wish) -> Result<Plan
     Ok(Plan { batch: Some(Batch::default().moved(env, &moved, read)), bells, reply })
 }
 
-fn read(fields: &mut Fields<'_>, now: Timestamp) -> Option<Wish> {
+fn read(fields: &mut Fields<'_>, now: Timestamp, max_ttl: Duration) -> Option<Wish> {
     if fields.has("ttlSecondsFromNow") == fields.has("expiresAt") {
         fields.fault(Wrong::new("must have exactly one of ttlSecondsFromNow and expiresAt"));
     }
-    let longest = now + Duration::from_secs(MAX_TTL);
+    let (longest, most) = (now + max_ttl, max_ttl.as_secs());
     let span = fields.optional("ttlSecondsFromNow", |value| {
-        whole(1..=MAX_TTL)(value).map(|seconds| now + Duration::from_secs(seconds))
+        whole(1..=most)(value).map(|seconds| now + Duration::from_secs(seconds))
     });
     let point = fields.optional("expiresAt", |value| {
         let at: Timestamp = parsed("must be a time such as 2026-01-31T12:00:00.000Z")(value)?;
         let fits = now < at && at <= longest;
         fits.then_some(at).ok_or_else(|| {
-            Wrong::new(format!("must lie ahead, by at most {MAX_TTL} seconds: until {longest}"))
+            Wrong::new(format!("must lie ahead, by at most {most} seconds: until {longest}"))
         })
     });
     let allow_shorten = fields.optional("allowShorten", flag).unwrap_or_default();

@@ -25,9 +25,6 @@ use super::{
 };
 use crate::{Env, Policy, outbox::Batch};
 
-/// The longest life. Seconds.
-pub(super) const MAX_TTL: u64 = 28_800;
-const DEFAULT_TTL: u64 = 3_600;
 /// What is kept of a stream unless the caller says otherwise. Bytes.
 pub(super) const DEFAULT_OUTPUT: u64 = 1024 * 1024;
 
@@ -129,8 +126,8 @@ fn read(fields: &mut Fields<'_>, env: &Env) -> Option<Wish> {
     let policy = &env.policy;
     let image = fields.optional("image", |value| image(value, policy));
     let size = fields.nested("size", size);
-    let ttl = fields.optional("ttlSeconds", whole(1..=MAX_TTL));
-    let idle_timeout = fields.optional("idleTimeoutSeconds", whole(1..=MAX_TTL));
+    let ttl = fields.optional("ttlSeconds", whole(1..=policy.max_ttl.as_secs()));
+    let idle_timeout = fields.optional("idleTimeoutSeconds", whole(1..=policy.max_ttl.as_secs()));
     let vars = fields.optional("env", command::env);
     let metadata = fields.optional("metadata", command::metadata);
     let network = fields.optional("network", |value| network(value, policy));
@@ -143,7 +140,7 @@ fn read(fields: &mut Fields<'_>, env: &Env) -> Option<Wish> {
     let spec = Spec {
         image: image.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
         size: size.unwrap_or_default(),
-        ttl: Duration::from_secs(ttl.unwrap_or(DEFAULT_TTL)),
+        ttl: ttl.map_or(policy.default_ttl, Duration::from_secs),
         idle_timeout: idle_timeout.map(Duration::from_secs),
         env: Secret::new(vars.unwrap_or_default()),
         metadata: metadata.unwrap_or_default(),
@@ -167,9 +164,10 @@ fn image(value: Value, policy: &Policy) -> Result<String, Wrong> {
 }
 
 fn network(value: Value, policy: &Policy) -> Result<Network, Wrong> {
-    match (word(&[("none", Network::None), ("egress", Network::Egress)])(value)?, &policy.egress) {
-        (Network::Egress, Err(reason)) => Err(Wrong::new(format!("can't be egress: {reason}"))),
-        (network, _) => Ok(network),
+    let network = word(&[("none", Network::None), ("egress", Network::Egress)])(value)?;
+    match policy.refused_networks.get(&network) {
+        Some(reason) => Err(Wrong::new(format!("can't be given: {reason}"))),
+        None => Ok(network),
     }
 }
 

@@ -15,8 +15,10 @@ pub(crate) fn user() -> UserId {
 pub(super) fn policy() -> Policy {
     Policy {
         max_active_sessions: QUOTA,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
         default_network: Network::None,
-        egress: Err("there is none".into()),
+        refused_networks: [(Network::Egress, "there is none".into())].into(),
         images: vec!["default".into()],
         webhook_allow_private: false,
         streaming: true,

@@ -1,5 +1,7 @@
 //! Bad bodies: each wrong field is named by a JSON pointer, and all of them at once.
 
+use std::time::Duration;
+
 use serde_json::json;
 use testkit::session_id;
 
@@ -185,4 +187,20 @@ async fn an_answer_does_not_echo_what_it_refuses() {
         as_ann(Request::post("/v1/shell/start").header("content-type", "application/json"));
     let answer = api.send(&request, r#"{"a": "hidden"#).await;
     assert!(!answer.problem(400, "malformed_json").to_string().contains("hidden"));
+}
+
+#[tokio::test]
+async fn a_deployment_may_give_shorter_lives() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.default_ttl = Duration::from_secs(60);
+        policy.max_ttl = Duration::from_secs(120);
+    });
+    for wish in [json!({"ttlSeconds": 121}), json!({"idleTimeoutSeconds": 121})] {
+        let pointer =
+            if wish["ttlSeconds"].is_null() { "/idleTimeoutSeconds" } else { "/ttlSeconds" };
+        api.post("/v1/shell/start", wish).await.refused_at(&[pointer]);
+    }
+    let started = api.post("/v1/shell/start", json!({})).await.expect(202);
+    let session = api.get(started["links"]["session"].as_str().unwrap()).await.expect(200);
+    assert_eq!(session["ttlSeconds"], 60);
 }

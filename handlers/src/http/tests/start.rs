@@ -40,7 +40,7 @@ async fn a_start_needs_no_body() {
 
 #[tokio::test]
 async fn wishes_come_back_with_the_session_but_no_secret_does() {
-    let api = Api::new(Fakes::new()).with_policy(|policy| policy.egress = Ok(()));
+    let api = Api::new(Fakes::new()).with_policy(|policy| policy.refused_networks.clear());
     let secret = format!("whsec_{}", "QUJD".repeat(8));
     let body = api
         .post(
