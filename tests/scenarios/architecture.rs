@@ -12,14 +12,15 @@ use serde_json::Value;
 /// Crate and the crates of ours that it may use, as in ARCHITECTURE.md.
 const ROOMS: &str = "
 asl      |
-aws      | domain handlers runner shell ssm webhooks
+aws      | clock domain handlers runner shell ssm webhooks
 bench    |
 cli      | local ssm
+clock    | domain
 domain   |
 e2e      |
 fargate  | runner sandbox ssm
 handlers | domain
-local    | asl domain handlers runner sandbox shell ssm webhooks
+local    | asl clock domain handlers runner sandbox shell ssm webhooks
 runner   |
 sandbox  | runner
 shell    | domain runner

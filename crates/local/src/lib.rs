@@ -1,7 +1,6 @@
 //! ephemeral on one machine: the ports, and the engine that calls the handlers.
 
 pub mod changes;
-pub mod clock;
 pub mod compute;
 pub mod config;
 pub mod database;
@@ -15,5 +14,6 @@ pub mod store;
 pub mod tokens;
 pub mod workflow;
 
+pub use clock;
 pub use domain::UserId;
 pub use sandbox;
