@@ -5,7 +5,7 @@ import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
 import { EventField, Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction, SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import type { Construct } from 'constructs';
-import { pascal, type Functions } from './functions.ts';
+import { named, pascal, type Functions } from './functions.ts';
 import type { Handler } from './handlers.ts';
 import type { Queues } from './queues.ts';
 import type { Settings } from './settings.ts';
@@ -57,10 +57,4 @@ export function addEvents(scope: Construct, handlers: readonly Handler[], source
       ],
     });
   }
-}
-
-export function named(functions: Functions, name: string) {
-  const found = functions.get(name);
-  if (found === undefined) throw new Error(`handlers.json must have the function ${name}`);
-  return found;
 }

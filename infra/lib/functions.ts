@@ -20,6 +20,12 @@ export function addFunctions(scope: Construct, handlers: readonly Handler[], wor
   return new Map(handlers.map((handler) => [handler.name, addFunction(scope, handler, code, world, settings)]));
 }
 
+export function named(functions: Functions, name: string): Function {
+  const found = functions.get(name);
+  if (found === undefined) throw new Error(`handlers.json must have the function ${name}`);
+  return found;
+}
+
 export function pascal(name: string): string {
   return name.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase());
 }

@@ -1,10 +1,23 @@
 /** Alarms, each of which docs/operations.md explains, and a dashboard. */
 
+import { Duration, Stack } from 'aws-cdk-lib';
 import type { HttpStage } from 'aws-cdk-lib/aws-apigatewayv2';
+import {
+  Alarm,
+  AlarmStatusWidget,
+  ComparisonOperator,
+  Dashboard,
+  GraphWidget,
+  Metric,
+  TreatMissingData,
+  type IMetric,
+} from 'aws-cdk-lib/aws-cloudwatch';
+import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
+import { Topic } from 'aws-cdk-lib/aws-sns';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
-import type { Functions } from './functions.ts';
-import type { Handler } from './handlers.ts';
+import { named, pascal, type Functions } from './functions.ts';
+import { LANES, type Handler, type Lane } from './handlers.ts';
 import type { Settings } from './settings.ts';
 import type { World } from './world.ts';
 
@@ -15,4 +28,143 @@ export interface Watched extends World {
   readonly stage: HttpStage;
 }
 
-export function addMonitoring(_scope: Construct, _watched: Watched, _settings: Settings): void {}
+const FIVE_MINUTES = Duration.minutes(5);
+
+/** How old a message may grow. A webhook may wait for its next try as long as a queue can hold it back. */
+const OLDEST: Readonly<Record<Lane, Duration>> = {
+  control: Duration.minutes(15),
+  exec: Duration.minutes(15),
+  'task-events': Duration.minutes(15),
+  webhooks: Duration.minutes(45),
+};
+
+export function addMonitoring(scope: Construct, watched: Watched, settings: Settings): void {
+  const alarms = [
+    ...queueAlarms(scope, watched),
+    ...functionAlarms(scope, watched),
+    ...executionAlarms(scope, watched),
+    sweepAlarm(scope, watched),
+    apiAlarm(scope, watched),
+  ];
+  if (settings.alarmTopicArn !== undefined) {
+    const action = new SnsAction(Topic.fromTopicArn(scope, 'AlarmTopic', settings.alarmTopicArn));
+    for (const alarm of alarms) alarm.addAlarmAction(action);
+  }
+  addDashboard(scope, watched, alarms);
+}
+
+interface Threshold {
+  readonly name: string;
+  readonly metric: IMetric;
+  readonly atLeast: number;
+  /** In how many periods of three; absent: one period is enough. */
+  readonly ofThree?: number;
+}
+
+function alarm(scope: Construct, { name, metric, atLeast, ofThree }: Threshold): Alarm {
+  return new Alarm(scope, `${pascal(name)}Alarm`, {
+    alarmName: `${Stack.of(scope).stackName}-${name}`,
+    alarmDescription: `See ${name} in docs/operations.md`,
+    metric,
+    threshold: atLeast,
+    comparisonOperator: ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
+    evaluationPeriods: ofThree === undefined ? 1 : 3,
+    ...(ofThree !== undefined && { datapointsToAlarm: ofThree }),
+    treatMissingData: TreatMissingData.NOT_BREACHING,
+  });
+}
+
+function queueAlarms(scope: Construct, { queues }: Watched): Alarm[] {
+  return LANES.flatMap((lane) => [
+    alarm(scope, {
+      name: `${lane}-dead-letters`,
+      metric: queues[lane].dead.metricApproximateNumberOfMessagesVisible({ period: FIVE_MINUTES }),
+      atLeast: 1,
+    }),
+    alarm(scope, {
+      name: `${lane}-late`,
+      metric: queues[lane].queue.metricApproximateAgeOfOldestMessage({ period: FIVE_MINUTES }),
+      atLeast: OLDEST[lane].toSeconds(),
+    }),
+  ]);
+}
+
+function functionAlarms(scope: Construct, { functions }: Watched): Alarm[] {
+  const errors = [...functions].map(([name, fn]) =>
+    alarm(scope, { name: `${name}-errors`, metric: fn.metricErrors({ period: FIVE_MINUTES }), atLeast: 5, ofThree: 2 }),
+  );
+  return [...errors, alarm(scope, { name: 'throttles', metric: throttles(), atLeast: 1, ofThree: 2 })];
+}
+
+/** Of all functions of the account and region: they share one limit. */
+function throttles(): Metric {
+  return new Metric({ namespace: 'AWS/Lambda', metricName: 'Throttles', statistic: 'Sum', period: FIVE_MINUTES });
+}
+
+function executionAlarms(scope: Construct, { machine }: Watched): Alarm[] {
+  const metrics = {
+    'executions-failed': machine.metricFailed({ period: FIVE_MINUTES }),
+    'executions-timed-out': machine.metricTimedOut({ period: FIVE_MINUTES }),
+    'executions-aborted': machine.metricAborted({ period: FIVE_MINUTES }),
+  };
+  return Object.entries(metrics).map(([name, metric]) => alarm(scope, { name, metric, atLeast: 1 }));
+}
+
+function sweepAlarm(scope: Construct, { functions }: Watched): Alarm {
+  const name = 'sweep-not-run';
+  return new Alarm(scope, `${pascal(name)}Alarm`, {
+    alarmName: `${Stack.of(scope).stackName}-${name}`,
+    alarmDescription: `See ${name} in docs/operations.md`,
+    metric: named(functions, 'sweep').metricInvocations({ period: FIVE_MINUTES }),
+    threshold: 1,
+    comparisonOperator: ComparisonOperator.LESS_THAN_THRESHOLD,
+    evaluationPeriods: 1,
+    treatMissingData: TreatMissingData.BREACHING,
+  });
+}
+
+function apiAlarm(scope: Construct, { stage }: Watched): Alarm {
+  return alarm(scope, {
+    name: 'api-5xx',
+    metric: stage.metricServerError({ period: FIVE_MINUTES, statistic: 'Sum' }),
+    atLeast: 5,
+    ofThree: 2,
+  });
+}
+
+function addDashboard(scope: Construct, watched: Watched, alarms: Alarm[]): void {
+  const { stage, machine, table, queues, functions } = watched;
+  const each = (metric: (fn: NonNullable<ReturnType<Functions['get']>>) => Metric) =>
+    [...functions].map(([name, fn]) => metric(fn).with({ label: name }));
+  const lanes = (metric: (lane: Lane) => Metric) => LANES.map((lane) => metric(lane).with({ label: lane }));
+  new Dashboard(scope, 'Dashboard', {
+    dashboardName: Stack.of(scope).stackName,
+    widgets: [
+      [new AlarmStatusWidget({ title: 'Alarms', width: 24, alarms })],
+      [
+        graph('Requests', [stage.metricCount(), stage.metricClientError(), stage.metricServerError()]),
+        graph('Latency', ['p50', 'p99'].map((statistic) => stage.metricLatency({ statistic }))),
+        graph('Sessions', [machine.metricStarted(), machine.metricSucceeded(), machine.metricFailed(), machine.metricTimedOut()]),
+      ],
+      [
+        graph('Messages waiting', lanes((lane) => queues[lane].queue.metricApproximateNumberOfMessagesVisible())),
+        graph('Oldest message', lanes((lane) => queues[lane].queue.metricApproximateAgeOfOldestMessage())),
+        graph('Dead letters', lanes((lane) => queues[lane].dead.metricApproximateNumberOfMessagesVisible())),
+      ],
+      [
+        graph('Invocations', each((fn) => fn.metricInvocations())),
+        graph('Errors', [...each((fn) => fn.metricErrors()), throttles()]),
+        graph('Duration, p99', each((fn) => fn.metricDuration({ statistic: 'p99' }))),
+      ],
+      [
+        graph('Table: capacity used', [table.metricConsumedReadCapacityUnits(), table.metricConsumedWriteCapacityUnits()]),
+        graph('Table: transactions that met others', [table.metric('TransactionConflict', { statistic: 'Sum' })]),
+        graph('Table: throttled', [table.metric('ReadThrottleEvents', { statistic: 'Sum' }), table.metric('WriteThrottleEvents', { statistic: 'Sum' })]),
+      ],
+    ],
+  });
+}
+
+function graph(title: string, left: IMetric[]): GraphWidget {
+  return new GraphWidget({ title, left, width: 8 });
+}

@@ -3,6 +3,7 @@
 import { Duration } from 'aws-cdk-lib';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
+import { pascal } from './functions.ts';
 import { LANES, type Handler, type Lane } from './handlers.ts';
 
 export interface LaneQueue {
@@ -22,7 +23,7 @@ export function addQueues(scope: Construct, handlers: readonly Handler[]): Queue
 function addQueue(scope: Construct, lane: Lane, handlers: readonly Handler[]): LaneQueue {
   const worker = handlers.find(({ trigger }) => trigger.type === 'queue' && trigger.lane === lane);
   if (worker === undefined) throw new Error(`handlers.json must have a function for lane ${lane}`);
-  const id = lane.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase());
+  const id = pascal(lane);
   const dead = new Queue(scope, `${id}DeadLetters`, {
     encryption: QueueEncryption.SQS_MANAGED,
     enforceSSL: true,

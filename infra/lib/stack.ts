@@ -3,8 +3,8 @@
 import { CfnOutput, DefaultStackSynthesizer, Stack, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { addApi } from './api.ts';
-import { addEvents, named } from './events.ts';
-import { addFunctions } from './functions.ts';
+import { addEvents } from './events.ts';
+import { addFunctions, named } from './functions.ts';
 import { only, readHandlers } from './handlers.ts';
 import { addMonitoring } from './monitoring.ts';
 import { addNetwork } from './network.ts';
