@@ -1,0 +1,110 @@
+//! The two places where the product runs, as far as a test may reach behind their API.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::api::Api;
+
+mod aws;
+mod local;
+
+pub(crate) use aws::{Aws, Fault, Faults};
+use local::Local;
+
+/// A running place.
+#[derive(Debug)]
+pub(crate) enum Place {
+    Local(Box<Local>),
+    Aws(Box<Aws>),
+}
+
+impl Place {
+    pub(crate) async fn local(root: &Path, logs: Option<&Path>) -> Result<Self> {
+        Ok(Self::Local(Box::new(Local::start(root, logs).await?)))
+    }
+
+    pub(crate) async fn aws(root: &Path, logs: Option<&Path>) -> Result<Self> {
+        Ok(Self::Aws(Box::new(Aws::start(root, logs).await?)))
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+            Self::Aws(_) => "aws",
+        }
+    }
+
+    /// What only AWS's shape has.
+    pub(crate) fn as_aws(&self) -> Option<&Aws> {
+        match self {
+            Self::Local(_) => None,
+            Self::Aws(aws) => Some(aws),
+        }
+    }
+
+    /// A user of this name; made if there is none.
+    pub(crate) async fn user(&self, name: &str) -> Result<Api> {
+        match self {
+            Self::Local(local) => local.user(name),
+            Self::Aws(aws) => aws.user(name).await,
+        }
+    }
+
+    /// Whoever shows this token.
+    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Api> {
+        let base = match self {
+            Self::Local(local) => local.base(),
+            Self::Aws(aws) => aws.base(),
+        };
+        Api::new(&base, token.map(str::to_owned))
+    }
+
+    /// Kills all of a session's task from outside. `mark` stands in the command line of a command that
+    /// runs in it.
+    pub(crate) async fn kill_task(&self, session: &str, mark: &str) -> Result<()> {
+        match self {
+            Self::Local(_) => local::kill_task(mark),
+            Self::Aws(aws) => aws.kill_task(session).await,
+        }
+    }
+
+    /// Kills whoever works commands off, without a word to anybody.
+    pub(crate) async fn kill_workers(&self) -> Result<()> {
+        match self {
+            Self::Local(local) => local.kill_and_restart().await,
+            Self::Aws(aws) => aws.kill_workers("exec"),
+        }
+    }
+
+    /// Looks after what is due. One machine does so itself, every second.
+    pub(crate) async fn sweep(&self) -> Result<()> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Aws(aws) => aws.sweep().await,
+        }
+    }
+
+    /// All that was logged so far, by source.
+    pub(crate) async fn logs(&self) -> Result<Vec<(String, String)>> {
+        match self {
+            Self::Local(local) => local.logs(),
+            Self::Aws(aws) => aws.logs().await,
+        }
+    }
+
+    /// No more faults.
+    pub(crate) fn calm(&self) {
+        if let Self::Aws(aws) = self {
+            aws.calm();
+        }
+    }
+
+    /// Ends everything. An error if something is left.
+    pub(crate) async fn leave(&self) -> Result<()> {
+        match self {
+            Self::Local(local) => local.leave(),
+            Self::Aws(aws) => aws.leave().await,
+        }
+    }
+}

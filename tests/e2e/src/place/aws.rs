@@ -1,0 +1,284 @@
+//! AWS's shape on one machine: ministack with the real template, the local Fargate, and the proxy between
+//! the functions and both.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    api::{Api, client, text},
+    process::{self, Program},
+    traces,
+    wait::until,
+};
+
+mod calls;
+mod fargate;
+mod proxy;
+mod users;
+
+use calls::Calls;
+use proxy::Proxy;
+pub(crate) use proxy::{Counts, Fault, Faults};
+use users::Users;
+
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The whole of it. What is declared first ends first.
+#[derive(Debug)]
+pub(crate) struct Aws {
+    fargate: Mutex<Program>,
+    fargate_url: String,
+    ministack: Mutex<Program>,
+    proxy: Proxy,
+    calls: Calls,
+    users: Users,
+    /// What `tests/aws/deploy.py` says about the deployment.
+    deployed: Value,
+    http: reqwest::Client,
+    root: PathBuf,
+    dir: TempDir,
+}
+
+impl Aws {
+    pub(crate) async fn start(root: &Path, logs: Option<&Path>) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
+        let logs = logs.unwrap_or(dir.path());
+        let (proxy, http) = (Proxy::open().await?, client()?);
+        let port = process::free_port()?;
+        let url = format!("http://127.0.0.1:{port}");
+        proxy.target("", &url);
+        let mut ministack = ministack(root, dir.path(), logs, port, &proxy.url)?;
+        listening(&http, &format!("{url}/_ministack/health"), &mut ministack).await?;
+        let deployed = deploy(root, dir.path(), logs, &url).await?;
+        let queue = text(&deployed["queues"], "task-events")?;
+        let (fargate, fargate_url) = fargate::start(root, dir.path(), logs, &queue, &url).await?;
+        proxy.target("ecs", &fargate_url);
+        let calls = Calls::new(http.clone(), &url);
+        let users = Users::new(&deployed)?;
+        let (fargate, ministack) = (Mutex::new(fargate), Mutex::new(ministack));
+        let root = root.to_owned();
+        Ok(Self { fargate, fargate_url, ministack, proxy, calls, users, deployed, http, root, dir })
+    }
+
+    pub(crate) fn base(&self) -> String {
+        self.deployed["api"].as_str().unwrap_or_default().to_owned()
+    }
+
+    pub(crate) async fn user(&self, name: &str) -> Result<Api> {
+        Api::new(&self.base(), Some(self.tokens(name).await?.access))
+    }
+
+    /// Both tokens of a user.
+    pub(crate) async fn tokens(&self, name: &str) -> Result<users::Tokens> {
+        self.users.sign_in(&self.calls, name).await
+    }
+
+    /// Calls that came by, of all functions.
+    pub(crate) fn counts(&self) -> Counts {
+        self.proxy.counts()
+    }
+
+    /// Calls of the functions that fail from now on.
+    pub(crate) fn spoil(&self, faults: Faults) {
+        self.proxy.spoil(faults);
+    }
+
+    /// How many did.
+    pub(crate) fn spoiled(&self) -> u64 {
+        self.proxy.spoiled()
+    }
+
+    /// What the local Fargate does wrong from now on.
+    pub(crate) async fn fargate_faults(&self, faults: &Value) -> Result<()> {
+        self.control("faults", faults).await
+    }
+
+    /// Takes a session's capacity back.
+    pub(crate) async fn interrupt(&self, session: &str) -> Result<()> {
+        self.control("interrupt", &json!({"task": self.task(session).await?})).await
+    }
+
+    pub(super) async fn kill_task(&self, session: &str) -> Result<()> {
+        self.control("kill", &json!({"task": self.task(session).await?})).await
+    }
+
+    /// Kills all processes of a function.
+    pub(super) fn kill_workers(&self, function: &str) -> Result<()> {
+        let mark = format!("_HANDLER={function}");
+        let ministack = self.ministack.lock().unwrap_or_else(PoisonError::into_inner).pid();
+        let ours = |pid: &i32| process::parent(*pid) == Some(ministack.cast_signed());
+        let runs = |pid: &i32| {
+            let vars = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            vars.split(|byte| *byte == 0).any(|var| var == mark.as_bytes())
+        };
+        let workers: Vec<_> = process::pids().into_iter().filter(ours).filter(runs).collect();
+        ensure!(!workers.is_empty(), "no process of {function} runs");
+        workers.into_iter().for_each(process::kill);
+        Ok(())
+    }
+
+    /// What the schedule does every minute.
+    pub(super) async fn sweep(&self) -> Result<()> {
+        self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await
+    }
+
+    /// Puts a message on a lane, as if it had come again.
+    pub(crate) async fn send(&self, lane: &str, message: &Value) -> Result<()> {
+        let queue = text(&self.deployed["queues"], lane)?;
+        let body = json!({"QueueUrl": queue, "MessageBody": message.to_string()});
+        self.calls.json("sqs", "AmazonSQS.SendMessage", &body).await?;
+        Ok(())
+    }
+
+    /// The types of all events in the history of a session's execution.
+    pub(crate) async fn history(&self, session: &str) -> Result<Vec<String>> {
+        let machine = text(&self.deployed, "stateMachine")?;
+        let arn = format!("{}:{session}", machine.replace(":stateMachine:", ":execution:"));
+        let body = json!({"executionArn": arn, "maxResults": 1000});
+        let history =
+            self.calls.json("states", "AWSStepFunctions.GetExecutionHistory", &body).await?;
+        let events = history["events"].as_array().context("no history")?;
+        Ok(events.iter().filter_map(|e| e["type"].as_str().map(str::to_owned)).collect())
+    }
+
+    /// What the functions logged, and all programs of ours.
+    pub(super) async fn logs(&self) -> Result<Vec<(String, String)>> {
+        let mut all = self.calls.logs().await?;
+        for program in [&self.ministack, &self.fargate] {
+            let log = program.lock().unwrap_or_else(PoisonError::into_inner).log.clone();
+            all.push((log.display().to_string(), fs::read_to_string(log)?));
+        }
+        Ok(all)
+    }
+
+    /// How often each function ran so far.
+    pub(crate) async fn invocations(&self) -> Result<std::collections::BTreeMap<String, u64>> {
+        let logs = self.calls.logs().await?;
+        let names = self.deployed["functions"].as_object().context("no functions")?;
+        let runs = |physical: &Value| {
+            let group = format!("/aws/lambda/{}", physical.as_str().unwrap_or_default());
+            let log = logs.iter().find(|(name, _)| *name == group);
+            let starts = log.map_or(0, |(_, log)| log.matches("START RequestId").count());
+            u64::try_from(starts).unwrap_or(u64::MAX)
+        };
+        Ok(names.iter().map(|(name, physical)| (name.clone(), runs(physical))).collect())
+    }
+
+    pub(super) fn calm(&self) {
+        self.proxy.spoil(Faults::default());
+    }
+
+    pub(super) async fn leave(&self) -> Result<()> {
+        self.end()
+    }
+
+    /// The local Fargate ends its sandboxes itself.
+    fn end(&self) -> Result<()> {
+        for program in [&self.fargate, &self.ministack] {
+            program.lock().unwrap_or_else(PoisonError::into_inner).end();
+        }
+        traces::clear(self.dir.path())
+    }
+
+    async fn control(&self, what: &str, body: &Value) -> Result<()> {
+        let url = format!("{}/_control/{what}", self.fargate_url);
+        let answer = self.http.post(url).json(body).send().await?;
+        ensure!(answer.status().is_success(), "{what}: {}", answer.text().await?);
+        Ok(())
+    }
+
+    /// Keeps figures for others to read, in `target/e2e`.
+    pub(crate) fn report(&self, name: &str, found: &Value) -> Result<()> {
+        let dir = self.root.join("target/e2e");
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join(format!("{name}.json")), format!("{found:#}\n"))?;
+        Ok(())
+    }
+
+    async fn task(&self, session: &str) -> Result<String> {
+        let tasks = self.tasks_of(session).await?;
+        tasks.into_iter().next().context("the session has no task")
+    }
+
+    /// The tasks of a session that have not ended.
+    pub(crate) async fn tasks_of(&self, session: &str) -> Result<Vec<String>> {
+        let body = json!({"startedBy": session, "cluster": self.deployed["cluster"]});
+        let target = "AmazonEC2ContainerServiceV20141113.ListTasks";
+        let list = self.calls.json_at(&self.fargate_url, "ecs", target, &body).await?;
+        let tasks = list["taskArns"].as_array().context("no list")?;
+        Ok(tasks.iter().filter_map(|task| task.as_str().map(str::to_owned)).collect())
+    }
+}
+
+impl Drop for Aws {
+    fn drop(&mut self) {
+        // An error was told by `leave`, or there is nobody to tell.
+        let _told = self.end();
+    }
+}
+
+/// Starts it, on loopback only. What it runs inherits its environment, and so the way through the proxy.
+fn ministack(root: &Path, dir: &Path, logs: &Path, port: u16, proxy: &str) -> Result<Program> {
+    let program = std::env::var_os("MINISTACK")
+        .map_or_else(|| root.join("target/venv/bin/ministack"), PathBuf::from);
+    ensure!(program.is_file(), "there is no ministack; hint: run scripts/aws-tools");
+    let temporary = dir.join("ministack");
+    fs::create_dir_all(&temporary)?;
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", &temporary)
+        .env("TMPDIR", &temporary)
+        .env("STATE_DIR", temporary.join("state"))
+        .env("S3_DATA_DIR", temporary.join("s3"))
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_HOST", "127.0.0.1")
+        .env("GATEWAY_PORT", port.to_string())
+        .env("MINISTACK_REGION", "us-east-1")
+        .env("LAMBDA_EXECUTOR", "local")
+        .env("AWS_ENDPOINT_URL", proxy)
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test");
+    Program::start(&mut command, &process::log(logs, "ministack")?)
+}
+
+async fn listening(http: &reqwest::Client, url: &str, program: &mut Program) -> Result<()> {
+    until("ministack to listen", STARTS_WITHIN, async || {
+        program.alive()?;
+        Ok(match http.get(url).send().await {
+            Ok(answer) if answer.status().is_success() => Ok(()),
+            Ok(answer) => Err(answer.status().to_string()),
+            Err(error) => Err(error.to_string()),
+        })
+    })
+    .await
+}
+
+/// Deploys the synthesized template.
+async fn deploy(root: &Path, dir: &Path, logs: &Path, endpoint: &str) -> Result<Value> {
+    let log = process::log(logs, "deploy")?;
+    let out = tokio::process::Command::new(root.join("target/venv/bin/python"))
+        .arg(root.join("tests/aws/deploy.py"))
+        .args(["--endpoint", endpoint, "--work-dir"])
+        .arg(dir)
+        .arg("--root")
+        .arg(root)
+        .stderr(fs::File::create(&log)?)
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    if !out.status.success() {
+        bail!("the deployment failed: {}", fs::read_to_string(&log)?);
+    }
+    Ok(serde_json::from_slice(&out.stdout)?)
+}

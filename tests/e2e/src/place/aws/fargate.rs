@@ -1,0 +1,38 @@
+//! The local Fargate as a program.
+
+use std::{fs, path::Path, process::Command, time::Duration};
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::{api::text, process, process::Program, wait::until};
+
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Starts it; the program and its URL.
+pub(super) async fn start(
+    root: &Path,
+    dir: &Path,
+    logs: &Path,
+    queue: &str,
+    sqs: &str,
+) -> Result<(Program, String)> {
+    let log = process::log(logs, "fargate")?;
+    let mut command = Command::new(root.join("target/debug/fargate"));
+    command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.join("fargate")).args([
+        "--events-queue",
+        queue,
+        "--sqs-endpoint",
+        sqs,
+    ]);
+    let mut program = Program::start(&mut command, &log)?;
+    let url = until("the local Fargate to listen", STARTS_WITHIN, async || {
+        program.alive()?;
+        let said = fs::read_to_string(&log)?;
+        let ready = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let url = ready.filter_map(|line| text(&line, "url").ok()).next();
+        Ok(url.ok_or_else(|| "it said nothing".to_owned()))
+    })
+    .await?;
+    Ok((program, url))
+}

@@ -1,0 +1,71 @@
+//! Users of the Cognito pool that the stack makes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::calls::Calls;
+use crate::api::text;
+
+/// Satisfies every policy; a test's pool has no secrets.
+const PASSWORD: &str = "Correct-Horse-7-Battery-Staple";
+
+/// What a sign-in gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    pub(crate) access: String,
+    pub(crate) id: String,
+}
+
+/// The pool, and who signed in already.
+#[derive(Debug)]
+pub(super) struct Users {
+    pool: String,
+    client: String,
+    known: Mutex<BTreeMap<String, Tokens>>,
+}
+
+impl Users {
+    pub(super) fn new(deployed: &Value) -> Result<Self> {
+        let (pool, client) = (text(deployed, "userPool")?, text(deployed, "userPoolClient")?);
+        Ok(Self { pool, client, known: Mutex::default() })
+    }
+
+    /// Makes the user at the first time.
+    pub(super) async fn sign_in(&self, calls: &Calls, name: &str) -> Result<Tokens> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some(tokens) = known {
+            return Ok(tokens);
+        }
+        let email = format!("{}@example.com", name.replace(' ', "-"));
+        let user = json!({"UserPoolId": self.pool, "Username": email});
+        let mut create = user.clone();
+        create["MessageAction"] = json!("SUPPRESS");
+        cognito(calls, "AdminCreateUser", &create).await?;
+        let mut set = user.clone();
+        set["Password"] = json!(PASSWORD);
+        set["Permanent"] = json!(true);
+        cognito(calls, "AdminSetUserPassword", &set).await?;
+        let auth = json!({
+            "UserPoolId": self.pool,
+            "ClientId": self.client,
+            "AuthFlow": "ADMIN_USER_PASSWORD_AUTH",
+            "AuthParameters": {"USERNAME": email, "PASSWORD": PASSWORD},
+        });
+        let answer = cognito(calls, "AdminInitiateAuth", &auth).await?;
+        let given = &answer["AuthenticationResult"];
+        let tokens = Tokens { access: text(given, "AccessToken")?, id: text(given, "IdToken")? };
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.to_owned(), tokens.clone());
+        Ok(tokens)
+    }
+}
+
+async fn cognito(calls: &Calls, operation: &str, body: &Value) -> Result<Value> {
+    let target = format!("AWSCognitoIdentityProviderService.{operation}");
+    calls.json("cognito-idp", &target, body).await
+}

@@ -1,0 +1,135 @@
+//! One machine: `ephemeral up`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
+
+use crate::{
+    api::{Api, client},
+    process::{self, Program},
+    traces,
+    wait::until,
+};
+
+/// All of ours, so that the search for secrets sees what an operator may ask for.
+const LOG: &str = "info,handlers=debug,local=debug,shell=debug,webhooks=debug";
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// The server on a directory of its own.
+#[derive(Debug)]
+pub(crate) struct Local {
+    program: PathBuf,
+    server: Mutex<Program>,
+    dir: TempDir,
+    port: u16,
+    log: PathBuf,
+}
+
+impl Local {
+    pub(crate) async fn start(root: &Path, logs: Option<&Path>) -> Result<Self> {
+        let program = root.join("target/debug/ephemeral");
+        let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
+        let log = process::log(logs.unwrap_or(dir.path()), "server")?;
+        let port = process::free_port()?;
+        let server = Mutex::new(up(&program, dir.path(), port, &log)?);
+        let local = Self { program, server, dir, port, log };
+        local.listening().await?;
+        Ok(local)
+    }
+
+    pub(crate) fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.port)
+    }
+
+    pub(crate) fn user(&self, name: &str) -> Result<Api> {
+        let added = Command::new(&self.program)
+            .args(["token", "add", name, "--data-dir"])
+            .arg(data(self.dir.path()))
+            .output()?;
+        let said = String::from_utf8_lossy(&added.stdout);
+        let token = said.lines().next().map(|line| line.trim().to_owned());
+        ensure!(added.status.success(), "no token: {}", String::from_utf8_lossy(&added.stderr));
+        Api::new(&self.base(), Some(token.context("no token")?))
+    }
+
+    /// `kill -9`, then another server on the same data and port.
+    pub(crate) async fn kill_and_restart(&self) -> Result<()> {
+        {
+            let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            server.kill()?;
+            *server = up(&self.program, self.dir.path(), self.port, &self.log)?;
+        }
+        self.listening().await
+    }
+
+    pub(crate) fn logs(&self) -> Result<Vec<(String, String)>> {
+        Ok(vec![("server".to_owned(), fs::read_to_string(&self.log)?)])
+    }
+
+    pub(crate) fn leave(&self) -> Result<()> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).end();
+        traces::clear(self.dir.path())
+    }
+
+    async fn listening(&self) -> Result<()> {
+        let http = client()?;
+        let health = format!("http://127.0.0.1:{}/healthz", self.port);
+        until("the server to listen", STARTS_WITHIN, async || {
+            self.server.lock().unwrap_or_else(PoisonError::into_inner).alive()?;
+            Ok(match http.get(&health).send().await {
+                Ok(answer) if answer.status().is_success() => Ok(()),
+                Ok(answer) => Err(format!("{}", answer.status())),
+                Err(error) => Err(error.to_string()),
+            })
+        })
+        .await
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        // An error was told by `leave`, or there is nobody to tell.
+        let _told = self.leave();
+    }
+}
+
+fn up(program: &Path, dir: &Path, port: u16, log: &Path) -> Result<Program> {
+    let mut command = Command::new(program);
+    command
+        .args(["up", "--webhook-allow-private", "--log", LOG, "--listen"])
+        .arg(format!("127.0.0.1:{port}"))
+        .arg("--data-dir")
+        .arg(data(dir))
+        .env_remove("EPHEMERAL_URL")
+        .env_remove("EPHEMERAL_TOKEN")
+        .env("NO_COLOR", "1");
+    Program::start(&mut command, log)
+}
+
+fn data(dir: &Path) -> PathBuf {
+    dir.join("data")
+}
+
+/// Finds the command by its mark and kills the first process of its sandbox, and so all of it.
+pub(super) fn kill_task(mark: &str) -> Result<()> {
+    let line = |pid: i32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).into_owned()
+    };
+    let mut pid = process::pids().into_iter().find(|pid| line(*pid).contains(mark));
+    while let Some(at) = pid {
+        if line(at).split('\0').next().is_some_and(|program| program.ends_with("/runner")) {
+            process::kill(at);
+            return Ok(());
+        }
+        pid = process::parent(at);
+    }
+    anyhow::bail!("no sandbox runs a command with {mark}")
+}

@@ -1,0 +1,77 @@
+//! Ends that nobody asked for.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use super::Scenario;
+use crate::{api::SOON, stage::Stage, wait::until};
+
+pub(super) const SCENARIOS: [Scenario; 3] = [
+    Scenario::new("task killed from outside", |stage| Box::pin(killed(stage))),
+    Scenario::new("spot interruption", |stage| Box::pin(spot(stage)))
+        .only_on_aws("one machine has no Spot capacity"),
+    Scenario::new("worker killed in a command", |stage| Box::pin(worker_killed(stage))),
+];
+
+/// The task is gone; the session says so, and what ran is not said to have ended well.
+async fn killed(stage: &Stage<'_>) -> Result<()> {
+    let api = stage.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let job = api.execute(&started.session, "echo begun; sleep 7531").await?;
+    api.job_is(&job, "running", SOON).await?;
+    until("the command to speak", SOON, async || {
+        let job = api.get(&format!("/jobs/{job}")).await?.body;
+        Ok(if job["stdout"]["bytes"] == 6 { Ok(()) } else { Err(job.to_string()) })
+    })
+    .await?;
+    stage.place.kill_task(&started.session, "7531").await?;
+    let session = stage.ended(&api, &started.session, SOON).await?;
+    ensure!(session["reason"] == "task_exited", "{session}");
+    let job = api.finished(&job, SOON).await?;
+    ensure!(job["status"] == "lost", "{job}");
+    ensure!(job["stdout"]["text"] == "begun\n", "what it said is kept: {job}");
+    ensure!(api.active().await? == 0, "the slot is not free");
+    Ok(())
+}
+
+/// The capacity is taken back: no new commands, and the end says why.
+async fn spot(stage: &Stage<'_>) -> Result<()> {
+    let api = stage.user().await?;
+    let aws = stage.place.as_aws().context("this is AWS's shape")?;
+    let started = api.ready(&json!({"spot": true})).await?;
+    let job = api.execute(&started.session, "sleep 500").await?;
+    api.job_is(&job, "running", SOON).await?;
+    aws.interrupt(&started.session).await?;
+    let session = stage.ended(&api, &started.session, SOON).await?;
+    ensure!(session["reason"] == "spot_interruption", "{session}");
+    let job = api.finished(&job, SOON).await?;
+    ensure!(job["status"] != "completed", "{job}");
+    ensure!(api.active().await? == 0, "the slot is not free");
+    Ok(())
+}
+
+/// The next worker goes on where the stored output ends; the command runs once.
+async fn worker_killed(stage: &Stage<'_>) -> Result<()> {
+    let api = stage.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let line =
+        "echo ran >> count; for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 1; done; wc -l < count";
+    let job = api.execute(&started.session, line).await?;
+    until("the command to speak", SOON, async || {
+        let job = api.get(&format!("/jobs/{job}")).await?.body;
+        let said = job["stdout"]["bytes"].as_u64().unwrap_or(0);
+        Ok(if said >= 4 { Ok(()) } else { Err(job.to_string()) })
+    })
+    .await?;
+    stage.place.kill_workers().await?;
+    // The lease of the dead worker lapses after 30 s.
+    let end = stage.swept(api.finished(&job, SOON * 2)).await?;
+    ensure!(end["status"] == "completed" && end["exitCode"] == 0, "{end}");
+    let stdout = api.stream(&job, "stdout", 65536).await?;
+    let expected = "1\n2\n3\n4\n5\n6\n7\n8\n1\n";
+    ensure!(stdout == expected.as_bytes(), "it said {:?}", String::from_utf8_lossy(&stdout));
+    let count = api.output_of(&started.session, "wc -l < count").await?;
+    ensure!(count.trim() == "1", "it ran {count} times");
+    api.stop(&started.session).await?;
+    Ok(())
+}
