@@ -1,0 +1,338 @@
+//! All tasks, and how each goes on.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sandbox::{Driver, Network, TaskFacts, TaskId, TaskSpec};
+use serde_json::Value;
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    events::Events,
+    faults::Faults,
+    moment::now_ms,
+    task::{Agent, Status, Task},
+    view,
+};
+
+/// As the reference says of stopped tasks: "for at least one hour".
+const SHOWN_AFTER_STOP_MS: u64 = 3_600_000;
+/// A client token's answer is kept so long, or an hour beyond its tasks' end if that is sooner.
+const TOKEN_MS: u64 = 24 * 3_600_000;
+/// Processes and threads of a task.
+const PIDS: u32 = 512;
+/// For all tasks to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What an answer says of where it comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Realm {
+    pub(crate) region: String,
+    pub(crate) account: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) realm: Realm,
+    driver: Arc<Driver>,
+    events: Events,
+    state: Mutex<State>,
+    changes: watch::Sender<()>,
+}
+
+/// What is known; only under its lock does anything change.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) tasks: BTreeMap<String, Task>,
+    pub(crate) answers: HashMap<(String, String), Answer>,
+    pub(crate) faults: Faults,
+    pub(crate) calls: BTreeMap<String, u64>,
+    /// No task starts any more.
+    closed: bool,
+}
+
+/// What a client token was answered, to be answered again.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) request: Value,
+    pub(crate) answer: Value,
+    pub(crate) tasks: Vec<String>,
+    pub(crate) at: u64,
+}
+
+impl Cluster {
+    pub(crate) fn new(realm: Realm, driver: Arc<Driver>, events: Events) -> Self {
+        let (changes, _) = watch::channel(());
+        Self { realm, driver, events, state: Mutex::default(), changes }
+    }
+
+    pub(crate) fn driver(&self) -> &Arc<Driver> {
+        &self.driver
+    }
+
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// What is known now, without what is so old that it is shown no more.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.forget_the_old(&self.driver);
+        state
+    }
+
+    /// Places tasks and sets them going.
+    pub(crate) fn place(self: &Arc<Self>, state: &mut State, tasks: Vec<Task>) {
+        let pause = Duration::from_millis(state.faults.slow_start_ms);
+        for task in tasks {
+            self.announce(&task, &state.faults);
+            let id = task.id.clone();
+            state.tasks.insert(id.clone(), task);
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move {
+                sleep(pause).await;
+                cluster.launch(&id).await;
+            });
+        }
+    }
+
+    async fn launch(self: &Arc<Self>, id: &str) {
+        let spec = self.change(id, |cluster, task, faults| {
+            if task.stop.is_some() {
+                cluster.climb(task, faults, Status::Stopped);
+                return None;
+            }
+            cluster.climb(task, faults, Status::Pending);
+            task.launched = true;
+            Some(spec(task))
+        });
+        let Some(spec) = spec.flatten() else { return };
+        let failed = match self.with_driver(|driver| driver.run(spec)).await {
+            Some(Ok(_)) => None,
+            Some(Err(error)) => Some(error.to_string()),
+            None => Some("the driver is gone".to_owned()),
+        };
+        let stopped = self.change(id, |cluster, task, faults| {
+            if let Some(reason) = failed {
+                task.end("TaskFailedToStart", &format!("CannotStartContainerError: {reason}"));
+                cluster.climb(task, faults, Status::Stopped);
+            }
+            task.stop.as_ref().map(|stop| stop.reason.clone())
+        });
+        // It may have been stopped before there was anything to stop.
+        if let Some(reason) = stopped.flatten() {
+            self.stop_sandbox(id, &reason).await;
+        }
+    }
+
+    /// Asks a task to end, as StopTask does. Answers it as it is then.
+    pub(crate) async fn stop(
+        self: &Arc<Self>,
+        id: &str,
+        code: &'static str,
+        reason: &str,
+    ) -> Option<Task> {
+        let task = self.end(id, code, reason)?;
+        self.stop_sandbox(id, reason).await;
+        Some(task)
+    }
+
+    /// Settles a task's end, and says so. What runs goes on running.
+    pub(crate) fn end(&self, id: &str, code: &'static str, reason: &str) -> Option<Task> {
+        self.change(id, |cluster, task, faults| {
+            if task.end(code, reason) {
+                cluster.tell(task, faults);
+            }
+            let shown = task.clone();
+            if !task.launched {
+                cluster.climb(task, faults, Status::Stopped);
+            }
+            shown
+        })
+    }
+
+    pub(crate) async fn stop_sandbox(&self, id: &str, reason: &str) {
+        let (id, reason) = (TaskId::of_token(id), reason.to_owned());
+        // What the driver doesn't know yet is stopped when it was told to it.
+        let _unknown = self.with_driver(move |driver| driver.stop(&id, &reason)).await;
+    }
+
+    /// A report of the driver, which may be one of a task of a process before this one.
+    pub(crate) fn apply(self: &Arc<Self>, facts: &TaskFacts) {
+        let id = facts.started_by.clone();
+        let agent_delay = self.change(&id, |cluster, task, known| match facts.last_status {
+            sandbox::Status::Provisioning => None,
+            sandbox::Status::Running => cluster.runs(task, known),
+            sandbox::Status::Stopping => {
+                cluster.ends(task, facts);
+                cluster.climb(task, known, Status::Stopping);
+                None
+            }
+            sandbox::Status::Stopped => {
+                cluster.ends(task, facts);
+                cluster.climb(task, known, Status::Stopped);
+                None
+            }
+        });
+        if let Some(delay) = agent_delay.flatten() {
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move {
+                sleep(delay).await;
+                cluster.change(&id, |cluster, task, faults| {
+                    if task.agent == Agent::Pending && task.last == Status::Running {
+                        task.agent = Agent::Running(now_ms());
+                        cluster.tell(task, faults);
+                    }
+                });
+            });
+        }
+    }
+
+    /// Answers how long the agent takes to come up, if it has not done so.
+    fn runs(&self, task: &mut Task, faults: &Faults) -> Option<Duration> {
+        if task.last >= Status::Running {
+            return None;
+        }
+        let delay = Duration::from_millis(faults.agent_delay_ms);
+        let pending = task.agent == Agent::Pending;
+        if pending && delay.is_zero() {
+            task.agent = Agent::Running(now_ms());
+        }
+        self.climb(task, faults, Status::Running);
+        (pending && !delay.is_zero()).then_some(delay)
+    }
+
+    fn ends(&self, task: &mut Task, facts: &TaskFacts) {
+        task.exit_code = facts.exit_code.or(task.exit_code);
+        if facts.oom_killed {
+            task.container_reason = Some("OutOfMemoryError: Container killed due to memory usage");
+        }
+        if facts.stop_code == Some(sandbox::StopCode::TaskFailedToStart) {
+            let reason = format!("CannotStartContainerError: {}", facts.stopped_reason);
+            task.end("TaskFailedToStart", &reason);
+        }
+        task.end("EssentialContainerExited", "Essential container in task exited");
+    }
+
+    /// Ends all tasks and waits for it. Answers how many are left.
+    pub(crate) async fn close(self: &Arc<Self>) -> usize {
+        let ids: Vec<String> = {
+            let mut state = self.state();
+            state.closed = true;
+            state.tasks.keys().cloned().collect()
+        };
+        for id in ids {
+            self.stop(&id, "UserInitiated", "the test is over").await;
+        }
+        let mut changes = self.changes.subscribe();
+        let all_stopped = async {
+            while self.live() > 0 {
+                if changes.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        // Who is left then is counted.
+        let _late = timeout(PATIENCE, all_stopped).await;
+        self.live()
+    }
+
+    fn live(&self) -> usize {
+        self.state().tasks.values().filter(|task| task.last != Status::Stopped).count()
+    }
+
+    /// Changes a task under the lock, if it is known.
+    fn change<T>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&Self, &mut Task, &Faults) -> T,
+    ) -> Option<T> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let State { tasks, faults, .. } = &mut *state;
+        let done = change(self, tasks.get_mut(id)?, faults);
+        drop(state);
+        self.changes.send_replace(());
+        Some(done)
+    }
+
+    /// Goes on to `target`, and tells of each step.
+    fn climb(&self, task: &mut Task, faults: &Faults, target: Status) {
+        for status in task.way_to(target) {
+            task.enter(status);
+            self.tell(task, faults);
+        }
+    }
+
+    fn tell(&self, task: &mut Task, faults: &Faults) {
+        task.version += 1;
+        self.announce(task, faults);
+    }
+
+    fn announce(&self, task: &Task, faults: &Faults) {
+        let event = view::event(task, &self.realm.account, &self.realm.region, now_ms());
+        self.events.tell(&event, &faults.events);
+    }
+
+    async fn with_driver<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Option<T> {
+        let driver = Arc::clone(&self.driver);
+        spawn_blocking(move || call(&driver)).await.ok()
+    }
+}
+
+impl State {
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    fn forget_the_old(&mut self, driver: &Driver) {
+        let now = now_ms();
+        let old = |at: Option<u64>| at.is_some_and(|at| at + SHOWN_AFTER_STOP_MS < now);
+        self.tasks.retain(|_, task| {
+            let keep = !old(task.stopped_at);
+            if !keep {
+                driver.forget(&task.sandbox);
+            }
+            keep
+        });
+        let tasks = &self.tasks;
+        self.answers.retain(|_, answer| {
+            let lives =
+                answer.tasks.is_empty() || answer.tasks.iter().any(|id| tasks.contains_key(id));
+            lives && answer.at + TOKEN_MS > now
+        });
+    }
+}
+
+/// A sandbox is known to the driver by its task's id, twice: as its token and as its starter.
+fn spec(task: &Task) -> TaskSpec {
+    TaskSpec {
+        started_by: task.id.clone(),
+        token: task.id.clone(),
+        cpu_units: task.asked.cpu,
+        memory_mib: task.asked.memory,
+        pids: PIDS,
+        // Files in memory count as memory: with more, a full /tmp would kill the commands.
+        tmpfs_mib: task.asked.memory / 2,
+        network: Network::None,
+    }
+}
+
+impl Realm {
+    pub(crate) fn arn(&self, resource: &str) -> String {
+        format!("arn:aws:ecs:{}:{}:{resource}", self.region, self.account)
+    }
+
+    pub(crate) fn task_arn(&self, cluster: &str, id: &str) -> String {
+        self.arn(&format!("task/{cluster}/{id}"))
+    }
+}

@@ -1,0 +1,117 @@
+//! `/_control`: what no cloud offers, for tests.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::StatusCode,
+    routing::{get, post},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    cluster::Cluster,
+    drill,
+    faults::Faults,
+    view::{self},
+};
+
+/// Of a Spot interruption's notice, for whoever names none. AWS gives two minutes.
+const NOTICE_MS: u64 = 1000;
+
+type Answer = Result<Json<Value>, (StatusCode, String)>;
+
+pub(crate) fn routes() -> Router<Arc<Cluster>> {
+    Router::new()
+        .route("/_control/faults", post(set_faults).get(faults).delete(no_faults))
+        .route("/_control/interrupt", post(interrupt))
+        .route("/_control/kill", post(kill))
+        .route("/_control/tasks", get(tasks))
+        .route("/_control/calls", get(calls))
+}
+
+async fn faults(State(cluster): State<Arc<Cluster>>) -> Answer {
+    Ok(Json(json!(cluster.state().faults)))
+}
+
+async fn no_faults(State(cluster): State<Arc<Cluster>>) -> Answer {
+    cluster.state().faults = Faults::default();
+    faults(State(cluster)).await
+}
+
+/// Sets the switches that are named.
+async fn set_faults(State(cluster): State<Arc<Cluster>>, Json(asked): Json<Value>) -> Answer {
+    {
+        let mut state = cluster.state();
+        let mut faults = json!(state.faults);
+        let (Some(known), Value::Object(asked)) = (faults.as_object_mut(), asked) else {
+            return Err(bad("an object of switches is wanted"));
+        };
+        known.extend(asked);
+        state.faults = serde_json::from_value(faults).map_err(|error| bad(&error.to_string()))?;
+    }
+    faults(State(cluster)).await
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Named {
+    /// Its id or its ARN.
+    task: String,
+    notice_ms: Option<u64>,
+}
+
+impl Named {
+    fn id(&self) -> String {
+        self.task.rsplit('/').next().unwrap_or_default().to_owned()
+    }
+}
+
+/// Spot takes its capacity back: a warning, then the end.
+async fn interrupt(State(cluster): State<Arc<Cluster>>, Json(named): Json<Named>) -> Answer {
+    let reason = "Your Spot Task was interrupted.";
+    let id = named.id();
+    cluster.end(&id, "SpotInterruption", reason).ok_or_else(unknown)?;
+    let notice = Duration::from_millis(named.notice_ms.unwrap_or(NOTICE_MS));
+    tokio::spawn(async move {
+        tokio::time::sleep(notice).await;
+        cluster.stop_sandbox(&id, reason).await;
+    });
+    Ok(Json(json!({})))
+}
+
+/// Kills PID 1, as nothing and nobody in ECS would.
+async fn kill(State(cluster): State<Arc<Cluster>>, Json(named): Json<Named>) -> Answer {
+    let sandbox = cluster.state().tasks.get(&named.id()).map(|task| task.sandbox.clone());
+    let sandbox = sandbox.ok_or_else(unknown)?;
+    let socket = cluster.driver().socket(&sandbox);
+    drill::kill(&socket).await.map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
+    Ok(Json(json!({})))
+}
+
+/// As they are described, and the network that was asked for.
+async fn tasks(State(cluster): State<Arc<Cluster>>) -> Answer {
+    let state = cluster.state();
+    let tasks = state.tasks.values().map(|task| {
+        let mut shown = view::with_tags(task);
+        shown["networkConfiguration"] = task.asked.network.clone();
+        shown
+    });
+    Ok(Json(json!({ "tasks": tasks.collect::<Vec<_>>() })))
+}
+
+/// How often each operation was called, refused or not; and the events told.
+async fn calls(State(cluster): State<Arc<Cluster>>) -> Answer {
+    let calls = cluster.state().calls.clone();
+    Ok(Json(json!({ "calls": calls, "events": cluster.events().counts() })))
+}
+
+fn unknown() -> (StatusCode, String) {
+    (StatusCode::NOT_FOUND, "there is no such task".to_owned())
+}
+
+fn bad(why: &str) -> (StatusCode, String) {
+    (StatusCode::BAD_REQUEST, why.to_owned())
+}
