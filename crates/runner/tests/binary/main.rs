@@ -11,3 +11,5 @@ mod output;
 mod shell;
 #[cfg(test)]
 mod spawn;
+#[cfg(test)]
+mod stdio;

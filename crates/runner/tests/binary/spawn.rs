@@ -168,3 +168,27 @@ fn socket_and_jobs_are_closed_to_everybody_else() {
     };
     assert_eq!([mode("sock"), mode("jobs"), mode("jobs/job_1")], [0o600, 0o700, 0o700]);
 }
+
+/// What Fargate gives to PID 1 leads to the credentials of the task.
+#[test]
+fn a_command_reaches_neither_the_runner_nor_what_the_runner_was_given() {
+    use std::os::unix::fs::PermissionsExt;
+    if !is_root() {
+        return println!("SKIPPED: without root commands have the user of the runner");
+    }
+    let shell = Shell::boot();
+    let everybody = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(shell.directory.path(), everybody).unwrap();
+    let socket = shell.socket().display().to_string();
+    let line = "for of in environ mem maps fd cwd exe; do \
+                  cat /proc/$PPID/$of 2>&1 | grep -a SECRET_OF_PID_1; \
+                  ls /proc/$PPID/$of/ >/dev/null 2>&1 && echo entered $of; done; \
+                cat /proc/$PPID/environ 2>&1 >/dev/null | grep -o 'Permission denied'; \
+                perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0); \
+                  connect(S, pack_sockaddr_un($ARGV[0])) ? print qq(reached\\n) : print qq($!\\n)' ";
+    let ran = shell.run(sh("job_1", &format!("{line}{socket}")));
+    if String::from_utf8_lossy(&ran.stderr).contains("perl: not found") {
+        return println!("SKIPPED: there is no perl to connect with");
+    }
+    assert_eq!(ran.text(), "Permission denied\nPermission denied\n");
+}

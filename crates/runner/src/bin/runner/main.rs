@@ -12,6 +12,7 @@ use crate::spawn::Users;
 use crate::store::Store;
 use crate::sys::Signals;
 
+mod bridge;
 mod capture;
 mod connection;
 mod job;
@@ -23,19 +24,21 @@ mod store;
 mod sys;
 mod user;
 
-const USAGE: &str = "usage: runner [--socket PATH] [--jobs DIRECTORY] [--keep-user]";
+const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user]";
 
 #[derive(Debug)]
 struct Options {
     socket: PathBuf,
     jobs: PathBuf,
     users: Users,
+    /// Not a runner but a way to one.
+    stdio: bool,
 }
 
 fn main() -> ExitCode {
     let done = options(std::env::args_os().skip(1)).and_then(|options| {
         sys::close_inherited()?;
-        serve(&options)
+        if options.stdio { bridge::run(&options.socket) } else { serve(&options) }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,12 +67,14 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         socket: "/run/ephemeral/runner.sock".into(),
         jobs: "/run/ephemeral/jobs".into(),
         users: Users::Switch,
+        stdio: false,
     };
     let usage = || io::Error::other(USAGE);
     while let Some(arg) = args.next() {
         match arg.to_str() {
             Some("--socket") => options.socket = args.next().ok_or_else(usage)?.into(),
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
+            Some("--stdio") => options.stdio = true,
             // For tests and hosts without a sandbox: commands run as whoever started the runner.
             Some("--keep-user") => options.users = Users::Keep,
             _ => return Err(usage()),
