@@ -121,7 +121,7 @@ async fn one(place: &Place, scenario: &Scenario) -> Option<bool> {
         Ok(ended) => ended,
         Err(_) => Err(anyhow::anyhow!("not done within {} s", scenario.within.as_secs())),
     };
-    place.calm();
+    let ended = ended.and(place.calm().await);
     let wall = began.elapsed().as_secs_f64();
     match &ended {
         Ok(()) => println!("  ok    {name:34} {wall:6.1} s"),

@@ -94,9 +94,10 @@ impl Place {
     }
 
     /// No more faults.
-    pub(crate) fn calm(&self) {
-        if let Self::Aws(aws) = self {
-            aws.calm();
+    pub(crate) async fn calm(&self) -> Result<()> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Aws(aws) => aws.calm().await,
         }
     }
 

@@ -163,18 +163,20 @@ impl Aws {
     /// How often each function ran so far.
     pub(crate) async fn invocations(&self) -> Result<std::collections::BTreeMap<String, u64>> {
         let logs = self.calls.logs().await?;
-        let names = self.deployed["functions"].as_object().context("no functions")?;
-        let runs = |physical: &Value| {
-            let group = format!("/aws/lambda/{}", physical.as_str().unwrap_or_default());
-            let log = logs.iter().find(|(name, _)| *name == group);
+        let groups = self.deployed["logs"].as_object().context("no logs")?;
+        let runs = |group: &Value| {
+            let log = logs.iter().find(|(name, _)| group == name);
             let starts = log.map_or(0, |(_, log)| log.matches("START RequestId").count());
             u64::try_from(starts).unwrap_or(u64::MAX)
         };
-        Ok(names.iter().map(|(name, physical)| (name.clone(), runs(physical))).collect())
+        Ok(groups.iter().map(|(name, group)| (name.clone(), runs(group))).collect())
     }
 
-    pub(super) fn calm(&self) {
+    pub(super) async fn calm(&self) -> Result<()> {
         self.proxy.spoil(Faults::default());
+        let url = format!("{}/_control/faults", self.fargate_url);
+        self.http.delete(url).send().await?.error_for_status()?;
+        Ok(())
     }
 
     pub(super) async fn leave(&self) -> Result<()> {
@@ -246,6 +248,9 @@ fn ministack(root: &Path, dir: &Path, logs: &Path, port: u16, proxy: &str) -> Re
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_REGION", "us-east-1")
         .env("LAMBDA_EXECUTOR", "local")
+        // What else would listen, and on all addresses.
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
         .env("AWS_ENDPOINT_URL", proxy)
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test");

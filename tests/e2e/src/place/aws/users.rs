@@ -51,12 +51,11 @@ impl Users {
         set["Permanent"] = json!(true);
         cognito(calls, "AdminSetUserPassword", &set).await?;
         let auth = json!({
-            "UserPoolId": self.pool,
             "ClientId": self.client,
-            "AuthFlow": "ADMIN_USER_PASSWORD_AUTH",
+            "AuthFlow": "USER_PASSWORD_AUTH",
             "AuthParameters": {"USERNAME": email, "PASSWORD": PASSWORD},
         });
-        let answer = cognito(calls, "AdminInitiateAuth", &auth).await?;
+        let answer = cognito(calls, "InitiateAuth", &auth).await?;
         let given = &answer["AuthenticationResult"];
         let tokens = Tokens { access: text(given, "AccessToken")?, id: text(given, "IdToken")? };
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

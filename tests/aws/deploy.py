@@ -1,0 +1,157 @@
+"""Deploys the real template, with the real `bootstrap`, to an emulator.
+
+Synthesizes infra/ as a deployment would, with settings that a user could choose too, uploads the assets,
+creates the stack and prints as JSON what its parts are called. Nothing of the template is changed.
+"""
+
+import argparse
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import boto3
+
+REGION = "us-east-1"
+STACK = "ephemeral"
+SETTINGS = {
+    "architecture": "x86_64",
+    # The emulator has no flow logs; what they watch, a network, it has not either.
+    "flowLogs": "false",
+    # The receivers of the tests' webhooks are on this machine.
+    "webhookAllowPrivate": "true",
+    # Each batch at once is a process here.
+    "laneConcurrency": "8",
+    "logLevel": "info,aws=debug,bootstrap=debug,handlers=debug,shell=debug,ssm=debug,webhooks=debug",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--endpoint", required=True, help="URL of the emulator")
+    parser.add_argument("--root", type=Path, required=True, help="the checkout")
+    parser.add_argument("--work-dir", type=Path, required=True, help="for files of this run")
+    args = parser.parse_args()
+    binary = package(args.root / "target/debug/bootstrap", args.work_dir)
+    assembly = synthesize(args.root / "infra", binary, args.work_dir)
+    aws = Clients(args.endpoint)
+    template = json.loads((assembly / f"{STACK}.template.json").read_text())
+    url = upload(aws, assembly)
+    create(aws, url)
+    json.dump(describe(aws, template, args.endpoint), sys.stdout)
+
+
+class Clients:
+    """The SDK's clients, all at the emulator."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        session = boto3.Session("test", "test", region_name=REGION)
+        self.s3 = session.client("s3", endpoint_url=endpoint)
+        self.cloudformation = session.client("cloudformation", endpoint_url=endpoint)
+
+
+def package(binary: Path, work: Path) -> Path:
+    """A directory with the binary, without what only a debugger reads."""
+    directory = work / "bootstrap"
+    directory.mkdir()
+    target = directory / "bootstrap"
+    shutil.copy(binary, target)
+    subprocess.run(["strip", target], check=True)
+    return directory
+
+
+def synthesize(infra: Path, bootstrap: Path, work: Path) -> Path:
+    """The cloud assembly, by the app itself: its command line would only add seconds."""
+    assembly = work / "cdk.out"
+    context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap)}
+    environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
+    command = ["node", "--import", "tsx", "bin/ephemeral.ts"]
+    subprocess.run(command, cwd=infra, env=environment, stdout=sys.stderr, check=True)
+    return assembly
+
+
+def upload(aws: Clients, assembly: Path) -> str:
+    """Puts the assets where the template looks for them; the URL of the template."""
+    manifest = json.loads((assembly / f"{STACK}.assets.json").read_text())
+    url = ""
+    for asset in manifest["files"].values():
+        source = assembly / asset["source"]["path"]
+        body = zipped(source) if asset["source"]["packaging"] == "zip" else source.read_bytes()
+        for destination in asset["destinations"].values():
+            bucket = destination["bucketName"].replace("${AWS::AccountId}", "000000000000")
+            bucket = bucket.replace("${AWS::Region}", REGION)
+            key = destination["objectKey"]
+            aws.s3.create_bucket(Bucket=bucket)
+            aws.s3.put_object(Bucket=bucket, Key=key, Body=body)
+            if source.name == f"{STACK}.template.json":
+                url = f"{aws.endpoint}/{bucket}/{key}"
+    return url
+
+
+def zipped(directory: Path) -> bytes:
+    """All files of the directory; quickly rather than small."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for file in sorted(directory.rglob("*")):
+            archive.write(file, file.relative_to(directory))
+    return buffer.getvalue()
+
+
+def create(aws: Clients, url: str) -> None:
+    capabilities = ["CAPABILITY_IAM"]
+    aws.cloudformation.create_stack(StackName=STACK, TemplateURL=url, Capabilities=capabilities)
+    waiter = aws.cloudformation.get_waiter("stack_create_complete")
+    try:
+        waiter.wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+    except Exception:
+        events = aws.cloudformation.describe_stack_events(StackName=STACK)["StackEvents"]
+        for event in events:
+            if "FAILED" in event["ResourceStatus"]:
+                print(event["LogicalResourceId"], event.get("ResourceStatusReason"), file=sys.stderr)
+        raise
+
+
+def describe(aws: Clients, template: dict, endpoint: str) -> dict:
+    """What the parts are called, by the names that the code has for them."""
+    pages = aws.cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
+    physical = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in pages
+        for resource in page["StackResourceSummaries"]
+    }
+    stack = aws.cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    functions, logs, api = {}, {}, ""
+    for logical, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Lambda::Function":
+            name = resource["Properties"]["Handler"]
+            functions[name] = physical[logical]
+            logs[name] = physical[resource["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]]
+        if resource["Type"] == "AWS::ApiGatewayV2::Api":
+            api = physical[logical]
+    return {
+        # The emulator also serves an API below this path; so no name has to be resolved.
+        "api": f"{endpoint}/_aws/execute-api/{api}/v1",
+        "functions": functions,
+        "logs": logs,
+        "queues": {
+            "control": outputs["ControlQueueUrl"],
+            "exec": outputs["ExecQueueUrl"],
+            "task-events": outputs["TaskEventsQueueUrl"],
+            "webhooks": outputs["WebhooksQueueUrl"],
+        },
+        "stateMachine": outputs["StateMachineArn"],
+        "cluster": outputs["ClusterArn"],
+        "table": outputs["TableName"],
+        "userPool": outputs["UserPoolId"],
+        "userPoolClient": outputs["UserPoolClientId"],
+    }
+
+
+if __name__ == "__main__":
+    main()
