@@ -1,0 +1,89 @@
+//! Lanes as SQS queues.
+
+use std::{collections::HashMap, time::Duration};
+
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use aws_types::SdkConfig;
+use domain::{
+    message::{Lane, Message},
+    ports::{Backend, Queue},
+};
+
+/// The longest delay that SQS takes.
+const LONGEST_DELAY: Duration = Duration::from_mins(15);
+
+/// Sends each message on the queue of its lane.
+#[derive(Debug, Clone)]
+pub struct SqsQueue {
+    client: Client,
+    urls: HashMap<Lane, String>,
+}
+
+impl SqsQueue {
+    /// Sends on the lanes whose queues' URLs are given.
+    pub fn new(config: &SdkConfig, urls: HashMap<Lane, String>) -> Self {
+        Self { client: Client::new(config), urls }
+    }
+}
+
+#[async_trait]
+impl Queue for SqsQueue {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+        let action = "sending a message";
+        let lane = message.lane();
+        let url = self.urls.get(&lane).ok_or_else(|| {
+            Backend::new(action, format!("the queue of lane {} is not known", lane.name()))
+        })?;
+        let body = serde_json::to_string(message).map_err(|error| Backend::new(action, error))?;
+        self.client
+            .send_message()
+            .queue_url(url)
+            .message_body(body)
+            .message_group_id(group(message))
+            .set_delay_seconds(delay_seconds(delay))
+            .send()
+            .await
+            .map_err(|error| Backend::new(action, error))?;
+        Ok(())
+    }
+}
+
+/// Whole seconds, none too few. None leaves it to the queue, which has no delay of its own.
+fn delay_seconds(delay: Duration) -> Option<i32> {
+    let millis = delay.min(LONGEST_DELAY).as_millis();
+    i32::try_from(millis.div_ceil(1000)).ok().filter(|seconds| *seconds > 0)
+}
+
+/// Whose turn a message takes: a standard queue with groups lets none of them starve the others
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>).
+fn group(message: &Message) -> String {
+    match message {
+        Message::StartSession { session }
+        | Message::RingSession { session }
+        | Message::RunJob { session } => session.to_string(),
+        Message::CancelJob { job } | Message::SignalJob { job, .. } => job.to_string(),
+        Message::TaskEvent { facts } | Message::ProbeTask { facts } => facts.started_by.clone(),
+        Message::DeliverWebhook { delivery } => delivery.to_string(),
+        Message::FillPool => "pool".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_rounded_up_to_seconds_that_the_queue_takes() {
+        let cases = [
+            (Duration::ZERO, None),
+            (Duration::from_millis(1), Some(1)),
+            (Duration::from_secs(60), Some(60)),
+            (Duration::from_millis(60_001), Some(61)),
+            (Duration::from_hours(9), Some(900)),
+        ];
+        for (delay, wanted) in cases {
+            assert_eq!(delay_seconds(delay), wanted, "{delay:?}");
+        }
+    }
+}
