@@ -2,5 +2,14 @@
 //!
 //! [`frame`] and [`message`] are the bytes, [`endpoint`] the rules without I/O, [`client`] and [`server`] thin ends over WebSockets.
 
+pub mod client;
+mod closed;
+mod driver;
+pub mod endpoint;
 pub mod frame;
+mod inbox;
 pub mod message;
+pub mod server;
+
+pub use bytes::Bytes;
+pub use closed::{BoxError, Closed};
