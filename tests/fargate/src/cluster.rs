@@ -181,6 +181,7 @@ impl Cluster {
                 None
             }
         });
+        self.changes.send_replace(());
         if let Some(delay) = agent_delay.flatten() {
             let cluster = Arc::clone(self);
             tokio::spawn(async move {
@@ -244,8 +245,14 @@ impl Cluster {
         self.live()
     }
 
+    /// Also what a server before this one has left.
     fn live(&self) -> usize {
-        self.state().tasks.values().filter(|task| task.last != Status::Stopped).count()
+        let stopped = sandbox::Status::Stopped;
+        let sandboxes = self.driver.list(None);
+        let sandboxes = sandboxes.iter().filter(|facts| facts.last_status != stopped).count();
+        let told = self.state();
+        let told = told.tasks.values().filter(|task| task.last != Status::Stopped).count();
+        told.max(sandboxes)
     }
 
     /// Changes a task under the lock, if it is known.
