@@ -5,8 +5,9 @@ import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
 import { EventField, Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction, SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import type { Construct } from 'constructs';
-import { named, pascal, type Functions } from './functions.ts';
+import { named, type Functions } from './functions.ts';
 import type { Handler } from './handlers.ts';
+import { pascal } from './names.ts';
 import type { Queues } from './queues.ts';
 import type { Settings } from './settings.ts';
 

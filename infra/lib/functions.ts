@@ -9,6 +9,7 @@ import { environment } from './environment.ts';
 import { grant } from './grants.ts';
 import type { Handler } from './handlers.ts';
 import { logGroup } from './logs.ts';
+import { pascal } from './names.ts';
 import { excuse } from './rules.ts';
 import type { Settings } from './settings.ts';
 import type { World } from './world.ts';
@@ -24,10 +25,6 @@ export function named(functions: Functions, name: string): Function {
   const found = functions.get(name);
   if (found === undefined) throw new Error(`handlers.json must have the function ${name}`);
   return found;
-}
-
-export function pascal(name: string): string {
-  return name.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase());
 }
 
 function addFunction(scope: Construct, handler: Handler, code: Code, world: World, settings: Settings): Function {

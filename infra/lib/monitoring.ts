@@ -16,8 +16,9 @@ import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
 import { Topic } from 'aws-cdk-lib/aws-sns';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
-import { named, pascal, type Functions } from './functions.ts';
+import { named, type Functions } from './functions.ts';
 import { LANES, type Handler, type Lane } from './handlers.ts';
+import { pascal } from './names.ts';
 import type { Settings } from './settings.ts';
 import type { World } from './world.ts';
 

@@ -3,8 +3,8 @@
 import { Duration } from 'aws-cdk-lib';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
-import { pascal } from './functions.ts';
 import { LANES, type Handler, type Lane } from './handlers.ts';
+import { pascal } from './names.ts';
 
 export interface LaneQueue {
   readonly queue: Queue;

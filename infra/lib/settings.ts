@@ -13,7 +13,7 @@ export interface Settings {
   readonly bootstrap: string;
   /** Whether that is the one that only fills the place of a binary that is not built. */
   readonly placeholder: boolean;
-  /** The shell's image; absent: the repository `ephemeral-shell` of the account. */
+  /** The shell's image, or a directory to build it in when deploying; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
   readonly network: Network;
   readonly maxActiveSessions: number;

@@ -1,7 +1,9 @@
 /** The cluster, and what a shell is there: one task of one container, the runner as its PID 1. */
 
+import { existsSync } from 'node:fs';
 import { Duration, Stack } from 'aws-cdk-lib';
 import { Repository } from 'aws-cdk-lib/aws-ecr';
+import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import {
   AwsLogDriver,
   CfnCluster,
@@ -60,6 +62,8 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
     image: image(scope, settings),
     essential: true,
     stopTimeout: Duration.seconds(30),
+    // ping without rights: the image has no setuid binaries. The group is shelluser's.
+    systemControls: [{ namespace: 'net.ipv4.ping_group_range', value: '1000 1000' }],
     logging: new AwsLogDriver({ logGroup: logGroup(scope, 'ShellLogs', 'shell', settings), streamPrefix: 'task' }),
   });
   excuse(executionRole, {
@@ -121,6 +125,10 @@ const ECR = /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com\/([^:@]+)[:@](.+)
 function image(scope: Construct, settings: Settings): ContainerImage {
   if (settings.shellImage === undefined) {
     return ContainerImage.fromEcrRepository(Repository.fromRepositoryName(scope, 'Images', 'ephemeral-shell'), 'latest');
+  }
+  if (existsSync(settings.shellImage)) {
+    const platform = settings.architecture === 'arm64' ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64;
+    return ContainerImage.fromAsset(settings.shellImage, { platform });
   }
   const [, account, region, name, tag] = ECR.exec(settings.shellImage) ?? [];
   if (account === undefined || region === undefined || name === undefined) {

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Validations } from 'aws-cdk-lib';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import type { IConstruct } from 'constructs';
+import { synthesize } from './deployment.ts';
+
+/** Together they make every resource that a deployment can have. */
+const DEPLOYMENTS: Record<string, Record<string, string>> = {
+  'as it is by default': {},
+  'with private networks, warm tasks and traces': { network: 'private', warm: '3', tracing: 'true' },
+  'with a NAT, foreign tokens and no flow logs': { network: 'nat', flowLogs: 'false', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
+  'with all that is kept and watched': {
+    deletionProtection: 'true',
+    containerInsights: 'true',
+    alarmTopicArn: 'arn:aws:sns:us-east-1:111122223333:alarms',
+    shellImage: '111122223333.dkr.ecr.us-east-1.amazonaws.com/shells:1',
+  },
+};
+
+describe('AWS\'s rules', () => {
+  for (const [name, context] of Object.entries(DEPLOYMENTS)) {
+    it(`find nothing in a deployment ${name} that is not excused`, () => {
+      const { app } = synthesize(context);
+      const { violations } = new AwsSolutionsChecks(app).validateScope(app);
+      const found = violations.flatMap(({ ruleName, violatingResources }) =>
+        violatingResources.map(({ constructPath }) => `${ruleName} at ${constructPath}`),
+      );
+      assert.deepEqual(found, []);
+    });
+
+    it(`are excused in a deployment ${name} only where they find something`, () => {
+      const { app } = synthesize(context);
+      const excused = excuses(app);
+      const findings = withoutExcuses(app);
+      for (const { path, finding } of excused) {
+        assert.ok(
+          findings.some((found) => found.finding === finding && found.path.startsWith(path)),
+          `${path} excuses ${finding}, which does not occur`,
+        );
+      }
+    });
+  }
+});
+
+interface Finding {
+  readonly path: string;
+  readonly finding: string;
+}
+
+function excuses(app: IConstruct): Finding[] {
+  return app.node.findAll().flatMap((construct) =>
+    construct.node.metadata
+      .filter(({ type }) => type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
+      .flatMap(({ data }) => Object.entries(data as Record<string, string>))
+      .map(([id, reason]) => {
+        assert.ok(reason.length > 20, `${construct.node.path}: ${id} needs a reason`);
+        return { path: construct.node.path, finding: id.replace(/^annotation::/i, '') };
+      })
+      // CDK makes excuses of its own.
+      .filter(({ finding }) => finding.startsWith('AwsSolutions-')),
+  );
+}
+
+function withoutExcuses(app: IConstruct): Finding[] {
+  // What it asks itself before it reports a finding.
+  const checks = new AwsSolutionsChecks(app);
+  Object.defineProperty(checks, 'isAcknowledged', { value: () => false });
+  const { violations } = checks.validateScope(app);
+  return violations.flatMap(({ ruleName, violatingResources }) =>
+    violatingResources.map(({ constructPath }) => ({ path: constructPath ?? '', finding: ruleName })),
+  );
+}

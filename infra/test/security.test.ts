@@ -1,0 +1,244 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { readHandlers, type Use } from '../lib/handlers.ts';
+import { functionNamed, list, ofType, statements, synthesize } from './deployment.ts';
+
+const { resources } = synthesize({ warm: '1', tracing: 'false' });
+
+/** What each word may come to, said a second time, so that no right is added by a slip. */
+const RIGHTS: Record<Use, string[]> = {
+  store: [
+    'dynamodb:BatchGetItem',
+    'dynamodb:ConditionCheckItem',
+    'dynamodb:DeleteItem',
+    'dynamodb:GetItem',
+    'dynamodb:PutItem',
+    'dynamodb:Query',
+    'dynamodb:UpdateItem',
+  ],
+  'queue:control': ['sqs:SendMessage'],
+  'queue:exec': ['sqs:SendMessage'],
+  'queue:task-events': ['sqs:SendMessage'],
+  'queue:webhooks': ['sqs:SendMessage'],
+  'workflow:start': ['states:StartExecution'],
+  'workflow:resume': ['states:SendTaskFailure', 'states:SendTaskSuccess'],
+  'compute:run': ['ecs:RunTask', 'ecs:TagResource', 'iam:PassRole'],
+  'compute:stop': ['ecs:StopTask'],
+  'compute:read': ['ecs:DescribeTasks', 'ecs:ListTasks'],
+  shell: ['ecs:ExecuteCommand', 'ssmmessages:OpenDataChannel'],
+  webhooks: [],
+};
+const LOGS = ['logs:CreateLogStream', 'logs:PutLogEvents'];
+const CONSUME = ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'];
+
+function allowed(role: string): string[] {
+  const actions = statements(resources, role).flatMap(({ Effect, Action }) => (Effect === 'Allow' ? list(Action) : []));
+  return [...new Set(actions)].sort();
+}
+
+describe('functions', () => {
+  for (const { name, uses, trigger } of readHandlers()) {
+    it(`${name} has the rights of what it uses and no others`, () => {
+      const wanted = [...LOGS, ...uses.flatMap((use) => RIGHTS[use]), ...(trigger.type === 'queue' ? CONSUME : [])];
+      // SQS: the event source may also ask for the queue's address.
+      const granted = allowed(functionNamed(resources, name).role).filter((action) => action !== 'sqs:GetQueueUrl');
+      assert.deepEqual(granted, [...new Set(wanted)].sort());
+    });
+
+    it(`${name} can't send to queues that it does not use`, () => {
+      const { role } = functionNamed(resources, name);
+      const sends = statements(resources, role).filter(({ Action }) => list(Action).includes('sqs:SendMessage'));
+      const targets = sends.flatMap(({ Resource }) => list(Resource)).map((arn) => JSON.stringify(arn));
+      assert.equal(new Set(targets).size, uses.filter((use) => use.startsWith('queue:')).length);
+    });
+  }
+
+  it('the API can neither launch nor stop nor enter a task, nor touch an execution', () => {
+    const actions = allowed(functionNamed(resources, 'api').role);
+    assert.deepEqual(actions.filter((action) => /^(ecs|iam|states|ssmmessages|ssm):/.test(action)), []);
+  });
+
+  it('only the table and its indexes can be read and written', () => {
+    for (const { name } of readHandlers()) {
+      const { role } = functionNamed(resources, name);
+      for (const { Action, Resource } of statements(resources, role)) {
+        if (!list(Action).some((action) => action.startsWith('dynamodb:'))) continue;
+        const arns = list(Resource).map((arn) => JSON.stringify(arn));
+        assert.ok(arns.every((arn) => arn.includes('TableCD117FA1') && !arn.includes('*')), arns.join());
+      }
+    }
+  });
+
+  it('all that reaches tasks is held to this cluster', () => {
+    for (const [role] of ofType(resources, 'AWS::IAM::Role')) {
+      for (const statement of statements(resources, role)) {
+        const ecs = list(statement.Action).filter((action) => action.startsWith('ecs:'));
+        if (ecs.length === 0) continue;
+        const cluster = JSON.stringify({ 'Fn::GetAtt': ['Cluster', 'Arn'] });
+        const named = JSON.stringify(statement.Resource).includes('{"Ref":"Cluster"}');
+        const conditioned = JSON.stringify(statement.Condition).includes(cluster);
+        assert.ok(named || conditioned, `${role}: ${ecs}`);
+      }
+    }
+  });
+
+  it('a role passed to a task is one of the two, and goes to ECS only', () => {
+    for (const { name } of readHandlers()) {
+      const { role } = functionNamed(resources, name);
+      for (const { Action, Resource, Condition } of statements(resources, role)) {
+        if (!list(Action).includes('iam:PassRole')) continue;
+        assert.equal(list(Resource).length, 2);
+        assert.deepEqual(Condition, { StringEquals: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } });
+      }
+    }
+  });
+
+  it('none is in a network from which webhooks could reach something private', () => {
+    for (const [, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) assert.equal(Properties['VpcConfig'], undefined);
+  });
+
+  it('no policy of AWS is attached to any role', () => {
+    for (const [role, { Properties }] of ofType(resources, 'AWS::IAM::Role')) {
+      assert.equal(Properties['ManagedPolicyArns'], undefined, role);
+    }
+  });
+});
+
+describe('the role of a shell', () => {
+  const definition = ofType(resources, 'AWS::ECS::TaskDefinition')[0]?.[1];
+  const role = definition?.Properties['TaskRoleArn']['Fn::GetAtt'][0];
+  const exec = ['CreateControlChannel', 'CreateDataChannel', 'OpenControlChannel', 'OpenDataChannel'];
+  const actions = exec.map((action) => `ssmmessages:${action}`);
+
+  it('allows the four actions of ECS Exec and denies all others', () => {
+    assert.deepEqual(statements(resources, role), [
+      { Effect: 'Allow', Action: actions, Resource: '*' },
+      { Effect: 'Deny', NotAction: actions, Resource: '*' },
+    ]);
+  });
+
+  it('is for tasks of this account only', () => {
+    const trust = resources[role]?.Properties['AssumeRolePolicyDocument'].Statement;
+    assert.equal(trust.length, 1);
+    assert.deepEqual(trust[0].Principal, { Service: 'ecs-tasks.amazonaws.com' });
+    assert.deepEqual(trust[0].Condition.StringEquals, { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } });
+  });
+
+  it('is not the one that pulls images and writes logs', () => {
+    assert.notDeepEqual(definition?.Properties['TaskRoleArn'], definition?.Properties['ExecutionRoleArn']);
+  });
+
+  it('a shell has no variables, volumes, ports or privileges from its definition', () => {
+    const [container, ...others] = definition?.Properties['ContainerDefinitions'];
+    assert.deepEqual(others, []);
+    assert.equal(container.Name, 'shell');
+    for (const name of ['Environment', 'Secrets', 'MountPoints', 'PortMappings', 'Privileged']) {
+      assert.ok(list(container[name]).length === 0, name);
+    }
+    assert.equal(container.LinuxParameters, undefined);
+  });
+});
+
+describe('networks', () => {
+  for (const network of ['public', 'private', 'nat']) {
+    const { resources } = synthesize({ network });
+    const groups = ofType(resources, 'AWS::EC2::SecurityGroup');
+
+    it(`${network}: nothing comes in from outside`, () => {
+      const ingress = [
+        ...groups.flatMap(([, { Properties }]) => list(Properties['SecurityGroupIngress'])),
+        ...ofType(resources, 'AWS::EC2::SecurityGroupIngress').map(([, { Properties }]) => Properties),
+      ];
+      // The endpoints take https from shells; all else takes nothing.
+      for (const rule of ingress) {
+        assert.equal(rule.CidrIp ?? rule.CidrIpv6, undefined);
+        assert.ok(rule.SourceSecurityGroupId);
+      }
+      assert.equal(ingress.length, network === 'private' ? 1 : 0);
+    });
+
+    it(`${network}: the functions are told which networks can be given, and no other`, () => {
+      const variables = functionNamed(resources, 'api').fn.Properties['Environment'].Variables;
+      assert.equal('EPHEMERAL_SECURITY_GROUP_EGRESS' in variables, network !== 'private');
+      assert.equal('EPHEMERAL_SECURITY_GROUP_NONE' in variables, network === 'private');
+    });
+
+    it(`${network}: a way out is there exactly where it is said`, () => {
+      const count = (type: string) => ofType(resources, type).length;
+      assert.equal(count('AWS::EC2::NatGateway'), network === 'nat' ? 1 : 0);
+      assert.equal(count('AWS::EC2::InternetGateway'), network === 'private' ? 0 : 1);
+      assert.equal(count('AWS::EC2::VPCEndpoint'), network === 'private' ? 5 : 0);
+    });
+  }
+
+  it('endpoints serve this account only, and S3 the layers of images only', () => {
+    const { resources } = synthesize({ network: 'private' });
+    for (const [, { Properties }] of ofType(resources, 'AWS::EC2::VPCEndpoint')) {
+      const [statement] = Properties['PolicyDocument'].Statement;
+      const own = statement.Condition?.StringEquals?.['aws:PrincipalAccount']?.Ref === 'AWS::AccountId';
+      const layers = statement.Action === 's3:GetObject' && JSON.stringify(statement.Resource).includes('-starport-layer-bucket/*');
+      assert.ok(own || layers);
+    }
+  });
+});
+
+describe('data', () => {
+  it('every queue is encrypted and refuses what does not come over TLS', () => {
+    const policies = ofType(resources, 'AWS::SQS::QueuePolicy').map(([, { Properties }]) => Properties);
+    for (const [id, { Properties }] of ofType(resources, 'AWS::SQS::Queue')) {
+      assert.equal(Properties['SqsManagedSseEnabled'], true, id);
+      const own = policies.filter(({ Queues }) => Queues.some(({ Ref }: { Ref: string }) => Ref === id));
+      const denies = own.flatMap(({ PolicyDocument }) => PolicyDocument.Statement).filter(({ Effect }) => Effect === 'Deny');
+      assert.deepEqual(denies[0]?.Condition, { Bool: { 'aws:SecureTransport': 'false' } }, id);
+      assert.deepEqual(denies[0]?.Principal, { AWS: '*' }, id);
+    }
+  });
+
+  it('messages that can\'t be worked off are kept for two weeks', () => {
+    const queues = ofType(resources, 'AWS::SQS::Queue').map(([, { Properties }]) => Properties);
+    const lanes = queues.filter(({ RedrivePolicy }) => RedrivePolicy !== undefined);
+    assert.equal(lanes.length, 4);
+    for (const { MessageRetentionPeriod, RedrivePolicy } of queues) {
+      if (RedrivePolicy === undefined) assert.equal(MessageRetentionPeriod, 14 * 24 * 3600);
+      else assert.equal(RedrivePolicy.maxReceiveCount, 5);
+    }
+  });
+
+  it('the executions\' log has every step and no data', () => {
+    const { LoggingConfiguration } = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
+    assert.equal(LoggingConfiguration.Level, 'ALL');
+    assert.equal(LoggingConfiguration.IncludeExecutionData, false);
+  });
+
+  it('the access log has no token, address or query', () => {
+    const { AccessLogSettings } = ofType(resources, 'AWS::ApiGatewayV2::Stage')[0]?.[1].Properties ?? {};
+    assert.doesNotMatch(AccessLogSettings.Format, /authorization|claims|sourceIp|querystring|\$context\.path/i);
+  });
+
+  it('every log is let go in the end', () => {
+    for (const [id, { Properties }] of ofType(resources, 'AWS::Logs::LogGroup')) assert.equal(Properties['RetentionInDays'], 14, id);
+  });
+});
+
+describe('the API', () => {
+  it('asks for a token everywhere but at its description and its sign of life', () => {
+    const open = ofType(resources, 'AWS::ApiGatewayV2::Route')
+      .map(([, { Properties }]) => Properties)
+      .filter(({ AuthorizationType }) => AuthorizationType !== 'JWT')
+      .map(({ RouteKey }) => RouteKey)
+      .sort();
+    assert.deepEqual(open, ['GET /healthz', 'GET /openapi.json']);
+  });
+
+  it('takes the tokens of the given issuer, and then makes no users of its own', () => {
+    const { resources } = synthesize({ jwtIssuer: 'https://issuer.example', jwtAudience: 'one, two' });
+    const { JwtConfiguration } = ofType(resources, 'AWS::ApiGatewayV2::Authorizer')[0]?.[1].Properties ?? {};
+    assert.deepEqual(JwtConfiguration, { Issuer: 'https://issuer.example', Audience: ['one', 'two'] });
+    assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPool'), []);
+  });
+
+  it('lets nobody sign up by himself', () => {
+    const { AdminCreateUserConfig } = ofType(resources, 'AWS::Cognito::UserPool')[0]?.[1].Properties ?? {};
+    assert.deepEqual(AdminCreateUserConfig, { AllowAdminCreateUserOnly: true });
+  });
+});

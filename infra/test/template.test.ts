@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { ofType, synthesize } from './deployment.ts';
+
+const INFRA = join(import.meta.dirname, '..');
+const SNAPSHOT = join(import.meta.dirname, 'template.snapshot.json');
+const OPERATIONS = join(INFRA, '..', 'docs', 'operations.md');
+const { template, resources } = synthesize();
+
+describe('the template', () => {
+  it('is the one that was last looked at', () => {
+    const text = `${JSON.stringify(template, null, 1)}\n`;
+    if (process.env['UPDATE']) writeFileSync(SNAPSHOT, text);
+    const known = existsSync(SNAPSHOT) ? readFileSync(SNAPSHOT, 'utf8') : '';
+    assert.ok(text === known, `it changed: UPDATE=1 npm test, then look at the difference in ${SNAPSHOT}`);
+  });
+
+  it('has no resource that runs code of CDK\'s own at deployment', () => {
+    const types = Object.values(resources).map(({ Type }) => Type);
+    assert.deepEqual(types.filter((type) => type.startsWith('Custom::') || type === 'AWS::CloudFormation::CustomResource'), []);
+  });
+
+  it('says where everything is that a client or a test needs', () => {
+    assert.deepEqual(Object.keys(template['Outputs']).sort(), [
+      'ApiUrl',
+      'ClusterArn',
+      'ControlQueueUrl',
+      'ExecQueueUrl',
+      'StateMachineArn',
+      'TableName',
+      'TaskEventsQueueUrl',
+      'UserPoolClientId',
+      'UserPoolId',
+      'WebhooksQueueUrl',
+    ]);
+  });
+
+  it('is found faultless by cfn-lint', (test) => {
+    const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
+    const lint = process.env['CFN_LINT'] ?? own;
+    if (!existsSync(lint)) {
+      console.log('SKIPPED: no cfn-lint: run scripts/aws-tools');
+      return test.skip('no cfn-lint');
+    }
+    const contexts: Record<string, string>[] = [{}, { network: 'private', warm: '1' }, { network: 'nat', tracing: 'true' }];
+    const templates = contexts.map((context) => join(synthesize(context).app.synth().directory, 'ephemeral.template.json'));
+    const { status, stdout, stderr } = spawnSync(lint, templates, { cwd: INFRA, encoding: 'utf8' });
+    assert.equal(status, 0, stdout + stderr);
+  });
+});
+
+describe('alarms', () => {
+  const alarms = ofType(resources, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties);
+
+  it('are there for every queue, every function, executions, the sweep and the API', () => {
+    const names = alarms.map(({ AlarmName }) => AlarmName as string);
+    for (const lane of ['control', 'exec', 'task-events', 'webhooks']) {
+      assert.ok(names.includes(`ephemeral-${lane}-dead-letters`));
+      assert.ok(names.includes(`ephemeral-${lane}-late`));
+    }
+    const functions = ofType(resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties['Handler']);
+    for (const name of functions) assert.ok(names.includes(`ephemeral-${name}-errors`), name);
+    for (const name of ['executions-failed', 'executions-timed-out', 'executions-aborted', 'sweep-not-run', 'throttles', 'api-5xx']) {
+      assert.ok(names.includes(`ephemeral-${name}`), name);
+    }
+  });
+
+  it('are explained, each of them', () => {
+    const operations = readFileSync(OPERATIONS, 'utf8');
+    for (const { AlarmName } of alarms) {
+      const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors)$/, '*-$1');
+      assert.ok(operations.includes(`\`${kind}\``), `docs/operations.md does not say what ${kind} means`);
+    }
+  });
+
+  it('one that hears nothing of the sweep goes off', () => {
+    const sweep = alarms.find(({ AlarmName }) => AlarmName === 'ephemeral-sweep-not-run');
+    assert.equal(sweep?.['TreatMissingData'], 'breaching');
+    assert.equal(sweep?.['ComparisonOperator'], 'LessThanThreshold');
+  });
+
+  it('are heard by the topic that was named', () => {
+    const topic = 'arn:aws:sns:us-east-1:111122223333:alarms';
+    const { resources } = synthesize({ alarmTopicArn: topic });
+    for (const [, { Properties }] of ofType(resources, 'AWS::CloudWatch::Alarm')) assert.deepEqual(Properties['AlarmActions'], [topic]);
+  });
+});
