@@ -11,7 +11,7 @@ use domain::{
     job::{Failure as JobFailure, Job, Outcome},
     message::Message,
     ports::{CommitError, Expect, Version, Versioned, Write},
-    session::{Event, Placement, Reason, Session, Stopping},
+    session::{Event, Moved, Placement, Reason, Session, Stopping},
     timeline::Actor,
 };
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use crate::{
     Code, Env, Failure, bell,
     bell::Next,
     outbox::{Batch, settle},
+    tally,
     transition::{self, TRIES},
 };
 
@@ -143,7 +144,9 @@ async fn finish(
     actor: Actor,
 ) -> Result<Session, CommitError> {
     let before = Session::from(stopping.clone());
-    let moved = stopping.finish(env.by(actor)).any();
+    let commands = tally::of(env, before.id()).await?;
+    let Moved { session, entries } = stopping.finish(env.by(actor));
+    let moved = Moved { session: session.with_commands(commands).into(), entries };
     let mut batch = Batch::default().moved(env, &moved, Expect::At(read));
     if before.holds_slot() {
         batch = batch.write(Write::FreeSlot { user: before.user().clone() });

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use domain::{
     Timestamp,
+    cost::Pricing,
     ports::{Changes, Clock, Compute, Ids, Queue, Shell, Store, Webhooks, Workflow},
     size::Network,
     timeline::{Actor, By},
@@ -56,6 +57,8 @@ pub struct Policy {
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
     pub warm_max_age: Duration,
+    /// What sessions are charged by; none where nobody charges.
+    pub pricing: Option<Pricing>,
 }
 
 impl Policy {

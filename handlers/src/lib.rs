@@ -34,6 +34,7 @@ mod sweep;
 
 mod bell;
 mod outbox;
+mod tally;
 mod transition;
 mod view;
 

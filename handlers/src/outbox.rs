@@ -29,7 +29,8 @@ impl Batch {
         for entry in &moved.entries {
             self.writes.push(Write::Entry(Box::new(entry.clone())));
             if let Some(event) = event_of(entry.what) {
-                self = self.owe(env, &moved.session, event, view::session_event(&moved.session));
+                let data = view::session_event(env, &moved.session);
+                self = self.owe(env, &moved.session, event, data);
             }
         }
         self

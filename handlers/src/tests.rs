@@ -41,6 +41,7 @@ pub(crate) fn policy() -> Policy {
         hand_on_delay: Duration::ZERO,
         warm: Vec::new(),
         warm_max_age: Duration::from_hours(1),
+        pricing: None,
     }
 }
 

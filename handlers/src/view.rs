@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     JobId, SessionId, Timestamp,
+    cost::{self, Tally},
     job::{self, Exit, Failure, Job, Kept, Usage},
     session::{Reason, Session, Status},
     size::{Network, Size},
@@ -11,6 +12,8 @@ use domain::{
 };
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::Env;
 
 /// A session as the API shows it.
 #[derive(Debug, Serialize)]
@@ -47,6 +50,20 @@ pub(crate) struct SessionView<'a> {
     start_job_id: JobId,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<WebhookView<'a>>,
+    usage: UsageView,
+    /// About. Absent where nobody charges.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
+}
+
+/// What a session has used.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UsageView {
+    task_ms: u64,
+    /// Known once it has ended.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    commands: Option<Tally>,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,10 +140,15 @@ pub(crate) enum Encoding {
 }
 
 /// A session; `position` if it waits for a slot.
-pub(crate) fn session(session: &Session, position: Option<u32>) -> SessionView<'_> {
+pub(crate) fn session<'a>(
+    env: &Env,
+    session: &'a Session,
+    position: Option<u32>,
+) -> SessionView<'a> {
     let head = session.head();
     let spec = &head.spec;
     let waiting = matches!(session, Session::Waiting(_));
+    let usage = session.usage(env.now());
     let (note, ended_at) = match session {
         Session::Stopping(s) => (s.stop().note.as_deref(), None),
         Session::Ended(s) => (s.note(), Some(s.ended_at())),
@@ -156,6 +178,8 @@ pub(crate) fn session(session: &Session, position: Option<u32>) -> SessionView<'
         metadata: &spec.metadata,
         start_job_id: head.start_job,
         webhook: spec.webhook.as_ref().map(WebhookView::of),
+        cost_usd: env.policy.pricing.map(|by| by.estimate(spec.size, spec.spot, &usage)),
+        usage: UsageView::of(&usage),
     }
 }
 
@@ -188,8 +212,8 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
 }
 
 /// The `data` of a webhook about a session.
-pub(crate) fn session_event(of: &Session) -> Value {
-    data(session(of, None))
+pub(crate) fn session_event(env: &Env, of: &Session) -> Value {
+    data(session(env, of, None))
 }
 
 /// The `data` of a webhook about a job.
@@ -204,6 +228,13 @@ fn data(view: impl Serialize) -> Value {
 impl SizeView {
     const fn of(size: Size) -> Self {
         Self { cpu: size.cpu(), memory_mib: size.memory_mib() }
+    }
+}
+
+impl UsageView {
+    fn of(usage: &cost::Usage) -> Self {
+        let task_ms = u64::try_from(usage.task.as_millis()).unwrap_or(u64::MAX);
+        Self { task_ms, commands: usage.commands }
     }
 }
 

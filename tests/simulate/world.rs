@@ -232,6 +232,7 @@ fn env(fakes: &Fakes, dice: &mut Dice) -> Env {
         hand_on_delay: Duration::from_secs(dice.below(3) as u64),
         warm,
         warm_max_age: Duration::from_mins(10),
+        pricing: None,
     };
     Env {
         store: fakes.store.clone(),

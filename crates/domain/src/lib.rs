@@ -3,6 +3,7 @@
 //! Time, ids and chance enter as arguments; whatever touches the world is a port in [`ports`].
 
 pub mod command;
+pub mod cost;
 pub mod id;
 pub mod job;
 pub mod message;

@@ -14,6 +14,7 @@ mod on;
 mod spec;
 mod state;
 mod step;
+mod usage;
 
 pub use fact::{Drain, Reason, Stop, TaskStopped, Waiter, Waits};
 pub use head::Head;

@@ -110,5 +110,6 @@ pub(crate) fn policy(config: &Config) -> Policy {
         hand_on_delay: HAND_ON_DELAY,
         warm: vec![(kind, config.warm)],
         warm_max_age: WARM_MAX_AGE,
+        pricing: None,
     }
 }

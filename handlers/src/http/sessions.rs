@@ -43,7 +43,7 @@ pub(super) async fn list(
     params.finish()?;
     let Page { items, next } = env.store.sessions(&user, status, from.as_deref(), limit).await?;
     let line = line(&env, &user, &items).await?;
-    let data = items.iter().map(|session| view::session(session, place(&line, session.id())));
+    let data = items.iter().map(|session| view::session(&env, session, place(&line, session.id())));
     Ok(Reply::ok(&List { data: data.collect(), next_cursor: next.map(|next| cursor.write(&next)) }))
 }
 
@@ -61,7 +61,7 @@ pub(super) async fn get(
 /// 200 with the session.
 pub(super) async fn shown(env: &Env, session: &Session) -> Result<Reply, Problem> {
     let line = line(env, session.user(), std::slice::from_ref(session)).await?;
-    Ok(Reply::ok(&view::session(session, place(&line, session.id()))))
+    Ok(Reply::ok(&view::session(env, session, place(&line, session.id()))))
 }
 
 pub(super) async fn jobs(

@@ -23,6 +23,7 @@ mod sessions;
 mod start;
 mod stop;
 mod stream;
+mod usage;
 mod webhooks;
 
 /// The API over a world of fakes.

@@ -27,6 +27,7 @@ pub(super) fn policy() -> Policy {
         hand_on_delay: Duration::ZERO,
         warm: Vec::new(),
         warm_max_age: Duration::from_hours(1),
+        pricing: None,
     }
 }
 

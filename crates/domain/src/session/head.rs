@@ -35,6 +35,8 @@ pub struct Head {
     pub drain: Option<Drain>,
     /// The attempts to get a task so far.
     pub attempt: u32,
+    /// Since when it has a task, if it ever had one.
+    pub task_at: Option<Timestamp>,
     /// How many timeline entries there are.
     pub entries: u32,
     /// When the last of them was made.

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     JobId, SessionId, TaskId, Timestamp, UserId,
+    cost::Tally,
     task::StopCause,
     timeline::{By, Entry, What},
 };
@@ -82,6 +83,9 @@ pub struct Ended {
     pub(super) reason: Reason,
     pub(super) note: Option<String>,
     pub(super) ended_at: Timestamp,
+    /// When its task was gone, if it had one.
+    pub(super) task_until: Option<Timestamp>,
+    pub(super) commands: Option<Tally>,
 }
 
 /// What is known of a stopping session's task.
@@ -167,6 +171,7 @@ impl Queued {
     pub fn claim(mut self, task: TaskId, by: By) -> Moved<Starting> {
         let (from, to) = (Some(Status::Queued), Status::Starting);
         let entry = self.head.record(by, What::WarmTaskClaimed, from, to, None);
+        self.head.task_at = Some(by.now);
         let Self { head, watch, ready_by } = self;
         let watch = watch.touched(by);
         let session = Starting { head, watch, ready_by, task, running_at: Some(by.now) };
@@ -190,6 +195,7 @@ impl Provisioning {
     pub fn placed(mut self, task: TaskId, by: By) -> Moved<Starting> {
         let (from, to) = (Some(Status::Provisioning), Status::Starting);
         let entry = self.head.record(by, What::TaskPlaced, from, to, None);
+        self.head.task_at = Some(by.now);
         let Self { head, watch, ready_by } = self;
         let session = Starting { head, watch: watch.touched(by), ready_by, task, running_at: None };
         Moved { session, entries: vec![entry] }
@@ -323,6 +329,7 @@ impl Stopping {
     /// A task that was asked for turned up.
     pub fn task_found(mut self, task: TaskId, by: By) -> Moved<Self> {
         let entry = self.note(by, What::TaskFound, None);
+        self.head.task_at = Some(by.now);
         self.placement = Placement::Placed(task);
         Moved { session: self, entries: vec![entry] }
     }
@@ -363,12 +370,16 @@ impl Stopping {
         let reason = self.stop.reason;
         let from = Some(Status::Stopping);
         let entry = self.head.record(by, what, from, to, Some(reason.name().to_owned()));
-        let task = match self.placement {
-            Placement::Placed(task) | Placement::Gone(task, _) => Some(task),
-            Placement::None | Placement::Asked => None,
+        let (task, task_until) = match self.placement {
+            Placement::Placed(task) => (Some(task), Some(by.now)),
+            Placement::Gone(task, stopped) => (Some(task), Some(stopped.at)),
+            Placement::None | Placement::Asked => (None, None),
         };
         let Self { head, ready_at, stop, .. } = self;
-        let session = Ended { head, task, ready_at, reason, note: stop.note, ended_at: by.now };
+        let note = stop.note;
+        let ended_at = by.now;
+        let session =
+            Ended { head, task, ready_at, reason, note, ended_at, task_until, commands: None };
         Moved { session, entries: vec![entry] }
     }
 
@@ -409,6 +420,7 @@ fn accepted(id: SessionId, user: UserId, start_job: JobId, spec: Spec, by: By) -
         created_at: by.now,
         drain: None,
         attempt: 0,
+        task_at: None,
         entries: 0,
         last_entry_at: by.now,
         last_active_at: by.now,

@@ -72,6 +72,7 @@ pub(super) fn fits(value: &Value, schema: &'static Value, at: &str) -> Result<()
         "array" => value.is_array(),
         "string" => value.is_string(),
         "integer" => value.is_i64() || value.is_u64(),
+        "number" => value.is_number(),
         "boolean" => value.is_boolean(),
         "null" => value.is_null(),
         _ => false,

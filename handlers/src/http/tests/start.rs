@@ -58,7 +58,7 @@ async fn wishes_come_back_with_the_session_but_no_secret_does() {
     assert!(body["webhookSecret"].is_null());
     let seen = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
     let session = api.fakes.store.session_now(id(&body)).unwrap();
-    let event = crate::view::session_event(&session);
+    let event = crate::view::session_event(&api.env, &session);
     for text in [seen.to_string(), event.to_string(), format!("{session:?}")] {
         assert!(!text.contains("hidden") && !text.contains("whsec_"), "{text}");
     }

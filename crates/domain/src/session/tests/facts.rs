@@ -125,3 +125,39 @@ fn what_has_ended_takes_neither_bell_nor_job() {
 fn a_session_of_one_command_takes_no_other() {
     assert!(!queued(spec()).one_shot(at(0)).is_open());
 }
+
+#[test]
+fn a_session_uses_its_task_from_its_placement_to_its_end() {
+    let used = |session: &Session, now| session.usage(at(now)).task.as_secs();
+    let next = |session: Session, event, seconds| session.on(event, by(seconds)).unwrap().session;
+    let provisioning = next(queued(spec()), Event::Provision, 5);
+    assert_eq!(used(&provisioning, 9), 0);
+    let ready = next(next(provisioning, Event::Placed(task()), 10), Event::Ready, 40);
+    assert_eq!(used(&ready, 70), 60);
+    let stopping = next(ready, stop(Reason::UserStop), 100);
+    assert_eq!(used(&stopping, 105), 95);
+    let gone = next(stopping.clone(), Event::TaskStopped(None), 110);
+    assert_eq!(used(&gone, 500), 100);
+    assert_eq!(used(&next(gone, Event::Finish, 120), 500), 100);
+    assert_eq!(used(&next(stopping, Event::Finish, 130), 500), 120);
+}
+
+#[test]
+fn a_warm_task_is_used_from_its_claim_and_no_task_is_no_use() {
+    let claimed = queued(spec()).on(Event::Claim(task()), by(10)).unwrap().session;
+    assert_eq!(claimed.usage(at(15)).task, Duration::from_secs(5));
+    let never = after(queued(spec()), &[stop(Reason::UserStop), Event::Finish]);
+    assert_eq!(never.usage(at(99)), crate::cost::Usage::default());
+}
+
+#[test]
+fn what_commands_used_and_what_was_refused_is_on_record() {
+    let refused = Event::Refused("no room".into());
+    let session = after(queued(spec()), &[Event::Provision, refused.clone(), refused]);
+    assert_eq!(session.usage(at(1)).refusals, 2);
+    let ended = after(session, &[stop(Reason::UserStop), Event::Finish]);
+    assert_eq!(ended.usage(at(1)).commands, None);
+    let Session::Ended(ended) = ended else { unreachable!() };
+    let tally = crate::cost::Tally { jobs: 2, wall_ms: 30, cpu_ms: 4 };
+    assert_eq!(Session::from(ended.with_commands(tally)).usage(at(1)).commands, Some(tally));
+}

@@ -1,0 +1,87 @@
+//! The price table: list prices in US dollars, one region (us-east-1), without free tiers, taxes and
+//! discounts. No other file knows a price.
+
+use super::{Architecture, Calls};
+
+/// When the table was last compared with its sources.
+pub const AS_OF: &str = "2026-11-23";
+
+/// What is charged for. A field's unit is in its name.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prices {
+    /// A task's processor. Price list of 2026-08-10.
+    pub vcpu_hour: f64,
+    /// A task's memory. Price list of 2026-08-10.
+    pub gib_hour: f64,
+    /// What capacity that can be taken back costs, of the full price. It floats; about this.
+    pub spot_share: f64,
+    /// A public IPv4 address. Price list of 2026-08-10.
+    pub address_hour: f64,
+    /// A request to the HTTP API, the first 300 million a month.
+    pub http_request: f64,
+    /// A step of a standard execution.
+    pub transition: f64,
+    /// An invocation of a function.
+    pub invocation: f64,
+    /// A function's memory while it runs.
+    pub function_gib_second: f64,
+    /// A request to a standard queue.
+    pub queue_request: f64,
+    /// A write request unit, on demand.
+    pub write_unit: f64,
+    /// A read request unit, on demand.
+    pub read_unit: f64,
+    /// A GB of logs taken in. Price list of 2026-08-10.
+    pub log_gb: f64,
+}
+
+const ARM64: Prices = Prices {
+    vcpu_hour: 0.032_38,
+    gib_hour: 0.003_56,
+    spot_share: 0.3,
+    address_hour: 0.005,
+    http_request: 1.00e-6,
+    transition: 25e-6,
+    invocation: 0.20e-6,
+    function_gib_second: 13.333_4e-6,
+    queue_request: 0.40e-6,
+    write_unit: 0.625e-6,
+    read_unit: 0.125e-6,
+    log_gb: 0.50,
+};
+
+const X86_64: Prices =
+    Prices { vcpu_hour: 0.040_48, gib_hour: 0.004_445, function_gib_second: 16.666_7e-6, ..ARM64 };
+
+impl Prices {
+    /// What is charged where this architecture is used.
+    pub const fn of(architecture: Architecture) -> Self {
+        match architecture {
+            Architecture::Arm64 => ARM64,
+            Architecture::X86_64 => X86_64,
+        }
+    }
+}
+
+/// What a session calls besides its commands: its start, its stop, and what happens in between if
+/// nothing goes wrong.
+pub const PER_SESSION: Calls = Calls {
+    http_requests: 2.0,
+    transitions: 9.0,
+    invocations: 20.0,
+    gib_seconds: 0.25,
+    queue_requests: 24.0,
+    write_units: 90.0,
+    read_units: 40.0,
+};
+
+/// What a command calls, and a look at its result. The time of whoever works it off comes on top.
+pub const PER_JOB: Calls = Calls {
+    http_requests: 2.0,
+    transitions: 0.0,
+    invocations: 3.0,
+    gib_seconds: 0.02,
+    queue_requests: 3.0,
+    write_units: 30.0,
+    read_units: 8.0,
+};

@@ -1,0 +1,53 @@
+//! What a session has used.
+
+use std::time::Duration;
+
+use super::{Ended, Placement, Session};
+use crate::{
+    Timestamp,
+    cost::{Tally, Usage},
+};
+
+impl Session {
+    /// What it has used until now, or until its end.
+    pub fn usage(&self, now: Timestamp) -> Usage {
+        let head = self.head();
+        let commands = match self {
+            Self::Ended(s) => s.commands,
+            Self::Waiting(_)
+            | Self::Queued(_)
+            | Self::Provisioning(_)
+            | Self::Starting(_)
+            | Self::Ready(_)
+            | Self::Stopping(_) => None,
+        };
+        let until = self.task_until().unwrap_or(now);
+        let task = head.task_at.map_or(Duration::ZERO, |at| until.since(at));
+        Usage { task, refusals: head.attempt.saturating_sub(1), commands }
+    }
+
+    /// When its task was gone, if it is.
+    const fn task_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stopping(s) => match &s.placement {
+                Placement::Gone(_, stopped) => Some(stopped.at),
+                Placement::None | Placement::Asked | Placement::Placed(_) => None,
+            },
+            Self::Ended(s) => s.task_until,
+            Self::Waiting(_)
+            | Self::Queued(_)
+            | Self::Provisioning(_)
+            | Self::Starting(_)
+            | Self::Ready(_) => None,
+        }
+    }
+}
+
+impl Ended {
+    /// Adds what its commands used.
+    #[must_use]
+    pub const fn with_commands(mut self, commands: Tally) -> Self {
+        self.commands = Some(commands);
+        self
+    }
+}
