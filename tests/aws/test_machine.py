@@ -1,0 +1,371 @@
+"""The state machine alone, on an interpreter that is not ours: moto's.
+
+All its branches, with time-outs, retries and catches. The functions are scripts here: what each answers, call
+by call. Times are shortened, nothing else of statemachine/session.asl.json is changed.
+
+    target/venv/bin/python -m unittest discover -s tests/aws
+"""
+
+import io
+import json
+import logging
+import queue
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import boto3
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+DEFINITION = Path(__file__).parents[2] / "statemachine/session.asl.json"
+PARSER = "moto.stepfunctions.parser.asl.component"
+CLIENT = f"{PARSER}.state.exec.state_task.lambda_eval_utils.boto_client_for"
+JITTER = f"{PARSER}.common.retry.jitter_strategy_decl.random.uniform"
+ROLE = "arn:aws:iam::123456789012:role/machine"
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
+HANDLERS = (
+    "ProvisionTask AwaitRunning InspectSession AwaitEnd StopTask AwaitStopped CloseSession".split()
+)
+ENDS_WITHIN = 60
+END = ["StopTask", "WaitStopped", "Finish", "Done"]
+
+
+class Error:
+    """The function fails with this error."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Slow:
+    """The function does not answer in time."""
+
+
+class Silent:
+    """The function keeps the token, and nobody resumes it."""
+
+
+class Resume:
+    """The function resumes the token at once."""
+
+    def __init__(self, **output: object) -> None:
+        self.output = output
+
+
+class Fail:
+    """The function fails the token."""
+
+
+class Functions:
+    """Stands for Lambda: each function answers by its script; the last answer is given for ever."""
+
+    def __init__(self, scripts: dict[str, list]) -> None:
+        self.scripts = {name: list(answers) for name, answers in scripts.items()}
+        self.calls: list[tuple[str, dict]] = []
+        self.tokens: queue.Queue = queue.Queue()
+
+    def invoke(self, FunctionName: str, Payload: bytes, **_: object) -> dict:
+        name, event = FunctionName.rsplit(":", 1)[-1], json.loads(Payload)
+        self.calls.append((name, event))
+        script = self.scripts.get(name, [{}])
+        answer = script.pop(0) if len(script) > 1 else script[0]
+        if isinstance(answer, Error):
+            body = {"errorType": answer.name, "errorMessage": "as the script has it"}
+            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": stream(body)}
+        if isinstance(answer, Slow):
+            time.sleep(1.5)
+        if isinstance(answer, Resume):
+            states().send_task_success(taskToken=event["token"], output=json.dumps(answer.output))
+        if isinstance(answer, Fail):
+            states().send_task_failure(taskToken=event["token"], error="Internal", cause="")
+        if isinstance(answer, Silent):
+            self.tokens.put(event["token"])
+        return {"StatusCode": 200, "Payload": stream(answer if isinstance(answer, dict) else None)}
+
+    def named(self, name: str) -> list[dict]:
+        return [event for called, event in self.calls if called == name]
+
+
+def stream(value: object) -> io.BytesIO:
+    return io.BytesIO(json.dumps(value).encode())
+
+
+def states():
+    return boto3.client("stepfunctions", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+
+
+def shortened() -> str:
+    """The definition with functions in its placeholders. No wait is longer than a second."""
+    text = DEFINITION.read_text()
+    for name in HANDLERS:
+        text = text.replace("${" + name + "}", ARN + name)
+    machine = json.loads(text)
+    for state in machine["States"].values():
+        if "TimeoutSeconds" in state:
+            state["TimeoutSeconds"] = 1
+        for retry in state.get("Retry", []):
+            retry.update(IntervalSeconds=1, BackoffRate=1.0, MaxDelaySeconds=2)
+    return json.dumps(machine)
+
+
+WELL = {
+    "AwaitRunning": [Resume(action="wait", waitSeconds=30)],
+    "AwaitEnd": [Resume(action="stop")],
+    "AwaitStopped": [Resume(action="finish")],
+    "InspectSession": [{"action": "stop"}],
+}
+
+
+class Machine(unittest.TestCase):
+    """One test a branch."""
+
+    def setUp(self) -> None:
+        # It tells of every error that a test plants.
+        logging.getLogger("moto").setLevel(logging.CRITICAL)
+        started = mock_aws(config={"stepfunctions": {"execute_state_machine": True}})
+        started.start()
+        self.addCleanup(started.stop)
+        self.sfn = states()
+
+    def begin(self, **scripts: list) -> Functions:
+        functions = Functions({**WELL, **scripts})
+        # All our retries have full jitter: let the dice fall low.
+        for name, stand_in in ((CLIENT, lambda **_: functions), (JITTER, lambda low, _: low)):
+            patched = mock.patch(name, stand_in)
+            patched.start()
+            self.addCleanup(patched.stop)
+        machine = self.sfn.create_state_machine(name="session", definition=shortened(), roleArn=ROLE)
+        started = self.sfn.start_execution(
+            stateMachineArn=machine["stateMachineArn"],
+            name="sh_1",
+            input=json.dumps({"sessionId": "sh_1"}),
+        )
+        self.execution = started["executionArn"]
+        return functions
+
+    def ended(self, status: str = "SUCCEEDED") -> list[str]:
+        """The states that were entered, once it is over."""
+        until = time.monotonic() + ENDS_WITHIN
+        while time.monotonic() < until:
+            found = self.sfn.describe_execution(executionArn=self.execution)
+            if found["status"] != "RUNNING":
+                self.assertEqual(found["status"], status, found.get("cause"))
+                return self.entered()
+            time.sleep(0.02)
+        return self.fail(f"it is still running, in {self.entered()[-1]}")
+
+    def entered(self) -> list[str]:
+        history = self.sfn.get_execution_history(executionArn=self.execution, maxResults=1000)
+        details = [event.get("stateEnteredEventDetails") for event in history["events"]]
+        return [detail["name"] for detail in details if detail]
+
+    def play(self, **scripts: list) -> tuple[list[str], Functions]:
+        functions = self.begin(**scripts)
+        return self.ended(), functions
+
+    # The way that most sessions go.
+
+    def test_a_session_is_started_used_and_stopped(self) -> None:
+        entered, functions = self.play()
+        expected = ["Provision", "WaitRunning", "Decide", "Ready", "Decide", *END]
+        self.assertEqual(entered, expected)
+        for name in ("ProvisionTask", "StopTask"):
+            self.assertEqual(functions.named(name), [{"sessionId": "sh_1"}])
+        waits = functions.named("AwaitEnd")[0]
+        self.assertEqual((waits["sessionId"], waits["waitSeconds"]), ("sh_1", 30))
+        self.assertEqual(functions.named("CloseSession"), [{"sessionId": "sh_1", "error": None}])
+
+    def test_a_bell_that_rings_later_wakes_it(self) -> None:
+        functions = self.begin(AwaitEnd=[Silent()])
+        token = functions.tokens.get(timeout=ENDS_WITHIN)
+        self.sfn.send_task_success(taskToken=token, output='{"action": "stop"}')
+        self.assertEqual(self.ended()[-4:], END)
+        with self.assertRaises(ClientError):
+            self.sfn.send_task_success(taskToken=token, output='{"action": "stop"}')
+
+    # Provision
+
+    def test_capacity_that_comes_later_is_waited_for(self) -> None:
+        refused = Error("CapacityUnavailable")
+        entered, functions = self.play(ProvisionTask=[refused, refused, {}])
+        self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 3)
+
+    def test_capacity_that_never_comes_ends_it_with_that_error(self) -> None:
+        entered, functions = self.play(ProvisionTask=[Error("CapacityUnavailable")])
+        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 7)
+        self.assertEqual(functions.named("CloseSession")[0]["error"], "CapacityUnavailable")
+
+    def test_a_stop_during_provisioning_finishes_at_once(self) -> None:
+        entered, functions = self.play(ProvisionTask=[Error("StopRequested")])
+        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 1)
+        self.assertEqual(functions.named("CloseSession")[0]["error"], "StopRequested")
+
+    def test_a_stop_between_two_tries_for_capacity_finishes(self) -> None:
+        script = [Error("CapacityUnavailable"), Error("StopRequested")]
+        entered, functions = self.play(ProvisionTask=script)
+        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 2)
+
+    def test_passing_troubles_of_provisioning_are_tried_again(self) -> None:
+        for error in ("Backend", "Throttled", "Conflict", "Lambda.Unknown", "Sandbox.Timedout"):
+            with self.subTest(error):
+                self.setUp()
+                entered, functions = self.play(ProvisionTask=[Error(error), {}])
+                self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
+                self.assertEqual(len(functions.named("ProvisionTask")), 2)
+                self.doCleanups()
+
+    def test_an_error_of_provisioning_that_nobody_knows_ends_it(self) -> None:
+        entered, functions = self.play(ProvisionTask=[Error("BadInput")])
+        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(functions.named("CloseSession")[0]["error"], "BadInput")
+
+    def test_provisioning_that_hangs_is_tried_again(self) -> None:
+        entered, functions = self.play(ProvisionTask=[Slow(), {}])
+        self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 2)
+
+    # WaitRunning
+
+    def test_a_shell_that_never_answers_is_looked_at(self) -> None:
+        entered, _ = self.play(AwaitRunning=[Silent()])
+        self.assertEqual(entered, ["Provision", "WaitRunning", "Inspect", "Decide", *END])
+
+    def test_a_wait_that_can_not_be_registered_is_tried_again(self) -> None:
+        script = [Error("Backend"), Resume(action="wait", waitSeconds=30)]
+        entered, functions = self.play(AwaitRunning=script)
+        self.assertNotIn("Inspect", entered)
+        self.assertEqual(len(functions.named("AwaitRunning")), 2)
+
+    def test_a_wait_that_fails_for_good_is_looked_at(self) -> None:
+        entered, _ = self.play(AwaitRunning=[Error("BadInput")])
+        self.assertEqual(entered[1:4], ["WaitRunning", "Inspect", "Decide"])
+
+    def test_a_task_that_died_early_makes_room_for_another(self) -> None:
+        script = [Resume(action="provision"), Resume(action="wait", waitSeconds=30)]
+        entered, _ = self.play(AwaitRunning=script)
+        begin = ["Provision", "WaitRunning", "Decide"]
+        self.assertEqual(entered[:7], [*begin, *begin, "Ready"])
+
+    # Inspect and Decide
+
+    def test_each_answer_has_its_way(self) -> None:
+        table = {
+            "provision": ("Provision", {"action": "provision"}),
+            "await running": ("WaitRunning", {"action": "await_running"}),
+            "wait": ("Ready", {"action": "wait", "waitSeconds": 30}),
+            "stop": ("StopTask", {"action": "stop"}),
+            "await stopped": ("WaitStopped", {"action": "await_stopped"}),
+            "finish": ("Finish", {"action": "finish"}),
+            "nonsense": ("StopTask", {"action": "dance"}),
+            "nothing": ("StopTask", {}),
+            "wait without a time": ("StopTask", {"action": "wait"}),
+            "wait for no time": ("StopTask", {"action": "wait", "waitSeconds": 0}),
+        }
+        for name, (following, answer) in table.items():
+            with self.subTest(name):
+                self.setUp()
+                running = [Silent(), Resume(action="stop")]
+                entered, _ = self.play(AwaitRunning=running, InspectSession=[answer])
+                self.assertEqual(entered[2:5], ["Inspect", "Decide", following])
+                self.assertEqual(entered[-2:], ["Finish", "Done"])
+                self.doCleanups()
+
+    def test_a_look_that_fails_is_tried_again(self) -> None:
+        script = [Error("Backend"), Slow(), {"action": "finish"}]
+        entered, functions = self.play(AwaitRunning=[Silent()], InspectSession=script)
+        self.assertEqual(entered[2:], ["Inspect", "Decide", "Finish", "Done"])
+        self.assertEqual(len(functions.named("InspectSession")), 3)
+
+    def test_who_can_not_look_stops_the_task(self) -> None:
+        entered, functions = self.play(AwaitRunning=[Silent()], InspectSession=[Error("Backend")])
+        self.assertEqual(entered[2:], ["Inspect", *END])
+        self.assertEqual(functions.named("CloseSession")[0]["error"], "Backend")
+
+    # Ready
+
+    def test_an_extension_is_seen_when_the_old_time_is_up(self) -> None:
+        functions = self.begin(
+            AwaitRunning=[Resume(action="wait", waitSeconds=1)],
+            AwaitEnd=[Silent(), Silent(), Resume(action="stop")],
+            InspectSession=[{"action": "wait", "waitSeconds": 2}, {"action": "wait", "waitSeconds": 9}],
+        )
+        again = ["Inspect", "Decide", "Ready"]
+        expected = ["Provision", "WaitRunning", "Decide", "Ready", *again, *again, "Decide", *END]
+        self.assertEqual(self.ended(), expected)
+        waits = [event["waitSeconds"] for event in functions.named("AwaitEnd")]
+        self.assertEqual(waits, [1, 2, 9])
+
+    def test_the_end_of_its_time_ends_it(self) -> None:
+        running = [Resume(action="wait", waitSeconds=1)]
+        entered, _ = self.play(AwaitRunning=running, AwaitEnd=[Silent()])
+        self.assertEqual(entered[3:], ["Ready", "Inspect", "Decide", *END])
+
+    def test_a_task_that_died_is_not_stopped(self) -> None:
+        entered, functions = self.play(AwaitEnd=[Resume(action="finish")])
+        self.assertEqual(entered[-3:], ["Decide", "Finish", "Done"])
+        self.assertEqual(functions.named("StopTask"), [])
+
+    def test_a_wait_for_the_end_that_fails_is_looked_at(self) -> None:
+        for trouble in (Fail(), Error("BadInput")):
+            with self.subTest(type(trouble).__name__):
+                self.setUp()
+                entered, _ = self.play(AwaitEnd=[trouble])
+                self.assertEqual(entered[3:], ["Ready", "Inspect", "Decide", *END])
+                self.doCleanups()
+
+    # StopTask, WaitStopped, Finish
+
+    def test_a_stop_that_fails_is_tried_again(self) -> None:
+        trouble = Error("Throttled")
+        entered, functions = self.play(StopTask=[trouble, trouble, {}])
+        self.assertEqual(entered[-4:], END)
+        self.assertEqual(len(functions.named("StopTask")), 3)
+
+    def test_a_stop_that_fails_for_good_does_not_keep_the_session(self) -> None:
+        entered, functions = self.play(StopTask=[Error("Backend")])
+        self.assertEqual(entered[-4:], END)
+        self.assertEqual(len(functions.named("StopTask")), 7)
+
+    def test_a_task_that_does_not_go_does_not_keep_the_session(self) -> None:
+        for trouble in (Silent(), Fail(), Error("BadInput")):
+            with self.subTest(type(trouble).__name__):
+                self.setUp()
+                entered, _ = self.play(AwaitStopped=[trouble])
+                self.assertEqual(entered[-4:], END)
+                self.doCleanups()
+
+    def test_closing_is_tried_again_and_again(self) -> None:
+        trouble = Error("Backend")
+        entered, functions = self.play(CloseSession=[trouble] * 5 + [{}])
+        self.assertEqual(entered[-2:], ["Finish", "Done"])
+        self.assertEqual(len(functions.named("CloseSession")), 6)
+
+    def test_closing_that_fails_for_good_fails_the_execution(self) -> None:
+        functions = self.begin(CloseSession=[Error("Backend")])
+        self.assertEqual(self.ended("FAILED")[-1], "Finish")
+        self.assertEqual(len(functions.named("CloseSession")), 9)
+
+    # Executions
+
+    def test_a_second_start_of_the_same_session_is_the_same_execution(self) -> None:
+        functions = self.begin(AwaitEnd=[Silent()])
+        machine = self.sfn.list_state_machines()["stateMachines"][0]["stateMachineArn"]
+        given = {"stateMachineArn": machine, "name": "sh_1"}
+        again = self.sfn.start_execution(**given, input=json.dumps({"sessionId": "sh_1"}))
+        self.assertEqual(again["executionArn"], self.execution)
+        with self.assertRaises(self.sfn.exceptions.ExecutionAlreadyExists):
+            self.sfn.start_execution(**given, input=json.dumps({"sessionId": "sh_2"}))
+        token = functions.tokens.get(timeout=ENDS_WITHIN)
+        self.sfn.send_task_success(taskToken=token, output='{"action": "finish"}')
+        self.assertEqual(self.ended()[-1], "Done")
+        self.assertEqual(len(functions.named("ProvisionTask")), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
