@@ -38,7 +38,6 @@ function of(use: Use, world: World): Variables {
       return { [`EPHEMERAL_QUEUE_${lane.replace('-', '_').toUpperCase()}`]: world.queues[lane].queue.queueUrl };
     }
     case 'workflow:start':
-    case 'workflow:resume':
       return { EPHEMERAL_STATE_MACHINE: world.stateMachineArn };
     case 'compute:run':
       return { ...cluster(world), ...placement(world) };
@@ -46,6 +45,7 @@ function of(use: Use, world: World): Variables {
     case 'compute:read':
     case 'shell':
       return cluster(world);
+    case 'workflow:resume':
     case 'webhooks':
       return {};
   }

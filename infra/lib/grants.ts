@@ -26,10 +26,7 @@ export function grant(use: Use, world: World): Grant {
       return only({ actions: ['states:StartExecution'], resources: [world.stateMachineArn] });
     case 'workflow:resume':
       // A token belongs to an execution, the right to a state machine.
-      return only({
-        actions: ['states:SendTaskSuccess', 'states:SendTaskFailure'],
-        resources: [world.stateMachineArn],
-      });
+      return only({ actions: ['states:SendTaskSuccess'], resources: [world.stateMachineArn] });
     case 'compute:run':
       return run(world);
     case 'compute:stop':
@@ -55,6 +52,8 @@ function store({ table, indexNames }: World): Grant {
         'dynamodb:GetItem',
         'dynamodb:BatchGetItem',
         'dynamodb:Query',
+        'dynamodb:BatchWriteItem',
+        // The parts of a transaction.
         'dynamodb:PutItem',
         'dynamodb:UpdateItem',
         'dynamodb:DeleteItem',
