@@ -39,12 +39,13 @@ export class EphemeralStack extends Stack {
     addEvents(this, handlers, { ...world, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);
     addMonitoring(this, { ...world, handlers, functions, machine, stage }, settings);
-    this.addOutputs(world, stage.url);
+    this.addOutputs(world, stage.api.apiEndpoint);
   }
 
   private addOutputs(world: World, url: string) {
     const outputs = {
-      ApiUrl: url.replace(/\/$/, ''),
+      // The stage is part of every path, as it is on one machine.
+      ApiUrl: url,
       TableName: world.table.tableName,
       StateMachineArn: world.stateMachineArn,
       ClusterArn: world.cluster.attrArn,
