@@ -8,7 +8,7 @@ import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations
 import { AccountRecovery, Mfa, UserPool } from 'aws-cdk-lib/aws-cognito';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
-import { logGroup } from './logs.ts';
+import { logGroup, VENDED } from './logs.ts';
 import { excuse } from './rules.ts';
 import type { Settings } from './settings.ts';
 
@@ -44,7 +44,7 @@ export function addApi(scope: Construct, fn: IFunction, settings: Settings): Htt
     detailedMetricsEnabled: false,
     throttle: { rateLimit: settings.throttle.rate, burstLimit: settings.throttle.burst },
     accessLogSettings: {
-      destination: new LogGroupLogDestination(logGroup(scope, 'AccessLogs', 'access', settings)),
+      destination: new LogGroupLogDestination(logGroup(scope, 'AccessLogs', 'access', settings, VENDED)),
       format: accessLog(),
     },
   });

@@ -8,7 +8,7 @@ import { DefinitionBody, LogLevel, StateMachine, StateMachineType } from 'aws-cd
 import type { Construct } from 'constructs';
 import type { Functions } from './functions.ts';
 import type { Handler } from './handlers.ts';
-import { logGroup } from './logs.ts';
+import { logGroup, VENDED } from './logs.ts';
 import { excuse } from './rules.ts';
 import type { Settings } from './settings.ts';
 
@@ -51,8 +51,7 @@ export function addWorkflow(
     role,
     tracingEnabled: true,
     logs: {
-      // This prefix keeps the policy of the log service, which has a size limit, from growing with each machine.
-      destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, '/aws/vendedlogs/states'),
+      destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, VENDED),
       level: LogLevel.ALL,
       // A task token is a key to the session.
       includeExecutionData: false,
