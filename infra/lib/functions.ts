@@ -1,6 +1,6 @@
 /** The functions of `handlers.json`: one binary, and for each only the rights and variables of what it uses. */
 
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Validations } from 'aws-cdk-lib';
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Architecture, Code, Function, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
@@ -17,6 +17,9 @@ import type { World } from './world.ts';
 export type Functions = ReadonlyMap<string, Function>;
 
 export function addFunctions(scope: Construct, handlers: readonly Handler[], world: World, settings: Settings): Functions {
+  if (settings.placeholder) {
+    Validations.of(scope).addWarning('placeholder', 'bootstrap is not built: this is to look at, not to deploy (see scripts/deploy)');
+  }
   const code = Code.fromAsset(settings.bootstrap);
   return new Map(handlers.map((handler) => [handler.name, addFunction(scope, handler, code, world, settings)]));
 }

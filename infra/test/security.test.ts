@@ -31,6 +31,27 @@ describe('functions', () => {
     });
   }
 
+  it('each is told of nothing but what it uses', () => {
+    const told: Record<string, string[]> = {
+      EPHEMERAL_TABLE: ['store'],
+      EPHEMERAL_QUEUE_CONTROL: ['queue:control'],
+      EPHEMERAL_QUEUE_EXEC: ['queue:exec'],
+      EPHEMERAL_QUEUE_TASK_EVENTS: ['queue:task-events'],
+      EPHEMERAL_QUEUE_WEBHOOKS: ['queue:webhooks'],
+      EPHEMERAL_STATE_MACHINE: ['workflow:start'],
+      EPHEMERAL_CLUSTER: ['compute:run', 'compute:stop', 'compute:read', 'shell'],
+      EPHEMERAL_TASK_DEFINITION: ['compute:run'],
+      EPHEMERAL_SUBNETS: ['compute:run'],
+      EPHEMERAL_ASSIGN_PUBLIC_IP: ['compute:run'],
+    };
+    for (const { name, uses } of readHandlers()) {
+      const variables = functionNamed(resources, name).fn.Properties['Environment'].Variables;
+      for (const [variable, words] of Object.entries(told)) {
+        assert.equal(variable in variables, uses.some((use) => words.includes(use)), `${variable} of ${name}`);
+      }
+    }
+  });
+
   it('the API can neither launch nor stop nor enter a task, nor touch an execution', () => {
     const actions = allowed(functionNamed(resources, 'api').role);
     assert.deepEqual(actions.filter((action) => /^(ecs|iam|states|ssmmessages|ssm):/.test(action)), []);
