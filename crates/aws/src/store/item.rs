@@ -37,13 +37,22 @@ pub(super) struct Item {
 #[derive(Debug, Clone)]
 enum Act {
     Put(Attributes),
-    Update { set: Vec<String>, remove: Vec<String>, add: Vec<String>, delete: Vec<String> },
+    Update(Clauses),
     Delete,
     Check,
 }
 
+/// An update expression, clause by clause.
+#[derive(Debug, Clone, Default)]
+struct Clauses {
+    set: Vec<String>,
+    remove: Vec<String>,
+    add: Vec<String>,
+    delete: Vec<String>,
+}
+
 impl Item {
-    const fn new(key: Key, act: Act, refusal: Refusal) -> Self {
+    fn new(key: Key, act: Act, refusal: Refusal) -> Self {
         let (names, values) = (HashMap::new(), HashMap::new());
         Self { key, refusal, version: None, act, condition: None, names, values }
     }
@@ -56,18 +65,17 @@ impl Item {
     }
 
     /// Changes what [`Self::set`] and the like name, and leaves the rest.
-    pub(super) const fn update(key: Key) -> Self {
-        let (set, remove, add, delete) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self::new(key, Act::Update { set, remove, add, delete }, Refusal::Conflict)
+    pub(super) fn update(key: Key) -> Self {
+        Self::new(key, Act::Update(Clauses::default()), Refusal::Conflict)
     }
 
     /// Removes the item. Succeeds without one.
-    pub(super) const fn delete(key: Key) -> Self {
+    pub(super) fn delete(key: Key) -> Self {
         Self::new(key, Act::Delete, Refusal::Conflict)
     }
 
     /// Only looks at the item.
-    pub(super) const fn check(key: Key) -> Self {
+    pub(super) fn check(key: Key) -> Self {
         Self::new(key, Act::Check, Refusal::Conflict)
     }
 
@@ -80,8 +88,8 @@ impl Item {
     /// Sets an attribute.
     pub(super) fn set(mut self, name: &str, value: AttributeValue) -> Self {
         let assignment = format!("{} = {}", self.name(name), self.value(value));
-        if let Act::Update { set, .. } = &mut self.act {
-            set.push(assignment);
+        if let Act::Update(clauses) = &mut self.act {
+            clauses.set.push(assignment);
         }
         self
     }
@@ -90,8 +98,8 @@ impl Item {
     pub(super) fn set_or_remove(mut self, name: &str, value: Option<AttributeValue>) -> Self {
         let Some(value) = value else {
             let name = self.name(name);
-            if let Act::Update { remove, .. } = &mut self.act {
-                remove.push(name);
+            if let Act::Update(clauses) = &mut self.act {
+                clauses.remove.push(name);
             }
             return self;
         };
@@ -101,8 +109,8 @@ impl Item {
     /// Adds a number to a number, or members to a set. What is not there counts as 0 or empty.
     pub(super) fn add(mut self, name: &str, value: AttributeValue) -> Self {
         let addition = format!("{} {}", self.name(name), self.value(value));
-        if let Act::Update { add, .. } = &mut self.act {
-            add.push(addition);
+        if let Act::Update(clauses) = &mut self.act {
+            clauses.add.push(addition);
         }
         self
     }
@@ -110,8 +118,8 @@ impl Item {
     /// Takes members out of a set. Those that are not in it do no harm.
     pub(super) fn take_out(mut self, name: &str, value: AttributeValue) -> Self {
         let removal = format!("{} {}", self.name(name), self.value(value));
-        if let Act::Update { delete, .. } = &mut self.act {
-            delete.push(removal);
+        if let Act::Update(clauses) = &mut self.act {
+            clauses.delete.push(removal);
         }
         self
     }
@@ -141,7 +149,12 @@ impl Item {
     }
 
     /// Requires that there is no such attribute, or that it compares so.
-    pub(super) fn when_none_or(mut self, name: &str, operator: &str, value: AttributeValue) -> Self {
+    pub(super) fn when_none_or(
+        mut self,
+        name: &str,
+        operator: &str,
+        value: AttributeValue,
+    ) -> Self {
         let name = self.name(name);
         let value = self.value(value);
         self.and(format!("(attribute_not_exists({name}) OR {name} {operator} {value})"))
@@ -177,7 +190,7 @@ impl Item {
 
     /// Whether it can be done by itself, for half the price.
     pub(super) const fn is_update(&self) -> bool {
-        matches!(self.act, Act::Update { .. })
+        matches!(self.act, Act::Update(_))
     }
 
     /// The same update, which also leaves this on the item.
@@ -197,8 +210,9 @@ impl Item {
                 let put = put.set_expression_attribute_names(names);
                 whole.put(put.set_expression_attribute_values(values).build().expect(COMPLETE))
             }
-            Act::Update { .. } => {
-                let update = Update::builder().table_name(table).set_key(Some(self.key.attributes()));
+            Act::Update(_) => {
+                let update =
+                    Update::builder().table_name(table).set_key(Some(self.key.attributes()));
                 let update = update.update_expression(self.expression());
                 let update = update.set_condition_expression(condition);
                 let update = update.set_expression_attribute_names(names);
@@ -206,7 +220,8 @@ impl Item {
                 whole.update(update.build().expect(COMPLETE))
             }
             Act::Delete => {
-                let delete = Delete::builder().table_name(table).set_key(Some(self.key.attributes()));
+                let delete =
+                    Delete::builder().table_name(table).set_key(Some(self.key.attributes()));
                 whole.delete(delete.build().expect(COMPLETE))
             }
             Act::Check => {
@@ -232,7 +247,9 @@ impl Item {
     }
 
     fn expression(&self) -> String {
-        let Act::Update { set, remove, add, delete } = &self.act else { return String::new() };
+        let Act::Update(Clauses { set, remove, add, delete }) = &self.act else {
+            return String::new();
+        };
         let clauses = [("SET", set), ("REMOVE", remove), ("ADD", add), ("DELETE", delete)];
         let clauses = clauses.iter().filter(|(_, parts)| !parts.is_empty());
         let clauses = clauses.map(|(word, parts)| format!("{word} {}", parts.join(", ")));

@@ -4,8 +4,8 @@ use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    JobId, SessionId, Timestamp, UserId, WarmId, command::Concurrency, ports::Stream, size::Network,
-    warm::Kind,
+    JobId, SessionId, Timestamp, UserId, WarmId, command::Concurrency, ports::Stream,
+    size::Network, warm::Kind,
 };
 use ulid::Ulid;
 
@@ -20,7 +20,7 @@ pub(super) const RECORD: &str = "record";
 pub(super) const PART: &str = "part";
 /// What a command reads, in the part of its job.
 pub(super) const STDIN: &str = "stdin";
-pub(super) const VERSION: &str = "version";
+pub(crate) const VERSION: &str = "version";
 /// Which write made the item what it is.
 pub(super) const WRITTEN_BY: &str = "by";
 /// Whether a session takes jobs.
@@ -184,6 +184,6 @@ pub(super) fn text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
 }
 
 /// An attribute that holds a number.
-pub(super) fn number<T: std::str::FromStr>(item: &Attributes, name: &str) -> Option<T> {
+pub(crate) fn number<T: std::str::FromStr>(item: &Attributes, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

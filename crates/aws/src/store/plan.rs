@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{
-    JobId, SessionId, Timestamp,
+    JobId, SessionId,
     command::Concurrency,
     job::Job,
     ports::{Answer, CommitError, Expect, Stream, Version, Write},
@@ -124,9 +124,10 @@ impl Plan {
     fn session(&mut self, session: &Session, expect: Expect) -> Result<(), Fault> {
         let (id, user) = (session.id(), session.user());
         let shard = spread(id.ulid());
-        let due = match session {
-            Session::Ended(ended) => Some((ended_shard(shard), instant(ended.ended_at()))),
-            _ => session.due_at().map(|at| (due_shard(shard), instant(at))),
+        let due = if let Session::Ended(ended) = session {
+            Some((ended_shard(shard), instant(ended.ended_at())))
+        } else {
+            session.due_at().map(|at| (due_shard(shard), instant(at)))
         };
         let open = session.is_open().then_some(AttributeValue::Bool(true));
         let list = (of_user(user), id.to_string());
@@ -146,9 +147,9 @@ impl Plan {
 
     fn job(&mut self, job: &Job, expect: Expect) -> Result<(), Fault> {
         let (id, session) = (job.id(), job.head().session);
-        let due = job.due_at().map(|at| {
-            (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at)))
-        });
+        let due = job
+            .due_at()
+            .map(|at| (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at))));
         let list = (session.to_string(), id.to_string());
         let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
         let ends = self.ends.remove(&id).unwrap_or_default();

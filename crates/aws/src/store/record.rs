@@ -8,11 +8,11 @@
 //! record, once, when that is new.
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use domain::{job::Job, session::Session, warm::Warm};
 use domain::{
     ports::{Version, Versioned},
     webhook::Delivery,
 };
-use domain::{job::Job, session::Session, warm::Warm};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 

@@ -46,18 +46,18 @@ pub(super) enum Bounds {
 
 impl Range {
     /// Items of the table itself, as the last commit left them.
-    pub(super) const fn of(partition: String, bounds: Bounds) -> Self {
+    pub(super) fn of(partition: String, bounds: Bounds) -> Self {
         let (index, newest_first, limit, keys_only) = (None, false, None, false);
         Self { index, partition, bounds, newest_first, limit, keys_only }
     }
 
     /// Keys of the index of lists. Commits of the last moments may be missing.
-    pub(super) const fn listed(partition: String, bounds: Bounds) -> Self {
+    pub(super) fn listed(partition: String, bounds: Bounds) -> Self {
         Self { index: Some((LIST, LIST_KEY)), ..Self::of(partition, bounds) }
     }
 
     /// Keys of the index of what is due. Commits of the last moments may be missing.
-    pub(super) const fn due(partition: String, bounds: Bounds) -> Self {
+    pub(super) fn due(partition: String, bounds: Bounds) -> Self {
         Self { index: Some((DUE, DUE_KEY)), ..Self::of(partition, bounds) }
     }
 

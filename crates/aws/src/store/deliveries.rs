@@ -1,0 +1,48 @@
+//! Lists of deliveries. A key in a user's list also names the session, so that the list of one session
+//! costs no index of its own: users have few deliveries, and those who ask see their own.
+
+use domain::{
+    DeliveryId, SessionId, UserId,
+    ports::{Page, Versioned},
+    webhook::Delivery,
+};
+
+use super::{
+    fault::Fault,
+    keys::{self, LIST_KEY, hooks_of},
+    records::{no_page, page as page_of},
+    table::{Bounds, Range, Table},
+};
+
+pub(super) async fn page(
+    table: &Table,
+    user: &UserId,
+    session: Option<SessionId>,
+    cursor: Option<&str>,
+    limit: u32,
+) -> Result<Page<Delivery>, Fault> {
+    let bounds = match cursor.map(str::parse::<DeliveryId>) {
+        None => Bounds::All,
+        Some(Ok(last)) => Bounds::Below(last.to_string()),
+        Some(Err(_)) => return Ok(no_page()),
+    };
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+    let mut range = Range::listed(hooks_of(user), bounds).newest_first();
+    if session.is_none() {
+        range = range.paged(limit.saturating_add(1));
+    }
+    let session = session.map(|id| id.to_string());
+    let mut pages = table.pages(range);
+    let mut found: Vec<Versioned<Delivery>> = Vec::new();
+    while found.len() < wanted
+        && let Some(items) = pages.next().await?
+    {
+        let listed = items.iter().filter_map(|item| keys::text(item, LIST_KEY)?.split_once('#'));
+        let of_session = |of: &str| session.as_deref().is_none_or(|wanted| wanted == of);
+        let ids = listed.filter(|(_, of)| of_session(of)).map(|(id, _)| id);
+        let left = wanted - found.len();
+        let ids: Vec<&str> = ids.take(left).collect();
+        found.extend(table.records::<Delivery>(&ids).await?);
+    }
+    Ok(page_of(found, limit, |delivery| delivery.parcel().id.to_string()))
+}

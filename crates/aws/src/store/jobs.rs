@@ -1,0 +1,62 @@
+//! Lists of jobs.
+
+use domain::{
+    JobId, SessionId,
+    command::Concurrency,
+    job::Job,
+    ports::{Page, Versioned},
+};
+
+use super::{
+    fault::Fault,
+    keys::{self, LIST_KEY, SK},
+    records::{no_page, page as page_of},
+    table::{Bounds, Range, Table},
+};
+
+pub(super) async fn page(
+    table: &Table,
+    session: SessionId,
+    cursor: Option<&str>,
+    limit: u32,
+) -> Result<Page<Job>, Fault> {
+    let bounds = match cursor.map(str::parse::<JobId>) {
+        None => Bounds::All,
+        Some(Ok(last)) => Bounds::Above(last.to_string()),
+        Some(Err(_)) => return Ok(no_page()),
+    };
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
+    let range = Range::listed(session.to_string(), bounds).paged(limit.saturating_add(1));
+    let mut pages = table.pages(range);
+    let mut found: Vec<Versioned<Job>> = Vec::new();
+    while found.len() < wanted
+        && let Some(items) = pages.next().await?
+    {
+        let ids: Vec<&str> = items.iter().filter_map(|item| keys::text(item, LIST_KEY)).collect();
+        found.extend(table.records::<Job>(&ids).await?);
+    }
+    Ok(page_of(found, limit, |job| job.id().to_string()))
+}
+
+/// Commands that are not over. A job that ended after its pointer was read is left out.
+pub(super) async fn open(
+    table: &Table,
+    session: SessionId,
+    concurrency: Concurrency,
+    limit: u32,
+) -> Result<Vec<Versioned<Job>>, Fault> {
+    let prefix = keys::open(concurrency);
+    let range = Range::of(session.to_string(), Bounds::Begins(prefix.to_owned()));
+    let mut pages = table.pages(range.keys_only().paged(limit));
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut found: Vec<Versioned<Job>> = Vec::new();
+    while found.len() < wanted
+        && let Some(pointers) = pages.next().await?
+    {
+        let ids = pointers.iter().filter_map(|item| keys::text(item, SK)?.strip_prefix(prefix));
+        let records = table.records::<Job>(&ids.collect::<Vec<_>>()).await?;
+        found.extend(records.into_iter().filter(|read| read.value.due_at().is_some()));
+    }
+    found.truncate(wanted);
+    Ok(found)
+}

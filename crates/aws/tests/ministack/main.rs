@@ -1,0 +1,7 @@
+//! The ports against ministack, an emulator of AWS's services.
+
+// What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod store;

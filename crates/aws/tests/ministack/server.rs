@@ -1,0 +1,112 @@
+//! An emulator of one's own: on a free port of the loopback, without any data of others.
+
+use std::{
+    env,
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_smithy_runtime_api::client::{behavior_version::BehaviorVersion, http::SharedHttpClient};
+use aws_types::{SdkConfig, region::Region};
+use tempfile::TempDir;
+
+/// How long it may take to start while all cores are busy.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running emulator. Ends when this is dropped, and also when the test dies.
+#[derive(Debug)]
+pub struct Ministack {
+    port: u16,
+    guard: Child,
+    lives: Option<ChildStdin>,
+    _dir: TempDir,
+}
+
+impl Ministack {
+    /// Starts one with these services (`dynamodb,sqs`). Says so and gives none where it is not
+    /// installed.
+    pub fn start(services: &str) -> Option<Self> {
+        let Some(program) = program() else {
+            println!("SKIPPED: ministack is not installed (scripts/aws-tools installs it)");
+            return None;
+        };
+        // A port that was free may be taken meanwhile.
+        let started = (0..5).find_map(|_| Self::try_start(&program, services));
+        Some(started.expect("ministack starts"))
+    }
+
+    fn try_start(program: &Path, services: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        // The guard ends it when its own input ends, as it does when this process is no more.
+        let mut guard = Command::new("sh")
+            .args([
+                "-c",
+                r#""$0" >ministack.log 2>&1 </dev/null & cat >/dev/null; kill $!; wait $!"#,
+            ])
+            .arg(program)
+            .current_dir(dir.path())
+            .env("BIND_HOST", "127.0.0.1")
+            .env("GATEWAY_PORT", port.to_string())
+            .env("SERVICES", services)
+            .env("HOME", dir.path())
+            .env("TMPDIR", dir.path())
+            // They would listen on fixed ports of all addresses.
+            .env("IOT_MTLS_ENABLED", "0")
+            .env("SFTP_ENABLED", "0")
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lives = guard.stdin.take();
+        let made = Self { port, guard, lives, _dir: dir };
+        let began = Instant::now();
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            if began.elapsed() > STARTS_WITHIN {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(made)
+    }
+
+    /// Where it answers.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What clients need to talk to it, over this HTTP client.
+    pub fn config_over(&self, http: SharedHttpClient) -> SdkConfig {
+        let credentials = Credentials::new("test", "test", None, None, "test");
+        SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .credentials_provider(SharedCredentialsProvider::new(credentials))
+            .endpoint_url(self.endpoint())
+            .http_client(http)
+            .build()
+    }
+}
+
+/// An HTTP client without TLS.
+pub fn plain_http() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_http()
+}
+
+impl Drop for Ministack {
+    fn drop(&mut self) {
+        drop(self.lives.take());
+        let _ended = self.guard.wait();
+    }
+}
+
+fn program() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let given = env::var_os("MINISTACK").map(PathBuf::from);
+    given.or_else(|| Some(root.join("target/venv/bin/ministack"))).filter(|path| path.exists())
+}

@@ -1,0 +1,53 @@
+//! The table as `infra/table.json` says.
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType,
+        Projection, ProjectionType, ScalarAttributeType,
+    },
+};
+use serde_json::Value;
+
+const SHAPE: &str = include_str!("../../../../../infra/table.json");
+
+/// Makes the table. Its items do not expire by themselves: the suite lives in a year that is past.
+pub async fn create(client: &Client, name: &str) {
+    let shape: Value = serde_json::from_str(SHAPE).unwrap();
+    let mut call = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
+    for (key, kind) in keys(&shape) {
+        call = call.attribute_definitions(attribute(key)).key_schema(element(key, kind));
+    }
+    for index in shape["indexes"].as_array().unwrap() {
+        let mut made = GlobalSecondaryIndex::builder().index_name(text(&index["name"]));
+        for (key, kind) in keys(index) {
+            call = call.attribute_definitions(attribute(key));
+            made = made.key_schema(element(key, kind));
+        }
+        let projected = ProjectionType::from(text(&index["projection"]));
+        let mut projection = Projection::builder().projection_type(projected);
+        for name in index["include"].as_array().into_iter().flatten() {
+            projection = projection.non_key_attributes(text(name));
+        }
+        call = call.global_secondary_indexes(made.projection(projection.build()).build().unwrap());
+    }
+    call.send().await.unwrap();
+}
+
+fn keys(of: &Value) -> [(&Value, KeyType); 2] {
+    [(&of["partitionKey"], KeyType::Hash), (&of["sortKey"], KeyType::Range)]
+}
+
+fn attribute(key: &Value) -> AttributeDefinition {
+    let kind = ScalarAttributeType::from(text(&key["type"]));
+    let made = AttributeDefinition::builder().attribute_name(text(&key["name"]));
+    made.attribute_type(kind).build().unwrap()
+}
+
+fn element(key: &Value, kind: KeyType) -> KeySchemaElement {
+    KeySchemaElement::builder().attribute_name(text(&key["name"])).key_type(kind).build().unwrap()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
