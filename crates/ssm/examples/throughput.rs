@@ -90,7 +90,9 @@ async fn input(bytes: usize, chunk: usize) -> Result<Duration, Failure> {
     let taken = start.elapsed();
     match writer.await??.close().await {
         Closed::Left => Ok(taken),
-        other => Err(format!("closed otherwise: {other:?}").into()),
+        other @ (Closed::Ended { .. } | Closed::Lost(_)) => {
+            Err(format!("closed otherwise: {other:?}").into())
+        }
     }
 }
 

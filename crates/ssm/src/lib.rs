@@ -9,6 +9,8 @@ pub mod endpoint;
 pub mod frame;
 mod inbox;
 pub mod message;
+#[cfg(test)]
+mod raw;
 pub mod server;
 
 pub use bytes::Bytes;
