@@ -24,6 +24,7 @@ pub use launch::Launch;
 pub use told::{CONTAINER, TaskDetail};
 
 use pace::Pace;
+pub(crate) use refusal::is_throttled;
 
 /// What one call takes (DescribeTasks) or gives (ListTasks) at most.
 const PAGE: usize = 100;
@@ -95,7 +96,7 @@ impl Compute for EcsCompute {
             .send()
             .await;
         let Err(error) = stopped else { return Ok(()) };
-        if refusal::is_throttled(error.code()) {
+        if is_throttled(error.code()) {
             return Err(StopError::Throttled);
         }
         let unknown = matches!(

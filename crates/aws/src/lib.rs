@@ -2,10 +2,14 @@
 
 pub mod changes;
 pub mod compute;
+pub mod env;
 pub mod functions;
+pub mod lambda;
 pub mod limited;
+pub mod log;
 pub mod queue;
 pub mod sdk;
+pub mod shell;
 pub mod store;
 mod variable;
 pub mod workflow;

@@ -1,6 +1,6 @@
 //! Environment variables.
 
-use std::{env, str::FromStr};
+use std::{env, ops::RangeInclusive, str::FromStr};
 
 /// An environment variable is not as it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,6 +8,13 @@ use std::{env, str::FromStr};
 pub struct BadVariable {
     name: String,
     wrong: &'static str,
+}
+
+impl BadVariable {
+    /// It is none of what it may be.
+    pub(crate) fn unreadable(name: &str) -> Self {
+        Self { name: name.to_owned(), wrong: "can't be read" }
+    }
 }
 
 /// The variable's value; an empty one counts as none.
@@ -23,5 +30,19 @@ pub(crate) fn required(name: &str) -> Result<String, BadVariable> {
 /// The variable read as a `T`; `default` if there is none.
 pub(crate) fn parsed<T: FromStr>(name: &str, default: T) -> Result<T, BadVariable> {
     let Some(value) = optional(name) else { return Ok(default) };
-    value.parse().map_err(|_| BadVariable { name: name.to_owned(), wrong: "can't be read" })
+    value.parse().map_err(|_| BadVariable::unreadable(name))
+}
+
+/// The variable read as a number within these bounds; `default` if there is none.
+pub(crate) fn in_range<T: FromStr + PartialOrd>(
+    name: &str,
+    range: RangeInclusive<T>,
+    default: T,
+) -> Result<T, BadVariable> {
+    let value = parsed(name, default)?;
+    let wrong = "is too small or too large";
+    range
+        .contains(&value)
+        .then_some(value)
+        .ok_or_else(|| BadVariable { name: name.to_owned(), wrong })
 }

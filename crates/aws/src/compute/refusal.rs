@@ -72,7 +72,7 @@ pub(super) fn of_error(error: SdkError<RunTaskError>) -> Verdict {
 }
 
 /// The codes of AWS's services for "too often".
-pub(super) fn is_throttled(code: Option<&str>) -> bool {
+pub(crate) fn is_throttled(code: Option<&str>) -> bool {
     matches!(
         code,
         Some(
