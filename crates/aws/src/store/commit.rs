@@ -1,8 +1,10 @@
 //! Writes the items of a transaction: all, or none and why.
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::{
     Client,
-    config::retry::RetryConfig,
+    config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     types::{AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure},
@@ -16,6 +18,9 @@ use super::{
     pace::{Pace, chance},
     writing,
 };
+
+/// A try that takes longer is taken for lost and repeated. A transaction takes some 20 ms.
+const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Writes to the table.
 ///
@@ -41,8 +46,11 @@ enum Tried {
 impl Writer {
     /// Tries are counted and spaced here, so the SDK makes none of its own.
     pub(super) fn new(client: &Client, table: String) -> Self {
-        let config = client.config().to_builder().retry_config(RetryConfig::disabled()).build();
-        Self { client: Client::from_conf(config), table }
+        let timeouts = client.config().timeout_config().cloned();
+        let timeouts = timeouts.map_or_else(TimeoutConfig::builder, |all| all.to_builder());
+        let timeouts = timeouts.operation_attempt_timeout(ATTEMPT).build();
+        let config = client.config().to_builder().retry_config(RetryConfig::disabled());
+        Self { client: Client::from_conf(config.timeout_config(timeouts).build()), table }
     }
 
     pub(super) async fn write(&self, mut items: Vec<Item>) -> Result<(), CommitError> {
@@ -51,7 +59,7 @@ impl Writer {
         let mut unsure = false;
         while !items.is_empty() {
             let tried = match &items[..] {
-                [item] if item.is_update() => self.alone(item, &token, unsure).await,
+                [item] if item.can_be_alone() => self.alone(item, &token, unsure).await,
                 items => self.transact(items, &token).await,
             };
             match tried {

@@ -188,9 +188,9 @@ impl Item {
         placeholder
     }
 
-    /// Whether it can be done by itself, for half the price.
-    pub(super) const fn is_update(&self) -> bool {
-        matches!(self.act, Act::Update(_))
+    /// Whether it can be done by itself, for half the price: if done twice, the second time must fail.
+    pub(super) const fn can_be_alone(&self) -> bool {
+        matches!(self.act, Act::Update(_)) && self.version.is_some()
     }
 
     /// The same update, which also leaves this on the item.

@@ -2,6 +2,12 @@
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
+mod deployment;
+#[cfg(test)]
+mod functions;
+#[cfg(test)]
+mod lambda;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;

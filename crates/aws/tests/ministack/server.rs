@@ -18,7 +18,7 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A running emulator. Ends when this is dropped, and also when the test dies.
 #[derive(Debug)]
-pub struct Ministack {
+pub(crate) struct Ministack {
     port: u16,
     guard: Child,
     lives: Option<ChildStdin>,
@@ -28,7 +28,7 @@ pub struct Ministack {
 impl Ministack {
     /// Starts one with these services (`dynamodb,sqs`). Says so and gives none where it is not
     /// installed.
-    pub fn start(services: &str) -> Option<Self> {
+    pub(crate) fn start(services: &str) -> Option<Self> {
         let Some(program) = program() else {
             println!("SKIPPED: ministack is not installed (scripts/aws-tools installs it)");
             return None;
@@ -76,12 +76,12 @@ impl Ministack {
     }
 
     /// Where it answers.
-    pub fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// What clients need to talk to it, over this HTTP client.
-    pub fn config_over(&self, http: SharedHttpClient) -> SdkConfig {
+    pub(crate) fn config_over(&self, http: SharedHttpClient) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "test");
         SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -94,7 +94,7 @@ impl Ministack {
 }
 
 /// An HTTP client without TLS.
-pub fn plain_http() -> SharedHttpClient {
+pub(crate) fn plain_http() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().build_http()
 }
 

@@ -7,8 +7,14 @@ use std::sync::{
 
 use aws::store::DynamoStore;
 use aws_sdk_dynamodb::{Client, config};
-use domain::ports::Store;
-use testkit::conformance;
+use domain::{
+    Timestamp,
+    job::{self, Job, Work},
+    ports::Store,
+    session::{Queued, Session},
+    timeline::{Actor, By},
+};
+use testkit::{command, conformance, job_id, session_id, spec, user_id};
 
 use crate::server::{Ministack, plain_http};
 
@@ -18,7 +24,7 @@ mod faults;
 mod meter;
 mod races;
 mod records;
-mod table;
+pub(crate) mod table;
 mod wire;
 
 /// An emulator with a table in it.
@@ -48,6 +54,25 @@ impl Place {
     async fn store(&self) -> DynamoStore {
         DynamoStore::new(Client::from_conf(self.config().build()), self.table().await)
     }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
+}
+
+fn by(seconds: i64) -> By {
+    By::new(Actor::User, at(seconds))
+}
+
+fn session(name: &str) -> Session {
+    let start = job_id(&format!("+{name}"));
+    Queued::accept(session_id(name), user_id(), start, spec(), by(0)).any().session
+}
+
+fn job(session: &str, name: &str) -> job::Queued {
+    let (id, session) = (job_id(name), session_id(session));
+    let work = Work::Execute(Box::new(command("true")));
+    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,1 +1,49 @@
-//! Soon.
+//! Long-polls.
+
+use std::{sync::Arc, time::Duration};
+
+use aws::{changes::DynamoChanges, store::DynamoStore};
+use aws_sdk_dynamodb::Client;
+use clock::SystemClock;
+use domain::ports::{Changes as _, Clock as _, Expect, Store as _, Version, Write};
+use testkit::job_id;
+
+use super::{Place, at, job};
+
+#[tokio::test]
+async fn a_wait_ends_when_the_job_changes_and_not_before() {
+    let Some(place) = Place::make() else { return };
+    let (client, table) = (Client::from_conf(place.config().build()), place.table().await);
+    let store = DynamoStore::new(client.clone(), table.clone());
+    let changes = DynamoChanges::new(client, table, Arc::new(SystemClock));
+    store.commit(vec![Write::Job(Box::new(job("s", "j").into()), Expect::New)]).await.unwrap();
+    let in_a_minute = SystemClock.now() + Duration::from_mins(1);
+    // What has changed already is not waited for, and neither is what does not exist.
+    changes.job_changed(job_id("j"), Version(0), in_a_minute).await.unwrap();
+    changes.job_changed(job_id("none"), Version(1), in_a_minute).await.unwrap();
+
+    let waiting = changes.clone();
+    let wait =
+        tokio::spawn(
+            async move { waiting.job_changed(job_id("j"), Version(1), in_a_minute).await },
+        );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!wait.is_finished());
+    let later =
+        Write::Job(Box::new(job("s", "j").look_again(at(9)).into()), Expect::At(Version(1)));
+    store.commit(vec![later]).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap().unwrap();
+    assert!(SystemClock.now() < in_a_minute);
+}
+
+#[tokio::test]
+async fn a_wait_ends_at_its_time() {
+    let Some(place) = Place::make() else { return };
+    let (client, table) = (Client::from_conf(place.config().build()), place.table().await);
+    let store = DynamoStore::new(client.clone(), table.clone());
+    store.commit(vec![Write::Job(Box::new(job("s", "j").into()), Expect::New)]).await.unwrap();
+    let changes = DynamoChanges::new(client, table, Arc::new(SystemClock));
+    let soon = SystemClock.now() + Duration::from_millis(300);
+    changes.job_changed(job_id("j"), Version(1), soon).await.unwrap();
+    assert!(SystemClock.now() >= soon);
+}

@@ -1,1 +1,199 @@
-//! Soon.
+//! What a session and its commands cost: calls and capacity units, with the real handlers.
+
+use std::sync::Arc;
+
+use aws::store::DynamoStore;
+use aws_sdk_dynamodb::Client;
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    http::Request,
+};
+use domain::{SessionId, message::Message, session::Status, size::Network, task::TaskStatus};
+use handlers::{Env, Handler, Policy, http::Caller};
+use serde_json::{Value, json};
+use testkit::{Fakes, Script, user_id};
+use tower::ServiceExt as _;
+
+use super::{
+    Place,
+    meter::{Meter, Reading},
+};
+
+/// As long as Step Functions' tokens are.
+const TOKEN: usize = 700;
+
+struct World {
+    fakes: Fakes,
+    env: Env,
+    router: Router,
+    meter: Meter,
+}
+
+impl World {
+    async fn make(place: &Place) -> Self {
+        let (meter, fakes) = (Meter::default(), Fakes::new());
+        let client = Client::from_conf(place.config().interceptor(meter.clone()).build());
+        let env = Env {
+            store: Arc::new(DynamoStore::new(client, place.table().await)),
+            queue: fakes.queue.clone(),
+            workflow: fakes.workflow.clone(),
+            compute: fakes.compute.clone(),
+            shell: fakes.shell.clone(),
+            webhooks: fakes.webhooks.clone(),
+            changes: fakes.changes.clone(),
+            clock: fakes.clock.clone(),
+            ids: fakes.ids.clone(),
+            policy: Arc::new(policy()),
+            worker: "01KAT2M0Z8N5W3VQ6Y7XB9D4CE".into(),
+        };
+        let router = handlers::http::router(env.clone());
+        Self { fakes, env, router, meter }
+    }
+
+    async fn request(&self, request: Request<Body>) -> Value {
+        let Ok(response) = self.router.clone().oneshot(request).await;
+        assert!(response.status().is_success(), "{response:?}");
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    async fn post(&self, path: &str, body: Value, key: Option<&str>) -> Value {
+        let mut request = Request::post(path).header("Content-Type", "application/json");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let request = request.extension(Caller(user_id())).body(Body::from(body.to_string()));
+        self.request(request.unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let request = Request::get(path).extension(Caller(user_id())).body(Body::empty());
+        self.request(request.unwrap()).await
+    }
+
+    async fn call(&self, handler: Handler, input: Value) {
+        handler.invoke(&self.env, input).await.unwrap();
+    }
+
+    /// Works off all messages and events that there are.
+    async fn deliver(&self) {
+        loop {
+            let events = self.fakes.compute.take_events().into_iter();
+            let mut messages = self.fakes.queue.take_ready(self.fakes.now());
+            messages.extend(events.map(|facts| Message::TaskEvent { facts }));
+            if messages.is_empty() {
+                return;
+            }
+            for message in messages {
+                let (handler, input) = Handler::of_message(&message);
+                self.call(handler, input).await;
+            }
+        }
+    }
+
+    async fn tasks_become(&self, status: TaskStatus) {
+        for facts in self.fakes.compute.tasks() {
+            self.fakes.compute.advance(&facts.task, status);
+        }
+        self.deliver().await;
+    }
+
+    async fn status(&self, id: SessionId) -> Status {
+        self.env.store.session(id).await.unwrap().unwrap().value.status()
+    }
+
+    /// Starts a session and takes it as far as ready, as its execution does.
+    async fn ready(&self) -> SessionId {
+        let started = self.post("/v1/shell/start", json!({}), None).await;
+        let id: SessionId = started["sessionId"].as_str().unwrap().parse().unwrap();
+        self.deliver().await;
+        self.call(Handler::ProvisionTask, json!({"sessionId": id})).await;
+        self.call(Handler::AwaitRunning, waits(id, 'a')).await;
+        self.tasks_become(TaskStatus::Running).await;
+        self.call(Handler::AwaitEnd, waits(id, 'b')).await;
+        id
+    }
+
+    async fn stop(&self, id: SessionId) {
+        self.post("/v1/shell/stop", json!({"sessionId": id}), None).await;
+        self.deliver().await;
+        self.call(Handler::StopTask, json!({"sessionId": id})).await;
+        self.call(Handler::AwaitStopped, waits(id, 'c')).await;
+        self.tasks_become(TaskStatus::Stopped).await;
+        self.call(Handler::CloseSession, json!({"sessionId": id})).await;
+    }
+}
+
+fn waits(id: SessionId, token: char) -> Value {
+    json!({"sessionId": id, "token": token.to_string().repeat(TOKEN), "waitSeconds": 3600})
+}
+
+fn policy() -> Policy {
+    Policy {
+        max_active_sessions: 5,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
+        default_network: Network::None,
+        refused_networks: [].into(),
+        images: vec!["default".into()],
+        webhook_allow_private: false,
+        streaming: false,
+        retention: std::time::Duration::from_hours(7 * 24),
+        worker_hold: std::time::Duration::from_secs(20),
+        hand_on_delay: std::time::Duration::ZERO,
+        warm: Vec::new(),
+        warm_max_age: std::time::Duration::from_hours(1),
+        pricing: None,
+    }
+}
+
+fn show(what: &str, reading: &Reading) {
+    let Reading { written, read, calls } = reading;
+    println!(
+        "{what}: {written} write units, {read} read units, {} calls {calls:?}",
+        reading.all_calls()
+    );
+}
+
+#[tokio::test]
+async fn a_command_costs_what_the_decision_says() {
+    let Some(place) = Place::make() else { return };
+    let world = World::make(&place).await;
+    let line = "cargo test --workspace 2>&1 | tail -n 40";
+    world.fakes.shell.script(line, Script::prints(&"ok\n".repeat(100)).exits(0));
+    let id = world.ready().await;
+    assert_eq!(world.status(id).await, Status::Ready);
+    world.meter.take();
+
+    let body = json!({"sessionId": id, "command": line});
+    let accepted = world.post("/v1/shell/execute", body.clone(), None).await;
+    let accept = world.meter.take();
+    show("accept", &accept);
+    world.deliver().await;
+    let run = world.meter.take();
+    show("run", &run);
+    let job = world.get(accepted["links"]["job"].as_str().unwrap()).await;
+    assert_eq!(job["status"], "completed", "{job}");
+    show("look", &world.meter.take());
+
+    world.post("/v1/shell/execute", body, Some("7f1cf2ab-9c2b-4d0e-a8c5-8f1de62c9f10")).await;
+    let with_key = world.meter.take();
+    show("accept with a key", &with_key);
+    assert!(accept.written + run.written <= 25.0);
+    assert!(with_key.written - accept.written <= 2.0);
+}
+
+#[tokio::test]
+async fn a_session_costs_what_the_decision_says() {
+    let Some(place) = Place::make() else { return };
+    let world = World::make(&place).await;
+    let id = world.ready().await;
+    let start = world.meter.take();
+    show("start", &start);
+    world.stop(id).await;
+    let stop = world.meter.take();
+    show("stop", &stop);
+    assert_eq!(world.status(id).await, Status::Stopped);
+    assert!(start.written + stop.written <= 150.0);
+}

@@ -12,7 +12,7 @@ use serde_json::Value;
 const SHAPE: &str = include_str!("../../../../../infra/table.json");
 
 /// Makes the table. Its items do not expire by themselves: the suite lives in a year that is past.
-pub async fn create(client: &Client, name: &str) {
+pub(crate) async fn create(client: &Client, name: &str) {
     let shape: Value = serde_json::from_str(SHAPE).unwrap();
     let mut call = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
     for (key, kind) in keys(&shape) {

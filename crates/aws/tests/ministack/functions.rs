@@ -1,0 +1,138 @@
+//! The functions as Lambda runs them: real processes of the real program.
+
+use aws_sdk_sfn::types::ExecutionStatus;
+use domain::message::{Lane, Message};
+use serde_json::{Value, json};
+
+use crate::{deployment::Deployment, lambda::Lambda};
+
+/// Waits for nothing but its end.
+const MACHINE: &str = r#"{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}"#;
+
+/// A request as the gateway hands it over; the path comes as its user wrote it.
+fn request(method: &str, path: &str, claims: Option<Value>, body: Option<Value>) -> Value {
+    json!({
+        "version": "2.0",
+        "routeKey": "ANY /{proxy+}",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json", "host": "x.execute-api.us-east-1.amazonaws.com"},
+        "requestContext": {
+            "accountId": "000000000000",
+            "authorizer": claims.map(|claims| json!({"jwt": {"claims": claims, "scopes": null}})),
+            "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+            "stage": "v1",
+            "timeEpoch": 1_767_225_600_000_i64,
+        },
+        "body": body.map(|body| body.to_string()),
+        "isBase64Encoded": false,
+    })
+}
+
+fn ann() -> Option<Value> {
+    Some(json!({"sub": "ann", "token_use": "access", "exp": "1767229200"}))
+}
+
+fn batch(messages: &[Value]) -> Value {
+    let records = messages.iter().enumerate().map(|(at, message)| {
+        json!({
+            "messageId": at.to_string(),
+            "receiptHandle": "r",
+            "body": message.as_str().map_or_else(|| message.to_string(), str::to_owned),
+            "attributes": {"ApproximateReceiveCount": "1"},
+            "messageAttributes": {},
+            "eventSource": "aws:sqs",
+            "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:control",
+            "awsRegion": "us-east-1",
+        })
+    });
+    json!({"Records": records.collect::<Vec<_>>()})
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_goes_from_the_api_over_its_queue_to_an_execution() {
+    let Some(place) = Deployment::make(MACHINE).await else { return };
+    let api = Lambda::start("api", &place.variables()).await;
+    let start =
+        request("POST", "/v1/shell/start", ann(), Some(json!({"command": "planted-marker"})));
+    let answer = api.invoke(start).await.unwrap();
+    assert_eq!(answer["statusCode"], 202, "{answer}");
+    let accepted = body(&answer);
+    let session = accepted["sessionId"].as_str().unwrap();
+
+    let polled = request("GET", accepted["links"]["job"].as_str().unwrap(), ann(), None);
+    assert_eq!(body(&api.invoke(polled.clone()).await.unwrap())["status"], "queued");
+    let foreign = Some(json!({"sub": "bob", "token_use": "access"}));
+    let path = accepted["links"]["job"].as_str().unwrap();
+    let answer = api.invoke(request("GET", path, foreign, None)).await.unwrap();
+    assert_eq!(answer["statusCode"], 404, "{answer}");
+
+    let messages = place.take(Lane::Control).await;
+    let wanted = Message::StartSession { session: session.parse().unwrap() };
+    assert_eq!(messages, [wanted.clone()]);
+    let control = Lambda::start("control", &place.variables()).await;
+    // It comes twice, which it may.
+    let twice = batch(&[json!(wanted), json!(wanted)]);
+    assert_eq!(control.invoke(twice).await.unwrap(), json!({"batchItemFailures": []}));
+    let execution = place.machine.replace(":stateMachine:", ":execution:") + ":" + session;
+    let sfn = aws_sdk_sfn::Client::new(&place.config());
+    let told = sfn.describe_execution().execution_arn(execution).send().await.unwrap();
+    assert!(matches!(told.status, ExecutionStatus::Running | ExecutionStatus::Succeeded));
+    assert_eq!(told.input.unwrap(), json!({"sessionId": session}).to_string());
+
+    for function in [api, control] {
+        let log = function.log().await;
+        assert!(!log.contains("planted-marker"), "{log}");
+        assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_failed_of_a_batch_comes_again() {
+    let Some(place) = Deployment::make(MACHINE).await else { return };
+    let control = Lambda::start("control", &place.variables()).await;
+    let unknown = "sh_01KDWPXG00NOSVCHSESSXN0000".replace(['O', 'U'], "0");
+    let bad = json!({"type": "startSession", "session": unknown});
+    let messages = [json!("planted-marker"), bad, json!({"type": "fillPool"})];
+    let answer = control.invoke(batch(&messages)).await.unwrap();
+    let failed = json!([{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]);
+    assert_eq!(answer, json!({"batchItemFailures": failed}));
+    let log = control.log().await;
+    assert!(log.contains("a message can't be read"), "{log}");
+    assert!(!log.contains("planted-marker"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_has_the_name_that_the_state_machine_waits_for() {
+    let Some(place) = Deployment::make(MACHINE).await else { return };
+    let provision = Lambda::start("provision-task", &place.variables()).await;
+    let error = provision.invoke(json!({"sessionId": "planted-marker"})).await.unwrap_err();
+    assert_eq!(error["errorType"], "BadInput");
+    assert!(!error.to_string().contains("planted-marker"));
+    let mut variables = place.variables();
+    variables.insert("EPHEMERAL_TABLE".into(), "no-such-table".into());
+    let inspect = Lambda::start("inspect-session", &variables).await;
+    let session = json!({"sessionId": "sh_01KDWPXG0000000000000000S0"});
+    let error = inspect.invoke(session).await.unwrap_err();
+    assert_eq!(error["errorType"], "Backend", "{error}");
+    let log = inspect.log().await;
+    assert_eq!(log.matches("a handler failed").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schedule_sweeps() {
+    let Some(place) = Deployment::make(MACHINE).await else { return };
+    let mut variables = place.variables();
+    // Nobody answers for ECS there.
+    variables.insert("AWS_ENDPOINT_URL_ECS".into(), "http://127.0.0.1:9".into());
+    let sweep = Lambda::start("sweep", &variables).await;
+    let event = json!({"source": "aws.scheduler", "detail-type": "Scheduled Event"});
+    let error = sweep.invoke(event).await.unwrap_err();
+    assert_eq!(error["errorType"], "Backend");
+    let log = sweep.log().await;
+    assert!(log.contains("listing tasks failed"), "{log}");
+}
