@@ -140,7 +140,7 @@ fn cat(size: &str) -> Result<Duration> {
 }
 
 /// P7: what idle sessions cost in memory: the server's, and a runner's.
-pub(crate) fn memory(bench: &Bench) -> Result<[Figure; 2]> {
+pub(crate) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 2 * u32::try_from(IDLE)?, 0)?;
     let mut api = server.connect()?;
@@ -162,7 +162,7 @@ pub(crate) fn memory(bench: &Bench) -> Result<[Figure; 2]> {
         peer: None,
         wanted: Wanted::AtMost(most),
     };
-    Ok([
+    Ok(vec![
         figure(format!("server's memory with {IDLE} idle sessions"), server_kib, 80.0),
         figure("a runner's memory, the median of them".to_owned(), runner_kib, 1.5),
     ])

@@ -16,6 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 mod api;
 mod figure;
 mod http;
+mod lambda;
 mod latency;
 mod load;
 mod machine;
@@ -76,6 +77,7 @@ impl Bench {
 }
 
 type Measure = fn(&Bench) -> Result<Figure>;
+type Several = fn(&Bench) -> Result<Vec<Figure>>;
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -101,11 +103,14 @@ fn main() -> Result<()> {
             }
         }
     }
-    if wanted("P7") {
-        eprintln!("measuring P7");
-        match load::memory(&bench) {
-            Ok(both) => figures.extend(both),
-            Err(error) => eprintln!("P7: {error:#}"),
+    let several: [(&str, Several); 2] = [("P7", load::memory), ("P8", lambda::figures)];
+    for (id, measure) in several {
+        if wanted(id) {
+            eprintln!("measuring {id}");
+            match measure(&bench) {
+                Ok(all) => figures.extend(all),
+                Err(error) => eprintln!("{id}: {error:#}"),
+            }
         }
     }
     if args.p12 {

@@ -1,0 +1,148 @@
+//! What Lambda offers to a runtime: work, and a place for its answers
+//! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Serves one function.
+#[derive(Debug)]
+pub(super) struct RuntimeApi {
+    address: SocketAddr,
+    work: Sender<String>,
+    said: Receiver<Said>,
+    /// It asked for work and has none.
+    waits: bool,
+}
+
+/// What the function said, and when.
+#[derive(Debug)]
+enum Said {
+    Asked(Instant),
+    Answered(Instant, Vec<u8>),
+    Failed(Vec<u8>),
+}
+
+impl RuntimeApi {
+    pub(super) fn open() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let ((work, given), (say, said)) = (channel(), channel());
+        let given = Arc::new(Mutex::new(given));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (given, say) = (given.clone(), say.clone());
+                // An error here is a function that has ended, which is noticed elsewhere.
+                thread::spawn(move || serve(&stream, &given, &say));
+            }
+        });
+        Ok(Self { address, work, said, waits: false })
+    }
+
+    pub(super) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// When the function asked for work, waited for.
+    pub(super) fn asked(&mut self) -> Result<Instant> {
+        match self.hear()? {
+            Said::Asked(at) => {
+                self.waits = true;
+                Ok(at)
+            }
+            Said::Answered(..) => bail!("an answer to nothing"),
+            Said::Failed(error) => bail!("it failed: {}", String::from_utf8_lossy(&error)),
+        }
+    }
+
+    /// Gives the function an event; its answer, and how long it took.
+    pub(super) fn invoke(&mut self, event: &Value) -> Result<(Value, Duration)> {
+        if !self.waits {
+            self.asked()?;
+        }
+        self.waits = false;
+        let begun = Instant::now();
+        self.work.send(event.to_string()).context("nobody serves")?;
+        match self.hear()? {
+            Said::Answered(at, answer) => Ok((serde_json::from_slice(&answer)?, at - begun)),
+            Said::Asked(_) => bail!("it asks for more before it has answered"),
+            Said::Failed(error) => bail!("it failed: {}", String::from_utf8_lossy(&error)),
+        }
+    }
+
+    fn hear(&self) -> Result<Said> {
+        self.said.recv_timeout(PATIENCE).context("the function says nothing")
+    }
+}
+
+/// One connection of the function.
+fn serve(stream: &TcpStream, work: &Mutex<Receiver<String>>, say: &Sender<Said>) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut reader = BufReader::new(stream);
+    while let Some((line, body)) = request(&mut reader)? {
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        if path.ends_with("/invocation/next") {
+            say.send(Said::Asked(Instant::now()))?;
+            let event = work.lock().unwrap_or_else(PoisonError::into_inner).recv()?;
+            give(stream, &event)?;
+        } else {
+            let at = Instant::now();
+            let answered = path.ends_with("/response");
+            say.send(if answered { Said::Answered(at, body) } else { Said::Failed(body) })?;
+            reply(stream, "202 Accepted", "", "{\"status\":\"OK\"}")?;
+        }
+    }
+    Ok(())
+}
+
+fn give(stream: &TcpStream, event: &str) -> Result<()> {
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH)? + PATIENCE;
+    let headers = format!(
+        "lambda-runtime-aws-request-id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n\
+         lambda-runtime-deadline-ms: {}\r\n\
+         lambda-runtime-trace-id: Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700\r\n\
+         lambda-runtime-invoked-function-arn: arn:aws:lambda:us-east-1:000000000000:function:api\r\n",
+        deadline.as_millis()
+    );
+    reply(stream, "200 OK", &headers, event)
+}
+
+fn reply(mut stream: &TcpStream, status: &str, headers: &str, body: &str) -> Result<()> {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status}\r\n{headers}content-type: application/json\r\n");
+    let all = format!("{head}content-length: {length}\r\n\r\n{body}");
+    Ok(stream.write_all(all.as_bytes())?)
+}
+
+/// The first line and the body of a request. `None`: the connection was closed.
+fn request(reader: &mut BufReader<&TcpStream>) -> Result<Option<(String, Vec<u8>)>> {
+    let mut first = String::new();
+    if reader.read_line(&mut first)? == 0 {
+        return Ok(None);
+    }
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        ensure!(reader.read_line(&mut line)? > 0, "it hung up");
+        let Some((name, value)) = line.split_once(':') else { break };
+        ensure!(!name.eq_ignore_ascii_case("transfer-encoding"), "a body of unknown length");
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse()?;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok(Some((first, body)))
+}
