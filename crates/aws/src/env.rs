@@ -119,21 +119,36 @@ fn shell(
 
 fn launch() -> Result<Launch, BadVariable> {
     let subnets = required("EPHEMERAL_SUBNETS")?;
+    let security_groups = security_groups();
+    if security_groups.is_empty() {
+        required("EPHEMERAL_SECURITY_GROUP_EGRESS")?;
+    }
     Ok(Launch {
         image: IMAGE.to_owned(),
         task_definition: required("EPHEMERAL_TASK_DEFINITION")?,
         subnets: subnets.split(',').map(|subnet| subnet.trim().to_owned()).collect(),
-        security_groups: security_groups()?,
+        security_groups,
         assign_public_ip: parsed("EPHEMERAL_ASSIGN_PUBLIC_IP", false)?,
     })
 }
 
 /// The networks that can be had, each with what keeps its tasks to it.
-fn security_groups() -> Result<BTreeMap<Network, String>, BadVariable> {
-    let mut groups = BTreeMap::new();
-    groups.insert(Network::Egress, required("EPHEMERAL_SECURITY_GROUP_EGRESS")?);
-    groups.extend(optional("EPHEMERAL_SECURITY_GROUP_NONE").map(|group| (Network::None, group)));
-    Ok(groups)
+fn security_groups() -> BTreeMap<Network, String> {
+    let variables = [
+        (Network::Egress, "EPHEMERAL_SECURITY_GROUP_EGRESS"),
+        (Network::None, "EPHEMERAL_SECURITY_GROUP_NONE"),
+    ];
+    variables.into_iter().filter_map(|(network, name)| Some((network, optional(name)?))).collect()
+}
+
+/// The others, and why.
+fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, String> {
+    let reasons = [
+        (Network::Egress, "tasks of this deployment have no way to the internet"),
+        (Network::None, "tasks of this deployment reach AWS over the internet"),
+    ];
+    let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
+    refused.map(|(network, reason)| (network, reason.to_owned())).collect()
 }
 
 fn policy() -> Result<Policy, BadVariable> {
@@ -144,18 +159,19 @@ fn policy() -> Result<Policy, BadVariable> {
     let max_ttl = seconds("EPHEMERAL_MAX_TTL_SECONDS", Policy::MAX_TTL)?;
     let default_ttl = seconds("EPHEMERAL_DEFAULT_TTL_SECONDS", Policy::DEFAULT_TTL)?;
     let days: u32 = in_range("EPHEMERAL_RETENTION_DAYS", 1..=3650, 7)?;
+    let refused_networks = refused_networks(&security_groups());
+    let default_network = if refused_networks.contains_key(&Network::Egress) {
+        Network::None
+    } else {
+        Network::Egress
+    };
     let kind =
-        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::Egress };
-    let mut refused_networks = BTreeMap::new();
-    if optional("EPHEMERAL_SECURITY_GROUP_NONE").is_none() {
-        let reason = "tasks of this deployment reach AWS over the internet".to_owned();
-        refused_networks.insert(Network::None, reason);
-    }
+        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: default_network };
     Ok(Policy {
         max_active_sessions: parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
-        default_network: Network::Egress,
+        default_network,
         refused_networks,
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
