@@ -6,8 +6,11 @@ use serde_json::{Value, json};
 
 use crate::{deployment::Deployment, lambda::Lambda};
 
-/// Waits for nothing but its end.
+/// Ends at once.
 const MACHINE: &str = r#"{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}"#;
+
+/// A session that does not exist.
+const NOBODY: &str = "sh_01KDWPXG0000000000000000S0";
 
 /// A request as the gateway hands it over; the path comes as its user wrote it.
 fn request(method: &str, path: &str, claims: Option<Value>, body: Option<Value>) -> Value {
@@ -95,8 +98,7 @@ async fn a_start_goes_from_the_api_over_its_queue_to_an_execution() {
 async fn only_what_failed_of_a_batch_comes_again() {
     let Some(place) = Deployment::make(MACHINE).await else { return };
     let control = Lambda::start("control", &place.variables()).await;
-    let unknown = "sh_01KDWPXG00NOSVCHSESSXN0000".replace(['O', 'U'], "0");
-    let bad = json!({"type": "startSession", "session": unknown});
+    let bad = json!({"type": "startSession", "session": NOBODY});
     let messages = [json!("planted-marker"), bad, json!({"type": "fillPool"})];
     let answer = control.invoke(batch(&messages)).await.unwrap();
     let failed = json!([{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]);
@@ -116,7 +118,7 @@ async fn a_failure_has_the_name_that_the_state_machine_waits_for() {
     let mut variables = place.variables();
     variables.insert("EPHEMERAL_TABLE".into(), "no-such-table".into());
     let inspect = Lambda::start("inspect-session", &variables).await;
-    let session = json!({"sessionId": "sh_01KDWPXG0000000000000000S0"});
+    let session = json!({"sessionId": NOBODY});
     let error = inspect.invoke(session).await.unwrap_err();
     assert_eq!(error["errorType"], "Backend", "{error}");
     let log = inspect.log().await;
