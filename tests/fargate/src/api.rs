@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::{chance::uuid, cluster::Cluster};
 
 mod describe_tasks;
+mod execute_command;
 mod list_tasks;
 mod run_task;
 mod stop_task;
@@ -101,6 +102,7 @@ async fn call(cluster: &Arc<Cluster>, operation: &str, body: &[u8]) -> Result<Va
         "RunTask" => run_task::handle(cluster, parse(body)?)?,
         "DescribeTasks" => describe_tasks::handle(cluster, parse(body)?)?,
         "ListTasks" => list_tasks::handle(cluster, parse(body)?)?,
+        "ExecuteCommand" => execute_command::handle(cluster, parse(body)?).await?,
         "StopTask" => stop_task::handle(cluster, parse(body)?).await?,
         _ => return Err(Refusal::client("UnknownOperationException", "")),
     };

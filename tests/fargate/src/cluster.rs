@@ -16,6 +16,7 @@ use tokio::{
 
 use crate::{
     events::Events,
+    exec::Sessions,
     faults::Faults,
     moment::now_ms,
     task::{Agent, Status, Task},
@@ -43,6 +44,7 @@ pub(crate) struct Cluster {
     pub(crate) realm: Realm,
     driver: Arc<Driver>,
     events: Events,
+    sessions: Sessions,
     state: Mutex<State>,
     changes: watch::Sender<()>,
 }
@@ -68,9 +70,14 @@ pub(crate) struct Answer {
 }
 
 impl Cluster {
-    pub(crate) fn new(realm: Realm, driver: Arc<Driver>, events: Events) -> Self {
+    pub(crate) fn new(
+        realm: Realm,
+        driver: Arc<Driver>,
+        events: Events,
+        sessions: Sessions,
+    ) -> Self {
         let (changes, _) = watch::channel(());
-        Self { realm, driver, events, state: Mutex::default(), changes }
+        Self { realm, driver, events, sessions, state: Mutex::default(), changes }
     }
 
     pub(crate) fn driver(&self) -> &Arc<Driver> {
@@ -79,6 +86,10 @@ impl Cluster {
 
     pub(crate) fn events(&self) -> &Events {
         &self.events
+    }
+
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// What is known now, without what is so old that it is shown no more.

@@ -21,6 +21,8 @@ pub(crate) struct Faults {
     pub(crate) slow_start_ms: u64,
     /// How long after RUNNING the agent of ECS Exec connects.
     pub(crate) agent_delay_ms: u64,
+    /// So many calls of ExecuteCommand find the agent disconnected.
+    pub(crate) disconnected: u32,
     /// How long a session's command is silent at least. The real agent: 1000.
     pub(crate) first_output_ms: u64,
 }

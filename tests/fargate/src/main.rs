@@ -2,10 +2,10 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use fargate::{Config, Server, StartError};
+use fargate::{Config, ENTER, Server, StartError};
 use sandbox::Image;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -39,8 +39,10 @@ struct Args {
 fn main() -> ExitCode {
     // This forks, so it must come before anything that makes a thread.
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "runtime") {
-        return sandbox::runtime_main(words);
+    match words.next().as_deref().and_then(OsStr::to_str) {
+        Some("runtime") => return sandbox::runtime_main(words),
+        Some(ENTER) => return fargate::enter_main(words),
+        _ => {}
     }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())

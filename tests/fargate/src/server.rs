@@ -11,6 +11,8 @@ use crate::{
     cluster::{Cluster, Realm},
     control,
     events::Events,
+    exec::Sessions,
+    front::Front,
     queue::Queue,
 };
 
@@ -76,7 +78,7 @@ impl Server {
         let (report, mut facts) = mpsc::unbounded_channel();
         let driver = sandbox::Config {
             root: config.data_dir,
-            exe: config.exe,
+            exe: config.exe.clone(),
             runtime: Runtime::BuiltIn,
             image: config.image,
             grace: STOP_TIMEOUT,
@@ -89,7 +91,8 @@ impl Server {
         }
         let realm = Realm { region: config.region, account: config.account };
         let events = Events::new(queue, config.seed);
-        let cluster = Arc::new(Cluster::new(realm, Arc::new(driver), events));
+        let sessions = Sessions::new(config.exe, format!("ws://{address}"));
+        let cluster = Arc::new(Cluster::new(realm, Arc::new(driver), events, sessions));
         let reported = Arc::clone(&cluster);
         tokio::spawn(async move {
             while let Some(fact) = facts.recv().await {
@@ -100,8 +103,9 @@ impl Server {
             .route("/", post(api::handle))
             .merge(control::routes())
             .with_state(Arc::clone(&cluster));
+        let front = Front::new(listener, Arc::clone(&cluster)).map_err(listen)?;
         let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
+            if let Err(error) = axum::serve(front, router).await {
                 tracing::error!(%error, "nothing is served any more");
             }
         });

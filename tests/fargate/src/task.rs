@@ -111,6 +111,11 @@ pub(crate) struct Task {
 }
 
 impl Task {
+    pub(crate) fn container_arn(&self) -> String {
+        let below_task = self.arn.replacen(":task/", ":container/", 1);
+        format!("{below_task}/{}", self.attachment_id)
+    }
+
     /// `desiredStatus` is STOPPED from the moment on that something ends the task.
     pub(crate) fn desired(&self) -> &'static str {
         if self.stop.is_some() { "STOPPED" } else { "RUNNING" }

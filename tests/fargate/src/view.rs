@@ -95,12 +95,11 @@ pub(crate) fn event(of: &Task, account: &str, region: &str, now_ms: u64) -> Valu
 }
 
 fn container(task: &Task, form: Form) -> Value {
-    let arn = task.arn.replacen(":task/", ":container/", 1);
     let attached = task.last >= Status::Pending;
     let interfaces =
         json!([{ "attachmentId": task.attachment_id, "privateIpv4Address": "10.0.0.10" }]);
     let mut shown = json!({
-        "containerArn": format!("{arn}/{}", task.attachment_id),
+        "containerArn": task.container_arn(),
         "taskArn": task.arn,
         "name": CONTAINER,
         "image": "ephemeral-shell",

@@ -5,6 +5,8 @@ mod capacity;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod place;

@@ -1,0 +1,181 @@
+//! Commands in running tasks, over the data channel.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use ssm::{Closed, client};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
+
+use crate::place::{CLUSTER, PATIENCE, Place, place};
+
+fn execute(arn: &str, command: &str) -> Value {
+    json!({ "cluster": CLUSTER, "task": arn, "container": "shell", "interactive": true, "command": command })
+}
+
+impl Place {
+    /// A command's channel.
+    async fn exec(&self, arn: &str, command: &str) -> client::Channel {
+        let told = self.call("ExecuteCommand", execute(arn, command)).await.unwrap();
+        let session = &told["session"];
+        let id = session["sessionId"].as_str().unwrap();
+        assert!(id.starts_with("ecs-execute-command-"), "{id}");
+        open(session).await
+    }
+
+    /// What a command prints until it ends.
+    async fn printed(&self, arn: &str, command: &str) -> String {
+        let mut channel = self.exec(arn, command).await;
+        read_all(&mut channel).await
+    }
+}
+
+async fn open(session: &Value) -> client::Channel {
+    let text = |name: &str| session[name].as_str().unwrap().to_owned();
+    client::open(&text("streamUrl"), &text("tokenValue"), &[]).await.unwrap()
+}
+
+async fn read_all(channel: &mut client::Channel) -> String {
+    let mut printed = Vec::new();
+    timeout(PATIENCE, channel.read_to_end(&mut printed)).await.unwrap().unwrap();
+    String::from_utf8(printed).unwrap()
+}
+
+/// All that is printed up to and with this.
+async fn read_until(channel: &mut client::Channel, end: &str) -> String {
+    let mut printed = String::new();
+    while !printed.contains(end) {
+        let mut buffer = [0; 4096];
+        let length = timeout(PATIENCE, channel.read(&mut buffer)).await.expect(&printed).unwrap();
+        assert_ne!(length, 0, "{printed:?}");
+        printed.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+    }
+    printed
+}
+
+/// How a refusal looks: the protocol has no answer to a token.
+async fn assert_lost(channel: client::Channel) {
+    let closed = timeout(PATIENCE, channel.closed()).await.unwrap();
+    assert!(matches!(closed, Closed::Lost(_)), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_command_runs_as_root_on_a_terminal_inside() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let line =
+        "sh -c 'id -u; tty; hostname; echo $TERM; ps -o sid= -p $$; head -c 21 /proc/1/cmdline'";
+    let printed = place.printed(&arn, line).await;
+    let lines: Vec<&str> = printed.split("\r\n").map(str::trim).collect();
+    assert_eq!(lines[..4], ["0", "/dev/pts/0", "shell", "xterm-256color"], "{printed}");
+    assert_ne!(lines[4], "0", "it leads a session of its own: {printed}");
+    assert_eq!(lines[5], "/opt/ephemeral/runner");
+}
+
+#[tokio::test]
+async fn a_command_is_limited_as_its_task_is_and_ends_with_it() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let mut channel = place.exec(&arn, "sh -c 'grep -E :memory: /proc/self/cgroup; cat'").await;
+    let group = read_until(&mut channel, "\n").await;
+    let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
+    if own.lines().any(|line| line.contains(":memory:")) {
+        // In the namespace of its groups, its own is the root.
+        assert!(group.trim().ends_with(":memory:/"), "{group}");
+    }
+    let caps = place.printed(&arn, "grep -E CapEff /proc/self/status").await;
+    assert_eq!(caps.trim(), "CapEff:\t00000000a80425fb", "what Docker leaves");
+    let closed = channel.closed();
+    place.stop(&arn).await;
+    place.until_stopped(&arn).await;
+    assert!(matches!(timeout(PATIENCE, closed).await.unwrap(), Closed::Ended { .. }));
+}
+
+#[tokio::test]
+async fn what_is_typed_reaches_a_shell() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let mut shell = place.exec(&arn, "").await;
+    shell.resize(123, 45);
+    shell.write_all(b"echo $((6*7)); stty size\r").await.unwrap();
+    read_until(&mut shell, "42\r\n45 123").await;
+    shell.write_all(b"sh -c 'echo $((1+1)) naps; exec sleep 60'\r").await.unwrap();
+    read_until(&mut shell, "2 naps").await;
+    shell.write_all(b"\x03").await.unwrap();
+    shell.write_all(b"exit\r").await.unwrap();
+    read_all(&mut shell).await;
+}
+
+#[tokio::test]
+async fn no_shell_is_between_the_caller_and_the_command() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let printed = place.printed(&arn, "echo '$HOME;' \"a  b\" *").await;
+    assert_eq!(printed, "$HOME; a  b *\r\n");
+    let printed = place.printed(&arn, "/no/such/program").await;
+    assert!(printed.starts_with("----------ERROR-------\r\n"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_terminal_carries_text_only() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let printed = place.printed(&arn, r"printf 'a\377b\342\202\254\nc\360'").await;
+    assert_eq!(printed, "a\u{fffd}b€\r\nc");
+    let lines = place.printed(&arn, "seq 1 30000").await;
+    let expected: String = (1..=30_000).map(|number| format!("{number}\r\n")).collect();
+    assert_eq!(lines, expected);
+}
+
+#[tokio::test]
+async fn a_token_opens_one_channel() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let told = place.call("ExecuteCommand", execute(&arn, "cat")).await.unwrap();
+    let mut forged = told["session"].clone();
+    forged["tokenValue"] = json!("guessed");
+    assert_lost(open(&forged).await).await;
+    let mut first = open(&told["session"]).await;
+    first.write_all(b"hello\r").await.unwrap();
+    read_until(&mut first, "hello\r\nhello").await;
+    assert_lost(open(&told["session"]).await).await;
+    first.write_all(b"\x04").await.unwrap();
+    read_all(&mut first).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_up_yet_takes_no_command() {
+    let Some(place) = place().await else { return };
+    place.control("faults", json!({ "agentDelayMs": 60_000 })).await;
+    let arn = place.running("sh_1").await;
+    let refused = place.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
+    assert_eq!(refused.0, "TargetNotConnectedException");
+    place
+        .control("faults", json!({ "agentDelayMs": 0, "disconnected": 1, "firstOutputMs": 300 }))
+        .await;
+    let arn = place.running("sh_2").await;
+    let refused = place.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
+    assert_eq!(refused.0, "TargetNotConnectedException");
+    let began = std::time::Instant::now();
+    assert_eq!(place.printed(&arn, "echo late").await, "late\r\n");
+    assert!(began.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_task_that_does_not_run_takes_no_command() {
+    let Some(place) = place().await else { return };
+    let mut request = crate::place::run_task("sh_1");
+    request["enableExecuteCommand"] = json!(false);
+    let told = place.call("RunTask", request).await.unwrap();
+    let without = told["tasks"][0]["taskArn"].as_str().unwrap();
+    place.until(without, |task| task["lastStatus"] == "RUNNING").await;
+    let stopped = place.running("sh_2").await;
+    place.stop(&stopped).await;
+    place.until_stopped(&stopped).await;
+    for arn in [without, &stopped, "unknown"] {
+        let refused = place.call("ExecuteCommand", execute(arn, "true")).await.unwrap_err();
+        assert_eq!(refused.0, "InvalidParameterException", "{arn}");
+    }
+}
