@@ -119,16 +119,18 @@ impl Driver {
         self.endpoint.connected(now);
     }
 
-    /// Runs until the channel is over, and says why.
-    pub(crate) async fn run(mut self) -> Closed {
+    /// Runs until the channel is over, tells why, and then takes leave of the peer.
+    pub(crate) async fn run(mut self, tell: impl FnOnce(&Closed)) {
         let closed = std::future::poll_fn(|cx| self.poll(cx)).await;
-        self.inbox.put(Event::Closed(closed.clone()));
+        // First what makes writing fail, then what tells: nobody finds a channel half closed.
+        drop(self.pipe);
         self.commands.close();
+        tell(&closed);
+        self.inbox.put(Event::Closed(closed));
         if let Some(connection) = self.connection {
             let last = std::iter::from_fn(|| self.endpoint.poll_transmit());
             connection.say_goodbye(last).await;
         }
-        closed
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
@@ -178,7 +180,7 @@ impl Driver {
         let mut busy = false;
         while self.endpoint.backlog() < MAX_BACKLOG && self.inbox.poll_room(cx).is_ready() {
             let Some(connection) = &mut self.connection else { break };
-            match connection.poll_read(cx, now) {
+            match connection.poll_read(cx) {
                 Poll::Ready(Ok(Message::Binary(message))) => {
                     self.endpoint.receive(message, now);
                     self.take_events(now);

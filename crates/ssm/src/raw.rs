@@ -72,8 +72,7 @@ impl Raw {
             let message = timeout(DEADLINE, self.socket.next()).await.expect("a message in time");
             match message?.ok()? {
                 Message::Binary(message) => return Some(Frame::decode(message).unwrap()),
-                Message::Close(_) => return None,
-                Message::Ping(_) | Message::Pong(_) => {}
+                Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
                 other @ (Message::Text(_) | Message::Frame(_)) => panic!("{other:?}"),
             }
         }

@@ -44,18 +44,21 @@ impl Channel {
         output: inbox::Receiver,
     ) -> Self {
         let (tell, closed) = watch::channel(None);
-        tokio::spawn(async move { tell.send_replace(Some(driver.run().await)) });
+        tokio::spawn(async move {
+            let told = driver.run(|closed| {
+                tell.send_replace(Some(closed.clone()));
+            });
+            told.await;
+            // Dropped last: it stands for the connection.
+            drop(tell);
+        });
         Self { pipe, output, unread: Bytes::new(), end: None, commands, closed }
     }
 
     /// Resolves when the channel is over, and says why. It outlives the channel.
     pub fn closed(&self) -> impl Future<Output = Closed> + Send + 'static {
         let mut closed = self.closed.clone();
-        async move {
-            let closed =
-                closed.wait_for(Option::is_some).await.ok().and_then(|closed| closed.clone());
-            closed.unwrap_or_else(|| Loss::Stopped.into())
-        }
+        async move { told(&mut closed).await }
     }
 
     /// Tells the size of the terminal.
@@ -66,9 +69,11 @@ impl Channel {
 
     /// Drops the channel and waits until it is closed, for 4 s at most.
     pub async fn close(self) -> Closed {
-        let closed = self.closed();
+        let mut closed = self.closed.clone();
         drop(self);
-        closed.await
+        let why = told(&mut closed).await;
+        while closed.changed().await.is_ok() {}
+        why
     }
 
     fn ended(&self) -> Option<io::Result<()>> {
@@ -79,6 +84,11 @@ impl Channel {
             }
         })
     }
+}
+
+async fn told(closed: &mut watch::Receiver<Option<Closed>>) -> Closed {
+    let closed = closed.wait_for(Option::is_some).await.ok().and_then(|closed| closed.clone());
+    closed.unwrap_or_else(|| Loss::Stopped.into())
 }
 
 impl AsyncRead for Channel {

@@ -19,6 +19,8 @@ use crate::{closed::Loss, endpoint::Endpoint};
 
 /// How long the closing of a WebSocket may take.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Pings without any sign of life after which a connection counts as lost.
+const UNANSWERED: u32 = 3;
 /// Largest WebSocket message that is taken.
 const MAX_MESSAGE: usize = 2 << 20;
 
@@ -38,29 +40,25 @@ pub(crate) fn socket_config() -> WebSocketConfig {
 pub(crate) struct Connection {
     socket: Socket,
     needs_flush: bool,
-    /// When the peer last gave a sign of life.
-    pub(super) heard: Duration,
+    /// Pings since the peer last gave a sign of life. Counted, not timed: a host that was asleep must not take the peer for dead.
+    unanswered: u32,
     /// When the next ping is due: the first one at once, as AWS's client does.
     pub(super) ping: Duration,
 }
 
 impl Connection {
     pub(crate) fn new(socket: Socket, now: Duration) -> Self {
-        Self { socket, needs_flush: false, heard: now, ping: now }
+        Self { socket, needs_flush: false, unanswered: 0, ping: now }
     }
 
-    pub(super) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Duration,
-    ) -> Poll<Result<Message, Loss>> {
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Loss>> {
         let message = match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
             Some(Ok(Message::Close(Some(close)))) => Err(Loss::Code(close.code.into())),
             Some(Ok(Message::Close(None))) | None => Err(Loss::Disconnected),
             Some(Ok(message)) => Ok(message),
             Some(Err(error)) => Err(Loss::Broken(error)),
         };
-        self.heard = now;
+        self.unanswered = 0;
         Poll::Ready(message)
     }
 
@@ -90,7 +88,13 @@ impl Connection {
         Ok(busy)
     }
 
-    pub(super) fn send_ping(&mut self) -> Result<(), Loss> {
+    /// Sends the ping that is due, and gives up where earlier ones got no answer.
+    pub(super) fn send_ping(&mut self, next: Duration) -> Result<(), Loss> {
+        if self.unanswered == UNANSWERED {
+            return Err(Loss::Silent);
+        }
+        self.unanswered += 1;
+        self.ping = next;
         self.start_send(Message::Ping(Bytes::from_static(b"keepalive")))
     }
 

@@ -8,9 +8,6 @@ use crate::{
     endpoint::Role,
 };
 
-/// Pings without any sign of life after which a connection counts as lost.
-const UNANSWERED: u32 = 3;
-
 impl Driver {
     /// A client's channel is over with its connection; a session waits for the next one.
     pub(super) fn lose(&mut self, loss: Loss) {
@@ -83,16 +80,11 @@ impl Driver {
         if now < connection.ping {
             return;
         }
-        connection.ping = now.saturating_add(self.policy.keepalive);
-        // With the inbox full nobody listens, so nothing is heard.
-        let silent =
-            now.saturating_sub(connection.heard) > self.policy.keepalive.saturating_mul(UNANSWERED);
-        let pinged = if silent && self.inbox.has_room() {
-            Err(Loss::Silent)
-        } else {
-            connection.send_ping()
-        };
-        if let Err(loss) = pinged {
+        let next = now.saturating_add(self.policy.keepalive);
+        if !self.inbox.has_room() {
+            // Nobody listens, so no answer would be heard.
+            connection.ping = next;
+        } else if let Err(loss) = connection.send_ping(next) {
             self.lose(loss);
         }
     }

@@ -3,7 +3,12 @@ mod lossy;
 use serde_json::{Value, from_slice, json};
 
 use super::*;
-use crate::message::{HandshakeRequest, HandshakeResponse, RequestedAction};
+use crate::{
+    frame::Frame,
+    message::{
+        Acknowledge, HandshakeRequest, HandshakeResponse, RequestedAction, TERMINATE_SESSION,
+    },
+};
 
 const START: Duration = Duration::from_secs(1_700_000_000);
 

@@ -65,7 +65,8 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
         idle: options.idle,
         drain: options.drain,
     };
-    tokio::spawn(Driver::new(policy, clock, endpoint, output, received, put).run());
+    let driver = Driver::new(policy, clock, endpoint, output, received, put);
+    tokio::spawn(driver.run(|_| {}));
     let session = Session { id: id.into(), commands };
     (session.clone(), Input { events }, Output { pipe, session })
 }
