@@ -44,16 +44,16 @@ impl Place {
     /// Waits until at most so many of the programs behind terminals are left.
     async fn await_bridges(&self, left: usize) {
         let began = Instant::now();
-        loop {
-            let mut bridges = self.ecs.bridges.lock().unwrap();
-            bridges.retain_mut(|bridge| matches!(bridge.try_wait(), Ok(None)));
-            if bridges.len() <= left {
-                return;
-            }
-            assert!(began.elapsed() < Duration::from_secs(30), "{} are left", bridges.len());
-            drop(bridges);
+        while self.bridges() > left {
+            assert!(began.elapsed() < Duration::from_secs(30), "{} are left", self.bridges());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    fn bridges(&self) -> usize {
+        let mut bridges = self.ecs.bridges.lock().unwrap();
+        bridges.retain_mut(|bridge| matches!(bridge.try_wait(), Ok(None)));
+        bridges.len()
     }
 }
 
