@@ -19,7 +19,9 @@ function deployment({ network }: World, settings: Settings): Variables {
     EPHEMERAL_RETENTION_DAYS: String(settings.retentionDays),
     EPHEMERAL_WARM: String(settings.warm),
     EPHEMERAL_WEBHOOK_ALLOW_PRIVATE: String(settings.webhookAllowPrivate),
+    // What a session costs goes by these two.
     EPHEMERAL_ARCHITECTURE: settings.architecture,
+    EPHEMERAL_ASSIGN_PUBLIC_IP: String(network.assignPublicIp),
     ...(network.egress && { EPHEMERAL_SECURITY_GROUP_EGRESS: network.egress.securityGroupId }),
     ...(network.none && { EPHEMERAL_SECURITY_GROUP_NONE: network.none.securityGroupId }),
     RUST_LOG: settings.logLevel,
@@ -59,6 +61,5 @@ function placement({ network, task }: World): Variables {
   return {
     EPHEMERAL_TASK_DEFINITION: task.definition.taskDefinitionArn,
     EPHEMERAL_SUBNETS: network.subnets.map(({ subnetId }) => subnetId).join(','),
-    EPHEMERAL_ASSIGN_PUBLIC_IP: String(network.assignPublicIp),
   };
 }

@@ -42,7 +42,6 @@ describe('functions', () => {
       EPHEMERAL_CLUSTER: ['compute:run', 'compute:stop', 'compute:read', 'shell'],
       EPHEMERAL_TASK_DEFINITION: ['compute:run'],
       EPHEMERAL_SUBNETS: ['compute:run'],
-      EPHEMERAL_ASSIGN_PUBLIC_IP: ['compute:run'],
     };
     for (const { name, uses } of readHandlers()) {
       const variables = functionNamed(resources, name).fn.Properties['Environment'].Variables;
