@@ -28,7 +28,7 @@ use tokio::{net::TcpListener, sync::Notify};
 use crate::agent;
 
 pub(crate) const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/shells/0a1b2c";
-const CLUSTER: &str = "shells";
+pub(crate) const CLUSTER: &str = "shells";
 const TOKEN: &str = "token-of-a-session";
 
 /// One task with a runner.
@@ -51,6 +51,18 @@ pub(crate) struct Ecs {
 }
 
 type Answer = (StatusCode, Json<Value>);
+
+/// For clients of whatever listens there.
+pub(crate) fn config(url: &str) -> SdkConfig {
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(url)
+        .build()
+}
 
 impl Ecs {
     pub(crate) async fn start(runner: RealRunner) -> Arc<Self> {
@@ -75,14 +87,7 @@ impl Ecs {
     }
 
     pub(crate) fn shell(&self) -> RunnerShell<ExecDial> {
-        let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
-        let config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .endpoint_url(&self.url)
-            .build();
+        let config = config(&self.url);
         let compute = Arc::new(EcsCompute::new(&config, CLUSTER.to_owned(), None));
         let dial = ExecDial::new(&config, CLUSTER.to_owned(), compute);
         RunnerShell::new(dial, Arc::new(RealClock))

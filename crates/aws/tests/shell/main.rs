@@ -1,5 +1,5 @@
 //! The shell's port over ECS Exec: a real runner behind real terminals and real data channels, in
-//! place of ECS a few lines.
+//! place of ECS a few lines; and the same over the local Fargate.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
@@ -8,3 +8,5 @@ mod agent;
 mod ecs;
 #[cfg(test)]
 mod exec;
+#[cfg(test)]
+mod fargate;

@@ -1,0 +1,143 @@
+//! The port over the local Fargate: sandboxes with the shell's own runner, entered as AWS's agent
+//! enters containers.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use aws::{
+    compute::{EcsCompute, Launch},
+    shell::ExecDial,
+};
+use domain::{
+    TaskId,
+    ports::{Compute, RunTask, Shell, ShellError},
+    size::{Network, Size},
+};
+use shell::RunnerShell;
+use testkit::{RealClock, conformance};
+
+use crate::ecs::{CLUSTER, config};
+
+/// A task of its own for each that asks.
+struct Fargate {
+    process: Child,
+    compute: Arc<EcsCompute>,
+    shell: Arc<RunnerShell<ExecDial>>,
+    tasks: AtomicUsize,
+    _dir: tempfile::TempDir,
+}
+
+impl Fargate {
+    /// None, with the reason printed, where it was not built or has no sandboxes.
+    fn start() -> Option<Self> {
+        let exe = std::env::current_exe().unwrap();
+        let program = exe.ancestors().nth(2).unwrap().join("fargate");
+        if !program.exists() {
+            println!("SKIPPED: {} is not built", program.display());
+            return None;
+        }
+        let dir = tempfile::Builder::new().prefix("exec-").tempdir().unwrap();
+        let mut process = Command::new(program)
+            .args(["--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        if line.is_empty() {
+            let mut reason = String::new();
+            process.stderr.take().unwrap().read_to_string(&mut reason).unwrap();
+            process.wait().unwrap();
+            assert!(reason.contains("can't isolate a sandbox"), "{reason}");
+            println!("SKIPPED: {}", reason.trim());
+            return None;
+        }
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let config = config(told["url"].as_str().unwrap());
+        let compute = Arc::new(EcsCompute::new(&config, CLUSTER.to_owned(), Some(launch())));
+        let dial = ExecDial::new(&config, CLUSTER.to_owned(), compute.clone());
+        let shell = Arc::new(RunnerShell::new(dial, Arc::new(RealClock)));
+        Some(Self { process, compute, shell, tasks: AtomicUsize::new(0), _dir: dir })
+    }
+
+    async fn run(&self) -> TaskId {
+        let number = self.tasks.fetch_add(1, SeqCst);
+        let task = RunTask {
+            started_by: "sh_1".to_owned(),
+            client_token: format!("token-{number}"),
+            image: "default".to_owned(),
+            size: Size::DEFAULT,
+            network: Network::Egress,
+            spot: false,
+        };
+        self.compute.run(&task).await.unwrap()
+    }
+
+    /// Probes until the answer is another one than "not yet".
+    async fn settled(&self, task: &TaskId) -> Result<(), ShellError> {
+        let began = Instant::now();
+        loop {
+            match self.shell.probe(task).await {
+                Err(ShellError::NotReady) => {}
+                settled => return settled,
+            }
+            assert!(began.elapsed() < Duration::from_secs(60), "it never answers");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for Fargate {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        // Takes its tasks along.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.process.wait();
+    }
+}
+
+fn launch() -> Launch {
+    Launch {
+        image: "default".to_owned(),
+        task_definition: "ephemeral-shell".to_owned(),
+        subnets: vec!["subnet-0a".to_owned()],
+        security_groups: BTreeMap::from([(Network::Egress, "sg-0a".to_owned())]),
+        assign_public_ip: true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_the_port_passes_in_sandboxes() {
+    let Some(fargate) = Fargate::start() else { return };
+    conformance::shell_suite(async || {
+        let task = fargate.run().await;
+        fargate.settled(&task).await.unwrap();
+        let (shell, clock) = (Arc::clone(&fargate.shell) as _, Arc::new(RealClock));
+        conformance::ShellUnderTest { shell, task, clock }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_not_ready_then_ready_then_gone() {
+    let Some(fargate) = Fargate::start() else { return };
+    let task = fargate.run().await;
+    assert!(matches!(fargate.shell.probe(&task).await, Err(ShellError::NotReady)));
+    fargate.settled(&task).await.unwrap();
+    fargate.compute.stop(&task, "test").await.unwrap();
+    let began = Instant::now();
+    while !matches!(fargate.settled(&task).await, Err(ShellError::Gone)) {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never goes");
+    }
+}
