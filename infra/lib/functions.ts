@@ -2,7 +2,7 @@
 
 import { Duration, Validations } from 'aws-cdk-lib';
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Architecture, Code, Function, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
+import { Architecture, Code, Function, RecursiveLoop, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import type { Construct } from 'constructs';
 import { environment } from './environment.ts';
@@ -61,7 +61,12 @@ function addFunction(scope: Construct, handler: Handler, code: Code, world: Worl
     timeout: Duration.seconds(handler.timeoutSeconds),
     tracing: settings.tracing ? Tracing.ACTIVE : Tracing.DISABLED,
     environment: environment(handler, world, settings),
+    // A long job is handed on by a message to the queue that it came from. Lambda would take that for a loop and
+    // end it after 16 rounds (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+    ...(handler.trigger.type === 'queue' && { recursiveLoop: RecursiveLoop.ALLOW }),
   });
+  // The next one comes in a minute anyway.
+  if (handler.trigger.type === 'schedule') fn.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });
   if (handler.trigger.type === 'queue') {
     fn.addEventSource(
       new SqsEventSource(world.queues[handler.trigger.lane].queue, {

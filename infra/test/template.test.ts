@@ -3,7 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ofType, synthesize } from './deployment.ts';
+import { LANES } from '../lib/handlers.ts';
+import { ofType, synthesize, type Resource } from './deployment.ts';
 
 const INFRA = join(import.meta.dirname, '..');
 const SNAPSHOT = join(import.meta.dirname, 'template.snapshot.json');
@@ -38,6 +39,20 @@ describe('the template', () => {
     ]);
   });
 
+  it('lets the workers of queues hand work on to themselves, however often', () => {
+    for (const [id, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) {
+      const worker = LANES.some((lane) => lane === Properties['Handler']);
+      assert.equal(Properties['RecursiveLoop'], worker ? 'Allow' : undefined, id);
+    }
+  });
+
+  it('does not repeat a sweep that failed: the next one is due', () => {
+    const [[, { Properties }], ...others] = ofType(resources, 'AWS::Lambda::EventInvokeConfig') as [[string, Resource]];
+    assert.deepEqual(others, []);
+    assert.match(JSON.stringify(Properties['FunctionName']), /SweepFunction/);
+    assert.equal(Properties['MaximumRetryAttempts'], 0);
+  });
+
   it('is found faultless by cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;
@@ -57,7 +72,7 @@ describe('alarms', () => {
 
   it('are there for every queue, every function, executions, the sweep and the API', () => {
     const names = alarms.map(({ AlarmName }) => AlarmName as string);
-    for (const lane of ['control', 'exec', 'task-events', 'webhooks']) {
+    for (const lane of LANES) {
       assert.ok(names.includes(`ephemeral-${lane}-dead-letters`));
       assert.ok(names.includes(`ephemeral-${lane}-late`));
     }
