@@ -14,6 +14,8 @@ use server::Server;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 mod api;
+mod channel;
+mod cost;
 mod figure;
 mod http;
 mod lambda;
@@ -35,6 +37,9 @@ struct Args {
     /// Only these, such as P1,P3.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Only print the table of docs/cost.md.
+    #[arg(long)]
+    cost: bool,
     /// Also P12: clone, build and run, which takes minutes.
     #[arg(long)]
     p12: bool,
@@ -81,6 +86,10 @@ type Several = fn(&Bench) -> Result<Vec<Figure>>;
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    if args.cost {
+        println!("{}", cost::table()?);
+        return Ok(());
+    }
     let bench = Bench { program: args.program.canonicalize().context("build it first")? };
     let wanted = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();
@@ -103,7 +112,12 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 2] = [("P7", load::memory), ("P8", lambda::figures)];
+    let several: [(&str, Several); 4] = [
+        ("P7", load::memory),
+        ("P8", lambda::figures),
+        ("P9", cost::figures),
+        ("P11", channel::figures),
+    ];
     for (id, measure) in several {
         if wanted(id) {
             eprintln!("measuring {id}");

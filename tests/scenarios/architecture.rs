@@ -13,7 +13,7 @@ use serde_json::Value;
 const ROOMS: &str = "
 asl      |
 aws      | clock domain handlers runner shell ssm webhooks
-bench    |
+bench    | domain
 cli      | local ssm
 clock    | domain
 domain   |

@@ -8,12 +8,10 @@ use crate::{job::Job, size::Size};
 
 pub mod prices;
 
-use prices::{PER_JOB, PER_SESSION, Prices};
+use prices::{FUNCTION_GIB, PER_JOB, PER_SESSION, Prices};
 
 /// A task is charged for at least this long.
 const LEAST: Duration = Duration::from_mins(1);
-/// Memory of a function that works jobs off. GiB.
-pub const WORKER_GIB: f64 = 0.25;
 
 /// What a session has used, as far as its record tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,6 +69,8 @@ pub struct Calls {
     pub write_units: f64,
     /// Consistent reads of up to 4 KiB.
     pub read_units: f64,
+    /// Logs taken in. GB.
+    pub log_gb: f64,
 }
 
 impl Tally {
@@ -114,7 +114,7 @@ impl Pricing {
         let tally = usage.commands.unwrap_or_default();
         let mut calls = PER_SESSION.plus(&PER_JOB.times(f64::from(tally.jobs)));
         calls.transitions += f64::from(usage.refusals);
-        calls.gib_seconds += Duration::from_millis(tally.wall_ms).as_secs_f64() * WORKER_GIB;
+        calls.gib_seconds += Duration::from_millis(tally.wall_ms).as_secs_f64() * FUNCTION_GIB;
         let dollars = self.task(size, spot, usage.task) + self.calls(&calls);
         (dollars * 1e6).round() / 1e6
     }
@@ -143,6 +143,7 @@ impl Pricing {
             + calls.queue_requests * prices.queue_request
             + calls.write_units * prices.write_unit
             + calls.read_units * prices.read_unit
+            + calls.log_gb * prices.log_gb
     }
 }
 
@@ -158,6 +159,7 @@ impl Calls {
             queue_requests: self.queue_requests + other.queue_requests,
             write_units: self.write_units + other.write_units,
             read_units: self.read_units + other.read_units,
+            log_gb: self.log_gb + other.log_gb,
         }
     }
 
@@ -172,6 +174,7 @@ impl Calls {
             queue_requests: self.queue_requests * n,
             write_units: self.write_units * n,
             read_units: self.read_units * n,
+            log_gb: self.log_gb * n,
         }
     }
 }

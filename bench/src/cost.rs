@@ -1,0 +1,132 @@
+//! P9: what a session costs besides its task, from the calls that the end-to-end tests counted and the
+//! price table of the domain.
+
+use std::{fs, path::Path, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use domain::{
+    cost::{
+        Architecture, Calls, Pricing,
+        prices::{
+            AS_OF, DIAL_SECONDS, FUNCTION_GIB, INVOCATION_LOG_GB, INVOCATION_SECONDS, PER_JOB,
+            PER_SESSION, Prices, TRANSITION_LOG_GB,
+        },
+    },
+    size::Size,
+};
+use serde_json::Value;
+
+use crate::{
+    Bench,
+    figure::{Figure, Wanted},
+};
+
+/// Where `scripts/test-aws` puts its counts.
+const COUNTED: &str = "target/e2e/calls.json";
+/// How long the sessions of the table live, and until their tasks are gone. Minutes.
+const LIFE: u64 = 16;
+const PRICING: Pricing = Pricing { architecture: Architecture::Arm64, public_address: false };
+
+/// What one session called.
+struct Counted {
+    executes: f64,
+    /// Calls of our functions to other services.
+    aws_calls: f64,
+    calls: Calls,
+}
+
+pub(crate) fn figures(_: &Bench) -> Result<Vec<Figure>> {
+    let Counted { executes, aws_calls, calls } = counted(Path::new(COUNTED))?;
+    let figure = |what, value, unit, most| Figure {
+        id: "P9",
+        what,
+        value,
+        unit,
+        peer: None,
+        wanted: Wanted::AtMost(most),
+    };
+    let transitions = format!("steps of a session with {executes} executes, {aws_calls} AWS calls");
+    let dollars = format!("a thousand of them besides their tasks, prices of {AS_OF}");
+    Ok(vec![
+        figure(transitions, calls.transitions, "steps", 9.0),
+        figure(dollars, 1000.0 * PRICING.calls(&calls), "$", 0.9),
+    ])
+}
+
+/// The table of docs/cost.md.
+pub(crate) fn table() -> Result<String> {
+    let Counted { executes, calls, .. } = counted(Path::new(COUNTED))?;
+    let prices = Prices::of(PRICING.architecture);
+    let rows = [
+        ("steps of executions", calls.transitions, prices.transition),
+        ("DynamoDB write units", calls.write_units, prices.write_unit),
+        ("DynamoDB read units", calls.read_units, prices.read_unit),
+        ("Lambda GiB s", calls.gib_seconds, prices.function_gib_second),
+        ("Lambda invocations", calls.invocations, prices.invocation),
+        ("SQS requests", calls.queue_requests, prices.queue_request),
+        ("HTTP API requests", calls.http_requests, prices.http_request),
+        ("logs, MB", calls.log_gb * 1000.0, prices.log_gb / 1000.0),
+    ];
+    let mut lines = vec![
+        format!("A session with {executes} executes; prices of {AS_OF}, us-east-1, arm64."),
+        String::new(),
+        "| what | of one session | $ for 1,000 |".to_owned(),
+        "|---|---|---|".to_owned(),
+    ];
+    let dollars = |dollars: f64| format!("{:.3}", 1000.0 * dollars);
+    for (what, count, price) in rows {
+        lines.push(format!("| {what} | {count:.2} | {} |", dollars(count * price)));
+    }
+    lines.push(format!("| **besides the task** | | **{}** |", dollars(PRICING.calls(&calls))));
+    let held = Duration::from_mins(LIFE);
+    let x86 = Pricing { architecture: Architecture::X86_64, ..PRICING };
+    let public = Pricing { public_address: true, ..PRICING };
+    for (what, of, spot) in [
+        ("arm64", PRICING, false),
+        ("arm64 on Spot", PRICING, true),
+        ("arm64 with a public address", public, false),
+        ("x86_64", x86, false),
+    ] {
+        let task = dollars(of.task(Size::DEFAULT, spot, held));
+        lines.push(format!("| a task of 0.25 vCPU and 512 MiB, {LIFE} min, {what} | | {task} |"));
+    }
+    Ok(lines.join("\n"))
+}
+
+fn counted(path: &Path) -> Result<Counted> {
+    let text = fs::read_to_string(path)
+        .with_context(|| format!("{} is not there; scripts/test-aws counts", path.display()))?;
+    let counts: Value = serde_json::from_str(&text)?;
+    let executes = number(&counts["session"]["executes"])?;
+    let runs = &counts["lambdaInvocations"];
+    let invocations = sum(runs);
+    let transitions = number(&counts["transitions"])?;
+    ensure!(invocations > 0.0 && transitions > 0.0, "nothing was counted: {counts}");
+    let sends = sum(&counts["calls"]["sqs"]);
+    // Events of tasks come without a call of ours.
+    let messages = sends + runs["task-events"].as_f64().unwrap_or_default();
+    let reads = |operation| counts["calls"]["dynamodb"][operation].as_f64().unwrap_or_default();
+    let calls = Calls {
+        http_requests: number(&runs["api"])?,
+        transitions,
+        invocations,
+        gib_seconds: (invocations * INVOCATION_SECONDS + executes * DIAL_SECONDS) * FUNCTION_GIB,
+        queue_requests: 3.0 * messages,
+        // What a transaction costs depends on its items, which the store's own tests measure.
+        write_units: PER_SESSION.plus(&PER_JOB.times(executes)).write_units,
+        // None of these records has 4 KiB; a batch is rarely one of more than two.
+        read_units: reads("GetItem") + reads("Query") + 2.0 * reads("BatchGetItem"),
+        log_gb: invocations * INVOCATION_LOG_GB + transitions * TRANSITION_LOG_GB,
+    };
+    let services = counts["calls"].as_object().context("no calls")?;
+    Ok(Counted { executes, aws_calls: services.values().map(sum).sum(), calls })
+}
+
+fn number(value: &Value) -> Result<f64> {
+    value.as_f64().with_context(|| format!("a number is missing in {COUNTED}"))
+}
+
+/// Of all numbers in an object.
+fn sum(of: &Value) -> f64 {
+    of.as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_f64).sum()
+}
