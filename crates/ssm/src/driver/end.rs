@@ -40,7 +40,9 @@ impl Driver {
         if self.closed.is_some() {
             return;
         }
-        let arrived = self.finished.is_some() && self.endpoint.is_settled();
+        // Nobody there: even an end without output waits for a client, to be told.
+        let present = self.connection.is_some();
+        let arrived = present && self.finished.is_some() && self.endpoint.is_settled();
         if arrived || self.drain_due().is_some_and(|due| due <= now) {
             match (self.policy.role, self.left) {
                 (Role::Server, _) => {

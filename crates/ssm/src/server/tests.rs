@@ -144,6 +144,15 @@ async fn output_that_came_before_the_client_waits_for_it() {
 }
 
 #[tokio::test]
+async fn a_command_that_ended_without_a_word_still_tells_its_client() {
+    let server = serve(Options::default()).await;
+    server.output.finish("gone");
+    let mut channel = client::open(&server.url, "t", &[]).await.unwrap();
+    assert_eq!(read_all(&mut channel).await, "");
+    assert_eq!(message(&channel.closed().await), "gone");
+}
+
+#[tokio::test]
 async fn the_size_of_the_terminal_comes_in_between_the_bytes() {
     let mut server = serve(Options::default()).await;
     let channel = server.client().await;
