@@ -14,4 +14,4 @@ pub mod store;
 mod variable;
 pub mod workflow;
 
-pub use variable::BadVariable;
+pub use variable::{BadVariable, Variables};

@@ -17,19 +17,29 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::variable::optional;
+use crate::variable::Variables;
 
 /// The crates whose words are ours. What others say below `info` may hold whole requests.
 const OURS: [&str; 8] =
     ["aws", "bootstrap", "clock", "domain", "handlers", "shell", "ssm", "webhooks"];
 
 /// Logs from here on, as much as `RUST_LOG` says, or `info`.
-pub fn begin() {
-    let wished = optional("RUST_LOG").and_then(|wished| wished.parse::<Targets>().ok());
-    let wished = wished.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+pub fn begin(variables: &Variables) {
     // Somebody else may have begun before: then they log.
-    let _begun =
-        tracing_subscriber::registry().with(JsonLines).with(wished).with(discreet()).try_init();
+    let _begun = subscriber(variables.optional("RUST_LOG"), |line| {
+        // Nobody is left to be told.
+        let _closed = std::io::stderr().write_all(line.as_bytes());
+    })
+    .try_init();
+}
+
+fn subscriber(
+    wished: Option<&str>,
+    write: impl Fn(&str) + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync {
+    let wished = wished.and_then(|wished| wished.parse::<Targets>().ok());
+    let wished = wished.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+    tracing_subscriber::registry().with(JsonLines(write)).with(wished).with(discreet())
 }
 
 fn discreet() -> FilterFn {
@@ -39,13 +49,18 @@ fn discreet() -> FilterFn {
     })
 }
 
-struct JsonLines;
+/// Hands each line to this.
+struct JsonLines<W>(W);
 
 /// A span's fields, or an event's.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
+impl<S, W> Layer<S> for JsonLines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + 'static,
+{
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
         let mut fields = Fields::default();
@@ -75,8 +90,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for JsonLines {
         line.extend(fields.0);
         let mut line = Value::Object(line).to_string();
         line.push('\n');
-        // Nobody is left to be told.
-        let _closed = std::io::stderr().write_all(line.as_bytes());
+        (self.0)(&line);
     }
 }
 

@@ -1,12 +1,13 @@
 //! All Lambda functions in one program; `_HANDLER` says which one this is.
 
-use std::{env, process::ExitCode};
+use std::process::ExitCode;
 
-use aws::{functions::Function, lambda, log};
+use aws::{Variables, env, functions::Function, lambda, log};
 
 fn main() -> ExitCode {
-    log::begin();
-    match run() {
+    let variables = Variables::of_process();
+    log::begin(&variables);
+    match run(&variables) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error: &dyn std::error::Error = error.as_ref();
@@ -16,13 +17,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), lambda_runtime::Error> {
-    if env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
+    if variables.optional("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Err("AWS_LAMBDA_RUNTIME_API is not set: only AWS Lambda starts this program".into());
     }
-    let name = env::var("_HANDLER").map_err(|_| "_HANDLER is not set")?;
-    let function = Function::named(&name).ok_or_else(|| format!("there is no function {name}"))?;
-    let env = aws::env::open(function)?;
+    let name = variables.required("_HANDLER")?;
+    let function = Function::named(name).ok_or_else(|| format!("there is no function {name}"))?;
+    let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(lambda::serve(function, env))
 }

@@ -22,19 +22,19 @@ use aws_types::{
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
 
-use crate::variable::{BadVariable, optional, required};
+use crate::variable::{BadVariable, Variables};
 
 /// A try that takes longer is taken for lost and repeated. The slowest call is a task's start.
 const ATTEMPT: Duration = Duration::from_secs(8);
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The region, the credentials and the endpoints of this process. Opens nothing: connections, and the
+/// The region, the credentials and the endpoints of this environment. Opens nothing: connections, and the
 /// certificates that they trust, come with the first call.
-pub fn config() -> Result<SdkConfig, BadVariable> {
+pub fn config(variables: &Variables) -> Result<SdkConfig, BadVariable> {
     let credentials = Credentials::new(
-        required("AWS_ACCESS_KEY_ID")?,
-        required("AWS_SECRET_ACCESS_KEY")?,
-        optional("AWS_SESSION_TOKEN"),
+        variables.required("AWS_ACCESS_KEY_ID")?,
+        variables.required("AWS_SECRET_ACCESS_KEY")?,
+        variables.optional("AWS_SESSION_TOKEN").map(str::to_owned),
         None,
         "environment",
     );
@@ -44,24 +44,24 @@ pub fn config() -> Result<SdkConfig, BadVariable> {
         .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(required("AWS_REGION")?))
+        .region(Region::new(variables.required("AWS_REGION")?.to_owned()))
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .http_client(http_client())
         .timeout_config(timeouts)
-        .service_config(ServiceEndpoints);
-    config.set_endpoint_url(optional("AWS_ENDPOINT_URL"));
+        .service_config(ServiceEndpoints(variables.clone()));
+    config.set_endpoint_url(variables.optional("AWS_ENDPOINT_URL").map(str::to_owned));
     Ok(config.build())
 }
 
 /// `AWS_ENDPOINT_URL_<SERVICE>`, as the SDKs read it
 /// (<https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html>).
 #[derive(Debug)]
-struct ServiceEndpoints;
+struct ServiceEndpoints(Variables);
 
 impl LoadServiceConfig for ServiceEndpoints {
     fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
         let service = key.service_id().to_uppercase().replace(' ', "_");
-        optional(&format!("{}_{service}", key.env()))
+        self.0.optional(&format!("{}_{service}", key.env())).map(str::to_owned)
     }
 }
 

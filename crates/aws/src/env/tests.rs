@@ -1,1 +1,148 @@
+use std::collections::HashMap;
+
 use super::*;
+use crate::functions::{FUNCTIONS, Trigger};
+
+/// The variables that a function gets, as the deployment makes them of its list.
+fn variables(function: &Function) -> HashMap<String, String> {
+    let mut names = vec![
+        "AWS_ACCESS_KEY_ID".to_owned(),
+        "AWS_SECRET_ACCESS_KEY".to_owned(),
+        "AWS_REGION".to_owned(),
+    ];
+    for right in function.uses {
+        names.extend(of(*right));
+    }
+    names.into_iter().map(|name| (name, "x".to_owned())).collect()
+}
+
+fn of(right: Use) -> Vec<String> {
+    let names: &[&str] = match right {
+        Use::Store => &["EPHEMERAL_TABLE"],
+        Use::Queue(lane) => {
+            let name = lane.name().replace('-', "_").to_uppercase();
+            return vec![format!("EPHEMERAL_QUEUE_{name}")];
+        }
+        Use::StartExecution => &["EPHEMERAL_STATE_MACHINE"],
+        Use::RunTask => &[
+            "EPHEMERAL_CLUSTER",
+            "EPHEMERAL_TASK_DEFINITION",
+            "EPHEMERAL_SUBNETS",
+            "EPHEMERAL_SECURITY_GROUP_EGRESS",
+        ],
+        Use::StopTask | Use::ReadTasks | Use::Shell => &["EPHEMERAL_CLUSTER"],
+        Use::ResumeExecution | Use::Webhooks => &[],
+    };
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, BadVariable> {
+    let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    policy::read(&Variables::from(more.collect::<HashMap<_, _>>()))
+}
+
+#[test]
+fn every_function_opens_with_the_variables_of_what_it_uses() {
+    for function in &FUNCTIONS {
+        let opened = open(function, &variables(function).into());
+        assert!(opened.is_ok(), "{}: {}", function.name, opened.unwrap_err());
+    }
+}
+
+#[test]
+fn each_of_them_is_needed_and_named_when_it_is_missing() {
+    for function in &FUNCTIONS {
+        let all = variables(function);
+        for missing in all.keys() {
+            let mut rest = all.clone();
+            rest.remove(missing);
+            let error = open(function, &rest.into()).expect_err(missing);
+            assert!(error.to_string().contains(missing), "{}: {error}", function.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_function_does_not_list_is_refused() {
+    use domain::{SessionId, TaskId, message::Message, ports::RunTask};
+
+    for function in &FUNCTIONS {
+        let env = open(function, &variables(function).into()).unwrap();
+        let (task, nobody) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
+        let refused = |right: Use, error: &dyn std::error::Error| {
+            let words = error.source().map(ToString::to_string).unwrap_or_default();
+            assert!(words.contains("does not list"), "{} {right:?}: {words}", function.name);
+        };
+        if !function.may(Use::Queue(Lane::Control)) {
+            let sent = env.queue.send(&Message::FillPool, std::time::Duration::ZERO).await;
+            refused(Use::Queue(Lane::Control), &sent.unwrap_err());
+        }
+        if !function.may(Use::StartExecution) {
+            refused(Use::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
+        }
+        if !function.may(Use::ReadTasks) {
+            refused(Use::ReadTasks, &env.compute.list(None).await.unwrap_err());
+        }
+        if !function.may(Use::StopTask) {
+            refused(Use::StopTask, &env.compute.stop(&task, "r").await.unwrap_err());
+        }
+        if !function.may(Use::RunTask) {
+            let request = RunTask {
+                started_by: nobody.to_string(),
+                client_token: "c".into(),
+                image: IMAGE.into(),
+                size: domain::size::Size::DEFAULT,
+                network: domain::size::Network::Egress,
+                spot: false,
+            };
+            refused(Use::RunTask, &env.compute.run(&request).await.unwrap_err());
+        }
+        if !function.may(Use::Shell) {
+            refused(Use::Shell, &env.shell.probe(&task).await.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn the_api_needs_neither_a_cluster_nor_a_state_machine() {
+    let api = FUNCTIONS.iter().find(|function| function.trigger == Trigger::Http).unwrap();
+    let names: Vec<String> = variables(api).into_keys().collect();
+    assert!(!names.iter().any(|name| name.contains("CLUSTER") || name.contains("MACHINE")));
+}
+
+#[test]
+fn a_deployment_without_words_has_the_usual_limits() {
+    let policy = policy(&[("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg")]).unwrap();
+    assert_eq!(policy.max_active_sessions, 5);
+    assert_eq!(policy.default_ttl.as_secs(), 3600);
+    assert_eq!(policy.max_ttl.as_secs(), 28_800);
+    assert_eq!(policy.retention.as_secs(), 7 * 86_400);
+    assert_eq!(policy.default_network, domain::size::Network::Egress);
+    assert!(!policy.streaming && !policy.webhook_allow_private);
+    let refused: Vec<_> = policy.refused_networks.into_keys().collect();
+    assert_eq!(refused, [domain::size::Network::None]);
+}
+
+#[test]
+fn a_default_life_is_no_longer_than_the_longest() {
+    let policy = policy(&[("EPHEMERAL_MAX_TTL_SECONDS", "60")]).unwrap();
+    assert_eq!((policy.default_ttl.as_secs(), policy.max_ttl.as_secs()), (60, 60));
+}
+
+#[test]
+fn a_value_that_makes_no_sense_is_named() {
+    for (name, value) in [
+        ("EPHEMERAL_MAX_TTL_SECONDS", "0"),
+        ("EPHEMERAL_MAX_TTL_SECONDS", "28801"),
+        ("EPHEMERAL_DEFAULT_TTL_SECONDS", "an hour"),
+        ("EPHEMERAL_RETENTION_DAYS", "0"),
+        ("EPHEMERAL_MAX_ACTIVE_SESSIONS", "-1"),
+        ("EPHEMERAL_WARM", "some"),
+        ("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", "yes"),
+        ("EPHEMERAL_ARCHITECTURE", "mips"),
+        ("EPHEMERAL_ASSIGN_PUBLIC_IP", "1"),
+    ] {
+        let error = policy(&[(name, value)]).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}

@@ -1,7 +1,9 @@
 //! Messages of a lane, several at once.
 
+use std::panic::AssertUnwindSafe;
+
 use domain::message::Message;
-use futures::future::join_all;
+use futures::{FutureExt, future::join_all};
 use handlers::{Env, Handler};
 use lambda_runtime::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,7 @@ pub(super) async fn handle(env: &Env, batch: Batch) -> Result<Unsettled, Diagnos
     Ok(Unsettled { batch_item_failures })
 }
 
+/// Whether the message is settled.
 async fn work(env: &Env, record: &Record) -> bool {
     let message = match decode(&record.body) {
         Ok(Some(message)) => message,
@@ -74,8 +77,18 @@ async fn work(env: &Env, record: &Record) -> bool {
         }
     };
     let (handler, input) = Handler::of_message(&message);
-    let done = handler.invoke(env, input).await;
-    done.inspect_err(|failure| log(handler, failure)).is_ok()
+    // A message that makes a handler panic must not take the others along.
+    match AssertUnwindSafe(handler.invoke(env, input)).catch_unwind().await {
+        Ok(Ok(_)) => true,
+        Ok(Err(failure)) => {
+            log(handler, &failure);
+            false
+        }
+        Err(_) => {
+            tracing::error!(handler = handler.name(), "a handler panicked");
+            false
+        }
+    }
 }
 
 /// Neither a message nor a task's event. The decoder's words may quote it, so they are dropped.

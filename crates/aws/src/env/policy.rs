@@ -1,0 +1,94 @@
+//! What a deployment allows and prefers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use domain::{
+    cost::{Architecture, Pricing},
+    size::{Network, Size},
+    warm,
+};
+use handlers::Policy;
+
+use super::IMAGE;
+use crate::variable::{BadVariable, Variables};
+
+/// How long an invocation stays with a job.
+const WORKER_HOLD: Duration = Duration::from_secs(20);
+/// When the next invocation looks at a job that goes on. In between it costs nothing.
+const HAND_ON_DELAY: Duration = Duration::from_secs(10);
+/// Age at which a warm task that nobody took is replaced.
+const WARM_MAX_AGE: Duration = Duration::from_hours(1);
+
+pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
+    let ttl = |name, default: Duration| {
+        let longest = Policy::MAX_TTL.as_secs();
+        variables.in_range(name, 1..=longest, default.as_secs()).map(Duration::from_secs)
+    };
+    let max_ttl = ttl("EPHEMERAL_MAX_TTL_SECONDS", Policy::MAX_TTL)?;
+    let default_ttl = ttl("EPHEMERAL_DEFAULT_TTL_SECONDS", Policy::DEFAULT_TTL)?;
+    let days: u32 = variables.in_range("EPHEMERAL_RETENTION_DAYS", 1..=3650, 7)?;
+    let refused_networks = refused_networks(&security_groups(variables));
+    let default_network = if refused_networks.contains_key(&Network::Egress) {
+        Network::None
+    } else {
+        Network::Egress
+    };
+    let kind =
+        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: default_network };
+    Ok(Policy {
+        max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
+        default_ttl: default_ttl.min(max_ttl),
+        max_ttl,
+        default_network,
+        refused_networks,
+        images: vec![IMAGE.to_owned()],
+        webhook_allow_private: variables.parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
+        // The gateway gives an answer only when all of it is there.
+        streaming: false,
+        retention: Duration::from_hours(24) * days,
+        worker_hold: WORKER_HOLD,
+        hand_on_delay: HAND_ON_DELAY,
+        warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
+        warm_max_age: WARM_MAX_AGE,
+        pricing: Some(Pricing {
+            architecture: architecture(variables)?,
+            public_address: assign_public_ip(variables)?,
+        }),
+    })
+}
+
+/// The networks that can be had, each with what keeps its tasks to it.
+pub(super) fn security_groups(variables: &Variables) -> BTreeMap<Network, String> {
+    let names = [
+        (Network::Egress, "EPHEMERAL_SECURITY_GROUP_EGRESS"),
+        (Network::None, "EPHEMERAL_SECURITY_GROUP_NONE"),
+    ];
+    names
+        .into_iter()
+        .filter_map(|(network, name)| Some((network, variables.optional(name)?.to_owned())))
+        .collect()
+}
+
+/// Whether tasks have an address of their own, without which those in a public subnet reach nothing.
+pub(super) fn assign_public_ip(variables: &Variables) -> Result<bool, BadVariable> {
+    variables.parsed("EPHEMERAL_ASSIGN_PUBLIC_IP", false)
+}
+
+/// The networks that can't be had, and why.
+fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, String> {
+    let reasons = [
+        (Network::Egress, "tasks of this deployment have no way to the internet"),
+        (Network::None, "tasks of this deployment reach AWS over the internet"),
+    ];
+    let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
+    refused.map(|(network, reason)| (network, reason.to_owned())).collect()
+}
+
+fn architecture(variables: &Variables) -> Result<Architecture, BadVariable> {
+    let name = "EPHEMERAL_ARCHITECTURE";
+    match variables.optional(name) {
+        None | Some("arm64") => Ok(Architecture::Arm64),
+        Some("x86_64") => Ok(Architecture::X86_64),
+        Some(_) => Err(BadVariable::unreadable(name)),
+    }
+}
