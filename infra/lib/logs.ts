@@ -1,7 +1,7 @@
 /** Log groups: named after the stack, kept as long as the settings say, gone with the stack. */
 
 import { RemovalPolicy, Stack } from 'aws-cdk-lib';
-import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 import type { Settings } from './settings.ts';
 
@@ -14,7 +14,7 @@ export const VENDED = '/aws/vendedlogs';
 export function logGroup(scope: Construct, id: string, name: string, settings: Settings, prefix = ''): LogGroup {
   return new LogGroup(scope, id, {
     logGroupName: `${prefix}/${Stack.of(scope).stackName}/${name}`,
-    retention: settings.logRetentionDays as RetentionDays,
+    retention: settings.logRetentionDays,
     removalPolicy: RemovalPolicy.DESTROY,
   });
 }

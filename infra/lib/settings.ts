@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 
 export type Architecture = 'arm64' | 'x86_64';
 export type Network = 'public' | 'private' | 'nat';
@@ -30,7 +31,7 @@ export interface Settings {
   /** How many batches of one queue are worked off at once. */
   readonly laneConcurrency: number;
   readonly logLevel: string;
-  readonly logRetentionDays: number;
+  readonly logRetentionDays: RetentionDays;
   readonly flowLogs: boolean;
   readonly containerInsights: boolean;
   /** X-Ray in the functions. */
@@ -74,7 +75,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
     logLevel: read.text('logLevel') ?? 'info',
-    logRetentionDays: read.integer('logRetentionDays', 14, 1, 3_653),
+    logRetentionDays: read.integer('logRetentionDays', RetentionDays.TWO_WEEKS, 1, 3_653),
     flowLogs: read.flag('flowLogs', true),
     containerInsights: read.flag('containerInsights', false),
     tracing: read.flag('tracing', false),
@@ -82,6 +83,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     alarmTopicArn: read.text('alarmTopicArn'),
     environment: environment(context('environment')),
   };
+  if (RetentionDays[settings.logRetentionDays] === undefined) throw wrong('logRetentionDays', 'a time that CloudWatch knows: 1, 3, 5, 7, 14, 30, …');
   if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw wrong('defaultTtlSeconds', 'at most maxTtlSeconds');
   return settings;
 }

@@ -23,6 +23,7 @@ describe('settings', () => {
     ['maxTtlSeconds', '28801'],
     ['warm', '1.5'],
     ['tracing', 'yes'],
+    ['logRetentionDays', '10'],
     ['bootstrap', 'no/such/directory'],
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
