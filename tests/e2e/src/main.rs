@@ -40,6 +40,9 @@ struct Args {
     /// Keep the logs of all programs in this directory.
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
+    /// Let some of all the functions' calls fail, all the time; on aws.
+    #[arg(long)]
+    storm: bool,
     /// Print the names and end.
     #[arg(long)]
     list: bool,
@@ -79,10 +82,13 @@ async fn run(args: &Args) -> Result<bool> {
         .collect();
     ensure!(!wanted.is_empty(), "no scenario has such a name; see --list");
     let root = args.root.canonicalize().context("there is no such checkout")?;
+    if args.storm {
+        wait::be_patient();
+    }
     let began = Instant::now();
     let place = match args.on {
         On::Local => Place::local(&root, args.logs.as_deref()).await?,
-        On::Aws => Place::aws(&root, args.logs.as_deref()).await?,
+        On::Aws => Place::aws(&root, args.logs.as_deref(), args.storm).await?,
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
     let (mut passed, mut failed, mut elsewhere) = (0, Vec::new(), 0);
@@ -93,7 +99,11 @@ async fn run(args: &Args) -> Result<bool> {
             Some(false) => failed.push(scenario.name),
         }
     }
-    let left = place.leave().await;
+    let audit = place.audit().await;
+    if let Err(error) = &audit {
+        println!("not over: {error:#}");
+    }
+    let left = place.leave();
     if let Err(error) = &left {
         println!("not left clean: {error:#}");
     }
@@ -103,7 +113,7 @@ async fn run(args: &Args) -> Result<bool> {
     let wall = began.elapsed().as_secs_f64();
     println!("e2e on {}: {elsewhere} only elsewhere, {wall:.0} s", args.on.word());
     println!("{passed} passed, {} failed", failed.len());
-    Ok(failed.is_empty() && left.is_ok())
+    Ok(failed.is_empty() && audit.is_ok() && left.is_ok())
 }
 
 /// None: this place has not what it needs.
@@ -115,11 +125,24 @@ async fn one(place: &Place, scenario: &Scenario) -> Option<bool> {
         println!("  -     {name:34} only on aws: {reason}");
         return None;
     }
+    if scenario.calm && place.has_storm() {
+        println!("  -     {name:34} not in a storm: it counts calls");
+        return None;
+    }
     let began = Instant::now();
     let stage = Stage::new(place, name);
-    let ended = match tokio::time::timeout(scenario.within, (scenario.run)(&stage)).await {
+    let within = wait::at_most(scenario.within);
+    let play = async {
+        // Where every call may fail, any scenario may need somebody to look again.
+        if place.has_storm() {
+            stage.swept((scenario.run)(&stage)).await
+        } else {
+            (scenario.run)(&stage).await
+        }
+    };
+    let ended = match tokio::time::timeout(within, play).await {
         Ok(ended) => ended,
-        Err(_) => Err(anyhow::anyhow!("not done within {} s", scenario.within.as_secs())),
+        Err(_) => Err(anyhow::anyhow!("not done within {} s", within.as_secs())),
     };
     let ended = ended.and(place.calm().await);
     let wall = began.elapsed().as_secs_f64();

@@ -24,8 +24,8 @@ impl Place {
         Ok(Self::Local(Box::new(Local::start(root, logs).await?)))
     }
 
-    pub(crate) async fn aws(root: &Path, logs: Option<&Path>) -> Result<Self> {
-        Ok(Self::Aws(Box::new(Aws::start(root, logs).await?)))
+    pub(crate) async fn aws(root: &Path, logs: Option<&Path>, storm: bool) -> Result<Self> {
+        Ok(Self::Aws(Box::new(Aws::start(root, logs, storm).await?)))
     }
 
     pub(crate) const fn name(&self) -> &'static str {
@@ -33,6 +33,11 @@ impl Place {
             Self::Local(_) => "local",
             Self::Aws(_) => "aws",
         }
+    }
+
+    /// Whether some of all calls fail.
+    pub(crate) fn has_storm(&self) -> bool {
+        self.as_aws().is_some_and(Aws::has_storm)
     }
 
     /// What only AWS's shape has.
@@ -101,11 +106,19 @@ impl Place {
         }
     }
 
+    /// An error if something still goes on after all scenarios, or was given up.
+    pub(crate) async fn audit(&self) -> Result<()> {
+        match self {
+            Self::Local(_) => Ok(()),
+            Self::Aws(aws) => aws.audit().await,
+        }
+    }
+
     /// Ends everything. An error if something is left.
-    pub(crate) async fn leave(&self) -> Result<()> {
+    pub(crate) fn leave(&self) -> Result<()> {
         match self {
             Self::Local(local) => local.leave(),
-            Self::Aws(aws) => aws.leave().await,
+            Self::Aws(aws) => aws.leave(),
         }
     }
 }

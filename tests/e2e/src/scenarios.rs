@@ -31,6 +31,8 @@ type Play = for<'a> fn(&'a Stage<'a>) -> Pin<Box<dyn Future<Output = Result<()>>
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) needs: Needs,
+    /// It makes no sense where calls fail by chance.
+    pub(crate) calm: bool,
     /// How long it may take.
     pub(crate) within: Duration,
     pub(crate) run: Play,
@@ -38,11 +40,16 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     const fn new(name: &'static str, run: Play) -> Self {
-        Self { name, needs: Needs::Either, within: Duration::from_mins(3), run }
+        Self { name, needs: Needs::Either, calm: false, within: Duration::from_mins(3), run }
     }
 
     const fn only_on_aws(mut self, reason: &'static str) -> Self {
         self.needs = Needs::Aws(reason);
+        self
+    }
+
+    const fn only_in_calm(mut self) -> Self {
+        self.calm = true;
         self
     }
 }

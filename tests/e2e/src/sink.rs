@@ -45,31 +45,45 @@ impl Call {
     }
 }
 
-/// An endpoint on this machine that takes every call.
+/// What the endpoint knows.
+#[derive(Debug, Default)]
+struct Kept {
+    calls: Vec<Call>,
+    /// How many of the next calls are refused.
+    refusals: u32,
+}
+
+/// An endpoint on this machine.
 #[derive(Debug)]
 pub(crate) struct Sink {
-    calls: Arc<Mutex<Vec<Call>>>,
+    kept: Arc<Mutex<Kept>>,
     pub(crate) url: String,
     serving: JoinHandle<()>,
 }
 
 impl Sink {
+    /// One that takes every call.
     pub(crate) async fn open() -> Result<Self> {
-        let calls = Arc::new(Mutex::new(Vec::new()));
-        let router = Router::new().route("/hook", post(take)).with_state(Arc::clone(&calls));
+        Self::refusing(0).await
+    }
+
+    /// One that fails so many times first.
+    pub(crate) async fn refusing(refusals: u32) -> Result<Self> {
+        let kept = Arc::new(Mutex::new(Kept { calls: Vec::new(), refusals }));
+        let router = Router::new().route("/hook", post(take)).with_state(Arc::clone(&kept));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}/hook", listener.local_addr()?);
         let serving = tokio::spawn(async move {
             // It ends with this process.
             let _served = axum::serve(listener, router).await;
         });
-        Ok(Self { calls, url, serving })
+        Ok(Self { kept, url, serving })
     }
 
-    /// The calls of this type.
+    /// The calls of this type, those that were refused among them.
     pub(crate) fn calls(&self, kind: &str) -> Vec<Call> {
-        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        calls.iter().filter(|call| call.event()["type"] == kind).cloned().collect()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.calls.iter().filter(|call| call.event()["type"] == kind).cloned().collect()
     }
 }
 
@@ -79,11 +93,7 @@ impl Drop for Sink {
     }
 }
 
-async fn take(
-    State(calls): State<Arc<Mutex<Vec<Call>>>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> StatusCode {
+async fn take(State(kept): State<Arc<Mutex<Kept>>>, headers: HeaderMap, body: Bytes) -> StatusCode {
     let header = |name: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
@@ -94,6 +104,11 @@ async fn take(
         signature: header("webhook-signature"),
         body,
     };
-    calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+    kept.calls.push(call);
+    if kept.refusals > 0 {
+        kept.refusals -= 1;
+        return StatusCode::SERVICE_UNAVAILABLE;
+    }
     StatusCode::NO_CONTENT
 }

@@ -24,7 +24,8 @@ impl<'a> Stage<'a> {
 
     /// The user of this scenario.
     pub(crate) async fn user(&self) -> Result<Api> {
-        self.place.user(self.name).await
+        let user = self.place.user(self.name).await?;
+        Ok(if self.place.has_storm() { user.patient() } else { user })
     }
 
     /// Somebody else.
@@ -34,22 +35,30 @@ impl<'a> Stage<'a> {
 
     /// Waits while somebody looks after what is due more often than the schedule has it.
     pub(crate) async fn swept<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
-        let sweeping = async {
-            loop {
-                tokio::time::sleep(SWEEP_EVERY).await;
-                if let Err(error) = self.place.sweep().await {
-                    return error;
-                }
-            }
-        };
-        tokio::select! {
-            done = waiting => done,
-            error = sweeping => Err(error),
-        }
+        swept(async || self.place.sweep().await, waiting).await
     }
 
     /// The session, once it is over, whatever had to be swept for that.
     pub(crate) async fn ended(&self, api: &Api, id: &str, within: Duration) -> Result<Value> {
         self.swept(api.ended(id, within)).await
+    }
+}
+
+/// Waits, and sweeps again and again meanwhile.
+pub(crate) async fn swept<T>(
+    sweep: impl AsyncFn() -> Result<()>,
+    waiting: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    let sweeping = async {
+        loop {
+            tokio::time::sleep(SWEEP_EVERY).await;
+            if let Err(error) = sweep().await {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        done = waiting => done,
+        error = sweeping => Err(error),
     }
 }

@@ -1,10 +1,26 @@
 //! Waiting for what must become true, instead of sleeping.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How many times longer everything may take where calls fail and come again.
+const IN_A_STORM: u32 = 4;
+static STORM: AtomicBool = AtomicBool::new(false);
+
+/// From now on everything may take longer.
+pub(crate) fn be_patient() {
+    STORM.store(true, Relaxed);
+}
+
+/// How long something may take that usually takes this long at most.
+pub(crate) fn at_most(usually: Duration) -> Duration {
+    if STORM.load(Relaxed) { usually * IN_A_STORM } else { usually }
+}
 
 /// Looks again and again until there is something to see.
 ///
@@ -15,7 +31,7 @@ pub(crate) async fn until<T>(
     within: Duration,
     mut look: impl AsyncFnMut() -> Result<Result<T, String>>,
 ) -> Result<T> {
-    let began = Instant::now();
+    let (began, within) = (Instant::now(), at_most(within));
     loop {
         match look().await? {
             Ok(seen) => return Ok(seen),

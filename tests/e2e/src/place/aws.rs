@@ -4,12 +4,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     sync::{Mutex, PoisonError},
-    time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,11 +15,12 @@ use crate::{
     api::{Api, client, text},
     process::{self, Program},
     traces,
-    wait::until,
 };
 
+mod audit;
 mod calls;
 mod fargate;
+mod ministack;
 mod proxy;
 mod users;
 
@@ -29,8 +28,6 @@ use calls::Calls;
 use proxy::Proxy;
 pub(crate) use proxy::{Counts, Fault, Faults};
 use users::Users;
-
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The whole of it. What is declared first ends first.
 #[derive(Debug)]
@@ -45,20 +42,20 @@ pub(crate) struct Aws {
     deployed: Value,
     http: reqwest::Client,
     root: PathBuf,
+    storm: bool,
     dir: TempDir,
 }
 
 impl Aws {
-    pub(crate) async fn start(root: &Path, logs: Option<&Path>) -> Result<Self> {
+    pub(crate) async fn start(root: &Path, logs: Option<&Path>, storm: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
         let logs = logs.unwrap_or(dir.path());
         let (proxy, http) = (Proxy::open().await?, client()?);
         let port = process::free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         proxy.target("", &url);
-        let mut ministack = ministack(root, dir.path(), logs, port, &proxy.url)?;
-        listening(&http, &format!("{url}/_ministack/health"), &mut ministack).await?;
-        let deployed = deploy(root, dir.path(), logs, &url).await?;
+        let ministack = ministack::start(root, dir.path(), logs, port, &proxy.url, &http).await?;
+        let deployed = ministack::deploy(root, dir.path(), logs, &url).await?;
         let queue = text(&deployed["queues"], "task-events")?;
         let (fargate, fargate_url) = fargate::start(root, dir.path(), logs, &queue, &url).await?;
         proxy.target("ecs", &fargate_url);
@@ -66,7 +63,21 @@ impl Aws {
         let users = Users::new(&deployed)?;
         let (fargate, ministack) = (Mutex::new(fargate), Mutex::new(ministack));
         let root = root.to_owned();
-        Ok(Self { fargate, fargate_url, ministack, proxy, calls, users, deployed, http, root, dir })
+        let aws = Self {
+            fargate,
+            fargate_url,
+            ministack,
+            proxy,
+            calls,
+            users,
+            deployed,
+            http,
+            root,
+            storm,
+            dir,
+        };
+        aws.calm().await?;
+        Ok(aws)
     }
 
     pub(crate) fn base(&self) -> String {
@@ -128,7 +139,9 @@ impl Aws {
 
     /// What the schedule does every minute.
     pub(super) async fn sweep(&self) -> Result<()> {
-        self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await
+        let swept = self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await;
+        // In a storm it may fail like everything else, and comes again.
+        if self.storm { Ok(()) } else { swept }
     }
 
     /// Puts a message on a lane, as if it had come again.
@@ -139,11 +152,16 @@ impl Aws {
         Ok(())
     }
 
+    /// Ends a session's execution as a whole.
+    pub(crate) async fn abort(&self, session: &str) -> Result<()> {
+        let body = json!({"executionArn": self.execution(session)?});
+        self.calls.json("states", "AWSStepFunctions.StopExecution", &body).await?;
+        Ok(())
+    }
+
     /// The types of all events in the history of a session's execution.
     pub(crate) async fn history(&self, session: &str) -> Result<Vec<String>> {
-        let machine = text(&self.deployed, "stateMachine")?;
-        let arn = format!("{}:{session}", machine.replace(":stateMachine:", ":execution:"));
-        let body = json!({"executionArn": arn, "maxResults": 1000});
+        let body = json!({"executionArn": self.execution(session)?, "maxResults": 1000});
         let history =
             self.calls.json("states", "AWSStepFunctions.GetExecutionHistory", &body).await?;
         let events = history["events"].as_array().context("no history")?;
@@ -172,19 +190,19 @@ impl Aws {
         Ok(groups.iter().map(|(name, group)| (name.clone(), runs(group))).collect())
     }
 
+    pub(super) const fn has_storm(&self) -> bool {
+        self.storm
+    }
+
     pub(super) async fn calm(&self) -> Result<()> {
-        self.proxy.spoil(Faults::default());
+        self.proxy.spoil(weather(self.storm));
         let url = format!("{}/_control/faults", self.fargate_url);
         self.http.delete(url).send().await?.error_for_status()?;
         Ok(())
     }
 
-    pub(super) async fn leave(&self) -> Result<()> {
-        self.end()
-    }
-
     /// The local Fargate ends its sandboxes itself.
-    fn end(&self) -> Result<()> {
+    pub(super) fn leave(&self) -> Result<()> {
         for program in [&self.fargate, &self.ministack] {
             program.lock().unwrap_or_else(PoisonError::into_inner).end();
         }
@@ -206,6 +224,11 @@ impl Aws {
         Ok(())
     }
 
+    fn execution(&self, session: &str) -> Result<String> {
+        let machine = text(&self.deployed, "stateMachine")?;
+        Ok(format!("{}:{session}", machine.replace(":stateMachine:", ":execution:")))
+    }
+
     async fn task(&self, session: &str) -> Result<String> {
         let tasks = self.tasks_of(session).await?;
         tasks.into_iter().next().context("the session has no task")
@@ -213,7 +236,12 @@ impl Aws {
 
     /// The tasks of a session that have not ended.
     pub(crate) async fn tasks_of(&self, session: &str) -> Result<Vec<String>> {
-        let body = json!({"startedBy": session, "cluster": self.deployed["cluster"]});
+        self.tasks(json!({"startedBy": session})).await
+    }
+
+    /// The tasks that have not ended and fit.
+    async fn tasks(&self, mut body: Value) -> Result<Vec<String>> {
+        body["cluster"] = self.deployed["cluster"].clone();
         let target = "AmazonEC2ContainerServiceV20141113.ListTasks";
         let list = self.calls.json_at(&self.fargate_url, "ecs", target, &body).await?;
         let tasks = list["taskArns"].as_array().context("no list")?;
@@ -224,66 +252,15 @@ impl Aws {
 impl Drop for Aws {
     fn drop(&mut self) {
         // An error was told by `leave`, or there is nobody to tell.
-        let _told = self.end();
+        let _told = self.leave();
     }
 }
 
-/// Starts it, on loopback only. What it runs inherits its environment, and so the way through the proxy.
-fn ministack(root: &Path, dir: &Path, logs: &Path, port: u16, proxy: &str) -> Result<Program> {
-    let program = std::env::var_os("MINISTACK")
-        .map_or_else(|| root.join("target/venv/bin/ministack"), PathBuf::from);
-    ensure!(program.is_file(), "there is no ministack; hint: run scripts/aws-tools");
-    let temporary = dir.join("ministack");
-    fs::create_dir_all(&temporary)?;
-    let mut command = Command::new(program);
-    command
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", &temporary)
-        .env("TMPDIR", &temporary)
-        .env("STATE_DIR", temporary.join("state"))
-        .env("S3_DATA_DIR", temporary.join("s3"))
-        .env("BIND_HOST", "127.0.0.1")
-        .env("MINISTACK_HOST", "127.0.0.1")
-        .env("GATEWAY_PORT", port.to_string())
-        .env("MINISTACK_REGION", "us-east-1")
-        .env("LAMBDA_EXECUTOR", "local")
-        // What else would listen, and on all addresses.
-        .env("IOT_MTLS_ENABLED", "0")
-        .env("SFTP_ENABLED", "0")
-        .env("AWS_ENDPOINT_URL", proxy)
-        .env("AWS_ACCESS_KEY_ID", "test")
-        .env("AWS_SECRET_ACCESS_KEY", "test");
-    Program::start(&mut command, &process::log(logs, "ministack")?)
-}
-
-async fn listening(http: &reqwest::Client, url: &str, program: &mut Program) -> Result<()> {
-    until("ministack to listen", STARTS_WITHIN, async || {
-        program.alive()?;
-        Ok(match http.get(url).send().await {
-            Ok(answer) if answer.status().is_success() => Ok(()),
-            Ok(answer) => Err(answer.status().to_string()),
-            Err(error) => Err(error.to_string()),
-        })
-    })
-    .await
-}
-
-/// Deploys the synthesized template.
-async fn deploy(root: &Path, dir: &Path, logs: &Path, endpoint: &str) -> Result<Value> {
-    let log = process::log(logs, "deploy")?;
-    let out = tokio::process::Command::new(root.join("target/venv/bin/python"))
-        .arg(root.join("tests/aws/deploy.py"))
-        .args(["--endpoint", endpoint, "--work-dir"])
-        .arg(dir)
-        .arg("--root")
-        .arg(root)
-        .stderr(fs::File::create(&log)?)
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    if !out.status.success() {
-        bail!("the deployment failed: {}", fs::read_to_string(&log)?);
+/// What happens to calls when no scenario says otherwise.
+fn weather(storm: bool) -> Faults {
+    let calm = Faults::default();
+    if !storm {
+        return calm;
     }
-    Ok(serde_json::from_slice(&out.stdout)?)
+    calm.chance(3, Fault::Throttled).chance(1, Fault::Broken).chance(1, Fault::AnswerLost)
 }

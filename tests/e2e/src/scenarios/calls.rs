@@ -10,7 +10,8 @@ use crate::{api::SOON, stage::Stage};
 
 pub(super) const SCENARIOS: [Scenario; 1] =
     [Scenario::new("calls of a plain session", |stage| Box::pin(calls(stage)))
-        .only_on_aws("one machine calls nobody")];
+        .only_on_aws("one machine calls nobody")
+        .only_in_calm()];
 
 const EXECUTES: u64 = 20;
 /// Wanted by the targets.

@@ -6,10 +6,12 @@ use serde_json::json;
 use super::Scenario;
 use crate::{api::SOON, stage::Stage, wait::until};
 
-pub(super) const SCENARIOS: [Scenario; 3] = [
+pub(super) const SCENARIOS: [Scenario; 4] = [
     Scenario::new("task killed from outside", |stage| Box::pin(killed(stage))),
     Scenario::new("spot interruption", |stage| Box::pin(spot(stage)))
         .only_on_aws("one machine has no Spot capacity"),
+    Scenario::new("execution aborted", |stage| Box::pin(aborted(stage)))
+        .only_on_aws("one machine's executions are its own"),
     Scenario::new("worker killed in a command", |stage| Box::pin(worker_killed(stage))),
 ];
 
@@ -46,6 +48,28 @@ async fn spot(stage: &Stage<'_>) -> Result<()> {
     ensure!(session["reason"] == "spot_interruption", "{session}");
     let job = api.finished(&job, SOON).await?;
     ensure!(job["status"] != "completed", "{job}");
+    ensure!(api.active().await? == 0, "the slot is not free");
+    Ok(())
+}
+
+/// The execution is gone as a whole, which nothing in it can catch: a rule closes the session.
+async fn aborted(stage: &Stage<'_>) -> Result<()> {
+    let api = stage.user().await?;
+    let aws = stage.place.as_aws().context("this is AWS's shape")?;
+    let started = api.ready(&json!({})).await?;
+    let job = api.execute(&started.session, "sleep 500").await?;
+    api.job_is(&job, "running", SOON).await?;
+    aws.abort(&started.session).await?;
+    let session = stage.ended(&api, &started.session, SOON).await?;
+    ensure!(session["reason"] == "internal", "{session}");
+    let job = api.finished(&job, SOON).await?;
+    ensure!(job["status"] != "completed", "{job}");
+    stage
+        .swept(until("the task to end", SOON, async || {
+            let tasks = aws.tasks_of(&started.session).await?;
+            Ok(if tasks.is_empty() { Ok(()) } else { Err(format!("{tasks:?}")) })
+        }))
+        .await?;
     ensure!(api.active().await? == 0, "the slot is not free");
     Ok(())
 }

@@ -13,9 +13,10 @@ use crate::{
     wait::until,
 };
 
-pub(super) const SCENARIOS: [Scenario; 4] = [
+pub(super) const SCENARIOS: [Scenario; 5] = [
     Scenario::new("a whole life", |stage| Box::pin(whole(stage))),
     Scenario::new("one shot", |stage| Box::pin(one_shot(stage))),
+    Scenario::new("webhook refused once", |stage| Box::pin(refused_webhook(stage))),
     Scenario::new("ttl", |stage| Box::pin(ttl(stage))),
     Scenario::new("extend", |stage| Box::pin(extend(stage))),
 ];
@@ -104,6 +105,24 @@ async fn webhook(sink: &Sink, kind: &str, secret: &str, session: &str) -> Result
         Ok(Ok(call.clone()))
     })
     .await
+}
+
+/// It comes again, as the same one.
+async fn refused_webhook(stage: &Stage<'_>) -> Result<()> {
+    let (api, sink) = (stage.user().await?, Sink::refusing(1).await?);
+    let body = json!({"webhook": {"url": sink.url, "events": ["session.ready"]}});
+    let started = api.ready(&body).await?;
+    let secret = started.webhook_secret.context("a secret was generated")?;
+    let calls = until("the second try", SOON, async || {
+        let calls = sink.calls("session.ready");
+        Ok(if calls.len() == 2 { Ok(calls) } else { Err(format!("{} came", calls.len())) })
+    })
+    .await?;
+    ensure!(calls[0].id == calls[1].id, "the second try has another webhook-id");
+    ensure!(calls.iter().all(|call| call.is_signed(&secret)), "a try is not signed");
+    api.stop(&started.session).await?;
+    ensure!(sink.calls("session.stopped").is_empty(), "nobody asked for that event");
+    Ok(())
 }
 
 /// The command comes with the start, and the session ends with it.
