@@ -36,6 +36,7 @@ pub(crate) struct Session {
     pub(crate) ended_at: Option<Moment>,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) cost_usd: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -55,6 +55,7 @@ fn session(session: &Session, now: Moment) -> String {
         ("ready", relative(session.ready_at)),
         ("expires", relative(session.expires_at).filter(|_| session.ended_at.is_none())),
         ("ended", relative(session.ended_at)),
+        ("cost", session.cost_usd.map(|dollars| format!("about ${dollars:.4}"))),
         ("metadata", Some(metadata.join(" ")).filter(|text| !text.is_empty())),
     ])
 }

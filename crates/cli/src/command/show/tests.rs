@@ -13,7 +13,7 @@ fn a_shell_is_shown_with_what_is_known_of_it() {
         "sessionId": "sh_1", "status": "ready", "image": "default", "network": "none",
         "size": {"cpu": 256, "memoryMiB": 512}, "metadata": {"course": "algebra"},
         "createdAt": "2026-01-31T11:58:00.000Z", "readyAt": "2026-01-31T11:58:01.000Z",
-        "expiresAt": "2026-01-31T12:58:00.000Z",
+        "expiresAt": "2026-01-31T12:58:00.000Z", "costUsd": 0.001_234,
     });
     assert_snapshot!(session(&read(&value).expect("a session"), now()), @r"
     id        sh_1
@@ -24,6 +24,7 @@ fn a_shell_is_shown_with_what_is_known_of_it() {
     created   2m ago
     ready     1m ago
     expires   in 58m
+    cost      about $0.0012
     metadata  course=algebra
     ");
 }
