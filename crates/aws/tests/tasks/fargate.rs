@@ -1,4 +1,4 @@
-//! The port over the local Fargate: sandboxes with the shell's own runner, entered as AWS's agent
+//! The ports over the local Fargate: sandboxes with the shell's own runner, entered as AWS's agent
 //! enters containers.
 
 use std::{
@@ -26,9 +26,12 @@ use testkit::{RealClock, conformance};
 
 use crate::ecs::{CLUSTER, config};
 
+const IMAGE: &str = "default";
+
 /// A task of its own for each that asks.
 struct Fargate {
     process: Child,
+    url: String,
     compute: Arc<EcsCompute>,
     shell: Arc<RunnerShell<ExecDial>>,
     tasks: AtomicUsize,
@@ -64,11 +67,11 @@ impl Fargate {
             return None;
         }
         let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let config = config(told["url"].as_str().unwrap());
-        let compute = Arc::new(EcsCompute::new(&config, CLUSTER.to_owned(), Some(launch())));
-        let dial = ExecDial::new(&config, CLUSTER.to_owned(), compute.clone());
+        let url = told["url"].as_str().unwrap().to_owned();
+        let compute = compute(&url, CLUSTER);
+        let dial = ExecDial::new(&config(&url), CLUSTER.to_owned(), compute.clone());
         let shell = Arc::new(RunnerShell::new(dial, Arc::new(RealClock)));
-        Some(Self { process, compute, shell, tasks: AtomicUsize::new(0), _dir: dir })
+        Some(Self { process, url, compute, shell, tasks: AtomicUsize::new(0), _dir: dir })
     }
 
     async fn run(&self) -> TaskId {
@@ -76,7 +79,7 @@ impl Fargate {
         let task = RunTask {
             started_by: "sh_1".to_owned(),
             client_token: format!("token-{number}"),
-            image: "default".to_owned(),
+            image: IMAGE.to_owned(),
             size: Size::DEFAULT,
             network: Network::Egress,
             spot: false,
@@ -107,14 +110,19 @@ impl Drop for Fargate {
     }
 }
 
-fn launch() -> Launch {
-    Launch {
-        image: "default".to_owned(),
+fn compute(url: &str, cluster: &str) -> Arc<EcsCompute> {
+    let group = |network, name: &str| (network, name.to_owned());
+    let launch = Launch {
+        image: IMAGE.to_owned(),
         task_definition: "ephemeral-shell".to_owned(),
         subnets: vec!["subnet-0a".to_owned()],
-        security_groups: BTreeMap::from([(Network::Egress, "sg-0a".to_owned())]),
+        security_groups: BTreeMap::from([
+            group(Network::Egress, "sg-0a"),
+            group(Network::None, "sg-0b"),
+        ]),
         assign_public_ip: true,
-    }
+    };
+    Arc::new(EcsCompute::new(&config(url), cluster.to_owned(), Some(launch)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,6 +133,21 @@ async fn the_suite_of_the_port_passes_in_sandboxes() {
         fargate.settled(&task).await.unwrap();
         let (shell, clock) = (Arc::clone(&fargate.shell) as _, Arc::new(RealClock));
         conformance::ShellUnderTest { shell, task, clock }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_of_tasks_passes() {
+    let Some(fargate) = Fargate::start() else { return };
+    conformance::compute_suite(async || {
+        // A cluster of its own for each case: any name is one.
+        let cluster = format!("cluster-{}", fargate.tasks.fetch_add(1, SeqCst));
+        conformance::ComputeUnderTest {
+            compute: compute(&fargate.url, &cluster),
+            settle: Box::new(|| Box::pin(tokio::time::sleep(Duration::from_millis(50)))),
+            image: IMAGE.to_owned(),
+        }
     })
     .await;
 }

@@ -1,5 +1,5 @@
-//! The shell's port over ECS Exec: a real runner behind real terminals and real data channels, in
-//! place of ECS a few lines; and the same over the local Fargate.
+//! Tasks, and the shells in them: over the local Fargate, and over an ECS of a few lines that fails as
+//! it is told to.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
