@@ -12,7 +12,7 @@ export interface Settings {
   readonly architecture: Architecture;
   /** The directory with the file `bootstrap`. */
   readonly bootstrap: string;
-  /** Whether that is the one that only fills the place of a binary that is not built. */
+  /** Whether that only fills the place of a binary that is not built, unasked. */
   readonly placeholder: boolean;
   /** The shell's image, or a directory to build it in when deploying; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
@@ -121,7 +121,7 @@ function reader(context: (name: string) => unknown) {
 /** A directory that was asked for must hold the binary; the usual one may not be built yet. */
 function bootstrap(asked: string | undefined, architecture: Architecture): Pick<Settings, 'bootstrap' | 'placeholder'> {
   const directory = asked ?? join(INFRA, '..', 'target', 'lambda', architecture);
-  if (existsSync(join(directory, 'bootstrap'))) return { bootstrap: directory, placeholder: directory === PLACEHOLDER };
+  if (existsSync(join(directory, 'bootstrap'))) return { bootstrap: directory, placeholder: false };
   if (asked !== undefined) throw wrong('bootstrap', 'a directory with the file bootstrap');
   return { bootstrap: PLACEHOLDER, placeholder: true };
 }

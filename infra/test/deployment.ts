@@ -1,6 +1,6 @@
 /** What the tests look at: the template that some settings give. */
 
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App } from 'aws-cdk-lib';
@@ -23,8 +23,11 @@ export interface Resource {
   readonly Properties: Record<string, any>;
 }
 
+const assemblies = mkdtempSync(join(tmpdir(), 'ephemeral-infra-'));
+process.on('exit', () => rmSync(assemblies, { recursive: true, force: true }));
+
 export function synthesize(context: Record<string, string> = {}) {
-  const app = new App({ context: flags, outdir: mkdtempSync(join(tmpdir(), 'ephemeral-infra-')) });
+  const app = new App({ context: flags, outdir: mkdtempSync(join(assemblies, 'cdk.out-')) });
   const stack = new EphemeralStack(app, 'ephemeral', readSettings((name) => ({ bootstrap: PLACEHOLDER, ...context })[name]));
   const template = Template.fromStack(stack).toJSON();
   return { app, stack, template, resources: template['Resources'] as Record<string, Resource> };
