@@ -169,3 +169,6 @@ impl From<&aws_sdk_ecs::types::Container> for Container {
 fn timestamp(at: &DateTime) -> Option<Timestamp> {
     at.to_millis().ok().map(Timestamp::from_millis)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,57 @@
+use std::{sync::Arc, time::Duration};
+
+use domain::size::Network;
+use handlers::{Code, Policy};
+use testkit::Fakes;
+
 use super::*;
+
+/// A deployment on the fakes.
+pub(super) fn env(fakes: &Fakes) -> Env {
+    let policy = Policy {
+        max_active_sessions: 5,
+        default_ttl: Policy::DEFAULT_TTL,
+        max_ttl: Policy::MAX_TTL,
+        default_network: Network::Egress,
+        refused_networks: [(Network::None, "there is none".to_owned())].into(),
+        images: vec!["default".into()],
+        webhook_allow_private: false,
+        streaming: false,
+        retention: Duration::from_hours(24),
+        worker_hold: Duration::from_secs(20),
+        hand_on_delay: Duration::ZERO,
+        warm: Vec::new(),
+        warm_max_age: Duration::from_hours(1),
+        pricing: None,
+    };
+    Env {
+        store: fakes.store.clone(),
+        queue: fakes.queue.clone(),
+        workflow: fakes.workflow.clone(),
+        compute: fakes.compute.clone(),
+        shell: fakes.shell.clone(),
+        webhooks: fakes.webhooks.clone(),
+        changes: fakes.changes.clone(),
+        clock: fakes.clock.clone(),
+        ids: fakes.ids.clone(),
+        policy: Arc::new(policy),
+        worker: "w".into(),
+    }
+}
+
+#[tokio::test]
+async fn an_error_has_the_name_of_its_code() {
+    let env = env(&Fakes::new());
+    let nobody = json!({"sessionId": testkit::session_id("nobody")});
+    let error = invoke(Handler::InspectSession, &env, nobody).await.unwrap_err();
+    assert_eq!(error.error_type, Code::BadInput.name());
+    assert_eq!(error.error_message, "there is no such session");
+}
+
+#[tokio::test]
+async fn an_error_does_not_quote_the_input() {
+    let env = env(&Fakes::new());
+    let input = json!({"sessionId": 1, "token": "planted-marker"});
+    let error = invoke(Handler::AwaitEnd, &env, input).await.unwrap_err();
+    assert!(!format!("{error:?}").contains("planted-marker"));
+}
