@@ -1,13 +1,11 @@
 //! All tasks, and how each goes on.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use sandbox::{Driver, Network, TaskFacts, TaskId, TaskSpec};
-use serde_json::Value;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -19,25 +17,19 @@ use crate::{
     exec::Sessions,
     faults::Faults,
     moment::now_ms,
+    realm::Realm,
     task::{Agent, Status, Task},
     view,
 };
 
-/// As the reference says of stopped tasks: "for at least one hour".
-const SHOWN_AFTER_STOP_MS: u64 = 3_600_000;
-/// A client token's answer is kept so long, or an hour beyond its tasks' end if that is sooner.
-const TOKEN_MS: u64 = 24 * 3_600_000;
+mod state;
+
+pub(crate) use state::{Answer, State};
+
 /// Processes and threads of a task.
 const PIDS: u32 = 512;
 /// For all tasks to end.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// What an answer says of where it comes from.
-#[derive(Debug, Clone)]
-pub(crate) struct Realm {
-    pub(crate) region: String,
-    pub(crate) account: String,
-}
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -47,26 +39,6 @@ pub(crate) struct Cluster {
     sessions: Sessions,
     state: Mutex<State>,
     changes: watch::Sender<()>,
-}
-
-/// What is known; only under its lock does anything change.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    pub(crate) tasks: BTreeMap<String, Task>,
-    pub(crate) answers: HashMap<(String, String), Answer>,
-    pub(crate) faults: Faults,
-    pub(crate) calls: BTreeMap<String, u64>,
-    /// No task starts any more.
-    closed: bool,
-}
-
-/// What a client token was answered, to be answered again.
-#[derive(Debug, Clone)]
-pub(crate) struct Answer {
-    pub(crate) request: Value,
-    pub(crate) answer: Value,
-    pub(crate) tasks: Vec<String>,
-    pub(crate) at: u64,
 }
 
 impl Cluster {
@@ -307,30 +279,6 @@ impl Cluster {
     }
 }
 
-impl State {
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
-    fn forget_the_old(&mut self, driver: &Driver) {
-        let now = now_ms();
-        let old = |at: Option<u64>| at.is_some_and(|at| at + SHOWN_AFTER_STOP_MS < now);
-        self.tasks.retain(|_, task| {
-            let keep = !old(task.stopped_at);
-            if !keep {
-                driver.forget(&task.sandbox);
-            }
-            keep
-        });
-        let tasks = &self.tasks;
-        self.answers.retain(|_, answer| {
-            let lives =
-                answer.tasks.is_empty() || answer.tasks.iter().any(|id| tasks.contains_key(id));
-            lives && answer.at + TOKEN_MS > now
-        });
-    }
-}
-
 /// A sandbox is known to the driver by its task's id, twice: as its token and as its starter.
 fn spec(task: &Task) -> TaskSpec {
     TaskSpec {
@@ -342,15 +290,5 @@ fn spec(task: &Task) -> TaskSpec {
         // Files in memory count as memory: with more, a full /tmp would kill the commands.
         tmpfs_mib: task.asked.memory / 2,
         network: Network::None,
-    }
-}
-
-impl Realm {
-    pub(crate) fn arn(&self, resource: &str) -> String {
-        format!("arn:aws:ecs:{}:{}:{resource}", self.region, self.account)
-    }
-
-    pub(crate) fn task_arn(&self, cluster: &str, id: &str) -> String {
-        self.arn(&format!("task/{cluster}/{id}"))
     }
 }

@@ -2,7 +2,7 @@
 //! sandboxes, with the misbehaviour of the real thing at the turn of a switch.
 //!
 //! What ECS answers and when is taken from its API reference and from recorded answers; where the
-//! two are silent, `tests/README.md` says what was assumed. Signatures are not verified.
+//! two are silent, `README.md` says what was assumed. Signatures are not verified.
 
 mod api;
 mod chance;
@@ -17,6 +17,7 @@ mod front;
 mod moment;
 mod pty;
 mod queue;
+mod realm;
 mod request;
 mod runes;
 mod server;

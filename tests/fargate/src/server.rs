@@ -7,13 +7,8 @@ use sandbox::{Driver, Image, Runtime};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    api,
-    cluster::{Cluster, Realm},
-    control,
-    events::Events,
-    exec::Sessions,
-    front::Front,
-    queue::Queue,
+    api, cluster::Cluster, control, events::Events, exec::Sessions, front::Front, queue::Queue,
+    realm::Realm,
 };
 
 /// From SIGTERM to SIGKILL. Fargate's default is 30 seconds.

@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use runner::{
+    lines::{self, Decoder},
+    protocol::{self, Event, Message, Request},
+};
 use serde_json::{Value, json};
 use ssm::{Closed, client};
 use tokio::{
@@ -178,4 +182,34 @@ async fn a_task_that_does_not_run_takes_no_command() {
         let refused = place.call("ExecuteCommand", execute(arn, "true")).await.unwrap_err();
         assert_eq!(refused.0, "InvalidParameterException", "{arn}");
     }
+}
+
+#[tokio::test]
+async fn the_runner_is_reached_over_a_terminal() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    let mut channel = place.exec(&arn, "/opt/ephemeral/runner --stdio").await;
+    let (mut lines, mut events) =
+        (Decoder::before_greeting(), protocol::Decoder::<Event>::default());
+    let mut asked = false;
+    loop {
+        if lines.is_greeted() && !asked {
+            let mut text = Vec::new();
+            lines::encode_into(&Request::Probe.encode().unwrap(), &mut text);
+            channel.write_all(&text).await.unwrap();
+            asked = true;
+        }
+        let mut buffer = [0; 4096];
+        let length = timeout(PATIENCE, channel.read(&mut buffer)).await.unwrap().unwrap();
+        assert_ne!(length, 0, "it ended");
+        let mut bytes = Vec::new();
+        lines.feed(&buffer[..length], &mut bytes).unwrap();
+        events.feed(&bytes);
+        if let Some(event) = events.next().unwrap() {
+            assert!(matches!(event, Event::Ready { .. }), "{event:?}");
+            break;
+        }
+    }
+    channel.write_all(lines::END.as_bytes()).await.unwrap();
+    read_all(&mut channel).await;
 }
