@@ -129,12 +129,11 @@ fn after_all(found: &Attributes, item: &Item, token: &str) -> Tried {
 /// The item that an update found where its condition does not hold.
 fn refused<R>(error: &SdkError<UpdateItemError, R>) -> Option<&Attributes> {
     static NOTHING: std::sync::LazyLock<Attributes> = std::sync::LazyLock::new(Attributes::new);
-    match error.as_service_error()? {
-        UpdateItemError::ConditionalCheckFailedException(refusal) => {
-            Some(refusal.item().unwrap_or(&NOTHING))
-        }
-        _ => None,
-    }
+    let UpdateItemError::ConditionalCheckFailedException(refusal) = error.as_service_error()?
+    else {
+        return None;
+    };
+    Some(refusal.item().unwrap_or(&NOTHING))
 }
 
 /// Why a transaction was cancelled. A condition that does not hold is an answer, whatever else went

@@ -1,16 +1,12 @@
 //! Lists of deliveries. A key in a user's list also names the session, so that the list of one session
 //! costs no index of its own: users have few deliveries, and those who ask see their own.
 
-use domain::{
-    DeliveryId, SessionId, UserId,
-    ports::{Page, Versioned},
-    webhook::Delivery,
-};
+use domain::{DeliveryId, SessionId, UserId, ports::Page, webhook::Delivery};
 
 use super::{
     fault::Fault,
     keys::{self, LIST_KEY, hooks_of},
-    records::{no_page, page as page_of},
+    records::{Gathered, no_page},
     table::{Bounds, Range, Table},
 };
 
@@ -26,23 +22,20 @@ pub(super) async fn page(
         Some(Ok(last)) => Bounds::Below(last.to_string()),
         Some(Err(_)) => return Ok(no_page()),
     };
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let mut range = Range::listed(hooks_of(user), bounds).newest_first();
     if session.is_none() {
         range = range.paged(limit.saturating_add(1));
     }
     let session = session.map(|id| id.to_string());
     let mut pages = table.pages(range);
-    let mut found: Vec<Versioned<Delivery>> = Vec::new();
-    while found.len() < wanted
+    let mut found = Gathered::<Delivery>::of(limit);
+    while found.is_short()
         && let Some(items) = pages.next().await?
     {
         let listed = items.iter().filter_map(|item| keys::text(item, LIST_KEY)?.split_once('#'));
         let of_session = |of: &str| session.as_deref().is_none_or(|wanted| wanted == of);
         let ids = listed.filter(|(_, of)| of_session(of)).map(|(id, _)| id);
-        let left = wanted - found.len();
-        let ids: Vec<&str> = ids.take(left).collect();
-        found.extend(table.records::<Delivery>(&ids).await?);
+        found.add(table, &ids.collect::<Vec<_>>(), |_| true).await?;
     }
-    Ok(page_of(found, limit, |delivery| delivery.parcel().id.to_string()))
+    Ok(found.page(|delivery| delivery.parcel().id.to_string()))
 }

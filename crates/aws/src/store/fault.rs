@@ -2,6 +2,7 @@
 //! secrets, and the SDK's own errors show them.
 
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 /// A call that failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,26 +38,29 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// What an SDK's error comes down to.
-    pub(crate) fn of<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Self {
-        match error {
-            SdkError::TimeoutError(_) => Self::Timeout,
-            SdkError::DispatchFailure(failure) if failure.is_timeout() => Self::Timeout,
-            SdkError::DispatchFailure(failure) => {
-                let words = failure.as_connector_error().map(|error| error_chain(error));
-                Self::Unreachable(words.unwrap_or_else(|| "the connection failed".to_owned()))
-            }
-            SdkError::ServiceError(context) => Self::service(context.err()),
-            _ => Self::Unreadable,
+    pub(crate) fn of<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> Self {
+        if let Some(answer) = error.as_service_error() {
+            // What stands before the service answers in no form of its own.
+            let broken = error.raw_response().is_some_and(|raw| raw.status().is_server_error());
+            return Self::service(answer, if broken { "ServiceUnavailable" } else { "no code" });
         }
+        if let SdkError::DispatchFailure(failure) = error
+            && !failure.is_timeout()
+        {
+            let words = failure.as_connector_error().map(|error| error_chain(error));
+            return Self::Unreachable(words.unwrap_or_else(|| "the connection failed".to_owned()));
+        }
+        let timed_out = matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_));
+        if timed_out { Self::Timeout } else { Self::Unreadable }
     }
 
-    fn service(error: &impl ProvideErrorMetadata) -> Self {
+    fn service(error: &impl ProvideErrorMetadata, unnamed: &str) -> Self {
         let message = error.message().unwrap_or("no message");
         // Some of its complaints about a request quote the request.
         let quotes = message.contains("Value '");
         let message = if quotes { "it has no form that is known there" } else { message };
         Self::Service {
-            code: error.code().unwrap_or("no code").to_owned(),
+            code: error.code().unwrap_or(unnamed).to_owned(),
             message: message.to_owned(),
         }
     }

@@ -10,7 +10,7 @@ use domain::{
 use super::{
     fault::Fault,
     keys::{self, LIST_KEY, SK},
-    records::{no_page, page as page_of},
+    records::{Gathered, no_page},
     table::{Bounds, Range, Table},
 };
 
@@ -25,17 +25,16 @@ pub(super) async fn page(
         Some(Ok(last)) => Bounds::Above(last.to_string()),
         Some(Err(_)) => return Ok(no_page()),
     };
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let range = Range::listed(session.to_string(), bounds).paged(limit.saturating_add(1));
     let mut pages = table.pages(range);
-    let mut found: Vec<Versioned<Job>> = Vec::new();
-    while found.len() < wanted
+    let mut found = Gathered::<Job>::of(limit);
+    while found.is_short()
         && let Some(items) = pages.next().await?
     {
         let ids: Vec<&str> = items.iter().filter_map(|item| keys::text(item, LIST_KEY)).collect();
-        found.extend(table.records::<Job>(&ids).await?);
+        found.add(table, &ids, |_| true).await?;
     }
-    Ok(page_of(found, limit, |job| job.id().to_string()))
+    Ok(found.page(|job| job.id().to_string()))
 }
 
 /// Commands that are not over. A job that ended after its pointer was read is left out.

@@ -7,28 +7,20 @@ use domain::{
     JobId, SessionId,
     command::Concurrency,
     job::Job,
-    ports::{Answer, CommitError, Expect, Stream, Version, Write},
-    session::{Admission, Session},
-    warm::Warm,
-    webhook::Delivery,
+    ports::{Answer, CommitError, Stream, Write},
 };
 
 use super::{
     fault::Fault,
     item::{Item, Refusal},
-    keys::{
-        ACTIVE, Attributes, BYTES, DUE, DUE_KEY, EXPIRES, Key, LIST, LIST_KEY, OPEN, PART, RECORD,
-        STATUS, TTL, TURN, due_shard, ended_shard, hooks_of, instant, of_user, spread,
-    },
-    record::{self, Record},
-    writing,
+    keys::{ACTIVE, BYTES, EXPIRES, Key, OPEN, RECORD, TTL, TURN},
+    record, writing,
 };
+
+mod records;
 
 /// An item may have 400 KB; output comes in pieces that are smaller by far, but need not.
 const LARGEST_PIECE: usize = 256 * 1024;
-/// How long after it was made a final warm task is kept. Nobody asks for it but late events. Seconds.
-const WARM_KEPT: u64 = 30 * 24 * 60 * 60;
-
 /// The items of a transaction, in the order of its writes.
 pub(super) fn items(writes: Vec<Write>) -> Result<Vec<Item>, CommitError> {
     let mut plan = Plan::of(&writes)?;
@@ -86,13 +78,14 @@ impl Plan {
             Write::Warm(warm, expect) => self.warm(&warm, expect)?,
             Write::Answer(answer) => self.items.push(kept(&answer)?),
             Write::TakeSlot { user, limit } => {
-                let (one, limit) = (number(1), number(limit));
                 let slots = Item::update(Key::slots(&user)).or(Refusal::QuotaReached);
-                let slots = match limit.as_n().map(String::as_str) {
-                    Ok("0") => slots.when(ACTIVE, "<", limit),
-                    _ => slots.when_none_or(ACTIVE, "<", limit),
+                let slots = if limit == 0 {
+                    // Who never had a slot has no count, and gets none either.
+                    slots.when(ACTIVE, "<", number(limit))
+                } else {
+                    slots.when_none_or(ACTIVE, "<", number(limit))
                 };
-                self.items.push(slots.add(ACTIVE, one));
+                self.items.push(slots.add(ACTIVE, number(1)));
             }
             Write::FreeSlot { user } => {
                 let slots = Item::update(Key::slots(&user)).or(Refusal::Moot);
@@ -119,105 +112,6 @@ impl Plan {
             self.items.push(at_ends(Item::update(Key::record(job)), ends));
         }
         self.items
-    }
-
-    fn session(&mut self, session: &Session, expect: Expect) -> Result<(), Fault> {
-        let (id, user) = (session.id(), session.user());
-        let shard = spread(id.ulid());
-        let due = if let Session::Ended(ended) = session {
-            Some((ended_shard(shard), instant(ended.ended_at())))
-        } else {
-            session.due_at().map(|at| (due_shard(shard), instant(at)))
-        };
-        let open = session.is_open().then_some(AttributeValue::Bool(true));
-        let list = (of_user(user), id.to_string());
-        let item = self.record(Key::record(id), Key::part(id), session, expect, list)?;
-        let item = is_due(item, due).set_or_remove(OPEN, open);
-        self.items.push(item.set(STATUS, text(session.status().name())));
-
-        let pointer = Key::waiting(user, id);
-        let waits = matches!(session, Session::Waiting(_));
-        if waits && expect == Expect::New {
-            self.items.push(Item::put(pointer, Attributes::new()));
-        } else if expect != Expect::New && may_have_waited(session) {
-            self.items.push(Item::delete(pointer));
-        }
-        Ok(())
-    }
-
-    fn job(&mut self, job: &Job, expect: Expect) -> Result<(), Fault> {
-        let (id, session) = (job.id(), job.head().session);
-        let due = job
-            .due_at()
-            .map(|at| (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at))));
-        let list = (session.to_string(), id.to_string());
-        let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
-        let ends = self.ends.remove(&id).unwrap_or_default();
-        self.items.push(at_ends(is_due(item, due), ends));
-
-        let Some(concurrency) = concurrency(job) else { return Ok(()) };
-        let pointer = Key::open(session, concurrency, id);
-        match (expect, job.due_at()) {
-            (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
-            (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
-            (Expect::New, None) | (Expect::At(_), Some(_)) => {}
-        }
-        Ok(())
-    }
-
-    fn delivery(&mut self, delivery: &Delivery, expect: Expect) -> Result<(), Fault> {
-        let parcel = delivery.parcel();
-        let id = parcel.id;
-        let due = delivery.due_at().map(|at| (due_shard(spread(id.ulid())), instant(at)));
-        let list = (hooks_of(&parcel.user), format!("{id}#{}", parcel.session));
-        let item = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
-        self.items.push(is_due(item, due));
-        Ok(())
-    }
-
-    fn warm(&mut self, warm: &Warm, expect: Expect) -> Result<(), Fault> {
-        let id = warm.id();
-        let lives = warm.due_at();
-        let due = lives.map(|at| (due_shard(spread(id.ulid())), instant(at)));
-        let drop_at = id.ulid().timestamp_ms() / 1000 + WARM_KEPT;
-        let ttl = lives.is_none().then(|| number(drop_at));
-        let item = versioned(Item::update(Key::record(id)), expect);
-        let item = item.set(RECORD, record::encode(warm)?.record);
-        self.items.push(is_due(item, due).set_or_remove(TTL, ttl));
-
-        let pointer = Key::pooled(warm.kind(), id);
-        match (expect, lives) {
-            (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
-            (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
-            (Expect::New, None) | (Expect::At(_), Some(_)) => {}
-        }
-        Ok(())
-    }
-
-    /// The update of a record that is listed; its part, if it is new and has one, is written too.
-    fn record<T: Record>(
-        &mut self,
-        key: Key,
-        part: Key,
-        record: &T,
-        expect: Expect,
-        (list, list_key): (String, String),
-    ) -> Result<Item, Fault> {
-        let encoded = record::encode(record)?;
-        let mut item = versioned(Item::update(key), expect).set(RECORD, encoded.record);
-        let beside = AttributeValue::Bool(true);
-        match (expect, encoded.part) {
-            (Expect::New, part_of_it) => {
-                item = item.set(LIST, text(&list)).set(LIST_KEY, text(&list_key));
-                if let Some(attributes) = part_of_it {
-                    item = item.set(PART, beside);
-                    self.items.push(Item::put(part, attributes));
-                }
-            }
-            (Expect::At(_), Some(_)) => item = item.when(PART, "=", beside),
-            (Expect::At(_), None) => {}
-        }
-        Ok(item)
     }
 
     fn output(&mut self, job: JobId, stream: Stream, offset: u64, bytes: &[u8]) {
@@ -250,38 +144,6 @@ fn kept(answer: &Answer) -> Result<Item, Fault> {
     Ok(item.or(Refusal::Answered))
 }
 
-/// Whether the session may have stood in line just before. Wrong guesses are harmless: who reads the
-/// line looks at the records too.
-fn may_have_waited(session: &Session) -> bool {
-    let queues = session.head().spec.admission == Admission::Queue;
-    let next = match session {
-        Session::Queued(_) => true,
-        Session::Stopping(_) | Session::Ended(_) => session.ready_at().is_none(),
-        Session::Waiting(_)
-        | Session::Provisioning(_)
-        | Session::Starting(_)
-        | Session::Ready(_) => false,
-    };
-    queues && next
-}
-
-fn concurrency(job: &Job) -> Option<Concurrency> {
-    job.command().map(|command| command.concurrency)
-}
-
-fn versioned(item: Item, expect: Expect) -> Item {
-    match expect {
-        Expect::New => item.next_version(1),
-        Expect::At(Version(read)) => item.next_version(read + 1),
-    }
-}
-
-fn is_due(item: Item, due: Option<(String, String)>) -> Item {
-    let (shard, key) = due.unzip();
-    item.set_or_remove(DUE, shard.map(AttributeValue::S))
-        .set_or_remove(DUE_KEY, key.map(AttributeValue::S))
-}
-
 /// Output is appended where the last write left off, and nowhere else.
 fn at_ends(item: Item, ends: Ends) -> Item {
     ends.into_iter().fold(item, |item, (stream, (from, to))| {
@@ -294,10 +156,13 @@ fn at_ends(item: Item, ends: Ends) -> Item {
     })
 }
 
-fn text(value: &str) -> AttributeValue {
-    AttributeValue::S(value.to_owned())
+fn concurrency(job: &Job) -> Option<Concurrency> {
+    job.command().map(|command| command.concurrency)
 }
 
 fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,17 +51,50 @@ impl Table {
     }
 }
 
-/// Makes a page out of up to `limit + 1` records.
-pub(super) fn page<T>(
+/// What a page is made of, until there is one record more than it takes.
+#[derive(Debug)]
+pub(super) struct Gathered<T> {
     found: Vec<Versioned<T>>,
-    limit: u32,
-    cursor: impl Fn(&T) -> String,
-) -> Page<T> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    let items: Vec<T> = found.into_iter().take(limit).map(|read| read.value).collect();
-    let next = if more { items.last().map(cursor) } else { None };
-    Page { items, next }
+    wanted: usize,
+}
+
+impl<T: Record> Gathered<T> {
+    /// Nothing of a page with this many records.
+    pub(super) fn of(limit: u32) -> Self {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Self { found: Vec::new(), wanted: limit.saturating_add(1) }
+    }
+
+    /// Whether more is wanted.
+    pub(super) const fn is_short(&self) -> bool {
+        self.found.len() < self.wanted
+    }
+
+    /// Adds those of these records that exist and fit. In portions: maybe few of them are wanted.
+    pub(super) async fn add(
+        &mut self,
+        table: &Table,
+        ids: &[&str],
+        fits: impl Fn(&T) -> bool,
+    ) -> Result<(), Fault> {
+        for ids in ids.chunks(self.wanted.min(100)) {
+            if !self.is_short() {
+                break;
+            }
+            let records = table.records::<T>(ids).await?.into_iter();
+            self.found.extend(records.filter(|read| fits(&read.value)));
+        }
+        Ok(())
+    }
+
+    /// The page; `cursor` names its last record.
+    pub(super) fn page(self, cursor: impl Fn(&T) -> String) -> Page<T> {
+        let limit = self.wanted - 1;
+        let more = self.found.len() > limit;
+        let items: Vec<T> = self.found.into_iter().take(limit).map(|read| read.value).collect();
+        let next = if more { items.last().map(cursor) } else { None };
+        Page { items, next }
+    }
 }
 
 /// What an unreadable cursor gives.

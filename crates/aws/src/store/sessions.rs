@@ -9,7 +9,7 @@ use domain::{
 use super::{
     fault::Fault,
     keys::{self, LIST_KEY, SK, STATUS, WAITING, of_user},
-    records::{no_page, page as page_of},
+    records::{Gathered, no_page},
     table::{Bounds, Range, Table},
 };
 
@@ -25,29 +25,22 @@ pub(super) async fn page(
         Some(Ok(last)) => Bounds::Below(last.to_string()),
         Some(Err(_)) => return Ok(no_page()),
     };
-    let wanted = usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1);
     let mut range = Range::listed(of_user(user), bounds).newest_first();
     if status.is_none() {
         range = range.paged(limit.saturating_add(1));
     }
+    let fits = |name: Option<&str>| status.is_none_or(|status| name == Some(status.name()));
     let mut pages = table.pages(range);
-    let mut found: Vec<Versioned<Session>> = Vec::new();
-    while found.len() < wanted
+    let mut found = Gathered::<Session>::of(limit);
+    while found.is_short()
         && let Some(items) = pages.next().await?
     {
-        let fits = |name| status.is_none_or(|status| name == Some(status.name()));
         let ids = items.iter().filter(|item| fits(keys::text(item, STATUS)));
         let ids: Vec<&str> = ids.filter_map(|item| keys::text(item, LIST_KEY)).collect();
-        // In portions: of a long page only the beginning may be wanted.
-        for ids in ids.chunks(wanted.min(100)) {
-            if found.len() < wanted {
-                let records = table.records::<Session>(ids).await?.into_iter();
-                // The index trails: the records themselves say who they are.
-                found.extend(records.filter(|read| fits(Some(read.value.status().name()))));
-            }
-        }
+        // The index trails: the records themselves say what they are.
+        found.add(table, &ids, |session| fits(Some(session.status().name()))).await?;
     }
-    Ok(page_of(found, limit, |session| session.id().to_string()))
+    Ok(found.page(|session| session.id().to_string()))
 }
 
 /// Those in line, oldest first. The records decide: a pointer may outlive its session's wait.

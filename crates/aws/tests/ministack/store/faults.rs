@@ -94,6 +94,7 @@ async fn transactions_that_met_others_come_through() {
         refused("ThrottlingException", json!({})),
         refused("RequestLimitExceeded", json!({})),
         Trouble::Answer(503, json!({"__type": "ServiceUnavailable"})),
+        Trouble::Answer(502, json!("Bad Gateway")),
     ];
     for trouble in &busy {
         wire.trouble("TransactWriteItems", 1, trouble);

@@ -1,0 +1,159 @@
+//! The items of records: the record itself, what is beside it, and what points at it.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    job::Job,
+    ports::{Expect, Version},
+    session::{Admission, Session},
+    warm::Warm,
+    webhook::Delivery,
+};
+
+use super::{
+    super::{
+        fault::Fault,
+        item::Item,
+        keys::{
+            Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, OPEN, PART, RECORD, STATUS, TTL,
+            due_shard, ended_shard, hooks_of, instant, of_user, spread,
+        },
+        record::{self, Record},
+    },
+    Plan, at_ends, concurrency, number,
+};
+
+/// How long after it was made a final warm task is kept. Nobody asks for it but late events. Seconds.
+const WARM_KEPT: u64 = 30 * 24 * 60 * 60;
+
+impl Plan {
+    pub(super) fn session(&mut self, session: &Session, expect: Expect) -> Result<(), Fault> {
+        let (id, user) = (session.id(), session.user());
+        let shard = spread(id.ulid());
+        let due = if let Session::Ended(ended) = session {
+            Some((ended_shard(shard), instant(ended.ended_at())))
+        } else {
+            session.due_at().map(|at| (due_shard(shard), instant(at)))
+        };
+        let open = session.is_open().then_some(AttributeValue::Bool(true));
+        let list = (of_user(user), id.to_string());
+        let item = self.record(Key::record(id), Key::part(id), session, expect, list)?;
+        let item = is_due(item, due).set_or_remove(OPEN, open);
+        self.items.push(item.set(STATUS, text(session.status().name())));
+
+        let pointer = Key::waiting(user, id);
+        let waits = matches!(session, Session::Waiting(_));
+        if waits && expect == Expect::New {
+            self.items.push(Item::put(pointer, Attributes::new()));
+        } else if expect != Expect::New && may_have_waited(session) {
+            self.items.push(Item::delete(pointer));
+        }
+        Ok(())
+    }
+
+    pub(super) fn job(&mut self, job: &Job, expect: Expect) -> Result<(), Fault> {
+        let (id, session) = (job.id(), job.head().session);
+        let due = job
+            .due_at()
+            .map(|at| (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at))));
+        let list = (session.to_string(), id.to_string());
+        let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
+        let ends = self.ends.remove(&id).unwrap_or_default();
+        self.items.push(at_ends(is_due(item, due), ends));
+
+        let Some(concurrency) = concurrency(job) else { return Ok(()) };
+        let pointer = Key::open(session, concurrency, id);
+        match (expect, job.due_at()) {
+            (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
+            (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
+            (Expect::New, None) | (Expect::At(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn delivery(&mut self, delivery: &Delivery, expect: Expect) -> Result<(), Fault> {
+        let parcel = delivery.parcel();
+        let id = parcel.id;
+        let due = delivery.due_at().map(|at| (due_shard(spread(id.ulid())), instant(at)));
+        let list = (hooks_of(&parcel.user), format!("{id}#{}", parcel.session));
+        let item = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
+        self.items.push(is_due(item, due));
+        Ok(())
+    }
+
+    pub(super) fn warm(&mut self, warm: &Warm, expect: Expect) -> Result<(), Fault> {
+        let id = warm.id();
+        let lives = warm.due_at();
+        let due = lives.map(|at| (due_shard(spread(id.ulid())), instant(at)));
+        let drop_at = id.ulid().timestamp_ms() / 1000 + WARM_KEPT;
+        let ttl = lives.is_none().then(|| number(drop_at));
+        let item = versioned(Item::update(Key::record(id)), expect);
+        let item = item.set(RECORD, record::encode(warm)?.record);
+        self.items.push(is_due(item, due).set_or_remove(TTL, ttl));
+
+        let pointer = Key::pooled(warm.kind(), id);
+        match (expect, lives) {
+            (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
+            (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
+            (Expect::New, None) | (Expect::At(_), Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// The update of a record that is listed; its part, if it is new and has one, is written too.
+    fn record<T: Record>(
+        &mut self,
+        key: Key,
+        part: Key,
+        record: &T,
+        expect: Expect,
+        (list, list_key): (String, String),
+    ) -> Result<Item, Fault> {
+        let encoded = record::encode(record)?;
+        let mut item = versioned(Item::update(key), expect).set(RECORD, encoded.record);
+        let beside = AttributeValue::Bool(true);
+        match (expect, encoded.part) {
+            (Expect::New, part_of_it) => {
+                item = item.set(LIST, text(&list)).set(LIST_KEY, text(&list_key));
+                if let Some(attributes) = part_of_it {
+                    item = item.set(PART, beside);
+                    self.items.push(Item::put(part, attributes));
+                }
+            }
+            (Expect::At(_), Some(_)) => item = item.when(PART, "=", beside),
+            (Expect::At(_), None) => {}
+        }
+        Ok(item)
+    }
+}
+
+/// Whether the session may have stood in line just before. Wrong guesses are harmless: who reads the
+/// line looks at the records too.
+fn may_have_waited(session: &Session) -> bool {
+    let queues = session.head().spec.admission == Admission::Queue;
+    let next = match session {
+        Session::Queued(_) => true,
+        Session::Stopping(_) | Session::Ended(_) => session.ready_at().is_none(),
+        Session::Waiting(_)
+        | Session::Provisioning(_)
+        | Session::Starting(_)
+        | Session::Ready(_) => false,
+    };
+    queues && next
+}
+
+fn versioned(item: Item, expect: Expect) -> Item {
+    match expect {
+        Expect::New => item.next_version(1),
+        Expect::At(Version(read)) => item.next_version(read + 1),
+    }
+}
+
+fn is_due(item: Item, due: Option<(String, String)>) -> Item {
+    let (shard, key) = due.unzip();
+    item.set_or_remove(DUE, shard.map(AttributeValue::S))
+        .set_or_remove(DUE_KEY, key.map(AttributeValue::S))
+}
+
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}

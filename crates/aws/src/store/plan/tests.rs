@@ -1,0 +1,87 @@
+use std::collections::BTreeMap;
+
+use domain::{
+    Secret,
+    job::{Head, Outcome, Work},
+    ports::Expect,
+    session::{Queued, Session},
+    timeline::{Actor, By},
+};
+use testkit::{command, job_id, session_id, spec, user_id};
+
+use super::*;
+
+fn at(seconds: i64) -> domain::Timestamp {
+    domain::Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
+}
+
+fn job(concurrency: Concurrency) -> domain::job::Queued {
+    let mut command = command("echo s3cret");
+    command.concurrency = concurrency;
+    command.stdin = Secret::new(b"s3cret".to_vec());
+    let work = Work::Execute(Box::new(command));
+    let (id, session) = (job_id("j"), session_id("s"));
+    Job::accept(Head { id, session, user: user_id(), work, created_at: at(0) })
+}
+
+fn session() -> Session {
+    let mut spec = spec();
+    spec.env = Secret::new(BTreeMap::from([("KEY".into(), "s3cret".into())]));
+    let (id, by) = (session_id("s"), By::new(Actor::User, at(0)));
+    Queued::accept(id, user_id(), job_id("+s"), spec, by).any().session
+}
+
+fn new(job: impl Into<Job>) -> Write {
+    Write::Job(Box::new(job.into()), Expect::New)
+}
+
+fn over(job: domain::job::Queued) -> Write {
+    let outcome = Outcome::Completed { exit: None, failure: None };
+    let job = job.end(outcome, at(1));
+    Write::Job(Box::new(job.into()), Expect::At(domain::ports::Version(1)))
+}
+
+fn end_turn() -> Write {
+    Write::EndTurn { session: session_id("s"), job: job_id("j") }
+}
+
+fn keys(writes: Vec<Write>) -> Vec<String> {
+    let items = items(writes).unwrap().into_iter();
+    items.map(|item| format!("{} {}", item.key.pk, item.key.sk)).collect()
+}
+
+#[test]
+fn pieces_of_one_output_that_leave_a_gap_are_a_conflict() {
+    let piece = |offset| {
+        let bytes = Secret::new(b"abc".to_vec());
+        Write::Output { job: job_id("j"), stream: Stream::Stdout, offset, bytes }
+    };
+    assert!(matches!(items(vec![piece(0), piece(4)]), Err(CommitError::Conflict)));
+    assert_eq!(keys(vec![piece(0), piece(3)]).len(), 3);
+}
+
+#[test]
+fn the_end_of_a_parallel_job_does_not_pay_for_a_turn() {
+    let turn = format!("{} turn", session_id("s"));
+    assert!(keys(vec![over(job(Concurrency::Serial)), end_turn()]).contains(&turn));
+    assert!(!keys(vec![over(job(Concurrency::Parallel)), end_turn()]).contains(&turn));
+    assert!(keys(vec![end_turn()]).contains(&turn));
+}
+
+#[test]
+fn a_write_of_a_live_record_touches_one_item() {
+    let later = job(Concurrency::Serial).look_again(at(9));
+    let job = Write::Job(Box::new(later.into()), Expect::At(domain::ports::Version(1)));
+    assert_eq!(keys(vec![job]).len(), 1);
+    let later = session().look_again(at(9));
+    let session = Write::Session(Box::new(later), Expect::At(domain::ports::Version(1)));
+    assert_eq!(keys(vec![session]).len(), 1);
+}
+
+#[test]
+fn no_key_shows_what_a_command_or_a_variable_is() {
+    let writes =
+        vec![new(job(Concurrency::Serial)), Write::Session(Box::new(session()), Expect::New)];
+    let keys = keys(writes);
+    assert!(keys.len() == 4 && !keys.concat().contains("s3cret"), "{keys:?}");
+}
