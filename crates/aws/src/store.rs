@@ -5,7 +5,7 @@
 //! small items point at records where a list decides (a session's open commands, a user's sessions in
 //! line, the warm tasks of a kind). The two indexes trail by some milliseconds, so they serve only
 //! lists that users look at and what is due, where a hint is enough. See
-//! `docs/decisions/0009-one-table.md` for all items, and for what a command costs.
+//! `docs/decisions/0010-one-table.md` for all items, and for what a command costs.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
