@@ -27,7 +27,13 @@ async fn the_queue_in_memory_conforms() {
             let taken = other.take_ready(domain::ports::Clock::now(&now));
             Box::pin(async move { taken }) as _
         };
-        QueueUnderTest { queue, clock, take: Box::new(take) }
+        let hand = clock.clone();
+        let pass = move || {
+            hand.advance(Duration::from_secs(1));
+            Box::pin(async {}) as _
+        };
+        let (take, pass) = (Box::new(take), Box::new(pass));
+        QueueUnderTest { queue, clock: Arc::new(clock), pass, take }
     })
     .await;
 }

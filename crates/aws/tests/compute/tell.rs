@@ -45,7 +45,7 @@ async fn every_refusal_of_a_stop_has_its_meaning() {
         Broken,
     ])
     .await;
-    let mut stop = async || ecs.compute.stop(&task, "r").await.unwrap_err();
+    let stop = async || ecs.compute.stop(&task, "r").await.unwrap_err();
     assert!(matches!(stop().await, StopError::Unknown));
     assert!(matches!(stop().await, StopError::Throttled));
     assert!(matches!(stop().await, StopError::Backend(_)));

@@ -76,7 +76,7 @@ async fn a_start_goes_from_the_api_over_its_queue_to_an_execution() {
 
     let messages = place.take(Lane::Control).await;
     let wanted = Message::StartSession { session: session.parse().unwrap() };
-    assert_eq!(messages, [wanted.clone()]);
+    assert_eq!(messages, std::slice::from_ref(&wanted));
     let control = Lambda::start("control", &place.variables()).await;
     // It comes twice, which it may.
     let twice = batch(&[json!(wanted), json!(wanted)]);

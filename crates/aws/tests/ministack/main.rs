@@ -8,6 +8,10 @@ mod functions;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+mod queue;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod workflow;
