@@ -18,7 +18,7 @@ use aws::{
 };
 use domain::{
     TaskId,
-    ports::{Compute, RunTask, Shell, ShellError},
+    ports::{Clock, CommandEvent, Compute, RunTask, Shell, ShellError},
     size::{Network, Size},
 };
 use shell::RunnerShell;
@@ -163,4 +163,40 @@ async fn a_task_is_not_ready_then_ready_then_gone() {
     while !matches!(fargate.settled(&task).await, Err(ShellError::Gone)) {
         assert!(began.elapsed() < Duration::from_secs(60), "it never goes");
     }
+}
+
+/// What the agent runs for us is root's, in the same sandbox as the command.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_has_no_hand_in_the_way_that_it_is_reached() {
+    let Some(fargate) = Fargate::start() else { return };
+    let task = fargate.run().await;
+    fargate.settled(&task).await.unwrap();
+    let line = r#"
+        for process in /proc/[0-9]*; do
+            test "$(cat $process/comm 2>/dev/null)" = runner || continue
+            echo a runner
+            kill -9 ${process#/proc/} 2>/dev/null && echo killed
+            cat $process/environ 2>/dev/null && echo read
+            ls $process/fd/ 2>/dev/null && echo listed
+        done
+        ls /run/ephemeral 2>/dev/null && echo entered
+        for terminal in /dev/pts/[0-9]*; do
+            (: > $terminal) 2>/dev/null && echo wrote
+            (: < $terminal) 2>/dev/null && echo listened
+        done
+        echo the end
+    "#;
+    let (job, env) = (testkit::job_id("a"), BTreeMap::new());
+    let command = testkit::command(line);
+    let mut attached = fargate.shell.start(&task, job, &command, &env, (0, 0)).await.unwrap();
+    let mut said = Vec::new();
+    let until = RealClock.now() + Duration::from_secs(30);
+    while let Some(event) = attached.next(until).await.unwrap() {
+        match event {
+            CommandEvent::Output { bytes, .. } => said.extend(bytes),
+            CommandEvent::Started => {}
+            CommandEvent::Ended(_) => break,
+        }
+    }
+    assert_eq!(String::from_utf8(said).unwrap(), "a runner\na runner\nthe end\n");
 }
