@@ -30,7 +30,7 @@ impl Place {
     }
 
     /// What a command prints until it ends.
-    async fn printed(&self, arn: &str, command: &str) -> String {
+    pub(crate) async fn printed(&self, arn: &str, command: &str) -> String {
         let mut channel = self.exec(arn, command).await;
         read_all(&mut channel).await
     }

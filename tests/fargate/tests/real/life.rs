@@ -134,3 +134,13 @@ async fn a_server_ends_what_one_before_it_left() {
     assert_eq!(told.unwrap()["failures"][0]["reason"], "MISSING");
     assert_eq!(place.end().await.1, "nothing leaked");
 }
+
+#[tokio::test]
+async fn a_task_in_which_memory_ran_out_says_so() {
+    let Some(place) = place().await else { return };
+    let arn = place.running("sh_1").await;
+    place.printed(&arn, "tail /dev/zero").await;
+    place.stop(&arn).await;
+    let container = place.until_stopped(&arn).await["containers"][0].take();
+    assert_eq!(container["reason"], "OutOfMemoryError: Container killed due to memory usage");
+}
