@@ -73,7 +73,7 @@ impl Range {
         self
     }
 
-    /// Nothing but the keys.
+    /// Nothing but the keys of the table.
     pub(super) const fn keys_only(mut self) -> Self {
         self.keys_only = true;
         self
@@ -164,13 +164,11 @@ impl Pages<'_> {
         let call = self.table.client.query().table_name(&self.table.name);
         let call = call.key_condition_expression(condition).set_expression_attribute_values(values);
         let mut call = call.expression_attribute_names("#p", partition);
-        if !matches!(range.bounds, Bounds::All) {
+        if range.keys_only || !matches!(range.bounds, Bounds::All) {
             call = call.expression_attribute_names("#s", sort);
         }
         if range.keys_only {
-            let call_names = call.expression_attribute_names("#pk", PK);
-            let call_names = call_names.expression_attribute_names("#sk", SK);
-            call = call_names.projection_expression("#pk, #sk");
+            call = call.projection_expression("#p, #s");
         }
         let call = call.set_index_name(index.map(str::to_owned)).set_limit(range.limit);
         let call = call.consistent_read(index.is_none()).scan_index_forward(!range.newest_first);
