@@ -13,6 +13,7 @@ mod log;
 mod machine;
 mod nature;
 mod quiet;
+mod rights;
 mod users;
 mod work;
 mod world;

@@ -12,6 +12,7 @@ use crate::{
     hands::{Done, Hand, Mail, Why},
     laws::{Law, Violation},
     machine::Want,
+    rights,
     world::World,
 };
 
@@ -112,7 +113,7 @@ impl World {
     fn begin(&mut self, why: Why, handler: Handler, input: Value) {
         self.note(|| format!("begins: {why:?}"));
         self.workers += 1;
-        let mut env = self.env.clone();
+        let mut env = rights::limited(&self.env, rights::function(handler));
         env.worker = format!("w{}", self.workers).into();
         let future = async move { Done::Handler(handler.invoke(&env, input).await) };
         self.hands.push(Hand { why, asleep_until: 0, future: Box::pin(future) });

@@ -20,6 +20,7 @@ use crate::{
     log::brief,
     machine::Executions,
     nature::script,
+    rights,
     users::Users,
 };
 
@@ -73,7 +74,7 @@ impl World {
         });
         let env = env(&fakes, &mut dice);
         Self {
-            router: handlers::http::router(env.clone()),
+            router: handlers::http::router(rights::limited(&env, "api")),
             sweep_at: fakes.now() + Duration::from_mins(1),
             env,
             executions,
