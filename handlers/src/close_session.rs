@@ -10,7 +10,7 @@ use domain::{
     command::Concurrency,
     job::{Failure as JobFailure, Job, Outcome},
     message::Message,
-    ports::{CommitError, Expect, Version, Versioned, Write},
+    ports::{Backend, CommitError, Expect, Version, Versioned, Write},
     session::{Event, Moved, Placement, Reason, Session, Stopping},
     timeline::Actor,
 };
@@ -59,13 +59,9 @@ pub(crate) async fn close(
                 let session = Session::from(stopping.clone());
                 let_go_of_task(env, &stopping, id).await?;
                 end_jobs(env, &session).await?;
-                match finish(env, stopping, version, actor).await {
-                    Ok(ended) => {
-                        admit_next(env, &ended).await?;
-                        return Ok(ended);
-                    }
-                    Err(CommitError::Conflict) => {}
-                    Err(error) => return Err(error.into()),
+                if let Some(ended) = finish(env, stopping, version, actor).await? {
+                    admit_next(env, &ended).await?;
+                    return Ok(ended);
                 }
             }
             live @ (Session::Waiting(_)
@@ -130,19 +126,18 @@ async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(
     };
     let turn = Write::EndTurn { session: session.id(), job: id };
     let batch = Batch::default().finished(env, session, job, read.version).write(turn);
-    match batch.commit(env).await {
-        // A worker was faster; the list is read anew.
-        Ok(()) | Err(CommitError::Conflict) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    // If a worker was faster, the list that is read anew shows it.
+    batch.put(env).await?;
+    Ok(())
 }
 
+/// `None` if somebody else was faster.
 async fn finish(
     env: &Env,
     stopping: Stopping,
     read: Version,
     actor: Actor,
-) -> Result<Session, CommitError> {
+) -> Result<Option<Session>, Failure> {
     let before = Session::from(stopping.clone());
     let commands = tally::of(env, before.id()).await?;
     let Moved { session, entries } = stopping.finish(env.by(actor));
@@ -155,13 +150,17 @@ async fn finish(
     batch = settle(env, batch, session, session.start_job(), not_run(session)).await?;
     let mut stops = session.head().stop_jobs.chunks(STOPS_AT_ONCE);
     batch = settle_stops(env, batch, session, stops.next().unwrap_or_default()).await?;
-    batch.commit(env).await?;
+    if !batch.put(env).await? {
+        return Ok(None);
+    }
     for jobs in stops {
-        settle_stops(env, Batch::default(), session, jobs).await?.commit(env).await?;
+        if !settle_stops(env, Batch::default(), session, jobs).await?.put(env).await? {
+            return Ok(None);
+        }
     }
     let reason = session.reason().map(Reason::name);
     tracing::info!(session.id = %session.id(), reason, "closed the session");
-    Ok(moved.session)
+    Ok(Some(moved.session))
 }
 
 async fn settle_stops(
@@ -169,7 +168,7 @@ async fn settle_stops(
     mut batch: Batch,
     session: &Session,
     jobs: &[JobId],
-) -> Result<Batch, CommitError> {
+) -> Result<Batch, Backend> {
     for job in jobs {
         let done = Outcome::Completed { exit: None, failure: None };
         batch = settle(env, batch, session, *job, done).await?;

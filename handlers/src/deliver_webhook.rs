@@ -9,7 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use domain::{
     DeliveryId, Secret, Timestamp,
     message::Message,
-    ports::{CommitError, Expect, PostError, Posted, SignedPost, Version, Versioned, Write},
+    ports::{Expect, PostError, Posted, SignedPost, Version, Versioned, Write},
     session::Session,
     webhook::{Attempt, Delivery, Endpoint, Pending},
 };
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::{Code, Env, Failure, bell, transition};
+use crate::{Code, Env, Failure, bell, outbox::Batch, transition};
 
 /// What a secret starts with (Standard Webhooks).
 pub(crate) const SECRET_PREFIX: &str = "whsec_";
@@ -123,9 +123,6 @@ async fn disable(env: &Env, read: Option<Versioned<Session>>) -> Result<(), Fail
 
 /// False if somebody else has moved it on.
 async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, Failure> {
-    match env.store.commit(vec![Write::Delivery(Box::new(delivery), Expect::At(read))]).await {
-        Ok(()) => Ok(true),
-        Err(CommitError::Conflict) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let write = Write::Delivery(Box::new(delivery), Expect::At(read));
+    Batch::default().write(write).put(env).await
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use domain::{
     WarmId,
-    ports::{CommitError, Expect, RunError, RunTask, Versioned, Write},
+    ports::{Expect, RunError, RunTask, Version, Versioned, Write},
     task::{TaskFacts, TaskStatus},
     warm::{Kind, Warm},
 };
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Env, Failure, observe_task};
+use crate::{Env, Failure, observe_task, outbox::Batch};
 
 /// How long a warm task may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(5);
@@ -108,10 +108,8 @@ pub(crate) async fn retire(env: &Env, id: WarmId) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A conflict means that somebody else has moved it on.
-async fn put(env: &Env, warm: Warm, read: domain::ports::Version) -> Result<(), Failure> {
-    match env.store.commit(vec![Write::Warm(Box::new(warm), Expect::At(read))]).await {
-        Ok(()) | Err(CommitError::Conflict) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+/// Unless somebody else has moved it on.
+async fn put(env: &Env, warm: Warm, read: Version) -> Result<(), Failure> {
+    Batch::default().write(Write::Warm(Box::new(warm), Expect::At(read))).put(env).await?;
+    Ok(())
 }

@@ -13,7 +13,7 @@ use domain::{
 };
 use serde_json::{Value, json};
 
-use crate::{Env, bell, view};
+use crate::{Env, Failure, bell, view};
 
 /// Writes that succeed or fail together. A delivery is part of the transaction that owes it.
 #[derive(Default)]
@@ -68,6 +68,15 @@ impl Batch {
             bell::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
         }
         Ok(())
+    }
+
+    /// Like [`Batch::commit`]; false if somebody else was faster, so that nothing was written.
+    pub(crate) async fn put(self, env: &Env) -> Result<bool, Failure> {
+        match self.commit(env).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Conflict) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn owe(mut self, env: &Env, session: &Session, event: EventType, data: Value) -> Self {

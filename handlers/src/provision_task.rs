@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::{
     TaskId,
     message::Message,
-    ports::{CommitError, Expect, RunError, RunTask, Version, Versioned, Write},
+    ports::{Expect, RunError, RunTask, Version, Versioned, Write},
     session::{Event, Provisioning, Queued, Reason, Session},
     task::TaskStatus,
     timeline::Actor,
@@ -70,15 +70,11 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failu
             fill_pool::retire(env, id).await?;
             continue;
         }
-        match take(env, session, read, warm, candidate.version).await {
-            Ok(session) => {
-                bell::send(env, Message::FillPool, Duration::ZERO).await;
-                transition::start_jobs(env, &session).await?;
-                return Ok(true);
-            }
-            // Another session took it, or this session changed; the next round tells.
-            Err(CommitError::Conflict) => {}
-            Err(error) => return Err(error.into()),
+        // Otherwise another session took it, or this session changed; the next round tells.
+        if let Some(session) = take(env, session, read, warm, candidate.version).await? {
+            bell::send(env, Message::FillPool, Duration::ZERO).await;
+            transition::start_jobs(env, &session).await?;
+            return Ok(true);
         }
     }
     Ok(false)
@@ -96,24 +92,22 @@ async fn take(
     read: Version,
     warm: Available,
     warm_read: Version,
-) -> Result<Session, CommitError> {
+) -> Result<Option<Session>, Failure> {
     let by = env.by(Actor::Workflow);
     let task = warm.task().clone();
     let id = Session::from(session.clone()).id();
     let moved = session.clone().claim(task, by).then(|starting| starting.ready(by)).any();
     let claimed = Write::Warm(Box::new(warm.claim(id).into()), Expect::At(warm_read));
     let batch = Batch::default().write(claimed).moved(env, &moved, Expect::At(read));
-    transition::with_ready(env, batch, &moved).await?.commit(env).await?;
-    Ok(moved.session)
+    let taken = transition::with_ready(env, batch, &moved).await?.put(env).await?;
+    Ok(taken.then_some(moved.session))
 }
 
 /// Puts on record that a task is about to be asked for.
 async fn intend(env: &Env, session: Queued, read: Version) -> Result<(), Failure> {
     let moved = session.provision(env.by(Actor::Workflow)).any();
-    match transition::write(env, &moved, read).await {
-        Ok(()) | Err(CommitError::Conflict) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    transition::write(env, &moved, read).await?;
+    Ok(())
 }
 
 /// Asks for a task and records what came of it.

@@ -11,13 +11,17 @@ use domain::{
     command::Concurrency,
     job::{Job, Running},
     message::Message,
-    ports::{CommitError, Expect, Version, Versioned, Write},
+    ports::{Expect, Version, Versioned, Write},
     session::{Event, Session},
     timeline::Actor,
 };
 use serde_json::Value;
 
-use crate::{Env, Failure, bell, outbox::OfSession, transition};
+use crate::{
+    Env, Failure, bell,
+    outbox::{Batch, OfSession},
+    transition,
+};
 
 mod attend;
 
@@ -138,15 +142,13 @@ async fn claim(
         Job::Finished(_) => return Ok(None),
     };
     let id = job.head().id;
-    let mut writes = vec![Write::Job(Box::new(job.clone().into()), Expect::At(read.version))];
+    let claimed = Write::Job(Box::new(job.clone().into()), Expect::At(read.version));
+    let mut batch = Batch::default().write(claimed);
     if serial {
-        writes.push(Write::TakeTurn { session, job: id });
+        batch = batch.write(Write::TakeTurn { session, job: id });
     }
-    match env.store.commit(writes).await {
-        Ok(()) => Ok(Some(Claimed { job, version: Version(read.version.0 + 1) })),
-        Err(CommitError::Conflict) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let version = Version(read.version.0 + 1);
+    Ok(batch.put(env).await?.then_some(Claimed { job, version }))
 }
 
 /// Nothing left to do: a draining session ends now, another one's idle time begins.

@@ -116,10 +116,8 @@ async fn put_off(env: &Env, read: Versioned<Job>) -> Result<(), Failure> {
     let Job::Queued(job) = read.value else { return Ok(()) };
     let later = job.look_again(env.now() + LOOK_AGAIN);
     let write = Write::Job(Box::new(later.into()), Expect::At(read.version));
-    match env.store.commit(vec![write]).await {
-        Ok(()) | Err(domain::ports::CommitError::Conflict) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    Batch::default().write(write).put(env).await?;
+    Ok(())
 }
 
 async fn ring_delivery(env: &Env, delivery: DeliveryId) -> Result<(), Failure> {

@@ -7,7 +7,7 @@ use domain::{
     command::Concurrency,
     job::Outcome,
     message::Message,
-    ports::{CommitError, Expect, Version, Versioned},
+    ports::{Backend, Expect, Version, Versioned, Write},
     session::{Event, Moved, Rejected, Session, Waiter, Waits},
     timeline::Actor,
 };
@@ -57,10 +57,8 @@ pub(crate) async fn apply(
             Ok(moved) => moved,
             Err(Rejected { session }) => return Ok(Applied::Unchanged(*session)),
         };
-        match write(env, &moved, version).await {
-            Ok(()) => return Ok(Applied::Moved(moved.session)),
-            Err(CommitError::Conflict) => {}
-            Err(error) => return Err(error.into()),
+        if write(env, &moved, version).await? {
+            return Ok(Applied::Moved(moved.session));
         }
     }
     Err(Failure::new(Code::Conflict, "the session changed again and again"))
@@ -84,24 +82,21 @@ fn advance(env: &Env, session: Session, actor: Actor, events: &[Event]) -> Resul
     Ok(moved)
 }
 
-/// Writes a transition. A session that became ready completes its start job with it.
-pub(crate) async fn write(env: &Env, moved: &Moved, read: Version) -> Result<(), CommitError> {
+/// Writes a transition, unless somebody else was faster. A session that became ready completes its
+/// start job with it.
+pub(crate) async fn write(env: &Env, moved: &Moved, read: Version) -> Result<bool, Failure> {
     let batch = Batch::default().moved(env, moved, Expect::At(read));
-    with_ready(env, batch, moved).await?.commit(env).await
+    with_ready(env, batch, moved).await?.put(env).await
 }
 
 /// Adds the completion of the start job where this transition made the session ready.
-pub(crate) async fn with_ready(
-    env: &Env,
-    batch: Batch,
-    moved: &Moved,
-) -> Result<Batch, CommitError> {
+pub(crate) async fn with_ready(env: &Env, batch: Batch, moved: &Moved) -> Result<Batch, Backend> {
     let session = &moved.session;
     if !matches!(session, Session::Ready(_)) {
         return Ok(batch);
     }
     let done = Outcome::Completed { exit: None, failure: None };
-    Ok(settle(env, batch, session, session.start_job(), done).await?)
+    settle(env, batch, session, session.start_job(), done).await
 }
 
 /// Whether a session has commands that are not over.
@@ -123,15 +118,11 @@ pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), Failu
     Ok(())
 }
 
-/// Puts a record back that changed without a transition. A conflict means that somebody else looks
-/// at it already, which is just as well.
+/// Puts a record back that changed without a transition. False if somebody else was faster: it is
+/// looked at already, which is just as well.
 pub(crate) async fn put(env: &Env, session: Session, read: Version) -> Result<bool, Failure> {
-    let write = domain::ports::Write::Session(Box::new(session), Expect::At(read));
-    match env.store.commit(vec![write]).await {
-        Ok(()) => Ok(true),
-        Err(CommitError::Conflict) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let write = Write::Session(Box::new(session), Expect::At(read));
+    Batch::default().write(write).put(env).await
 }
 
 /// The input of a task that waits.
