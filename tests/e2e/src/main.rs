@@ -10,6 +10,7 @@ use std::{path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
+use futures::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 
 mod api;
@@ -47,6 +48,9 @@ struct Args {
     #[arg(long)]
     list: bool,
 }
+
+/// How many scenarios are played at the same time.
+const AT_ONCE: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -91,43 +95,75 @@ async fn run(args: &Args) -> Result<bool> {
         On::Aws => Place::aws(&root, args.logs.as_deref(), args.storm).await?,
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
-    let (mut passed, mut failed, mut elsewhere) = (0, Vec::new(), 0);
-    for scenario in &wanted {
-        match one(&place, scenario).await {
-            None => elsewhere += 1,
-            Some(true) => passed += 1,
-            Some(false) => failed.push(scenario.name),
-        }
-    }
+    let count = play(&place, &wanted).await;
     let audit = place.audit().await;
     if let Err(error) = &audit {
         println!("not over: {error:#}");
+    }
+    if let Some(aws) = place.as_aws() {
+        let calls: u64 = aws.counts().values().flat_map(|service| service.values()).sum();
+        println!("the functions made {calls} calls, of which {} were spoiled", aws.spoiled());
     }
     let left = place.leave();
     if let Err(error) = &left {
         println!("not left clean: {error:#}");
     }
-    for name in &failed {
+    for name in &count.failed {
         println!("failed: {name}");
     }
     let wall = began.elapsed().as_secs_f64();
-    println!("e2e on {}: {elsewhere} only elsewhere, {wall:.0} s", args.on.word());
-    println!("{passed} passed, {} failed", failed.len());
-    Ok(failed.is_empty() && audit.is_ok() && left.is_ok())
+    println!("e2e on {}: {} only elsewhere, {wall:.0} s", place.name(), count.elsewhere);
+    println!("{} passed, {} failed", count.passed, count.failed.len());
+    Ok(count.failed.is_empty() && audit.is_ok() && left.is_ok())
 }
 
-/// None: this place has not what it needs.
-async fn one(place: &Place, scenario: &Scenario) -> Option<bool> {
+#[derive(Debug, Default)]
+struct Count {
+    passed: usize,
+    failed: Vec<&'static str>,
+    /// Those that this place can't play.
+    elsewhere: usize,
+}
+
+/// Plays what can be played together, then the others one by one.
+async fn play(place: &Place, wanted: &[Scenario]) -> Count {
+    let (alone, together): (Vec<_>, Vec<_>) = wanted.iter().partition(|scenario| scenario.alone);
+    let together = stream::iter(together).map(|scenario| one(place, scenario));
+    let mut ends: Vec<_> = together.buffer_unordered(AT_ONCE).collect().await;
+    for scenario in alone {
+        ends.push(one(place, scenario).await);
+    }
+    let mut count = Count::default();
+    for end in ends {
+        match end {
+            End::Passed => count.passed += 1,
+            End::Failed(name) => count.failed.push(name),
+            End::Elsewhere => count.elsewhere += 1,
+        }
+    }
+    count
+}
+
+/// How a scenario ended.
+#[derive(Debug)]
+enum End {
+    Passed,
+    Failed(&'static str),
+    /// This place has not what it needs.
+    Elsewhere,
+}
+
+async fn one(place: &Place, scenario: &Scenario) -> End {
     let name = scenario.name;
     if let Needs::Aws(reason) = scenario.needs
         && place.as_aws().is_none()
     {
         println!("  -     {name:34} only on aws: {reason}");
-        return None;
+        return End::Elsewhere;
     }
     if scenario.calm && place.has_storm() {
-        println!("  -     {name:34} not in a storm: it counts calls");
-        return None;
+        println!("  -     {name:34} not in a storm: it has its own weather");
+        return End::Elsewhere;
     }
     let began = Instant::now();
     let stage = Stage::new(place, name);
@@ -144,20 +180,16 @@ async fn one(place: &Place, scenario: &Scenario) -> Option<bool> {
         Ok(ended) => ended,
         Err(_) => Err(anyhow::anyhow!("not done within {} s", within.as_secs())),
     };
-    let ended = ended.and(place.calm().await);
+    let ended = if scenario.alone { ended.and(place.calm().await) } else { ended };
     let wall = began.elapsed().as_secs_f64();
-    match &ended {
-        Ok(()) => println!("  ok    {name:34} {wall:6.1} s"),
-        Err(error) => println!("  FAIL  {name:34} {wall:6.1} s  {error:#}"),
-    }
-    Some(ended.is_ok())
-}
-
-impl On {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Local => "local",
-            Self::Aws => "aws",
+    match ended {
+        Ok(()) => {
+            println!("  ok    {name:34} {wall:6.1} s");
+            End::Passed
+        }
+        Err(error) => {
+            println!("  FAIL  {name:34} {wall:6.1} s  {error:#}");
+            End::Failed(name)
         }
     }
 }

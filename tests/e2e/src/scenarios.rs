@@ -31,7 +31,9 @@ type Play = for<'a> fn(&'a Stage<'a>) -> Pin<Box<dyn Future<Output = Result<()>>
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) needs: Needs,
-    /// It makes no sense where calls fail by chance.
+    /// Nothing else may go on meanwhile: it disturbs others, or others it.
+    pub(crate) alone: bool,
+    /// It makes no sense where calls fail by chance: it counts them, or spoils some itself.
     pub(crate) calm: bool,
     /// How long it may take.
     pub(crate) within: Duration,
@@ -40,7 +42,8 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     const fn new(name: &'static str, run: Play) -> Self {
-        Self { name, needs: Needs::Either, calm: false, within: Duration::from_mins(3), run }
+        let within = Duration::from_mins(3);
+        Self { name, needs: Needs::Either, alone: false, calm: false, within, run }
     }
 
     const fn only_on_aws(mut self, reason: &'static str) -> Self {
@@ -48,13 +51,18 @@ impl Scenario {
         self
     }
 
+    const fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
     const fn only_in_calm(mut self) -> Self {
         self.calm = true;
-        self
+        self.alone()
     }
 }
 
-/// All of them, in the order in which they are played.
+/// All of them. Those that are not played alone come first, several at once.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(life::SCENARIOS);

@@ -103,7 +103,7 @@ impl Aws {
         self.proxy.spoil(faults);
     }
 
-    /// How many did.
+    /// How many did so far.
     pub(crate) fn spoiled(&self) -> u64 {
         self.proxy.spoiled()
     }

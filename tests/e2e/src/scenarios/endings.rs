@@ -12,7 +12,7 @@ pub(super) const SCENARIOS: [Scenario; 4] = [
         .only_on_aws("one machine has no Spot capacity"),
     Scenario::new("execution aborted", |stage| Box::pin(aborted(stage)))
         .only_on_aws("one machine's executions are its own"),
-    Scenario::new("worker killed in a command", |stage| Box::pin(worker_killed(stage))),
+    Scenario::new("worker killed in a command", |stage| Box::pin(worker_killed(stage))).alone(),
 ];
 
 /// The task is gone; the session says so, and what ran is not said to have ended well.

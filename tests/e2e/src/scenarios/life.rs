@@ -154,12 +154,12 @@ async fn ttl(stage: &Stage<'_>) -> Result<()> {
 /// A deadline moves away without leave, and nearer only with it.
 async fn extend(stage: &Stage<'_>) -> Result<()> {
     let api = stage.user().await?;
-    let started = api.ready(&json!({"ttlSeconds": 6})).await?;
+    let started = api.ready(&json!({"ttlSeconds": 10})).await?;
     let path = format!("/sessions/{}/extend", started.session);
     let longer = api.post(&path, &json!({"ttlSecondsFromNow": 600})).await?.expect(200)?;
     let expires = longer.body["expiresAt"].clone();
     let alive = async {
-        tokio::time::sleep(Duration::from_secs(9)).await;
+        tokio::time::sleep(Duration::from_secs(12)).await;
         api.session(&started.session).await
     };
     let session = stage.swept(alive).await?;

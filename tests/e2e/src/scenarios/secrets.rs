@@ -7,7 +7,7 @@ use super::Scenario;
 use crate::{api::SOON, sink::Sink, stage::Stage, wait::until};
 
 pub(super) const SCENARIOS: [Scenario; 1] =
-    [Scenario::new("secrets in no log", |stage| Box::pin(secrets(stage)))];
+    [Scenario::new("secrets in no log", |stage| Box::pin(secrets(stage))).alone()];
 
 /// Plants marks wherever a user may, then searches all logs for them.
 async fn secrets(stage: &Stage<'_>) -> Result<()> {

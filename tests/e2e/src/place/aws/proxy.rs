@@ -33,6 +33,8 @@ struct Kept {
     targets: BTreeMap<String, String>,
     counts: Counts,
     faults: Faults,
+    /// Calls that were spoiled, whoever wanted it.
+    spoiled: u64,
 }
 
 /// The proxy. It ends when this is dropped.
@@ -72,9 +74,9 @@ impl Proxy {
         self.kept().faults = faults;
     }
 
-    /// How many calls were spoiled since the last [`spoil`](Self::spoil).
+    /// How many calls were spoiled so far.
     pub(crate) fn spoiled(&self) -> u64 {
-        self.kept().faults.done()
+        self.kept().spoiled
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -104,7 +106,9 @@ async fn pass(
         *calls.entry(operation.clone()).or_default() += 1;
         let target = kept.targets.get(&service).or_else(|| kept.targets.get(""));
         let target = target.cloned().unwrap_or_default();
-        (target, kept.faults.of(&service, &operation))
+        let fault = kept.faults.of(&service, &operation);
+        kept.spoiled += u64::from(fault.is_some());
+        (target, fault)
     };
     match fault {
         Some(Fault::Throttled) => return refusal(StatusCode::BAD_REQUEST, "ThrottlingException"),

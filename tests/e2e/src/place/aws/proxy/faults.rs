@@ -24,7 +24,6 @@ enum When {
 pub(crate) struct Faults {
     rules: Vec<(When, Fault)>,
     dice: u64,
-    done: u64,
 }
 
 impl Faults {
@@ -46,15 +45,10 @@ impl Faults {
         self
     }
 
-    /// How many calls failed by it.
-    pub(super) fn done(&self) -> u64 {
-        self.done
-    }
-
     /// What is to happen to this call.
     pub(super) fn of(&mut self, service: &str, operation: &str) -> Option<Fault> {
         let mut roll = self.roll();
-        let fault = self.rules.iter_mut().find_map(|(when, fault)| match when {
+        self.rules.iter_mut().find_map(|(when, fault)| match when {
             When::Next { service: s, operation: o, times } => {
                 let hit = *s == service && *o == operation && *times > 0;
                 hit.then(|| {
@@ -68,9 +62,7 @@ impl Faults {
                 roll -= *of_100;
                 None
             }
-        });
-        self.done += u64::from(fault.is_some());
-        fault
+        })
     }
 
     /// 0..100, the same row in every run (Knuth's MMIX constants).
