@@ -26,7 +26,8 @@ SETTINGS = {
     "webhookAllowPrivate": "true",
     # Each batch at once is a process here.
     "laneConcurrency": "8",
-    "logLevel": "info,aws=debug,bootstrap=debug,handlers=debug,shell=debug,ssm=debug,webhooks=debug",
+    # The most that an operator may ask for: the search for secrets reads all of it.
+    "logLevel": "trace",
 }
 
 
