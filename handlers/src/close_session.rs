@@ -21,7 +21,7 @@ use crate::{
     bell::Next,
     outbox::{Batch, settle},
     tally,
-    transition::{self, TRIES},
+    transition::{self, Rounds},
 };
 
 /// A transaction has its limit, and a session may be stopped any number of times.
@@ -47,8 +47,9 @@ pub(crate) async fn close(
     error: Option<&str>,
     actor: Actor,
 ) -> Result<Session, Failure> {
-    for _ in 0..TRIES {
-        let Versioned { value, version } = transition::read(env, id).await?;
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let Versioned { value, version } = rounds.next().await?;
         match value {
             Session::Ended(_) => {
                 end_jobs(env, &value).await?;
@@ -75,7 +76,6 @@ pub(crate) async fn close(
             }
         }
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
 
 /// The task should be gone by now. If it is not, it is told so once more; should even that be of no

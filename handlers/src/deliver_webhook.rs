@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use domain::{
-    DeliveryId, Secret, Timestamp,
+    DeliveryId, Secret, SessionId, Timestamp,
     message::Message,
     ports::{Expect, PostError, Posted, SignedPost, Version, Versioned, Write},
-    session::Session,
     webhook::{Attempt, Delivery, Endpoint, Pending},
 };
 use hmac::{Hmac, Mac};
@@ -18,7 +17,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use sha2::Sha256;
 
-use crate::{Code, Env, Failure, bell, outbox::Batch, transition};
+use crate::{
+    Code, Env, Failure, bell,
+    outbox::Batch,
+    transition::{self, Rounds},
+};
 
 /// What a secret starts with (Standard Webhooks).
 pub(crate) const SECRET_PREFIX: &str = "whsec_";
@@ -51,7 +54,7 @@ pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
     let answer = env.webhooks.post(&signed(endpoint, &begun, now)?).await;
     let next = judge(env, begun, answer.as_ref(), now);
     if is_gone(answer.as_ref()) {
-        disable(env, session).await?;
+        disable(env, next.parcel().session).await?;
     }
     let due_at = next.due_at();
     put(env, next, Version(read.version.0 + 1)).await?;
@@ -108,17 +111,14 @@ fn is_gone(answer: Result<&Posted, &PostError>) -> bool {
 }
 
 /// From here on nothing more is sent to this endpoint.
-async fn disable(env: &Env, read: Option<Versioned<Session>>) -> Result<(), Failure> {
-    let mut read = read;
-    for _ in 0..transition::TRIES {
-        let Some(Versioned { value, version }) = read else { return Ok(()) };
-        let id = value.id();
+async fn disable(env: &Env, id: SessionId) -> Result<(), Failure> {
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let Versioned { value, version } = rounds.next().await?;
         if transition::put(env, value.webhook_gone(), version).await? {
             return Ok(());
         }
-        read = env.store.session(id).await?;
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
 
 /// False if somebody else has moved it on.

@@ -11,7 +11,7 @@ use crate::{
     Env, Failure,
     bell::Next,
     outbox::OfSession,
-    transition::{self, TRIES},
+    transition::{self, Rounds},
 };
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
@@ -21,20 +21,18 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
 
 /// Brings the record up to the time: deadlines, idleness, warnings, the end of a drain.
 pub(crate) async fn look(env: &Env, id: SessionId, actor: Actor) -> Result<Session, Failure> {
-    for _ in 0..TRIES {
-        let read = transition::read(env, id).await?;
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let read = rounds.next().await?;
         if let Session::Ready(ready) = &read.value
             && let Some(active) = still_active(env, ready).await?
         {
             transition::put(env, active, read.version).await?;
             continue;
         }
-        match due_event(env, &read.value).await? {
-            Some(event) => transition::apply(env, id, actor, &[event]).await?.into_session(),
-            None => return Ok(read.value),
-        };
+        let Some(event) = due_event(env, &read.value).await? else { return Ok(read.value) };
+        transition::apply(env, id, actor, &[event]).await?;
     }
-    Ok(transition::read(env, id).await?.value)
 }
 
 /// A session that seems idle but has work in hand is not.

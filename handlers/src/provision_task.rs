@@ -20,13 +20,14 @@ use crate::{
     bell::Next,
     fill_pool,
     outbox::{Batch, OfSession},
-    transition::{self, Applied},
+    transition::{self, Applied, Rounds},
 };
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
     let id = input.session_id;
-    for _ in 0..transition::TRIES {
-        let Versioned { value, version } = transition::read(env, id).await?;
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let Versioned { value, version } = rounds.next().await?;
         if let Some(reason) = value.overdue(env.now()) {
             let stop = Event::Stop { reason, note: None };
             transition::apply(env, id, Actor::Workflow, &[stop]).await?;
@@ -52,7 +53,6 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
             }
         }
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
 
 /// Claims a warm task for the session, in one transaction with it. The task has answered before, so

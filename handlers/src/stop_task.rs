@@ -9,10 +9,10 @@ use domain::{
 };
 
 use crate::{
-    Code, Env, Failure,
+    Env, Failure,
     bell::Next,
     outbox::OfSession,
-    transition::{self, TRIES},
+    transition::{self, Rounds},
 };
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
@@ -22,8 +22,9 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
 
 /// Goes on until the task was told to stop or there is none.
 pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, Failure> {
-    for _ in 0..TRIES {
-        let Versioned { value, version } = transition::read(env, id).await?;
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let Versioned { value, version } = rounds.next().await?;
         match value {
             Session::Stopping(stopping) => match stopping.placement() {
                 Placement::Placed(task) => {
@@ -53,7 +54,6 @@ pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Sessi
             }
         }
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
 
 async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, Failure> {

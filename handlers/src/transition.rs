@@ -18,8 +18,30 @@ use crate::{
     outbox::{Batch, settle},
 };
 
-/// How often a write is tried when others are faster.
-pub(crate) const TRIES: u32 = 16;
+/// How often a session is read anew when others are faster.
+const ROUNDS: u32 = 16;
+
+/// A session that is read anew in each round, until one comes to a result.
+pub(crate) struct Rounds<'a> {
+    env: &'a Env,
+    id: SessionId,
+    left: u32,
+}
+
+impl<'a> Rounds<'a> {
+    pub(crate) const fn of(env: &'a Env, id: SessionId) -> Self {
+        Self { env, id, left: ROUNDS }
+    }
+
+    /// Begins a round with the session as it is now.
+    pub(crate) async fn next(&mut self) -> Result<Versioned<Session>, Failure> {
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(Failure::new(Code::Conflict, "the session changed again and again"));
+        };
+        self.left = left;
+        read(self.env, self.id).await
+    }
+}
 
 /// What came of an event.
 #[derive(Debug)]
@@ -51,8 +73,9 @@ pub(crate) async fn apply(
     actor: Actor,
     events: &[Event],
 ) -> Result<Applied, Failure> {
-    for _ in 0..TRIES {
-        let Versioned { value, version } = read(env, id).await?;
+    let mut rounds = Rounds::of(env, id);
+    loop {
+        let Versioned { value, version } = rounds.next().await?;
         let moved = match advance(env, value, actor, events) {
             Ok(moved) => moved,
             Err(Rejected { session }) => return Ok(Applied::Unchanged(*session)),
@@ -61,7 +84,6 @@ pub(crate) async fn apply(
             return Ok(Applied::Moved(moved.session));
         }
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
 
 /// Applies what fits of these events; rejected if none does.
@@ -144,8 +166,9 @@ pub(crate) async fn wait(
     limit: Duration,
     look_after: Duration,
 ) -> Result<(), Failure> {
-    for _ in 0..TRIES {
-        let Versioned { value: session, version } = read(env, input.session_id).await?;
+    let mut rounds = Rounds::of(env, input.session_id);
+    loop {
+        let Versioned { value: session, version } = rounds.next().await?;
         let now = env.now();
         let until = now + input.wait_seconds.map_or(limit, Duration::from_secs);
         if bell::is_over(waits, until, &session, now) {
@@ -158,5 +181,4 @@ pub(crate) async fn wait(
             return Ok(());
         }
     }
-    Err(Failure::new(Code::Conflict, "the session changed again and again"))
 }
