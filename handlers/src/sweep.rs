@@ -24,8 +24,12 @@ use crate::{
 
 mod session;
 
-/// How many records one round looks at.
-const ROUND: u32 = 200;
+/// How many records the rounds of one sweep read, one after the other while there are more.
+const ROUNDS: [u32; 4] = [200, 400, 800, 1600];
+/// How many old records one sweep removes.
+const FORGET: u32 = 200;
+/// How long the records that are due are looked at; the next sweep goes on with what is left.
+const AT_MOST: Duration = Duration::from_mins(1);
 /// When a queued job is looked at again whose session is not ready yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
@@ -45,23 +49,45 @@ pub(crate) struct Output {
 }
 
 pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Output, Failure> {
-    let due = env.store.due(env.now(), ROUND).await?;
-    let mut failed = 0;
-    for record in &due {
-        if let Err(error) = look(env, record).await {
-            failed += 1;
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, ?record, "a record that is due was left as it is");
-        }
-    }
+    let (due, failed) = look_at_all(env).await?;
     for facts in env.compute.list(None).await? {
         if matches!(facts.status, TaskStatus::Pending | TaskStatus::Running) {
             reap(env, &facts).await?;
         }
     }
     fill_pool::fill(env).await?;
-    let forgotten = env.store.forget(env.now() - env.policy.retention, ROUND).await?;
-    Ok(Output { due: due.len(), failed, forgotten })
+    let forgotten = env.store.forget(env.now() - env.policy.retention, FORGET).await?;
+    Ok(Output { due, failed, forgotten })
+}
+
+/// Looks at each record that is due, once; says at how many, and at how many in vain. Each round reads
+/// further: some stay due although they were looked at, and must not hide those behind them.
+async fn look_at_all(env: &Env) -> Result<(usize, usize), Failure> {
+    let until = env.now() + AT_MOST;
+    let mut seen = Vec::new();
+    let mut failed = 0;
+    for limit in ROUNDS {
+        let due = env.store.due(env.now(), limit).await?;
+        let is_all = u32::try_from(due.len()).is_ok_and(|found| found < limit);
+        for record in due {
+            if seen.contains(&record) {
+                continue;
+            }
+            if env.now() >= until {
+                return Ok((seen.len(), failed));
+            }
+            if let Err(error) = look(env, &record).await {
+                failed += 1;
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, ?record, "a record that is due was left as it is");
+            }
+            seen.push(record);
+        }
+        if is_all {
+            break;
+        }
+    }
+    Ok((seen.len(), failed))
 }
 
 async fn look(env: &Env, record: &Due) -> Result<(), Failure> {
@@ -152,3 +178,6 @@ async fn look_later(env: &Env, id: SessionId, after: Duration) -> Result<(), Fai
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

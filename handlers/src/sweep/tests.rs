@@ -1,0 +1,55 @@
+use std::time::Duration;
+
+use domain::{
+    DeliveryId, Secret,
+    ports::{Clock, Expect, Ids, Write},
+    webhook::{Delivery, EventType, Parcel},
+};
+use serde_json::json;
+use testkit::{Fakes, session_id, user_id};
+
+use crate::{Handler, tests::env};
+
+/// More records than the first round looks at. They stay due until somebody else handles them.
+fn with_many_deliveries() -> Fakes {
+    let fakes = Fakes::new();
+    for _ in 0..450 {
+        let parcel = Parcel {
+            id: DeliveryId::from_ulid(fakes.ids.ulid()),
+            user: user_id(),
+            session: session_id("s"),
+            event: EventType::JobCompleted,
+            body: Secret::new(String::new()),
+            created_at: fakes.now(),
+        };
+        let delivery = Box::new(Delivery::new(parcel).into());
+        fakes.store.apply(&[Write::Delivery(delivery, Expect::New)]).unwrap();
+    }
+    fakes
+}
+
+#[tokio::test]
+async fn what_stays_due_does_not_hide_what_is_behind_it() {
+    let fakes = with_many_deliveries();
+    fakes.clock.advance(Duration::from_mins(10));
+    let fakes = fakes.with_queued_session("late");
+    fakes.clock.advance(Duration::from_mins(5));
+    let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
+    assert_eq!(swept["failed"], 0);
+    assert_eq!(fakes.workflow.take_started(), [session_id("late")]);
+    assert_eq!(fakes.queue.len(), 450, "each was rung for once");
+}
+
+#[tokio::test]
+async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
+    let fakes = with_many_deliveries();
+    fakes.clock.advance(Duration::from_mins(5));
+    let (begun_at, clock) = (fakes.now(), fakes.clock.clone());
+    fakes.gate.fail(move |_, _| {
+        clock.advance(Duration::from_secs(1));
+        None
+    });
+    let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
+    assert_eq!(swept["due"], 59, "{swept}");
+    assert!(fakes.clock.now().since(begun_at) < Duration::from_mins(2));
+}
