@@ -38,13 +38,14 @@ mod stream;
 mod timeline;
 mod webhook;
 
-pub use extract::Caller;
+pub use extract::{Caller, Unidentifiable};
 
 /// The largest request body. Bytes.
 const BODY_LIMIT: usize = 256 * 1024;
 
 /// The API. Whoever serves it puts a [`Caller`] into the extensions of each request that shows a
-/// valid token; without one, the routes that need it answer 401.
+/// valid token, or [`Unidentifiable`] if that can't be told; without either, the routes that need a
+/// caller answer 401.
 pub fn router(env: Env) -> Router {
     let router = routes()
         .into_iter()

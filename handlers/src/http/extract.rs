@@ -14,6 +14,10 @@ use super::problem::{At, Code, Fault, Problem};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub UserId);
 
+/// Who calls can't be told now; in place of a [`Caller`]. The routes that must know answer 503.
+#[derive(Debug, Clone, Copy)]
+pub struct Unidentifiable;
+
 /// The caller, who must be known.
 #[derive(Debug)]
 pub(super) struct User(pub(super) UserId);
@@ -22,9 +26,14 @@ impl<S: Sync> FromRequestParts<S> for User {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let caller = parts.extensions.get::<Caller>();
-        caller.map(|Caller(user)| Self(user.clone())).ok_or_else(|| {
-            Problem::new(Code::Unauthenticated, "send Authorization: Bearer <token>")
+        if let Some(Caller(user)) = parts.extensions.get() {
+            return Ok(Self(user.clone()));
+        }
+        Err(match parts.extensions.get() {
+            Some(Unidentifiable) => {
+                Problem::new(Code::Unavailable, "tokens can't be looked up now; try again")
+            }
+            None => Problem::new(Code::Unauthenticated, "send Authorization: Bearer <token>"),
         })
     }
 }

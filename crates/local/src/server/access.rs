@@ -2,11 +2,11 @@
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use handlers::http::Caller;
+use handlers::http::{Caller, Unidentifiable};
 
 use crate::tokens::Tokens;
 
@@ -25,8 +25,7 @@ pub(super) async fn authenticate(
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "tokens can't be looked up");
-                return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")])
-                    .into_response();
+                request.extensions_mut().insert(Unidentifiable);
             }
         }
     }

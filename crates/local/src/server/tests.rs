@@ -93,3 +93,29 @@ async fn a_token_says_who_calls_and_anything_else_says_nothing() {
         assert_eq!(body, expected, "{header}");
     }
 }
+
+#[tokio::test]
+async fn tokens_that_can_not_be_looked_up_leave_the_caller_open() {
+    use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
+    use domain::ports::Backend;
+    use handlers::http::{Caller, Unidentifiable};
+    use tower::ServiceExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::open(dir.path()).unwrap();
+    let ids = std::sync::Arc::new(MonotonicIds::default());
+    let tokens = Tokens::new(db.clone(), std::sync::Arc::new(SystemClock), ids);
+    let lose = |db: &rusqlite::Connection| {
+        db.execute_batch("DROP TABLE tokens").map_err(|error| Backend::new("losing a table", error))
+    };
+    db.write(lose, || ()).await.unwrap();
+    let who = async |caller: Option<Extension<Caller>>, open: Option<Extension<Unidentifiable>>| {
+        format!("{} {}", caller.is_some(), open.is_some())
+    };
+    let layer = middleware::from_fn_with_state(tokens, super::access::authenticate);
+    let router: Router = Router::new().route("/", get(who)).layer(layer);
+    let request = Request::get("/").header("authorization", "Bearer eph_x").body(Body::empty());
+    let answer = router.oneshot(request.unwrap()).await.unwrap();
+    let body = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();
+    assert_eq!(body, "false true");
+}

@@ -108,3 +108,12 @@ async fn a_panic_does_not_reach_the_user() {
     let body = answer.problem(500, "internal");
     assert!(!body.to_string().contains("bug"));
 }
+
+#[tokio::test]
+async fn a_caller_whose_token_can_not_be_looked_up_is_told_to_try_again() {
+    let api = Api::new(Fakes::new());
+    let request = || Request::get("/v1/quota").extension(Unidentifiable);
+    let answer = api.send(&request().body(()).unwrap(), Body::empty()).await;
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}
