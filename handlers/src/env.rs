@@ -68,6 +68,28 @@ impl Policy {
     pub const MAX_TTL: Duration = Duration::from_hours(8);
 }
 
+/// What goes without saying.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            max_active_sessions: 5,
+            default_ttl: Self::DEFAULT_TTL,
+            max_ttl: Self::MAX_TTL,
+            default_network: Network::None,
+            refused_networks: BTreeMap::new(),
+            images: vec!["default".to_owned()],
+            webhook_allow_private: false,
+            streaming: true,
+            retention: Duration::from_hours(7 * 24),
+            worker_hold: Duration::from_mins(15),
+            hand_on_delay: Duration::ZERO,
+            warm: Vec::new(),
+            warm_max_age: Duration::from_hours(1),
+            pricing: None,
+        }
+    }
+}
+
 impl Env {
     /// Now, by this deployment's clock.
     pub fn now(&self) -> Timestamp {

@@ -28,20 +28,8 @@ pub(crate) fn env(fakes: &Fakes) -> Env {
 
 pub(crate) fn policy() -> Policy {
     Policy {
-        max_active_sessions: 5,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
-        default_network: Network::None,
         refused_networks: [(Network::Egress, "this deployment has none".into())].into(),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
-        streaming: true,
-        retention: Duration::from_hours(7 * 24),
-        worker_hold: Duration::from_mins(15),
-        hand_on_delay: Duration::ZERO,
-        warm: Vec::new(),
-        warm_max_age: Duration::from_hours(1),
-        pricing: None,
+        ..Policy::default()
     }
 }
 

@@ -221,19 +221,13 @@ fn env(fakes: &Fakes, dice: &mut Dice) -> Env {
     let hold = if dice.chance(50) { Duration::from_secs(20) } else { Duration::from_mins(15) };
     let policy = Policy {
         max_active_sessions: QUOTA,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
-        default_network: Network::None,
         refused_networks: [(Network::Egress, "there is none".into())].into(),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
-        streaming: true,
         retention: Duration::from_hours(24 * 365),
         worker_hold: hold,
         hand_on_delay: Duration::from_secs(dice.below(3) as u64),
         warm,
         warm_max_age: Duration::from_mins(10),
-        pricing: None,
+        ..Policy::default()
     };
     Env {
         store: fakes.store.clone(),

@@ -29,8 +29,6 @@ use crate::{
 const WORKER_HOLD: Duration = Duration::from_hours(24);
 /// When the next worker looks at a job that was handed on all the same.
 const HAND_ON_DELAY: Duration = Duration::from_secs(1);
-/// Age at which a warm shell that nobody took is replaced.
-const WARM_MAX_AGE: Duration = Duration::from_hours(1);
 /// What a sandbox gets between the polite and the final signal.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
@@ -97,19 +95,14 @@ pub(crate) fn policy(config: &Config) -> Policy {
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {
         max_active_sessions: config.max_active_sessions,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
-        default_network: Network::None,
         refused_networks: [(Network::Egress, "this server gives its shells no network".to_owned())]
             .into(),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: config.webhook_allow_private,
-        streaming: true,
         retention: config.retention,
         worker_hold: WORKER_HOLD,
         hand_on_delay: HAND_ON_DELAY,
         warm: vec![(kind, config.warm)],
-        warm_max_age: WARM_MAX_AGE,
-        pricing: None,
+        ..Policy::default()
     }
 }

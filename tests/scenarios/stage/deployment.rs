@@ -1,6 +1,6 @@
 //! A small deployment on the fakes.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use domain::{UserId, size::Network};
 use handlers::{Env, Policy};
@@ -15,19 +15,8 @@ pub(crate) fn user() -> UserId {
 pub(super) fn policy() -> Policy {
     Policy {
         max_active_sessions: QUOTA,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
-        default_network: Network::None,
         refused_networks: [(Network::Egress, "there is none".into())].into(),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
-        streaming: true,
-        retention: Duration::from_hours(7 * 24),
-        worker_hold: Duration::from_mins(15),
-        hand_on_delay: Duration::ZERO,
-        warm: Vec::new(),
-        warm_max_age: Duration::from_hours(1),
-        pricing: None,
+        ..Policy::default()
     }
 }
 

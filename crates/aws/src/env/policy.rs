@@ -16,8 +16,6 @@ use crate::variable::{BadVariable, Variables};
 const WORKER_HOLD: Duration = Duration::from_secs(20);
 /// When the next invocation looks at a job that goes on. In between it costs nothing.
 const HAND_ON_DELAY: Duration = Duration::from_secs(10);
-/// Age at which a warm task that nobody took is replaced.
-const WARM_MAX_AGE: Duration = Duration::from_hours(1);
 
 pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
     let ttl = |name, default: Duration| {
@@ -49,11 +47,11 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
         worker_hold: WORKER_HOLD,
         hand_on_delay: HAND_ON_DELAY,
         warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
-        warm_max_age: WARM_MAX_AGE,
         pricing: Some(Pricing {
             architecture: architecture(variables)?,
             public_address: assign_public_ip(variables)?,
         }),
+        ..Policy::default()
     })
 }
 

@@ -9,20 +9,11 @@ use super::*;
 /// A deployment on the fakes.
 pub(super) fn env(fakes: &Fakes) -> Env {
     let policy = Policy {
-        max_active_sessions: 5,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
         default_network: Network::Egress,
         refused_networks: [(Network::None, "there is none".to_owned())].into(),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
         streaming: false,
-        retention: Duration::from_hours(24),
         worker_hold: Duration::from_secs(20),
-        hand_on_delay: Duration::ZERO,
-        warm: Vec::new(),
-        warm_max_age: Duration::from_hours(1),
-        pricing: None,
+        ..Policy::default()
     };
     Env {
         store: fakes.store.clone(),

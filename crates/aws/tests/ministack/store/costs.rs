@@ -9,9 +9,7 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
-use domain::{
-    SessionId, UserId, message::Message, session::Status, size::Network, task::TaskStatus,
-};
+use domain::{SessionId, UserId, message::Message, session::Status, task::TaskStatus};
 use handlers::{Env, Handler, Policy, http::Caller};
 use serde_json::{Value, json};
 use testkit::{Fakes, Script};
@@ -137,22 +135,7 @@ fn waits(id: SessionId, token: char) -> Value {
 }
 
 fn policy() -> Policy {
-    Policy {
-        max_active_sessions: 5,
-        default_ttl: Policy::DEFAULT_TTL,
-        max_ttl: Policy::MAX_TTL,
-        default_network: Network::None,
-        refused_networks: [].into(),
-        images: vec!["default".into()],
-        webhook_allow_private: false,
-        streaming: false,
-        retention: Duration::from_hours(7 * 24),
-        worker_hold: Duration::from_secs(20),
-        hand_on_delay: Duration::ZERO,
-        warm: Vec::new(),
-        warm_max_age: Duration::from_hours(1),
-        pricing: None,
-    }
+    Policy { streaming: false, worker_hold: Duration::from_secs(20), ..Policy::default() }
 }
 
 fn show(what: &str, reading: &Reading) {
