@@ -33,6 +33,8 @@ pub struct Env {
 pub struct Policy {
     /// Sessions that a user may have at once.
     pub max_active_sessions: u32,
+    /// Sessions of a user that may wait for their turn.
+    pub max_waiting_sessions: u32,
     /// What a start without a word on its life gets.
     pub default_ttl: Duration,
     /// The longest life from now on that can be asked for; at most [`Policy::MAX_TTL`].
@@ -73,6 +75,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             max_active_sessions: 5,
+            max_waiting_sessions: 100,
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,

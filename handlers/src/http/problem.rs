@@ -63,9 +63,7 @@ impl Code {
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
             }
-            Self::QuotaExceeded => {
-                ("quota_exceeded", S::TOO_MANY_REQUESTS, "Too many active sessions")
-            }
+            Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "Too many sessions"),
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::StreamingUnavailable => {
                 ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")

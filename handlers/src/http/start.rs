@@ -62,6 +62,11 @@ pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Respons
         // Who is ready to wait must not overtake those who wait already.
         let ahead = if queue { env.store.quota(&post.user).await?.waiting } else { 0 };
         let position = (full || ahead > 0).then_some(ahead + 1);
+        // Requests at the same time may exceed this a little, which costs nothing but their records.
+        if position.is_some() && ahead >= env.policy.max_waiting_sessions {
+            let detail = format!("{ahead} sessions wait already, which is the limit");
+            return Err(Problem::new(Code::QuotaExceeded, detail));
+        }
         let plan = plan(&env, &post.user, &wish, &names, position);
         if let Some(response) = rounds.write(plan).await? {
             return Ok(response);

@@ -133,6 +133,24 @@ async fn above_the_quota_one_may_wait_in_line() {
 }
 
 #[tokio::test]
+async fn the_line_has_an_end() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.max_active_sessions = 1;
+        policy.max_waiting_sessions = 2;
+    });
+    let queue = json!({"admission": "queue"});
+    for _ in 0..3 {
+        api.post(START, queue.clone()).await.expect(202);
+    }
+    let answer = api.post(START, queue).await;
+    let problem = answer.problem(429, "quota_exceeded");
+    assert_eq!(problem["detail"], "2 sessions wait already, which is the limit");
+    assert!(answer.header("retry-after").is_some());
+    let quota = api.get("/v1/quota").await.expect(200);
+    assert_eq!(quota, json!({"active": 1, "limit": 1, "queued": 2}));
+}
+
+#[tokio::test]
 async fn who_may_wait_does_not_overtake_those_who_wait() {
     let api = Api::new(Fakes::new().with_waiting_session("w"));
     api.fakes.clock.advance(Duration::from_secs(1));
