@@ -78,7 +78,7 @@ impl Api {
     /// The same user, who tries again what the service could not do at once, as its documentation says:
     /// with an idempotency key.
     pub(crate) fn patient(&self) -> Self {
-        Self { patience: 20, ..self.clone() }
+        Self { patience: 60, ..self.clone() }
     }
 
     /// What proves who calls.

@@ -124,24 +124,38 @@ impl Aws {
 
     /// Kills all processes of a function.
     pub(super) fn kill_workers(&self, function: &str) -> Result<()> {
-        let mark = format!("_HANDLER={function}");
+        let workers: Vec<_> = self.workers().into_iter().filter(|(_, of)| of == function).collect();
+        ensure!(!workers.is_empty(), "no process of {function} runs");
+        workers.into_iter().for_each(|(pid, _)| process::kill(pid));
+        Ok(())
+    }
+
+    /// Kills one process of any function; whose it was.
+    pub(crate) fn kill_one(&self, chance: usize) -> Option<String> {
+        let workers = self.workers();
+        let (pid, function) = workers.get(chance % workers.len().max(1))?;
+        process::kill(*pid);
+        Some(function.clone())
+    }
+
+    /// The processes of functions, each with the function's name.
+    fn workers(&self) -> Vec<(i32, String)> {
         let ministack = self.ministack.lock().unwrap_or_else(PoisonError::into_inner).pid();
         let ours = |pid: &i32| process::parent(*pid) == Some(ministack.cast_signed());
-        let runs = |pid: &i32| {
-            let vars = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            vars.split(|byte| *byte == 0).any(|var| var == mark.as_bytes())
+        let function = |pid: i32| {
+            let vars = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let mut vars = vars.split(|byte| *byte == 0);
+            let name = vars.find_map(|var| var.strip_prefix(b"_HANDLER="))?;
+            Some((pid, String::from_utf8_lossy(name).into_owned()))
         };
-        let workers: Vec<_> = process::pids().into_iter().filter(ours).filter(runs).collect();
-        ensure!(!workers.is_empty(), "no process of {function} runs");
-        workers.into_iter().for_each(process::kill);
-        Ok(())
+        process::pids().into_iter().filter(ours).filter_map(function).collect()
     }
 
     /// What the schedule does every minute.
     pub(super) async fn sweep(&self) -> Result<()> {
-        let swept = self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await;
-        // In a storm it may fail like everything else, and comes again.
-        if self.storm { Ok(()) } else { swept }
+        // Where anything may fail, this may too. It comes again.
+        let _failed = self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await;
+        Ok(())
     }
 
     /// Puts a message on a lane, as if it had come again.

@@ -1,6 +1,6 @@
 //! What goes wrong around a session and must not be seen in it.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
@@ -13,10 +13,11 @@ use crate::{
     stage::Stage,
 };
 
+const KILL_EVERY: Duration = Duration::from_secs(1);
 const QUEUES: &str = "one machine's queues are its own";
 const PROVIDER: &str = "one machine refuses no capacity";
 
-pub(super) const SCENARIOS: [Scenario; 9] = [
+pub(super) const SCENARIOS: [Scenario; 10] = [
     Scenario::new("stop while provisioning", |stage| Box::pin(early_stop(stage))),
     Scenario::new("redelivered messages", |stage| Box::pin(redelivered(stage))).only_on_aws(QUEUES),
     Scenario::new("doubled and late events", |stage| Box::pin(late_events(stage)))
@@ -35,6 +36,9 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
         .only_in_calm(),
     Scenario::new("calls that fail", |stage| Box::pin(storm(stage)))
         .only_on_aws("one machine calls nobody")
+        .only_in_calm(),
+    Scenario::new("functions that die", |stage| Box::pin(deaths(stage)))
+        .only_on_aws("one machine is one process, which the crash test kills")
         .only_in_calm(),
 ];
 
@@ -166,26 +170,51 @@ async fn storm(stage: &Stage<'_>) -> Result<()> {
         .chance(2, Fault::AnswerLost);
     let before = aws.spoiled();
     aws.spoil(faults);
-    let played = join_all((0..3).map(|_| storm_session(stage, &api))).await;
+    busy(stage, &api).await?;
     let spoiled = aws.spoiled() - before;
-    aws.spoil(Faults::default());
-    for session in played {
-        stage.ended(&api, &session?, Duration::from_secs(120)).await?;
-    }
     ensure!(spoiled >= 10, "only {spoiled} calls were spoiled");
-    ensure!(api.active().await? == 0, "the slots are not free");
     Ok(())
 }
 
-async fn storm_session(stage: &Stage<'_>, api: &Api) -> Result<String> {
-    let api = &api.patient();
-    let started = api.start(&json!({"ttlSeconds": 600})).await?;
-    for number in 1..=3 {
-        let line = "echo ran >> count; wc -l < count";
-        let job = api.execute(&started.session, line).await?;
-        let end = stage.swept(api.finished(&job, SOON * 2)).await?;
-        ensure!(end["stdout"]["text"] == format!("{number}\n"), "{end}");
+/// Now and then a process of some function is killed in the middle of whatever it does.
+async fn deaths(stage: &Stage<'_>) -> Result<()> {
+    let (api, aws) = (stage.user().await?, aws(stage)?);
+    let killed = Cell::new(0_usize);
+    let killing = async {
+        loop {
+            tokio::time::sleep(KILL_EVERY).await;
+            if aws.kill_one(killed.get() * 7).is_some() {
+                killed.set(killed.get() + 1);
+            }
+        }
+    };
+    tokio::select! {
+        done = busy(stage, &api) => done?,
+        () = killing => {}
     }
-    api.ask_to_stop(&started.session).await?;
-    Ok(started.session)
+    ensure!(killed.get() >= 10, "only {} were killed", killed.get());
+    Ok(())
+}
+
+/// Three sessions at once, three commands each. What each command did, it did once.
+async fn busy(stage: &Stage<'_>, api: &Api) -> Result<()> {
+    let api = &api.patient();
+    let played = (0..3).map(async |_| {
+        let started = api.start(&json!({"ttlSeconds": 600})).await?;
+        for number in 1..=3 {
+            let line = "echo ran >> count; sleep 0.5; wc -l < count";
+            let job = api.execute(&started.session, line).await?;
+            let end = stage.swept(api.finished(&job, SOON * 2)).await?;
+            ensure!(end["stdout"]["text"] == format!("{number}\n"), "{end}");
+        }
+        api.ask_to_stop(&started.session).await?;
+        let session = stage.ended(api, &started.session, SOON * 2).await?;
+        ensure!(session["reason"] == "user_stop", "{session}");
+        Ok(())
+    });
+    for session in join_all(played).await {
+        session?;
+    }
+    ensure!(api.active().await? == 0, "the slots are not free");
+    Ok(())
 }
