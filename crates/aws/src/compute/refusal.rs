@@ -52,10 +52,10 @@ pub(super) fn of_error(error: SdkError<RunTaskError>) -> Verdict {
             Some(arn) => Verdict::Runs(TaskId::new(arn)),
             None => Verdict::NoRoom(words),
         },
-        Some(RunTaskError::ClientException(_)) if is_capacity(&words) => Verdict::NoRoom(words),
-        Some(RunTaskError::ClientException(_)) if is_rate(&words) => {
-            Verdict::Failed(RunError::Throttled)
-        }
+        Some(_) if is_capacity(&words) => Verdict::NoRoom(words),
+        // ECS asks EC2 for the subnet and the group, and says by InvalidParameterException that EC2 was
+        // asked too often (<https://github.com/dask/dask-cloudprovider/issues/56>).
+        Some(_) if is_rate(&words) => Verdict::Failed(RunError::Throttled),
         Some(
             RunTaskError::AccessDeniedException(_)
             | RunTaskError::BlockedException(_)
@@ -92,8 +92,8 @@ fn is_capacity(words: &str) -> bool {
     words.contains("capacity is unavailable") || words.contains("reached the limit")
 }
 
-/// "RunTask throttled", "Rate exceeded".
+/// "RunTask throttled", "Rate exceeded", "Request limit exceeded".
 fn is_rate(words: &str) -> bool {
     let words = words.to_lowercase();
-    words.contains("throttl") || words.contains("rate exceeded")
+    ["throttl", "rate exceeded", "request limit exceeded"].iter().any(|of| words.contains(of))
 }

@@ -99,8 +99,10 @@ async fn where_there_is_no_room_anywhere_that_is_said() {
 #[tokio::test]
 async fn no_room_may_come_as_an_exception_too() {
     let limit = "You've reached the limit on the number of tasks you can run concurrently";
-    let answers =
-        [Refused("ClientException", message(NO_ROOM)), Refused("ClientException", message(limit))];
+    let answers = [
+        Refused("ClientException", message(NO_ROOM)),
+        Refused("InvalidParameterException", message(limit)),
+    ];
     let error = Ecs::with(answers).await.compute.run(&wish(false)).await.unwrap_err();
     assert!(matches!(error, RunError::Capacity(_)), "{error}");
 }
@@ -111,6 +113,12 @@ async fn a_throttled_call_may_be_repeated_with_its_token() {
         Refused("ThrottlingException", message("Rate exceeded")),
         Refused("TooManyRequestsException", message("slower")),
         Refused("ClientException", message("Rate exceeded")),
+        Refused(
+            "InvalidParameterException",
+            message(
+                "Error retrieving security group information for [sg-1]: Request limit exceeded.",
+            ),
+        ),
     ] {
         let error = Ecs::with([answer]).await.compute.run(&wish(false)).await.unwrap_err();
         assert!(matches!(error, RunError::Throttled), "{error}");
