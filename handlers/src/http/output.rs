@@ -79,7 +79,8 @@ pub(super) async fn part(
     Ok(encode(bytes, offset, growing))
 }
 
-/// Text where the bytes are text. A character that the part's end cuts is left to the next part;
+/// Text where the bytes are text, and not mostly control characters, of which JSON makes six bytes
+/// each: on AWS an answer has 6 MB at most. A character that the part's end cuts is left to the next part;
 /// `growing` says that its rest may not be written yet.
 fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
     if let Err(error) = str::from_utf8(&bytes)
@@ -90,10 +91,16 @@ fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
     }
     let next_offset = offset + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let (text, encoding) = match String::from_utf8(bytes) {
-        Ok(text) => (text, Encoding::Utf8),
+        Ok(text) if is_readable(&text) => (text, Encoding::Utf8),
+        Ok(text) => (BASE64_STANDARD.encode(text), Encoding::Base64),
         Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), Encoding::Base64),
     };
     Part { text, encoding, next_offset }
+}
+
+fn is_readable(text: &str) -> bool {
+    let escaped = text.bytes().filter(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte));
+    escaped.count() <= text.len() / 4
 }
 
 const fn stored(job: &Job, stream: Stream) -> u64 {

@@ -23,3 +23,17 @@ fn what_is_no_text_is_base64_as_a_whole() {
     assert_eq!(parts(b"a\xffb", true), ("Yf9i".into(), Encoding::Base64, 13));
     assert_eq!(parts(b"", true), (String::new(), Encoding::Utf8, 10));
 }
+
+#[test]
+fn what_json_would_blow_up_is_base64() {
+    assert_eq!(parts(&[0; 3], false), ("AAAA".into(), Encoding::Base64, 13));
+    let coloured = b"\x1b[31mred\x1b[0m\r\n";
+    assert_eq!(parts(coloured, false).1, Encoding::Utf8);
+    let worst = [&[0_u8][..], b"\"\"\""].concat().repeat(256 * 1024);
+    let (text, encoding, _) = parts(&worst, false);
+    assert_eq!(encoding, Encoding::Utf8);
+    // The answer, and the answer as the body in Lambda's.
+    let body = serde_json::json!({ "text": text }).to_string();
+    let whole = serde_json::json!({ "body": body }).to_string();
+    assert!(whole.len() < 6_000_000, "{}", whole.len());
+}
