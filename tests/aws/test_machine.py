@@ -6,18 +6,16 @@ by call. Times are shortened, nothing else of statemachine/session.asl.json is c
     target/venv/bin/python -m unittest discover -s tests/aws
 """
 
-import io
 import json
 import logging
-import queue
 import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-import boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from scripted import Error, Fail, Functions, Resume, Silent, Slow, states
 
 DEFINITION = Path(__file__).parents[2] / "statemachine/session.asl.json"
 PARSER = "moto.stepfunctions.parser.asl.component"
@@ -30,70 +28,6 @@ HANDLERS = (
 )
 ENDS_WITHIN = 60
 END = ["StopTask", "WaitStopped", "Finish", "Done"]
-
-
-class Error:
-    """The function fails with this error."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Slow:
-    """The function does not answer in time."""
-
-
-class Silent:
-    """The function keeps the token, and nobody resumes it."""
-
-
-class Resume:
-    """The function resumes the token at once."""
-
-    def __init__(self, **output: object) -> None:
-        self.output = output
-
-
-class Fail:
-    """The function fails the token."""
-
-
-class Functions:
-    """Stands for Lambda: each function answers by its script; the last answer is given for ever."""
-
-    def __init__(self, scripts: dict[str, list]) -> None:
-        self.scripts = {name: list(answers) for name, answers in scripts.items()}
-        self.calls: list[tuple[str, dict]] = []
-        self.tokens: queue.Queue = queue.Queue()
-
-    def invoke(self, FunctionName: str, Payload: bytes, **_: object) -> dict:
-        name, event = FunctionName.rsplit(":", 1)[-1], json.loads(Payload)
-        self.calls.append((name, event))
-        script = self.scripts.get(name, [{}])
-        answer = script.pop(0) if len(script) > 1 else script[0]
-        if isinstance(answer, Error):
-            body = {"errorType": answer.name, "errorMessage": "as the script has it"}
-            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": stream(body)}
-        if isinstance(answer, Slow):
-            time.sleep(1.5)
-        if isinstance(answer, Resume):
-            states().send_task_success(taskToken=event["token"], output=json.dumps(answer.output))
-        if isinstance(answer, Fail):
-            states().send_task_failure(taskToken=event["token"], error="Internal", cause="")
-        if isinstance(answer, Silent):
-            self.tokens.put(event["token"])
-        return {"StatusCode": 200, "Payload": stream(answer if isinstance(answer, dict) else None)}
-
-    def named(self, name: str) -> list[dict]:
-        return [event for called, event in self.calls if called == name]
-
-
-def stream(value: object) -> io.BytesIO:
-    return io.BytesIO(json.dumps(value).encode())
-
-
-def states():
-    return boto3.client("stepfunctions", "us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
 
 
 def shortened() -> str:
