@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::rootless::IdMap;
 
 mod container;
+mod links;
 mod place;
 mod probe;
 

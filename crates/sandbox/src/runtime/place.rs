@@ -11,11 +11,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
 };
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Overlay, Place, Scratch};
+use super::{AnyError, Overlay, Place, Scratch, links};
 use crate::rootless::IdMap;
 
 pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
@@ -28,9 +26,11 @@ pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
 pub(super) fn enter(place: &Place) -> Result<(), AnyError> {
     let connector = place.connector.as_deref().map(connector).transpose()?;
     leave_the_host(place.ids.as_ref())?;
-    raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
+    links::raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
     if let Some(connector) = connector {
         connector.run().map_err(|error| format!("can't connect the network: {error}"))?;
+        // Only now: the connector may bring the host's routes along.
+        links::forbid_metadata().map_err(|error| format!("can't set a route: {error}"))?;
     }
     mount_scratch(&place.scratch)?;
     match &place.overlay {
@@ -138,37 +138,4 @@ fn make(dir: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), AnyError> {
     fs::create_dir(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(mode))?;
     Ok(chown(dir, Some(uid), Some(gid))?)
-}
-
-/// Asks the kernel by rtnetlink(7): a message RTM_NEWLINK for interface 1, which is always `lo`.
-fn raise_loopback() -> Result<(), AnyError> {
-    const RTM_NEWLINK: u16 = 16;
-    const REQUEST_AND_ACK: u16 = 5;
-    const NLMSG_ERROR: u16 = 2;
-    const IFF_UP: u32 = 1;
-
-    let mut message = Vec::new();
-    message.extend(32_u32.to_ne_bytes()); // nlmsghdr: length of all, type, flags, sequence, port
-    message.extend(RTM_NEWLINK.to_ne_bytes());
-    message.extend(REQUEST_AND_ACK.to_ne_bytes());
-    message.extend([0; 8]);
-    message.extend([0; 4]); // ifinfomsg: family, padding, type; then index, flags, mask of change
-    message.extend(1_i32.to_ne_bytes());
-    message.extend(IFF_UP.to_ne_bytes());
-    message.extend(IFF_UP.to_ne_bytes());
-
-    let kind = (AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC);
-    let socket = rustix::net::socket_with(kind.0, kind.1, kind.2, None)?;
-    sendto(&socket, &message, SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
-    let mut answer = [0; 256];
-    let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
-    let refused = || "no answer from the kernel";
-    let answer = answer.get(..length).ok_or_else(refused)?;
-    let kind = answer.get(4..6).and_then(|b| b.try_into().ok()).map(u16::from_ne_bytes);
-    let code = answer.get(16..20).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes);
-    match (kind, code) {
-        (Some(NLMSG_ERROR), Some(0)) => Ok(()),
-        (Some(NLMSG_ERROR), Some(code)) => Err(std::io::Error::from_raw_os_error(-code).into()),
-        _ => Err(refused().into()),
-    }
 }

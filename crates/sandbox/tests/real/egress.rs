@@ -33,5 +33,14 @@ fn the_network_goes_through_pasta_or_not_at_all() {
     let reached = host.sh(&id, &line);
     assert!(!reached.stdout.contains("open"), "{reached:?}");
     assert!(secret.accept().is_err());
+
+    // Nor is what the host's cloud tells the host.
+    for address in ["169.254.169.254", "169.254.170.2"] {
+        let line = format!(
+            "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => shift, \
+             PeerPort => 80, Timeout => 1); print $!{{EHOSTUNREACH}} ? q(no way) : $!' {address}"
+        );
+        assert_eq!(host.sh(&id, &line).stdout, "no way", "{address}");
+    }
     host.stop(&id);
 }
