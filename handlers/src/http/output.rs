@@ -80,7 +80,7 @@ pub(super) async fn part(
 }
 
 /// Text where the bytes are text, and not mostly control characters, of which JSON makes six bytes
-/// each: on AWS an answer has 6 MB at most. A character that the part's end cuts is left to the next part;
+/// each: gateways limit an answer, some to 6 MB. A character that the part's end cuts is left to the next part;
 /// `growing` says that its rest may not be written yet.
 fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
     if let Err(error) = str::from_utf8(&bytes)
