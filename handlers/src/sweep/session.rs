@@ -17,6 +17,8 @@ use crate::{
 
 /// How soon a session that is on its way is looked at again.
 const SOON: Duration = Duration::from_secs(15);
+/// A provider may take this long to know a task that it has just given: its answers may lag.
+const KNOWN_AFTER: Duration = Duration::from_mins(1);
 /// How soon a session is looked at again that only waits for its end.
 const CALM: Duration = Duration::from_mins(1);
 
@@ -56,6 +58,7 @@ async fn check_task(env: &Env, session: &Session) -> Result<(), Failure> {
             observe_task::observe(env, facts).await
         }
         Some(_) => Ok(()),
+        None if is_new(env, session) => Ok(()),
         None => gone(env, id, task).await,
     }
 }
@@ -66,6 +69,12 @@ async fn gone(env: &Env, id: SessionId, task: &TaskId) -> Result<(), Failure> {
     let event = Event::TaskStopped(None);
     transition::apply(env, id, Actor::Sweep, &[event]).await?;
     Ok(())
+}
+
+fn is_new(env: &Env, session: &Session) -> bool {
+    let given_at = session.head().task_at;
+    matches!(session, Session::Starting(_))
+        && given_at.is_some_and(|at| env.now() < at + KNOWN_AFTER)
 }
 
 /// Nobody waits to be rung: the execution is busy, late or gone. What the handlers would do is done

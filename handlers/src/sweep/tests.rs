@@ -3,10 +3,11 @@ use std::time::Duration;
 use domain::{
     DeliveryId, Secret,
     ports::{Clock, Expect, Ids, Write},
+    session::Status,
     webhook::{Delivery, EventType, Parcel},
 };
 use serde_json::json;
-use testkit::{Fakes, session_id, user_id};
+use testkit::{Fakes, session_id, task_id, user_id};
 
 use crate::{Handler, tests::env};
 
@@ -52,4 +53,16 @@ async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
     let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
     assert_eq!(swept["due"], 59, "{swept}");
     assert!(fakes.clock.now().since(begun_at) < Duration::from_mins(2));
+}
+
+#[tokio::test]
+async fn a_task_that_its_provider_does_not_know_yet_is_waited_for() {
+    let fakes = Fakes::new().with_starting_session("s");
+    fakes.compute.forget(&task_id("s"));
+    for (minutes, status) in [(0, Status::Starting), (1, Status::Failed)] {
+        fakes.clock.advance(Duration::from_mins(minutes) + Duration::from_secs(20));
+        let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
+        assert_eq!(swept["failed"], 0);
+        assert_eq!(fakes.session("s").status(), status);
+    }
 }
