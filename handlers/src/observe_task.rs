@@ -18,8 +18,10 @@ use serde_json::Value;
 
 use crate::{Env, Failure, bell, fill_pool, transition};
 
-/// How long a runner gets before it is probed again.
-pub(crate) const PROBE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a runner gets before it is probed again: at first, and when it has not answered for long.
+/// A probe costs calls of a budget that all sessions share.
+const PROBE_AGAIN: Duration = Duration::from_secs(1);
+const PROBE_SELDOM: Duration = Duration::from_secs(30);
 
 pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, Failure> {
     observe(env, &facts).await?;
@@ -94,7 +96,8 @@ pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, Failure>
     match env.shell.probe(&facts.task).await {
         Ok(()) => Ok(true),
         Err(ShellError::NotReady) => {
-            bell::send(env, Message::ProbeTask { facts: facts.clone() }, PROBE_AGAIN).await;
+            let again = (env.now().since(facts.at) / 8).clamp(PROBE_AGAIN, PROBE_SELDOM);
+            bell::send(env, Message::ProbeTask { facts: facts.clone() }, again).await;
             Ok(false)
         }
         // Its end is an event of its own.
@@ -116,3 +119,6 @@ pub(crate) async fn kill(env: &Env, facts: &TaskFacts) -> Result<(), Failure> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;
