@@ -1,6 +1,8 @@
 //! Looks at a session afresh: what the clock says, and what to do next. Safe to repeat: what it
 //! writes are conditional facts.
 
+use std::time::Duration;
+
 use domain::{
     SessionId,
     session::{Event, Ready, Session},
@@ -13,6 +15,10 @@ use crate::{
     outbox::OfSession,
     transition::{self, Rounds},
 };
+
+/// When a session that has work in hand is looked at again at the earliest, however short its idle
+/// timeout: the history of an execution is finite. The worker that finds it idle sets the time anew.
+const BUSY_LOOK: Duration = Duration::from_mins(1);
 
 pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
     let session = look(env, input.session_id, Actor::Workflow).await?;
@@ -44,7 +50,9 @@ async fn still_active(env: &Env, ready: &Ready) -> Result<Option<Session>, Failu
         return Ok(None);
     }
     let busy = transition::has_open_jobs(env, session.id()).await?;
-    Ok(busy.then(|| ready.clone().active(now, now).into()))
+    let idle_timeout = session.head().spec.idle_timeout.unwrap_or_default();
+    let until = now + BUSY_LOOK.saturating_sub(idle_timeout);
+    Ok(busy.then(|| ready.clone().active(until, now).into()))
 }
 
 async fn due_event(env: &Env, session: &Session) -> Result<Option<Event>, Failure> {
@@ -60,3 +68,6 @@ async fn due_event(env: &Env, session: &Session) -> Result<Option<Event>, Failur
     }
     Ok(ready.warn_at().is_some_and(|at| now >= at).then_some(Event::Warn))
 }
+
+#[cfg(test)]
+mod tests;

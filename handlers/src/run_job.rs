@@ -161,8 +161,10 @@ async fn settle_down(env: &Env, session: &Session) -> Result<(), Failure> {
     } else if head.spec.idle_timeout.is_some() {
         let read = transition::read(env, head.id).await?;
         if let Session::Ready(ready) = read.value {
-            let now = env.now();
-            transition::put(env, ready.active(now, now).into(), read.version).await?;
+            let session = Session::from(ready.settled(env.now()));
+            if transition::put(env, session.clone(), read.version).await? {
+                bell::ring(env, &session).await?;
+            }
         }
     }
     Ok(())

@@ -300,6 +300,13 @@ impl Ready {
         self
     }
 
+    /// It has done all that it had to do; the idle timeout counts from now.
+    pub fn settled(mut self, now: Timestamp) -> Self {
+        self.head.last_active_at = now;
+        self.watch.due_at = now + LOOK_AGAIN;
+        self
+    }
+
     /// Ends it.
     pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
         let Self { head, watch, task, ready_at } = self;
