@@ -2,10 +2,10 @@
 
 use domain::{
     DeliveryId, SessionId, UserId,
-    ports::{Backend, Expect, Page, Version, Versioned},
+    ports::{Backend, Page, Version, Versioned},
     webhook::Delivery,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::record::{self, AFTER_ALL};
 
@@ -29,34 +29,32 @@ impl Row {
             record: record::encode(delivery)?,
         })
     }
+}
 
-    /// Writes the row if it is there as expected; false if it is not.
-    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
-        match expect {
-            Expect::New => self.insert(db),
-            Expect::At(version) => self.update(db, version),
-        }
-    }
-
-    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+impl record::Row for Row {
+    fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- deliveries::insert
             INSERT INTO deliveries (id, user, session, due_at, version, record)
             VALUES (?1, ?2, ?3, ?4, 1, ?5)
             ON CONFLICT DO NOTHING",
         )?
-        .execute(params![self.id, self.user.as_str(), self.session, self.due_at, self.record])
-        .map(|rows| rows == 1)
+        .execute(params![
+            self.id,
+            self.user.as_str(),
+            self.session,
+            self.due_at,
+            self.record
+        ])
     }
 
-    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- deliveries::update
             UPDATE deliveries SET due_at = ?3, version = version + 1, record = ?4
             WHERE id = ?1 AND version = ?2",
         )?
         .execute(params![self.id, read, self.due_at, self.record])
-        .map(|rows| rows == 1)
     }
 }
 
@@ -64,12 +62,12 @@ pub(super) fn find(
     db: &Connection,
     id: DeliveryId,
 ) -> rusqlite::Result<Option<Versioned<Delivery>>> {
-    db.prepare_cached(
+    record::find(
+        db,
         "-- deliveries::find
         SELECT record, version FROM deliveries WHERE id = ?1",
-    )?
-    .query_one([id.ulid().to_bytes()], record::versioned)
-    .optional()
+        id.ulid(),
+    )
 }
 
 pub(super) fn page(
@@ -79,10 +77,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Delivery>> {
-    let before = match cursor.map(str::parse::<DeliveryId>) {
-        None => AFTER_ALL.to_vec(),
-        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
-        Some(Err(_)) => return Ok(record::no_page()),
+    let Some(before) = record::place(cursor, &AFTER_ALL, DeliveryId::ulid) else {
+        return Ok(record::no_page());
     };
     let more = limit.saturating_add(1);
     let items: rusqlite::Result<Vec<Delivery>> = match session {

@@ -4,7 +4,7 @@ use domain::{
     JobId, SessionId,
     command::Concurrency,
     job::Job,
-    ports::{Backend, Expect, Page, Version, Versioned},
+    ports::{Backend, Page, Version, Versioned},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -50,16 +50,10 @@ impl Row {
             record: record::encode(job)?,
         })
     }
+}
 
-    /// Writes the row if it is there as expected; false if it is not.
-    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
-        match expect {
-            Expect::New => self.insert(db),
-            Expect::At(version) => self.update(db, version),
-        }
-    }
-
-    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+impl record::Row for Row {
+    fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- jobs::insert
             INSERT INTO jobs (id, session, open, due_at, version, record)
@@ -67,27 +61,25 @@ impl Row {
             ON CONFLICT DO NOTHING",
         )?
         .execute(params![self.id, self.session, self.open.0, self.due_at, self.record])
-        .map(|rows| rows == 1)
     }
 
-    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- jobs::update
             UPDATE jobs SET open = ?3, due_at = ?4, version = version + 1, record = ?5
             WHERE id = ?1 AND version = ?2",
         )?
         .execute(params![self.id, read, self.open.0, self.due_at, self.record])
-        .map(|rows| rows == 1)
     }
 }
 
 pub(super) fn find(db: &Connection, id: JobId) -> rusqlite::Result<Option<Versioned<Job>>> {
-    db.prepare_cached(
+    record::find(
+        db,
         "-- jobs::find
         SELECT record, version FROM jobs WHERE id = ?1",
-    )?
-    .query_one([id.ulid().to_bytes()], record::versioned)
-    .optional()
+        id.ulid(),
+    )
 }
 
 /// The version alone, for those who wait for another one.
@@ -106,10 +98,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Job>> {
-    let after = match cursor.map(str::parse::<JobId>) {
-        None => BEFORE_ALL.to_vec(),
-        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
-        Some(Err(_)) => return Ok(record::no_page()),
+    let Some(after) = record::place(cursor, &BEFORE_ALL, JobId::ulid) else {
+        return Ok(record::no_page());
     };
     let items = db
         .prepare_cached(

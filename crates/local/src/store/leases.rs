@@ -8,7 +8,7 @@ use domain::{
 };
 use rusqlite::Connection;
 
-use super::{jobs, record, sessions};
+use super::{jobs, record, record::Row, sessions};
 
 /// Makes all sessions and jobs that are not final due now, and running jobs free.
 pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, Backend> {

@@ -1,8 +1,10 @@
 //! How a record goes into a row and comes out of it.
 
-use domain::ports::{Backend, Page, Version, Versioned};
+use std::str::FromStr;
+
+use domain::ports::{Backend, Expect, Page, Version, Versioned};
 use rusqlite::{
-    Row,
+    Connection, OptionalExtension,
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -11,6 +13,21 @@ use ulid::Ulid;
 /// A record as JSON. Done before the row goes to the writer, which has enough to do.
 pub(super) fn encode(record: &impl Serialize) -> Result<String, Backend> {
     serde_json::to_string(record).map_err(|error| Backend::new("encoding a record", error))
+}
+
+/// A record with a version, ready to be written. `insert` and `update` say how many rows they wrote.
+pub(super) trait Row {
+    fn insert(&self, db: &Connection) -> rusqlite::Result<usize>;
+    fn update(&self, db: &Connection, read: Version) -> rusqlite::Result<usize>;
+
+    /// Writes the row if it is there as expected; false if it is not.
+    fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
+        let rows = match expect {
+            Expect::New => self.insert(db),
+            Expect::At(version) => self.update(db, version),
+        };
+        rows.map(|rows| rows == 1)
+    }
 }
 
 /// A column that holds JSON.
@@ -40,17 +57,28 @@ impl From<&serde_json::Error> for Unreadable {
 }
 
 /// Reads a row of `record`.
-pub(super) fn plain<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<T> {
+pub(super) fn plain<T: DeserializeOwned>(row: &rusqlite::Row<'_>) -> rusqlite::Result<T> {
     row.get(0).map(|Json(value)| value)
 }
 
 /// Reads a row of `record, version`.
-pub(super) fn versioned<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Versioned<T>> {
+pub(super) fn versioned<T: DeserializeOwned>(
+    row: &rusqlite::Row<'_>,
+) -> rusqlite::Result<Versioned<T>> {
     Ok(Versioned { value: plain(row)?, version: Version(row.get(1)?) })
 }
 
+/// Reads the row of `record, version` that has this id.
+pub(super) fn find<T: DeserializeOwned>(
+    db: &Connection,
+    sql: &str,
+    id: Ulid,
+) -> rusqlite::Result<Option<Versioned<T>>> {
+    db.prepare_cached(sql)?.query_one([id.to_bytes()], versioned).optional()
+}
+
 /// Reads a column that holds an id.
-pub(super) fn ulid(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
+pub(super) fn ulid(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
     row.get(column).map(Ulid::from_bytes)
 }
 
@@ -58,6 +86,18 @@ pub(super) fn ulid(row: &Row<'_>, column: usize) -> rusqlite::Result<Ulid> {
 pub(super) const BEFORE_ALL: [u8; 0] = [];
 /// Sorts after all ids.
 pub(super) const AFTER_ALL: [u8; 17] = [u8::MAX; 17];
+
+/// Where a page begins: at the cursor, or without one at `start`. `None`: the cursor can't be read.
+pub(super) fn place<Id: FromStr>(
+    cursor: Option<&str>,
+    start: &[u8],
+    ulid: impl FnOnce(Id) -> Ulid,
+) -> Option<Vec<u8>> {
+    match cursor {
+        None => Some(start.to_vec()),
+        Some(last) => last.parse().ok().map(|id| ulid(id).to_bytes().to_vec()),
+    }
+}
 
 /// Makes a page out of up to `limit + 1` records.
 pub(super) fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Page<T> {

@@ -2,10 +2,10 @@
 
 use domain::{
     SessionId, UserId,
-    ports::{Backend, Expect, Page, Version, Versioned},
+    ports::{Backend, Page, Version, Versioned},
     session::{Session, Status},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::record::{self, AFTER_ALL};
 
@@ -43,16 +43,10 @@ impl Row {
             record: record::encode(session)?,
         })
     }
+}
 
-    /// Writes the row if it is there as expected; false if it is not.
-    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
-        match expect {
-            Expect::New => self.insert(db),
-            Expect::At(version) => self.update(db, version),
-        }
-    }
-
-    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+impl record::Row for Row {
+    fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- sessions::insert
             INSERT INTO sessions (id, user, status, waiting, open, due_at, ended_at, version, record)
@@ -69,10 +63,9 @@ impl Row {
             self.ended_at,
             self.record,
         ])
-        .map(|rows| rows == 1)
     }
 
-    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- sessions::update
             UPDATE sessions SET status = ?3, waiting = ?4, open = ?5, due_at = ?6, ended_at = ?7,
@@ -89,17 +82,16 @@ impl Row {
             self.ended_at,
             self.record,
         ])
-        .map(|rows| rows == 1)
     }
 }
 
 pub(super) fn find(db: &Connection, id: SessionId) -> rusqlite::Result<Option<Versioned<Session>>> {
-    db.prepare_cached(
+    record::find(
+        db,
         "-- sessions::find
         SELECT record, version FROM sessions WHERE id = ?1",
-    )?
-    .query_one([id.ulid().to_bytes()], record::versioned)
-    .optional()
+        id.ulid(),
+    )
 }
 
 /// Whether the session takes jobs.
@@ -118,10 +110,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Session>> {
-    let before = match cursor.map(str::parse::<SessionId>) {
-        None => AFTER_ALL.to_vec(),
-        Some(Ok(last)) => last.ulid().to_bytes().to_vec(),
-        Some(Err(_)) => return Ok(record::no_page()),
+    let Some(before) = record::place(cursor, &AFTER_ALL, SessionId::ulid) else {
+        return Ok(record::no_page());
     };
     let more = limit.saturating_add(1);
     let items: rusqlite::Result<Vec<Session>> = match status {

@@ -2,11 +2,11 @@
 
 use domain::{
     WarmId,
-    ports::{Backend, Expect, Version, Versioned},
+    ports::{Backend, Version, Versioned},
     size::Network,
     warm::{Kind, Warm},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::record;
 
@@ -27,43 +27,35 @@ impl Row {
             record: record::encode(warm)?,
         })
     }
+}
 
-    /// Writes the row if it is there as expected; false if it is not.
-    pub(super) fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
-        match expect {
-            Expect::New => self.insert(db),
-            Expect::At(version) => self.update(db, version),
-        }
-    }
-
-    fn insert(&self, db: &Connection) -> rusqlite::Result<bool> {
+impl record::Row for Row {
+    fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- warm::insert
             INSERT INTO warm (id, kind, due_at, version, record) VALUES (?1, ?2, ?3, 1, ?4)
             ON CONFLICT DO NOTHING",
         )?
         .execute(params![self.id, self.kind, self.due_at, self.record])
-        .map(|rows| rows == 1)
     }
 
-    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<bool> {
+    fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
         db.prepare_cached(
             "-- warm::update
             UPDATE warm SET due_at = ?3, version = version + 1, record = ?4
             WHERE id = ?1 AND version = ?2",
         )?
         .execute(params![self.id, read, self.due_at, self.record])
-        .map(|rows| rows == 1)
     }
 }
 
 pub(super) fn find(db: &Connection, id: WarmId) -> rusqlite::Result<Option<Versioned<Warm>>> {
-    db.prepare_cached(
+    record::find(
+        db,
         "-- warm::find
         SELECT record, version FROM warm WHERE id = ?1",
-    )?
-    .query_one([id.ulid().to_bytes()], record::versioned)
-    .optional()
+        id.ulid(),
+    )
 }
 
 /// Those that are not final: a final one is never due.

@@ -6,7 +6,9 @@ use domain::{
 };
 use rusqlite::Connection;
 
-use super::{answers, deliveries, jobs, output, sessions, slots, timeline, turns, warm};
+use super::{
+    answers, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns, warm,
+};
 
 /// A write that only needs the database: its record is encoded.
 pub(super) enum Prepared {
