@@ -6,15 +6,18 @@ use serde_json::{Value, json};
 
 pub(super) const DEFINITION: &str = include_str!("../../../../../statemachine/session.asl.json");
 
-const TRANSIENT: [&str; 9] = [
+const TRANSIENT: [&str; 12] = [
     "Backend",
     "Throttled",
     "Conflict",
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
+    "Runtime.ExitError",
+    "Runtime.OutOfMemory",
     "Sandbox.Timedout",
 ];
 
