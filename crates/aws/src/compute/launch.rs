@@ -101,7 +101,7 @@ impl Launch {
             .network_configuration(network)
             .overrides(size)
             .enable_execute_command(true)
-            // By which rights on tasks are given.
+            // By which the bill can tell shells apart.
             .tags(Tag::builder().key("ephemeral").value("1").build())
             .send()
             .await;
