@@ -31,6 +31,8 @@ const CONTAINER = 'shell';
 export function addCluster(scope: Construct, settings: Settings): CfnCluster {
   const cluster = new CfnCluster(scope, 'Cluster', {
     capacityProviders: ['FARGATE', 'FARGATE_SPOT'],
+    // Unless told otherwise ECS Exec writes what goes through it to the log of the container: commands and output.
+    configuration: { executeCommandConfiguration: { logging: 'NONE' } },
     clusterSettings: [{ name: 'containerInsights', value: settings.containerInsights ? 'enabled' : 'disabled' }],
   });
   if (!settings.containerInsights) {

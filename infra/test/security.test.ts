@@ -137,6 +137,13 @@ describe('the role of a shell', () => {
   });
 });
 
+describe('ECS Exec', () => {
+  it('leaves what goes through it out of all logs', () => {
+    const [[, cluster] = []] = ofType(resources, 'AWS::ECS::Cluster');
+    assert.deepEqual(cluster?.Properties['Configuration'], { ExecuteCommandConfiguration: { Logging: 'NONE' } });
+  });
+});
+
 describe('networks', () => {
   for (const network of ['public', 'private', 'nat']) {
     const { resources } = synthesize({ network });
