@@ -20,8 +20,10 @@ use crate::{Env, Failure, outbox::Batch};
 const GATHER: Duration = Duration::from_millis(50);
 /// Output is stored at once when there is this much of it. Bytes.
 const GATHER_AT_MOST: usize = 192 * 1024;
-/// How long a runner that does not answer is left alone.
+/// How long a runner that does not answer is left alone: so long for each attempt of the job, up to a
+/// limit. Who asks costs calls of a budget that all sessions share.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+const TRY_SELDOM: Duration = Duration::from_secs(15);
 
 /// How a worker left a job.
 pub(super) enum Left {
@@ -55,8 +57,8 @@ pub(super) async fn attend(
         Ok(left) => Ok(left),
         // The task's own event ends the session if it is gone.
         Err(Stumble::Shell(ShellError::NotReady | ShellError::Gone)) => {
-            worker.let_go().await?;
-            Ok(Left::HandedOn(TRY_AGAIN))
+            let pause = worker.let_go().await?;
+            Ok(Left::HandedOn(pause))
         }
         Err(Stumble::Shell(error @ ShellError::Backend(_))) => {
             worker.let_go().await?;
@@ -229,9 +231,11 @@ impl Worker<'_> {
         }
     }
 
-    async fn let_go(&mut self) -> Result<(), Failure> {
-        match self.store(Some(self.env.now() + TRY_AGAIN)).await {
-            Ok(()) | Err(CommitError::Conflict) => Ok(()),
+    /// Leaves the job to whoever comes after a pause; says how long that is.
+    async fn let_go(&mut self) -> Result<Duration, Failure> {
+        let pause = (TRY_AGAIN * self.job.attempt()).min(TRY_SELDOM);
+        match self.store(Some(self.env.now() + pause)).await {
+            Ok(()) | Err(CommitError::Conflict) => Ok(pause),
             Err(error) => Err(error.into()),
         }
     }

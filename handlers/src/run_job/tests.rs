@@ -170,3 +170,19 @@ async fn a_shell_that_does_not_answer_leaves_the_job_to_the_next_worker() {
     run(&env).await;
     assert_eq!(status(&fakes, "j"), Status::Completed);
 }
+
+#[tokio::test]
+async fn a_runner_that_does_not_answer_for_long_is_asked_less_often() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    fakes.shell.silence(&task_id("s"));
+    let mut pauses = Vec::new();
+    for _ in 0..20 {
+        run(&env(&fakes)).await;
+        let held = fakes.queue.take_held();
+        let [again] = &held[..] else { panic!("{held:?}") };
+        pauses.push(again.due.since(fakes.now()).as_secs());
+        fakes.clock.set(again.due);
+    }
+    assert_eq!(pauses[..3], [1, 2, 3]);
+    assert_eq!(pauses[14..], [15; 6]);
+}
