@@ -75,6 +75,12 @@ impl Api {
         Ok(Self { http: client()?, base: base.to_owned(), token, patience: 0 })
     }
 
+    /// Where a program of this user's goes, and what it shows there.
+    pub(crate) fn credentials(&self) -> Result<(&str, &str)> {
+        let url = self.base.strip_suffix("/v1").context("the base has no version")?;
+        Ok((url, self.token.as_deref().context("there is no token")?))
+    }
+
     /// The same user, who tries again what the service could not do at once, as its documentation says:
     /// with an idempotency key.
     pub(crate) fn patient(&self) -> Self {

@@ -6,7 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "its report goes to standard output")]
 
-use std::{path::PathBuf, process::ExitCode, time::Instant};
+use std::{fs, path::PathBuf, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, ValueEnum};
@@ -44,6 +44,9 @@ struct Args {
     /// Let some of all the functions' calls fail, all the time; on aws.
     #[arg(long)]
     storm: bool,
+    /// Play nothing: keep the place up for whoever wants to try it by hand, until ^C.
+    #[arg(long, conflicts_with_all = ["only", "storm"])]
+    stay: bool,
     /// Print the names and end.
     #[arg(long)]
     list: bool,
@@ -86,6 +89,9 @@ async fn run(args: &Args) -> Result<bool> {
         .collect();
     ensure!(!wanted.is_empty(), "no scenario has such a name; see --list");
     let root = args.root.canonicalize().context("there is no such checkout")?;
+    if let Some(logs) = &args.logs {
+        fs::create_dir_all(logs).context("the directory for logs can't be made")?;
+    }
     if args.storm {
         wait::be_patient();
     }
@@ -95,6 +101,9 @@ async fn run(args: &Args) -> Result<bool> {
         On::Aws => Place::aws(&root, args.logs.as_deref(), args.storm).await?,
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
+    if args.stay {
+        return stay(&place).await;
+    }
     let count = play(&place, &wanted).await;
     let audit = place.audit().await;
     if let Err(error) = &audit {
@@ -115,6 +124,15 @@ async fn run(args: &Args) -> Result<bool> {
     println!("e2e on {}: {} only elsewhere, {wall:.0} s", place.name(), count.elsewhere);
     println!("{} passed, {} failed", count.passed, count.failed.len());
     Ok(count.failed.is_empty() && audit.is_ok() && left.is_ok())
+}
+
+/// Says how the command line and curl get in; whoever interrupts it ends the place.
+async fn stay(place: &Place) -> Result<bool> {
+    let visitor = place.user("visitor").await?;
+    let (url, token) = visitor.credentials()?;
+    println!("\n  export EPHEMERAL_URL={url}\n  export EPHEMERAL_TOKEN={token}\n");
+    println!("target/debug/ephemeral finds it by these two; ^C ends it");
+    std::future::pending().await
 }
 
 #[derive(Debug, Default)]
