@@ -29,7 +29,8 @@ proptest! {
         }
         let (mut decoder, mut out) = (Decoder::before_greeting(), Vec::new());
         for piece in text.chunks(size) {
-            prop_assert!(!decoder.is_over());
+            // CR ends the last line too; its LF may come in a piece of its own.
+            prop_assert!(!decoder.is_over() || piece == b"\n");
             decoder.feed(piece, &mut out).unwrap();
         }
         prop_assert!(decoder.is_greeted() && decoder.is_over());
