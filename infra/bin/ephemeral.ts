@@ -1,11 +1,21 @@
 import { App } from 'aws-cdk-lib';
 import flags from 'aws-cdk-lib/recommended-feature-flags.json' with { type: 'json' };
 import { checkRules } from '../lib/rules.ts';
-import { readSettings } from '../lib/settings.ts';
+import { readSettings, type Settings } from '../lib/settings.ts';
 import { EphemeralStack } from '../lib/stack.ts';
 
 const app = new App({ context: flags });
-const settings = readSettings((name) => app.node.tryGetContext(name));
+const settings = settingsOrExit();
 new EphemeralStack(app, settings.stackName, settings);
 checkRules(app);
 app.synth();
+
+/** Whoever mistyped a setting needs its name, not our stack. */
+function settingsOrExit(): Settings {
+  try {
+    return readSettings((name) => app.node.tryGetContext(name));
+  } catch (error) {
+    console.error(`error: ${error instanceof Error ? error.message : error}. hint: docs/operations.md lists the settings`);
+    process.exit(1);
+  }
+}
