@@ -1,4 +1,4 @@
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use domain::{
     ports::Queue,
@@ -11,19 +11,7 @@ use super::*;
 
 /// The world of `fakes` with the rules of a small deployment.
 pub(crate) fn env(fakes: &Fakes) -> Env {
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: fakes.workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy()),
-        worker: "w".into(),
-    }
+    testkit::env_of!(Env, fakes, policy())
 }
 
 pub(crate) fn policy() -> Policy {

@@ -229,17 +229,5 @@ fn env(fakes: &Fakes, dice: &mut Dice) -> Env {
         warm_max_age: Duration::from_mins(10),
         ..Policy::default()
     };
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: fakes.workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy),
-        worker: "w".into(),
-    }
+    testkit::env_of!(Env, fakes, policy)
 }

@@ -32,6 +32,28 @@ pub struct Fakes {
     spec: Spec,
 }
 
+/// All these ports under this policy, as the type of that name that handlers take. A macro, because the
+/// crate of that type uses this one in its own tests.
+#[macro_export]
+macro_rules! env_of {
+    ($env:ident, $fakes:expr, $policy:expr) => {{
+        let fakes: &$crate::Fakes = $fakes;
+        $env {
+            store: fakes.store.clone(),
+            queue: fakes.queue.clone(),
+            workflow: fakes.workflow.clone(),
+            compute: fakes.compute.clone(),
+            shell: fakes.shell.clone(),
+            webhooks: fakes.webhooks.clone(),
+            changes: fakes.changes.clone(),
+            clock: fakes.clock.clone(),
+            ids: fakes.ids.clone(),
+            policy: ::std::sync::Arc::new($policy),
+            worker: "w".into(),
+        }
+    }};
+}
+
 impl Default for Fakes {
     fn default() -> Self {
         Self::new()

@@ -27,7 +27,7 @@ pub use fakes::Fakes;
 pub use fixtures::{command, job_id, kind, session_id, spec, task_id, user_id};
 pub use gate::{Gate, When};
 pub use queue::{Held, MemoryQueue};
-pub use real::{RealClock, RealRunner};
+pub use real::RealRunner;
 pub use shell::{MemoryShell, Script};
 pub use store::{Change, MemoryStore};
 pub use webhooks::MemoryWebhooks;

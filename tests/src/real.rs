@@ -8,27 +8,15 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
-use domain::{Timestamp, ports::Clock};
 use tempfile::TempDir;
 
 /// Far above what its start takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Gives the process a `/tmp` and a list of users of its own; the working directory stays.
 const OWN_FILES: &str = "mount --bind tmp /tmp && mount --bind passwd /etc/passwd && exec \"$@\"";
-
-/// This machine's time.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct RealClock;
-
-impl Clock for RealClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-}
 
 /// A runner with a directory of its own. Ended with its jobs when dropped.
 #[derive(Debug)]

@@ -12,13 +12,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use clock::SystemClock;
 use domain::{
     JobId, Secret, TaskId,
     command::{Command, Program},
     job::Exit,
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
-use testkit::{RealClock, RealRunner, conformance, job_id};
+use testkit::{RealRunner, conformance, job_id};
 use tokio::net::UnixStream;
 
 use super::{Dial, RunnerShell, Transport, connection::Connection};
@@ -79,7 +80,7 @@ impl Runner {
             keep_idle,
             opened: AtomicUsize::new(0),
         });
-        let shell = RunnerShell::new(Arc::clone(&host), Arc::new(RealClock));
+        let shell = RunnerShell::new(Arc::clone(&host), Arc::new(SystemClock));
         Self { host, shell }
     }
 
@@ -114,7 +115,7 @@ fn command(line: &str) -> Command {
 }
 
 async fn next(attached: &mut Box<dyn Attached>) -> Result<CommandEvent, ShellError> {
-    let until = RealClock.now() + Duration::from_secs(30);
+    let until = SystemClock.now() + Duration::from_secs(30);
     attached.next(until).await.map(|event| event.expect("within half a minute"))
 }
 
@@ -169,7 +170,7 @@ async fn a_wait_ends_at_its_time_and_the_command_goes_on() {
     let Some(runner) = Runner::start() else { return };
     let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
     assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
-    let past = RealClock.now();
+    let past = SystemClock.now();
     assert_eq!(attached.next(past).await.unwrap(), None);
     runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
     let (_, _, end) = finish(attached).await;
@@ -243,6 +244,6 @@ fn suite(keep_idle: Duration) -> conformance::ShellUnderTest {
     conformance::ShellUnderTest {
         shell: Arc::new(runner.shell),
         task: task(),
-        clock: Arc::new(RealClock),
+        clock: Arc::new(SystemClock),
     }
 }

@@ -1,7 +1,5 @@
 //! A small deployment on the fakes.
 
-use std::sync::Arc;
-
 use domain::{UserId, size::Network};
 use handlers::{Env, Policy};
 use testkit::Fakes;
@@ -21,17 +19,5 @@ pub(super) fn policy() -> Policy {
 }
 
 pub(super) fn env(fakes: &Fakes, policy: Policy) -> Env {
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: fakes.workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy),
-        worker: "w".into(),
-    }
+    testkit::env_of!(Env, fakes, policy)
 }

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use domain::size::Network;
 use handlers::{Code, Policy};
@@ -15,19 +15,7 @@ pub(super) fn env(fakes: &Fakes) -> Env {
         worker_hold: Duration::from_secs(20),
         ..Policy::default()
     };
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: fakes.workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy),
-        worker: "w".into(),
-    }
+    testkit::env_of!(Env, fakes, policy)
 }
 
 #[tokio::test]

@@ -17,10 +17,8 @@ pub(super) async fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<Page<Delivery>, Fault> {
-    let bounds = match cursor.map(str::parse::<DeliveryId>) {
-        None => Bounds::All,
-        Some(Ok(last)) => Bounds::Below(last.to_string()),
-        Some(Err(_)) => return Ok(no_page()),
+    let Some(bounds) = Bounds::behind::<DeliveryId>(cursor, Bounds::Below) else {
+        return Ok(no_page());
     };
     let mut range = Range::listed(hooks_of(user), bounds).newest_first();
     if session.is_none() {

@@ -20,10 +20,8 @@ pub(super) async fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<Page<Job>, Fault> {
-    let bounds = match cursor.map(str::parse::<JobId>) {
-        None => Bounds::All,
-        Some(Ok(last)) => Bounds::Above(last.to_string()),
-        Some(Err(_)) => return Ok(no_page()),
+    let Some(bounds) = Bounds::behind::<JobId>(cursor, Bounds::Above) else {
+        return Ok(no_page());
     };
     let range = Range::listed(session.to_string(), bounds).paged(limit.saturating_add(1));
     let mut pages = table.pages(range);

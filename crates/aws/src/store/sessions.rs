@@ -20,10 +20,8 @@ pub(super) async fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> Result<Page<Session>, Fault> {
-    let bounds = match cursor.map(str::parse::<SessionId>) {
-        None => Bounds::All,
-        Some(Ok(last)) => Bounds::Below(last.to_string()),
-        Some(Err(_)) => return Ok(no_page()),
+    let Some(bounds) = Bounds::behind::<SessionId>(cursor, Bounds::Below) else {
+        return Ok(no_page());
     };
     let mut range = Range::listed(of_user(user), bounds).newest_first();
     if status.is_none() {

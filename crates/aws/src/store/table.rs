@@ -1,6 +1,6 @@
 //! Reads of the table: by key, by partition, by index.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, str::FromStr};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -42,6 +42,17 @@ pub(super) enum Bounds {
     Above(String),
     Below(String),
     Between(String, String),
+}
+
+impl Bounds {
+    /// What comes behind a cursor, which is the id that a page ended with. None if it is no such id.
+    pub(super) fn behind<I: FromStr + ToString>(
+        cursor: Option<&str>,
+        last: fn(String) -> Self,
+    ) -> Option<Self> {
+        let Some(cursor) = cursor else { return Some(Self::All) };
+        cursor.parse::<I>().ok().map(|id| last(id.to_string()))
+    }
 }
 
 impl Range {

@@ -19,10 +19,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use clock::SystemClock;
 use serde_json::{Value, json};
 use shell::RunnerShell;
 use ssm::server::{Opening, Session};
-use testkit::{RealClock, RealRunner};
+use testkit::RealRunner;
 use tokio::{net::TcpListener, sync::Notify};
 
 use crate::agent;
@@ -90,7 +91,7 @@ impl Ecs {
         let config = config(&self.url);
         let compute = Arc::new(EcsCompute::new(&config, CLUSTER.to_owned(), None));
         let dial = ExecDial::new(&config, CLUSTER.to_owned(), compute);
-        RunnerShell::new(dial, Arc::new(RealClock))
+        RunnerShell::new(dial, Arc::new(SystemClock))
     }
 
     pub(crate) fn refuse(&self, name: &'static str, message: &'static str) {

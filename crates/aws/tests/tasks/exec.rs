@@ -5,6 +5,7 @@ use std::{
 };
 
 use aws::shell::ExecDial;
+use clock::SystemClock;
 use domain::{
     Secret, TaskId,
     command::Command,
@@ -12,7 +13,7 @@ use domain::{
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
 use shell::RunnerShell;
-use testkit::{RealClock, RealRunner, conformance, job_id};
+use testkit::{RealRunner, conformance, job_id};
 
 use crate::ecs::{Ecs, TASK};
 
@@ -60,7 +61,7 @@ impl Place {
 async fn finish(mut attached: Box<dyn Attached>) -> (Vec<u8>, CommandEnd) {
     let mut stdout = Vec::new();
     loop {
-        let until = RealClock.now() + Duration::from_secs(30);
+        let until = SystemClock.now() + Duration::from_secs(30);
         match attached.next(until).await.unwrap().expect("an event within half a minute") {
             CommandEvent::Started => {}
             CommandEvent::Output { stream, bytes, .. } => {
@@ -82,7 +83,7 @@ async fn the_suite_of_the_port_passes() {
         conformance::ShellUnderTest {
             shell: Arc::new(place.shell),
             task: TaskId::new(TASK),
-            clock: Arc::new(RealClock),
+            clock: Arc::new(SystemClock),
         }
     })
     .await;
@@ -128,7 +129,7 @@ async fn a_command_outlives_its_session_and_is_found_again() {
         "echo one; read line; while [ ! -e /tmp/go ]; do sleep 0.01; done; echo two",
     );
     let mut attached = place.start("a", &command).await;
-    let until = RealClock.now() + Duration::from_secs(30);
+    let until = SystemClock.now() + Duration::from_secs(30);
     while !matches!(attached.next(until).await.unwrap(), Some(CommandEvent::Output { .. })) {}
     place.ecs.hang_up();
     assert!(matches!(attached.next(until).await, Err(ShellError::NotReady)));
@@ -163,7 +164,7 @@ async fn a_runner_that_does_not_listen_yet_is_not_ready() {
 async fn a_task_that_stopped_is_gone() {
     let Some(place) = place().await else { return };
     let mut attached = place.start("a", &testkit::command("sleep 100")).await;
-    let until = RealClock.now() + Duration::from_secs(30);
+    let until = SystemClock.now() + Duration::from_secs(30);
     assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
     place.ecs.stopped.store(true, SeqCst);
     place.ecs.hang_up();
@@ -194,7 +195,7 @@ async fn nothing_is_left_in_the_task_when_a_worker_leaves() {
     let Some(place) = place().await else { return };
     let command = testkit::command("sleep 100");
     let mut attached = place.start("a", &command).await;
-    let until = RealClock.now() + Duration::from_secs(30);
+    let until = SystemClock.now() + Duration::from_secs(30);
     assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
     drop(attached);
     place.await_bridges(0).await;

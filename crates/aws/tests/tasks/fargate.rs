@@ -16,13 +16,14 @@ use aws::{
     compute::{EcsCompute, Launch},
     shell::ExecDial,
 };
+use clock::SystemClock;
 use domain::{
     TaskId,
     ports::{Clock, CommandEvent, Compute, RunTask, Shell, ShellError},
     size::{Network, Size},
 };
 use shell::RunnerShell;
-use testkit::{RealClock, conformance};
+use testkit::conformance;
 
 use crate::ecs::{CLUSTER, config};
 
@@ -70,7 +71,7 @@ impl Fargate {
         let url = told["url"].as_str().unwrap().to_owned();
         let compute = compute(&url, CLUSTER);
         let dial = ExecDial::new(&config(&url), CLUSTER.to_owned(), compute.clone());
-        let shell = Arc::new(RunnerShell::new(dial, Arc::new(RealClock)));
+        let shell = Arc::new(RunnerShell::new(dial, Arc::new(SystemClock)));
         Some(Self { process, url, compute, shell, tasks: AtomicUsize::new(0), _dir: dir })
     }
 
@@ -131,7 +132,7 @@ async fn the_suite_of_the_port_passes_in_sandboxes() {
     conformance::shell_suite(async || {
         let task = fargate.run().await;
         fargate.settled(&task).await.unwrap();
-        let (shell, clock) = (Arc::clone(&fargate.shell) as _, Arc::new(RealClock));
+        let (shell, clock) = (Arc::clone(&fargate.shell) as _, Arc::new(SystemClock));
         conformance::ShellUnderTest { shell, task, clock }
     })
     .await;
@@ -190,7 +191,7 @@ async fn a_command_has_no_hand_in_the_way_that_it_is_reached() {
     let command = testkit::command(line);
     let mut attached = fargate.shell.start(&task, job, &command, &env, (0, 0)).await.unwrap();
     let mut said = Vec::new();
-    let until = RealClock.now() + Duration::from_secs(30);
+    let until = SystemClock.now() + Duration::from_secs(30);
     while let Some(event) = attached.next(until).await.unwrap() {
         match event {
             CommandEvent::Output { bytes, .. } => said.extend(bytes),

@@ -119,19 +119,8 @@ async fn open(fakes: &Fakes, executions: &Executions) -> Arc<AslWorkflow> {
 
 fn env(fakes: &Fakes, workflow: &Arc<AslWorkflow>) -> Env {
     let sandbox = Sandbox::new("/bin/false".into());
-    Env {
-        store: fakes.store.clone(),
-        queue: fakes.queue.clone(),
-        workflow: workflow.clone(),
-        compute: fakes.compute.clone(),
-        shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
-        changes: fakes.changes.clone(),
-        clock: fakes.clock.clone(),
-        ids: fakes.ids.clone(),
-        policy: Arc::new(policy(&Config::new("/nonexistent".into(), sandbox))),
-        worker: "w".into(),
-    }
+    let policy = policy(&Config::new("/nonexistent".into(), sandbox));
+    Env { workflow: workflow.clone(), ..testkit::env_of!(Env, fakes, policy) }
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ impl Dial for Prompt {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_went_silent_is_replaced_too() {
-    let shell = RunnerShell::new(Prompt, Arc::new(RealClock));
+    let shell = RunnerShell::new(Prompt, Arc::new(SystemClock));
     let (silent, _held) = tokio::io::duplex(1 << 10);
     shell.line.give_back(&task(), Connection::over(Box::new(silent)));
     shell.probe(&task()).await.unwrap();
@@ -95,8 +95,8 @@ async fn a_connection_that_went_silent_is_replaced_too() {
 async fn a_connection_is_not_kept_for_longer_than_it_may_be() {
     let Some(runner) = start(Duration::from_millis(1)) else { return };
     runner.shell.probe(&task()).await.unwrap();
-    let kept = RealClock.now();
-    while RealClock.now().since(kept) < Duration::from_millis(2) {
+    let kept = SystemClock.now();
+    while SystemClock.now().since(kept) < Duration::from_millis(2) {
         tokio::task::yield_now().await;
     }
     runner.shell.probe(&task()).await.unwrap();

@@ -38,16 +38,8 @@ impl World {
         let client = Client::from_conf(place.config().interceptor(meter.clone()).build());
         let env = Env {
             store: Arc::new(DynamoStore::new(client, place.table().await)),
-            queue: fakes.queue.clone(),
-            workflow: fakes.workflow.clone(),
-            compute: fakes.compute.clone(),
-            shell: fakes.shell.clone(),
-            webhooks: fakes.webhooks.clone(),
-            changes: fakes.changes.clone(),
-            clock: fakes.clock.clone(),
-            ids: fakes.ids.clone(),
-            policy: Arc::new(policy()),
             worker: "01KAT2M0Z8N5W3VQ6Y7XB9D4CE".into(),
+            ..testkit::env_of!(Env, &fakes, policy())
         };
         let router = handlers::http::router(env.clone());
         Self { fakes, env, router, meter }
