@@ -5,7 +5,7 @@ use domain::{JobId, job::Job, ports::ShellError, session::Session};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Env, Failure};
+use crate::{Env, HandlerError};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,13 +13,13 @@ pub(crate) struct Input {
     job_id: JobId,
 }
 
-pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, HandlerError> {
     let Some(read) = env.store.job(input.job_id).await? else { return Ok(Value::Null) };
     let Job::Running(job) = &read.value else { return Ok(Value::Null) };
     if !job.cancel_requested() {
         return Ok(Value::Null);
     }
-    let session = env.store.session(job.head().session).await?;
+    let session = env.store.session(job.common().session).await?;
     let Some(Session::Ready(ready)) = session.map(|read| read.value) else {
         return Ok(Value::Null);
     };
@@ -27,7 +27,7 @@ pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
 }
 
 /// A shell that is gone needs no more telling; its session's end ends the job.
-pub(crate) fn reached(answer: Result<(), ShellError>) -> Result<Value, Failure> {
+pub(crate) fn reached(answer: Result<(), ShellError>) -> Result<Value, HandlerError> {
     match answer {
         Ok(()) | Err(ShellError::Gone) => Ok(Value::Null),
         Err(error) => Err(error.into()),

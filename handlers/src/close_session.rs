@@ -10,18 +10,18 @@ use domain::{
     command::Concurrency,
     job::{Failure as JobFailure, Job, Outcome},
     message::Message,
-    ports::{Backend, CommitError, Expect, Version, Versioned, Write},
-    session::{Event, Moved, Placement, Reason, Session, Stopping},
+    ports::{BackendError, CommitError, Expect, Version, Versioned, Write},
+    session::{Event, Placement, Reason, Session, Stopping, Transition},
     timeline::Actor,
 };
 use serde::Deserialize;
 
 use crate::{
-    Code, Env, Failure, bell,
-    bell::Next,
+    Code, Env, HandlerError, notification,
+    notification::Next,
     outbox::{Batch, settle},
     tally,
-    transition::{self, Rounds},
+    transition::{self, RetryOnConflict},
 };
 
 /// A transaction has its limit, and a session may be stopped any number of times.
@@ -35,7 +35,7 @@ pub(crate) struct Input {
     error: Option<String>,
 }
 
-pub(crate) async fn handle(env: &Env, input: Input) -> Result<Next, Failure> {
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Next, HandlerError> {
     let session = close(env, input.session_id, input.error.as_deref(), Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
 }
@@ -46,8 +46,8 @@ pub(crate) async fn close(
     id: SessionId,
     error: Option<&str>,
     actor: Actor,
-) -> Result<Session, Failure> {
-    let mut rounds = Rounds::of(env, id);
+) -> Result<Session, HandlerError> {
+    let mut rounds = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = rounds.next().await?;
         match value {
@@ -80,7 +80,7 @@ pub(crate) async fn close(
 
 /// The task should be gone by now. If it is not, it is told so once more; should even that be of no
 /// use, the sweep kills what runs for an ended session.
-async fn let_go_of_task(env: &Env, stopping: &Stopping, id: SessionId) -> Result<(), Failure> {
+async fn let_go_of_task(env: &Env, stopping: &Stopping, id: SessionId) -> Result<(), HandlerError> {
     let tasks = match stopping.placement() {
         Placement::Placed(task) => vec![task.clone()],
         Placement::Asked => {
@@ -98,7 +98,7 @@ async fn let_go_of_task(env: &Env, stopping: &Stopping, id: SessionId) -> Result
 }
 
 /// Ends what is open: what never ran is cancelled; what ran is lost unless its worker knew more.
-pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), HandlerError> {
     for concurrency in Concurrency::ALL {
         loop {
             let open = env.store.open_jobs(session.id(), concurrency, 100).await?;
@@ -113,7 +113,7 @@ pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), Failure
     Ok(())
 }
 
-async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(), Failure> {
+async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(), HandlerError> {
     let (id, now) = (read.value.id(), env.now());
     let job = match read.value {
         Job::Queued(job) => job.end(not_run(session), now),
@@ -137,18 +137,18 @@ async fn finish(
     stopping: Stopping,
     read: Version,
     actor: Actor,
-) -> Result<Option<Session>, Failure> {
+) -> Result<Option<Session>, HandlerError> {
     let before = Session::from(stopping.clone());
     let commands = tally::of(env, before.id()).await?;
-    let Moved { session, entries } = stopping.finish(env.by(actor));
-    let moved = Moved { session: session.with_commands(commands).into(), entries };
+    let Transition { session, entries } = stopping.finish(env.stamp(actor));
+    let moved = Transition { session: session.with_commands(commands).into(), entries };
     let mut batch = Batch::default().moved(env, &moved, Expect::At(read));
     if before.holds_slot() {
         batch = batch.write(Write::FreeSlot { user: before.user().clone() });
     }
     let session = &moved.session;
     batch = settle(env, batch, session, session.start_job(), not_run(session)).await?;
-    let mut stops = session.head().stop_jobs.chunks(STOPS_AT_ONCE);
+    let mut stops = session.common().stop_jobs.chunks(STOPS_AT_ONCE);
     batch = settle_stops(env, batch, session, stops.next().unwrap_or_default()).await?;
     if !batch.put(env).await? {
         return Ok(None);
@@ -168,7 +168,7 @@ async fn settle_stops(
     mut batch: Batch,
     session: &Session,
     jobs: &[JobId],
-) -> Result<Batch, Backend> {
+) -> Result<Batch, BackendError> {
     for job in jobs {
         let done = Outcome::Completed { exit: None, failure: None };
         batch = settle(env, batch, session, *job, done).await?;
@@ -197,16 +197,18 @@ fn reason_of(error: Option<&str>) -> Reason {
 }
 
 /// Gives free slots to those of this session's owner who wait, in order.
-pub(crate) async fn admit_next(env: &Env, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn admit_next(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let limit = env.policy.max_active_sessions;
     for Versioned { value, version } in env.store.waiting(session.user()).await? {
         let id = value.id();
         let Session::Waiting(waiting) = value else { continue };
-        let moved = waiting.admit(env.by(Actor::Workflow)).any();
+        let moved = waiting.admit(env.stamp(Actor::Workflow)).any();
         let slot = Write::TakeSlot { user: session.user().clone(), limit };
         let batch = Batch::default().moved(env, &moved, Expect::At(version)).write(slot);
         match batch.commit(env).await {
-            Ok(()) => bell::send(env, Message::StartSession { session: id }, Duration::ZERO).await,
+            Ok(()) => {
+                notification::send(env, Message::StartSession { session: id }, Duration::ZERO).await
+            }
             Err(CommitError::Conflict) => {}
             Err(CommitError::QuotaReached) => return Ok(()),
             Err(error) => return Err(error.into()),

@@ -18,9 +18,9 @@ use serde_json::Value;
 use sha2::Sha256;
 
 use crate::{
-    Code, Env, Failure, bell,
+    Code, Env, HandlerError, notification,
     outbox::Batch,
-    transition::{self, Rounds},
+    transition::{self, RetryOnConflict},
 };
 
 /// What a secret starts with (Standard Webhooks).
@@ -34,14 +34,14 @@ pub(crate) struct Input {
     delivery_id: DeliveryId,
 }
 
-pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, HandlerError> {
     let Some(read) = env.store.delivery(input.delivery_id).await? else { return Ok(Value::Null) };
     let Delivery::Pending(pending) = read.value else { return Ok(Value::Null) };
     let now = env.now();
     if pending.due_at() > now {
         return Ok(Value::Null);
     }
-    let session = env.store.session(pending.parcel().session).await?;
+    let session = env.store.session(pending.payload().session).await?;
     let endpoint = session.as_ref().and_then(|read| read.value.webhook()).filter(|e| !e.gone);
     let Some(endpoint) = endpoint else {
         put(env, pending.disabled(None, now).into(), read.version).await?;
@@ -54,37 +54,42 @@ pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
     let answer = env.webhooks.post(&signed(endpoint, &begun, now)?).await;
     let next = judge(env, begun, answer.as_ref(), now);
     if is_gone(answer.as_ref()) {
-        disable(env, next.parcel().session).await?;
+        disable(env, next.payload().session).await?;
     }
     let due_at = next.due_at();
     put(env, next, Version(read.version.0 + 1)).await?;
     if let Some(due_at) = due_at {
         let delay = due_at.since(env.now());
         if delay <= LONGEST_DELAY {
-            bell::send(env, Message::DeliverWebhook { delivery: input.delivery_id }, delay).await;
+            notification::send(env, Message::DeliverWebhook { delivery: input.delivery_id }, delay)
+                .await;
         }
     }
     Ok(Value::Null)
 }
 
 /// Signs as Standard Webhooks has it: HMAC-SHA256 over `id.timestamp.body`.
-fn signed(endpoint: &Endpoint, pending: &Pending, now: Timestamp) -> Result<SignedPost, Failure> {
-    let parcel = pending.parcel();
-    let (id, timestamp) = (parcel.id.to_string(), now.millis() / 1000);
+fn signed(
+    endpoint: &Endpoint,
+    pending: &Pending,
+    now: Timestamp,
+) -> Result<SignedPost, HandlerError> {
+    let payload = pending.payload();
+    let (id, timestamp) = (payload.id.to_string(), now.millis() / 1000);
     let secret = endpoint.secret.expose();
     let key = BASE64_STANDARD
         .decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret))
-        .map_err(|_| Failure::new(Code::Backend, "the webhook's secret can't be read"))?;
+        .map_err(|_| HandlerError::new(Code::Backend, "the webhook's secret can't be read"))?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
     mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(parcel.body.expose().as_bytes());
+    mac.update(payload.body.expose().as_bytes());
     let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
     Ok(SignedPost {
         url: endpoint.url.clone(),
         id,
         timestamp,
         signature: Secret::new(format!("v1,{signature}")),
-        body: parcel.body.clone(),
+        body: payload.body.clone(),
     })
 }
 
@@ -111,8 +116,8 @@ fn is_gone(answer: Result<&Posted, &PostError>) -> bool {
 }
 
 /// From here on nothing more is sent to this endpoint.
-async fn disable(env: &Env, id: SessionId) -> Result<(), Failure> {
-    let mut rounds = Rounds::of(env, id);
+async fn disable(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let mut rounds = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = rounds.next().await?;
         if transition::put(env, value.webhook_gone(), version).await? {
@@ -122,7 +127,7 @@ async fn disable(env: &Env, id: SessionId) -> Result<(), Failure> {
 }
 
 /// False if somebody else has moved it on.
-async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, Failure> {
+async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, HandlerError> {
     let write = Write::Delivery(Box::new(delivery), Expect::At(read));
     Batch::default().write(write).put(env).await
 }

@@ -7,7 +7,7 @@ use domain::{
     cost::Pricing,
     ports::{Changes, Clock, Compute, Ids, Queue, Shell, Store, Webhooks, Workflow},
     size::Network,
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
     warm,
 };
 
@@ -100,8 +100,8 @@ impl Env {
     }
 
     /// This actor, now.
-    pub fn by(&self, actor: Actor) -> By {
-        By::new(actor, self.now())
+    pub fn stamp(&self, actor: Actor) -> Stamp {
+        Stamp::new(actor, self.now())
     }
 }
 

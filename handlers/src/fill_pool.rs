@@ -14,7 +14,7 @@ use domain::{
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Env, Failure, observe_task, outbox::Batch};
+use crate::{Env, HandlerError, observe_task, outbox::Batch};
 
 /// How long a warm task may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(5);
@@ -22,13 +22,13 @@ const ANSWER_WITHIN: Duration = Duration::from_mins(5);
 #[derive(Debug, Deserialize)]
 pub(crate) struct Input {}
 
-pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Value, HandlerError> {
     fill(env).await?;
     Ok(Value::Null)
 }
 
 /// Brings each kind to its number.
-pub(crate) async fn fill(env: &Env) -> Result<(), Failure> {
+pub(crate) async fn fill(env: &Env) -> Result<(), HandlerError> {
     for (kind, wanted) in &env.policy.warm {
         let have = env.store.warm_of(kind).await?;
         let wanted = usize::try_from(*wanted).unwrap_or(usize::MAX);
@@ -45,7 +45,7 @@ pub(crate) async fn fill(env: &Env) -> Result<(), Failure> {
 }
 
 /// Starts one; false if there is no room now.
-async fn start(env: &Env, kind: &Kind) -> Result<bool, Failure> {
+async fn start(env: &Env, kind: &Kind) -> Result<bool, HandlerError> {
     let id = WarmId::from_ulid(env.ids.ulid());
     let now = env.now();
     let plan = Warm::plan(id, kind.clone(), now, now + ANSWER_WITHIN);
@@ -70,7 +70,7 @@ async fn start(env: &Env, kind: &Kind) -> Result<bool, Failure> {
 }
 
 /// Takes note of what became of a warm task that serves no session.
-pub(crate) async fn observe(env: &Env, id: WarmId, facts: &TaskFacts) -> Result<(), Failure> {
+pub(crate) async fn observe(env: &Env, id: WarmId, facts: &TaskFacts) -> Result<(), HandlerError> {
     let Some(Versioned { value, version }) = env.store.warm(id).await? else {
         return observe_task::kill(env, facts).await;
     };
@@ -94,7 +94,7 @@ pub(crate) async fn observe(env: &Env, id: WarmId, facts: &TaskFacts) -> Result<
 }
 
 /// Gives up a warm task that is overdue, before it is stopped: from here on no session gets it.
-pub(crate) async fn retire(env: &Env, id: WarmId) -> Result<(), Failure> {
+pub(crate) async fn retire(env: &Env, id: WarmId) -> Result<(), HandlerError> {
     let Some(Versioned { value, version }) = env.store.warm(id).await? else { return Ok(()) };
     let retired = match value {
         Warm::Starting(warm) => warm.retire(),
@@ -109,7 +109,7 @@ pub(crate) async fn retire(env: &Env, id: WarmId) -> Result<(), Failure> {
 }
 
 /// Unless somebody else has moved it on.
-async fn put(env: &Env, warm: Warm, read: Version) -> Result<(), Failure> {
+async fn put(env: &Env, warm: Warm, read: Version) -> Result<(), HandlerError> {
     Batch::default().write(Write::Warm(Box::new(warm), Expect::At(read))).put(env).await?;
     Ok(())
 }

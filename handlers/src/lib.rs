@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tracing::Instrument;
 
 pub mod env;
-pub mod failure;
+pub mod error;
 pub mod http;
 
 mod await_end;
@@ -22,24 +22,24 @@ mod close_session;
 mod deliver_webhook;
 mod fill_pool;
 mod inspect_session;
+mod notify_session;
 mod observe_task;
 mod probe_task;
 mod provision_task;
-mod ring_session;
 mod run_job;
 mod signal_job;
 mod start_session;
 mod stop_task;
 mod sweep;
 
-mod bell;
+mod notification;
 mod outbox;
 mod tally;
 mod transition;
 mod view;
 
 pub use env::{Env, Policy};
-pub use failure::{Code, Failure};
+pub use error::{Code, HandlerError};
 
 /// All handlers but the API itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,7 +52,7 @@ pub enum Handler {
     AwaitStopped,
     CloseSession,
     StartSession,
-    RingSession,
+    NotifySession,
     FillPool,
     RunJob,
     CancelJob,
@@ -90,7 +90,7 @@ impl Handler {
         Self::AwaitStopped,
         Self::CloseSession,
         Self::StartSession,
-        Self::RingSession,
+        Self::NotifySession,
         Self::FillPool,
         Self::RunJob,
         Self::CancelJob,
@@ -112,7 +112,7 @@ impl Handler {
             Self::AwaitStopped => "await-stopped",
             Self::CloseSession => "close-session",
             Self::StartSession => "start-session",
-            Self::RingSession => "ring-session",
+            Self::NotifySession => "notify-session",
             Self::FillPool => "fill-pool",
             Self::RunJob => "run-job",
             Self::CancelJob => "cancel-job",
@@ -134,7 +134,7 @@ impl Handler {
             | Self::StopTask
             | Self::AwaitStopped
             | Self::CloseSession => Trigger::Workflow,
-            Self::StartSession | Self::RingSession | Self::FillPool => {
+            Self::StartSession | Self::NotifySession | Self::FillPool => {
                 Trigger::Message(Lane::Control)
             }
             Self::RunJob | Self::CancelJob | Self::SignalJob => Trigger::Message(Lane::Exec),
@@ -150,7 +150,9 @@ impl Handler {
             Message::StartSession { session } => {
                 (Self::StartSession, json!({"sessionId": session}))
             }
-            Message::RingSession { session } => (Self::RingSession, json!({"sessionId": session})),
+            Message::NotifySession { session } => {
+                (Self::NotifySession, json!({"sessionId": session}))
+            }
             Message::FillPool => (Self::FillPool, json!({})),
             Message::RunJob { session } => (Self::RunJob, json!({"sessionId": session})),
             Message::CancelJob { job } => (Self::CancelJob, json!({"jobId": job})),
@@ -166,12 +168,12 @@ impl Handler {
     }
 
     /// Decodes the input, runs the handler, encodes the output.
-    pub async fn invoke(self, env: &Env, input: Value) -> Result<Value, Failure> {
+    pub async fn invoke(self, env: &Env, input: Value) -> Result<Value, HandlerError> {
         let span = tracing::info_span!("handler", name = self.name());
         self.dispatch(env, input).instrument(span).await
     }
 
-    async fn dispatch(self, env: &Env, input: Value) -> Result<Value, Failure> {
+    async fn dispatch(self, env: &Env, input: Value) -> Result<Value, HandlerError> {
         match self {
             Self::ProvisionTask => call(input, |i| provision_task::handle(env, i)).await,
             Self::AwaitRunning => call(input, |i| await_running::handle(env, i)).await,
@@ -181,7 +183,7 @@ impl Handler {
             Self::AwaitStopped => call(input, |i| await_stopped::handle(env, i)).await,
             Self::CloseSession => call(input, |i| close_session::handle(env, i)).await,
             Self::StartSession => call(input, |i| start_session::handle(env, i)).await,
-            Self::RingSession => call(input, |i| ring_session::handle(env, i)).await,
+            Self::NotifySession => call(input, |i| notify_session::handle(env, i)).await,
             Self::FillPool => call(input, |i| fill_pool::handle(env, i)).await,
             Self::RunJob => call(input, |i| run_job::handle(env, i)).await,
             Self::CancelJob => call(input, |i| cancel_job::handle(env, i)).await,
@@ -202,18 +204,20 @@ impl FromStr for Handler {
     }
 }
 
-async fn call<I, O, F>(input: Value, run: impl FnOnce(I) -> F) -> Result<Value, Failure>
+async fn call<I, O, F>(input: Value, run: impl FnOnce(I) -> F) -> Result<Value, HandlerError>
 where
     I: DeserializeOwned,
     O: Serialize,
-    F: Future<Output = Result<O, Failure>>,
+    F: Future<Output = Result<O, HandlerError>>,
 {
     // The decoder's own words may quote the input, which may be secret.
-    let input = serde_json::from_value(input)
-        .map_err(|_| Failure::new(Code::BadInput, "the input is not what this handler takes"))?;
+    let input = serde_json::from_value(input).map_err(|_| {
+        HandlerError::new(Code::BadInput, "the input is not what this handler takes")
+    })?;
     let output = run(input).await?;
-    serde_json::to_value(output)
-        .map_err(|error| Failure::from_source(Code::Backend, "the output can't be written", error))
+    serde_json::to_value(output).map_err(|error| {
+        HandlerError::from_source(Code::Backend, "the output can't be written", error)
+    })
 }
 
 #[cfg(test)]

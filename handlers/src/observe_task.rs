@@ -16,20 +16,20 @@ use domain::{
 };
 use serde_json::Value;
 
-use crate::{Env, Failure, bell, fill_pool, transition};
+use crate::{Env, HandlerError, fill_pool, notification, transition};
 
 /// How long a runner gets before it is probed again: at first, and when it has not answered for long.
 /// A probe costs calls of a budget that all sessions share.
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 const PROBE_SELDOM: Duration = Duration::from_secs(30);
 
-pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, HandlerError> {
     observe(env, &facts).await?;
     Ok(Value::Null)
 }
 
 /// Finds whose task it is and applies what is new.
-pub(crate) async fn observe(env: &Env, facts: &TaskFacts) -> Result<(), Failure> {
+pub(crate) async fn observe(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
     if let Ok(id) = facts.started_by.parse::<SessionId>() {
         return of_session(env, id, facts).await;
     }
@@ -43,7 +43,7 @@ pub(crate) async fn observe(env: &Env, facts: &TaskFacts) -> Result<(), Failure>
     Ok(())
 }
 
-async fn of_session(env: &Env, id: SessionId, facts: &TaskFacts) -> Result<(), Failure> {
+async fn of_session(env: &Env, id: SessionId, facts: &TaskFacts) -> Result<(), HandlerError> {
     let Some(read) = env.store.session(id).await? else { return kill(env, facts).await };
     if is_foreign(&read.value, facts) {
         return kill(env, facts).await;
@@ -64,7 +64,7 @@ async fn of_session(env: &Env, id: SessionId, facts: &TaskFacts) -> Result<(), F
         TaskStatus::Pending | TaskStatus::Stopping => {}
     }
     let session = transition::apply(env, id, Actor::TaskEvent, &events).await?.into_session();
-    bell::ring(env, &session).await?;
+    notification::wake_execution(env, &session).await?;
     if matches!(session, Session::Ready(_)) {
         transition::start_jobs(env, &session).await?;
     }
@@ -92,12 +92,12 @@ fn awaits_probe(session: &Session) -> bool {
 }
 
 /// Whether the runner answers; if not yet, it is probed again after a while.
-pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, Failure> {
+pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, HandlerError> {
     match env.shell.probe(&facts.task).await {
         Ok(()) => Ok(true),
         Err(ShellError::NotReady) => {
             let again = (env.now().since(facts.at) / 8).clamp(PROBE_AGAIN, PROBE_SELDOM);
-            bell::send(env, Message::ProbeTask { facts: facts.clone() }, again).await;
+            notification::send(env, Message::ProbeTask { facts: facts.clone() }, again).await;
             Ok(false)
         }
         // Its end is an event of its own.
@@ -107,7 +107,7 @@ pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, Failure>
 }
 
 /// Stops a task that nobody owns.
-pub(crate) async fn kill(env: &Env, facts: &TaskFacts) -> Result<(), Failure> {
+pub(crate) async fn kill(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
     if facts.status == TaskStatus::Stopped || facts.status == TaskStatus::Stopping {
         return Ok(());
     }

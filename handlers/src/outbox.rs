@@ -7,13 +7,13 @@ use domain::{
     job::{self, Finished, Job},
     message::Message,
     ports::{CommitError, Expect, Version, Write},
-    session::{Moved, Session},
-    timeline::What,
-    webhook::{Delivery, EventType, Parcel},
+    session::{Session, Transition},
+    timeline::EventKind,
+    webhook::{Delivery, EventType, Payload},
 };
 use serde_json::{Value, json};
 
-use crate::{Env, Failure, bell, view};
+use crate::{Env, HandlerError, notification, view};
 
 /// Writes that succeed or fail together. A delivery is part of the transaction that owes it.
 #[derive(Default)]
@@ -24,11 +24,11 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Adds a transition of a session: record, timeline and webhooks.
-    pub(crate) fn moved(mut self, env: &Env, moved: &Moved, expect: Expect) -> Self {
+    pub(crate) fn moved(mut self, env: &Env, moved: &Transition, expect: Expect) -> Self {
         self.writes.push(Write::Session(Box::new(moved.session.clone()), expect));
         for entry in &moved.entries {
             self.writes.push(Write::Entry(Box::new(entry.clone())));
-            if let Some(event) = event_of(entry.what) {
+            if let Some(event) = event_of(entry.kind) {
                 let data = view::session_event(env, &moved.session);
                 self = self.owe(env, &moved.session, event, data);
             }
@@ -65,13 +65,13 @@ impl Batch {
         }
         env.store.commit(self.writes).await?;
         for delivery in self.deliveries {
-            bell::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
+            notification::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
         }
         Ok(())
     }
 
     /// Like [`Batch::commit`]; false if somebody else was faster, so that nothing was written.
-    pub(crate) async fn put(self, env: &Env) -> Result<bool, Failure> {
+    pub(crate) async fn put(self, env: &Env) -> Result<bool, HandlerError> {
         match self.commit(env).await {
             Ok(()) => Ok(true),
             Err(CommitError::Conflict) => Ok(false),
@@ -86,7 +86,7 @@ impl Batch {
         let now = env.now();
         let id = DeliveryId::from_ulid(env.ids.ulid());
         let body = json!({"type": event, "timestamp": now, "data": data}).to_string();
-        let parcel = Parcel {
+        let payload = Payload {
             id,
             user: session.user().clone(),
             session: session.id(),
@@ -94,31 +94,31 @@ impl Batch {
             body: Secret::new(body),
             created_at: now,
         };
-        self.writes.push(Write::Delivery(Box::new(Delivery::new(parcel).into()), Expect::New));
+        self.writes.push(Write::Delivery(Box::new(Delivery::new(payload).into()), Expect::New));
         self.deliveries.push(id);
         self
     }
 }
 
-fn event_of(what: What) -> Option<EventType> {
+fn event_of(what: EventKind) -> Option<EventType> {
     match what {
-        What::Ready => Some(EventType::SessionReady),
-        What::Expiring => Some(EventType::SessionExpiring),
-        What::Stopped => Some(EventType::SessionStopped),
-        What::Failed => Some(EventType::SessionFailed),
-        What::Accepted
-        | What::Admitted
-        | What::Provisioning
-        | What::PlacementRefused
-        | What::TaskPlaced
-        | What::WarmTaskClaimed
-        | What::TaskRunning
-        | What::Extended
-        | What::Draining
-        | What::StopRequested
-        | What::TaskFound
-        | What::StopSent
-        | What::TaskStopped => None,
+        EventKind::Ready => Some(EventType::SessionReady),
+        EventKind::Expiring => Some(EventType::SessionExpiring),
+        EventKind::Stopped => Some(EventType::SessionStopped),
+        EventKind::Failed => Some(EventType::SessionFailed),
+        EventKind::Accepted
+        | EventKind::Admitted
+        | EventKind::Provisioning
+        | EventKind::PlacementRefused
+        | EventKind::TaskPlaced
+        | EventKind::WarmTaskClaimed
+        | EventKind::TaskRunning
+        | EventKind::Extended
+        | EventKind::Draining
+        | EventKind::StopRequested
+        | EventKind::TaskFound
+        | EventKind::StopSent
+        | EventKind::TaskStopped => None,
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn settle(
     session: &Session,
     job: domain::JobId,
     outcome: job::Outcome,
-) -> Result<Batch, domain::ports::Backend> {
+) -> Result<Batch, domain::ports::BackendError> {
     let Some(read) = env.store.job(job).await? else { return Ok(batch) };
     Ok(match read.value {
         Job::Queued(queued) => {

@@ -3,9 +3,9 @@
 use domain::task::TaskFacts;
 use serde_json::Value;
 
-use crate::{Env, Failure, observe_task};
+use crate::{Env, HandlerError, observe_task};
 
-pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, HandlerError> {
     // The facts are old by now; what the provider says today counts.
     let today = env.compute.describe(std::slice::from_ref(&facts.task)).await?;
     for facts in &today {

@@ -16,16 +16,15 @@ use domain::{
 };
 
 use crate::{
-    Code, Env, Failure, bell,
-    bell::Next,
-    fill_pool,
+    Code, Env, HandlerError, fill_pool, notification,
+    notification::Next,
     outbox::{Batch, OfSession},
-    transition::{self, Applied, Rounds},
+    transition::{self, Applied, RetryOnConflict},
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
     let id = input.session_id;
-    let mut rounds = Rounds::of(env, id);
+    let mut rounds = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = rounds.next().await?;
         if let Some(reason) = value.overdue(env.now()) {
@@ -49,7 +48,7 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
             }
             Session::Stopping(_) | Session::Ended(_) => return Err(stop_requested()),
             Session::Waiting(_) => {
-                return Err(Failure::new(Code::BadInput, "the session has no slot yet"));
+                return Err(HandlerError::new(Code::BadInput, "the session has no slot yet"));
             }
         }
     }
@@ -57,9 +56,9 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure>
 
 /// Claims a warm task for the session, in one transaction with it. The task has answered before, so
 /// the session is ready at once.
-async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failure> {
-    let head = Session::from(session.clone());
-    let kind = head.head().spec.warm_kind();
+async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, HandlerError> {
+    let common = Session::from(session.clone());
+    let kind = common.common().spec.warm_kind();
     if !env.policy.warm.iter().any(|(kept, wanted)| *kept == kind && *wanted > 0) {
         return Ok(false);
     }
@@ -72,7 +71,7 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failu
         }
         // Otherwise another session took it, or this session changed; the next round tells.
         if let Some(session) = take(env, session, read, warm, candidate.version).await? {
-            bell::send(env, Message::FillPool, Duration::ZERO).await;
+            notification::send(env, Message::FillPool, Duration::ZERO).await;
             transition::start_jobs(env, &session).await?;
             return Ok(true);
         }
@@ -81,7 +80,7 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Failu
 }
 
 /// The event of a warm task's end may be late or lost.
-async fn runs(env: &Env, task: &TaskId) -> Result<bool, Failure> {
+async fn runs(env: &Env, task: &TaskId) -> Result<bool, HandlerError> {
     let facts = env.compute.describe(std::slice::from_ref(task)).await?;
     Ok(facts.iter().any(|facts| facts.status == TaskStatus::Running && !facts.ending))
 }
@@ -92,11 +91,11 @@ async fn take(
     read: Version,
     warm: Available,
     warm_read: Version,
-) -> Result<Option<Session>, Failure> {
-    let by = env.by(Actor::Workflow);
+) -> Result<Option<Session>, HandlerError> {
+    let stamp = env.stamp(Actor::Workflow);
     let task = warm.task().clone();
     let id = Session::from(session.clone()).id();
-    let moved = session.clone().claim(task, by).then(|starting| starting.ready(by)).any();
+    let moved = session.clone().claim(task, stamp).then(|starting| starting.ready(stamp)).any();
     let claimed = Write::Warm(Box::new(warm.claim(id).into()), Expect::At(warm_read));
     let batch = Batch::default().write(claimed).moved(env, &moved, Expect::At(read));
     let taken = transition::with_ready(env, batch, &moved).await?.put(env).await?;
@@ -104,14 +103,14 @@ async fn take(
 }
 
 /// Puts on record that a task is about to be asked for.
-async fn intend(env: &Env, session: Queued, read: Version) -> Result<(), Failure> {
-    let moved = session.provision(env.by(Actor::Workflow)).any();
+async fn intend(env: &Env, session: Queued, read: Version) -> Result<(), HandlerError> {
+    let moved = session.provision(env.stamp(Actor::Workflow)).any();
     transition::write(env, &moved, read).await?;
     Ok(())
 }
 
 /// Asks for a task and records what came of it.
-async fn place(env: &Env, session: Provisioning) -> Result<Session, Failure> {
+async fn place(env: &Env, session: Provisioning) -> Result<Session, HandlerError> {
     let request = request(&session);
     let id = Session::from(session).id();
     match env.compute.run(&request).await {
@@ -130,11 +129,11 @@ async fn place(env: &Env, session: Provisioning) -> Result<Session, Failure> {
     }
 }
 
-async fn placed(env: &Env, id: domain::SessionId, task: TaskId) -> Result<Session, Failure> {
+async fn placed(env: &Env, id: domain::SessionId, task: TaskId) -> Result<Session, HandlerError> {
     let event = Event::Placed(task.clone());
     match transition::apply(env, id, Actor::Workflow, &[event]).await? {
-        Applied::Moved(session @ Session::Starting(_)) => Ok(session),
-        Applied::Moved(_) => Err(stop_requested()),
+        Applied::Changed(session @ Session::Starting(_)) => Ok(session),
+        Applied::Changed(_) => Err(stop_requested()),
         // The task's own event was faster.
         Applied::Unchanged(session) if session.task() == Some(&task) => Ok(session),
         Applied::Unchanged(_) => {
@@ -147,7 +146,7 @@ async fn placed(env: &Env, id: domain::SessionId, task: TaskId) -> Result<Sessio
 fn request(session: &Provisioning) -> RunTask {
     let client_token = session.client_token();
     let session = Session::from(session.clone());
-    let spec = &session.head().spec;
+    let spec = &session.common().spec;
     RunTask {
         started_by: session.id().to_string(),
         client_token,
@@ -158,8 +157,8 @@ fn request(session: &Provisioning) -> RunTask {
     }
 }
 
-fn stop_requested() -> Failure {
-    Failure::new(Code::StopRequested, "the session is to end")
+fn stop_requested() -> HandlerError {
+    HandlerError::new(Code::StopRequested, "the session is to end")
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use domain::{
 use serde_json::Value;
 
 use crate::{
-    Env, Failure, bell,
+    Env, HandlerError, notification,
     outbox::{Batch, OfSession},
     transition,
 };
@@ -33,7 +33,7 @@ const LOOK_AT: u32 = 64;
 /// that runs need not be the first.
 const LOOK_AT_SERIAL: u32 = 4;
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
     let hold_until = env.now() + env.policy.worker_hold;
     loop {
         let session = transition::read(env, input.session_id).await?.value;
@@ -53,26 +53,27 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure
             Left::Superseded => return Ok(Value::Null),
             Left::HandedOn(delay) => {
                 let again = Message::RunJob { session: session.id() };
-                bell::send(env, again, delay).await;
+                notification::send(env, again, delay).await;
                 return Ok(Value::Null);
             }
         }
         if env.now() >= hold_until {
-            bell::send(env, Message::RunJob { session: session.id() }, Duration::ZERO).await;
+            notification::send(env, Message::RunJob { session: session.id() }, Duration::ZERO)
+                .await;
             return Ok(Value::Null);
         }
     }
 }
 
 /// The jobs among which the next one is: the first serial ones and the parallel ones.
-async fn look(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, Failure> {
+async fn look(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, HandlerError> {
     let mut open = env.store.open_jobs(session, Concurrency::Serial, LOOK_AT_SERIAL).await?;
     open.extend(parallel(env, session).await?);
     Ok(open)
 }
 
 /// The first parallel jobs, in order of arrival. Those that run must not hide those that may.
-async fn parallel(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, Failure> {
+async fn parallel(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, HandlerError> {
     let mut limit = LOOK_AT;
     loop {
         let open = env.store.open_jobs(session, Concurrency::Parallel, limit).await?;
@@ -97,7 +98,7 @@ async fn claim_next(
     env: &Env,
     session: SessionId,
     open: Vec<Versioned<Job>>,
-) -> Result<Option<Claimed>, Failure> {
+) -> Result<Option<Claimed>, HandlerError> {
     let now = env.now();
     let mut may_run = open
         .iter()
@@ -109,7 +110,7 @@ async fn claim_next(
     while let Some(read) = may_run.next() {
         let Some(claimed) = claim(env, session, read).await? else { continue };
         if may_run.len() > 0 {
-            bell::send(env, Message::RunJob { session }, Duration::ZERO).await;
+            notification::send(env, Message::RunJob { session }, Duration::ZERO).await;
         }
         return Ok(Some(claimed));
     }
@@ -134,14 +135,14 @@ async fn claim(
     env: &Env,
     session: SessionId,
     read: Versioned<Job>,
-) -> Result<Option<Claimed>, Failure> {
+) -> Result<Option<Claimed>, HandlerError> {
     let serial = is_serial(&read.value);
     let job = match read.value {
         Job::Queued(job) => job.claim(&env.worker, env.now()),
         Job::Running(job) => job.take_over(&env.worker, env.now()),
         Job::Finished(_) => return Ok(None),
     };
-    let id = job.head().id;
+    let id = job.common().id;
     let claimed = Write::Job(Box::new(job.clone().into()), Expect::At(read.version));
     let mut batch = Batch::default().write(claimed);
     if serial {
@@ -152,18 +153,18 @@ async fn claim(
 }
 
 /// Nothing left to do: a draining session ends now, another one's idle time begins.
-async fn settle_down(env: &Env, session: &Session) -> Result<(), Failure> {
-    let head = session.head();
-    if let Some(drain) = &head.drain {
+async fn settle_down(env: &Env, session: &Session) -> Result<(), HandlerError> {
+    let common = session.common();
+    if let Some(drain) = &common.drain {
         let stop = Event::Stop { reason: drain.reason, note: drain.note.clone() };
-        let stopped = transition::apply(env, head.id, Actor::Worker, &[stop]).await?;
-        bell::ring(env, &stopped.into_session()).await?;
-    } else if head.spec.idle_timeout.is_some() {
-        let read = transition::read(env, head.id).await?;
+        let stopped = transition::apply(env, common.id, Actor::Worker, &[stop]).await?;
+        notification::wake_execution(env, &stopped.into_session()).await?;
+    } else if common.spec.idle_timeout.is_some() {
+        let read = transition::read(env, common.id).await?;
         if let Session::Ready(ready) = read.value {
             let session = Session::from(ready.settled(env.now()));
             if transition::put(env, session.clone(), read.version).await? {
-                bell::ring(env, &session).await?;
+                notification::wake_execution(env, &session).await?;
             }
         }
     }

@@ -5,7 +5,7 @@ use domain::{JobId, job::Job, session::Session};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Env, Failure, cancel_job};
+use crate::{Env, HandlerError, cancel_job};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -14,10 +14,10 @@ pub(crate) struct Input {
     signal: i32,
 }
 
-pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, HandlerError> {
     let Some(read) = env.store.job(input.job_id).await? else { return Ok(Value::Null) };
     let Job::Running(job) = &read.value else { return Ok(Value::Null) };
-    let session = env.store.session(job.head().session).await?;
+    let session = env.store.session(job.common().session).await?;
     let Some(Session::Ready(ready)) = session.map(|read| read.value) else {
         return Ok(Value::Null);
     };

@@ -3,9 +3,9 @@
 use domain::session::Session;
 use serde_json::Value;
 
-use crate::{Env, Failure, outbox::OfSession, transition};
+use crate::{Env, HandlerError, outbox::OfSession, transition};
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
     let session = transition::read(env, input.session_id).await?.value;
     if is_new(&session) {
         env.workflow.start(session.id()).await?;
@@ -18,7 +18,7 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure
 fn is_new(session: &Session) -> bool {
     match session {
         Session::Queued(_) => true,
-        Session::Stopping(_) => session.holds_slot() && session.head().attempt == 0,
+        Session::Stopping(_) => session.holds_slot() && session.common().attempt == 0,
         Session::Waiting(_)
         | Session::Provisioning(_)
         | Session::Starting(_)

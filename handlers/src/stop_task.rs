@@ -9,20 +9,20 @@ use domain::{
 };
 
 use crate::{
-    Env, Failure,
-    bell::Next,
+    Env, HandlerError,
+    notification::Next,
     outbox::OfSession,
-    transition::{self, Rounds},
+    transition::{self, RetryOnConflict},
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, Failure> {
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
     let session = stop(env, input.session_id, Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
 }
 
 /// Goes on until the task was told to stop or there is none.
-pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, Failure> {
-    let mut rounds = Rounds::of(env, id);
+pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, HandlerError> {
+    let mut rounds = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = rounds.next().await?;
         match value {
@@ -36,7 +36,7 @@ pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Sessi
                         transition::apply(env, id, actor, &[Event::Placed(task)]).await?;
                     }
                     None => {
-                        let none = stopping.no_task(env.by(actor));
+                        let none = stopping.no_task(env.stamp(actor));
                         transition::put(env, none.into(), version).await?;
                     }
                 },
@@ -56,7 +56,7 @@ pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Sessi
     }
 }
 
-async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, Failure> {
+async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, HandlerError> {
     match env.compute.stop(task, stopping.stop().reason.name()).await {
         Ok(()) => Ok(Event::StopSent),
         Err(StopError::Unknown) => Ok(Event::TaskStopped(None)),
@@ -64,7 +64,7 @@ async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, Fa
     }
 }
 
-async fn find(env: &Env, id: SessionId) -> Result<Option<TaskId>, Failure> {
+async fn find(env: &Env, id: SessionId) -> Result<Option<TaskId>, HandlerError> {
     let tasks = env.compute.list(Some(&id.to_string())).await?;
     Ok(tasks.into_iter().next().map(|facts| facts.task))
 }

@@ -17,7 +17,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Env, Failure, bell, close_session, fill_pool, observe_task,
+    Env, HandlerError, close_session, fill_pool, notification, observe_task,
     outbox::{Batch, settle},
     transition,
 };
@@ -48,7 +48,7 @@ pub(crate) struct Output {
     forgotten: u32,
 }
 
-pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Output, Failure> {
+pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Output, HandlerError> {
     let (due, failed) = look_at_all(env).await?;
     for facts in env.compute.list(None).await? {
         if matches!(facts.status, TaskStatus::Pending | TaskStatus::Running) {
@@ -62,7 +62,7 @@ pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Output, Failure> 
 
 /// Looks at each record that is due, once; says at how many, and at how many in vain. Each round reads
 /// further: some stay due although they were looked at, and must not hide those behind them.
-async fn look_at_all(env: &Env) -> Result<(usize, usize), Failure> {
+async fn look_at_all(env: &Env) -> Result<(usize, usize), HandlerError> {
     let until = env.now() + AT_MOST;
     let mut seen = Vec::new();
     let mut failed = 0;
@@ -90,7 +90,7 @@ async fn look_at_all(env: &Env) -> Result<(usize, usize), Failure> {
     Ok((seen.len(), failed))
 }
 
-async fn look(env: &Env, record: &Due) -> Result<(), Failure> {
+async fn look(env: &Env, record: &Due) -> Result<(), HandlerError> {
     match record {
         Due::Session(id) => session::look(env, *id).await,
         Due::Job { job, session } => look_at_job(env, *job, *session).await,
@@ -100,7 +100,7 @@ async fn look(env: &Env, record: &Due) -> Result<(), Failure> {
 }
 
 /// A job that is due: begun anew, taken over, or ended with its session.
-async fn look_at_job(env: &Env, id: JobId, session: SessionId) -> Result<(), Failure> {
+async fn look_at_job(env: &Env, id: JobId, session: SessionId) -> Result<(), HandlerError> {
     let Some(job) = env.store.job(id).await? else { return Ok(()) };
     let Some(session) = env.store.session(session).await? else { return Ok(()) };
     let session = session.value;
@@ -110,7 +110,8 @@ async fn look_at_job(env: &Env, id: JobId, session: SessionId) -> Result<(), Fai
     match session {
         Session::Ended(_) => close_session::end_jobs(env, &session).await,
         Session::Ready(_) => {
-            bell::send(env, Message::RunJob { session: session.id() }, Duration::ZERO).await;
+            notification::send(env, Message::RunJob { session: session.id() }, Duration::ZERO)
+                .await;
             put_off(env, job).await
         }
         Session::Waiting(_)
@@ -122,7 +123,7 @@ async fn look_at_job(env: &Env, id: JobId, session: SessionId) -> Result<(), Fai
 }
 
 /// A start or stop job whose session is further than it.
-async fn settle_job(env: &Env, job: Versioned<Job>, session: &Session) -> Result<(), Failure> {
+async fn settle_job(env: &Env, job: Versioned<Job>, session: &Session) -> Result<(), HandlerError> {
     let is_start = job.value.id() == session.start_job();
     let has_come = is_start && session.ready_at().is_some();
     if !has_come && !matches!(session, Session::Ended(_)) {
@@ -138,25 +139,25 @@ async fn settle_job(env: &Env, job: Versioned<Job>, session: &Session) -> Result
 }
 
 /// Nothing can be done for it now. A running job stays due until a worker takes it over.
-async fn put_off(env: &Env, read: Versioned<Job>) -> Result<(), Failure> {
+async fn put_off(env: &Env, read: Versioned<Job>) -> Result<(), HandlerError> {
     let Job::Queued(job) = read.value else { return Ok(()) };
-    let later = job.look_again(env.now() + LOOK_AGAIN);
+    let later = job.recheck_at(env.now() + LOOK_AGAIN);
     let write = Write::Job(Box::new(later.into()), Expect::At(read.version));
     Batch::default().write(write).put(env).await?;
     Ok(())
 }
 
-async fn ring_delivery(env: &Env, delivery: DeliveryId) -> Result<(), Failure> {
-    bell::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
+async fn ring_delivery(env: &Env, delivery: DeliveryId) -> Result<(), HandlerError> {
+    notification::send(env, Message::DeliverWebhook { delivery }, Duration::ZERO).await;
     Ok(())
 }
 
-async fn retire(env: &Env, id: WarmId) -> Result<(), Failure> {
+async fn retire(env: &Env, id: WarmId) -> Result<(), HandlerError> {
     fill_pool::retire(env, id).await
 }
 
 /// Kills a task whose session or whose warm record is over.
-async fn reap(env: &Env, facts: &domain::task::TaskFacts) -> Result<(), Failure> {
+async fn reap(env: &Env, facts: &domain::task::TaskFacts) -> Result<(), HandlerError> {
     let owner_is_live = if let Ok(id) = facts.started_by.parse::<SessionId>() {
         let read = env.store.session(id).await?;
         read.is_some_and(|read| !matches!(read.value, Session::Ended(_)))
@@ -170,11 +171,11 @@ async fn reap(env: &Env, facts: &domain::task::TaskFacts) -> Result<(), Failure>
 }
 
 /// Reads a session and puts off its next look, unless it has changed meanwhile.
-async fn look_later(env: &Env, id: SessionId, after: Duration) -> Result<(), Failure> {
+async fn recheck_later(env: &Env, id: SessionId, after: Duration) -> Result<(), HandlerError> {
     let read = transition::read(env, id).await?;
     let now = env.now();
     if read.value.due_at().is_some_and(|due| due <= now) {
-        transition::put(env, read.value.look_again(now + after), read.version).await?;
+        transition::put(env, read.value.recheck_at(now + after), read.version).await?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use domain::{
     SessionId,
     cost::Tally,
-    ports::{Backend, Page},
+    ports::{BackendError, Page},
 };
 
 use crate::Env;
@@ -14,7 +14,7 @@ const PART: u32 = 100;
 const PARTS: u32 = 10;
 
 /// Adds up the commands of a session, of its first 1,000 jobs.
-pub(crate) async fn of(env: &Env, session: SessionId) -> Result<Tally, Backend> {
+pub(crate) async fn of(env: &Env, session: SessionId) -> Result<Tally, BackendError> {
     let mut tally = Tally::default();
     let mut cursor = None;
     for _ in 0..PARTS {

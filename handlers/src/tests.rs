@@ -54,7 +54,7 @@ fn worlds() -> Vec<(Handler, Fakes, Value)> {
         (Handler::StopTask, Fakes::new().with_provisioning_session("s"), session.clone()),
         (Handler::CloseSession, job(), session.clone()),
         (Handler::CloseSession, Fakes::new().with_stopping_session("s"), session.clone()),
-        (Handler::RingSession, Fakes::new().with_waiting_session("s"), session.clone()),
+        (Handler::NotifySession, Fakes::new().with_waiting_session("s"), session.clone()),
         (Handler::ObserveTask, Fakes::new().with_starting_session("s"), running.clone()),
         (Handler::ObserveTask, Fakes::new().with_ready_session("s"), stopped),
         (Handler::ProbeTask, Fakes::new().with_starting_session("s"), running),
@@ -119,7 +119,7 @@ fn every_handler_has_a_name_of_its_own_and_is_found_by_it() {
 fn a_message_goes_to_a_handler_of_its_own_lane() {
     let messages = [
         Message::StartSession { session: session_id("s") },
-        Message::RingSession { session: session_id("s") },
+        Message::NotifySession { session: session_id("s") },
         Message::FillPool,
         Message::RunJob { session: session_id("s") },
         Message::CancelJob { job: testkit::job_id("j") },
@@ -149,7 +149,7 @@ async fn a_bell_that_can_not_be_rung_fails_nobody() {
     let fakes = Fakes::new();
     fakes.gate.fail_at(0, testkit::When::Before);
     let env = env(&fakes);
-    bell::send(&env, Message::FillPool, Duration::ZERO).await;
+    notification::send(&env, Message::FillPool, Duration::ZERO).await;
     assert_eq!(fakes.gate.calls(), 1);
     fakes.queue.send(&Message::FillPool, Duration::ZERO).await.unwrap();
 }

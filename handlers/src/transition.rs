@@ -7,14 +7,14 @@ use domain::{
     command::Concurrency,
     job::Outcome,
     message::Message,
-    ports::{Backend, Expect, Version, Versioned, Write},
-    session::{Event, Moved, Rejected, Session, Waiter, Waits},
+    ports::{BackendError, Expect, Version, Versioned, Write},
+    session::{Event, Session, Transition, TransitionError, Waiter, Waits},
     timeline::Actor,
 };
 use serde::Deserialize;
 
 use crate::{
-    Code, Env, Failure, bell,
+    Code, Env, HandlerError, notification,
     outbox::{Batch, settle},
 };
 
@@ -22,21 +22,21 @@ use crate::{
 const ROUNDS: u32 = 16;
 
 /// A session that is read anew in each round, until one comes to a result.
-pub(crate) struct Rounds<'a> {
+pub(crate) struct RetryOnConflict<'a> {
     env: &'a Env,
     id: SessionId,
     left: u32,
 }
 
-impl<'a> Rounds<'a> {
+impl<'a> RetryOnConflict<'a> {
     pub(crate) const fn of(env: &'a Env, id: SessionId) -> Self {
         Self { env, id, left: ROUNDS }
     }
 
     /// Begins a round with the session as it is now.
-    pub(crate) async fn next(&mut self) -> Result<Versioned<Session>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Versioned<Session>, HandlerError> {
         let Some(left) = self.left.checked_sub(1) else {
-            return Err(Failure::new(Code::Conflict, "the session changed again and again"));
+            return Err(HandlerError::new(Code::Conflict, "the session changed again and again"));
         };
         self.left = left;
         read(self.env, self.id).await
@@ -47,7 +47,7 @@ impl<'a> Rounds<'a> {
 #[derive(Debug)]
 pub(crate) enum Applied {
     /// The session moved.
-    Moved(Session),
+    Changed(Session),
     /// The event has no meaning in this state, most often because it came before.
     Unchanged(Session),
 }
@@ -55,15 +55,15 @@ pub(crate) enum Applied {
 impl Applied {
     pub(crate) fn into_session(self) -> Session {
         match self {
-            Self::Moved(session) | Self::Unchanged(session) => session,
+            Self::Changed(session) | Self::Unchanged(session) => session,
         }
     }
 }
 
 /// Reads a session that must exist.
-pub(crate) async fn read(env: &Env, id: SessionId) -> Result<Versioned<Session>, Failure> {
+pub(crate) async fn read(env: &Env, id: SessionId) -> Result<Versioned<Session>, HandlerError> {
     let read = env.store.session(id).await?;
-    read.ok_or_else(|| Failure::new(Code::BadInput, "there is no such session"))
+    read.ok_or_else(|| HandlerError::new(Code::BadInput, "there is no such session"))
 }
 
 /// Applies these events one after the other, in one transaction.
@@ -72,47 +72,60 @@ pub(crate) async fn apply(
     id: SessionId,
     actor: Actor,
     events: &[Event],
-) -> Result<Applied, Failure> {
-    let mut rounds = Rounds::of(env, id);
+) -> Result<Applied, HandlerError> {
+    let mut rounds = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = rounds.next().await?;
         let moved = match advance(env, value, actor, events) {
             Ok(moved) => moved,
-            Err(Rejected { session }) => return Ok(Applied::Unchanged(*session)),
+            Err(TransitionError { session }) => return Ok(Applied::Unchanged(*session)),
         };
         if write(env, &moved, version).await? {
-            return Ok(Applied::Moved(moved.session));
+            return Ok(Applied::Changed(moved.session));
         }
     }
 }
 
 /// Applies what fits of these events; rejected if none does.
-fn advance(env: &Env, session: Session, actor: Actor, events: &[Event]) -> Result<Moved, Rejected> {
-    let mut moved = Moved { session, entries: Vec::new() };
+fn advance(
+    env: &Env,
+    session: Session,
+    actor: Actor,
+    events: &[Event],
+) -> Result<Transition, TransitionError> {
+    let mut moved = Transition { session, entries: Vec::new() };
     for event in events {
-        match moved.session.on(event.clone(), env.by(actor)) {
+        match moved.session.on(event.clone(), env.stamp(actor)) {
             Ok(next) => {
                 moved.session = next.session;
                 moved.entries.extend(next.entries);
             }
-            Err(Rejected { session }) => moved.session = *session,
+            Err(TransitionError { session }) => moved.session = *session,
         }
     }
     if moved.entries.is_empty() {
-        return Err(Rejected { session: Box::new(moved.session) });
+        return Err(TransitionError { session: Box::new(moved.session) });
     }
     Ok(moved)
 }
 
 /// Writes a transition, unless somebody else was faster. A session that became ready completes its
 /// start job with it.
-pub(crate) async fn write(env: &Env, moved: &Moved, read: Version) -> Result<bool, Failure> {
+pub(crate) async fn write(
+    env: &Env,
+    moved: &Transition,
+    read: Version,
+) -> Result<bool, HandlerError> {
     let batch = Batch::default().moved(env, moved, Expect::At(read));
     with_ready(env, batch, moved).await?.put(env).await
 }
 
 /// Adds the completion of the start job where this transition made the session ready.
-pub(crate) async fn with_ready(env: &Env, batch: Batch, moved: &Moved) -> Result<Batch, Backend> {
+pub(crate) async fn with_ready(
+    env: &Env,
+    batch: Batch,
+    moved: &Transition,
+) -> Result<Batch, BackendError> {
     let session = &moved.session;
     if !matches!(session, Session::Ready(_)) {
         return Ok(batch);
@@ -122,7 +135,7 @@ pub(crate) async fn with_ready(env: &Env, batch: Batch, moved: &Moved) -> Result
 }
 
 /// Whether a session has commands that are not over.
-pub(crate) async fn has_open_jobs(env: &Env, id: SessionId) -> Result<bool, Failure> {
+pub(crate) async fn has_open_jobs(env: &Env, id: SessionId) -> Result<bool, HandlerError> {
     for concurrency in Concurrency::ALL {
         if !env.store.open_jobs(id, concurrency, 1).await?.is_empty() {
             return Ok(true);
@@ -132,17 +145,17 @@ pub(crate) async fn has_open_jobs(env: &Env, id: SessionId) -> Result<bool, Fail
 }
 
 /// Has the jobs of a session looked at that has just become ready.
-pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
-    if has_open_jobs(env, id).await? || session.head().drain.is_some() {
-        bell::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
+    if has_open_jobs(env, id).await? || session.common().drain.is_some() {
+        notification::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
     }
     Ok(())
 }
 
 /// Puts a record back that changed without a transition. False if somebody else was faster: it is
 /// looked at already, which is just as well.
-pub(crate) async fn put(env: &Env, session: Session, read: Version) -> Result<bool, Failure> {
+pub(crate) async fn put(env: &Env, session: Session, read: Version) -> Result<bool, HandlerError> {
     let write = Write::Session(Box::new(session), Expect::At(read));
     Batch::default().write(write).put(env).await
 }
@@ -165,19 +178,19 @@ pub(crate) async fn wait(
     waits: Waits,
     limit: Duration,
     look_after: Duration,
-) -> Result<(), Failure> {
-    let mut rounds = Rounds::of(env, input.session_id);
+) -> Result<(), HandlerError> {
+    let mut rounds = RetryOnConflict::of(env, input.session_id);
     loop {
         let Versioned { value: session, version } = rounds.next().await?;
         let now = env.now();
         let until = now + input.wait_seconds.map_or(limit, Duration::from_secs);
-        if bell::is_over(waits, until, &session, now) {
-            bell::answer(env, &input.token, &session).await?;
+        if notification::is_over(waits, until, &session, now) {
+            notification::answer_token(env, &input.token, &session).await?;
             return Ok(());
         }
         let waiter = Waiter { token: input.token.clone(), waits, until };
         let look_at = until.min(now + look_after);
-        if put(env, session.hang(waiter, look_at), version).await? {
+        if put(env, session.register_waiter(waiter, look_at), version).await? {
             return Ok(());
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use domain::{
     JobId, SessionId, Timestamp,
     cost::{self, Tally},
-    job::{self, Exit, Failure, Job, Kept, Usage},
+    job::{self, Exit, Failure, Job, StreamStats, Usage},
     session::{Reason, Session, Status},
     size::{Network, Size},
     webhook::{Endpoint, EventType},
@@ -145,8 +145,8 @@ pub(crate) fn session<'a>(
     session: &'a Session,
     position: Option<u32>,
 ) -> SessionView<'a> {
-    let head = session.head();
-    let spec = &head.spec;
+    let common = session.common();
+    let spec = &common.spec;
     let waiting = matches!(session, Session::Waiting(_));
     let usage = session.usage(env.now());
     let (note, ended_at) = match session {
@@ -159,15 +159,15 @@ pub(crate) fn session<'a>(
         | Session::Ready(_) => (None, None),
     };
     SessionView {
-        session_id: head.id,
+        session_id: common.id,
         status: session.status(),
         reason: session.reason(),
         note,
-        draining: head.drain.is_some() && session.reason().is_none(),
+        draining: common.drain.is_some() && session.reason().is_none(),
         position,
-        created_at: head.created_at,
+        created_at: common.created_at,
         ready_at: session.ready_at(),
-        expires_at: (!waiting).then_some(head.expires_at),
+        expires_at: (!waiting).then_some(common.expires_at),
         ended_at,
         image: &spec.image,
         size: SizeView::of(spec.size),
@@ -176,7 +176,7 @@ pub(crate) fn session<'a>(
         ttl_seconds: spec.ttl.as_secs(),
         idle_timeout_seconds: spec.idle_timeout.as_ref().map(Duration::as_secs),
         metadata: &spec.metadata,
-        start_job_id: head.start_job,
+        start_job_id: common.start_job,
         webhook: spec.webhook.as_ref().map(WebhookView::of),
         cost_usd: env.policy.pricing.map(|by| by.estimate(spec.size, spec.spot, &usage)),
         usage: UsageView::of(&usage),
@@ -185,7 +185,7 @@ pub(crate) fn session<'a>(
 
 /// A job without its output's text.
 pub(crate) fn job(job: &Job) -> JobView<'_> {
-    let head = job.head();
+    let common = job.common();
     let (stdout, stderr) = job.output();
     let finished = match job {
         Job::Finished(finished) => Some(finished),
@@ -193,11 +193,11 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
     };
     let exit = finished.and_then(|job| job.outcome().exit());
     JobView {
-        job_id: head.id,
-        session_id: head.session,
-        r#type: head.work.name(),
+        job_id: common.id,
+        session_id: common.session,
+        r#type: common.work.name(),
         status: job.status(),
-        created_at: head.created_at,
+        created_at: common.created_at,
         started_at: job.started_at(),
         finished_at: finished.map(job::Finished::finished_at),
         attempt: job.attempt(),
@@ -245,8 +245,8 @@ impl<'a> WebhookView<'a> {
 }
 
 impl StreamView {
-    const fn of(kept: Kept) -> Self {
-        let Kept { stored, written } = kept;
+    const fn of(kept: StreamStats) -> Self {
+        let StreamStats { stored, written } = kept;
         let bytes = if written > stored { written } else { stored };
         Self { part: None, bytes, kept_bytes: stored, truncated: kept.truncated() }
     }

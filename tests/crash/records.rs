@@ -170,7 +170,7 @@ fn due(copied: &Copied, verdict: &Verdict) {
     }
     for delivery in &copied.deliveries {
         if delivery.due_at().is_none() != matches!(delivery, Delivery::Settled(_)) {
-            open(delivery.parcel().id.to_string());
+            open(delivery.payload().id.to_string());
         }
     }
 }
@@ -191,7 +191,7 @@ fn timeline(copied: &Copied, verdict: &Verdict) {
     for (session, _) in &copied.sessions {
         let entries = by_session.remove(&session.id()).unwrap_or_default();
         let seqs = entries.iter().map(|entry| entry.seq);
-        let whole = seqs.eq(1..=session.head().entries)
+        let whole = seqs.eq(1..=session.common().entries)
             && entries.last().is_some_and(|last| last.to == session.status())
             && entries.windows(2).all(|pair| pair[1].from == Some(pair[0].to));
         verdict.check(whole, Invariant::TimelineHasNoGaps, || {
@@ -211,7 +211,7 @@ fn turns(copied: &Copied, verdict: &Verdict) {
     let running = running.filter(|job| matches!(job, Job::Running(_)) && is_serial(job));
     let running: BTreeSet<_> = running
         .map(|job| {
-            (job.head().session.ulid().to_bytes().to_vec(), job.id().ulid().to_bytes().to_vec())
+            (job.common().session.ulid().to_bytes().to_vec(), job.id().ulid().to_bytes().to_vec())
         })
         .collect();
     let turns: BTreeSet<_> = copied.turns.iter().cloned().collect();

@@ -11,22 +11,20 @@ use serde_json::Value;
 
 /// Crate and the crates of ours that it may use, as in ARCHITECTURE.md.
 const ROOMS: &str = "
+adapters | domain runner
 asl      |
-aws      | clock domain handlers runner shell ssm webhooks
+aws      | adapters domain handlers runner ssm
 bench    | domain
 cli      | local ssm
-clock    | domain
 domain   |
 e2e      |
 fargate  | runner sandbox ssm
 handlers | domain
-local    | asl clock domain handlers runner sandbox shell ssm webhooks
+local    | adapters asl domain handlers runner sandbox ssm
 runner   |
 sandbox  | runner
-shell    | domain runner
 ssm      |
 testkit  | asl domain handlers
-webhooks | domain
 ";
 
 /// What must stay out of a crate, whatever it comes with.

@@ -14,7 +14,7 @@ use domain::{
     task::TaskStatus,
 };
 use futures::executor::block_on;
-use handlers::{Env, Failure, Handler, Policy, http::Caller};
+use handlers::{Env, Handler, HandlerError, Policy, http::Caller};
 use serde_json::{Value, json};
 use testkit::{Fakes, Held};
 use tower::ServiceExt as _;
@@ -182,7 +182,7 @@ impl Stage {
         }
     }
 
-    pub(crate) fn sweep(&self) -> Result<Value, Failure> {
+    pub(crate) fn sweep(&self) -> Result<Value, HandlerError> {
         block_on(Handler::Sweep.invoke(&self.env, json!({})))
     }
 

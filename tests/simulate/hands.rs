@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use asl::TaskRef;
 use domain::{SessionId, Timestamp, message::Message};
-use handlers::Failure;
+use handlers::HandlerError;
 use serde_json::Value;
 
 /// A message on its way, and how often it was tried.
@@ -29,7 +29,7 @@ pub(crate) enum Why {
 
 /// What came of it.
 pub(crate) enum Done {
-    Handler(Result<Value, Failure>),
+    Handler(Result<Value, HandlerError>),
     Http { status: u16, body: Value },
 }
 

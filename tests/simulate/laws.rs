@@ -118,7 +118,7 @@ impl Laws {
             entry.seq as usize == number && entry.from == before
         });
         let last = timeline.last().map(|entry| entry.to);
-        let whole = timeline.len() == session.head().entries as usize;
+        let whole = timeline.len() == session.common().entries as usize;
         if !chained || !whole || last != Some(session.status()) {
             return broken(Law::Timeline, format!("{session:?} does not follow from {timeline:?}"));
         }
@@ -158,7 +158,7 @@ impl Laws {
         if let (Job::Finished(finished), Some(_)) = (&job, job.command()) {
             said_so(fakes, id, finished.outcome())?;
         }
-        let session = self.sessions.get(&job.head().session);
+        let session = self.sessions.get(&job.common().session);
         let is_new = !self.jobs.contains_key(&id) && job.command().is_some();
         if is_new && matches!(session, Some(Session::Stopping(_) | Session::Ended(_))) {
             return broken(Law::Accepted, format!("{id} was accepted by a session that ends"));
@@ -211,7 +211,7 @@ fn in_order(fakes: &Fakes, session: SessionId, job: JobId) -> Result<(), Violati
     };
     for read in fakes.store.all_jobs() {
         let other = read.value;
-        let before = other.id() < job && other.head().session == session;
+        let before = other.id() < job && other.common().session == session;
         if before && serial(&other) && other.due_at().is_some() {
             let what = format!("{job} began before {} was over", other.id());
             return Err(Violation::new(Law::Serial, about(fakes, job), what));
@@ -221,6 +221,6 @@ fn in_order(fakes: &Fakes, session: SessionId, job: JobId) -> Result<(), Violati
 }
 
 fn about(fakes: &Fakes, job: JobId) -> Vec<String> {
-    let session = fakes.store.job_now(job).map(|job| job.head().session.to_string());
+    let session = fakes.store.job_now(job).map(|job| job.common().session.to_string());
     session.into_iter().chain([job.to_string()]).collect()
 }

@@ -9,12 +9,12 @@ pub(crate) fn brief(change: &Change) -> String {
         Change::Session(session) => of_session(session),
         Change::Job(job) => of_job(job),
         Change::Entry(entry) => {
-            let (session, what, by) = (entry.session, entry.what, entry.actor);
-            format!("  entry {} of {session}: {what:?} by {by:?} {:?}", entry.seq, entry.cause)
+            let (session, kind, actor) = (entry.session, entry.kind, entry.actor);
+            format!("  entry {} of {session}: {kind:?} by {actor:?} {:?}", entry.seq, entry.cause)
         }
         Change::Delivery(delivery) => {
-            let (parcel, due) = (delivery.parcel(), delivery.due_at());
-            let (id, event, session) = (parcel.id, parcel.event.name(), parcel.session);
+            let (payload, due) = (delivery.payload(), delivery.due_at());
+            let (id, event, session) = (payload.id, payload.event.name(), payload.session);
             format!("  {id} {event} of {session}, due {due:?}")
         }
         Change::Warm(warm) => format!("  {warm:?}"),
@@ -28,17 +28,17 @@ pub(crate) fn brief(change: &Change) -> String {
 fn of_session(session: &Session) -> String {
     let (id, status, due) = (session.id(), session.status().name(), session.due_at());
     let waits = session.waiter().map(|waiter| waiter.waits);
-    let (head, task, reason) = (session.head(), session.task(), session.reason());
-    let drains = head.drain.is_some();
+    let (common, task, reason) = (session.common(), session.task(), session.reason());
+    let drains = common.drain.is_some();
     format!(
         "  {id} {status} {reason:?}, task {task:?}, attempt {}, due {due:?}, waits {waits:?}, drains \
          {drains}, expires {}",
-        head.attempt, head.expires_at
+        common.attempt, common.expires_at
     )
 }
 
 fn of_job(job: &Job) -> String {
-    let (id, head, due) = (job.id(), job.head(), job.due_at());
+    let (id, common, due) = (job.id(), job.common(), job.due_at());
     let (stdout, stderr) = job.output();
     let outcome = match job {
         Job::Finished(finished) => format!("{:?}", finished.outcome()),
@@ -47,8 +47,8 @@ fn of_job(job: &Job) -> String {
     };
     format!(
         "  {id} of {}: {} {}, attempt {}, due {due:?}, kept {}+{} {outcome}",
-        head.session,
-        head.work.name(),
+        common.session,
+        common.work.name(),
         job.status().name(),
         job.attempt(),
         stdout.stored,

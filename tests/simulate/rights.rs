@@ -13,8 +13,8 @@ use domain::{
     command::Command,
     message::Message,
     ports::{
-        Attached, Backend, Compute, PostError, Posted, Queue, Resume, RunError, RunTask, Shell,
-        ShellError, SignedPost, StopError, Webhooks, Workflow,
+        Attached, BackendError, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
+        Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
     },
     task::TaskFacts,
 };
@@ -77,18 +77,18 @@ impl<P: ?Sized> Limited<P> {
 
 #[async_trait]
 impl Queue for Limited<dyn Queue> {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         self.uses(&format!("queue:{}", message.lane().name())).send(message, delay).await
     }
 }
 
 #[async_trait]
 impl Workflow for Limited<dyn Workflow> {
-    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+    async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         self.uses("workflow:start").start(session).await
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         self.uses("workflow:resume").resume(token, output).await
     }
 }
@@ -103,11 +103,11 @@ impl Compute for Limited<dyn Compute> {
         self.uses("compute:stop").stop(task, reason).await
     }
 
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         self.uses("compute:read").describe(tasks).await
     }
 
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
         self.uses("compute:read").list(started_by).await
     }
 }

@@ -201,11 +201,11 @@ impl World {
             self.count(read.value.reason().map_or("sessions left", Reason::name));
         }
         for read in self.fakes.store.all_jobs() {
-            let (head, status) = (read.value.head(), read.value.status());
+            let (common, status) = (read.value.common(), read.value.status());
             if read.value.attempt() > 1 {
                 self.count("jobs taken over");
             }
-            self.count(match head.work {
+            self.count(match common.work {
                 Work::Execute(_) => status.name(),
                 Work::Start => "start jobs",
                 Work::Stop => "stop jobs",

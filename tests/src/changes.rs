@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     JobId, Timestamp,
-    ports::{Backend, Changes, Clock, Version},
+    ports::{BackendError, Changes, Clock, Version},
 };
 
 use crate::{Gate, MemoryStore, SimClock, gate::locked};
@@ -48,7 +48,7 @@ impl Changes for MemoryChanges {
         job: JobId,
         seen: Version,
         until: Timestamp,
-    ) -> Result<(), Backend> {
+    ) -> Result<(), BackendError> {
         self.gate.pass("waiting for a job", || ()).await?;
         if self.gate.interleaved() {
             std::future::poll_fn(|_| {

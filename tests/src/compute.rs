@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     TaskId,
-    ports::{Backend, Clock, Compute, RunError, RunTask, StopError},
+    ports::{BackendError, Clock, Compute, RunError, RunTask, StopError},
     task::{StopCause, StopCode, TaskFacts, TaskStatus},
 };
 
@@ -215,7 +215,7 @@ fn refusal(trouble: Trouble) -> RunError {
         Trouble::Capacity => RunError::Capacity("no room".into()),
         Trouble::Refused => RunError::Refused("never possible".into()),
         Trouble::Throttled => RunError::Throttled,
-        Trouble::LostAnswer => Backend::new("running a task", "the answer was lost").into(),
+        Trouble::LostAnswer => BackendError::new("running a task", "the answer was lost").into(),
     }
 }
 
@@ -229,13 +229,13 @@ impl Compute for MemoryCompute {
         self.gate.pass("stopping a task", || self.end(task)).await?
     }
 
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         self.gate
             .pass("describing tasks", || tasks.iter().filter_map(|task| self.facts(task)).collect())
             .await
     }
 
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
         let wanted = |facts: &TaskFacts| {
             facts.status != TaskStatus::Stopped
                 && started_by.is_none_or(|starter| facts.started_by == starter)

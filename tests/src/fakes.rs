@@ -8,7 +8,7 @@ use domain::{
     ports::{Clock, Expect, Write},
     session::{Event, Queued, Reason, Session, Spec, Waiting},
     task::TaskStatus,
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
 };
 
 use crate::{
@@ -95,16 +95,16 @@ impl Fakes {
 
     /// A session of the test user above the quota.
     pub fn with_waiting_session(self, name: &str) -> Self {
-        let (id, by) = (session_id(name), self.by());
-        let moved = Waiting::accept(id, user_id(), start_job(name), self.spec.clone(), by).any();
+        let (id, stamp) = (session_id(name), self.stamp());
+        let moved = Waiting::accept(id, user_id(), start_job(name), self.spec.clone(), stamp).any();
         self.put_new(moved.session, moved.entries, false);
         self
     }
 
     /// A session of the test user that has its slot.
     pub fn with_queued_session(self, name: &str) -> Self {
-        let (id, by) = (session_id(name), self.by());
-        let moved = Queued::accept(id, user_id(), start_job(name), self.spec.clone(), by).any();
+        let (id, stamp) = (session_id(name), self.stamp());
+        let moved = Queued::accept(id, user_id(), start_job(name), self.spec.clone(), stamp).any();
         self.put_new(moved.session, moved.entries, true);
         self
     }
@@ -187,7 +187,7 @@ impl Fakes {
     /// # Panics
     /// If it can't.
     pub fn after(self, name: &str, event: Event) -> Self {
-        let moved = self.session(name).on(event, self.by()).expect("the event fits the state");
+        let moved = self.session(name).on(event, self.stamp()).expect("the event fits the state");
         let version = self.version(session_id(name));
         let mut writes = vec![Write::Session(Box::new(moved.session), Expect::At(version))];
         writes.extend(moved.entries.into_iter().map(|entry| Write::Entry(Box::new(entry))));
@@ -218,8 +218,8 @@ impl Fakes {
     }
 
     fn put_job_of(&self, session: SessionId, id: JobId, work: Work) {
-        let head = job::Head { id, session, user: user_id(), work, created_at: self.now() };
-        let queued = Box::new(Job::accept(head).into());
+        let common = job::Common { id, session, user: user_id(), work, created_at: self.now() };
+        let queued = Box::new(Job::accept(common).into());
         self.store.apply(&[Write::Job(queued, Expect::New)]).expect("the job is new");
     }
 
@@ -232,8 +232,8 @@ impl Fakes {
         self.store.apply(&[Write::Job(ended, Expect::At(version))]).expect("nobody else writes");
     }
 
-    fn by(&self) -> By {
-        By::new(Actor::User, self.now())
+    fn stamp(&self) -> Stamp {
+        Stamp::new(Actor::User, self.now())
     }
 }
 

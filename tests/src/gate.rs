@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use domain::ports::Backend;
+use domain::ports::BackendError;
 
 /// Whether a failing call does what it was asked to before it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,16 +78,16 @@ impl Gate {
         &self,
         action: &'static str,
         effect: impl FnOnce() -> T + Send,
-    ) -> Result<T, Backend> {
+    ) -> Result<T, BackendError> {
         let fault = self.count(action);
         self.pause().await;
         if fault == Some(When::Before) {
-            return Err(Backend::new(action, "made to fail before it began"));
+            return Err(BackendError::new(action, "made to fail before it began"));
         }
         let value = effect();
         self.pause().await;
         match fault {
-            Some(_) => Err(Backend::new(action, "made to fail after it was done")),
+            Some(_) => Err(BackendError::new(action, "made to fail after it was done")),
             None => Ok(value),
         }
     }

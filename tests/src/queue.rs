@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use domain::{
     Timestamp,
     message::Message,
-    ports::{Backend, Clock, Queue},
+    ports::{BackendError, Clock, Queue},
 };
 
 use crate::{Gate, SimClock, gate::locked};
@@ -86,7 +86,7 @@ impl MemoryQueue {
 
 #[async_trait]
 impl Queue for MemoryQueue {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         assert!(delay <= Duration::from_mins(15), "a queue delays by 15 minutes at most");
         self.gate
             .pass("sending a message", || {

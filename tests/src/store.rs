@@ -8,7 +8,7 @@ use std::{
 use domain::{
     DeliveryId, JobId, SessionId, UserId, WarmId,
     job::Job,
-    ports::{Answer, CommitError, Stream, Version, Versioned, Write},
+    ports::{CommitError, IdempotentResponse, Stream, Version, Versioned, Write},
     session::Session,
     timeline::Entry,
     warm::Warm,
@@ -51,7 +51,7 @@ struct State {
     warms: BTreeMap<WarmId, Versioned<Warm>>,
     entries: BTreeMap<(SessionId, u32), Entry>,
     output: HashMap<(JobId, Stream), Vec<u8>>,
-    answers: HashMap<(UserId, String), Answer>,
+    answers: HashMap<(UserId, String), IdempotentResponse>,
     slots: HashMap<UserId, u32>,
     turns: HashMap<SessionId, JobId>,
     history: Vec<Change>,

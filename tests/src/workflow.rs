@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId,
-    ports::{Backend, Resume, Workflow},
+    ports::{BackendError, Resume, Workflow},
 };
 
 use crate::{Gate, gate::locked};
@@ -65,7 +65,7 @@ impl MemoryWorkflow {
 
 #[async_trait]
 impl Workflow for MemoryWorkflow {
-    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+    async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         self.gate
             .pass("starting an execution", || {
                 let mut state = locked(&self.state);
@@ -76,7 +76,7 @@ impl Workflow for MemoryWorkflow {
             .await
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         self.gate
             .pass("resuming an execution", || {
                 let mut state = locked(&self.state);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use domain::{
     JobId, Timestamp,
-    ports::{Backend, Changes, Clock, Version},
+    ports::{BackendError, Changes, Clock, Version},
 };
 
 use crate::store::{
@@ -51,11 +51,11 @@ impl Changes for DynamoChanges {
         job: JobId,
         seen: Version,
         until: Timestamp,
-    ) -> Result<(), Backend> {
+    ) -> Result<(), BackendError> {
         let mut wait = FIRST;
         loop {
             let now = self.version(job).await;
-            if now.map_err(|fault| Backend::new("waiting for a job", fault))? != seen {
+            if now.map_err(|fault| BackendError::new("waiting for a job", fault))? != seen {
                 return Ok(());
             }
             let left = until.since(self.clock.now());

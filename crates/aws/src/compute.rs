@@ -10,7 +10,7 @@ use aws_sdk_ecs::{
 use aws_types::SdkConfig;
 use domain::{
     TaskId,
-    ports::{Backend, Compute, RunError, RunTask, StopError},
+    ports::{BackendError, Compute, RunError, RunTask, StopError},
     task::{TaskFacts, TaskStatus},
 };
 
@@ -46,7 +46,7 @@ impl EcsCompute {
         Self { client: Client::new(config), cluster, launch, reads: Pace::default() }
     }
 
-    async fn page(&self, tasks: &[String]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn page(&self, tasks: &[String]) -> Result<Vec<TaskFacts>, BackendError> {
         let action = "describing tasks";
         self.reads.wait().await;
         let told = self
@@ -56,10 +56,10 @@ impl EcsCompute {
             .set_tasks(Some(tasks.to_vec()))
             .send()
             .await
-            .map_err(|error| Backend::new(action, error))?;
+            .map_err(|error| BackendError::new(action, error))?;
         if let Some(failure) = told.failures().iter().find(|failure| !is_missing(failure)) {
             let reason = failure.reason().unwrap_or("without a reason").to_owned();
-            return Err(Backend::new(action, reason));
+            return Err(BackendError::new(action, reason));
         }
         Ok(told.tasks().iter().filter_map(facts).collect())
     }
@@ -81,7 +81,7 @@ impl Compute for EcsCompute {
         let launch = self
             .launch
             .as_ref()
-            .ok_or_else(|| Backend::new("running a task", "there is nothing to run"))?;
+            .ok_or_else(|| BackendError::new("running a task", "there is nothing to run"))?;
         launch.run(&self.client, &self.cluster, task).await
     }
 
@@ -107,10 +107,10 @@ impl Compute for EcsCompute {
         if unknown {
             return Err(StopError::Unknown);
         }
-        Err(Backend::new("stopping a task", error).into())
+        Err(BackendError::new("stopping a task", error).into())
     }
 
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         let names: Vec<String> = tasks.iter().map(|task| task.as_str().to_owned()).collect();
         let mut facts = Vec::with_capacity(names.len());
         for page in names.chunks(PAGE) {
@@ -121,7 +121,7 @@ impl Compute for EcsCompute {
 
     /// Lists what is to run. A task that is being stopped is left out: nothing more can be done for
     /// it, and ECS lists it only with those of the last hour.
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
         let mut facts = Vec::new();
         let mut next = None;
         loop {
@@ -135,7 +135,7 @@ impl Compute for EcsCompute {
                 .set_next_token(next)
                 .send()
                 .await
-                .map_err(|error| Backend::new("listing tasks", error))?;
+                .map_err(|error| BackendError::new("listing tasks", error))?;
             if !listed.task_arns().is_empty() {
                 facts.extend(self.page(listed.task_arns()).await?);
             }

@@ -2,16 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use adapters::clock::{MonotonicIds, SystemClock};
+use adapters::shell::RunnerShell;
+use adapters::webhooks::HttpWebhooks;
 use aws_sdk_dynamodb::Client;
 use aws_types::SdkConfig;
-use clock::{MonotonicIds, SystemClock};
 use domain::{
     message::Lane,
     ports::{Clock, Compute, Ids, Queue, Shell, Webhooks, Workflow},
 };
 use handlers::Env;
-use shell::RunnerShell;
-use webhooks::HttpWebhooks;
 
 use crate::{
     changes::DynamoChanges,

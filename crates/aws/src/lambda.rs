@@ -1,6 +1,6 @@
 //! How Lambda calls the handlers: one file per kind of event.
 
-use handlers::{Env, Failure, Handler};
+use handlers::{Env, Handler, HandlerError};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
@@ -47,7 +47,7 @@ async fn invoke(handler: Handler, env: &Env, input: Value) -> Result<Value, Diag
 }
 
 /// The one place where a failure is logged, with all that led to it.
-fn log(handler: Handler, failure: &Failure) {
+fn log(handler: Handler, failure: &HandlerError) {
     let code = failure.code().name();
     let failure: &dyn std::error::Error = failure;
     tracing::warn!(handler = handler.name(), code, error = failure, "a handler failed");

@@ -9,8 +9,8 @@ use domain::{
     command::Command,
     message::Message,
     ports::{
-        Attached, Backend, Compute, PostError, Posted, Queue, Resume, RunError, RunTask, Shell,
-        ShellError, SignedPost, StopError, Webhooks, Workflow,
+        Attached, BackendError, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
+        Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
     },
     task::TaskFacts,
 };
@@ -36,11 +36,11 @@ impl<P: ?Sized> Limited<P> {
         Self { function, port }
     }
 
-    fn may(&self, right: Use) -> Result<&P, Backend> {
+    fn may(&self, right: Use) -> Result<&P, BackendError> {
         let port = self.port.as_deref().filter(|_| self.function.may(right));
         port.ok_or_else(|| {
             let unlisted = Unlisted { function: self.function.name, right: right.name() };
-            Backend::new("using a port", unlisted)
+            BackendError::new("using a port", unlisted)
         })
     }
 }
@@ -53,18 +53,18 @@ impl<P: ?Sized> fmt::Debug for Limited<P> {
 
 #[async_trait]
 impl Queue for Limited<dyn Queue> {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         self.may(Use::Queue(message.lane()))?.send(message, delay).await
     }
 }
 
 #[async_trait]
 impl Workflow for Limited<dyn Workflow> {
-    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+    async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         self.may(Use::StartExecution)?.start(session).await
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         self.may(Use::ResumeExecution)?.resume(token, output).await
     }
 }
@@ -79,11 +79,11 @@ impl Compute for Limited<dyn Compute> {
         self.may(Use::StopTask)?.stop(task, reason).await
     }
 
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         self.may(Use::ReadTasks)?.describe(tasks).await
     }
 
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
         self.may(Use::ReadTasks)?.list(started_by).await
     }
 }

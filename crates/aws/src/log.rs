@@ -77,7 +77,7 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Map::new();
-        line.insert("time".into(), clock::SystemClock.now().to_string().into());
+        line.insert("time".into(), adapters::clock::SystemClock.now().to_string().into());
         line.insert("level".into(), event.metadata().level().as_str().into());
         line.insert("target".into(), event.metadata().target().into());
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {

@@ -7,7 +7,7 @@ use aws_sdk_sqs::Client;
 use aws_types::SdkConfig;
 use domain::{
     message::{Lane, Message},
-    ports::{Backend, Queue},
+    ports::{BackendError, Queue},
 };
 
 /// The longest delay that SQS takes.
@@ -29,13 +29,14 @@ impl SqsQueue {
 
 #[async_trait]
 impl Queue for SqsQueue {
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         let action = "sending a message";
         let lane = message.lane();
         let url = self.urls.get(&lane).ok_or_else(|| {
-            Backend::new(action, format!("the queue of lane {} is not known", lane.name()))
+            BackendError::new(action, format!("the queue of lane {} is not known", lane.name()))
         })?;
-        let body = serde_json::to_string(message).map_err(|error| Backend::new(action, error))?;
+        let body =
+            serde_json::to_string(message).map_err(|error| BackendError::new(action, error))?;
         self.client
             .send_message()
             .queue_url(url)
@@ -44,7 +45,7 @@ impl Queue for SqsQueue {
             .set_delay_seconds(delay_seconds(delay))
             .send()
             .await
-            .map_err(|error| Backend::new(action, error))?;
+            .map_err(|error| BackendError::new(action, error))?;
         Ok(())
     }
 }
@@ -60,7 +61,7 @@ fn delay_seconds(delay: Duration) -> Option<i32> {
 fn group(message: &Message) -> String {
     match message {
         Message::StartSession { session }
-        | Message::RingSession { session }
+        | Message::NotifySession { session }
         | Message::RunJob { session } => session.to_string(),
         Message::CancelJob { job } | Message::SignalJob { job, .. } => job.to_string(),
         Message::TaskEvent { facts } | Message::ProbeTask { facts } => facts.started_by.clone(),

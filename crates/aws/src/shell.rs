@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapters::shell::{Dial, Transport};
 use async_trait::async_trait;
 use aws_sdk_ecs::{
     Client,
@@ -13,10 +14,9 @@ use aws_sdk_ecs::{
 use aws_types::SdkConfig;
 use domain::{
     TaskId,
-    ports::{Backend, Compute, ShellError},
+    ports::{BackendError, Compute, ShellError},
     task::TaskStatus,
 };
-use shell::{Dial, Transport};
 use ssm::client::{OpenError, Options};
 
 use crate::compute::{CONTAINER, EcsCompute, is_throttled};
@@ -74,16 +74,16 @@ impl ExecDial {
             }
             // Its text would hold the answer, and that a token.
             Err(SdkError::ResponseError(_)) => {
-                Err(Backend::new(ACTION, "the answer can't be read").into())
+                Err(BackendError::new(ACTION, "the answer can't be read").into())
             }
-            Err(error) => Err(Backend::new(ACTION, error).into()),
+            Err(error) => Err(BackendError::new(ACTION, error).into()),
         }
     }
 
     /// None if the session ended, or said nothing, before the runner was there.
     async fn connect(&self, session: &Session) -> Result<Option<Text>, ShellError> {
         let (Some(url), Some(token)) = (session.stream_url(), session.token_value()) else {
-            return Err(Backend::new(ACTION, "the session has no address").into());
+            return Err(BackendError::new(ACTION, "the session has no address").into());
         };
         let headers = self.signer.headers(url).await?;
         let options = Options { handshake_timeout: OPEN_WITHIN, ..Options::default() };
@@ -94,7 +94,7 @@ impl ExecDial {
                 error @ (OpenError::InvalidRequest(_)
                 | OpenError::Refused(_)
                 | OpenError::Backend(_)),
-            ) => return Err(Backend::new(ACTION, error).into()),
+            ) => return Err(BackendError::new(ACTION, error).into()),
         };
         let mut text = Text::over(channel);
         let greeted = tokio::time::timeout(OPEN_WITHIN, text.greeting()).await;

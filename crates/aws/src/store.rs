@@ -13,7 +13,10 @@ use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
     command::Concurrency,
     job::Job,
-    ports::{Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Versioned, Write},
+    ports::{
+        BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Versioned,
+        Write,
+    },
     session::{Session, Status},
     timeline::Entry,
     warm::{Kind, Warm},
@@ -57,11 +60,11 @@ impl DynamoStore {
 }
 
 /// What went wrong on the way to or from the table, in the port's words.
-fn failed(action: &'static str) -> impl Fn(Fault) -> Backend {
-    move |fault| Backend::new(action, fault)
+fn failed(action: &'static str) -> impl Fn(Fault) -> BackendError {
+    move |fault| BackendError::new(action, fault)
 }
 
-fn writing(fault: Fault) -> Backend {
+fn writing(fault: Fault) -> BackendError {
     failed("writing records")(fault)
 }
 
@@ -71,7 +74,7 @@ impl Store for DynamoStore {
         self.writer.write(plan::items(writes)?).await
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, Backend> {
+    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
         self.table.record(id).await.map_err(failed("reading a session"))
     }
 
@@ -81,12 +84,12 @@ impl Store for DynamoStore {
         status: Option<Status>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Session>, Backend> {
+    ) -> Result<Page<Session>, BackendError> {
         let page = sessions::page(&self.table, user, status, cursor, limit).await;
         page.map_err(failed("listing sessions"))
     }
 
-    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, Backend> {
+    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
         sessions::waiting(&self.table, user).await.map_err(failed("listing waiting sessions"))
     }
 
@@ -95,12 +98,12 @@ impl Store for DynamoStore {
         session: SessionId,
         after: u32,
         limit: u32,
-    ) -> Result<Vec<Entry>, Backend> {
+    ) -> Result<Vec<Entry>, BackendError> {
         let entries = timeline::after(&self.table, session, after, limit).await;
         entries.map_err(failed("reading a timeline"))
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, Backend> {
+    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.table.record(id).await.map_err(failed("reading a job"))
     }
 
@@ -109,7 +112,7 @@ impl Store for DynamoStore {
         session: SessionId,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Job>, Backend> {
+    ) -> Result<Page<Job>, BackendError> {
         jobs::page(&self.table, session, cursor, limit).await.map_err(failed("listing jobs"))
     }
 
@@ -118,7 +121,7 @@ impl Store for DynamoStore {
         session: SessionId,
         concurrency: Concurrency,
         limit: u32,
-    ) -> Result<Vec<Versioned<Job>>, Backend> {
+    ) -> Result<Vec<Versioned<Job>>, BackendError> {
         let open = jobs::open(&self.table, session, concurrency, limit).await;
         open.map_err(failed("listing open jobs"))
     }
@@ -129,7 +132,7 @@ impl Store for DynamoStore {
         stream: Stream,
         offset: u64,
         limit: u64,
-    ) -> Result<Secret<Vec<u8>>, Backend> {
+    ) -> Result<Secret<Vec<u8>>, BackendError> {
         let bytes = output::read(&self.table, job, stream, offset, limit).await;
         bytes.map(Secret::new).map_err(failed("reading output"))
     }
@@ -139,21 +142,22 @@ impl Store for DynamoStore {
         user: &UserId,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<Answer>, Backend> {
+    ) -> Result<Option<IdempotentResponse>, BackendError> {
         let read = async {
             let item = self.table.get(&keys::Key::answer(user, key)).await?;
-            let answer: Option<Answer> = item.as_ref().map(record::decode_plain).transpose()?;
+            let answer: Option<IdempotentResponse> =
+                item.as_ref().map(record::decode_plain).transpose()?;
             // The table drops an expired one in its own time.
             Ok(answer.filter(|kept| now < kept.expires_at))
         };
         read.await.map_err(failed("reading an answer"))
     }
 
-    async fn quota(&self, user: &UserId) -> Result<Quota, Backend> {
+    async fn quota(&self, user: &UserId) -> Result<Quota, BackendError> {
         slots::quota(&self.table, user).await.map_err(failed("reading the quota"))
     }
 
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, Backend> {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, BackendError> {
         self.table.record(id).await.map_err(failed("reading a delivery"))
     }
 
@@ -163,24 +167,24 @@ impl Store for DynamoStore {
         session: Option<SessionId>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Delivery>, Backend> {
+    ) -> Result<Page<Delivery>, BackendError> {
         let page = deliveries::page(&self.table, user, session, cursor, limit).await;
         page.map_err(failed("listing deliveries"))
     }
 
-    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend> {
+    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {
         self.table.record(id).await.map_err(failed("reading a warm task"))
     }
 
-    async fn warm_of(&self, kind: &Kind) -> Result<Vec<Versioned<Warm>>, Backend> {
+    async fn warm_of(&self, kind: &Kind) -> Result<Vec<Versioned<Warm>>, BackendError> {
         warm::of_kind(&self.table, kind).await.map_err(failed("listing warm tasks"))
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Backend> {
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError> {
         due::list(&self.table, now, limit).await.map_err(failed("listing due records"))
     }
 
-    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
         forget::forget(&self.table, before, limit).await.map_err(failed("forgetting records"))
     }
 }

@@ -8,7 +8,7 @@ use aws_sdk_sfn::{
 use aws_types::SdkConfig;
 use domain::{
     Secret, SessionId,
-    ports::{Backend, Resume, Workflow},
+    ports::{BackendError, Resume, Workflow},
 };
 use serde_json::json;
 
@@ -31,12 +31,12 @@ impl Workflow for SfnWorkflow {
     /// The execution has the session's name, so there is never a second one: a name is free again
     /// only after 90 days
     /// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>).
-    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+    async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         let action = "starting an execution";
         let machine = self
             .machine
             .as_ref()
-            .ok_or_else(|| Backend::new(action, "the state machine is not known"))?;
+            .ok_or_else(|| BackendError::new(action, "the state machine is not known"))?;
         let started = self
             .client
             .start_execution()
@@ -49,12 +49,12 @@ impl Workflow for SfnWorkflow {
             Ok(_) => Ok(()),
             Err(error) => match error.as_service_error() {
                 Some(StartExecutionError::ExecutionAlreadyExists(_)) => Ok(()),
-                _ => Err(Backend::new(action, error)),
+                _ => Err(BackendError::new(action, error)),
             },
         }
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         let answered =
             self.client.send_task_success().task_token(token.expose()).output(output).send().await;
         match answered {
@@ -68,9 +68,9 @@ impl Workflow for SfnWorkflow {
                 // The service's own words may quote the token.
                 Some(refused) => {
                     let code = refused.code().unwrap_or("without a code").to_owned();
-                    Err(Backend::new("answering a task token", code))
+                    Err(BackendError::new("answering a task token", code))
                 }
-                None => Err(Backend::new("answering a task token", error)),
+                None => Err(BackendError::new("answering a task token", error)),
             },
         }
     }

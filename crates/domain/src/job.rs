@@ -11,7 +11,7 @@ use crate::{JobId, SessionId, Timestamp, UserId, command::Command, webhook::Even
 mod outcome;
 mod state;
 
-pub use outcome::{Exit, Failure, Kept, Outcome, Usage};
+pub use outcome::{Exit, Failure, Outcome, StreamStats, Usage};
 pub use state::{Finished, Lease, Queued, Running};
 
 /// How long a worker's claim holds without a sign of life.
@@ -94,7 +94,7 @@ impl Work {
 /// The part of the record that every state has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Head {
+pub struct Common {
     /// Its id. Sorts by arrival.
     pub id: JobId,
     /// The session it belongs to.
@@ -109,28 +109,28 @@ pub struct Head {
 
 impl Job {
     /// Accepts a job; somebody looks at it after a while if nothing happens.
-    pub fn accept(head: Head) -> Queued {
-        let due_at = head.created_at + LEASE;
-        Queued { head, due_at }
+    pub fn accept(common: Common) -> Queued {
+        let due_at = common.created_at + LEASE;
+        Queued { common, due_at }
     }
 
     /// What every state knows.
-    pub const fn head(&self) -> &Head {
+    pub const fn common(&self) -> &Common {
         match self {
-            Self::Queued(job) => &job.head,
-            Self::Running(job) => &job.head,
-            Self::Finished(job) => &job.head,
+            Self::Queued(job) => &job.common,
+            Self::Running(job) => &job.common,
+            Self::Finished(job) => &job.common,
         }
     }
 
     /// Its id.
     pub const fn id(&self) -> JobId {
-        self.head().id
+        self.common().id
     }
 
     /// The command, if it is an execute job.
     pub fn command(&self) -> Option<&Command> {
-        match &self.head().work {
+        match &self.common().work {
             Work::Execute(command) => Some(command),
             Work::Start | Work::Stop => None,
         }
@@ -173,9 +173,9 @@ impl Job {
     }
 
     /// What was kept of stdout and stderr so far.
-    pub const fn output(&self) -> (Kept, Kept) {
+    pub const fn output(&self) -> (StreamStats, StreamStats) {
         match self {
-            Self::Queued(_) => (Kept::NOTHING, Kept::NOTHING),
+            Self::Queued(_) => (StreamStats::NOTHING, StreamStats::NOTHING),
             Self::Running(job) => (job.stdout, job.stderr),
             Self::Finished(job) => (job.stdout, job.stderr),
         }

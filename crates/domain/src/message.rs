@@ -11,7 +11,7 @@ pub enum Message {
     /// A session was admitted: begin its execution.
     StartSession { session: SessionId },
     /// A fact of this session changed: wake whoever waits for it.
-    RingSession { session: SessionId },
+    NotifySession { session: SessionId },
     /// Jobs of this session may be runnable.
     RunJob { session: SessionId },
     /// The cancellation of this running job is on record: end its command.
@@ -60,7 +60,9 @@ impl Message {
     /// The lane this message travels on.
     pub const fn lane(&self) -> Lane {
         match self {
-            Self::StartSession { .. } | Self::RingSession { .. } | Self::FillPool => Lane::Control,
+            Self::StartSession { .. } | Self::NotifySession { .. } | Self::FillPool => {
+                Lane::Control
+            }
             Self::RunJob { .. } | Self::CancelJob { .. } | Self::SignalJob { .. } => Lane::Exec,
             Self::TaskEvent { .. } | Self::ProbeTask { .. } => Lane::TaskEvents,
             Self::DeliverWebhook { .. } => Lane::Webhooks,

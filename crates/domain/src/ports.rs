@@ -14,7 +14,9 @@ pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
 pub use queue::Queue;
 pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
-pub use store::{Answer, CommitError, Due, Expect, Page, Quota, Store, Version, Versioned, Write};
+pub use store::{
+    CommitError, Due, Expect, IdempotentResponse, Page, Quota, Store, Version, Versioned, Write,
+};
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Resume, Workflow};
 
@@ -24,14 +26,14 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 /// The system behind a port failed in a way that no caller can mend; trying again may help.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed")]
-pub struct Backend {
+pub struct BackendError {
     /// What was tried.
     pub action: &'static str,
     #[source]
     source: Source,
 }
 
-impl Backend {
+impl BackendError {
     /// `action` names what was tried, in the form "reading a session".
     pub fn new(action: &'static str, source: impl Into<Source>) -> Self {
         Self { action, source: source.into() }

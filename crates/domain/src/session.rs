@@ -1,24 +1,24 @@
 //! A session: one record of facts, and the states they put it in.
 //!
 //! Each state is a struct that holds what that state knows. A transition consumes the state and gives
-//! a [`Moved`]: the next session and the timeline entries that must be written with it. Final states
+//! a [`Transition`]: the next session and the timeline entries that must be written with it. Final states
 //! have no transitions. What to do next is [`Session::next_step`], a pure function of the record.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{JobId, SessionId, Timestamp, UserId, timeline::Entry, webhook::Endpoint};
 
+mod common;
 mod fact;
-mod head;
 mod on;
 mod spec;
 mod state;
 mod step;
 mod usage;
 
+pub use common::Common;
 pub use fact::{Drain, Reason, Stop, TaskStopped, Waiter, Waits};
-pub use head::Head;
-pub use on::{Event, Rejected};
+pub use on::{Event, TransitionError};
 pub use spec::{Admission, Spec};
 pub use state::{Ended, Placement, Provisioning, Queued, Ready, Starting, Stopping, Waiting};
 pub use step::{Step, WARN_BEFORE};
@@ -85,68 +85,68 @@ impl Status {
 /// What a transition gives: write all of it in one transaction, or none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "a transition counts only once it is written"]
-pub struct Moved<S = Session> {
+pub struct Transition<S = Session> {
     /// The session after it.
     pub session: S,
     /// What to add to the timeline.
     pub entries: Vec<Entry>,
 }
 
-impl<S> Moved<S> {
+impl<S> Transition<S> {
     /// Follows with another transition; both are written together.
-    pub fn then<T>(mut self, next: impl FnOnce(S) -> Moved<T>) -> Moved<T> {
-        let Moved { session, entries } = next(self.session);
+    pub fn then<T>(mut self, next: impl FnOnce(S) -> Transition<T>) -> Transition<T> {
+        let Transition { session, entries } = next(self.session);
         self.entries.extend(entries);
-        Moved { session, entries: self.entries }
+        Transition { session, entries: self.entries }
     }
 }
 
-impl<S: Into<Session>> Moved<S> {
+impl<S: Into<Session>> Transition<S> {
     /// Forgets which state it is.
-    pub fn any(self) -> Moved {
-        Moved { session: self.session.into(), entries: self.entries }
+    pub fn any(self) -> Transition {
+        Transition { session: self.session.into(), entries: self.entries }
     }
 }
 
 impl Session {
     /// What every state knows.
-    pub const fn head(&self) -> &Head {
+    pub const fn common(&self) -> &Common {
         match self {
-            Self::Waiting(s) => &s.head,
-            Self::Queued(s) => &s.head,
-            Self::Provisioning(s) => &s.head,
-            Self::Starting(s) => &s.head,
-            Self::Ready(s) => &s.head,
-            Self::Stopping(s) => &s.head,
-            Self::Ended(s) => &s.head,
+            Self::Waiting(s) => &s.common,
+            Self::Queued(s) => &s.common,
+            Self::Provisioning(s) => &s.common,
+            Self::Starting(s) => &s.common,
+            Self::Ready(s) => &s.common,
+            Self::Stopping(s) => &s.common,
+            Self::Ended(s) => &s.common,
         }
     }
 
-    const fn head_mut(&mut self) -> &mut Head {
+    const fn common_mut(&mut self) -> &mut Common {
         match self {
-            Self::Waiting(s) => &mut s.head,
-            Self::Queued(s) => &mut s.head,
-            Self::Provisioning(s) => &mut s.head,
-            Self::Starting(s) => &mut s.head,
-            Self::Ready(s) => &mut s.head,
-            Self::Stopping(s) => &mut s.head,
-            Self::Ended(s) => &mut s.head,
+            Self::Waiting(s) => &mut s.common,
+            Self::Queued(s) => &mut s.common,
+            Self::Provisioning(s) => &mut s.common,
+            Self::Starting(s) => &mut s.common,
+            Self::Ready(s) => &mut s.common,
+            Self::Stopping(s) => &mut s.common,
+            Self::Ended(s) => &mut s.common,
         }
     }
 
     /// Its id.
     pub const fn id(&self) -> SessionId {
-        self.head().id
+        self.common().id
     }
 
     /// Its owner.
     pub const fn user(&self) -> &UserId {
-        &self.head().user
+        &self.common().user
     }
 
     /// The job that its start is.
     pub const fn start_job(&self) -> JobId {
-        self.head().start_job
+        self.common().start_job
     }
 
     /// The status that the API shows.
@@ -166,11 +166,11 @@ impl Session {
     pub const fn due_at(&self) -> Option<Timestamp> {
         match self {
             Self::Waiting(s) => Some(s.due_at),
-            Self::Queued(s) => Some(s.watch.due_at),
-            Self::Provisioning(s) => Some(s.watch.due_at),
-            Self::Starting(s) => Some(s.watch.due_at),
-            Self::Ready(s) => Some(s.watch.due_at),
-            Self::Stopping(s) => Some(s.watch.due_at),
+            Self::Queued(s) => Some(s.wakeup.due_at),
+            Self::Provisioning(s) => Some(s.wakeup.due_at),
+            Self::Starting(s) => Some(s.wakeup.due_at),
+            Self::Ready(s) => Some(s.wakeup.due_at),
+            Self::Stopping(s) => Some(s.wakeup.due_at),
             Self::Ended(_) => None,
         }
     }
@@ -182,7 +182,7 @@ impl Session {
             | Self::Queued(_)
             | Self::Provisioning(_)
             | Self::Starting(_)
-            | Self::Ready(_) => self.head().drain.is_none(),
+            | Self::Ready(_) => self.common().drain.is_none(),
             Self::Stopping(_) | Self::Ended(_) => false,
         }
     }
@@ -218,12 +218,12 @@ impl Session {
 
     /// Where webhooks go.
     pub const fn webhook(&self) -> Option<&Endpoint> {
-        self.head().spec.webhook.as_ref()
+        self.common().spec.webhook.as_ref()
     }
 
     /// The endpoint said that it is gone: nothing more is sent there.
     pub fn webhook_gone(mut self) -> Self {
-        if let Some(endpoint) = &mut self.head_mut().spec.webhook {
+        if let Some(endpoint) = &mut self.common_mut().spec.webhook {
             endpoint.gone = true;
         }
         self

@@ -17,7 +17,8 @@ pub struct Entry {
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
-    pub what: What,
+    #[serde(rename = "what")]
+    pub kind: EventKind,
     /// The status before; none for the first entry.
     pub from: Option<Status>,
     /// The status after.
@@ -32,10 +33,10 @@ pub struct Entry {
     pub cause: Option<String>,
 }
 
-/// What an entry says.
+/// What happened to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum What {
+pub enum EventKind {
     Accepted,
     Admitted,
     Provisioning,
@@ -73,14 +74,14 @@ pub enum Actor {
 
 /// Who does it, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct By {
+pub struct Stamp {
     /// Who.
     pub actor: Actor,
     /// When.
     pub now: Timestamp,
 }
 
-impl By {
+impl Stamp {
     /// This actor at this time.
     pub const fn new(actor: Actor, now: Timestamp) -> Self {
         Self { actor, now }

@@ -103,7 +103,7 @@ pub enum Delivery {
 /// What a delivery is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Parcel {
+pub struct Payload {
     /// The `webhook-id`.
     pub id: DeliveryId,
     /// Whose event it is.
@@ -133,7 +133,8 @@ pub struct Attempt {
 /// A delivery that is due at some time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
-    parcel: Parcel,
+    #[serde(rename = "parcel")]
+    payload: Payload,
     tries: u32,
     attempts: Vec<Attempt>,
     due_at: Timestamp,
@@ -154,7 +155,8 @@ pub enum Outcome {
 /// A delivery that is over, unless its owner asks for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    parcel: Parcel,
+    #[serde(rename = "parcel")]
+    payload: Payload,
     outcome: Outcome,
     at: Timestamp,
     attempts: Vec<Attempt>,
@@ -163,16 +165,16 @@ pub struct Settled {
 impl Delivery {
     /// A new delivery, due at once.
     #[expect(clippy::new_ret_no_self, reason = "a delivery is born pending")]
-    pub fn new(parcel: Parcel) -> Pending {
-        let due_at = parcel.created_at;
-        Pending { parcel, tries: 0, attempts: Vec::new(), due_at }
+    pub fn new(payload: Payload) -> Pending {
+        let due_at = payload.created_at;
+        Pending { payload, tries: 0, attempts: Vec::new(), due_at }
     }
 
     /// What it is about.
-    pub const fn parcel(&self) -> &Parcel {
+    pub const fn payload(&self) -> &Payload {
         match self {
-            Self::Pending(pending) => &pending.parcel,
-            Self::Settled(settled) => &settled.parcel,
+            Self::Pending(pending) => &pending.payload,
+            Self::Settled(settled) => &settled.payload,
         }
     }
 
@@ -195,8 +197,8 @@ impl Delivery {
 
 impl Pending {
     /// What it is about.
-    pub const fn parcel(&self) -> &Parcel {
-        &self.parcel
+    pub const fn payload(&self) -> &Payload {
+        &self.payload
     }
 
     /// When it may be sent.
@@ -253,7 +255,7 @@ impl Pending {
     }
 
     fn settle(self, outcome: Outcome, at: Timestamp) -> Settled {
-        Settled { parcel: self.parcel, outcome, at, attempts: self.attempts }
+        Settled { payload: self.payload, outcome, at, attempts: self.attempts }
     }
 }
 
@@ -270,7 +272,7 @@ impl Settled {
 
     /// Its owner wants it again: all attempts anew, the same id.
     pub fn redeliver(self, now: Timestamp) -> Pending {
-        Pending { parcel: self.parcel, tries: 0, attempts: self.attempts, due_at: now }
+        Pending { payload: self.payload, tries: 0, attempts: self.attempts, due_at: now }
     }
 }
 

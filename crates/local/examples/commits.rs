@@ -15,11 +15,11 @@ use std::{
 
 use domain::{
     JobId, Secret, SessionId, UserId,
-    job::{Head, Job, Work},
+    job::{Common, Job, Work},
     message::{Lane, Message},
-    ports::{Answer, Clock, Expect, Ids, Queue, Store, Write},
+    ports::{Clock, Expect, IdempotentResponse, Ids, Queue, Store, Write},
     session::Queued,
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
 };
 use local::{
     clock::{MonotonicIds, SystemClock},
@@ -73,11 +73,11 @@ impl Bench {
         let store = SqliteStore::new(db.clone(), Arc::default());
         let queue = SqliteQueue::open(db, Arc::new(SystemClock))?;
         let (ids, user) = (MonotonicIds::default(), UserId::new("ann"));
-        let by = By::new(Actor::User, SystemClock.now());
+        let stamp = Stamp::new(Actor::User, SystemClock.now());
         let mut sessions = Vec::new();
         for _ in 0..SESSIONS {
             let (id, job) = (SessionId::from_ulid(ids.ulid()), JobId::from_ulid(ids.ulid()));
-            let session = Queued::accept(id, user.clone(), job, spec(), by).any().session;
+            let session = Queued::accept(id, user.clone(), job, spec(), stamp).any().session;
             store.commit(vec![Write::Session(Box::new(session), Expect::New)]).await?;
             sessions.push(id);
         }
@@ -90,8 +90,8 @@ impl Bench {
         let (id, now) = (JobId::from_ulid(self.ids.ulid()), SystemClock.now());
         let user = self.user.clone();
         let work = Work::Execute(Box::new(command("echo hello")));
-        let job = Job::accept(Head { id, session, user: user.clone(), work, created_at: now });
-        let answer = Answer {
+        let job = Job::accept(Common { id, session, user: user.clone(), work, created_at: now });
+        let answer = IdempotentResponse {
             user,
             key: id.to_string(),
             fingerprint: "0".repeat(64),
@@ -102,7 +102,7 @@ impl Bench {
             expires_at: now + Duration::from_hours(24),
         };
         vec![
-            Write::Answer(Box::new(answer)),
+            Write::IdempotentResponse(Box::new(answer)),
             Write::RequireOpen(session),
             Write::Job(Box::new(job.into()), Expect::New),
         ]

@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use domain::{
     JobId, Timestamp,
-    ports::{Backend, Changes, Clock, Version},
+    ports::{BackendError, Changes, Clock, Version},
 };
 use tokio::sync::watch;
 
@@ -83,7 +83,7 @@ impl Changes for LocalChanges {
         job: JobId,
         seen: Version,
         until: Timestamp,
-    ) -> Result<(), Backend> {
+    ) -> Result<(), BackendError> {
         // First hang up the bell, then look: a commit in between rings it.
         let mut waiting = self.bells.wait(job);
         let now = self.db.read("reading a job's version", |db| job_version(db, job))?;

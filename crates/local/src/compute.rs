@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::{
     TaskId,
     message::Message,
-    ports::{Backend, Compute, Queue, RunError, RunTask, StopError},
+    ports::{BackendError, Compute, Queue, RunError, RunTask, StopError},
     size::Network,
     task::TaskFacts,
 };
@@ -59,9 +59,11 @@ impl SandboxCompute {
         &self,
         action: &'static str,
         call: impl FnOnce(&Driver) -> T + Send + 'static,
-    ) -> Result<T, Backend> {
+    ) -> Result<T, BackendError> {
         let driver = Arc::clone(&self.driver);
-        spawn_blocking(move || call(&driver)).await.map_err(|error| Backend::new(action, error))
+        spawn_blocking(move || call(&driver))
+            .await
+            .map_err(|error| BackendError::new(action, error))
     }
 }
 
@@ -87,7 +89,7 @@ impl Compute for SandboxCompute {
             Ok(id) => Ok(TaskId::new(id.as_str())),
             Err(error @ sandbox::RunError::NoEgress) => Err(RunError::Refused(error.to_string())),
             Err(sandbox::RunError::Backend(error)) => {
-                Err(Backend::new("recording a task", error).into())
+                Err(BackendError::new("recording a task", error).into())
             }
         }
     }
@@ -99,14 +101,15 @@ impl Compute for SandboxCompute {
         stopped.await?.map_err(|sandbox::StopError::Unknown| StopError::Unknown)
     }
 
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend> {
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         let ids: Vec<_> = tasks.iter().filter_map(|task| task.as_str().parse().ok()).collect();
         Ok(self.driver.describe(&ids).into_iter().map(facts::of).collect())
     }
 
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend> {
-        let by = started_by.map(str::to_owned);
-        let all = self.with_driver("listing tasks", move |driver| driver.list(by.as_deref()));
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
+        let started_by = started_by.map(str::to_owned);
+        let all =
+            self.with_driver("listing tasks", move |driver| driver.list(started_by.as_deref()));
         let live = all.await?.into_iter().filter(|f| f.last_status != sandbox::Status::Stopped);
         Ok(live.map(facts::of).collect())
     }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use domain::ports::Backend;
+use domain::ports::BackendError;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
@@ -47,7 +47,7 @@ pub enum OpenError {
     },
     /// It can't be read or written.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// The open file. Clones share it; the last one to go writes what is left.
@@ -75,21 +75,22 @@ struct NotDone;
 impl Database {
     /// Opens the file in this directory, makes both if need be, and keeps other servers out.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        make_dir(dir).map_err(|error| Backend::new("making the data directory", error))?;
+        make_dir(dir).map_err(|error| BackendError::new("making the data directory", error))?;
         let lock = lock(dir)?;
         Self::start(dir, Some(lock))
     }
 
     /// Opens the file for a short errand while a server may be using it.
     pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
-        make_dir(dir).map_err(|error| Backend::new("making the data directory", error))?;
+        make_dir(dir).map_err(|error| BackendError::new("making the data directory", error))?;
         Self::start(dir, None)
     }
 
     fn start(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
-        make_file(&path).map_err(|error| Backend::new("making the database", error))?;
-        let db = open_writer(&path).map_err(|error| Backend::new("opening the database", error))?;
+        make_file(&path).map_err(|error| BackendError::new("making the database", error))?;
+        let db =
+            open_writer(&path).map_err(|error| BackendError::new("opening the database", error))?;
         migrate(&db)?;
         let (tasks, received) = mpsc::channel();
         let behind = Arc::default();
@@ -99,7 +100,7 @@ impl Database {
                 let behind = Arc::clone(&behind);
                 move || Writer::new(db, received, behind).run()
             })
-            .map_err(|error| Backend::new("starting the writer", error))?;
+            .map_err(|error| BackendError::new("starting the writer", error))?;
         let inner = Inner {
             path,
             readers: Mutex::default(),
@@ -121,7 +122,7 @@ impl Database {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<Backend> + Send + 'static,
+        E: From<BackendError> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         self.send(Task::Awaited(Box::new(move |db| {
@@ -130,14 +131,14 @@ impl Database {
             let answer = Box::new(move |group: Result<(), Arc<rusqlite::Error>>| {
                 let result = match group {
                     Ok(()) => result.inspect(|_| after()),
-                    Err(error) => Err(Backend::new("committing", error).into()),
+                    Err(error) => Err(BackendError::new("committing", error).into()),
                 };
                 // The caller may have gone away; the write counts all the same.
                 let _gone = reply.send(result);
             });
             Ran { keep, answer }
         })));
-        answer.await.unwrap_or_else(|_| Err(Backend::new("committing", NotDone).into()))
+        answer.await.unwrap_or_else(|_| Err(BackendError::new("committing", NotDone).into()))
     }
 
     /// Hands over a write that nobody waits for. It is done in the order of all writes, within
@@ -154,22 +155,24 @@ impl Database {
         &self,
         action: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, Backend> {
+    ) -> Result<T, BackendError> {
         let idle = self.readers().pop();
         let db = match idle {
             Some(db) => db,
-            None => open_reader(&self.inner.path).map_err(|error| Backend::new(action, error))?,
+            None => {
+                open_reader(&self.inner.path).map_err(|error| BackendError::new(action, error))?
+            }
         };
-        let result = read(&db).map_err(|error| Backend::new(action, error));
+        let result = read(&db).map_err(|error| BackendError::new(action, error));
         self.readers().push(db);
         result
     }
 
     /// Returns when all that was handed over before is on disk. Fails while the disk refuses it.
-    pub async fn flush(&self) -> Result<(), Backend> {
-        self.write(|_| Ok::<_, Backend>(()), || ()).await?;
+    pub async fn flush(&self) -> Result<(), BackendError> {
+        self.write(|_| Ok::<_, BackendError>(()), || ()).await?;
         if self.inner.behind.load(Ordering::Acquire) {
-            return Err(Backend::new("writing what nobody waits for", NotDone));
+            return Err(BackendError::new("writing what nobody waits for", NotDone));
         }
         Ok(())
     }
@@ -224,7 +227,7 @@ fn make_file(path: &Path) -> io::Result<()> {
 }
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
-    let failed = |error| Backend::new("locking the data directory", error);
+    let failed = |error| BackendError::new("locking the data directory", error);
     let file = File::create(dir.join(LOCK)).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -253,7 +256,7 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Makes the tables of a new file; refuses a file that a later version wrote.
 fn migrate(db: &Connection) -> Result<(), OpenError> {
-    let failed = |error| Backend::new("reading the schema", error);
+    let failed = |error| BackendError::new("reading the schema", error);
     db.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
     let found: i64 =
         db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Timestamp, message::Lane, ports::Backend};
+use domain::{Timestamp, message::Lane, ports::BackendError};
 use handlers::{Code, Env, Handler};
 use serde_json::json;
 
@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// What was counted so far, in Prometheus' text format.
-    pub fn metrics_text(&self) -> Result<String, Backend> {
+    pub fn metrics_text(&self) -> Result<String, BackendError> {
         let mut text = String::new();
         let counts = self.store.counts()?;
         metrics::family(&mut text, "ephemeral_sessions", "gauge", "Sessions on record by status.");
@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// When there will be something to do if nothing happens.
-    pub fn next_wake(&self) -> Result<Option<Timestamp>, Backend> {
+    pub fn next_wake(&self) -> Result<Option<Timestamp>, BackendError> {
         let messages = Lane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
         let others = [self.workflow.next_timer(), self.next_due()?];
         Ok(messages.chain(others).flatten().min())
@@ -141,7 +141,7 @@ impl Engine {
         }
     }
 
-    fn next_due(&self) -> Result<Option<Timestamp>, Backend> {
+    fn next_due(&self) -> Result<Option<Timestamp>, BackendError> {
         self.store.next_due()
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapters::shell::RunnerShell;
+use adapters::webhooks::HttpWebhooks;
 use domain::{
     size::{Network, Size},
     warm,
 };
 use handlers::{Env, Policy};
-use shell::RunnerShell;
 use tokio::task::{JoinHandle, spawn_blocking};
-use webhooks::HttpWebhooks;
 
 use crate::{
     changes::{Bells, LocalChanges},
@@ -87,7 +87,8 @@ async fn open_compute(
     };
     let queue = Arc::new(queue.clone());
     let opened = spawn_blocking(move || SandboxCompute::open(sandboxes, queue)).await;
-    Ok(opened.map_err(|error| domain::ports::Backend::new("opening the sandboxes", error))??)
+    Ok(opened
+        .map_err(|error| domain::ports::BackendError::new("opening the sandboxes", error))??)
 }
 
 /// What this machine allows and prefers.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::{SessionId, Timestamp, ports::Backend};
+use domain::{SessionId, Timestamp, ports::BackendError};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use ulid::Ulid;
 
@@ -71,13 +71,13 @@ impl Executions {
     }
 
     /// The execution of a session. Sees all that was put before.
-    pub async fn get(&self, session: SessionId) -> Result<Option<Execution>, Backend> {
+    pub async fn get(&self, session: SessionId) -> Result<Option<Execution>, BackendError> {
         self.db.flush().await?;
         self.db.read("reading an execution", |db| find(db, session))
     }
 
     /// All executions. Sees all that was put before.
-    pub async fn all_open(&self) -> Result<Vec<Execution>, Backend> {
+    pub async fn all_open(&self) -> Result<Vec<Execution>, BackendError> {
         self.db.flush().await?;
         self.db.read("reading the executions", all)
     }

@@ -14,6 +14,6 @@ pub mod store;
 pub mod tokens;
 pub mod workflow;
 
-pub use clock;
+pub use adapters::clock;
 pub use domain::UserId;
 pub use sandbox;

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use domain::{
     Timestamp,
     message::{Lane, Message},
-    ports::{Backend, Clock, Queue},
+    ports::{BackendError, Clock, Queue},
 };
 use tokio::sync::Notify;
 
@@ -83,7 +83,7 @@ struct LaneState {
 
 impl SqliteQueue {
     /// Takes up all that was not acknowledged; it is due at once.
-    pub fn open(db: Database, clock: Arc<dyn Clock>) -> Result<Self, Backend> {
+    pub fn open(db: Database, clock: Arc<dyn Clock>) -> Result<Self, BackendError> {
         let kept = db.read("reading the queue", log::load)?;
         let dead = db.read("counting dead letters", log::count_dead)?;
         let last = db.read("reading the queue", log::last_id)?;
@@ -162,7 +162,7 @@ impl SqliteQueue {
     }
 
     /// Sends the dead letters of a lane again. Says how many.
-    pub async fn redrive(&self, lane: Lane) -> Result<usize, Backend> {
+    pub async fn redrive(&self, lane: Lane) -> Result<usize, BackendError> {
         let revived = self.db.write(move |db| log::revive(db, lane), || ()).await?;
         let count = revived.len();
         let now = self.clock.now();
@@ -204,7 +204,7 @@ impl SqliteQueue {
 impl Queue for SqliteQueue {
     /// Returns before the message is on disk. One that equals a message which nobody has received
     /// yet is not sent twice: that one rings for both.
-    async fn send(&self, message: &Message, delay: Duration) -> Result<(), Backend> {
+    async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         let lane = message.lane();
         let body = log::encode(message)?;
         let now = self.clock.now();

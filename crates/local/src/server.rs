@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, middleware, routing::get, serve::ListenerExt};
-use domain::ports::Backend;
+use domain::ports::BackendError;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
@@ -45,7 +45,7 @@ pub enum StartError {
     File(PathBuf, #[source] io::Error),
     /// Something else failed.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// A running server. Dropping it cuts everything short, which does no harm; [`Server::stop`] is kinder.
@@ -110,7 +110,7 @@ impl Server {
 
     /// Takes up no more work, finishes what is at hand within seconds, and leaves sessions and their
     /// shells to the next server on this data directory.
-    pub async fn stop(self) -> Result<(), Backend> {
+    pub async fn stop(self) -> Result<(), BackendError> {
         files::withdraw(&self.data_dir);
         self.stop.send_replace(true);
         let cut = self.serving.abort_handle();

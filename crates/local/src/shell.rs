@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
+use adapters::shell::{Dial, Transport};
 use async_trait::async_trait;
 use domain::{
     TaskId,
-    ports::{Backend, ShellError},
+    ports::{BackendError, ShellError},
 };
-use shell::{Dial, Transport};
 use tokio::net::UnixStream;
 
 /// The kernel takes no longer path for a socket, its final NUL included (`sun_path` in unix(7)).
@@ -49,7 +49,7 @@ impl Dial for UnixDial {
             Ok(stream) => Ok(Box::new(stream)),
             Err(_) if self.tasks.is_gone(task) => Err(ShellError::Gone),
             Err(error) if nobody_listens(&error) => Err(ShellError::NotReady),
-            Err(error) => Err(Backend::new("connecting to a runner", error).into()),
+            Err(error) => Err(BackendError::new("connecting to a runner", error).into()),
         }
     }
 

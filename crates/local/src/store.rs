@@ -8,7 +8,8 @@ use domain::{
     command::Concurrency,
     job::Job,
     ports::{
-        Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Version, Versioned, Write,
+        BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Version,
+        Versioned, Write,
     },
     session::{Session, Status},
     timeline::Entry,
@@ -55,17 +56,17 @@ impl SqliteStore {
     /// takes it up. Says how many records that were. Only at the start: no worker may be at work.
     ///
     /// Deliveries and warm tasks are left alone: their holds last for half a minute at most.
-    pub async fn release_leases(&self, now: Timestamp) -> Result<u32, Backend> {
+    pub async fn release_leases(&self, now: Timestamp) -> Result<u32, BackendError> {
         self.db.write(move |db| leases::release(db, now), || ()).await
     }
 
     /// How many records there are.
-    pub fn counts(&self) -> Result<Counts, Backend> {
+    pub fn counts(&self) -> Result<Counts, BackendError> {
         self.db.read("counting records", counts::all)
     }
 
     /// When the next record is due, if any is.
-    pub fn next_due(&self) -> Result<Option<Timestamp>, Backend> {
+    pub fn next_due(&self) -> Result<Option<Timestamp>, BackendError> {
         self.db.read("looking for the next due record", due::next)
     }
 }
@@ -80,7 +81,7 @@ impl Store for SqliteStore {
         self.db.write(all, move || bells.ring(&changed)).await
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, Backend> {
+    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
         self.db.read("reading a session", |db| sessions::find(db, id))
     }
 
@@ -90,11 +91,11 @@ impl Store for SqliteStore {
         status: Option<Status>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Session>, Backend> {
+    ) -> Result<Page<Session>, BackendError> {
         self.db.read("listing sessions", |db| sessions::page(db, user, status, cursor, limit))
     }
 
-    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, Backend> {
+    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
         self.db.read("listing waiting sessions", |db| sessions::waiting(db, user))
     }
 
@@ -103,11 +104,11 @@ impl Store for SqliteStore {
         session: SessionId,
         after: u32,
         limit: u32,
-    ) -> Result<Vec<Entry>, Backend> {
+    ) -> Result<Vec<Entry>, BackendError> {
         self.db.read("reading a timeline", |db| timeline::after(db, session, after, limit))
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, Backend> {
+    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.db.read("reading a job", |db| jobs::find(db, id))
     }
 
@@ -116,7 +117,7 @@ impl Store for SqliteStore {
         session: SessionId,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Job>, Backend> {
+    ) -> Result<Page<Job>, BackendError> {
         self.db.read("listing jobs", |db| jobs::page(db, session, cursor, limit))
     }
 
@@ -125,7 +126,7 @@ impl Store for SqliteStore {
         session: SessionId,
         concurrency: Concurrency,
         limit: u32,
-    ) -> Result<Vec<Versioned<Job>>, Backend> {
+    ) -> Result<Vec<Versioned<Job>>, BackendError> {
         self.db.read("listing open jobs", |db| jobs::open(db, session, concurrency, limit))
     }
 
@@ -135,7 +136,7 @@ impl Store for SqliteStore {
         stream: Stream,
         offset: u64,
         limit: u64,
-    ) -> Result<Secret<Vec<u8>>, Backend> {
+    ) -> Result<Secret<Vec<u8>>, BackendError> {
         self.db.read("reading output", |db| output::read(db, job, stream, offset, limit))
     }
 
@@ -144,15 +145,15 @@ impl Store for SqliteStore {
         user: &UserId,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<Answer>, Backend> {
+    ) -> Result<Option<IdempotentResponse>, BackendError> {
         self.db.read("reading an answer", |db| answers::find(db, user, key, now))
     }
 
-    async fn quota(&self, user: &UserId) -> Result<Quota, Backend> {
+    async fn quota(&self, user: &UserId) -> Result<Quota, BackendError> {
         self.db.read("reading the quota", |db| slots::quota(db, user))
     }
 
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, Backend> {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, BackendError> {
         self.db.read("reading a delivery", |db| deliveries::find(db, id))
     }
 
@@ -162,23 +163,23 @@ impl Store for SqliteStore {
         session: Option<SessionId>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Delivery>, Backend> {
+    ) -> Result<Page<Delivery>, BackendError> {
         self.db.read("listing deliveries", |db| deliveries::page(db, user, session, cursor, limit))
     }
 
-    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend> {
+    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {
         self.db.read("reading a warm task", |db| warm::find(db, id))
     }
 
-    async fn warm_of(&self, kind: &Kind) -> Result<Vec<Versioned<Warm>>, Backend> {
+    async fn warm_of(&self, kind: &Kind) -> Result<Vec<Versioned<Warm>>, BackendError> {
         self.db.read("listing warm tasks", |db| warm::of_kind(db, kind))
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Backend> {
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError> {
         self.db.read("listing due records", |db| due::list(db, now, limit))
     }
 
-    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
         self.db.write(move |db| forget::forget(db, before, limit), || ()).await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
     Secret, Timestamp, UserId,
-    ports::{Backend, Clock, Ids},
+    ports::{BackendError, Clock, Ids},
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
@@ -54,7 +54,7 @@ impl Tokens {
     }
 
     /// Makes a token. This is the only time that it can be seen.
-    pub async fn create(&self, user: &UserId) -> Result<Secret<String>, Backend> {
+    pub async fn create(&self, user: &UserId) -> Result<Secret<String>, BackendError> {
         let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.ids.secret(STRENGTH)));
         let (hash, id, user) = (hash(&token), self.ids.ulid().to_bytes(), user.clone());
         let now = self.clock.now().millis();
@@ -64,7 +64,7 @@ impl Tokens {
                 INSERT INTO tokens (hash, id, user, created_at) VALUES (?1, ?2, ?3, ?4)",
             )
             .and_then(|mut insert| insert.execute(params![hash, id, user.as_str(), now]))
-            .map_err(|error| Backend::new("storing a token", error))
+            .map_err(|error| BackendError::new("storing a token", error))
         };
         self.db.write(insert, || ()).await?;
         Ok(Secret::new(token))
@@ -72,7 +72,7 @@ impl Tokens {
 
     /// Whom this token stands for. The table is searched by hash, so the time that the search takes
     /// tells nothing about other tokens.
-    pub fn user_of(&self, token: &str) -> Result<Option<UserId>, Backend> {
+    pub fn user_of(&self, token: &str) -> Result<Option<UserId>, BackendError> {
         let hash = hash(token);
         if let Some((user, at)) = self.known().get(&hash)
             && at.elapsed() < FRESH
@@ -88,12 +88,12 @@ impl Tokens {
     }
 
     /// All tokens, oldest first.
-    pub fn list(&self) -> Result<Vec<TokenInfo>, Backend> {
+    pub fn list(&self) -> Result<Vec<TokenInfo>, BackendError> {
         self.db.read("listing tokens", list)
     }
 
     /// Makes a token worthless; in other processes within a second. False if there is none.
-    pub async fn revoke(&self, id: &str) -> Result<bool, Backend> {
+    pub async fn revoke(&self, id: &str) -> Result<bool, BackendError> {
         let Ok(id) = Ulid::from_string(id) else { return Ok(false) };
         let delete = move |db: &Connection| {
             db.prepare_cached(
@@ -101,7 +101,7 @@ impl Tokens {
                 DELETE FROM tokens WHERE id = ?1",
             )
             .and_then(|mut delete| delete.execute([id.to_bytes()]))
-            .map_err(|error| Backend::new("revoking a token", error))
+            .map_err(|error| BackendError::new("revoking a token", error))
         };
         let gone = self.db.write(delete, || ()).await?;
         self.known().clear();

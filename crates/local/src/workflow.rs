@@ -14,7 +14,7 @@ use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, execution
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId, Timestamp,
-    ports::{Backend, Clock, Ids, Resume, Workflow},
+    ports::{BackendError, Clock, Ids, Resume, Workflow},
 };
 use handlers::Handler;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ impl AslWorkflow {
         executions: Executions,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-    ) -> Result<Self, Backend> {
+    ) -> Result<Self, BackendError> {
         let mut live = Live::default();
         for stored in executions.all_open().await? {
             let session = stored.session;
@@ -161,7 +161,7 @@ impl AslWorkflow {
 
 #[async_trait]
 impl Workflow for AslWorkflow {
-    async fn start(&self, session: SessionId) -> Result<(), Backend> {
+    async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         let mut live = self.live();
         if live.get(session).is_none() {
             let input = json!({"sessionId": session});
@@ -172,9 +172,9 @@ impl Workflow for AslWorkflow {
         Ok(())
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend> {
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         let output: Value =
-            serde_json::from_str(output).map_err(|e| Backend::new("reading an answer", e))?;
+            serde_json::from_str(output).map_err(|e| BackendError::new("reading an answer", e))?;
         let session = execution_of(token.expose()).and_then(|name| name.parse().ok());
         let Some(session) = session else { return Ok(Resume::Late) };
         let mut live = self.live();

@@ -35,14 +35,14 @@ struct Links {
 impl Accepted<'_> {
     /// The envelope of a job that is about to be written.
     pub(super) fn of(job: &Job) -> Self {
-        let head = job.head();
-        let (job_id, session_id) = (head.id, head.session);
+        let common = job.common();
+        let (job_id, session_id) = (common.id, common.session);
         Self {
             job_id,
             session_id,
-            r#type: head.work.name(),
+            r#type: common.work.name(),
             status: job.status().name(),
-            created_at: head.created_at,
+            created_at: common.created_at,
             links: Links {
                 job: format!("/v1/jobs/{job_id}"),
                 session: format!("/v1/sessions/{session_id}"),

@@ -35,7 +35,7 @@ pub(super) async fn handle(
 fn plan(env: &Env, read: Versioned<Job>) -> Result<Plan, Problem> {
     let Versioned { value: job, version } = read;
     commands_only(&job)?;
-    let (id, session) = (job.id(), job.head().session);
+    let (id, session) = (job.id(), job.common().session);
     let (job, bell): (Job, _) = match job {
         Job::Queued(job) => {
             let outcome = Outcome::Cancelled { exit: None, failure: None };

@@ -71,7 +71,7 @@ pub(super) async fn redeliver(
     fields::object(post.body.expose(), |_| Some(()))?;
     let mut rounds = post.rounds(&env);
     loop {
-        let read = env.store.delivery(id).await?.filter(|r| r.value.parcel().user == post.user);
+        let read = env.store.delivery(id).await?.filter(|r| r.value.payload().user == post.user);
         let read = read.ok_or_else(|| Problem::not_found("delivery"))?;
         let delivery = again(&env, read.value)?;
         let reply = Reply::new(StatusCode::ACCEPTED, &DeliveryView::of(&delivery));
@@ -100,17 +100,17 @@ fn again(env: &Env, delivery: Delivery) -> Result<Delivery, Problem> {
 
 impl<'a> DeliveryView<'a> {
     fn of(delivery: &'a Delivery) -> Self {
-        let parcel = delivery.parcel();
+        let payload = delivery.payload();
         let (status, settled_at) = match delivery {
             Delivery::Pending(_) => ("pending", None),
             Delivery::Settled(settled) => (word(settled.outcome()), Some(settled.at())),
         };
         Self {
-            delivery_id: parcel.id,
-            session_id: parcel.session,
-            r#type: parcel.event,
+            delivery_id: payload.id,
+            session_id: payload.session,
+            r#type: payload.event,
             status,
-            created_at: parcel.created_at,
+            created_at: payload.created_at,
             next_attempt_at: delivery.due_at(),
             settled_at,
             attempts: delivery.attempts().iter().map(AttemptView::of).collect(),

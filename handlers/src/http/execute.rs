@@ -22,7 +22,7 @@ use super::{
     sessions,
     start::{self, DEFAULT_OUTPUT},
 };
-use crate::{Env, Policy, bell, outbox::Batch};
+use crate::{Env, Policy, notification, outbox::Batch};
 
 const DEFAULT_TIMEOUT: u64 = 600;
 /// The most that can be kept of a stream. Bytes.
@@ -64,7 +64,7 @@ async fn ring_if_ready(env: &Env, id: SessionId) {
     if let Ok(Some(read)) = env.store.session(id).await
         && matches!(read.value, Session::Ready(_))
     {
-        bell::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
+        notification::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
     }
 }
 

@@ -59,15 +59,15 @@ fn ready(session: Session) -> Result<Ready, Problem> {
 async fn plan(env: &Env, ready: Ready, read: Expect, wish: &Wish) -> Result<Plan, Problem> {
     let session = Session::Ready(ready.clone());
     let id = session.id();
-    let old = session.head().expires_at;
+    let old = session.common().expires_at;
     let shorter = wish.expires_at < old;
     if wish.expires_at == old || (shorter && !wish.allow_shorten) {
         let reply = sessions::shown(env, &session).await?;
         return Ok(Plan { batch: None, bells: Vec::new(), reply });
     }
-    let moved = ready.extend(wish.expires_at, env.by(Actor::User)).any();
+    let moved = ready.extend(wish.expires_at, env.stamp(Actor::User)).any();
     let reply = sessions::shown(env, &moved.session).await?;
-    let bells = if shorter { vec![Message::RingSession { session: id }] } else { Vec::new() };
+    let bells = if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
     Ok(Plan { batch: Some(Batch::default().moved(env, &moved, read)), bells, reply })
 }
 

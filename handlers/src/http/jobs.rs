@@ -51,7 +51,7 @@ pub(super) async fn handle(
 
 /// The caller's job. One that belongs to somebody else does not exist.
 pub(super) async fn owned(env: &Env, user: &UserId, id: JobId) -> Result<Versioned<Job>, Problem> {
-    let read = env.store.job(id).await?.filter(|read| read.value.head().user == *user);
+    let read = env.store.job(id).await?.filter(|read| read.value.common().user == *user);
     read.ok_or_else(|| Problem::not_found("job"))
 }
 

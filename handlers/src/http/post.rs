@@ -15,7 +15,7 @@ use axum::{
 use domain::{
     Secret, UserId,
     message::Message,
-    ports::{Answer, CommitError, Write},
+    ports::{CommitError, IdempotentResponse, Write},
 };
 use sha2::{Digest, Sha256};
 
@@ -24,7 +24,7 @@ use super::{
     problem::{At, Code, Fault, Problem},
     reply::Reply,
 };
-use crate::{Env, bell, outbox::Batch};
+use crate::{Env, notification, outbox::Batch};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEPT: Duration = Duration::from_hours(24);
@@ -55,7 +55,7 @@ pub(super) struct Plan {
 }
 
 /// The tries to write what a request leads to.
-pub(super) struct Rounds<'a> {
+pub(super) struct RetryOnConflict<'a> {
     post: &'a Post,
     env: &'a Env,
     left: u32,
@@ -64,8 +64,8 @@ pub(super) struct Rounds<'a> {
 
 impl Post {
     /// Begins to write what this request leads to.
-    pub(super) const fn rounds<'a>(&'a self, env: &'a Env) -> Rounds<'a> {
-        Rounds { post: self, env, left: TRIES, refused: None }
+    pub(super) const fn rounds<'a>(&'a self, env: &'a Env) -> RetryOnConflict<'a> {
+        RetryOnConflict { post: self, env, left: TRIES, refused: None }
     }
 
     async fn write(
@@ -81,7 +81,7 @@ impl Post {
             };
         };
         let now = env.now();
-        let answer = Answer {
+        let answer = IdempotentResponse {
             user: self.user.clone(),
             key: key.text.clone(),
             fingerprint: key.fingerprint.clone(),
@@ -91,7 +91,11 @@ impl Post {
             created_at: now,
             expires_at: now + KEPT,
         };
-        batch.unwrap_or_default().write(Write::Answer(Box::new(answer))).commit(env).await
+        batch
+            .unwrap_or_default()
+            .write(Write::IdempotentResponse(Box::new(answer)))
+            .commit(env)
+            .await
     }
 
     /// The answer that a request with this key got before.
@@ -131,7 +135,7 @@ impl Post {
     }
 }
 
-impl Rounds<'_> {
+impl RetryOnConflict<'_> {
     /// Why the last plan was not written.
     pub(super) const fn refused(&self) -> Option<&CommitError> {
         self.refused.as_ref()
@@ -142,15 +146,15 @@ impl Rounds<'_> {
         match self.post.write(self.env, plan.batch, &plan.reply).await {
             Ok(()) => {
                 for message in plan.bells {
-                    bell::send(self.env, message, Duration::ZERO).await;
+                    notification::send(self.env, message, Duration::ZERO).await;
                 }
                 return Ok(Some(plan.reply.into_response()));
             }
-            Err(CommitError::Answered) => {
+            Err(CommitError::AlreadyAnswered) => {
                 if let Some(response) = self.post.kept(self.env).await? {
                     return Ok(Some(response));
                 }
-                self.refused = Some(CommitError::Answered);
+                self.refused = Some(CommitError::AlreadyAnswered);
             }
             Err(CommitError::Backend(error)) => return Err(error.into()),
             Err(error) => self.refused = Some(error),

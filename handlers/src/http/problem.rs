@@ -6,7 +6,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::ports::{Backend, CommitError};
+use domain::ports::{BackendError, CommitError};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
 /// The kinds of problems. Programs branch on the name.
@@ -223,8 +223,8 @@ impl std::fmt::Display for At {
     }
 }
 
-impl From<Backend> for Problem {
-    fn from(error: Backend) -> Self {
+impl From<BackendError> for Problem {
+    fn from(error: BackendError) -> Self {
         tracing::error!(error = &error as &dyn Error, "a port failed");
         Self::new(Code::Unavailable, "a part of the service does not answer; try again")
     }

@@ -7,7 +7,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use domain::{JobId, ports::Answer};
+use domain::{JobId, ports::IdempotentResponse};
 use serde::Serialize;
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -38,7 +38,7 @@ impl Reply {
     }
 
     /// The answer that was given before, marked as such.
-    pub(super) fn replay(answer: Answer) -> Response {
+    pub(super) fn replay(answer: IdempotentResponse) -> Response {
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
         let reply = Self { status, location: answer.location, body: answer.body.into_inner() };
         let mut response = reply.into_response();

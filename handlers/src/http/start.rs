@@ -9,7 +9,7 @@ use domain::{
     job::{self, Job, Work},
     message::Message,
     ports::{CommitError, Expect, Write},
-    session::{Admission, Moved, Queued, Spec, Waiting},
+    session::{Admission, Queued, Spec, Transition, Waiting},
     size::{Network, Size},
     timeline::Actor,
 };
@@ -75,26 +75,26 @@ pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Respons
 }
 
 fn plan(env: &Env, user: &UserId, wish: &Wish, names: &Names, position: Option<u32>) -> Plan {
-    let by = env.by(Actor::User);
+    let stamp = env.stamp(Actor::User);
     let (id, spec) = (names.session, wish.spec.clone());
     let mut batch = Batch::default();
-    let mut moved: Moved = if position.is_some() {
-        Waiting::accept(id, user.clone(), names.start, spec, by).any()
+    let mut moved: Transition = if position.is_some() {
+        Waiting::accept(id, user.clone(), names.start, spec, stamp).any()
     } else {
         let limit = env.policy.max_active_sessions;
         batch = batch.write(Write::TakeSlot { user: user.clone(), limit });
-        Queued::accept(id, user.clone(), names.start, spec, by).any()
+        Queued::accept(id, user.clone(), names.start, spec, stamp).any()
     };
     if wish.one_shot.is_some() {
-        moved.session = moved.session.one_shot(by.now);
+        moved.session = moved.session.one_shot(stamp.now);
     }
-    let start = job(user, id, names.start, Work::Start, by.now);
+    let start = job(user, id, names.start, Work::Start, stamp.now);
     batch = batch.moved(env, &moved, Expect::New).write(new(&start));
     let mut accepted = Accepted::of(&start);
     accepted.position = position;
     if let Some(program) = &wish.one_shot {
         let work = Work::Execute(Box::new(one_shot(program.clone(), wish.spec.ttl)));
-        batch = batch.write(new(&job(user, id, names.command, work, by.now)));
+        batch = batch.write(new(&job(user, id, names.command, work, stamp.now)));
         accepted.command_job_id = Some(names.command);
     }
     let webhook = moved.session.webhook().filter(|_| wish.secret_is_new);
@@ -105,7 +105,7 @@ fn plan(env: &Env, user: &UserId, wish: &Wish, names: &Names, position: Option<u
 
 /// A new job of this work.
 pub(super) fn job(user: &UserId, session: SessionId, id: JobId, work: Work, now: Timestamp) -> Job {
-    Job::accept(job::Head { id, session, user: user.clone(), work, created_at: now }).into()
+    Job::accept(job::Common { id, session, user: user.clone(), work, created_at: now }).into()
 }
 
 /// The write of a new job.

@@ -6,7 +6,7 @@ use domain::{
     job::{Job, Outcome, Work},
     message::Message,
     ports::{Expect, Version, Versioned},
-    session::{Event, Moved, Reason, Rejected, Session},
+    session::{Event, Reason, Session, Transition, TransitionError},
     timeline::Actor,
 };
 
@@ -51,16 +51,16 @@ fn plan(env: &Env, session: Session, read: Version, job: Job, wish: &Wish) -> Pl
     let (reason, note) = (Reason::UserStop, wish.reason.clone());
     let event =
         if wish.drain { Event::Drain { reason, note } } else { Event::Stop { reason, note } };
-    let mut moved = session.on(event, env.by(Actor::User)).unwrap_or_else(unmoved);
+    let mut moved = session.on(event, env.stamp(Actor::User)).unwrap_or_else(unmoved);
     moved.session = moved.session.stopped_for(job.id());
     let batch = Batch::default().moved(env, &moved, Expect::At(read)).write(start::new(&job));
-    let bells = vec![Message::RingSession { session: id }];
+    let bells = vec![Message::NotifySession { session: id }];
     Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), bells }
 }
 
 /// It ends already: the job only waits for that.
-fn unmoved(rejected: Rejected) -> Moved {
-    Moved { session: *rejected.session, entries: Vec::new() }
+fn unmoved(rejected: TransitionError) -> Transition {
+    Transition { session: *rejected.session, entries: Vec::new() }
 }
 
 fn completed(env: &Env, job: Job) -> Job {

@@ -4,7 +4,7 @@ use axum::extract::State;
 use domain::{
     EventId, SessionId, Timestamp,
     session::Status,
-    timeline::{Actor, Entry, What},
+    timeline::{Actor, Entry, EventKind},
 };
 use serde::Serialize;
 
@@ -31,7 +31,7 @@ struct EventView<'a> {
     session_id: SessionId,
     seq: u32,
     at: Timestamp,
-    r#type: What,
+    r#type: EventKind,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<Status>,
     to: Status,
@@ -66,7 +66,7 @@ impl<'a> EventView<'a> {
             session_id: entry.session,
             seq: entry.seq,
             at: entry.at,
-            r#type: entry.what,
+            r#type: entry.kind,
             from: entry.from,
             to: entry.to,
             actor: entry.actor,

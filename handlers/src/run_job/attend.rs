@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     Secret, TaskId, Timestamp,
     command::Command,
-    job::{Failure as JobFailure, Job, Kept, LEASE, Outcome, Running},
+    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats},
     ports::{
         Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Stream,
         Version, Write,
@@ -14,7 +14,7 @@ use domain::{
 };
 
 use super::{Claimed, release};
-use crate::{Env, Failure, outbox::Batch};
+use crate::{Env, HandlerError, outbox::Batch};
 
 /// Output is gathered for this long before it is stored, so that a chatty command costs few writes.
 const GATHER: Duration = Duration::from_millis(50);
@@ -42,7 +42,7 @@ pub(super) async fn attend(
     task: &TaskId,
     claimed: Claimed,
     hold_until: Timestamp,
-) -> Result<Left, Failure> {
+) -> Result<Left, HandlerError> {
     let job = Job::from(claimed.job.clone());
     let Some(command) = job.command() else { return Ok(Left::Superseded) };
     let mut worker = Worker {
@@ -131,13 +131,13 @@ impl Worker<'_> {
     }
 
     async fn attach(&self, command: &Command) -> Result<Box<dyn Attached>, ShellError> {
-        let (id, shell) = (self.job.head().id, &self.env.shell);
+        let (id, shell) = (self.job.common().id, &self.env.shell);
         if self.job.cancel_requested() {
             // Told before the start, the runner never runs it.
             shell.cancel(self.task, id).await?;
         }
         let (stdout, stderr) = self.job.output();
-        let env = self.session.head().spec.env.expose();
+        let env = self.session.common().spec.env.expose();
         shell.start(self.task, id, command, env, (stdout.stored, stderr.stored)).await
     }
 
@@ -155,7 +155,7 @@ impl Worker<'_> {
         }
     }
 
-    fn kept(&self, stream: Stream) -> Kept {
+    fn kept(&self, stream: Stream) -> StreamStats {
         let (stdout, stderr) = self.job.output();
         match stream {
             Stream::Stdout => stdout,
@@ -197,7 +197,7 @@ impl Worker<'_> {
 
     /// Puts the end on record, with the last of the output.
     async fn finish(&mut self, end: CommandEnd) -> Result<(), CommitError> {
-        let (id, session) = (self.job.head().id, self.session.id());
+        let (id, session) = (self.job.common().id, self.session.id());
         loop {
             let (mut stdout, mut stderr) = self.advanced();
             stdout.written = stdout.written.max(end.stdout_written);
@@ -221,7 +221,7 @@ impl Worker<'_> {
 
     /// Somebody wrote the record. A wish to cancel leaves it ours; anything else does not.
     async fn catch_up(&mut self) -> Result<(), CommitError> {
-        let read = self.env.store.job(self.job.head().id).await?;
+        let read = self.env.store.job(self.job.common().id).await?;
         match read.map(|read| (read.value, read.version)) {
             Some((Job::Running(job), version)) if job.attempt() == self.job.attempt() => {
                 (self.job, self.version) = (job, version);
@@ -232,7 +232,7 @@ impl Worker<'_> {
     }
 
     /// Leaves the job to whoever comes after a pause; says how long that is.
-    async fn let_go(&mut self) -> Result<Duration, Failure> {
+    async fn let_go(&mut self) -> Result<Duration, HandlerError> {
         let pause = (TRY_AGAIN * self.job.attempt()).min(TRY_SELDOM);
         match self.store(Some(self.env.now() + pause)).await {
             Ok(()) | Err(CommitError::Conflict) => Ok(pause),
@@ -240,7 +240,7 @@ impl Worker<'_> {
         }
     }
 
-    fn advanced(&self) -> (Kept, Kept) {
+    fn advanced(&self) -> (StreamStats, StreamStats) {
         let (stdout, stderr) = self.job.output();
         (stdout.plus(self.fresh_of(Stream::Stdout)), stderr.plus(self.fresh_of(Stream::Stderr)))
     }
@@ -255,7 +255,7 @@ impl Worker<'_> {
                 Stream::Stderr => &mut err_at,
             };
             writes.push(Write::Output {
-                job: self.job.head().id,
+                job: self.job.common().id,
                 stream: *stream,
                 offset: *at,
                 bytes: Secret::new(bytes.clone()),

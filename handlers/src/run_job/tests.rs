@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::{
     command::{Command, Concurrency},
-    job::{Exit, Head, Job, Outcome, Queued, Status, Work},
+    job::{Common, Exit, Job, Outcome, Queued, Status, Work},
     message::Message,
     ports::{EndCause, Expect, Store, Stream, Write},
     session::Status as SessionStatus,
@@ -61,7 +61,7 @@ async fn serial_jobs_run_in_order_of_arrival() {
 /// A job that need not wait for the others.
 fn parallel(fakes: &Fakes, name: &str) -> Queued {
     let command = Command { concurrency: Concurrency::Parallel, ..testkit::command("true") };
-    Job::accept(Head {
+    Job::accept(Common {
         id: job_id(name),
         session: session_id("s"),
         user: testkit::user_id(),

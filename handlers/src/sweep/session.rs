@@ -10,9 +10,10 @@ use domain::{
     timeline::Actor,
 };
 
-use super::look_later;
+use super::recheck_later;
 use crate::{
-    Env, Failure, bell, close_session, inspect_session, observe_task, stop_task, transition,
+    Env, HandlerError, close_session, inspect_session, notification, observe_task, stop_task,
+    transition,
 };
 
 /// How soon a session that is on its way is looked at again.
@@ -24,15 +25,15 @@ const CALM: Duration = Duration::from_mins(1);
 
 /// Brings the record up to the time and to what its task is, wakes its execution, and where there is
 /// none that would act, acts.
-pub(super) async fn look(env: &Env, id: SessionId) -> Result<(), Failure> {
-    let session = inspect_session::look(env, id, Actor::Sweep).await?;
+pub(super) async fn look(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let session = inspect_session::refresh(env, id, Actor::Sweep).await?;
     if matches!(session, Session::Waiting(_)) {
         close_session::admit_next(env, &session).await?;
-        return look_later(env, id, CALM).await;
+        return recheck_later(env, id, CALM).await;
     }
     check_task(env, &session).await?;
-    let session = inspect_session::look(env, id, Actor::Sweep).await?;
-    let rung = bell::ring(env, &session).await?;
+    let session = inspect_session::refresh(env, id, Actor::Sweep).await?;
+    let rung = notification::wake_execution(env, &session).await?;
     if rung != Some(Resume::Resumed) {
         act(env, &session).await?;
     }
@@ -40,11 +41,11 @@ pub(super) async fn look(env: &Env, id: SessionId) -> Result<(), Failure> {
         transition::start_jobs(env, &session).await?;
     }
     let until = calm_time(env, &session);
-    look_later(env, id, until).await
+    recheck_later(env, id, until).await
 }
 
 /// Asks the provider for the task, in case its events were lost.
-async fn check_task(env: &Env, session: &Session) -> Result<(), Failure> {
+async fn check_task(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
     let Some(task) = session.task() else {
         for facts in env.compute.list(Some(&id.to_string())).await? {
@@ -64,7 +65,7 @@ async fn check_task(env: &Env, session: &Session) -> Result<(), Failure> {
 }
 
 /// The provider does not know the task any more.
-async fn gone(env: &Env, id: SessionId, task: &TaskId) -> Result<(), Failure> {
+async fn gone(env: &Env, id: SessionId, task: &TaskId) -> Result<(), HandlerError> {
     tracing::warn!(session.id = %id, task.id = %task, "the session's task is gone");
     let event = Event::TaskStopped(None);
     transition::apply(env, id, Actor::Sweep, &[event]).await?;
@@ -72,14 +73,14 @@ async fn gone(env: &Env, id: SessionId, task: &TaskId) -> Result<(), Failure> {
 }
 
 fn is_new(env: &Env, session: &Session) -> bool {
-    let given_at = session.head().task_at;
+    let given_at = session.common().task_at;
     matches!(session, Session::Starting(_))
         && given_at.is_some_and(|at| env.now() < at + KNOWN_AFTER)
 }
 
 /// Nobody waits to be rung: the execution is busy, late or gone. What the handlers would do is done
 /// here; all of it is safe to do twice.
-async fn act(env: &Env, session: &Session) -> Result<(), Failure> {
+async fn act(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
     match session.next_step(env.now()) {
         Step::Provision => env.workflow.start(id).await?,

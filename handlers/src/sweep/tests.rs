@@ -4,7 +4,7 @@ use domain::{
     DeliveryId, Secret,
     ports::{Clock, Expect, Ids, Write},
     session::Status,
-    webhook::{Delivery, EventType, Parcel},
+    webhook::{Delivery, EventType, Payload},
 };
 use serde_json::json;
 use testkit::{Fakes, session_id, task_id, user_id};
@@ -15,7 +15,7 @@ use crate::{Handler, tests::env};
 fn with_many_deliveries() -> Fakes {
     let fakes = Fakes::new();
     for _ in 0..450 {
-        let parcel = Parcel {
+        let payload = Payload {
             id: DeliveryId::from_ulid(fakes.ids.ulid()),
             user: user_id(),
             session: session_id("s"),
@@ -23,7 +23,7 @@ fn with_many_deliveries() -> Fakes {
             body: Secret::new(String::new()),
             created_at: fakes.now(),
         };
-        let delivery = Box::new(Delivery::new(parcel).into());
+        let delivery = Box::new(Delivery::new(payload).into());
         fakes.store.apply(&[Write::Delivery(delivery, Expect::New)]).unwrap();
     }
     fakes

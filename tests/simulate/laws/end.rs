@@ -7,7 +7,7 @@ use domain::{
     job::Job,
     session::Session,
     task::{TaskFacts, TaskStatus},
-    timeline::What,
+    timeline::EventKind,
     webhook::{Delivery, EventType, Outcome},
 };
 
@@ -51,7 +51,7 @@ impl World {
     fn check_jobs(&mut self) {
         for id in self.users.accepted.clone() {
             let job = self.fakes.store.job_now(id);
-            let session = job.as_ref().map(|job| job.head().session.to_string());
+            let session = job.as_ref().map(|job| job.common().session.to_string());
             if !matches!(job, Some(Job::Finished(_))) {
                 let about = session.into_iter().chain([id.to_string()]).collect();
                 let what = format!("{id} is {job:?}");
@@ -60,7 +60,7 @@ impl World {
         }
         for read in self.fakes.store.all_jobs() {
             if !matches!(read.value, Job::Finished(_)) {
-                let about = vec![read.value.head().session.to_string()];
+                let about = vec![read.value.common().session.to_string()];
                 let what = format!("it is not over: {:?}", read.value);
                 self.break_law(Violation::new(Law::Accepted, about, what));
             }
@@ -104,7 +104,7 @@ impl World {
             }
         }
         for delivery in &deliveries {
-            let id = delivery.parcel().id.to_string();
+            let id = delivery.payload().id.to_string();
             let fits = match delivery {
                 Delivery::Pending(_) => false,
                 Delivery::Settled(one) => {
@@ -126,12 +126,12 @@ impl World {
         let Some(endpoint) = session.webhook().filter(|endpoint| !endpoint.gone) else { return };
         let mut owed: HashMap<EventType, usize> = HashMap::new();
         let entries = self.fakes.store.entries(session.id());
-        let of_session = entries.iter().filter_map(|entry| event_of(entry.what));
+        let of_session = entries.iter().filter_map(|entry| event_of(entry.kind));
         let jobs = self.fakes.store.all_jobs();
         let own = jobs
             .iter()
             .map(|read| &read.value)
-            .filter(|job| job.head().session == session.id() && job.command().is_some());
+            .filter(|job| job.common().session == session.id() && job.command().is_some());
         for event in of_session.chain(own.filter_map(|job| job.status().event())) {
             if endpoint.wants(event) {
                 *owed.entry(event).or_default() += 1;
@@ -140,8 +140,8 @@ impl World {
         for event in EventType::ALL {
             let sent = deliveries
                 .iter()
-                .map(Delivery::parcel)
-                .filter(|parcel| parcel.session == session.id() && parcel.event == event);
+                .map(Delivery::payload)
+                .filter(|payload| payload.session == session.id() && payload.event == event);
             let (sent, owed) = (sent.count(), owed.get(&event).copied().unwrap_or(0));
             if sent != owed {
                 let what = format!("{sent} of {owed} {} were owed", event.name());
@@ -152,24 +152,24 @@ impl World {
     }
 }
 
-const fn event_of(what: What) -> Option<EventType> {
+const fn event_of(what: EventKind) -> Option<EventType> {
     match what {
-        What::Ready => Some(EventType::SessionReady),
-        What::Expiring => Some(EventType::SessionExpiring),
-        What::Stopped => Some(EventType::SessionStopped),
-        What::Failed => Some(EventType::SessionFailed),
-        What::Accepted
-        | What::Admitted
-        | What::Provisioning
-        | What::PlacementRefused
-        | What::TaskPlaced
-        | What::WarmTaskClaimed
-        | What::TaskRunning
-        | What::Extended
-        | What::Draining
-        | What::StopRequested
-        | What::TaskFound
-        | What::StopSent
-        | What::TaskStopped => None,
+        EventKind::Ready => Some(EventType::SessionReady),
+        EventKind::Expiring => Some(EventType::SessionExpiring),
+        EventKind::Stopped => Some(EventType::SessionStopped),
+        EventKind::Failed => Some(EventType::SessionFailed),
+        EventKind::Accepted
+        | EventKind::Admitted
+        | EventKind::Provisioning
+        | EventKind::PlacementRefused
+        | EventKind::TaskPlaced
+        | EventKind::WarmTaskClaimed
+        | EventKind::TaskRunning
+        | EventKind::Extended
+        | EventKind::Draining
+        | EventKind::StopRequested
+        | EventKind::TaskFound
+        | EventKind::StopSent
+        | EventKind::TaskStopped => None,
     }
 }

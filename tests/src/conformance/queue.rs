@@ -82,7 +82,7 @@ fn messages() -> Vec<Message> {
     };
     vec![
         Message::StartSession { session },
-        Message::RingSession { session },
+        Message::NotifySession { session },
         Message::RunJob { session },
         Message::CancelJob { job: job_id("j") },
         Message::SignalJob { job: job_id("j"), signal: 15 },

@@ -6,8 +6,8 @@ use domain::{
     JobId, Timestamp, UserId,
     job::{self, Job, Work},
     ports::{CommitError, Expect, Store, Version, Write},
-    session::{Event, Moved, Queued, Session, Waiting},
-    timeline::{Actor, By},
+    session::{Event, Queued, Session, Transition, Waiting},
+    timeline::{Actor, Stamp},
 };
 
 use super::run_cases;
@@ -60,8 +60,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
 }
 
-fn by(seconds: i64) -> By {
-    By::new(Actor::User, at(seconds))
+fn stamp(seconds: i64) -> Stamp {
+    Stamp::new(Actor::User, at(seconds))
 }
 
 fn start_job(name: &str) -> JobId {
@@ -69,24 +69,26 @@ fn start_job(name: &str) -> JobId {
 }
 
 /// A session as it is accepted, by the test user.
-fn queued(name: &str) -> Moved {
-    Queued::accept(session_id(name), user_id(), start_job(name), fixtures::spec(), by(0)).any()
+fn queued(name: &str) -> Transition {
+    Queued::accept(session_id(name), user_id(), start_job(name), fixtures::spec(), stamp(0)).any()
 }
 
 fn queued_of(name: &str, user: &UserId) -> Session {
     let spec = fixtures::spec();
-    Queued::accept(session_id(name), user.clone(), start_job(name), spec, by(0)).any().session
+    Queued::accept(session_id(name), user.clone(), start_job(name), spec, stamp(0)).any().session
 }
 
 fn waiting(name: &str, seconds: i64) -> Session {
     let spec = fixtures::spec();
-    Waiting::accept(session_id(name), user_id(), start_job(name), spec, by(seconds)).any().session
+    Waiting::accept(session_id(name), user_id(), start_job(name), spec, stamp(seconds))
+        .any()
+        .session
 }
 
 /// The session after these events, one second apart.
 fn after(session: Session, events: impl IntoIterator<Item = Event>) -> Session {
     events.into_iter().zip(1..).fold(session, |session, (event, seconds)| {
-        session.on(event, by(seconds)).expect("the event fits the state").session
+        session.on(event, stamp(seconds)).expect("the event fits the state").session
     })
 }
 
@@ -97,7 +99,7 @@ fn job(session: &str, name: &str) -> job::Queued {
 
 fn job_of(session: &str, name: &str, work: Work) -> job::Queued {
     let (id, session) = (job_id(name), session_id(session));
-    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
+    Job::accept(job::Common { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 fn put_session(session: &Session, expect: Expect) -> Write {

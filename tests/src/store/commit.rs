@@ -22,7 +22,7 @@ enum Touched<'a> {
     Output(JobId, Stream, u64),
     Delivery(DeliveryId),
     Warm(WarmId),
-    Answer(&'a UserId, &'a str),
+    IdempotentResponse(&'a UserId, &'a str),
     Slots(&'a UserId),
     Turn(SessionId),
 }
@@ -37,9 +37,9 @@ fn touched(write: &Write) -> Touched<'_> {
         Write::Job(job, _) => Touched::Job(job.id()),
         Write::Entry(entry) => Touched::Entry(entry.session, entry.seq),
         Write::Output { job, stream, offset, .. } => Touched::Output(*job, *stream, *offset),
-        Write::Delivery(delivery, _) => Touched::Delivery(delivery.parcel().id),
+        Write::Delivery(delivery, _) => Touched::Delivery(delivery.payload().id),
         Write::Warm(warm, _) => Touched::Warm(warm.id()),
-        Write::Answer(answer) => Touched::Answer(&answer.user, &answer.key),
+        Write::IdempotentResponse(answer) => Touched::IdempotentResponse(&answer.user, &answer.key),
         Write::TakeSlot { user, .. } | Write::FreeSlot { user } => Touched::Slots(user),
         Write::TakeTurn { session, .. } | Write::EndTurn { session, .. } => Touched::Turn(*session),
     }
@@ -69,17 +69,17 @@ impl State {
             Write::Session(session, expect) => fits(self.sessions.get(&session.id()), *expect),
             Write::Job(job, expect) => fits(self.jobs.get(&job.id()), *expect),
             Write::Delivery(delivery, expect) => {
-                fits(self.deliveries.get(&delivery.parcel().id), *expect)
+                fits(self.deliveries.get(&delivery.payload().id), *expect)
             }
             Write::Warm(warm, expect) => fits(self.warms.get(&warm.id()), *expect),
             Write::Entry(entry) => !self.entries.contains_key(&(entry.session, entry.seq)),
             Write::TakeTurn { session, job } => {
                 self.turns.get(session).is_none_or(|holder| holder == job)
             }
-            Write::Answer(answer) => {
+            Write::IdempotentResponse(answer) => {
                 let kept = self.answers.get(&(answer.user.clone(), answer.key.clone()));
                 if kept.is_some_and(|kept| answer.created_at < kept.expires_at) {
-                    return Err(CommitError::Answered);
+                    return Err(CommitError::AlreadyAnswered);
                 }
                 true
             }
@@ -117,7 +117,7 @@ impl State {
             }
             Write::Delivery(delivery, expect) => {
                 self.history.push(Change::Delivery(delivery.clone()));
-                self.deliveries.insert(delivery.parcel().id, next(&**delivery, *expect));
+                self.deliveries.insert(delivery.payload().id, next(&**delivery, *expect));
             }
             Write::Warm(warm, expect) => {
                 self.history.push(Change::Warm(warm.clone()));
@@ -127,7 +127,7 @@ impl State {
                 self.history.push(Change::Entry(entry.clone()));
                 self.entries.insert((entry.session, entry.seq), (**entry).clone());
             }
-            Write::Answer(answer) => {
+            Write::IdempotentResponse(answer) => {
                 let key = (answer.user.clone(), answer.key.clone());
                 self.answers.insert(key, (**answer).clone());
             }

@@ -5,7 +5,10 @@ use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
     command::Concurrency,
     job::Job,
-    ports::{Answer, Backend, CommitError, Due, Page, Quota, Store, Stream, Versioned, Write},
+    ports::{
+        BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Versioned,
+        Write,
+    },
     session::{self, Session},
     timeline::Entry,
     warm::{self, Warm},
@@ -20,7 +23,7 @@ impl MemoryStore {
         &self,
         action: &'static str,
         read: impl FnOnce(&mut State) -> T + Send,
-    ) -> Result<T, Backend> {
+    ) -> Result<T, BackendError> {
         self.gate.pass(action, || read(&mut locked(&self.state))).await
     }
 }
@@ -31,7 +34,7 @@ impl Store for MemoryStore {
         self.read("committing", |state| state.commit(&writes)).await?
     }
 
-    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, Backend> {
+    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
         self.read("reading a session", |state| state.sessions.get(&id).cloned()).await
     }
 
@@ -41,7 +44,7 @@ impl Store for MemoryStore {
         status: Option<session::Status>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Session>, Backend> {
+    ) -> Result<Page<Session>, BackendError> {
         let before = cursor.and_then(|text| text.parse::<SessionId>().ok());
         self.read("listing sessions", |state| {
             let found = state
@@ -57,7 +60,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, Backend> {
+    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
         self.read("listing waiting sessions", |state| state.waiting_of(user).cloned().collect())
             .await
     }
@@ -67,7 +70,7 @@ impl Store for MemoryStore {
         session: SessionId,
         after: u32,
         limit: u32,
-    ) -> Result<Vec<Entry>, Backend> {
+    ) -> Result<Vec<Entry>, BackendError> {
         self.read("reading a timeline", |state| {
             let range = (session, after.saturating_add(1))..=(session, u32::MAX);
             let entries = state.entries.range(range).map(|(_, entry)| entry.clone());
@@ -76,7 +79,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, Backend> {
+    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.read("reading a job", |state| state.jobs.get(&id).cloned()).await
     }
 
@@ -85,14 +88,14 @@ impl Store for MemoryStore {
         session: SessionId,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Job>, Backend> {
+    ) -> Result<Page<Job>, BackendError> {
         let after = cursor.and_then(|text| text.parse::<JobId>().ok());
         self.read("listing jobs", |state| {
             let found = state
                 .jobs
                 .values()
                 .map(|found| &found.value)
-                .filter(|job| job.head().session == session)
+                .filter(|job| job.common().session == session)
                 .filter(|job| after.is_none_or(|after| job.id() > after));
             page(found, limit, |job| job.id().to_string())
         })
@@ -104,12 +107,12 @@ impl Store for MemoryStore {
         session: SessionId,
         concurrency: Concurrency,
         limit: u32,
-    ) -> Result<Vec<Versioned<Job>>, Backend> {
+    ) -> Result<Vec<Versioned<Job>>, BackendError> {
         self.read("listing open jobs", |state| {
             let open = state.jobs.values().filter(|found| {
                 let job = &found.value;
                 let fits = job.command().is_some_and(|one| one.concurrency == concurrency);
-                job.head().session == session && fits && job.due_at().is_some()
+                job.common().session == session && fits && job.due_at().is_some()
             });
             open.take(limit as usize).cloned().collect()
         })
@@ -122,7 +125,7 @@ impl Store for MemoryStore {
         stream: Stream,
         offset: u64,
         limit: u64,
-    ) -> Result<Secret<Vec<u8>>, Backend> {
+    ) -> Result<Secret<Vec<u8>>, BackendError> {
         self.read("reading output", |state| {
             let stored = state.output.get(&(job, stream)).map_or(&[][..], Vec::as_slice);
             let from = usize::try_from(offset).unwrap_or(usize::MAX).min(stored.len());
@@ -137,7 +140,7 @@ impl Store for MemoryStore {
         user: &UserId,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<Answer>, Backend> {
+    ) -> Result<Option<IdempotentResponse>, BackendError> {
         self.read("reading an answer", |state| {
             let kept = state.answers.get(&(user.clone(), key.to_owned()));
             kept.filter(|kept| now < kept.expires_at).cloned()
@@ -145,7 +148,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn quota(&self, user: &UserId) -> Result<Quota, Backend> {
+    async fn quota(&self, user: &UserId) -> Result<Quota, BackendError> {
         self.read("reading the quota", |state| Quota {
             active: state.slots.get(user).copied().unwrap_or(0),
             waiting: u32::try_from(state.waiting_of(user).count()).unwrap_or(u32::MAX),
@@ -153,7 +156,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, Backend> {
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, BackendError> {
         self.read("reading a delivery", |state| state.deliveries.get(&id).cloned()).await
     }
 
@@ -163,7 +166,7 @@ impl Store for MemoryStore {
         session: Option<SessionId>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Delivery>, Backend> {
+    ) -> Result<Page<Delivery>, BackendError> {
         let before = cursor.and_then(|text| text.parse::<DeliveryId>().ok());
         self.read("listing deliveries", |state| {
             let found = state
@@ -171,19 +174,19 @@ impl Store for MemoryStore {
                 .values()
                 .rev()
                 .map(|found| &found.value)
-                .filter(|one| &one.parcel().user == user)
-                .filter(|one| session.is_none_or(|session| one.parcel().session == session))
-                .filter(|one| before.is_none_or(|before| one.parcel().id < before));
-            page(found, limit, |one| one.parcel().id.to_string())
+                .filter(|one| &one.payload().user == user)
+                .filter(|one| session.is_none_or(|session| one.payload().session == session))
+                .filter(|one| before.is_none_or(|before| one.payload().id < before));
+            page(found, limit, |one| one.payload().id.to_string())
         })
         .await
     }
 
-    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend> {
+    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {
         self.read("reading a warm task", |state| state.warms.get(&id).cloned()).await
     }
 
-    async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, Backend> {
+    async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, BackendError> {
         self.read("listing warm tasks", |state| {
             let live = state
                 .warms
@@ -194,7 +197,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Backend> {
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError> {
         self.read("reading what is due", |state| {
             let mut due = state.with_due_at();
             due.retain(|(at, _)| *at <= now);
@@ -204,7 +207,7 @@ impl Store for MemoryStore {
         .await
     }
 
-    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
         self.read("forgetting old records", |state| state.forget(before, limit)).await
     }
 }
@@ -223,10 +226,10 @@ impl State {
             .filter_map(|found| Some((found.value.due_at()?, Due::Session(found.value.id()))));
         let jobs = self.jobs.values().filter_map(|found| {
             let job = &found.value;
-            Some((job.due_at()?, Due::Job { job: job.id(), session: job.head().session }))
+            Some((job.due_at()?, Due::Job { job: job.id(), session: job.common().session }))
         });
         let deliveries = self.deliveries.values().filter_map(|found| {
-            Some((found.value.due_at()?, Due::Delivery(found.value.parcel().id)))
+            Some((found.value.due_at()?, Due::Delivery(found.value.payload().id)))
         });
         let warms = self
             .warms
@@ -258,12 +261,12 @@ impl State {
     fn forget_session(&mut self, id: SessionId) {
         self.sessions.remove(&id);
         self.entries.retain(|(session, _), _| *session != id);
-        self.deliveries.retain(|_, found| found.value.parcel().session != id);
+        self.deliveries.retain(|_, found| found.value.payload().session != id);
         self.turns.remove(&id);
         let jobs: Vec<JobId> = self
             .jobs
             .values()
-            .filter(|found| found.value.head().session == id)
+            .filter(|found| found.value.common().session == id)
             .map(|found| found.value.id())
             .collect();
         for job in jobs {

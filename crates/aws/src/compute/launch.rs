@@ -11,7 +11,7 @@ use aws_sdk_ecs::{
 };
 use domain::{
     TaskId,
-    ports::{Backend, RunError, RunTask},
+    ports::{BackendError, RunError, RunTask},
     size::Network,
 };
 
@@ -115,7 +115,7 @@ impl Launch {
         match told.failures().first() {
             Some(failure) => refusal::of_failure(failure),
             None => Verdict::Failed(
-                Backend::new("running a task", "neither a task nor a failure").into(),
+                BackendError::new("running a task", "neither a task nor a failure").into(),
             ),
         }
     }
@@ -124,8 +124,8 @@ impl Launch {
         &self,
         group: &str,
         choice: &Choice<'_>,
-    ) -> Result<(CapacityProviderStrategyItem, NetworkConfiguration), Backend> {
-        let incomplete = |error| Backend::new("describing a task", error);
+    ) -> Result<(CapacityProviderStrategyItem, NetworkConfiguration), BackendError> {
+        let incomplete = |error| BackendError::new("describing a task", error);
         // The API's own default weight is 0, with which nothing is ever placed.
         let provider = CapacityProviderStrategyItem::builder()
             .capacity_provider(choice.capacity.provider())

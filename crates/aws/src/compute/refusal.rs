@@ -7,7 +7,7 @@ use aws_sdk_ecs::{
 };
 use domain::{
     TaskId,
-    ports::{Backend, RunError},
+    ports::{BackendError, RunError},
 };
 
 /// What became of one request.
@@ -67,7 +67,7 @@ pub(super) fn of_error(error: SdkError<RunTaskError>) -> Verdict {
             | RunTaskError::UnsupportedFeatureException(_),
         ) => Verdict::Failed(RunError::Refused(words)),
         // A server's error, one that is not known, or none: a task may have been run.
-        _ => Verdict::Failed(Backend::new("running a task", error).into()),
+        _ => Verdict::Failed(BackendError::new("running a task", error).into()),
     }
 }
 

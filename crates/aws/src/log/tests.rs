@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use domain::ports::Backend;
+use domain::ports::BackendError;
 use tracing::subscriber::with_default;
 
 use super::*;
@@ -32,7 +32,8 @@ fn a_line_has_the_event_and_what_surrounds_it() {
 #[test]
 fn an_error_is_told_with_all_that_led_to_it() {
     let lines = logged(None, || {
-        let error = Backend::new("reading a session", std::io::Error::other("the wire is cut"));
+        let error =
+            BackendError::new("reading a session", std::io::Error::other("the wire is cut"));
         tracing::warn!(error = &error as &dyn Error, "a handler failed");
     });
     assert_eq!(lines[0]["error"], "reading a session failed: the wire is cut");

@@ -8,7 +8,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use aws_types::{SdkConfig, region::Region};
-use domain::ports::Backend;
+use domain::ports::BackendError;
 
 const ACTION: &str = "signing the way to a runner";
 /// The service's name for signatures.
@@ -27,7 +27,7 @@ impl Signer {
     }
 
     /// The headers for this URL. None for one that holds a signature, or that can't be AWS's.
-    pub(super) async fn headers(&self, url: &str) -> Result<Vec<(String, String)>, Backend> {
+    pub(super) async fn headers(&self, url: &str) -> Result<Vec<(String, String)>, BackendError> {
         self.headers_at(url, SystemTime::now()).await
     }
 
@@ -35,15 +35,15 @@ impl Signer {
         &self,
         url: &str,
         now: SystemTime,
-    ) -> Result<Vec<(String, String)>, Backend> {
+    ) -> Result<Vec<(String, String)>, BackendError> {
         let Some(rest) = url.strip_prefix("wss://").filter(|_| !is_signed(url)) else {
             return Ok(Vec::new());
         };
         let (Some(credentials), Some(region)) = (&self.credentials, &self.region) else {
-            return Err(Backend::new(ACTION, "there are no credentials"));
+            return Err(BackendError::new(ACTION, "there are no credentials"));
         };
         let credentials = credentials.provide_credentials().await;
-        let identity = credentials.map_err(|error| Backend::new(ACTION, error))?.into();
+        let identity = credentials.map_err(|error| BackendError::new(ACTION, error))?.into();
         let params = v4::SigningParams::builder()
             .identity(&identity)
             .region(region.as_ref())
@@ -51,13 +51,13 @@ impl Signer {
             .time(now)
             .settings(SigningSettings::default())
             .build()
-            .map_err(|error| Backend::new(ACTION, error))?
+            .map_err(|error| BackendError::new(ACTION, error))?
             .into();
         let url = format!("https://{rest}");
         let body = SignableBody::Bytes(&[]);
         let signed = SignableRequest::new("GET", &url, std::iter::empty(), body)
             .and_then(|request| sign(request, &params))
-            .map_err(|error| Backend::new(ACTION, error))?;
+            .map_err(|error| BackendError::new(ACTION, error))?;
         let headers = signed.output().headers();
         Ok(headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }

@@ -72,7 +72,7 @@ impl Writer {
                     }
                     Refusal::Conflict => return Err(CommitError::Conflict),
                     Refusal::QuotaReached => return Err(CommitError::QuotaReached),
-                    Refusal::Answered => return Err(CommitError::Answered),
+                    Refusal::Answered => return Err(CommitError::AlreadyAnswered),
                     Refusal::Closed => return Err(CommitError::Closed),
                 },
                 Tried::Failed(fault) if !fault.may_pass() => return Err(writing(fault).into()),

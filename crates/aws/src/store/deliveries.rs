@@ -35,5 +35,5 @@ pub(super) async fn page(
         let ids = listed.filter(|(_, of)| of_session(of)).map(|(id, _)| id);
         found.add(table, &ids.collect::<Vec<_>>(), |_| true).await?;
     }
-    Ok(found.page(|delivery| delivery.parcel().id.to_string()))
+    Ok(found.page(|delivery| delivery.payload().id.to_string()))
 }

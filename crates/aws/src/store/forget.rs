@@ -75,7 +75,7 @@ async fn jobs(table: &Table, session: SessionId) -> Result<Vec<Key>, Fault> {
 /// Ids sort by the time they were made, and a session's deliveries are made during its life.
 async fn deliveries(table: &Table, session: &Session) -> Result<Vec<Key>, Fault> {
     let Session::Ended(ended) = session else { return Ok(Vec::new()) };
-    let first = session.head().created_at - CLOCKS_APART;
+    let first = session.common().created_at - CLOCKS_APART;
     let last = ended.ended_at() + CLOCKS_APART;
     let id_at = |at: Timestamp, random| {
         let millis = at.millis().unsigned_abs();

@@ -7,7 +7,7 @@ use domain::{
     JobId, SessionId,
     command::Concurrency,
     job::Job,
-    ports::{Answer, CommitError, Stream, Write},
+    ports::{CommitError, IdempotentResponse, Stream, Write},
 };
 
 use super::{
@@ -76,7 +76,7 @@ impl Plan {
             }
             Write::Delivery(delivery, expect) => self.delivery(&delivery, expect)?,
             Write::Warm(warm, expect) => self.warm(&warm, expect)?,
-            Write::Answer(answer) => self.items.push(kept(&answer)?),
+            Write::IdempotentResponse(answer) => self.items.push(kept(&answer)?),
             Write::TakeSlot { user, limit } => {
                 let slots = Item::update(Key::slots(&user)).or(Refusal::QuotaReached);
                 let slots = if limit == 0 {
@@ -132,7 +132,7 @@ impl Plan {
     }
 }
 
-fn kept(answer: &Answer) -> Result<Item, Fault> {
+fn kept(answer: &IdempotentResponse) -> Result<Item, Fault> {
     let expires = answer.expires_at.millis();
     let attributes = [
         (RECORD.to_owned(), record::plain(answer)?),

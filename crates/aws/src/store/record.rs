@@ -41,7 +41,7 @@ impl Record for Job {
 }
 
 impl Record for Delivery {
-    const CONSTANT: &'static [&'static str] = &["/parcel/body"];
+    const CONSTANT: &'static [&'static str] = &["/payload/body"];
 }
 
 impl Record for Warm {

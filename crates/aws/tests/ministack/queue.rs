@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use adapters::clock::SystemClock;
 use aws::queue::SqsQueue;
 use aws_sdk_sqs::Client;
-use clock::SystemClock;
 use domain::{
     message::{Lane, Message},
     ports::Queue,

@@ -12,7 +12,7 @@ use domain::{
     job::{self, Job, Work},
     ports::Store,
     session::{Queued, Session},
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
 };
 use testkit::{command, conformance, job_id, session_id, spec, user_id};
 
@@ -60,19 +60,19 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
 }
 
-fn by(seconds: i64) -> By {
-    By::new(Actor::User, at(seconds))
+fn stamp(seconds: i64) -> Stamp {
+    Stamp::new(Actor::User, at(seconds))
 }
 
 fn session(name: &str) -> Session {
     let start = job_id(&format!("+{name}"));
-    Queued::accept(session_id(name), user_id(), start, spec(), by(0)).any().session
+    Queued::accept(session_id(name), user_id(), start, spec(), stamp(0)).any().session
 }
 
 fn job(session: &str, name: &str) -> job::Queued {
     let (id, session) = (job_id(name), session_id(session));
     let work = Work::Execute(Box::new(command("true")));
-    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
+    Job::accept(job::Common { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

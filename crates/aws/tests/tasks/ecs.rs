@@ -9,6 +9,8 @@ use std::{
     },
 };
 
+use adapters::clock::SystemClock;
+use adapters::shell::RunnerShell;
 use aws::{compute::EcsCompute, shell::ExecDial};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
@@ -19,9 +21,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
-use clock::SystemClock;
 use serde_json::{Value, json};
-use shell::RunnerShell;
 use ssm::server::{Opening, Session};
 use testkit::RealRunner;
 use tokio::{net::TcpListener, sync::Notify};

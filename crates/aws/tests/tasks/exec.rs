@@ -4,15 +4,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use adapters::clock::SystemClock;
+use adapters::shell::RunnerShell;
 use aws::shell::ExecDial;
-use clock::SystemClock;
 use domain::{
     Secret, TaskId,
     command::Command,
     job::Exit,
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
-use shell::RunnerShell;
 use testkit::{RealRunner, conformance, job_id};
 
 use crate::ecs::{Ecs, TASK};

@@ -12,17 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use adapters::clock::SystemClock;
+use adapters::shell::RunnerShell;
 use aws::{
     compute::{EcsCompute, Launch},
     shell::ExecDial,
 };
-use clock::SystemClock;
 use domain::{
     TaskId,
     ports::{Clock, CommandEvent, Compute, RunTask, Shell, ShellError},
     size::{Network, Size},
 };
-use shell::RunnerShell;
 use testkit::conformance;
 
 use crate::ecs::{CLUSTER, config};

@@ -80,14 +80,14 @@ impl Outcome {
 
 /// What there is of one output stream. Bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Kept {
+pub struct StreamStats {
     /// Stored, from the beginning on.
     pub stored: u64,
     /// Written by the command in all, as far as is known.
     pub written: u64,
 }
 
-impl Kept {
+impl StreamStats {
     /// No output.
     pub const NOTHING: Self = Self { stored: 0, written: 0 };
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Head, Kept, LEASE, Outcome, Usage};
+use super::{Common, LEASE, Outcome, StreamStats, Usage};
 use crate::Timestamp;
 
 /// A worker's hold on a job.
@@ -17,56 +17,59 @@ pub struct Lease {
 /// Accepted; nobody has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    pub(super) head: Head,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
     pub(super) due_at: Timestamp,
 }
 
 /// A worker has it; `attempt` is the fence against the workers before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
-    pub(super) head: Head,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
     pub(super) started_at: Timestamp,
     pub(super) attempt: u32,
     pub(super) lease: Lease,
-    pub(super) stdout: Kept,
-    pub(super) stderr: Kept,
+    pub(super) stdout: StreamStats,
+    pub(super) stderr: StreamStats,
     pub(super) cancel_requested_at: Option<Timestamp>,
 }
 
 /// Over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
-    pub(super) head: Head,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
     pub(super) outcome: Outcome,
     pub(super) started_at: Option<Timestamp>,
     pub(super) finished_at: Timestamp,
     pub(super) attempt: u32,
-    pub(super) stdout: Kept,
-    pub(super) stderr: Kept,
+    pub(super) stdout: StreamStats,
+    pub(super) stderr: StreamStats,
     pub(super) usage: Option<Usage>,
 }
 
 impl Queued {
     /// What every state knows.
-    pub const fn head(&self) -> &Head {
-        &self.head
+    pub const fn common(&self) -> &Common {
+        &self.common
     }
 
     /// A worker takes it.
     pub fn claim(self, worker: &str, now: Timestamp) -> Running {
         Running {
-            head: self.head,
+            common: self.common,
             started_at: now,
             attempt: 1,
             lease: lease(worker, now),
-            stdout: Kept::NOTHING,
-            stderr: Kept::NOTHING,
+            stdout: StreamStats::NOTHING,
+            stderr: StreamStats::NOTHING,
             cancel_requested_at: None,
         }
     }
 
     /// Its turn has not come: look again later.
-    pub fn look_again(mut self, due_at: Timestamp) -> Self {
+    pub fn recheck_at(mut self, due_at: Timestamp) -> Self {
         self.due_at = due_at;
         self
     }
@@ -74,13 +77,13 @@ impl Queued {
     /// It ends without having run; start and stop jobs end like this too.
     pub fn end(self, outcome: Outcome, now: Timestamp) -> Finished {
         Finished {
-            head: self.head,
+            common: self.common,
             outcome,
             started_at: None,
             finished_at: now,
             attempt: 0,
-            stdout: Kept::NOTHING,
-            stderr: Kept::NOTHING,
+            stdout: StreamStats::NOTHING,
+            stderr: StreamStats::NOTHING,
             usage: None,
         }
     }
@@ -88,8 +91,8 @@ impl Queued {
 
 impl Running {
     /// What every state knows.
-    pub const fn head(&self) -> &Head {
-        &self.head
+    pub const fn common(&self) -> &Common {
+        &self.common
     }
 
     /// Who holds it.
@@ -103,7 +106,7 @@ impl Running {
     }
 
     /// Where its output stands: stdout, stderr.
-    pub const fn output(&self) -> (Kept, Kept) {
+    pub const fn output(&self) -> (StreamStats, StreamStats) {
         (self.stdout, self.stderr)
     }
 
@@ -125,7 +128,7 @@ impl Running {
     }
 
     /// More output was stored; the hold is renewed.
-    pub fn progress(mut self, stdout: Kept, stderr: Kept, now: Timestamp) -> Self {
+    pub fn progress(mut self, stdout: StreamStats, stderr: StreamStats, now: Timestamp) -> Self {
         (self.stdout, self.stderr) = (stdout, stderr);
         self.lease.until = self.lease.until.max(now + LEASE);
         self
@@ -146,7 +149,7 @@ impl Running {
     /// It ended as the runner said, with all its output stored.
     pub fn end(self, outcome: Outcome, usage: Option<Usage>, now: Timestamp) -> Finished {
         Finished {
-            head: self.head,
+            common: self.common,
             outcome,
             started_at: Some(self.started_at),
             finished_at: now,

@@ -11,7 +11,7 @@ fn queued() -> Queued {
     let id = JobId::from_ulid(Ulid::from_parts(0, 1));
     let session = SessionId::from_ulid(Ulid::from_parts(0, 2));
     let (user, work) = (UserId::new("u"), Work::Stop);
-    Job::accept(Head { id, session, user, work, created_at: at(0) })
+    Job::accept(Common { id, session, user, work, created_at: at(0) })
 }
 
 fn exited(code: i32) -> Outcome {
@@ -36,13 +36,13 @@ fn every_state_meets_every_transition() {
     let running = || queued().claim("w", at(1));
     let end = || exited(0);
     let table: [(&str, Job, Status); 8] = [
-        ("queued: look_again", queued().look_again(at(9)).into(), Status::Queued),
+        ("queued: look_again", queued().recheck_at(at(9)).into(), Status::Queued),
         ("queued: claim", running().into(), Status::Running),
         ("queued: end", queued().end(end(), at(2)).into(), Status::Completed),
         ("running: take_over", running().take_over("v", at(2)).into(), Status::Running),
         (
             "running: progress",
-            running().progress(Kept::NOTHING, Kept::NOTHING, at(2)).into(),
+            running().progress(StreamStats::NOTHING, StreamStats::NOTHING, at(2)).into(),
             Status::Running,
         ),
         ("running: let_go", running().let_go(at(2)).into(), Status::Running),
@@ -81,9 +81,10 @@ fn a_lease_that_lapsed_may_be_taken_over_with_a_higher_attempt() {
 
 #[test]
 fn a_sign_of_life_renews_the_lease_and_never_shortens_it() {
-    let job = queued().claim("w", at(0)).progress(Kept::NOTHING, Kept::NOTHING, at(20));
+    let job =
+        queued().claim("w", at(0)).progress(StreamStats::NOTHING, StreamStats::NOTHING, at(20));
     assert_eq!(job.lease().until, at(50));
-    let back = job.progress(Kept::NOTHING, Kept::NOTHING, at(5));
+    let back = job.progress(StreamStats::NOTHING, StreamStats::NOTHING, at(5));
     assert_eq!(back.lease().until, at(50));
     assert_eq!(back.let_go(at(6)).lease().until, at(6));
 }
@@ -102,12 +103,12 @@ fn a_job_that_never_ran_has_no_start() {
 
 #[test]
 fn output_beyond_what_is_stored_is_counted() {
-    let kept = Kept::NOTHING.plus(10);
+    let kept = StreamStats::NOTHING.plus(10);
     assert!(!kept.truncated());
-    let kept = Kept { written: 50, ..kept };
+    let kept = StreamStats { written: 50, ..kept };
     assert!(kept.truncated());
-    assert_eq!(kept.plus(5), Kept { stored: 15, written: 50 });
-    assert_eq!(kept.plus(100), Kept { stored: 110, written: 110 });
+    assert_eq!(kept.plus(5), StreamStats { stored: 15, written: 50 });
+    assert_eq!(kept.plus(100), StreamStats { stored: 110, written: 110 });
 }
 
 proptest! {

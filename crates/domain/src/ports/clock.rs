@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use ulid::Ulid;
 
-use super::{Backend, Version};
+use super::{BackendError, Version};
 use crate::{JobId, Timestamp};
 
 /// The time of day.
@@ -26,6 +26,10 @@ pub trait Ids: Send + Sync {
 #[async_trait]
 pub trait Changes: Send + Sync {
     /// Returns when the job has another version than `seen`, or at `until`; may return early.
-    async fn job_changed(&self, job: JobId, seen: Version, until: Timestamp)
-    -> Result<(), Backend>;
+    async fn job_changed(
+        &self,
+        job: JobId,
+        seen: Version,
+        until: Timestamp,
+    ) -> Result<(), BackendError>;
 }

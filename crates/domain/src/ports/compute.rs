@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Backend;
+use super::BackendError;
 use crate::{TaskId, size::Network, size::Size, task::TaskFacts};
 
 /// A task to be run.
@@ -36,7 +36,7 @@ pub enum RunError {
     Refused(String),
     /// Whether a task runs is not known; ask again with the same token.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// Why a task was not stopped.
@@ -50,7 +50,7 @@ pub enum StopError {
     Throttled,
     /// Try again.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// Runs and stops tasks. What becomes of them comes as task events.
@@ -61,7 +61,7 @@ pub trait Compute: Send + Sync {
     /// Has a task stopped. Stopping a stopped task succeeds. `reason` is for people.
     async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError>;
     /// What is known of these tasks; unknown ones are left out.
-    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, Backend>;
+    async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError>;
     /// All tasks that are not stopped, or those of one starter.
-    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, Backend>;
+    async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError>;
 }

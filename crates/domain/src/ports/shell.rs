@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::Backend;
+use super::BackendError;
 use crate::{
     JobId, TaskId, Timestamp,
     command::Command,
@@ -22,7 +22,7 @@ pub enum ShellError {
     Gone,
     /// Try again.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// One of a command's two outputs.

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, Stream};
+use super::{BackendError, Stream};
 use crate::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
     command::Concurrency,
@@ -55,7 +55,7 @@ pub enum Write {
     /// A warm task, with the version it must have.
     Warm(Box<Warm>, Expect),
     /// An answer to a request with an idempotency key; fails with `Answered` while another is kept.
-    Answer(Box<Answer>),
+    IdempotentResponse(Box<IdempotentResponse>),
     /// One more active session of this user; fails with `QuotaReached` at the limit.
     TakeSlot { user: UserId, limit: u32 },
     /// One active session less.
@@ -79,19 +79,19 @@ pub enum CommitError {
     QuotaReached,
     /// A request with this idempotency key was accepted before.
     #[error("the request was accepted before")]
-    Answered,
+    AlreadyAnswered,
     /// The session takes no more jobs.
     #[error("the session takes no more jobs")]
     Closed,
     /// Try again; the writes may have been done.
     #[error(transparent)]
-    Backend(#[from] Backend),
+    Backend(#[from] BackendError),
 }
 
 /// The answer to an accepted request, kept for its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct IdempotentResponse {
     /// Whose key.
     pub user: UserId,
     /// The key as the caller gave it.
@@ -144,7 +144,7 @@ pub trait Store: Send + Sync {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError>;
 
     /// A session by its id.
-    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, Backend>;
+    async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError>;
     /// A user's sessions, newest first. `cursor` as a page before gave it.
     async fn sessions(
         &self,
@@ -152,26 +152,26 @@ pub trait Store: Send + Sync {
         status: Option<session::Status>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Session>, Backend>;
+    ) -> Result<Page<Session>, BackendError>;
     /// A user's sessions that wait for a slot, oldest first.
-    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, Backend>;
+    async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError>;
     /// A session's timeline after entry number `after`, in order.
     async fn timeline(
         &self,
         session: SessionId,
         after: u32,
         limit: u32,
-    ) -> Result<Vec<Entry>, Backend>;
+    ) -> Result<Vec<Entry>, BackendError>;
 
     /// A job by its id.
-    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, Backend>;
+    async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError>;
     /// A session's jobs of all types, oldest first.
     async fn jobs(
         &self,
         session: SessionId,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Job>, Backend>;
+    ) -> Result<Page<Job>, BackendError>;
     /// A session's execute jobs of this kind that are not final, in order of arrival, at most
     /// `limit`.
     async fn open_jobs(
@@ -179,7 +179,7 @@ pub trait Store: Send + Sync {
         session: SessionId,
         concurrency: Concurrency,
         limit: u32,
-    ) -> Result<Vec<Versioned<Job>>, Backend>;
+    ) -> Result<Vec<Versioned<Job>>, BackendError>;
     /// Stored output from `offset` on, at most `limit` bytes.
     async fn output(
         &self,
@@ -187,7 +187,7 @@ pub trait Store: Send + Sync {
         stream: Stream,
         offset: u64,
         limit: u64,
-    ) -> Result<Secret<Vec<u8>>, Backend>;
+    ) -> Result<Secret<Vec<u8>>, BackendError>;
 
     /// The answer kept for a key, if it has not expired at `now`.
     async fn answer(
@@ -195,12 +195,12 @@ pub trait Store: Send + Sync {
         user: &UserId,
         key: &str,
         now: Timestamp,
-    ) -> Result<Option<Answer>, Backend>;
+    ) -> Result<Option<IdempotentResponse>, BackendError>;
     /// A user's use of the quota.
-    async fn quota(&self, user: &UserId) -> Result<Quota, Backend>;
+    async fn quota(&self, user: &UserId) -> Result<Quota, BackendError>;
 
     /// A delivery by its id.
-    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, Backend>;
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, BackendError>;
     /// A user's deliveries, newest first; those of one session if given.
     async fn deliveries(
         &self,
@@ -208,15 +208,15 @@ pub trait Store: Send + Sync {
         session: Option<SessionId>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<Delivery>, Backend>;
+    ) -> Result<Page<Delivery>, BackendError>;
 
     /// A warm task by its id.
-    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, Backend>;
+    async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError>;
     /// The warm tasks of a kind that are not final, oldest first.
-    async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, Backend>;
+    async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, BackendError>;
 
     /// Records whose `due_at` is not after `now`, the longest overdue first.
-    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, Backend>;
+    async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
     /// Removes final records that ended before `before`; says how many.
-    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, Backend>;
+    async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError>;
 }

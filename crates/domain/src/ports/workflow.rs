@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::Backend;
+use super::BackendError;
 use crate::{Secret, SessionId};
 
 /// What came of ringing a bell.
@@ -18,7 +18,7 @@ pub enum Resume {
 #[async_trait]
 pub trait Workflow: Send + Sync {
     /// Begins the execution of a session. Safe to repeat: there is one for each session.
-    async fn start(&self, session: SessionId) -> Result<(), Backend>;
+    async fn start(&self, session: SessionId) -> Result<(), BackendError>;
     /// Answers the task that waits with this token. `output` is a JSON object.
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, Backend>;
+    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError>;
 }

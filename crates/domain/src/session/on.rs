@@ -1,7 +1,7 @@
 //! The one door for events whose state is known only at run time.
 
-use super::{Drain, Moved, Reason, Session, Waiter, state};
-use crate::{JobId, TaskId, Timestamp, task::StopCause, timeline::By};
+use super::{Drain, Reason, Session, Transition, Waiter, state};
+use crate::{JobId, TaskId, Timestamp, task::StopCause, timeline::Stamp};
 
 /// Something that happened to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Event {
 /// The event does not fit the state. The session is handed back untouched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the session is {}", .session.status().name())]
-pub struct Rejected {
+pub struct TransitionError {
     /// As it was.
     pub session: Box<Session>,
 }
@@ -47,79 +47,79 @@ pub struct Rejected {
 impl Session {
     /// Applies an event, or hands the session back where the event has no meaning: most often
     /// because it came twice or late.
-    pub fn on(self, event: Event, by: By) -> Result<Moved, Rejected> {
+    pub fn on(self, event: Event, stamp: Stamp) -> Result<Transition, TransitionError> {
         use Event as E;
         Ok(match (self, event) {
-            (Self::Waiting(s), E::Admit) => s.admit(by).any(),
-            (Self::Queued(s), E::Provision) => s.provision(by).any(),
-            (Self::Queued(s), E::Claim(task)) => s.claim(task, by).any(),
-            (Self::Provisioning(s), E::Placed(task)) => s.placed(task, by).any(),
+            (Self::Waiting(s), E::Admit) => s.admit(stamp).any(),
+            (Self::Queued(s), E::Provision) => s.provision(stamp).any(),
+            (Self::Queued(s), E::Claim(task)) => s.claim(task, stamp).any(),
+            (Self::Provisioning(s), E::Placed(task)) => s.placed(task, stamp).any(),
             (Self::Stopping(s), E::Placed(task)) if s.placement == state::Placement::Asked => {
-                s.task_found(task, by).any()
+                s.task_found(task, stamp).any()
             }
-            (Self::Provisioning(s), E::Refused(cause)) => s.refused(cause, by).any(),
-            (Self::Starting(s), E::Running) if !s.is_running() => s.running(by).any(),
-            (Self::Starting(s), E::Ready) => s.ready(by).any(),
-            (Self::Ready(s), E::Extend(to)) => s.extend(to, by).any(),
-            (Self::Ready(s), E::Warn) => s.warn(by).any(),
+            (Self::Provisioning(s), E::Refused(cause)) => s.refused(cause, stamp).any(),
+            (Self::Starting(s), E::Running) if !s.is_running() => s.running(stamp).any(),
+            (Self::Starting(s), E::Ready) => s.ready(stamp).any(),
+            (Self::Ready(s), E::Extend(to)) => s.extend(to, stamp).any(),
+            (Self::Ready(s), E::Warn) => s.warn(stamp).any(),
             (session, E::Drain { reason, note }) if session.is_open() => {
-                session.drain(reason, note, by)
+                session.drain(reason, note, stamp)
             }
-            (Self::Waiting(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
-            (Self::Queued(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
-            (Self::Provisioning(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
-            (Self::Starting(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
-            (Self::Ready(s), E::Stop { reason, note }) => s.stop(reason, note, by).any(),
+            (Self::Waiting(s), E::Stop { reason, note }) => s.stop(reason, note, stamp).any(),
+            (Self::Queued(s), E::Stop { reason, note }) => s.stop(reason, note, stamp).any(),
+            (Self::Provisioning(s), E::Stop { reason, note }) => s.stop(reason, note, stamp).any(),
+            (Self::Starting(s), E::Stop { reason, note }) => s.stop(reason, note, stamp).any(),
+            (Self::Ready(s), E::Stop { reason, note }) => s.stop(reason, note, stamp).any(),
             (Self::Stopping(s), E::StopSent)
                 if matches!(s.placement, state::Placement::Placed(_)) =>
             {
-                s.stop_sent(by).any()
+                s.stop_sent(stamp).any()
             }
-            (Self::Starting(s), E::TaskStopped(cause)) => s.task_stopped(cause, by).any(),
-            (Self::Ready(s), E::TaskStopped(cause)) => s.task_stopped(cause, by).any(),
+            (Self::Starting(s), E::TaskStopped(cause)) => s.task_stopped(cause, stamp).any(),
+            (Self::Ready(s), E::TaskStopped(cause)) => s.task_stopped(cause, stamp).any(),
             (Self::Stopping(s), E::TaskStopped(cause))
                 if matches!(s.placement, state::Placement::Placed(_)) =>
             {
-                s.task_stopped(cause, by).any()
+                s.task_stopped(cause, stamp).any()
             }
-            (Self::Stopping(s), E::Finish) => s.finish(by).any(),
-            (session, _) => return Err(Rejected { session: Box::new(session) }),
+            (Self::Stopping(s), E::Finish) => s.finish(stamp).any(),
+            (session, _) => return Err(TransitionError { session: Box::new(session) }),
         })
     }
 
-    fn drain(mut self, reason: Reason, note: Option<String>, by: By) -> Moved {
+    fn drain(mut self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition {
         let status = self.status();
-        let drain = Drain { at: by.now, reason, note };
-        let entry = state::drain(self.head_mut(), status, drain, by);
-        Moved { session: self.touched(by), entries: vec![entry] }
+        let drain = Drain { at: stamp.now, reason, note };
+        let entry = state::drain(self.common_mut(), status, drain, stamp);
+        Transition { session: self.touched(stamp), entries: vec![entry] }
     }
 
     /// Makes it end with its first command; only at its birth.
     pub fn one_shot(mut self, now: Timestamp) -> Self {
         let reason = Reason::CommandFinished;
-        self.head_mut().drain = Some(Drain { at: now, reason, note: None });
+        self.common_mut().drain = Some(Drain { at: now, reason, note: None });
         self
     }
 
     /// Adds a job that waits for its end. Handed back untouched if it is over.
     pub fn stopped_for(mut self, job: JobId) -> Self {
         if !matches!(self, Self::Ended(_)) {
-            self.head_mut().stop_jobs.push(job);
+            self.common_mut().stop_jobs.push(job);
         }
         self
     }
 
     /// Hangs up the bell of an execution; somebody looks again at `due_at` if it is never rung.
-    pub fn hang(mut self, waiter: Waiter, due_at: Timestamp) -> Self {
-        if let Some(watch) = self.watch_mut() {
-            watch.waiter = Some(waiter);
-            watch.due_at = due_at;
+    pub fn register_waiter(mut self, waiter: Waiter, due_at: Timestamp) -> Self {
+        if let Some(wakeup) = self.wakeup_mut() {
+            wakeup.waiter = Some(waiter);
+            wakeup.due_at = due_at;
         }
         self
     }
 
     /// Puts off the next look.
-    pub fn look_again(mut self, due_at: Timestamp) -> Self {
+    pub fn recheck_at(mut self, due_at: Timestamp) -> Self {
         match &mut self {
             Self::Waiting(s) => s.due_at = due_at,
             Self::Queued(_)
@@ -128,8 +128,8 @@ impl Session {
             | Self::Ready(_)
             | Self::Stopping(_)
             | Self::Ended(_) => {
-                if let Some(watch) = self.watch_mut() {
-                    watch.due_at = due_at;
+                if let Some(wakeup) = self.wakeup_mut() {
+                    wakeup.due_at = due_at;
                 }
             }
         }
@@ -139,11 +139,11 @@ impl Session {
     /// The execution that waits, if one does.
     pub const fn waiter(&self) -> Option<&Waiter> {
         match self {
-            Self::Queued(s) => s.watch.waiter.as_ref(),
-            Self::Provisioning(s) => s.watch.waiter.as_ref(),
-            Self::Starting(s) => s.watch.waiter.as_ref(),
-            Self::Ready(s) => s.watch.waiter.as_ref(),
-            Self::Stopping(s) => s.watch.waiter.as_ref(),
+            Self::Queued(s) => s.wakeup.waiter.as_ref(),
+            Self::Provisioning(s) => s.wakeup.waiter.as_ref(),
+            Self::Starting(s) => s.wakeup.waiter.as_ref(),
+            Self::Ready(s) => s.wakeup.waiter.as_ref(),
+            Self::Stopping(s) => s.wakeup.waiter.as_ref(),
             Self::Waiting(_) | Self::Ended(_) => None,
         }
     }
@@ -162,20 +162,20 @@ impl Session {
         }
     }
 
-    fn touched(mut self, by: By) -> Self {
-        if let Some(watch) = self.watch_mut() {
-            *watch = watch.clone().touched(by);
+    fn touched(mut self, stamp: Stamp) -> Self {
+        if let Some(wakeup) = self.wakeup_mut() {
+            *wakeup = wakeup.clone().touched(stamp);
         }
         self
     }
 
-    const fn watch_mut(&mut self) -> Option<&mut super::head::Watch> {
+    const fn wakeup_mut(&mut self) -> Option<&mut super::common::Wakeup> {
         match self {
-            Self::Queued(s) => Some(&mut s.watch),
-            Self::Provisioning(s) => Some(&mut s.watch),
-            Self::Starting(s) => Some(&mut s.watch),
-            Self::Ready(s) => Some(&mut s.watch),
-            Self::Stopping(s) => Some(&mut s.watch),
+            Self::Queued(s) => Some(&mut s.wakeup),
+            Self::Provisioning(s) => Some(&mut s.wakeup),
+            Self::Starting(s) => Some(&mut s.wakeup),
+            Self::Ready(s) => Some(&mut s.wakeup),
+            Self::Stopping(s) => Some(&mut s.wakeup),
             Self::Waiting(_) | Self::Ended(_) => None,
         }
     }

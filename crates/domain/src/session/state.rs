@@ -5,49 +5,56 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Drain, Moved, Reason, Spec, Status, Stop, TaskStopped,
-    head::{Head, LOOK_AGAIN, Watch},
+    Drain, Reason, Spec, Status, Stop, TaskStopped, Transition,
+    common::{Common, RECHECK_AFTER, Wakeup},
 };
 use crate::{
     JobId, SessionId, TaskId, Timestamp, UserId,
     cost::Tally,
     task::StopCause,
-    timeline::{By, Entry, What},
+    timeline::{Entry, EventKind, Stamp},
 };
 
 /// How long a session may take from its slot to ready, all attempts together.
 pub(super) const READY_WITHIN: Duration = Duration::from_mins(10);
 /// How often the place in the waiting line is looked at.
-const ADMISSION_LOOK: Duration = Duration::from_mins(1);
+const ADMISSION_RECHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// Accepted above the quota.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    pub(super) head: Head,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
     pub(super) due_at: Timestamp,
 }
 
 /// Holds a slot; nothing was done yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    pub(super) head: Head,
-    pub(super) watch: Watch,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
+    #[serde(rename = "watch")]
+    pub(super) wakeup: Wakeup,
     pub(super) ready_by: Timestamp,
 }
 
 /// A task is being asked for. `head.attempt` names the try; the intent is on record first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provisioning {
-    pub(super) head: Head,
-    pub(super) watch: Watch,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
+    #[serde(rename = "watch")]
+    pub(super) wakeup: Wakeup,
     pub(super) ready_by: Timestamp,
 }
 
 /// A task was placed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starting {
-    pub(super) head: Head,
-    pub(super) watch: Watch,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
+    #[serde(rename = "watch")]
+    pub(super) wakeup: Wakeup,
     pub(super) ready_by: Timestamp,
     pub(super) task: TaskId,
     pub(super) running_at: Option<Timestamp>,
@@ -56,8 +63,10 @@ pub struct Starting {
 /// Its runner answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ready {
-    pub(super) head: Head,
-    pub(super) watch: Watch,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
+    #[serde(rename = "watch")]
+    pub(super) wakeup: Wakeup,
     pub(super) task: TaskId,
     pub(super) ready_at: Timestamp,
 }
@@ -65,8 +74,10 @@ pub struct Ready {
 /// Will end. A task may still be there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
-    pub(super) head: Head,
-    pub(super) watch: Watch,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
+    #[serde(rename = "watch")]
+    pub(super) wakeup: Wakeup,
     pub(super) holds_slot: bool,
     pub(super) placement: Placement,
     pub(super) ready_at: Option<Timestamp>,
@@ -77,7 +88,8 @@ pub struct Stopping {
 /// Over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ended {
-    pub(super) head: Head,
+    #[serde(rename = "head")]
+    pub(super) common: Common,
     pub(super) task: Option<TaskId>,
     pub(super) ready_at: Option<Timestamp>,
     pub(super) reason: Reason,
@@ -109,30 +121,38 @@ impl Waiting {
         user: UserId,
         start_job: JobId,
         spec: Spec,
-        by: By,
-    ) -> Moved<Self> {
-        let (head, entry) = accepted(id, user, start_job, spec, by);
-        Moved { session: Self { head, due_at: by.now + ADMISSION_LOOK }, entries: vec![entry] }
+        stamp: Stamp,
+    ) -> Transition<Self> {
+        let (common, entry) = accepted(id, user, start_job, spec, stamp);
+        Transition {
+            session: Self { common, due_at: stamp.now + ADMISSION_RECHECK_AFTER },
+            entries: vec![entry],
+        }
     }
 
     /// A slot is free: the session takes it.
-    pub fn admit(mut self, by: By) -> Moved<Queued> {
-        let entry =
-            self.head.record(by, What::Admitted, Some(Status::Queued), Status::Queued, None);
-        self.head.expires_at = by.now + self.head.spec.ttl;
-        Moved { session: queued(self.head, by), entries: vec![entry] }
+    pub fn admit(mut self, stamp: Stamp) -> Transition<Queued> {
+        let entry = self.common.record(
+            stamp,
+            EventKind::Admitted,
+            Some(Status::Queued),
+            Status::Queued,
+            None,
+        );
+        self.common.expires_at = stamp.now + self.common.spec.ttl;
+        Transition { session: queued(self.common, stamp), entries: vec![entry] }
     }
 
     /// No slot yet: look again later.
-    pub fn look_later(mut self, now: Timestamp) -> Self {
-        self.due_at = now + ADMISSION_LOOK;
+    pub fn recheck_later(mut self, now: Timestamp) -> Self {
+        self.due_at = now + ADMISSION_RECHECK_AFTER;
         self
     }
 
     /// Ends it before it began.
-    pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
-        let watch = Watch { due_at: by.now, waiter: None };
-        stopping(self.head, watch, Placement::None, None, Status::Queued, (reason, note), by)
+    pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
+        let wakeup = Wakeup { due_at: stamp.now, waiter: None };
+        stopping(self.common, wakeup, Placement::None, None, Status::Queued, (reason, note), stamp)
             .without_slot()
     }
 }
@@ -144,81 +164,90 @@ impl Queued {
         user: UserId,
         start_job: JobId,
         spec: Spec,
-        by: By,
-    ) -> Moved<Self> {
-        let (head, entry) = accepted(id, user, start_job, spec, by);
-        Moved { session: queued(head, by), entries: vec![entry] }
+        stamp: Stamp,
+    ) -> Transition<Self> {
+        let (common, entry) = accepted(id, user, start_job, spec, stamp);
+        Transition { session: queued(common, stamp), entries: vec![entry] }
     }
 
     /// Records that a task is about to be asked for.
-    pub fn provision(mut self, by: By) -> Moved<Provisioning> {
-        self.head.attempt = 1;
-        let entry = self.head.record(
-            by,
-            What::Provisioning,
+    pub fn provision(mut self, stamp: Stamp) -> Transition<Provisioning> {
+        self.common.attempt = 1;
+        let entry = self.common.record(
+            stamp,
+            EventKind::Provisioning,
             Some(Status::Queued),
             Status::Provisioning,
             None,
         );
-        let Self { head, watch, ready_by } = self;
-        Moved {
-            session: Provisioning { head, watch: watch.touched(by), ready_by },
+        let Self { common, wakeup, ready_by } = self;
+        Transition {
+            session: Provisioning { common, wakeup: wakeup.touched(stamp), ready_by },
             entries: vec![entry],
         }
     }
 
     /// A warm task was claimed in the same transaction: no need to ask for one.
-    pub fn claim(mut self, task: TaskId, by: By) -> Moved<Starting> {
+    pub fn claim(mut self, task: TaskId, stamp: Stamp) -> Transition<Starting> {
         let (from, to) = (Some(Status::Queued), Status::Starting);
-        let entry = self.head.record(by, What::WarmTaskClaimed, from, to, None);
-        self.head.task_at = Some(by.now);
-        let Self { head, watch, ready_by } = self;
-        let watch = watch.touched(by);
-        let session = Starting { head, watch, ready_by, task, running_at: Some(by.now) };
-        Moved { session, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::WarmTaskClaimed, from, to, None);
+        self.common.task_at = Some(stamp.now);
+        let Self { common, wakeup, ready_by } = self;
+        let wakeup = wakeup.touched(stamp);
+        let session = Starting { common, wakeup, ready_by, task, running_at: Some(stamp.now) };
+        Transition { session, entries: vec![entry] }
     }
 
     /// Ends it before a task was asked for.
-    pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
-        let Self { head, watch, .. } = self;
-        stopping(head, watch, Placement::None, None, Status::Queued, (reason, note), by)
+    pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
+        let Self { common, wakeup, .. } = self;
+        stopping(common, wakeup, Placement::None, None, Status::Queued, (reason, note), stamp)
     }
 }
 
 impl Provisioning {
     /// The token that makes asking again harmless: the same until an attempt is refused for good.
     pub fn client_token(&self) -> String {
-        format!("{}-a{}", self.head.id, self.head.attempt)
+        format!("{}-a{}", self.common.id, self.common.attempt)
     }
 
     /// A task came of it.
-    pub fn placed(mut self, task: TaskId, by: By) -> Moved<Starting> {
+    pub fn placed(mut self, task: TaskId, stamp: Stamp) -> Transition<Starting> {
         let (from, to) = (Some(Status::Provisioning), Status::Starting);
-        let entry = self.head.record(by, What::TaskPlaced, from, to, None);
-        self.head.task_at = Some(by.now);
-        let Self { head, watch, ready_by } = self;
-        let session = Starting { head, watch: watch.touched(by), ready_by, task, running_at: None };
-        Moved { session, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::TaskPlaced, from, to, None);
+        self.common.task_at = Some(stamp.now);
+        let Self { common, wakeup, ready_by } = self;
+        let session =
+            Starting { common, wakeup: wakeup.touched(stamp), ready_by, task, running_at: None };
+        Transition { session, entries: vec![entry] }
     }
 
     /// The provider said no, for good: the next try is a new attempt with a new token.
-    pub fn refused(mut self, cause: String, by: By) -> Moved<Self> {
-        let entry = self.head.record(
-            by,
-            What::PlacementRefused,
+    pub fn refused(mut self, cause: String, stamp: Stamp) -> Transition<Self> {
+        let entry = self.common.record(
+            stamp,
+            EventKind::PlacementRefused,
             Some(Status::Provisioning),
             Status::Provisioning,
             Some(cause),
         );
-        self.head.attempt += 1;
-        self.watch.due_at = by.now + Duration::from_mins(2);
-        Moved { session: self, entries: vec![entry] }
+        self.common.attempt += 1;
+        self.wakeup.due_at = stamp.now + Duration::from_mins(2);
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// Ends it; a task may come of the request that is under way.
-    pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
-        let Self { head, watch, .. } = self;
-        stopping(head, watch, Placement::Asked, None, Status::Provisioning, (reason, note), by)
+    pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
+        let Self { common, wakeup, .. } = self;
+        stopping(
+            common,
+            wakeup,
+            Placement::Asked,
+            None,
+            Status::Provisioning,
+            (reason, note),
+            stamp,
+        )
     }
 }
 
@@ -234,37 +263,37 @@ impl Starting {
     }
 
     /// The container runs; its runner has not answered yet.
-    pub fn running(mut self, by: By) -> Moved<Self> {
+    pub fn running(mut self, stamp: Stamp) -> Transition<Self> {
         let status = Status::Starting;
-        let entry = self.head.record(by, What::TaskRunning, Some(status), status, None);
-        self.running_at = Some(by.now);
-        self.watch = self.watch.touched(by);
-        Moved { session: self, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::TaskRunning, Some(status), status, None);
+        self.running_at = Some(stamp.now);
+        self.wakeup = self.wakeup.touched(stamp);
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// The runner answered. The time to live counts from here.
-    pub fn ready(mut self, by: By) -> Moved<Ready> {
+    pub fn ready(mut self, stamp: Stamp) -> Transition<Ready> {
         let (from, to) = (Some(Status::Starting), Status::Ready);
-        let entry = self.head.record(by, What::Ready, from, to, None);
-        let Self { mut head, watch, task, .. } = self;
-        head.expires_at = head.expires_at.max(by.now + head.spec.ttl);
-        head.last_active_at = by.now;
-        let session = Ready { head, watch: watch.touched(by), task, ready_at: by.now };
-        Moved { session, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::Ready, from, to, None);
+        let Self { mut common, wakeup, task, .. } = self;
+        common.expires_at = common.expires_at.max(stamp.now + common.spec.ttl);
+        common.last_active_at = stamp.now;
+        let session = Ready { common, wakeup: wakeup.touched(stamp), task, ready_at: stamp.now };
+        Transition { session, entries: vec![entry] }
     }
 
     /// Ends it before it was ready.
-    pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
-        let Self { head, watch, task, .. } = self;
+    pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
+        let Self { common, wakeup, task, .. } = self;
         let placement = Placement::Placed(task);
-        stopping(head, watch, placement, None, Status::Starting, (reason, note), by)
+        stopping(common, wakeup, placement, None, Status::Starting, (reason, note), stamp)
     }
 
     /// The task ended before it was ready.
-    pub fn task_stopped(self, cause: Option<StopCause>, by: By) -> Moved<Stopping> {
+    pub fn task_stopped(self, cause: Option<StopCause>, stamp: Stamp) -> Transition<Stopping> {
         let reason = ended_by_itself(cause.as_ref());
-        self.stop(reason, cause.as_ref().map(|c| c.message.clone()), by)
-            .then(|stopping| stopping.task_stopped(cause, by))
+        self.stop(reason, cause.as_ref().map(|c| c.message.clone()), stamp)
+            .then(|stopping| stopping.task_stopped(cause, stamp))
     }
 }
 
@@ -275,50 +304,50 @@ impl Ready {
     }
 
     /// Moves the deadline. The old timer fires and looks at the new one.
-    pub fn extend(mut self, expires_at: Timestamp, by: By) -> Moved<Self> {
+    pub fn extend(mut self, expires_at: Timestamp, stamp: Stamp) -> Transition<Self> {
         let status = Status::Ready;
         let cause = Some(expires_at.to_string());
-        let entry = self.head.record(by, What::Extended, Some(status), status, cause);
-        self.head.expires_at = expires_at;
-        self.watch = self.watch.touched(by);
-        Moved { session: self, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::Extended, Some(status), status, cause);
+        self.common.expires_at = expires_at;
+        self.wakeup = self.wakeup.touched(stamp);
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// Its owner is told that the end is near.
-    pub fn warn(mut self, by: By) -> Moved<Self> {
+    pub fn warn(mut self, stamp: Stamp) -> Transition<Self> {
         let status = Status::Ready;
-        let entry = self.head.record(by, What::Expiring, Some(status), status, None);
-        self.head.warned_of = Some(self.head.expires_at);
-        self.watch = self.watch.touched(by);
-        Moved { session: self, entries: vec![entry] }
+        let entry = self.common.record(stamp, EventKind::Expiring, Some(status), status, None);
+        self.common.warned_of = Some(self.common.expires_at);
+        self.wakeup = self.wakeup.touched(stamp);
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// It had something to do until `at`; the idle timeout counts from there.
     pub fn active(mut self, at: Timestamp, now: Timestamp) -> Self {
-        self.head.last_active_at = self.head.last_active_at.max(at);
-        self.watch.due_at = now + LOOK_AGAIN;
+        self.common.last_active_at = self.common.last_active_at.max(at);
+        self.wakeup.due_at = now + RECHECK_AFTER;
         self
     }
 
     /// It has done all that it had to do; the idle timeout counts from now.
     pub fn settled(mut self, now: Timestamp) -> Self {
-        self.head.last_active_at = now;
-        self.watch.due_at = now + LOOK_AGAIN;
+        self.common.last_active_at = now;
+        self.wakeup.due_at = now + RECHECK_AFTER;
         self
     }
 
     /// Ends it.
-    pub fn stop(self, reason: Reason, note: Option<String>, by: By) -> Moved<Stopping> {
-        let Self { head, watch, task, ready_at } = self;
+    pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
+        let Self { common, wakeup, task, ready_at } = self;
         let placement = Placement::Placed(task);
-        stopping(head, watch, placement, Some(ready_at), Status::Ready, (reason, note), by)
+        stopping(common, wakeup, placement, Some(ready_at), Status::Ready, (reason, note), stamp)
     }
 
     /// The task ended by itself.
-    pub fn task_stopped(self, cause: Option<StopCause>, by: By) -> Moved<Stopping> {
+    pub fn task_stopped(self, cause: Option<StopCause>, stamp: Stamp) -> Transition<Stopping> {
         let reason = ended_by_itself(cause.as_ref());
-        self.stop(reason, cause.as_ref().map(|c| c.message.clone()), by)
-            .then(|stopping| stopping.task_stopped(cause, by))
+        self.stop(reason, cause.as_ref().map(|c| c.message.clone()), stamp)
+            .then(|stopping| stopping.task_stopped(cause, stamp))
     }
 }
 
@@ -334,70 +363,70 @@ impl Stopping {
     }
 
     /// A task that was asked for turned up.
-    pub fn task_found(mut self, task: TaskId, by: By) -> Moved<Self> {
-        let entry = self.note(by, What::TaskFound, None);
-        self.head.task_at = Some(by.now);
+    pub fn task_found(mut self, task: TaskId, stamp: Stamp) -> Transition<Self> {
+        let entry = self.note(stamp, EventKind::TaskFound, None);
+        self.common.task_at = Some(stamp.now);
         self.placement = Placement::Placed(task);
-        Moved { session: self, entries: vec![entry] }
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// No task came of the request.
-    pub fn no_task(mut self, by: By) -> Self {
+    pub fn no_task(mut self, stamp: Stamp) -> Self {
         self.placement = Placement::None;
-        self.watch = self.watch.touched(by);
+        self.wakeup = self.wakeup.touched(stamp);
         self
     }
 
     /// The task was told to stop.
-    pub fn stop_sent(mut self, by: By) -> Moved<Self> {
-        let entry = self.note(by, What::StopSent, None);
-        self.stop_sent_at = Some(by.now);
-        self.watch.due_at = by.now + Duration::from_mins(1);
-        Moved { session: self, entries: vec![entry] }
+    pub fn stop_sent(mut self, stamp: Stamp) -> Transition<Self> {
+        let entry = self.note(stamp, EventKind::StopSent, None);
+        self.stop_sent_at = Some(stamp.now);
+        self.wakeup.due_at = stamp.now + Duration::from_mins(1);
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// The task is gone.
-    pub fn task_stopped(mut self, cause: Option<StopCause>, by: By) -> Moved<Self> {
+    pub fn task_stopped(mut self, cause: Option<StopCause>, stamp: Stamp) -> Transition<Self> {
         let words = cause.as_ref().map(|c| c.message.clone());
-        let entry = self.note(by, What::TaskStopped, words);
+        let entry = self.note(stamp, EventKind::TaskStopped, words);
         if let Placement::Placed(task) = self.placement {
-            self.placement = Placement::Gone(task, TaskStopped { at: by.now, cause });
+            self.placement = Placement::Gone(task, TaskStopped { at: stamp.now, cause });
         }
-        Moved { session: self, entries: vec![entry] }
+        Transition { session: self, entries: vec![entry] }
     }
 
     /// All is done: the end. `Placement::Asked` or `Placed` here means that we gave up on the task;
     /// the sweep kills what runs without a live record.
-    pub fn finish(mut self, by: By) -> Moved<Ended> {
+    pub fn finish(mut self, stamp: Stamp) -> Transition<Ended> {
         let (what, to) = if self.stop.reason.is_failure() {
-            (What::Failed, Status::Failed)
+            (EventKind::Failed, Status::Failed)
         } else {
-            (What::Stopped, Status::Stopped)
+            (EventKind::Stopped, Status::Stopped)
         };
         let reason = self.stop.reason;
         let from = Some(Status::Stopping);
-        let entry = self.head.record(by, what, from, to, Some(reason.name().to_owned()));
+        let entry = self.common.record(stamp, what, from, to, Some(reason.name().to_owned()));
         let (task, task_until) = match self.placement {
-            Placement::Placed(task) => (Some(task), Some(by.now)),
+            Placement::Placed(task) => (Some(task), Some(stamp.now)),
             Placement::Gone(task, stopped) => (Some(task), Some(stopped.at)),
             Placement::None | Placement::Asked => (None, None),
         };
-        let Self { head, ready_at, stop, .. } = self;
+        let Self { common, ready_at, stop, .. } = self;
         let note = stop.note;
-        let ended_at = by.now;
+        let ended_at = stamp.now;
         let session =
-            Ended { head, task, ready_at, reason, note, ended_at, task_until, commands: None };
-        Moved { session, entries: vec![entry] }
+            Ended { common, task, ready_at, reason, note, ended_at, task_until, commands: None };
+        Transition { session, entries: vec![entry] }
     }
 
-    fn note(&mut self, by: By, what: What, cause: Option<String>) -> Entry {
-        self.watch.due_at = by.now + LOOK_AGAIN;
+    fn note(&mut self, stamp: Stamp, what: EventKind, cause: Option<String>) -> Entry {
+        self.wakeup.due_at = stamp.now + RECHECK_AFTER;
         let status = Status::Stopping;
-        self.head.record(by, what, Some(status), status, cause)
+        self.common.record(stamp, what, Some(status), status, cause)
     }
 }
 
-impl Moved<Stopping> {
+impl Transition<Stopping> {
     fn without_slot(mut self) -> Self {
         self.session.holds_slot = false;
         self
@@ -416,49 +445,55 @@ impl Ended {
     }
 }
 
-fn accepted(id: SessionId, user: UserId, start_job: JobId, spec: Spec, by: By) -> (Head, Entry) {
-    let mut head = Head {
+fn accepted(
+    id: SessionId,
+    user: UserId,
+    start_job: JobId,
+    spec: Spec,
+    stamp: Stamp,
+) -> (Common, Entry) {
+    let mut common = Common {
         id,
         user,
-        expires_at: by.now + spec.ttl,
+        expires_at: stamp.now + spec.ttl,
         spec,
         start_job,
         stop_jobs: Vec::new(),
-        created_at: by.now,
+        created_at: stamp.now,
         drain: None,
         attempt: 0,
         task_at: None,
         entries: 0,
-        last_entry_at: by.now,
-        last_active_at: by.now,
+        last_entry_at: stamp.now,
+        last_active_at: stamp.now,
         warned_of: None,
     };
-    let entry = head.record(by, What::Accepted, None, Status::Queued, None);
-    (head, entry)
+    let entry = common.record(stamp, EventKind::Accepted, None, Status::Queued, None);
+    (common, entry)
 }
 
-fn queued(head: Head, by: By) -> Queued {
-    let watch = Watch { due_at: by.now + LOOK_AGAIN, waiter: None };
-    Queued { head, watch, ready_by: by.now + READY_WITHIN }
+fn queued(common: Common, stamp: Stamp) -> Queued {
+    let wakeup = Wakeup { due_at: stamp.now + RECHECK_AFTER, waiter: None };
+    Queued { common, wakeup, ready_by: stamp.now + READY_WITHIN }
 }
 
 fn stopping(
-    mut head: Head,
-    watch: Watch,
+    mut common: Common,
+    wakeup: Wakeup,
     placement: Placement,
     ready_at: Option<Timestamp>,
     from: Status,
     (reason, note): (Reason, Option<String>),
-    by: By,
-) -> Moved<Stopping> {
+    stamp: Stamp,
+) -> Transition<Stopping> {
     let words = Some(reason.name().to_owned());
-    let entry = head.record(by, What::StopRequested, Some(from), Status::Stopping, words);
-    let stop = Stop { at: by.now, reason, actor: by.actor, note };
-    let watch = watch.touched(by);
+    let entry = common.record(stamp, EventKind::StopRequested, Some(from), Status::Stopping, words);
+    let stop = Stop { at: stamp.now, reason, actor: stamp.actor, note };
+    let wakeup = wakeup.touched(stamp);
     let holds_slot = true;
     let session =
-        Stopping { head, watch, holds_slot, placement, ready_at, stop, stop_sent_at: None };
-    Moved { session, entries: vec![entry] }
+        Stopping { common, wakeup, holds_slot, placement, ready_at, stop, stop_sent_at: None };
+    Transition { session, entries: vec![entry] }
 }
 
 fn ended_by_itself(cause: Option<&StopCause>) -> Reason {
@@ -466,8 +501,8 @@ fn ended_by_itself(cause: Option<&StopCause>) -> Reason {
 }
 
 /// Marks a live session as draining: it ends once its jobs are done.
-pub(super) fn drain(head: &mut Head, status: Status, drain: Drain, by: By) -> Entry {
+pub(super) fn drain(common: &mut Common, status: Status, drain: Drain, stamp: Stamp) -> Entry {
     let words = Some(drain.reason.name().to_owned());
-    head.drain = Some(drain);
-    head.record(by, What::Draining, Some(status), status, words)
+    common.drain = Some(drain);
+    common.record(stamp, EventKind::Draining, Some(status), status, words)
 }

@@ -47,7 +47,7 @@ impl Session {
             Self::Waiting(_) => Step::AwaitSlot,
             Self::Queued(_) | Self::Provisioning(_) => Step::Provision,
             Self::Starting(_) => Step::WaitRunning,
-            Self::Ready(s) => Step::WaitEnd { until: s.look_at() },
+            Self::Ready(s) => Step::WaitEnd { until: s.next_deadline() },
             Self::Stopping(s) => match (&s.placement, s.stop_sent_at) {
                 (Placement::None | Placement::Gone(..), _) => Step::Finish,
                 (Placement::Placed(_), Some(_)) => Step::WaitStopped,
@@ -63,7 +63,7 @@ impl Session {
             Self::Queued(s) => (now >= s.ready_by).then_some(Reason::ProvisionTimeout),
             Self::Provisioning(s) => (now >= s.ready_by).then_some(Reason::ProvisionTimeout),
             Self::Starting(s) => (now >= s.ready_by).then_some(Reason::ProvisionTimeout),
-            Self::Ready(s) if now >= s.head.expires_at => Some(Reason::TtlExpired),
+            Self::Ready(s) if now >= s.common.expires_at => Some(Reason::TtlExpired),
             Self::Ready(s) if s.idle_at().is_some_and(|at| now >= at) => Some(Reason::IdleTimeout),
             Self::Waiting(_) | Self::Ready(_) | Self::Stopping(_) | Self::Ended(_) => None,
         }
@@ -73,21 +73,21 @@ impl Session {
 impl Ready {
     /// When it ends for having had nothing to do, as far as the record knows.
     pub fn idle_at(&self) -> Option<Timestamp> {
-        self.head.spec.idle_timeout.map(|span| self.head.last_active_at + span)
+        self.common.spec.idle_timeout.map(|span| self.common.last_active_at + span)
     }
 
     /// When its owner is to be warned, if that is still to come.
     pub fn warn_at(&self) -> Option<Timestamp> {
-        let head = &self.head;
+        let common = &self.common;
         let wanted =
-            head.spec.webhook.as_ref().is_some_and(|hook| hook.wants(EventType::SessionExpiring));
-        let long = head.expires_at.since(self.ready_at) >= WARN_BEFORE * 2;
-        let fresh = head.warned_of != Some(head.expires_at);
-        (wanted && long && fresh).then(|| head.expires_at - WARN_BEFORE)
+            common.spec.webhook.as_ref().is_some_and(|hook| hook.wants(EventType::SessionExpiring));
+        let long = common.expires_at.since(self.ready_at) >= WARN_BEFORE * 2;
+        let fresh = common.warned_of != Some(common.expires_at);
+        (wanted && long && fresh).then(|| common.expires_at - WARN_BEFORE)
     }
 
-    fn look_at(&self) -> Timestamp {
-        let ends = [Some(self.head.expires_at), self.idle_at(), self.warn_at()];
-        ends.into_iter().flatten().min().unwrap_or(self.head.expires_at)
+    fn next_deadline(&self) -> Timestamp {
+        let ends = [Some(self.common.expires_at), self.idle_at(), self.warn_at()];
+        ends.into_iter().flatten().min().unwrap_or(self.common.expires_at)
     }
 }

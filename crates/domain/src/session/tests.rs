@@ -7,13 +7,13 @@ use crate::{
     Secret, TaskId,
     size::{Network, Size},
     task::{StopCause, StopCode},
-    timeline::{Actor, By, What},
+    timeline::{Actor, EventKind, Stamp},
     webhook::{Endpoint, EventType},
 };
 
 mod diagram;
 mod facts;
-mod laws;
+mod invariants;
 mod steps;
 mod table;
 
@@ -21,8 +21,8 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000)
 }
 
-fn by(seconds: i64) -> By {
-    By::new(Actor::User, at(seconds))
+fn stamp(seconds: i64) -> Stamp {
+    Stamp::new(Actor::User, at(seconds))
 }
 
 fn id() -> SessionId {
@@ -57,17 +57,17 @@ fn hook() -> Endpoint {
 }
 
 fn waiting() -> Session {
-    Waiting::accept(id(), UserId::new("u"), start_job(), spec(), by(0)).any().session
+    Waiting::accept(id(), UserId::new("u"), start_job(), spec(), stamp(0)).any().session
 }
 
 fn queued(spec: Spec) -> Session {
-    Queued::accept(id(), UserId::new("u"), start_job(), spec, by(0)).any().session
+    Queued::accept(id(), UserId::new("u"), start_job(), spec, stamp(0)).any().session
 }
 
 /// The session after these events, all at second 0.
 fn after(session: Session, events: &[Event]) -> Session {
     events.iter().fold(session, |session, event| {
-        session.on(event.clone(), by(0)).expect("the event fits the state").session
+        session.on(event.clone(), stamp(0)).expect("the event fits the state").session
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
 impl Session {
     /// What it has used until now, or until its end.
     pub fn usage(&self, now: Timestamp) -> Usage {
-        let head = self.head();
+        let common = self.common();
         let commands = match self {
             Self::Ended(s) => s.commands,
             Self::Waiting(_)
@@ -22,8 +22,8 @@ impl Session {
             | Self::Stopping(_) => None,
         };
         let until = self.task_until().unwrap_or(now);
-        let task = head.task_at.map_or(Duration::ZERO, |at| until.since(at));
-        Usage { task, refusals: head.attempt.saturating_sub(1), commands }
+        let task = common.task_at.map_or(Duration::ZERO, |at| until.since(at));
+        Usage { task, refusals: common.attempt.saturating_sub(1), commands }
     }
 
     /// When its task was gone, if it is.

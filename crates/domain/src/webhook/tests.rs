@@ -7,7 +7,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn pending() -> Pending {
-    Delivery::new(Parcel {
+    Delivery::new(Payload {
         id: DeliveryId::from_ulid(Ulid::from_parts(1, 1)),
         user: UserId::new("u"),
         session: SessionId::from_ulid(Ulid::from_parts(1, 2)),
@@ -49,7 +49,7 @@ fn the_endpoint_may_ask_for_a_longer_wait_but_not_for_ever() {
 fn a_redelivery_keeps_the_id_and_starts_the_schedule_anew() {
     let settled = pending().begin(at(0)).delivered(refused(0), at(1));
     let again = settled.clone().redeliver(at(9));
-    assert_eq!(again.parcel().id, settled.parcel.id);
+    assert_eq!(again.payload().id, settled.payload.id);
     assert_eq!(again.due_at(), at(9));
 }
 

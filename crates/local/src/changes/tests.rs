@@ -35,7 +35,7 @@ impl Made {
     fn job(&self) -> job::Queued {
         let (id, session) = (job_id("j"), session_id("s"));
         let created_at = self.clock.now();
-        Job::accept(job::Head { id, session, user: user_id(), work: Work::Start, created_at })
+        Job::accept(job::Common { id, session, user: user_id(), work: Work::Start, created_at })
     }
 
     async fn put(&self, expect: Expect) {

@@ -15,9 +15,9 @@ fn insert(user: &str) -> impl Fn(&Connection) -> rusqlite::Result<()> + Send + '
     move |db| db.execute("INSERT INTO quota VALUES (?1, 1)", [&user]).map(drop)
 }
 
-fn awaited(user: &str) -> impl FnOnce(&Connection) -> Result<(), Backend> + Send + 'static {
+fn awaited(user: &str) -> impl FnOnce(&Connection) -> Result<(), BackendError> + Send + 'static {
     let insert = insert(user);
-    move |db| insert(db).map_err(|error| Backend::new("inserting", error))
+    move |db| insert(db).map_err(|error| BackendError::new("inserting", error))
 }
 
 fn users(db: &Connection) -> rusqlite::Result<Vec<String>> {
@@ -44,18 +44,18 @@ fn crash(dir: &Path) -> TempDir {
 async fn limit_pages(db: &Database, pages: u32) {
     let limit = move |db: &Connection| {
         db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))
-            .map_err(|error| Backend::new("limiting", error))
+            .map_err(|error| BackendError::new("limiting", error))
     };
     db.write(limit, || ()).await.unwrap();
 }
 
-fn remove_one(db: &Connection) -> Result<(), Backend> {
+fn remove_one(db: &Connection) -> Result<(), BackendError> {
     db.execute("DELETE FROM quota WHERE user LIKE '1-%'", [])
         .map(drop)
-        .map_err(|error| Backend::new("removing", error))
+        .map_err(|error| BackendError::new("removing", error))
 }
 
-async fn fill(db: &Database) -> Backend {
+async fn fill(db: &Database) -> BackendError {
     let mut row = 0;
     loop {
         row += 1;
@@ -75,7 +75,7 @@ async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
     let last = move |own: &Connection| {
         let outside = open_reader(&path).unwrap();
         // All in one transaction: this connection sees the first insert, another one does not.
-        Ok::<_, Backend>((users(own).unwrap(), users(&outside).unwrap()))
+        Ok::<_, BackendError>((users(own).unwrap(), users(&outside).unwrap()))
     };
     let (first, again, other, seen, ()) = tokio::join!(
         db.write(awaited("ann"), || ()),
@@ -96,7 +96,7 @@ async fn a_failed_write_is_undone_as_a_whole() {
     let (_dir, db) = open();
     let half = |db: &Connection| {
         insert("ann")(db).unwrap();
-        Err::<(), _>(Backend::new("failing", "on purpose"))
+        Err::<(), _>(BackendError::new("failing", "on purpose"))
     };
     db.write(half, || panic!("nothing was committed")).await.unwrap_err();
     assert_eq!(db.read("reading", users).unwrap(), Vec::<String>::new());
@@ -132,7 +132,7 @@ async fn a_crash_loses_only_what_was_not_answered() {
         awaited("bob")(db).unwrap();
         begun.send(()).unwrap();
         held.recv().unwrap();
-        Ok::<_, Backend>(())
+        Ok::<_, BackendError>(())
     };
     let (answer, ()) = tokio::join!(db.write(stuck, || ()), async {
         at_work.recv().unwrap();

@@ -3,7 +3,7 @@
 use std::{error::Error, fmt, panic::AssertUnwindSafe, time::Instant};
 
 use futures::FutureExt;
-use handlers::{Code, Env, Failure, Handler};
+use handlers::{Code, Env, Handler, HandlerError};
 use serde_json::Value;
 
 use super::Metrics;
@@ -31,11 +31,11 @@ impl Invoker {
     }
 
     /// Calls a handler. One that panics has failed like any other; it is safe to run again.
-    pub async fn invoke(&self, handler: Handler, input: Value) -> Result<Value, Failure> {
+    pub async fn invoke(&self, handler: Handler, input: Value) -> Result<Value, HandlerError> {
         let begun = Instant::now();
         let result = AssertUnwindSafe(handler.invoke(&self.env, input)).catch_unwind().await;
-        let result =
-            result.unwrap_or_else(|_| Err(Failure::new(Code::Backend, "the handler panicked")));
+        let result = result
+            .unwrap_or_else(|_| Err(HandlerError::new(Code::Backend, "the handler panicked")));
         self.metrics.called(handler, begun.elapsed(), result.is_err());
         if let Err(failure) = &result {
             log(handler, failure);
@@ -44,7 +44,7 @@ impl Invoker {
     }
 }
 
-fn log(handler: Handler, failure: &Failure) {
+fn log(handler: Handler, failure: &HandlerError) {
     let (name, code) = (handler.name(), failure.code().name());
     let error: &dyn Error = failure;
     match failure.code() {

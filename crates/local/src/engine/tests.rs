@@ -9,7 +9,7 @@ use domain::{
     ports::{Clock, Expect, Queue, Store, Write},
     session::{Queued, Reason, Session, Status},
     task::TaskStatus,
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
 };
 use handlers::Env;
 use testkit::{Fakes, command, job_id, session_id, spec, user_id};
@@ -58,8 +58,8 @@ impl World {
 
     /// Accepts a session as the API does.
     async fn accept(&self, name: &str) {
-        let (id, by) = (session_id(name), By::new(Actor::User, self.fakes.clock.now()));
-        let moved = Queued::accept(id, user_id(), job_id(name), spec(), by).any();
+        let (id, stamp) = (session_id(name), Stamp::new(Actor::User, self.fakes.clock.now()));
+        let moved = Queued::accept(id, user_id(), job_id(name), spec(), stamp).any();
         let mut writes = vec![
             Write::Session(Box::new(moved.session), Expect::New),
             Write::TakeSlot { user: user_id(), limit: 9 },
@@ -72,8 +72,8 @@ impl World {
 
     async fn put_job(&self, session: SessionId, name: &str, work: Work) {
         let created_at = self.fakes.clock.now();
-        let head = job::Head { id: job_id(name), session, user: user_id(), work, created_at };
-        let job = Job::accept(head).into();
+        let common = job::Common { id: job_id(name), session, user: user_id(), work, created_at };
+        let job = Job::accept(common).into();
         self.store().commit(vec![Write::Job(Box::new(job), Expect::New)]).await.unwrap();
     }
 

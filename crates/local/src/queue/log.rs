@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use domain::{
     Timestamp,
     message::{Lane, Message},
-    ports::Backend,
+    ports::BackendError,
 };
 use rusqlite::{Connection, Row, params};
 
@@ -25,10 +25,10 @@ struct State {
     over: bool,
 }
 
-pub(super) fn encode(message: &Message) -> Result<Arc<str>, Backend> {
+pub(super) fn encode(message: &Message) -> Result<Arc<str>, BackendError> {
     serde_json::to_string(message)
         .map(Arc::from)
-        .map_err(|error| Backend::new("encoding a message", error))
+        .map_err(|error| BackendError::new("encoding a message", error))
 }
 
 impl Logged {
@@ -170,8 +170,11 @@ pub(super) fn count_dead(db: &Connection) -> rusqlite::Result<Vec<(String, usize
 }
 
 /// Makes messages of a lane's dead letters.
-pub(super) fn revive(db: &Connection, lane: Lane) -> Result<Vec<(Message, Arc<Logged>)>, Backend> {
-    move_back(db, lane).map_err(|error| Backend::new("sending dead letters again", error))
+pub(super) fn revive(
+    db: &Connection,
+    lane: Lane,
+) -> Result<Vec<(Message, Arc<Logged>)>, BackendError> {
+    move_back(db, lane).map_err(|error| BackendError::new("sending dead letters again", error))
 }
 
 fn move_back(db: &Connection, lane: Lane) -> rusqlite::Result<Vec<(Message, Arc<Logged>)>> {

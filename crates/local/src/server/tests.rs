@@ -97,7 +97,7 @@ async fn a_token_says_who_calls_and_anything_else_says_nothing() {
 #[tokio::test]
 async fn tokens_that_can_not_be_looked_up_leave_the_caller_open() {
     use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
-    use domain::ports::Backend;
+    use domain::ports::BackendError;
     use handlers::http::{Caller, Unidentifiable};
     use tower::ServiceExt;
 
@@ -106,7 +106,8 @@ async fn tokens_that_can_not_be_looked_up_leave_the_caller_open() {
     let ids = std::sync::Arc::new(MonotonicIds::default());
     let tokens = Tokens::new(db.clone(), std::sync::Arc::new(SystemClock), ids);
     let lose = |db: &rusqlite::Connection| {
-        db.execute_batch("DROP TABLE tokens").map_err(|error| Backend::new("losing a table", error))
+        db.execute_batch("DROP TABLE tokens")
+            .map_err(|error| BackendError::new("losing a table", error))
     };
     db.write(lose, || ()).await.unwrap();
     let who = async |caller: Option<Extension<Caller>>, open: Option<Extension<Unidentifiable>>| {

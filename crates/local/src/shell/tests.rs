@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use adapters::shell::Dial;
 use domain::{TaskId, ports::ShellError};
-use shell::Dial;
 use tokio::io::AsyncReadExt;
 
 use super::{Tasks, UnixDial};

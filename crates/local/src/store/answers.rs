@@ -2,7 +2,7 @@
 
 use domain::{
     Timestamp, UserId,
-    ports::{Answer, Backend},
+    ports::{BackendError, IdempotentResponse},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -18,7 +18,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(answer: Answer) -> Result<Self, Backend> {
+    pub(super) fn new(answer: IdempotentResponse) -> Result<Self, BackendError> {
         Ok(Self {
             record: record::encode(&answer)?,
             created_at: answer.created_at.millis(),
@@ -53,7 +53,7 @@ pub(super) fn find(
     user: &UserId,
     key: &str,
     now: Timestamp,
-) -> rusqlite::Result<Option<Answer>> {
+) -> rusqlite::Result<Option<IdempotentResponse>> {
     db.prepare_cached(
         "-- answers::find
         SELECT record FROM answers WHERE user = ?1 AND key = ?2 AND expires_at > ?3",

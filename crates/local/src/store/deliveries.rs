@@ -2,7 +2,7 @@
 
 use domain::{
     DeliveryId, SessionId, UserId,
-    ports::{Backend, Page, Version, Versioned},
+    ports::{BackendError, Page, Version, Versioned},
     webhook::Delivery,
 };
 use rusqlite::{Connection, params};
@@ -19,12 +19,12 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(delivery: &Delivery) -> Result<Self, Backend> {
-        let parcel = delivery.parcel();
+    pub(super) fn new(delivery: &Delivery) -> Result<Self, BackendError> {
+        let payload = delivery.payload();
         Ok(Self {
-            id: parcel.id.ulid().to_bytes(),
-            user: parcel.user.clone(),
-            session: parcel.session.ulid().to_bytes(),
+            id: payload.id.ulid().to_bytes(),
+            user: payload.user.clone(),
+            session: payload.session.ulid().to_bytes(),
             due_at: delivery.due_at().map(|at| at.millis()),
             record: record::encode(delivery)?,
         })
@@ -102,5 +102,5 @@ pub(super) fn page(
             )?
             .collect(),
     };
-    Ok(record::page(items?, limit, |delivery| delivery.parcel().id.to_string()))
+    Ok(record::page(items?, limit, |delivery| delivery.payload().id.to_string()))
 }

@@ -1,6 +1,6 @@
 //! Removes what nobody needs any more.
 
-use domain::{Timestamp, ports::Backend};
+use domain::{Timestamp, ports::BackendError};
 use rusqlite::{Connection, params};
 
 use super::record::ulid;
@@ -8,12 +8,12 @@ use super::record::ulid;
 /// Removes up to `limit` sessions that ended before `before`, each with all that belongs to it, up
 /// to `limit` answers that expired before then, and as many final warm tasks planned before then.
 /// Says how many sessions, answers and warm tasks those were.
-pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u32, Backend> {
+pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
     sessions(db, before, limit)
         .and_then(|sessions| Ok(sessions + answers(db, before, limit)?))
         .and_then(|others| Ok(others + warm(db, before, limit)?))
         .map(|rows| u32::try_from(rows).unwrap_or(u32::MAX))
-        .map_err(|error| Backend::new("forgetting records", error))
+        .map_err(|error| BackendError::new("forgetting records", error))
 }
 
 /// A session with something that is still due stays: a webhook may outlast it.

@@ -4,7 +4,7 @@ use domain::{
     JobId, SessionId,
     command::Concurrency,
     job::Job,
-    ports::{Backend, Page, Version, Versioned},
+    ports::{BackendError, Page, Version, Versioned},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -40,11 +40,11 @@ impl Open {
 }
 
 impl Row {
-    pub(super) fn new(job: &Job) -> Result<Self, Backend> {
+    pub(super) fn new(job: &Job) -> Result<Self, BackendError> {
         let due_at = job.due_at().map(|at| at.millis());
         Ok(Self {
             id: job.id().ulid().to_bytes(),
-            session: job.head().session.ulid().to_bytes(),
+            session: job.common().session.ulid().to_bytes(),
             open: Open::of(job),
             due_at,
             record: record::encode(job)?,

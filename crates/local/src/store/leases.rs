@@ -3,7 +3,7 @@
 use domain::{
     Timestamp,
     job::Job,
-    ports::{Backend, Expect, Versioned},
+    ports::{BackendError, Expect, Versioned},
     session::Session,
 };
 use rusqlite::Connection;
@@ -11,12 +11,12 @@ use rusqlite::Connection;
 use super::{jobs, record, record::Row, sessions};
 
 /// Makes all sessions and jobs that are not final due now, and running jobs free.
-pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, Backend> {
-    let failed = |error| Backend::new("releasing leases", error);
+pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, BackendError> {
+    let failed = |error| BackendError::new("releasing leases", error);
     let mut released = 0;
     for read in due_after(db, "jobs", now).map_err(failed)? {
         let job: Job = match read.value {
-            Job::Queued(job) => job.look_again(now).into(),
+            Job::Queued(job) => job.recheck_at(now).into(),
             Job::Running(job) => job.let_go(now).into(),
             Job::Finished(_) => continue,
         };
@@ -24,7 +24,7 @@ pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, Backend> {
         released += 1;
     }
     for read in due_after::<Session>(db, "sessions", now).map_err(failed)? {
-        let session = read.value.look_again(now);
+        let session = read.value.recheck_at(now);
         sessions::Row::new(&session)?.put(db, Expect::At(read.version)).map_err(failed)?;
         released += 1;
     }

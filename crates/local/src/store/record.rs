@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use domain::ports::{Backend, Expect, Page, Version, Versioned};
+use domain::ports::{BackendError, Expect, Page, Version, Versioned};
 use rusqlite::{
     Connection, OptionalExtension,
     types::{FromSql, FromSqlError, FromSqlResult, ValueRef},
@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use ulid::Ulid;
 
 /// A record as JSON. Done before the row goes to the writer, which has enough to do.
-pub(super) fn encode(record: &impl Serialize) -> Result<String, Backend> {
-    serde_json::to_string(record).map_err(|error| Backend::new("encoding a record", error))
+pub(super) fn encode(record: &impl Serialize) -> Result<String, BackendError> {
+    serde_json::to_string(record).map_err(|error| BackendError::new("encoding a record", error))
 }
 
 /// A record with a version, ready to be written. `insert` and `update` say how many rows they wrote.

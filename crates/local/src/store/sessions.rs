@@ -2,7 +2,7 @@
 
 use domain::{
     SessionId, UserId,
-    ports::{Backend, Page, Version, Versioned},
+    ports::{BackendError, Page, Version, Versioned},
     session::{Session, Status},
 };
 use rusqlite::{Connection, params};
@@ -22,7 +22,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(session: &Session) -> Result<Self, Backend> {
+    pub(super) fn new(session: &Session) -> Result<Self, BackendError> {
         let ended_at = match session {
             Session::Ended(ended) => Some(ended.ended_at().millis()),
             Session::Waiting(_)

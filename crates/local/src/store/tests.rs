@@ -4,8 +4,8 @@ use domain::{
     job::{self, Work},
     ports::Expect,
     session::{Event, Queued},
-    timeline::{Actor, By},
-    webhook::{EventType, Parcel},
+    timeline::{Actor, Stamp},
+    webhook::{EventType, Payload},
 };
 use tempfile::{TempDir, tempdir};
 use testkit::{command, conformance, job_id, session_id, spec, user_id};
@@ -26,18 +26,18 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(1_767_225_600_000 + seconds * 1000)
 }
 
-fn by(seconds: i64) -> By {
-    By::new(Actor::User, at(seconds))
+fn stamp(seconds: i64) -> Stamp {
+    Stamp::new(Actor::User, at(seconds))
 }
 
 fn session(name: &str) -> Session {
     let job = job_id(&format!("+{name}"));
-    Queued::accept(session_id(name), user_id(), job, spec(), by(0)).any().session
+    Queued::accept(session_id(name), user_id(), job, spec(), stamp(0)).any().session
 }
 
 fn after(session: Session, events: impl IntoIterator<Item = Event>) -> Session {
     events.into_iter().zip(1..).fold(session, |session, (event, seconds)| {
-        session.on(event, by(seconds)).expect("the event fits the state").session
+        session.on(event, stamp(seconds)).expect("the event fits the state").session
     })
 }
 
@@ -49,11 +49,11 @@ fn ended(name: &str) -> Session {
 fn job(session: &str, name: &str) -> job::Queued {
     let (id, session) = (job_id(name), session_id(session));
     let work = Work::Execute(Box::new(command("true")));
-    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
+    Job::accept(job::Common { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 fn delivery(session: &str, name: &str) -> Delivery {
-    let parcel = Parcel {
+    let payload = Payload {
         id: DeliveryId::from_ulid(job_id(name).ulid()),
         user: user_id(),
         session: session_id(session),
@@ -61,7 +61,7 @@ fn delivery(session: &str, name: &str) -> Delivery {
         body: Secret::new("{}".to_owned()),
         created_at: at(0),
     };
-    Delivery::new(parcel).into()
+    Delivery::new(payload).into()
 }
 
 fn new_session(session: Session) -> Write {
@@ -137,10 +137,10 @@ async fn a_cursor_that_nobody_gave_lists_nothing() {
 async fn the_time_of_the_next_due_record_is_known() {
     let (_dir, store) = make();
     assert_eq!(store.next_due().unwrap(), None);
-    let queued = job("s", "j").look_again(at(100));
+    let queued = job("s", "j").recheck_at(at(100));
     store.commit(vec![new_job(queued.clone())]).await.unwrap();
     assert_eq!(store.next_due().unwrap(), Some(at(100)));
-    let session = session("s").look_again(at(50));
+    let session = session("s").recheck_at(at(50));
     store.commit(vec![new_session(session)]).await.unwrap();
     assert_eq!(store.next_due().unwrap(), Some(at(50)));
 }
@@ -150,7 +150,7 @@ async fn a_new_process_frees_what_the_last_one_held() {
     let (_dir, store) = make();
     let running = job("s", "r").claim("old", at(0));
     let writes = vec![
-        new_session(session("s").look_again(at(3600))),
+        new_session(session("s").recheck_at(at(3600))),
         new_session(ended("e")),
         new_job(running),
         new_job(job("s", "q")),
@@ -198,7 +198,7 @@ async fn a_record_that_cannot_be_read_is_an_error_without_its_content() {
     store.commit(vec![new_session(session("s"))]).await.unwrap();
     let spoil = |db: &rusqlite::Connection| {
         db.execute(r#"UPDATE sessions SET record = '{"state":"s3cret"}'"#, [])
-            .map_err(|error| Backend::new("spoiling", error))
+            .map_err(|error| BackendError::new("spoiling", error))
     };
     store.db.write(spoil, || ()).await.unwrap();
     let error = store.session(session_id("s")).await.unwrap_err();

@@ -1,6 +1,6 @@
 //! The table `entries`.
 
-use domain::{SessionId, ports::Backend, timeline::Entry};
+use domain::{SessionId, ports::BackendError, timeline::Entry};
 use rusqlite::{Connection, params};
 
 use super::record;
@@ -13,7 +13,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(entry: &Entry) -> Result<Self, Backend> {
+    pub(super) fn new(entry: &Entry) -> Result<Self, BackendError> {
         let session = entry.session.ulid().to_bytes();
         Ok(Self { session, seq: entry.seq, record: record::encode(entry)? })
     }

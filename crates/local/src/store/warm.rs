@@ -2,7 +2,7 @@
 
 use domain::{
     WarmId,
-    ports::{Backend, Version, Versioned},
+    ports::{BackendError, Version, Versioned},
     size::Network,
     warm::{Kind, Warm},
 };
@@ -19,7 +19,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) fn new(warm: &Warm) -> Result<Self, Backend> {
+    pub(super) fn new(warm: &Warm) -> Result<Self, BackendError> {
         Ok(Self {
             id: warm.id().ulid().to_bytes(),
             kind: key(warm.kind()),

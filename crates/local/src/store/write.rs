@@ -2,7 +2,7 @@
 
 use domain::{
     JobId, SessionId, UserId,
-    ports::{Backend, CommitError, Expect, Version, Write},
+    ports::{BackendError, CommitError, Expect, Version, Write},
 };
 use rusqlite::Connection;
 
@@ -18,7 +18,7 @@ pub(super) enum Prepared {
     Output(output::Row),
     Delivery(deliveries::Row, Expect),
     Warm(warm::Row, Expect),
-    Answer(answers::Row),
+    IdempotentResponse(answers::Row),
     TakeSlot(UserId, u32),
     FreeSlot(UserId),
     TakeTurn(SessionId, JobId),
@@ -27,7 +27,7 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(write: Write) -> Result<Self, Backend> {
+    pub(super) fn new(write: Write) -> Result<Self, BackendError> {
         Ok(match write {
             Write::Session(record, expect) => Self::Session(sessions::Row::new(&record)?, expect),
             Write::Job(record, expect) => Self::Job(jobs::Row::new(&record)?, expect),
@@ -39,7 +39,9 @@ impl Prepared {
                 Self::Delivery(deliveries::Row::new(&record)?, expect)
             }
             Write::Warm(record, expect) => Self::Warm(warm::Row::new(&record)?, expect),
-            Write::Answer(record) => Self::Answer(answers::Row::new(*record)?),
+            Write::IdempotentResponse(record) => {
+                Self::IdempotentResponse(answers::Row::new(*record)?)
+            }
             Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
             Write::FreeSlot { user } => Self::FreeSlot(user),
             Write::TakeTurn { session, job } => Self::TakeTurn(session, job),
@@ -57,7 +59,7 @@ impl Prepared {
             Self::Output(row) => row.append(db),
             Self::Delivery(row, expect) => row.put(db, *expect),
             Self::Warm(row, expect) => row.put(db, *expect),
-            Self::Answer(row) => row.put(db),
+            Self::IdempotentResponse(row) => row.put(db),
             Self::TakeSlot(user, limit) => slots::take(db, user, *limit),
             Self::FreeSlot(user) => slots::free(db, user),
             Self::TakeTurn(session, job) => turns::take(db, *session, *job),
@@ -67,14 +69,14 @@ impl Prepared {
         match done {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.refusal()),
-            Err(error) => Err(Backend::new("writing records", error).into()),
+            Err(error) => Err(BackendError::new("writing records", error).into()),
         }
     }
 
     /// What it means that the database is not as the write requires.
     const fn refusal(&self) -> CommitError {
         match self {
-            Self::Answer(_) => CommitError::Answered,
+            Self::IdempotentResponse(_) => CommitError::AlreadyAnswered,
             Self::TakeSlot(..) => CommitError::QuotaReached,
             Self::RequireOpen(_) => CommitError::Closed,
             Self::Session(..)

@@ -101,7 +101,7 @@ impl World {
     async fn stop(&mut self) {
         let stop = Event::Stop { reason: Reason::UserStop, note: None };
         self.fakes = self.fakes.clone().after("a", stop);
-        self.invoke(Handler::RingSession, json!({"sessionId": session_id("a")})).await;
+        self.invoke(Handler::NotifySession, json!({"sessionId": session_id("a")})).await;
         self.settle().await;
     }
 
@@ -174,7 +174,7 @@ async fn to_start_it_twice_is_to_start_it_once() {
 async fn the_timer_ends_a_session_whose_time_is_up() {
     let mut world = World::new().await;
     world.become_ready().await;
-    let ttl = world.fakes.session("a").head().spec.ttl;
+    let ttl = world.fakes.session("a").common().spec.ttl;
     world.fakes.clock.advance(ttl - Duration::from_secs(5));
     world.settle().await;
     assert_eq!(world.fakes.session("a").status(), Status::Ready);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use domain::{
     Secret,
-    job::{Exit, Failure, Job, Kept, Outcome, Usage},
+    job::{Exit, Failure, Job, Outcome, StreamStats, Usage},
     message::Message,
     ports::{Expect, Stream, Write},
 };
@@ -202,8 +202,8 @@ async fn output_is_read_part_by_part() {
 async fn a_job_comes_with_the_beginning_of_a_long_output() {
     let fakes = with_output(&[b'x'; 70_000], b"");
     let Job::Running(running) = fakes.job("j") else { panic!("it runs") };
-    let written = Kept { stored: 70_000, written: 90_000 };
-    put(&fakes, running.progress(written, Kept::NOTHING, fakes.now()), Vec::new());
+    let written = StreamStats { stored: 70_000, written: 90_000 };
+    put(&fakes, running.progress(written, StreamStats::NOTHING, fakes.now()), Vec::new());
     let job = Api::new(fakes).get(&path("j")).await.expect(200);
     let stdout = &job["stdout"];
     assert_eq!(stdout["text"].as_str().unwrap().len(), 65_536);

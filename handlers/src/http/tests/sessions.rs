@@ -89,7 +89,7 @@ async fn the_timeline_is_read_in_order() {
     let api = Api::new(Fakes::new().with_ended_session("s"));
     let all = api.get(&path("/events")).await.expect(200);
     let seqs: Vec<_> = all["data"].as_array().unwrap().iter().map(|e| e["seq"].as_u64()).collect();
-    let count = u64::from(api.fakes.session("s").head().entries);
+    let count = u64::from(api.fakes.session("s").common().entries);
     assert_eq!(seqs, (1..=count).map(Some).collect::<Vec<_>>());
     assert_eq!(all["data"][0]["type"], "accepted");
     assert_eq!(all["nextAfter"], count);
@@ -123,7 +123,7 @@ async fn a_deadline_is_moved_on() {
     let wanted = api.now() + Duration::from_secs(7200);
     let body = api.post(&path("/extend"), json!({"ttlSecondsFromNow": 7200})).await.expect(200);
     assert_eq!(body["expiresAt"], json!(wanted));
-    assert_eq!(api.fakes.session("s").head().expires_at, wanted);
+    assert_eq!(api.fakes.session("s").common().expires_at, wanted);
     let further = wanted + Duration::from_secs(1);
     let body = api.post(&path("/extend"), json!({"expiresAt": further})).await.expect(200);
     assert_eq!(body["expiresAt"], json!(further));
@@ -133,13 +133,13 @@ async fn a_deadline_is_moved_on() {
 #[tokio::test]
 async fn a_deadline_comes_nearer_only_with_leave() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
-    let old = api.fakes.session("s").head().expires_at;
+    let old = api.fakes.session("s").common().expires_at;
     let body = api.post(&path("/extend"), json!({"ttlSecondsFromNow": 60})).await.expect(200);
     assert_eq!(body["expiresAt"], json!(old));
     let leave = json!({"ttlSecondsFromNow": 60, "allowShorten": true});
     let body = api.post(&path("/extend"), leave).await.expect(200);
     assert_eq!(body["expiresAt"], json!(api.now() + Duration::from_secs(60)));
-    assert_eq!(api.messages(), [Message::RingSession { session: session_id("s") }]);
+    assert_eq!(api.messages(), [Message::NotifySession { session: session_id("s") }]);
 }
 
 #[tokio::test]

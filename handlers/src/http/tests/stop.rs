@@ -26,8 +26,8 @@ async fn a_live_session_is_stopped_and_rung() {
         assert_eq!((&body["type"], &body["status"]), (&json!("stop"), &json!("queued")));
         let session = api.fakes.session("s");
         assert_eq!(session.reason(), Some(Reason::UserStop));
-        assert_eq!(json!(session.head().stop_jobs), json!([body["jobId"]]));
-        assert_eq!(api.messages(), [Message::RingSession { session: session_id("s") }]);
+        assert_eq!(json!(session.common().stop_jobs), json!([body["jobId"]]));
+        assert_eq!(api.messages(), [Message::NotifySession { session: session_id("s") }]);
         let seen = api.get(&format!("/v1/sessions/{}", session_id("s"))).await.expect(200);
         assert_eq!((&seen["status"], &seen["note"]), (&json!("stopping"), &json!("enough")));
     }
@@ -38,7 +38,7 @@ async fn stopping_again_waits_for_the_same_end() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     api.post(STOP, of("s")).await.expect(202);
     api.post(STOP, of("s")).await.expect(202);
-    assert_eq!(api.fakes.session("s").head().stop_jobs.len(), 2);
+    assert_eq!(api.fakes.session("s").common().stop_jobs.len(), 2);
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_draining_session_stays_ready_and_takes_no_more() {
     let execute = json!({"sessionId": session_id("s"), "command": "true"});
     api.post("/v1/shell/execute", execute).await.problem(409, "session_draining");
     api.post(STOP, wish).await.expect(202);
-    assert_eq!(api.fakes.session("s").head().stop_jobs.len(), 2);
+    assert_eq!(api.fakes.session("s").common().stop_jobs.len(), 2);
     api.post(STOP, of("s")).await.expect(202);
     assert_eq!(api.fakes.session("s").reason(), Some(Reason::UserStop));
 }

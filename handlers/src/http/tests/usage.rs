@@ -33,7 +33,7 @@ async fn a_session_says_what_it_has_used_and_what_that_costs_where_it_is_charged
     let charged = api.get(&path()).await.expect(200);
     let session = api.fakes.session("s");
     let usage = session.usage(api.now());
-    let dollars = PRICING.estimate(session.head().spec.size, false, &usage);
+    let dollars = PRICING.estimate(session.common().spec.size, false, &usage);
     assert_eq!((&charged["costUsd"], &charged["usage"]), (&json!(dollars), &free["usage"]));
 }
 

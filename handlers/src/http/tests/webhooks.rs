@@ -2,7 +2,7 @@ use domain::{
     DeliveryId, Secret, UserId,
     message::Message,
     ports::{Expect, Write},
-    webhook::{Attempt, Delivery, EventType, Parcel, Pending},
+    webhook::{Attempt, Delivery, EventType, Payload, Pending},
 };
 use serde_json::json;
 use testkit::session_id;
@@ -16,7 +16,7 @@ fn id(number: u8) -> DeliveryId {
 }
 
 fn pending(fakes: &Fakes, number: u8, session: &str, user: UserId) -> Pending {
-    Delivery::new(Parcel {
+    Delivery::new(Payload {
         id: id(number),
         user,
         session: session_id(session),

@@ -10,14 +10,15 @@ use domain::{
 };
 
 use super::{
-    Made, after, at, by, first, job, job_of, put, put_job, put_session, queued,
+    Made, after, at, first, job, job_of, put, put_job, put_session, queued,
     records::{delivery, warm_id},
+    stamp,
 };
 use crate::{job_id, kind, session_id, user_id};
 
 pub(super) async fn what_is_due_comes_longest_overdue_first(store: &Made) {
-    let session = queued("s").session.look_again(at(30));
-    let queued_job = job("s", "j").look_again(at(20));
+    let session = queued("s").session.recheck_at(at(30));
+    let queued_job = job("s", "j").recheck_at(at(20));
     let warm = Warm::plan(warm_id(1), kind(), at(0), at(10));
     let delivery = delivery("d");
     let writes = vec![
@@ -28,7 +29,7 @@ pub(super) async fn what_is_due_comes_longest_overdue_first(store: &Made) {
     ];
     put(store, writes).await;
     let all = [
-        Due::Delivery(delivery.parcel().id),
+        Due::Delivery(delivery.payload().id),
         Due::Warm(warm_id(1)),
         Due::Job { job: job_id("j"), session: session_id("s") },
         Due::Session(session_id("s")),
@@ -56,8 +57,8 @@ pub(super) async fn a_record_that_is_over_is_never_due(store: &Made) {
 }
 
 pub(super) async fn a_record_that_was_put_off_is_due_later(store: &Made) {
-    put(store, vec![put_job(job("s", "j").look_again(at(10)), Expect::New)]).await;
-    put(store, vec![put_job(job("s", "j").look_again(at(50)), first())]).await;
+    put(store, vec![put_job(job("s", "j").recheck_at(at(10)), Expect::New)]).await;
+    put(store, vec![put_job(job("s", "j").recheck_at(at(50)), first())]).await;
     let due = [Due::Job { job: job_id("j"), session: session_id("s") }];
     assert_eq!(store.due(at(49), 10).await.unwrap(), []);
     assert_eq!(store.due(at(50), 10).await.unwrap(), due);
@@ -101,5 +102,5 @@ pub(super) async fn old_sessions_are_forgotten_with_all_that_is_theirs(store: &M
 fn ended(name: &str, seconds: i64) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
     let stopping = after(queued(name).session, [stop]);
-    stopping.on(Event::Finish, by(seconds)).expect("it had no task").session
+    stopping.on(Event::Finish, stamp(seconds)).expect("it had no task").session
 }

@@ -2,7 +2,7 @@
 
 use domain::{
     Secret, UserId,
-    ports::{Answer, CommitError, Stream, Write},
+    ports::{CommitError, IdempotentResponse, Stream, Write},
 };
 
 use super::{Made, at, conflicts, put};
@@ -43,18 +43,18 @@ pub(super) async fn output_of_any_bytes_comes_back_whole(store: &Made) {
 
 pub(super) async fn an_answer_is_kept_until_it_expires(store: &Made) {
     let (first, later) = (answer(&user_id(), 0), answer(&user_id(), 99));
-    put(store, vec![Write::Answer(Box::new(first.clone()))]).await;
+    put(store, vec![Write::IdempotentResponse(Box::new(first.clone()))]).await;
     assert_eq!(store.answer(&user_id(), "key", at(99)).await.unwrap(), Some(first));
     assert_eq!(store.answer(&user_id(), "other", at(99)).await.unwrap(), None);
 
-    let refused = store.commit(vec![Write::Answer(Box::new(later))]).await;
-    assert!(matches!(refused, Err(CommitError::Answered)), "{refused:?}");
+    let refused = store.commit(vec![Write::IdempotentResponse(Box::new(later))]).await;
+    assert!(matches!(refused, Err(CommitError::AlreadyAnswered)), "{refused:?}");
     let other = UserId::new("bob");
-    put(store, vec![Write::Answer(Box::new(answer(&other, 50)))]).await;
+    put(store, vec![Write::IdempotentResponse(Box::new(answer(&other, 50)))]).await;
 
     assert_eq!(store.answer(&user_id(), "key", at(100)).await.unwrap(), None);
     let fresh = answer(&user_id(), 100);
-    put(store, vec![Write::Answer(Box::new(fresh.clone()))]).await;
+    put(store, vec![Write::IdempotentResponse(Box::new(fresh.clone()))]).await;
     assert_eq!(store.answer(&user_id(), "key", at(101)).await.unwrap(), Some(fresh));
 }
 
@@ -67,8 +67,8 @@ async fn read(store: &Made, stream: Stream, offset: u64, limit: u64) -> Vec<u8> 
 }
 
 /// Kept for 100 seconds.
-fn answer(user: &UserId, seconds: i64) -> Answer {
-    Answer {
+fn answer(user: &UserId, seconds: i64) -> IdempotentResponse {
+    IdempotentResponse {
         user: user.clone(),
         key: "key".into(),
         fingerprint: "same".into(),

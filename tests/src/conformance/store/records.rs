@@ -6,14 +6,14 @@ use domain::{
     ports::{Expect, Version, Write},
     session::{Event, Reason, Session, Status, Waiter, Waits},
     task::{StopCause, StopCode},
-    timeline::{Entry, What},
+    timeline::{Entry, EventKind},
     warm::Warm,
-    webhook::{Delivery, EventType, Parcel},
+    webhook::{Delivery, EventType, Payload},
 };
 use futures::future::join_all;
 
 use super::{
-    Made, after, at, by, conflicts, first, job, put, put_job, put_session, queued, waiting,
+    Made, after, at, conflicts, first, job, put, put_job, put_session, queued, stamp, waiting,
 };
 use crate::{job_id, kind, session_id, task_id, user_id};
 
@@ -35,7 +35,7 @@ pub(super) async fn a_new_record_is_read_back_with_version_one(store: &Made) {
     assert_eq!((read.value, read.version), (moved.session, Version(1)));
     let read = store.job(job_id("j")).await.unwrap().expect("it was written");
     assert_eq!((read.value, read.version), (job, Version(1)));
-    let read = store.delivery(delivery.parcel().id).await.unwrap().expect("it was written");
+    let read = store.delivery(delivery.payload().id).await.unwrap().expect("it was written");
     assert_eq!((read.value, read.version), (delivery, Version(1)));
     let read = store.warm(warm.id()).await.unwrap().expect("it was written");
     assert_eq!((read.value, read.version), (warm, Version(1)));
@@ -44,7 +44,7 @@ pub(super) async fn a_new_record_is_read_back_with_version_one(store: &Made) {
 pub(super) async fn what_is_not_there_is_none(store: &Made) {
     assert_eq!(store.session(session_id("s")).await.unwrap(), None);
     assert_eq!(store.job(job_id("j")).await.unwrap(), None);
-    assert_eq!(store.delivery(delivery("d").parcel().id).await.unwrap(), None);
+    assert_eq!(store.delivery(delivery("d").payload().id).await.unwrap(), None);
     assert_eq!(store.warm(warm_id(1)).await.unwrap(), None);
     assert_eq!(store.timeline(session_id("s"), 0, 10).await.unwrap(), Vec::new());
 }
@@ -84,7 +84,7 @@ pub(super) async fn of_many_writers_at_one_version_one_wins(store: &Made) {
     let session = queued("s").session;
     put(store, vec![put_session(&session, Expect::New)]).await;
     let writers = (1..=8).map(|n| {
-        let next = session.clone().look_again(at(n));
+        let next = session.clone().recheck_at(at(n));
         async move { store.commit(vec![put_session(&next, first())]).await.is_ok() }
     });
     let won = join_all(writers).await.into_iter().filter(|won| *won).count();
@@ -134,7 +134,7 @@ pub(super) fn delivery(name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(session_id(name).ulid());
     let (user, session) = (user_id(), session_id("s"));
     let (event, body) = (EventType::SessionReady, Secret::new("{}".to_owned()));
-    Delivery::new(Parcel { id, user, session, event, body, created_at: at(0) }).into()
+    Delivery::new(Payload { id, user, session, event, body, created_at: at(0) }).into()
 }
 
 pub(super) fn warm_id(number: u128) -> WarmId {
@@ -147,10 +147,10 @@ fn entry(seq: u32) -> Entry {
         session: session_id("s"),
         seq,
         at: at(seq.into()),
-        what: What::Accepted,
+        kind: EventKind::Accepted,
         from: (seq > 1).then_some(Status::Queued),
         to: Status::Queued,
-        actor: by(0).actor,
+        actor: stamp(0).actor,
         attempt: 0,
         latency_ms: 1000,
         cause: None,
@@ -176,8 +176,8 @@ pub(super) fn states() -> Vec<Session> {
     let mut states = vec![waiting("s", 0)];
     for (event, seconds) in life.into_iter().zip(1..) {
         let last = states.last().expect("there is one").clone();
-        let next = last.on(event, by(seconds)).expect("the event fits the state").session;
-        states.push(next.stopped_for(job_id("stop")).hang(waiter.clone(), at(100)));
+        let next = last.on(event, stamp(seconds)).expect("the event fits the state").session;
+        states.push(next.stopped_for(job_id("stop")).register_waiter(waiter.clone(), at(100)));
     }
     states
 }

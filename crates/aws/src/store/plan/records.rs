@@ -51,7 +51,7 @@ impl Plan {
     }
 
     pub(super) fn job(&mut self, job: &Job, expect: Expect) -> Result<(), Fault> {
-        let (id, session) = (job.id(), job.head().session);
+        let (id, session) = (job.id(), job.common().session);
         let due = job
             .due_at()
             .map(|at| (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at))));
@@ -71,10 +71,10 @@ impl Plan {
     }
 
     pub(super) fn delivery(&mut self, delivery: &Delivery, expect: Expect) -> Result<(), Fault> {
-        let parcel = delivery.parcel();
-        let id = parcel.id;
+        let payload = delivery.payload();
+        let id = payload.id;
         let due = delivery.due_at().map(|at| (due_shard(spread(id.ulid())), instant(at)));
-        let list = (hooks_of(&parcel.user), format!("{id}#{}", parcel.session));
+        let list = (hooks_of(&payload.user), format!("{id}#{}", payload.session));
         let item = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
         self.items.push(is_due(item, due));
         Ok(())
@@ -129,7 +129,7 @@ impl Plan {
 /// Whether the session may have stood in line just before. Wrong guesses are harmless: who reads the
 /// line looks at the records too.
 fn may_have_waited(session: &Session) -> bool {
-    let queues = session.head().spec.admission == Admission::Queue;
+    let queues = session.common().spec.admission == Admission::Queue;
     let next = match session {
         Session::Queued(_) => true,
         Session::Stopping(_) | Session::Ended(_) => session.ready_at().is_none(),

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use domain::{
     Secret,
-    job::{Head, Outcome, Work},
+    job::{Common, Outcome, Work},
     ports::Expect,
     session::{Queued, Session},
-    timeline::{Actor, By},
+    timeline::{Actor, Stamp},
 };
 use testkit::{command, job_id, session_id, spec, user_id};
 
@@ -21,14 +21,14 @@ fn job(concurrency: Concurrency) -> domain::job::Queued {
     command.stdin = Secret::new(b"s3cret".to_vec());
     let work = Work::Execute(Box::new(command));
     let (id, session) = (job_id("j"), session_id("s"));
-    Job::accept(Head { id, session, user: user_id(), work, created_at: at(0) })
+    Job::accept(Common { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 fn session() -> Session {
     let mut spec = spec();
     spec.env = Secret::new(BTreeMap::from([("KEY".into(), "s3cret".into())]));
-    let (id, by) = (session_id("s"), By::new(Actor::User, at(0)));
-    Queued::accept(id, user_id(), job_id("+s"), spec, by).any().session
+    let (id, stamp) = (session_id("s"), Stamp::new(Actor::User, at(0)));
+    Queued::accept(id, user_id(), job_id("+s"), spec, stamp).any().session
 }
 
 fn new(job: impl Into<Job>) -> Write {
@@ -70,10 +70,10 @@ fn the_end_of_a_parallel_job_does_not_pay_for_a_turn() {
 
 #[test]
 fn a_write_of_a_live_record_touches_one_item() {
-    let later = job(Concurrency::Serial).look_again(at(9));
+    let later = job(Concurrency::Serial).recheck_at(at(9));
     let job = Write::Job(Box::new(later.into()), Expect::At(domain::ports::Version(1)));
     assert_eq!(keys(vec![job]).len(), 1);
-    let later = session().look_again(at(9));
+    let later = session().recheck_at(at(9));
     let session = Write::Session(Box::new(later), Expect::At(domain::ports::Version(1)));
     assert_eq!(keys(vec![session]).len(), 1);
 }

@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapters::clock::SystemClock;
 use aws::{changes::DynamoChanges, store::DynamoStore};
 use aws_sdk_dynamodb::Client;
-use clock::SystemClock;
 use domain::ports::{Changes as _, Clock as _, Expect, Store as _, Version, Write};
 use testkit::job_id;
 
@@ -30,7 +30,7 @@ async fn a_wait_ends_when_the_job_changes_and_not_before() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!wait.is_finished());
     let later =
-        Write::Job(Box::new(job("s", "j").look_again(at(9)).into()), Expect::At(Version(1)));
+        Write::Job(Box::new(job("s", "j").recheck_at(at(9)).into()), Expect::At(Version(1)));
     store.commit(vec![later]).await.unwrap();
     tokio::time::timeout(Duration::from_secs(30), wait).await.unwrap().unwrap().unwrap();
     assert!(SystemClock.now() < in_a_minute);

@@ -56,7 +56,7 @@ async fn a_write_by_itself_whose_answer_was_lost_is_no_conflict_with_itself() {
     let (wire, store) = wired(&place).await;
     store.commit(vec![put(job("s", "j"), Expect::New)]).await.unwrap();
     wire.trouble("UpdateItem", 2, &Trouble::Lost);
-    let later = job("s", "j").look_again(super::at(5));
+    let later = job("s", "j").recheck_at(super::at(5));
     store.commit(vec![put(later.clone(), Expect::At(Version(1)))]).await.unwrap();
     assert_eq!(wire.calls("UpdateItem"), 3);
     let read = store.job(job_id("j")).await.unwrap().unwrap();
@@ -74,7 +74,7 @@ async fn what_another_hid_is_said_to_be_unknown() {
     let (wire, store) = wired(&place).await;
     store.commit(vec![put(job("s", "j"), Expect::New)]).await.unwrap();
     for read in 1..3 {
-        let write = put(job("s", "j").look_again(super::at(9)), Expect::At(Version(read)));
+        let write = put(job("s", "j").recheck_at(super::at(9)), Expect::At(Version(read)));
         store.commit(vec![write]).await.unwrap();
     }
     wire.trouble("UpdateItem", 1, &Trouble::Answer(500, json!({"__type": "InternalServerError"})));
@@ -104,7 +104,7 @@ async fn transactions_that_met_others_come_through() {
 
     wire.trouble("UpdateItem", 1, &refused("TransactionConflictException", json!({})));
     wire.trouble("UpdateItem", 1, &refused("ProvisionedThroughputExceededException", json!({})));
-    let later = job("s", "j").look_again(super::at(5));
+    let later = job("s", "j").recheck_at(super::at(5));
     store.commit(vec![put(later, Expect::At(Version(1)))]).await.unwrap();
 }
 

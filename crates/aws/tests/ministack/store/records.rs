@@ -8,15 +8,15 @@ use domain::{
     DeliveryId, JobId, Secret, SessionId, WarmId,
     command::Concurrency,
     job::{Job, Outcome, Work},
-    ports::{Answer, Expect, Store as _, Stream, Version, Write},
+    ports::{Expect, IdempotentResponse, Store as _, Stream, Version, Write},
     session::{Event, Queued, Reason, Session},
     warm::Warm,
-    webhook::{Delivery, Endpoint, EventType, Parcel},
+    webhook::{Delivery, Endpoint, EventType, Payload},
 };
 use testkit::{command, job_id, kind, session_id, spec, user_id};
 use ulid::Ulid;
 
-use super::{Place, at, by, job};
+use super::{Place, at, job, stamp};
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
@@ -55,7 +55,7 @@ fn large_job(name: &str) -> job::Queued {
     large.env = Secret::new(BTreeMap::from([("TEXT".into(), "x".repeat(60_000))]));
     let work = Work::Execute(Box::new(large));
     let (id, session) = (job_id(name), session_id("s"));
-    Job::accept(job::Head { id, session, user: user_id(), work, created_at: at(0) })
+    Job::accept(job::Common { id, session, user: user_id(), work, created_at: at(0) })
 }
 
 #[tokio::test]
@@ -86,10 +86,10 @@ async fn large_variables_and_notes_of_a_session_come_back_whole() {
     spec.env = Secret::new(BTreeMap::from([("TEXT".into(), "x".repeat(200_000))]));
     spec.metadata = BTreeMap::from([("note".into(), "y".repeat(100))]);
     let id = session_id("s");
-    let session = Queued::accept(id, user_id(), job_id("+s"), spec, by(0)).any().session;
+    let session = Queued::accept(id, user_id(), job_id("+s"), spec, stamp(0)).any().session;
     let new = Write::Session(Box::new(session.clone()), Expect::New);
     table.store.commit(vec![new]).await.unwrap();
-    let next = session.look_again(at(9));
+    let next = session.recheck_at(at(9));
     let write = Write::Session(Box::new(next.clone()), Expect::At(Version(1)));
     table.store.commit(vec![write]).await.unwrap();
     let read = table.store.session(id).await.unwrap().unwrap();
@@ -132,8 +132,8 @@ async fn lists_longer_than_one_call_takes_come_whole() {
     for id in &ids {
         let work = Work::Execute(Box::new(command("true")));
         let session = session_id("s");
-        let head = job::Head { id: *id, session, user: user_id(), work, created_at: at(0) };
-        table.store.commit(vec![put(Job::accept(head), Expect::New)]).await.unwrap();
+        let common = job::Common { id: *id, session, user: user_id(), work, created_at: at(0) };
+        table.store.commit(vec![put(Job::accept(common), Expect::New)]).await.unwrap();
     }
     let open = table.store.open_jobs(session_id("s"), Concurrency::Serial, 500).await.unwrap();
     assert_eq!(open.iter().map(|read| read.value.id()).collect::<Vec<_>>(), ids);
@@ -165,7 +165,7 @@ async fn a_cursor_that_nobody_gave_lists_nothing() {
 async fn what_nothing_hangs_on_expires_by_itself_and_nothing_else_does() {
     let Some(place) = Place::make() else { return };
     let table = Table::make(&place).await;
-    let answer = Answer {
+    let answer = IdempotentResponse {
         user: user_id(),
         key: "key".into(),
         fingerprint: "f".into(),
@@ -179,7 +179,7 @@ async fn what_nothing_hangs_on_expires_by_itself_and_nothing_else_does() {
     let plan = |n| Warm::plan(warm(n), kind(), at(0), at(60));
     let over = Outcome::Completed { exit: None, failure: None };
     let writes = vec![
-        Write::Answer(Box::new(answer)),
+        Write::IdempotentResponse(Box::new(answer)),
         Write::Warm(Box::new(plan(1).into()), Expect::New),
         Write::Warm(Box::new(plan(2).retire().into()), Expect::New),
         Write::Session(Box::new(super::session("s")), Expect::New),
@@ -201,19 +201,19 @@ fn with_webhook(name: &str) -> Session {
     let (url, secret) = (Secret::new("https://x".into()), Secret::new("whsec_".into()));
     spec.webhook = Some(Endpoint { url, events: Vec::new(), secret, gone: false });
     let (id, start) = (session_id(name), job_id("+s"));
-    Queued::accept(id, user_id(), start, spec, by(0)).any().session
+    Queued::accept(id, user_id(), start, spec, stamp(0)).any().session
 }
 
 fn ended(session: Session) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
-    let stopping = session.on(stop, by(1)).unwrap().session;
-    stopping.on(Event::Finish, by(2)).unwrap().session
+    let stopping = session.on(stop, stamp(1)).unwrap().session;
+    stopping.on(Event::Finish, stamp(2)).unwrap().session
 }
 
 fn delivery(session: SessionId, name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(job_id(name).ulid());
     let (event, body) = (EventType::SessionStopped, Secret::new("x".repeat(1000)));
-    Delivery::new(Parcel { id, user: user_id(), session, event, body, created_at: at(0) }).into()
+    Delivery::new(Payload { id, user: user_id(), session, event, body, created_at: at(0) }).into()
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn a_session_is_forgotten_once_its_webhooks_are_settled_and_leaves_nothing
         let bytes = Secret::new(b"text".to_vec());
         Write::Output { job: job_id(job), stream: Stream::Stderr, offset: 0, bytes }
     };
-    let moved = Queued::accept(id, user_id(), job_id("+s"), spec(), by(0)).any();
+    let moved = Queued::accept(id, user_id(), job_id("+s"), spec(), stamp(0)).any();
     let entries = moved.entries.into_iter().map(|entry| Write::Entry(Box::new(entry)));
     let mut writes = vec![
         Write::Session(Box::new(session.clone()), Expect::New),

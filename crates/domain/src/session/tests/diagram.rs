@@ -51,7 +51,7 @@ fn sessions() -> String {
     let place = |name: &str| states.iter().position(|(of, _)| *of == name).unwrap();
     for (from, (_, session)) in states.iter().enumerate() {
         for (event_name, event) in events() {
-            if let Ok(moved) = session.clone().on(event, by(0)) {
+            if let Ok(moved) = session.clone().on(event, stamp(0)) {
                 let to = place(name(&moved.session));
                 arrows.entry((from, to)).or_default().push(event_name);
             }
@@ -68,7 +68,7 @@ fn sessions() -> String {
 
 fn markdown(table: &str) -> String {
     let mut lines = table.lines().map(|line| format!("| {line} |\n"));
-    let head = lines.next().unwrap();
-    let columns = head.matches('|').count() - 1;
-    head + &"|---".repeat(columns) + "|\n" + &lines.collect::<String>()
+    let common = lines.next().unwrap();
+    let columns = common.matches('|').count() - 1;
+    common + &"|---".repeat(columns) + "|\n" + &lines.collect::<String>()
 }

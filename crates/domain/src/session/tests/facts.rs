@@ -5,16 +5,16 @@ use super::*;
 #[test]
 fn the_time_to_live_counts_from_ready() {
     let starting = after(queued(spec()), &[Event::Provision, Event::Placed(task())]);
-    assert_eq!(starting.head().expires_at, at(3600));
-    let ready = starting.on(Event::Ready, by(100)).unwrap().session;
-    assert_eq!(ready.head().expires_at, at(3700));
+    assert_eq!(starting.common().expires_at, at(3600));
+    let ready = starting.on(Event::Ready, stamp(100)).unwrap().session;
+    assert_eq!(ready.common().expires_at, at(3700));
     assert_eq!(ready.ready_at(), Some(at(100)));
 }
 
 #[test]
 fn the_time_to_live_of_one_that_waited_counts_from_its_admission() {
-    let admitted = waiting().on(Event::Admit, by(5000)).unwrap().session;
-    assert_eq!(admitted.head().expires_at, at(8600));
+    let admitted = waiting().on(Event::Admit, stamp(5000)).unwrap().session;
+    assert_eq!(admitted.common().expires_at, at(8600));
     assert_eq!(admitted.overdue(at(5599)), None);
 }
 
@@ -91,9 +91,9 @@ fn a_slot_is_held_from_admission_to_the_end() {
 
 #[test]
 fn the_owner_of_a_session_is_told_of_an_end_that_comes_by_itself() {
-    let moved = ready(spec()).on(Event::TaskStopped(None), by(7)).unwrap();
-    let what: Vec<What> = moved.entries.iter().map(|entry| entry.what).collect();
-    assert_eq!(what, [What::StopRequested, What::TaskStopped]);
+    let moved = ready(spec()).on(Event::TaskStopped(None), stamp(7)).unwrap();
+    let what: Vec<EventKind> = moved.entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(what, [EventKind::StopRequested, EventKind::TaskStopped]);
     assert_eq!(moved.entries[0].latency_ms, 7000);
     assert_eq!(moved.entries[1].latency_ms, 0);
 }
@@ -105,11 +105,11 @@ fn a_bell_stays_until_another_takes_its_place() {
         waits: Waits::End,
         until: at(100),
     };
-    let session = ready(spec()).hang(waiter("one"), at(50));
+    let session = ready(spec()).register_waiter(waiter("one"), at(50));
     assert_eq!((session.waiter(), session.due_at()), (Some(&waiter("one")), Some(at(50))));
     let stopping = after(session, &[stop(Reason::UserStop)]);
     assert_eq!(stopping.waiter(), Some(&waiter("one")));
-    let again = stopping.hang(waiter("two"), at(60));
+    let again = stopping.register_waiter(waiter("two"), at(60));
     assert_eq!(again.waiter(), Some(&waiter("two")));
 }
 
@@ -117,7 +117,8 @@ fn a_bell_stays_until_another_takes_its_place() {
 fn what_has_ended_takes_neither_bell_nor_job() {
     let ended = after(queued(spec()), &[stop(Reason::UserStop), Event::Finish]);
     let waiter = Waiter { token: Secret::default(), waits: Waits::End, until: at(1) };
-    let same = ended.clone().hang(waiter, at(1)).look_again(at(2)).stopped_for(start_job());
+    let same =
+        ended.clone().register_waiter(waiter, at(1)).recheck_at(at(2)).stopped_for(start_job());
     assert_eq!(same, ended);
 }
 
@@ -129,7 +130,8 @@ fn a_session_of_one_command_takes_no_other() {
 #[test]
 fn a_session_uses_its_task_from_its_placement_to_its_end() {
     let used = |session: &Session, now| session.usage(at(now)).task.as_secs();
-    let next = |session: Session, event, seconds| session.on(event, by(seconds)).unwrap().session;
+    let next =
+        |session: Session, event, seconds| session.on(event, stamp(seconds)).unwrap().session;
     let provisioning = next(queued(spec()), Event::Provision, 5);
     assert_eq!(used(&provisioning, 9), 0);
     let ready = next(next(provisioning, Event::Placed(task()), 10), Event::Ready, 40);
@@ -144,7 +146,7 @@ fn a_session_uses_its_task_from_its_placement_to_its_end() {
 
 #[test]
 fn a_warm_task_is_used_from_its_claim_and_no_task_is_no_use() {
-    let claimed = queued(spec()).on(Event::Claim(task()), by(10)).unwrap().session;
+    let claimed = queued(spec()).on(Event::Claim(task()), stamp(10)).unwrap().session;
     assert_eq!(claimed.usage(at(15)).task, Duration::from_secs(5));
     let never = after(queued(spec()), &[stop(Reason::UserStop), Event::Finish]);
     assert_eq!(never.usage(at(99)), crate::cost::Usage::default());

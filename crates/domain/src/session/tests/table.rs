@@ -53,8 +53,8 @@ fn every_stopping_session_meets_every_event() {
 #[test]
 fn a_task_is_noted_as_running_once() {
     let starting = after(queued(spec()), &[Event::Provision, Event::Placed(task())]);
-    let running = starting.on(Event::Running, by(1)).unwrap().session;
-    let rejected = running.clone().on(Event::Running, by(2)).unwrap_err();
+    let running = starting.on(Event::Running, stamp(1)).unwrap().session;
+    let rejected = running.clone().on(Event::Running, stamp(2)).unwrap_err();
     assert_eq!(*rejected.session, running);
 }
 
@@ -62,7 +62,7 @@ fn a_task_is_noted_as_running_once() {
 fn a_session_drains_once() {
     let reason = Reason::UserStop;
     let draining = after(ready(spec()), &[Event::Drain { reason, note: None }]);
-    assert!(draining.clone().on(Event::Drain { reason, note: None }, by(1)).is_err());
+    assert!(draining.clone().on(Event::Drain { reason, note: None }, stamp(1)).is_err());
 }
 
 /// The table as Markdown wants it, too.
@@ -74,7 +74,7 @@ pub(super) fn table(states: &[(&str, Session)], name: fn(&Session) -> &'static s
     let mut text = line("", states.iter().map(|(name, _)| *name).collect());
     for (event_name, event) in events() {
         let to = |(_, session): &(&str, Session)| {
-            session.clone().on(event.clone(), by(0)).map_or(".", |moved| name(&moved.session))
+            session.clone().on(event.clone(), stamp(0)).map_or(".", |moved| name(&moved.session))
         };
         text += &line(event_name, states.iter().map(to).collect());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::ports::{Backend, CommitError, RunError, ShellError, Source, StopError};
+use domain::ports::{BackendError, CommitError, RunError, ShellError, Source, StopError};
 
 /// What a caller branches on. The names stand in the state machine's `ErrorEquals`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,13 +47,13 @@ impl Code {
 
 /// A handler's failure: a code for programs, words for people, a source for the log.
 #[derive(Debug)]
-pub struct Failure {
+pub struct HandlerError {
     code: Code,
     message: String,
     source: Option<Source>,
 }
 
-impl Failure {
+impl HandlerError {
     /// A failure that is the whole story.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), source: None }
@@ -70,30 +70,30 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Failure {
+impl std::error::Error for HandlerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
     }
 }
 
-impl From<Backend> for Failure {
-    fn from(error: Backend) -> Self {
+impl From<BackendError> for HandlerError {
+    fn from(error: BackendError) -> Self {
         Self::from_source(Code::Backend, "a port failed", error)
     }
 }
 
-impl From<CommitError> for Failure {
+impl From<CommitError> for HandlerError {
     fn from(error: CommitError) -> Self {
         let code = match error {
             CommitError::Conflict => Code::Conflict,
             CommitError::QuotaReached
-            | CommitError::Answered
+            | CommitError::AlreadyAnswered
             | CommitError::Closed
             | CommitError::Backend(_) => Code::Backend,
         };
@@ -101,7 +101,7 @@ impl From<CommitError> for Failure {
     }
 }
 
-impl From<RunError> for Failure {
+impl From<RunError> for HandlerError {
     fn from(error: RunError) -> Self {
         let code = match error {
             RunError::Capacity(_) => Code::CapacityUnavailable,
@@ -113,7 +113,7 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<StopError> for Failure {
+impl From<StopError> for HandlerError {
     fn from(error: StopError) -> Self {
         let code = match error {
             StopError::Throttled => Code::Throttled,
@@ -123,7 +123,7 @@ impl From<StopError> for Failure {
     }
 }
 
-impl From<ShellError> for Failure {
+impl From<ShellError> for HandlerError {
     fn from(error: ShellError) -> Self {
         Self::from_source(Code::Backend, "the shell was not reached", error)
     }

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use domain::{
     TaskId, Timestamp,
     job::Usage,
-    ports::{Attached, Backend, CommandEnd, CommandEvent, EndCause, ShellError},
+    ports::{Attached, BackendError, CommandEnd, CommandEvent, EndCause, ShellError},
 };
 use runner::protocol::{Event, Request};
 
-use crate::{
+use super::{
     Dial,
     connection::{Broken, Connection},
     end,
@@ -75,7 +75,7 @@ impl<D: Dial> Follower<D> {
             }
             Event::Error { message, retryable: true } => {
                 self.give_back();
-                return Err(Backend::new("starting a command", message).into());
+                return Err(BackendError::new("starting a command", message).into());
             }
             other @ (Event::Ready { .. } | Event::Unknown | Event::Ok) => {
                 return Err(unexpected("following a command", &other));

@@ -7,15 +7,17 @@ use domain::{
 };
 use serde_json::Value;
 
-use crate::{Env, Failure, bell, close_session, inspect_session, outbox::OfSession, transition};
+use crate::{
+    Env, HandlerError, close_session, inspect_session, notification, outbox::OfSession, transition,
+};
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, Failure> {
-    let session = inspect_session::look(env, input.session_id, Actor::Workflow).await?;
+pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
+    let session = inspect_session::refresh(env, input.session_id, Actor::Workflow).await?;
     if ended_before_its_slot(&session, env) {
         close_session::close(env, session.id(), None, Actor::Workflow).await?;
         return Ok(Value::Null);
     }
-    bell::ring(env, &session).await?;
+    notification::wake_execution(env, &session).await?;
     if matches!(session, Session::Ready(_)) {
         transition::start_jobs(env, &session).await?;
     }

@@ -25,12 +25,12 @@ fn event(number: usize, seconds: i64) -> Event {
 proptest! {
     #[test]
     fn whatever_happens_the_laws_hold(waits in any::<bool>(), happenings in happenings()) {
-        let by = by(0);
+        let stamp = stamp(0);
         let user = UserId::new("u");
         let mut moved = if waits {
-            Waiting::accept(id(), user, start_job(), spec(), by).any()
+            Waiting::accept(id(), user, start_job(), spec(), stamp).any()
         } else {
-            Queued::accept(id(), user, start_job(), spec(), by).any()
+            Queued::accept(id(), user, start_job(), spec(), stamp).any()
         };
         let mut timeline = std::mem::take(&mut moved.entries);
         let mut session = moved.session;
@@ -38,7 +38,7 @@ proptest! {
         for (number, later) in happenings {
             now = (now + later).max(0);
             let event = event(number, now);
-            match session.clone().on(event.clone(), super::by(now)) {
+            match session.clone().on(event.clone(), super::stamp(now)) {
                 Err(rejected) => prop_assert_eq!(&*rejected.session, &session),
                 Ok(moved) => {
                     moves(&session, &event, &moved)?;
@@ -53,7 +53,7 @@ proptest! {
 }
 
 /// What holds of one transition.
-fn moves(from: &Session, event: &Event, moved: &Moved) -> Result<(), TestCaseError> {
+fn moves(from: &Session, event: &Event, moved: &Transition) -> Result<(), TestCaseError> {
     prop_assert!(!matches!(from, Session::Ended(_)), "a final state was left by {event:?}");
     prop_assert!(!moved.entries.is_empty(), "{event:?} left no trace");
     let to = &moved.session;
@@ -92,7 +92,7 @@ fn stands(session: &Session) -> Result<(), TestCaseError> {
 
 /// The timeline has no gaps, and each entry begins where the last one ended.
 fn chains(timeline: &[crate::timeline::Entry], session: &Session) -> Result<(), TestCaseError> {
-    prop_assert_eq!(timeline.len(), usize::try_from(session.head().entries).unwrap());
+    prop_assert_eq!(timeline.len(), usize::try_from(session.common().entries).unwrap());
     let mut before: Option<Status> = None;
     let mut ids = std::collections::HashSet::new();
     for (entry, number) in timeline.iter().zip(1..) {

@@ -11,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::clock::SystemClock;
 use async_trait::async_trait;
-use clock::SystemClock;
 use domain::{
     JobId, Secret, TaskId,
     command::{Command, Program},

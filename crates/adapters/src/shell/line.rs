@@ -8,11 +8,11 @@ use std::{
 
 use domain::{
     TaskId, Timestamp,
-    ports::{Backend, Clock, ShellError},
+    ports::{BackendError, Clock, ShellError},
 };
 use runner::protocol::{Event, Request};
 
-use crate::{
+use super::{
     Dial,
     connection::{Broken, Connection},
 };
@@ -89,8 +89,10 @@ impl<D: Dial> Line<D> {
         }
         match broken {
             Broken::Closed => ShellError::NotReady,
-            Broken::Io(error) => Backend::new("talking to a runner", error).into(),
-            Broken::Protocol(violation) => Backend::new("talking to a runner", violation).into(),
+            Broken::Io(error) => BackendError::new("talking to a runner", error).into(),
+            Broken::Protocol(violation) => {
+                BackendError::new("talking to a runner", violation).into()
+            }
         }
     }
 
@@ -134,7 +136,7 @@ pub(crate) fn unexpected(action: &'static str, event: &Event) -> ShellError {
         Event::Exited(_) => "an end",
         Event::Unknown => "no knowledge of the job",
         Event::Ok => "a bare consent",
-        Event::Error { message, .. } => return Backend::new(action, message.clone()).into(),
+        Event::Error { message, .. } => return BackendError::new(action, message.clone()).into(),
     };
-    Backend::new(action, format!("the runner answered with {name}")).into()
+    BackendError::new(action, format!("the runner answered with {name}")).into()
 }

@@ -5,7 +5,7 @@ use std::io;
 use runner::protocol::{Decoder, Event, Message, Request, Violation};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::Transport;
+use super::Transport;
 
 const PIECE_BYTES: usize = 64 << 10;
 

@@ -7,16 +7,16 @@ use serde::{Deserialize, Serialize};
 use super::{Drain, Spec, Status, Waiter};
 use crate::{
     EventId, JobId, SessionId, Timestamp, UserId,
-    timeline::{By, Entry, What},
+    timeline::{Entry, EventKind, Stamp},
 };
 
 /// How long after a change somebody looks whether it was noticed.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(15);
+pub(super) const RECHECK_AFTER: Duration = Duration::from_secs(15);
 
 /// The part of the record that every state has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Head {
+pub struct Common {
     /// Its id.
     pub id: SessionId,
     /// Its owner.
@@ -29,7 +29,7 @@ pub struct Head {
     pub stop_jobs: Vec<JobId>,
     /// When it was accepted.
     pub created_at: Timestamp,
-    /// When it ends at the latest. Moved on when it becomes ready and when it is extended.
+    /// When it ends at the latest. Transition on when it becomes ready and when it is extended.
     pub expires_at: Timestamp,
     /// Set when it ends as soon as its jobs are done.
     pub drain: Option<Drain>,
@@ -50,41 +50,41 @@ pub struct Head {
 /// What a session knows while it is not over: who waits, and when to look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Watch {
+pub(super) struct Wakeup {
     pub(super) due_at: Timestamp,
     pub(super) waiter: Option<Waiter>,
 }
 
-impl Watch {
+impl Wakeup {
     /// Somebody just changed the record: look soon whether the change was noticed.
-    pub(super) fn touched(mut self, by: By) -> Self {
-        self.due_at = by.now + LOOK_AGAIN;
+    pub(super) fn touched(mut self, stamp: Stamp) -> Self {
+        self.due_at = stamp.now + RECHECK_AFTER;
         self
     }
 }
 
-impl Head {
+impl Common {
     /// Writes the next timeline entry.
     pub(super) fn record(
         &mut self,
-        by: By,
-        what: What,
+        stamp: Stamp,
+        kind: EventKind,
         from: Option<Status>,
         to: Status,
         cause: Option<String>,
     ) -> Entry {
         self.entries += 1;
-        let latency = by.now.since(self.last_entry_at);
-        self.last_entry_at = self.last_entry_at.max(by.now);
+        let latency = stamp.now.since(self.last_entry_at);
+        self.last_entry_at = self.last_entry_at.max(stamp.now);
         Entry {
-            id: EventId::of(self.id, self.entries, by.now),
+            id: EventId::of(self.id, self.entries, stamp.now),
             session: self.id,
             seq: self.entries,
-            at: by.now,
-            what,
+            at: stamp.now,
+            kind,
             from,
             to,
-            actor: by.actor,
+            actor: stamp.actor,
             attempt: self.attempt,
             latency_ms: u64::try_from(latency.as_millis()).unwrap_or(u64::MAX),
             cause,

@@ -10,7 +10,7 @@ use domain::{
 };
 use serde::Serialize;
 
-use crate::{Env, Failure};
+use crate::{Env, HandlerError};
 
 /// What an execution does next; the output of its tasks and the answer to its tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -62,20 +62,23 @@ fn is_earlier(new: Timestamp, old: Timestamp) -> bool {
 
 /// Wakes the session's execution if the fact is there that it waits for. Ringing twice is harmless.
 /// `None`: nobody waits, or not for this.
-pub(crate) async fn ring(env: &Env, session: &Session) -> Result<Option<Resume>, Failure> {
+pub(crate) async fn wake_execution(
+    env: &Env,
+    session: &Session,
+) -> Result<Option<Resume>, HandlerError> {
     let Some(waiter) = session.waiter() else { return Ok(None) };
     if !is_over(waiter.waits, waiter.until, session, env.now()) {
         return Ok(None);
     }
-    answer(env, &waiter.token, session).await.map(Some)
+    answer_token(env, &waiter.token, session).await.map(Some)
 }
 
 /// Answers a token by what the record says.
-pub(crate) async fn answer(
+pub(crate) async fn answer_token(
     env: &Env,
     token: &Secret<String>,
     session: &Session,
-) -> Result<Resume, Failure> {
+) -> Result<Resume, HandlerError> {
     let next = serde_json::to_string(&Next::of(session, env.now()))
         .expect("a word and a number are always JSON");
     Ok(env.workflow.resume(token, &next).await?)
