@@ -76,7 +76,7 @@ describe('scripts', () => {
     it(`${name} fails at once without credentials`, () => {
       const { status, stderr } = spawnSync(join(ROOT, 'scripts', name), { env: { PATH: process.env['PATH'], HOME: '/nonexistent' }, encoding: 'utf8' });
       assert.equal(status, 1);
-      assert.match(stderr, /^error: there are no credentials of AWS here\. hint: /);
+      assert.match(stderr, /^error: no AWS credentials are configured\. hint: /);
     });
   }
 });

@@ -78,10 +78,9 @@ fn facts(task: &Task) -> Option<TaskFacts> {
 #[async_trait]
 impl Compute for EcsCompute {
     async fn run(&self, task: &RunTask) -> Result<TaskId, RunError> {
-        let launch = self
-            .launch
-            .as_ref()
-            .ok_or_else(|| BackendError::new("running a task", "this function has no launch configuration"))?;
+        let launch = self.launch.as_ref().ok_or_else(|| {
+            BackendError::new("running a task", "this function has no launch configuration")
+        })?;
         launch.run(&self.client, &self.cluster, task).await
     }
 

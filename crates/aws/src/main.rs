@@ -19,10 +19,13 @@ fn main() -> ExitCode {
 
 fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
     if variables.optional("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Err("AWS_LAMBDA_RUNTIME_API is not set: this program runs only in AWS Lambda".into());
+        return Err(
+            "AWS_LAMBDA_RUNTIME_API is not set: this program runs only in AWS Lambda".into()
+        );
     }
     let name = variables.required("_HANDLER")?;
-    let function = Function::named(name).ok_or_else(|| format!("_HANDLER names no function: {name}"))?;
+    let function =
+        Function::named(name).ok_or_else(|| format!("_HANDLER names no function: {name}"))?;
     let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(lambda::serve(function, env))

@@ -33,7 +33,10 @@ impl Queue for SqsQueue {
         let action = "sending a message";
         let lane = message.lane();
         let url = self.urls.get(&lane).ok_or_else(|| {
-            BackendError::new(action, format!("the queue of lane {} is not configured", lane.name()))
+            BackendError::new(
+                action,
+                format!("the queue of lane {} is not configured", lane.name()),
+            )
         })?;
         let body =
             serde_json::to_string(message).map_err(|error| BackendError::new(action, error))?;

@@ -73,7 +73,10 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+fn connector(
+    settings: &HttpConnectorSettings,
+    components: &RuntimeComponents,
+) -> SharedHttpConnector {
     let mut builder = Connector::builder().connector_settings(settings.clone());
     builder.set_sleep_impl(components.sleep_impl());
     SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build())

@@ -75,7 +75,8 @@ impl ExecDial {
             }
             // The error's text contains the response, which contains a token.
             Err(SdkError::ResponseError(_)) => {
-                Err(BackendError::new(ACTION, "the response of ExecuteCommand cannot be decoded").into())
+                Err(BackendError::new(ACTION, "the response of ExecuteCommand cannot be decoded")
+                    .into())
             }
             Err(error) => Err(BackendError::new(ACTION, error).into()),
         }

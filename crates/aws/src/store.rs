@@ -25,6 +25,7 @@ use domain::{
 
 use self::{commit::Writer, error::StoreError, table::Table};
 
+mod backoff;
 mod commit;
 mod deliveries;
 mod due;
@@ -34,7 +35,6 @@ mod item;
 mod jobs;
 pub(crate) mod keys;
 mod output;
-mod backoff;
 mod plan;
 mod record;
 mod records;

@@ -33,10 +33,9 @@ impl Workflow for SfnWorkflow {
     /// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>).
     async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         let action = "starting an execution";
-        let machine = self
-            .machine
-            .as_ref()
-            .ok_or_else(|| BackendError::new(action, "this function has no state machine configured"))?;
+        let machine = self.machine.as_ref().ok_or_else(|| {
+            BackendError::new(action, "this function has no state machine configured")
+        })?;
         let started = self
             .client
             .start_execution()

@@ -75,7 +75,9 @@ impl TaskDetail {
     fn status(&self) -> TaskStatus {
         match self.last_status.as_str() {
             // Commands cannot be sent to the container yet. ECS emits an event when the agent runs.
-            "RUNNING" if self.shell().is_some_and(Container::waits_for_agent) => TaskStatus::Pending,
+            "RUNNING" if self.shell().is_some_and(Container::waits_for_agent) => {
+                TaskStatus::Pending
+            }
             "RUNNING" => TaskStatus::Running,
             "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" => TaskStatus::Stopping,
             "STOPPED" | "DELETED" => TaskStatus::Stopped,

@@ -94,8 +94,9 @@ impl Writer {
         let call = self.client.transact_write_items().set_transact_items(Some(parts));
         match call.client_request_token(token).send().await {
             Ok(_) => Attempt::Done,
-            Err(error) => cancelled(&error)
-                .unwrap_or_else(|| Attempt::Failed(StoreError::from_sdk(&error))),
+            Err(error) => {
+                cancelled(&error).unwrap_or_else(|| Attempt::Failed(StoreError::from_sdk(&error)))
+            }
         }
     }
 

@@ -13,7 +13,11 @@ use super::{
 const AFTER_ALL: char = '~';
 
 /// Records that are due at `now`, longest overdue first.
-pub(super) async fn list(table: &Table, now: Timestamp, limit: u32) -> Result<Vec<Due>, StoreError> {
+pub(super) async fn list(
+    table: &Table,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Vec<Due>, StoreError> {
     let bounds = Bounds::Below(format!("{}{AFTER_ALL}", timestamp(now)));
     let found = first_of(table, due_shard, &bounds, limit).await?;
     Ok(found.iter().filter_map(parse).collect())

@@ -54,7 +54,9 @@ impl StoreError {
             && !failure.is_timeout()
         {
             let message = failure.as_connector_error().map(|error| error_chain(error));
-            return Self::Unreachable(message.unwrap_or_else(|| "the connection failed".to_owned()));
+            return Self::Unreachable(
+                message.unwrap_or_else(|| "the connection failed".to_owned()),
+            );
         }
         let timed_out = matches!(error, SdkError::TimeoutError(_) | SdkError::DispatchFailure(_));
         if timed_out { Self::Timeout } else { Self::InvalidResponse }

@@ -12,10 +12,10 @@ use domain::{DeliveryId, JobId, SessionId, Timestamp, ports::Stream, session::Se
 use ulid::Ulid;
 
 use super::{
+    backoff::Backoff,
     due,
     error::StoreError,
     keys::{self, Attributes, DUE, Key, LIST_KEY, deliveries_of},
-    backoff::Backoff,
     record::has_part,
     table::{Bounds, Range, Table},
 };
@@ -26,7 +26,11 @@ const MAX_DELETES_PER_CALL: usize = 25;
 const MAX_CLOCK_SKEW: Duration = Duration::from_hours(1);
 
 /// Deletes up to `limit` sessions that ended before `before`; returns how many were deleted.
-pub(super) async fn forget(table: &Table, before: Timestamp, limit: u32) -> Result<u32, StoreError> {
+pub(super) async fn forget(
+    table: &Table,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u32, StoreError> {
     let mut forgotten = 0;
     for id in due::ended(table, before, limit).await? {
         let Some(read) = table.record::<Session>(id).await? else { continue };
@@ -58,8 +62,7 @@ async fn forget_session(table: &Table, session: &Session) -> Result<bool, StoreE
 
 /// The keys of a record and of its part or output.
 async fn of_record(table: &Table, key: Key, item: &Attributes) -> Result<Vec<Key>, StoreError> {
-    let has_output =
-        [Stream::Stdout, Stream::Stderr].iter().any(|of| item.contains_key(of.name()));
+    let has_output = [Stream::Stdout, Stream::Stderr].iter().any(|of| item.contains_key(of.name()));
     if has_output {
         let all = table.all(Range::of(key.pk, Bounds::All).keys_only()).await?;
         return Ok(all.iter().filter_map(Key::of).collect());
@@ -111,7 +114,10 @@ impl Table {
     }
 
     /// Deletes what one call can; returns the requests that DynamoDB left unprocessed.
-    async fn delete_some(&self, requests: Vec<WriteRequest>) -> Result<Vec<WriteRequest>, StoreError> {
+    async fn delete_some(
+        &self,
+        requests: Vec<WriteRequest>,
+    ) -> Result<Vec<WriteRequest>, StoreError> {
         let requests = HashMap::from([(self.name.clone(), requests)]);
         let call = self.client.batch_write_item().set_request_items(Some(requests));
         let done = call.send().await.map_err(|error| StoreError::from_sdk(&error))?;

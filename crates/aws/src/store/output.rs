@@ -21,7 +21,8 @@ pub(super) async fn read(
     offset: u64,
     limit: u64,
 ) -> Result<Vec<u8>, StoreError> {
-    let mut output = Output { bytes: Vec::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let mut output =
+        Output { bytes: Vec::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) };
     if output.is_full() {
         return Ok(output.bytes);
     }

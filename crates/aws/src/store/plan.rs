@@ -152,9 +152,11 @@ fn take_turn(session: SessionId, job: JobId) -> Item {
 }
 
 fn require_open(session: SessionId) -> Item {
-    Item::check(Key::record(session))
-        .on_failure(ConditionFailure::Closed)
-        .when(OPEN, "=", AttributeValue::Bool(true))
+    Item::check(Key::record(session)).on_failure(ConditionFailure::Closed).when(
+        OPEN,
+        "=",
+        AttributeValue::Bool(true),
+    )
 }
 
 /// Moves the end of a job's output, on condition that no other write has moved it.

@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
+    backoff::Backoff,
     error::StoreError,
     keys::{Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PK, SK},
-    backoff::Backoff,
 };
 
 /// Keys that BatchGetItem accepts in one call.
@@ -125,7 +125,10 @@ impl Table {
     }
 
     /// The items that exist under these keys, read consistently.
-    pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Attributes>, StoreError> {
+    pub(super) async fn get_all(
+        &self,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, Attributes>, StoreError> {
         let mut found = HashMap::with_capacity(keys.len());
         for keys in keys.chunks(MAX_KEYS_PER_CALL) {
             let mut left = keys.iter().map(Key::attributes).collect::<Vec<_>>();

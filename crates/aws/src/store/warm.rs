@@ -12,7 +12,10 @@ use super::{
 };
 
 /// The kind's warm tasks that are not final, oldest first.
-pub(super) async fn of_kind(table: &Table, kind: &Kind) -> Result<Vec<Versioned<Warm>>, StoreError> {
+pub(super) async fn of_kind(
+    table: &Table,
+    kind: &Kind,
+) -> Result<Vec<Versioned<Warm>>, StoreError> {
     let pointers = table.all(Range::of(pool(kind), Bounds::All).keys_only()).await?;
     let ids: Vec<&str> = pointers.iter().filter_map(|item| keys::text(item, SK)).collect();
     let mut found = table.records::<Warm>(&ids).await?;

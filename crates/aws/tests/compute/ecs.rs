@@ -1,11 +1,6 @@
 //! A fake ECS that gives scripted responses and records the calls.
 
-use std::{
-    collections::VecDeque,
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use aws::compute::{EcsCompute, LaunchConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
@@ -110,7 +105,9 @@ async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: Str
             fields["__type"] = json!(name);
             (StatusCode::BAD_REQUEST, fields)
         }
-        Answer::ServerError => (StatusCode::INTERNAL_SERVER_ERROR, json!({"__type": "ServerException"})),
+        Answer::ServerError => {
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({"__type": "ServerException"}))
+        }
         Answer::Timeout => std::future::pending().await,
     };
     let headers = [("content-type", "application/x-amz-json-1.1")];

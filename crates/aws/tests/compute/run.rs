@@ -8,7 +8,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use crate::ecs::{
-    Answer::{self, ServerError, Exception, Timeout, Success},
+    Answer::{self, Exception, ServerError, Success, Timeout},
     Ecs,
 };
 

@@ -8,7 +8,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use crate::ecs::{
-    Answer::{ServerError, Exception, Success},
+    Answer::{Exception, ServerError, Success},
     Ecs,
 };
 

@@ -64,7 +64,7 @@ async fn a_start_request_reaches_an_execution_through_the_control_queue() {
         request("POST", "/v1/shell/start", ann(), Some(json!({"command": "planted-marker"})));
     let response = api.invoke(start).await.unwrap();
     assert_eq!(response["statusCode"], 202, "{response}");
-    let accepted = body(&answer);
+    let accepted = body(&response);
     let session = accepted["sessionId"].as_str().unwrap();
 
     let polled = request("GET", accepted["links"]["job"].as_str().unwrap(), ann(), None);

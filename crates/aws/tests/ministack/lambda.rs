@@ -1,13 +1,7 @@
 //! Runs a function as Lambda does: a process, and the Runtime API from which it takes events
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    process::Stdio,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -76,7 +70,10 @@ impl Lambda {
     pub(crate) async fn invoke(&self, event: Value) -> Outcome {
         let (answer, answered) = oneshot::channel();
         self.events.send((event, answer)).unwrap();
-        timeout(INVOCATION_TIMEOUT, answered).await.expect("a response within the time limit").expect("a response")
+        timeout(INVOCATION_TIMEOUT, answered)
+            .await
+            .expect("a response within the time limit")
+            .expect("a response")
     }
 
     /// Kills the function; returns its log.

@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     fn bridges(&self) -> usize {
-        let mut bridges = self.ecs.bridges.lock().unwrap();
+        let mut bridges = self.ecs.bridges.lock();
         bridges.retain_mut(|bridge| matches!(bridge.try_wait(), Ok(None)));
         bridges.len()
     }
@@ -133,7 +133,7 @@ async fn a_command_outlives_its_session_and_is_followed_again() {
     while !matches!(attached.next(until).await.unwrap(), Some(CommandEvent::Output { .. })) {}
     fixture.ecs.close_channels();
     assert!(matches!(attached.next(until).await, Err(ShellError::NotReady)));
-    let flag = fixture.ecs.runner.lock().unwrap().dir().join("tmp/go");
+    let flag = fixture.ecs.runner.lock().dir().join("tmp/go");
     std::fs::write(flag, "").unwrap();
     let (stdout, _) = fixture.run("a", &command).await;
     assert_eq!(stdout, b"one\ntwo\n");
@@ -156,7 +156,7 @@ async fn a_task_whose_agent_is_not_connected_is_not_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_does_not_listen_yet_is_not_ready() {
     let Some(fixture) = fixture().await else { return };
-    fixture.ecs.runner.lock().unwrap().kill();
+    fixture.ecs.runner.lock().kill();
     assert!(matches!(fixture.probe().await, Err(ShellError::NotReady)));
 }
 

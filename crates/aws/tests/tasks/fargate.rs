@@ -95,7 +95,10 @@ impl Fargate {
                 Err(ShellError::NotReady) => {}
                 decided => return decided,
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "the task is not ready after 60 s");
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "the task is not ready after 60 s"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }

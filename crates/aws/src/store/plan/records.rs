@@ -15,11 +15,11 @@ use super::{
         item::Item,
         keys::{
             Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, OPEN, PART, RECORD, STATUS, TTL,
-            due_shard, ended_shard, deliveries_of, timestamp, of_user, shard_of,
+            deliveries_of, due_shard, ended_shard, of_user, shard_of, timestamp,
         },
         record::{self, Record},
     },
-    Plan, extend_output, concurrency, number,
+    Plan, concurrency, extend_output, number,
 };
 
 /// How long a final warm task is kept, counted from its creation. Only late task events read it.
@@ -71,7 +71,11 @@ impl Plan {
         Ok(())
     }
 
-    pub(super) fn delivery(&mut self, delivery: &Delivery, expect: Expect) -> Result<(), StoreError> {
+    pub(super) fn delivery(
+        &mut self,
+        delivery: &Delivery,
+        expect: Expect,
+    ) -> Result<(), StoreError> {
         let payload = delivery.payload();
         let id = payload.id;
         let due = delivery.due_at().map(|at| (due_shard(shard_of(id.ulid())), timestamp(at)));

@@ -10,15 +10,16 @@ use serde_json::json;
 use testkit::{job_id, session_id, user_id};
 
 use super::{
-    Emulator, job, session,
+    Emulator,
     fault_injector::{Fault, FaultInjector, cancelled, refused},
+    job, session,
 };
 
 /// A store whose calls pass through a fault injector.
 async fn store_with_faults(emulator: &Emulator) -> (FaultInjector, DynamoStore) {
     let injector = FaultInjector::default();
     let config = config::Builder::from(&emulator.server.config_over(injector.http()));
-    (wire, DynamoStore::new(Client::from_conf(config.build()), emulator.table().await))
+    (injector, DynamoStore::new(Client::from_conf(config.build()), emulator.table().await))
 }
 
 fn take() -> Write {
@@ -63,7 +64,11 @@ async fn a_single_update_whose_response_was_lost_does_not_conflict_with_itself()
     assert_eq!((read.value, read.version), (later.into(), Version(2)));
 
     // The write of another process at that version is a conflict, whatever the outcome of the attempt.
-    injector.inject("UpdateItem", 1, &Fault::Response(500, json!({"__type": "InternalServerError"})));
+    injector.inject(
+        "UpdateItem",
+        1,
+        &Fault::Response(500, json!({"__type": "InternalServerError"})),
+    );
     let stale = store.commit(vec![put(job("s", "j"), Expect::At(Version(1)))]).await;
     assert!(matches!(stale, Err(CommitError::Conflict)), "{stale:?}");
 }
@@ -77,7 +82,11 @@ async fn an_outcome_that_a_later_write_hides_is_unknown() {
         let write = put(job("s", "j").recheck_at(super::at(9)), Expect::At(Version(read)));
         store.commit(vec![write]).await.unwrap();
     }
-    injector.inject("UpdateItem", 1, &Fault::Response(500, json!({"__type": "InternalServerError"})));
+    injector.inject(
+        "UpdateItem",
+        1,
+        &Fault::Response(500, json!({"__type": "InternalServerError"})),
+    );
     let hidden = store.commit(vec![put(job("s", "j"), Expect::At(Version(1)))]).await;
     assert!(matches!(hidden, Err(CommitError::Backend(_))), "{hidden:?}");
 }

@@ -1,9 +1,6 @@
 //! An HTTP client into which tests inject faults.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use aws_smithy_runtime_api::{
     client::{
@@ -25,14 +22,14 @@ use crate::server::plain_http;
 /// What happens to a call instead of a normal response.
 #[derive(Debug, Clone)]
 pub(super) enum Fault {
-    /// It does not get there; this is the answer.
-    Answer(u16, Value),
+    /// The call is not sent; this is the response.
+    Response(u16, Value),
     /// The call takes effect, but its response is lost.
-    Lost,
+    LostResponse,
     /// The call is not sent; the response reports all keys as unprocessed.
     Unprocessed,
     /// The call takes effect, but its response is invalid JSON.
-    Garbled,
+    InvalidResponse,
 }
 
 /// Injects faults into calls, and records all calls.

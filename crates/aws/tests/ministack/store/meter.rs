@@ -1,9 +1,6 @@
 //! Counts calls and their capacity units.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_dynamodb::{
     operation::{

@@ -29,7 +29,8 @@ pub(crate) async fn create(client: &Client, name: &str) {
         for name in index["include"].as_array().into_iter().flatten() {
             projection = projection.non_key_attributes(text(name));
         }
-        call = call.global_secondary_indexes(definition.projection(projection.build()).build().unwrap());
+        call = call
+            .global_secondary_indexes(definition.projection(projection.build()).build().unwrap());
     }
     call.send().await.unwrap();
 }
