@@ -1,4 +1,4 @@
-//! How Lambda calls the handlers: one file per kind of event.
+//! The Lambda entry points of the handlers, one file per kind of event.
 
 use handlers::{Env, Handler, HandlerError};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -28,14 +28,15 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
         }
         Trigger::Schedule { .. } => {
             let handler: Handler = function.name.parse()?;
-            // What the schedule says is of no interest.
+            // The event of the schedule contains nothing that the handler needs.
             let service = |_: LambdaEvent<Value>| invoke(handler, &env, json!({}));
             lambda_runtime::run(service_fn(service)).await
         }
     }
 }
 
-/// The error's type is the failure's code, for which the state machine has its `ErrorEquals`.
+/// Calls a handler. The error type is the failure's code, which the state machine matches by
+/// `ErrorEquals`.
 async fn invoke(handler: Handler, env: &Env, input: Value) -> Result<Value, Diagnostic> {
     handler.invoke(env, input).await.map_err(|failure| {
         log(handler, &failure);
@@ -46,7 +47,7 @@ async fn invoke(handler: Handler, env: &Env, input: Value) -> Result<Value, Diag
     })
 }
 
-/// The one place where a failure is logged, with all that led to it.
+/// Logs a failure with the chain of its sources. No other code logs it.
 fn log(handler: Handler, failure: &HandlerError) {
     let code = failure.code().name();
     let failure: &dyn std::error::Error = failure;
