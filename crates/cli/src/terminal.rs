@@ -1,5 +1,5 @@
-//! Where words go. Results to standard output; everything about how it goes to standard error,
-//! and only while somebody looks.
+//! Output of the commands. Results go to standard output, messages to standard error; progress is shown
+//! only if standard error is a terminal.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,58 +9,58 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// How to talk to the user.
+/// Where and how a command prints.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Screen {
-    /// JSON instead of words.
+pub(crate) struct Terminal {
+    /// Print JSON instead of text.
     pub(crate) json: bool,
-    /// Somebody looks at standard error.
-    watched: bool,
+    /// Standard error is a terminal, and JSON is not wanted.
+    interactive: bool,
 }
 
-/// Something is under way. Cleared when dropped.
+/// Progress of a wait. Dropping it clears the line.
 pub(crate) struct Spinner(Option<ProgressBar>);
 
-impl Screen {
+impl Terminal {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, watched: !json && io::stderr().is_terminal() }
+        Self { json, interactive: !json && io::stderr().is_terminal() }
     }
 
-    /// A line of the result.
-    pub(crate) fn line(self, text: &str) -> Result<(), Failure> {
+    /// Prints a line of the result.
+    pub(crate) fn line(self, text: &str) -> Result<(), CliError> {
         put(io::stdout(), format!("{text}\n").as_bytes())
     }
 
-    /// The result, or its words.
-    pub(crate) fn result(self, value: &Value, words: &str) -> Result<(), Failure> {
-        if self.json { self.line(&value.to_string()) } else { self.line(words) }
+    /// Prints the result: `value` as JSON, or `text`.
+    pub(crate) fn result(self, value: &Value, text: &str) -> Result<(), CliError> {
+        if self.json { self.line(&value.to_string()) } else { self.line(text) }
     }
 
-    /// Bytes of a command.
-    pub(crate) fn bytes(self, stream: Stream, bytes: &[u8]) -> Result<(), Failure> {
+    /// Passes on output of a command.
+    pub(crate) fn bytes(self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
         match stream {
             Stream::Stdout => put(io::stdout(), bytes),
             Stream::Stderr => put(io::stderr(), bytes),
         }
     }
 
-    /// A word for who looks; pipes stay quiet.
+    /// Prints a message only if standard error is a terminal.
     pub(crate) fn note(self, text: &str) {
-        if self.watched {
-            self.tell(text);
+        if self.interactive {
+            self.message(text);
         }
     }
 
-    /// A line on standard error, looked at or not.
-    pub(crate) fn tell(self, text: &str) {
-        // Who closed standard error doesn't want to know.
+    /// Prints a message on standard error.
+    pub(crate) fn message(self, text: &str) {
+        // Standard error may be closed; there is no other place for the message.
         let _ = put(io::stderr(), format!("{text}\n").as_bytes());
     }
 
     pub(crate) fn spinner(self, text: impl Into<String>) -> Spinner {
-        if !self.watched {
+        if !self.interactive {
             return Spinner(None);
         }
         let bar = ProgressBar::new_spinner().with_message(text.into());
@@ -72,7 +72,7 @@ impl Screen {
     }
 }
 
-/// One of a command's two.
+/// An output stream of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stream {
     Stdout,
@@ -91,7 +91,7 @@ impl Stream {
 }
 
 impl Spinner {
-    pub(crate) fn say(&self, text: impl Into<String>) {
+    pub(crate) fn set_message(&self, text: impl Into<String>) {
         if let Some(bar) = &self.0 {
             bar.set_message(text.into());
         }
@@ -106,12 +106,12 @@ impl Drop for Spinner {
     }
 }
 
-fn put(mut to: impl Write, bytes: &[u8]) -> Result<(), Failure> {
+fn put(mut to: impl Write, bytes: &[u8]) -> Result<(), CliError> {
     to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| {
         if error.kind() == io::ErrorKind::BrokenPipe {
-            Failure::hung_up()
+            CliError::broken_pipe()
         } else {
-            Failure::chain("can't write", &error)
+            CliError::chain("can't write the output", &error)
         }
     })
 }

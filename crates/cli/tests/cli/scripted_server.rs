@@ -1,4 +1,4 @@
-//! A server of canned answers, and the binary under test.
+//! A server with scripted responses, and the binary under test.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -10,22 +10,22 @@ use std::{
 
 use serde_json::{Value, json};
 
-/// Answers a request by the first entry that its method and path begin with; else with 501.
-pub(crate) struct Stub {
+/// Responds to a request with the first entry whose text the request line starts with, else with 501.
+pub(crate) struct ScriptedServer {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<(String, String)>>>,
+    requests: Arc<Mutex<Vec<(String, String)>>>,
 }
 
-/// What a run of the binary left.
-pub(crate) struct Ran {
+/// The exit code and output of a run of the binary.
+pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-type Canned = Vec<(String, u16, Value)>;
+type Script = Vec<(String, u16, Value)>;
 
-/// The binary, with nothing of our own environment that it would look at.
+/// The binary, without the variables of our environment that it reads.
 pub(crate) fn ephemeral(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ephemeral"));
     command.args(args);
@@ -35,30 +35,30 @@ pub(crate) fn ephemeral(args: &[&str]) -> Command {
     command
 }
 
-impl Stub {
-    pub(crate) fn new<const N: usize>(canned: [(&str, u16, Value); N]) -> Self {
-        let canned: Canned = canned
+impl ScriptedServer {
+    pub(crate) fn new<const N: usize>(script: [(&str, u16, Value); N]) -> Self {
+        let script: Script = script
             .into_iter()
             .map(|(path, status, body)| (path.to_owned(), status, body))
             .collect();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let log = seen.clone();
-        // Ends with the test's process.
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let log = requests.clone();
+        // The thread ends with the process of the test.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                answer(stream, &canned, &log);
+                respond(stream, &script, &log);
             }
         });
-        Self { address, seen }
+        Self { address, requests }
     }
 
-    /// An address where nobody listens.
+    /// An address on which nothing listens.
     pub(crate) fn gone() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
-        Self { address, seen: Arc::default() }
+        Self { address, requests: Arc::default() }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -71,24 +71,25 @@ impl Stub {
         command
     }
 
-    pub(crate) fn run(&self, args: &[&str]) -> Ran {
-        let ran = self.command(args).output().expect("it runs");
-        Ran {
-            code: ran.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&ran.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&ran.stderr).into_owned(),
+    pub(crate) fn run(&self, args: &[&str]) -> Run {
+        let output = self.command(args).output().expect("it runs");
+        Run {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
 
     /// The body of the first request to this method and path.
     pub(crate) fn sent(&self, to: &str) -> Value {
-        let seen = self.seen.lock().expect("no panic holds it");
-        let (_, body) = seen.iter().find(|(line, _)| line.starts_with(to)).expect("it was sent");
+        let requests = self.requests.lock().expect("not poisoned");
+        let (_, body) =
+            requests.iter().find(|(line, _)| line.starts_with(to)).expect("it was sent");
         serde_json::from_str(body).expect("JSON")
     }
 }
 
-fn answer(stream: TcpStream, canned: &Canned, seen: &Mutex<Vec<(String, String)>>) {
+fn respond(stream: TcpStream, script: &Script, requests: &Mutex<Vec<(String, String)>>) {
     let mut reader = BufReader::new(&stream);
     let mut head = Vec::new();
     loop {
@@ -107,17 +108,17 @@ fn answer(stream: TcpStream, canned: &Canned, seen: &Mutex<Vec<(String, String)>
     if reader.read_exact(&mut body).is_err() {
         return;
     }
-    let (status, answer) = canned
+    let (status, response) = script
         .iter()
         .find(|(path, ..)| line.starts_with(path.as_str()))
         .map_or((501, json!({})), |(_, status, body)| (*status, body.clone()));
     let body = String::from_utf8_lossy(&body).into_owned();
-    seen.lock().expect("no panic holds it").push((line, body));
-    // A string is an answer that is not JSON.
-    let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-    let length = answer.len();
+    requests.lock().expect("not poisoned").push((line, body));
+    // A string is sent as a body that is not JSON.
+    let response = response.as_str().map_or_else(|| response.to_string(), str::to_owned);
+    let length = response.len();
     let head =
         format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-    // Who hung up does not want the answer.
-    let _ = (&stream).write_all(format!("{head}{answer}").as_bytes());
+    // The client may have closed the connection.
+    let _ = (&stream).write_all(format!("{head}{response}").as_bytes());
 }
