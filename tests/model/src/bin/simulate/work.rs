@@ -5,13 +5,13 @@ use std::time::Duration;
 use axum::{body::Body, http::Request};
 use domain::SessionId;
 use handlers::{Code, Handler, http::Caller};
+use model::Want;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::{
     hands::{Done, Hand, Mail, Why},
     laws::{Law, Violation},
-    machine::Want,
     rights,
     world::World,
 };

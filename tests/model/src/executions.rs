@@ -8,21 +8,24 @@ use handlers::Handler;
 use serde_json::{Value, json};
 use testkit::Dice;
 
-const DEFINITION: &str = include_str!("../../statemachine/session.asl.json");
+const DEFINITION: &str = include_str!("../../../statemachine/session.asl.json");
 
 /// The executions that are not over. Each is plain data, and its version before is kept: a crash may
 /// lose the last step.
-pub(crate) struct Executions {
+#[derive(Debug)]
+pub struct Executions {
     machine: Machine,
     chance: Chance,
     live: BTreeMap<SessionId, Live>,
 }
 
+#[derive(Debug)]
 struct Live {
     now: Execution,
     before: String,
 }
 
+#[derive(Debug)]
 struct Chance(Dice);
 
 impl Host for Chance {
@@ -32,7 +35,8 @@ impl Host for Chance {
 }
 
 /// What an execution wants to be done.
-pub(crate) enum Want {
+#[derive(Debug)]
+pub enum Want {
     Call(Invocation),
     /// It failed as a whole, with this error.
     Close(String),
@@ -40,7 +44,7 @@ pub(crate) enum Want {
 }
 
 impl Executions {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let definition = Handler::ALL.iter().fold(DEFINITION.to_owned(), |text, handler| {
             text.replace(&format!("${{{handler:?}}}"), handler.name())
         });
@@ -48,18 +52,18 @@ impl Executions {
         Self { machine, chance: Chance(Dice::new(seed)), live: BTreeMap::new() }
     }
 
-    pub(crate) fn start(&mut self, session: SessionId, now: Timestamp) {
+    pub fn start(&mut self, session: SessionId, now: Timestamp) {
         let input = json!({"sessionId": session});
         let now = Execution::start(&self.machine, session.to_string(), input, millis(now));
         let before = text(&now);
         self.live.insert(session, Live { now, before });
     }
 
-    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+    pub fn sessions(&self) -> Vec<SessionId> {
         self.live.keys().copied().collect()
     }
 
-    pub(crate) fn ring(&mut self, token: &str, output: &str) -> Resume {
+    pub fn ring(&mut self, token: &str, output: &str) -> Resume {
         let session = execution_of(token).and_then(|name| name.parse().ok());
         let live = session.and_then(|session: SessionId| self.live.get_mut(&session));
         let output = serde_json::from_str(output).expect("a handler writes JSON");
@@ -67,7 +71,7 @@ impl Executions {
         if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::Late }
     }
 
-    pub(crate) fn step(&mut self, session: SessionId, now: Timestamp) -> Want {
+    pub fn step(&mut self, session: SessionId, now: Timestamp) -> Want {
         let Some(live) = self.live.get_mut(&session) else { return Want::Nothing };
         let before = text(&live.now);
         // What is stored is what goes on: nothing may live in memory only.
@@ -88,7 +92,7 @@ impl Executions {
     }
 
     /// An answer that comes late is dropped, as everywhere.
-    pub(crate) fn returned(&mut self, task: &TaskRef, result: Result<Value, asl::Failure>) {
+    pub fn returned(&mut self, task: &TaskRef, result: Result<Value, asl::Failure>) {
         let session = task.execution.parse::<SessionId>().expect("it is named after its session");
         if let Some(live) = self.live.get_mut(&session) {
             let _late = live.now.returned(task, result);
@@ -96,7 +100,7 @@ impl Executions {
     }
 
     /// The process died: each execution is as it was stored last, perhaps one step ago.
-    pub(crate) fn crash(&mut self, dice: &mut Dice) {
+    pub fn crash(&mut self, dice: &mut Dice) {
         for live in self.live.values_mut() {
             if dice.chance(50) {
                 live.now = serde_json::from_str(&live.before).expect("an execution reads back");

@@ -10,7 +10,6 @@ use std::{collections::BTreeMap, env, process::ExitCode, time::Instant};
 mod hands;
 mod laws;
 mod log;
-mod machine;
 mod nature;
 mod quiet;
 mod rights;
@@ -99,7 +98,7 @@ fn run(seed: u64, steps: u64, trace: bool) -> Ran {
 fn report(seed: u64, violation: &Violation) {
     println!("VIOLATION of law {} ({})", violation.law, violation.name);
     println!("{}", violation.what);
-    println!("again: cargo run -p testkit --bin simulate -- --seed {seed} --steps 1");
+    println!("again: cargo run -p model --bin simulate -- --seed {seed} --steps 1");
     let ran = run(seed, STEPS_A_WORLD, true);
     let about = &violation.about;
     let lines: Vec<&String> =

@@ -15,17 +15,15 @@ use domain::{
 };
 use futures::executor::block_on;
 use handlers::{Env, Handler, HandlerError, Policy, http::Caller};
+use model::{Executions, Want};
 use serde_json::{Value, json};
 use testkit::{Fakes, Held};
 use tower::ServiceExt as _;
 
 mod deployment;
-#[path = "../simulate/machine.rs"]
-mod machine;
 
 pub(crate) use deployment::user;
 use deployment::{env, policy};
-use machine::{Executions, Want};
 
 pub(crate) const QUOTA: u32 = 3;
 

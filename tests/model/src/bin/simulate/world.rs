@@ -11,6 +11,7 @@ use std::{
 use axum::Router;
 use domain::{Timestamp, job::Work, session::Reason, size::Network};
 use handlers::{Env, Policy};
+use model::Executions;
 use testkit::{Dice, Fakes, When, kind};
 
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
     hands::{Hand, Mail},
     laws::{Law, Laws, Violation},
     log::brief,
-    machine::Executions,
     nature::script,
     rights,
     users::Users,

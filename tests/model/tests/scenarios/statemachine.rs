@@ -6,7 +6,7 @@ use asl::Machine;
 use handlers::{Code, Handler, Trigger};
 use serde_json::Value;
 
-const DEFINITION: &str = include_str!("../../statemachine/session.asl.json");
+const DEFINITION: &str = include_str!("../../../../statemachine/session.asl.json");
 
 /// Errors that Step Functions and Lambda raise by themselves
 /// (<https://docs.aws.amazon.com/step-functions/latest/dg/sfn-best-practices.html>).

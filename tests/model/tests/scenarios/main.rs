@@ -2,7 +2,6 @@
 
 mod architecture;
 mod endings;
-mod fakes;
 mod faults;
 mod jobs;
 mod quota;
