@@ -8,6 +8,8 @@ pub mod id;
 pub mod job;
 pub mod message;
 pub mod ports;
+#[cfg(test)]
+mod records;
 pub mod secret;
 pub mod session;
 pub mod size;
