@@ -21,7 +21,7 @@ pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Resume, Workflow};
 
 /// Where an unexpected error came from. Logged whole, once, where it is handled.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The system behind a port failed in a way that no caller can mend; trying again may help.
 #[derive(Debug, thiserror::Error)]
@@ -30,12 +30,12 @@ pub struct BackendError {
     /// What was tried.
     pub action: &'static str,
     #[source]
-    source: Source,
+    source: BoxError,
 }
 
 impl BackendError {
     /// `action` names what was tried, in the form "reading a session".
-    pub fn new(action: &'static str, source: impl Into<Source>) -> Self {
+    pub fn new(action: &'static str, source: impl Into<BoxError>) -> Self {
         Self { action, source: source.into() }
     }
 }

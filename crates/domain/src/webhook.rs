@@ -96,8 +96,9 @@ pub const ATTEMPT_LEASE: Duration = Duration::from_secs(30);
 pub enum Delivery {
     /// To be sent, now or later.
     Pending(Pending),
-    /// Done with: delivered, given up or the endpoint is gone.
-    Settled(Settled),
+    /// Not sent any more: delivered, dead or disabled.
+    #[serde(rename = "settled")]
+    Finished(Finished),
 }
 
 /// What a delivery is about.
@@ -154,7 +155,7 @@ pub enum Outcome {
 
 /// A delivery that is over, unless its owner asks for it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct Finished {
     #[serde(rename = "parcel")]
     payload: Payload,
     outcome: Outcome,
@@ -163,18 +164,11 @@ pub struct Settled {
 }
 
 impl Delivery {
-    /// A new delivery, due at once.
-    #[expect(clippy::new_ret_no_self, reason = "a delivery is born pending")]
-    pub fn new(payload: Payload) -> Pending {
-        let due_at = payload.created_at;
-        Pending { payload, tries: 0, attempts: Vec::new(), due_at }
-    }
-
     /// What it is about.
     pub const fn payload(&self) -> &Payload {
         match self {
             Self::Pending(pending) => &pending.payload,
-            Self::Settled(settled) => &settled.payload,
+            Self::Finished(finished) => &finished.payload,
         }
     }
 
@@ -182,20 +176,26 @@ impl Delivery {
     pub fn attempts(&self) -> &[Attempt] {
         match self {
             Self::Pending(pending) => &pending.attempts,
-            Self::Settled(settled) => &settled.attempts,
+            Self::Finished(finished) => &finished.attempts,
         }
     }
 
-    /// When someone must look at it; none if it is settled.
+    /// When someone must look at it; none once it is finished.
     pub const fn due_at(&self) -> Option<Timestamp> {
         match self {
             Self::Pending(pending) => Some(pending.due_at),
-            Self::Settled(_) => None,
+            Self::Finished(_) => None,
         }
     }
 }
 
 impl Pending {
+    /// A new delivery, due at once.
+    pub const fn new(payload: Payload) -> Self {
+        let due_at = payload.created_at;
+        Self { payload, tries: 0, attempts: Vec::new(), due_at }
+    }
+
     /// What it is about.
     pub const fn payload(&self) -> &Payload {
         &self.payload
@@ -214,9 +214,9 @@ impl Pending {
     }
 
     /// The endpoint took it.
-    pub fn delivered(mut self, attempt: Attempt, now: Timestamp) -> Settled {
+    pub fn delivered(mut self, attempt: Attempt, now: Timestamp) -> Finished {
         self.note(attempt);
-        self.settle(Outcome::Delivered, now)
+        self.finish(Outcome::Delivered, now)
     }
 
     /// The attempt failed: due again later, or dead after the last one. `retry_after` is the
@@ -231,7 +231,7 @@ impl Pending {
         self.note(attempt);
         let done = usize::try_from(self.tries.saturating_sub(1)).unwrap_or(usize::MAX);
         let Some(wait) = RETRY_AFTER.get(done) else {
-            return self.settle(Outcome::Dead, now).into();
+            return self.finish(Outcome::Dead, now).into();
         };
         let spread = wait.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
         let wished = retry_after.unwrap_or_default().min(Duration::from_hours(24));
@@ -240,11 +240,11 @@ impl Pending {
     }
 
     /// The endpoint is gone.
-    pub fn disabled(mut self, attempt: Option<Attempt>, now: Timestamp) -> Settled {
+    pub fn disabled(mut self, attempt: Option<Attempt>, now: Timestamp) -> Finished {
         if let Some(attempt) = attempt {
             self.note(attempt);
         }
-        self.settle(Outcome::Disabled, now)
+        self.finish(Outcome::Disabled, now)
     }
 
     fn note(&mut self, attempt: Attempt) {
@@ -254,12 +254,12 @@ impl Pending {
         self.attempts.drain(..extra);
     }
 
-    fn settle(self, outcome: Outcome, at: Timestamp) -> Settled {
-        Settled { payload: self.payload, outcome, at, attempts: self.attempts }
+    fn finish(self, outcome: Outcome, at: Timestamp) -> Finished {
+        Finished { payload: self.payload, outcome, at, attempts: self.attempts }
     }
 }
 
-impl Settled {
+impl Finished {
     /// How it ended.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
@@ -282,9 +282,9 @@ impl From<Pending> for Delivery {
     }
 }
 
-impl From<Settled> for Delivery {
-    fn from(state: Settled) -> Self {
-        Self::Settled(state)
+impl From<Finished> for Delivery {
+    fn from(state: Finished) -> Self {
+        Self::Finished(state)
     }
 }
 

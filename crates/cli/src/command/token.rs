@@ -30,7 +30,7 @@ pub(super) async fn token(context: &Context, command: Token) -> Result<(), Failu
 /// The server, if it runs, sees what we change.
 fn open(context: &Context) -> Result<Tokens, Failure> {
     let dir = find::data_dir(&context.global);
-    let db = Database::open_beside(&dir).map_err(|error| {
+    let db = Database::open_shared(&dir).map_err(|error| {
         Failure::chain(&format!("can't open {}", dir.display()), &error)
             .hint("tokens are managed by the user who runs the server, with the same --data-dir")
     })?;

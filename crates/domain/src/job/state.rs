@@ -116,7 +116,7 @@ impl Running {
     }
 
     /// Whether this worker may take over now.
-    pub fn is_free(&self, now: Timestamp) -> bool {
+    pub fn lease_expired(&self, now: Timestamp) -> bool {
         now >= self.lease.until
     }
 
@@ -135,7 +135,7 @@ impl Running {
     }
 
     /// The worker lets go while the command runs on; the next may come at once.
-    pub fn let_go(mut self, now: Timestamp) -> Self {
+    pub fn release_lease(mut self, now: Timestamp) -> Self {
         self.lease.until = now;
         self
     }

@@ -45,7 +45,7 @@ fn every_state_meets_every_transition() {
             running().progress(StreamStats::NOTHING, StreamStats::NOTHING, at(2)).into(),
             Status::Running,
         ),
-        ("running: let_go", running().let_go(at(2)).into(), Status::Running),
+        ("running: let_go", running().release_lease(at(2)).into(), Status::Running),
         ("running: request_cancel", running().request_cancel(at(2)).into(), Status::Running),
         ("running: end", running().end(end(), None, at(2)).into(), Status::Completed),
     ];
@@ -70,12 +70,12 @@ fn every_outcome_has_its_status_and_comes_back_from_its_text() {
 #[test]
 fn a_lease_that_lapsed_may_be_taken_over_with_a_higher_attempt() {
     let job = queued().claim("w", at(0));
-    assert!(!job.is_free(at(29)));
-    assert!(job.is_free(at(30)));
+    assert!(!job.lease_expired(at(29)));
+    assert!(job.lease_expired(at(30)));
     assert_eq!(job.attempt(), 1);
     let taken = job.take_over("v", at(30));
     assert_eq!((taken.attempt(), taken.lease().worker.as_str()), (2, "v"));
-    assert!(!taken.is_free(at(59)));
+    assert!(!taken.lease_expired(at(59)));
     assert_eq!(Job::from(taken).started_at(), Some(at(0)));
 }
 
@@ -86,12 +86,13 @@ fn a_sign_of_life_renews_the_lease_and_never_shortens_it() {
     assert_eq!(job.lease().until, at(50));
     let back = job.progress(StreamStats::NOTHING, StreamStats::NOTHING, at(5));
     assert_eq!(back.lease().until, at(50));
-    assert_eq!(back.let_go(at(6)).lease().until, at(6));
+    assert_eq!(back.release_lease(at(6)).lease().until, at(6));
 }
 
 #[test]
 fn a_wish_to_cancel_outlives_the_worker() {
-    let job = queued().claim("w", at(0)).request_cancel(at(1)).let_go(at(2)).take_over("v", at(3));
+    let job =
+        queued().claim("w", at(0)).request_cancel(at(1)).release_lease(at(2)).take_over("v", at(3));
     assert!(job.cancel_requested());
 }
 
@@ -123,7 +124,7 @@ proptest! {
             job = match turn {
                 0 => job.take_over("v", at(now)),
                 1 => job.progress(stdout.plus(3), stderr, at(now)),
-                2 => job.let_go(at(now)),
+                2 => job.release_lease(at(now)),
                 3 => job.request_cancel(at(now)),
                 _ => job.progress(stdout, stderr.plus(1), at(now)),
             };

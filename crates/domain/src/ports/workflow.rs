@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use super::BackendError;
 use crate::{Secret, SessionId};
 
-/// What came of ringing a bell.
+/// What came of answering a task token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resume {
     /// The execution goes on.
     Resumed,
-    /// Nobody waits with this token any more. Harmless.
-    Late,
+    /// No execution waits with this token any more. Harmless: the answer came twice or late.
+    NotWaiting,
 }
 
 /// Starts executions and wakes them.

@@ -6,12 +6,6 @@ use crate::{JobId, TaskId, Timestamp, task::StopCause, timeline::Stamp};
 /// Something that happened to a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A slot is free.
-    Admit,
-    /// A task is about to be asked for.
-    Provision,
-    /// A warm task was claimed.
-    Claim(TaskId),
     /// A task exists.
     Placed(TaskId),
     /// The request for a task was refused for good.
@@ -20,8 +14,6 @@ pub enum Event {
     Running,
     /// The runner answered.
     Ready,
-    /// The deadline moved.
-    Extend(Timestamp),
     /// The owner is warned of the deadline.
     Warn,
     /// It ends once its jobs are done.
@@ -32,8 +24,6 @@ pub enum Event {
     StopSent,
     /// The task is gone.
     TaskStopped(Option<StopCause>),
-    /// All is done.
-    Finish,
 }
 
 /// The event does not fit the state. The session is handed back untouched.
@@ -50,9 +40,6 @@ impl Session {
     pub fn on(self, event: Event, stamp: Stamp) -> Result<Transition, TransitionError> {
         use Event as E;
         Ok(match (self, event) {
-            (Self::Waiting(s), E::Admit) => s.admit(stamp).any(),
-            (Self::Queued(s), E::Provision) => s.provision(stamp).any(),
-            (Self::Queued(s), E::Claim(task)) => s.claim(task, stamp).any(),
             (Self::Provisioning(s), E::Placed(task)) => s.placed(task, stamp).any(),
             (Self::Stopping(s), E::Placed(task)) if s.placement == state::Placement::Asked => {
                 s.task_found(task, stamp).any()
@@ -60,7 +47,6 @@ impl Session {
             (Self::Provisioning(s), E::Refused(cause)) => s.refused(cause, stamp).any(),
             (Self::Starting(s), E::Running) if !s.is_running() => s.running(stamp).any(),
             (Self::Starting(s), E::Ready) => s.ready(stamp).any(),
-            (Self::Ready(s), E::Extend(to)) => s.extend(to, stamp).any(),
             (Self::Ready(s), E::Warn) => s.warn(stamp).any(),
             (session, E::Drain { reason, note }) if session.is_open() => {
                 session.drain(reason, note, stamp)
@@ -82,7 +68,6 @@ impl Session {
             {
                 s.task_stopped(cause, stamp).any()
             }
-            (Self::Stopping(s), E::Finish) => s.finish(stamp).any(),
             (session, _) => return Err(TransitionError { session: Box::new(session) }),
         })
     }
@@ -102,7 +87,7 @@ impl Session {
     }
 
     /// Adds a job that waits for its end. Handed back untouched if it is over.
-    pub fn stopped_for(mut self, job: JobId) -> Self {
+    pub fn add_stop_job(mut self, job: JobId) -> Self {
         if !matches!(self, Self::Ended(_)) {
             self.common_mut().stop_jobs.push(job);
         }

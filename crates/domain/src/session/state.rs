@@ -143,12 +143,6 @@ impl Waiting {
         Transition { session: queued(self.common, stamp), entries: vec![entry] }
     }
 
-    /// No slot yet: look again later.
-    pub fn recheck_later(mut self, now: Timestamp) -> Self {
-        self.due_at = now + ADMISSION_RECHECK_AFTER;
-        self
-    }
-
     /// Ends it before it began.
     pub fn stop(self, reason: Reason, note: Option<String>, stamp: Stamp) -> Transition<Stopping> {
         let wakeup = Wakeup { due_at: stamp.now, waiter: None };
@@ -330,7 +324,7 @@ impl Ready {
     }
 
     /// It has done all that it had to do; the idle timeout counts from now.
-    pub fn settled(mut self, now: Timestamp) -> Self {
+    pub fn go_idle(mut self, now: Timestamp) -> Self {
         self.common.last_active_at = now;
         self.wakeup.due_at = now + RECHECK_AFTER;
         self

@@ -7,7 +7,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn pending() -> Pending {
-    Delivery::new(Payload {
+    Pending::new(Payload {
         id: DeliveryId::from_ulid(Ulid::from_parts(1, 1)),
         user: UserId::new("u"),
         session: SessionId::from_ulid(Ulid::from_parts(1, 2)),
