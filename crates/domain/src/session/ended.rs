@@ -15,7 +15,7 @@ pub struct Ended {
     pub(super) reason: Reason,
     pub(super) note: Option<String>,
     pub(super) ended_at: Timestamp,
-    /// When the task was observed to have stopped, or was given up; none without a task.
+    /// When the task was observed to have stopped, or was abandoned; none without a task.
     pub(super) task_until: Option<Timestamp>,
     pub(super) commands: Option<Tally>,
 }

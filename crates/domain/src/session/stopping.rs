@@ -166,7 +166,7 @@ impl Stopping {
         Transition::new(self, entry)
     }
 
-    /// Ends the session. With a placement of `Asked` or `Placed` the task was given up: the sweep
+    /// Ends the session. With a placement of `Asked` or `Placed` the task is abandoned: the sweep
     /// stops tasks that no live record explains.
     pub fn finish(self, stamp: Stamp) -> Transition<Ended> {
         let Self { mut common, placement, ready_at, stop, .. } = self;
