@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::ports::{BackendError, CommitError, RunError, ShellError, Source, StopError};
+use domain::ports::{BackendError, BoxError, CommitError, RunError, ShellError, StopError};
 
 /// What a caller branches on. The names stand in the state machine's `ErrorEquals`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl Code {
 pub struct HandlerError {
     code: Code,
     message: String,
-    source: Option<Source>,
+    source: Option<BoxError>,
 }
 
 impl HandlerError {
@@ -60,7 +60,11 @@ impl HandlerError {
     }
 
     /// A failure with a cause behind it.
-    pub fn from_source(code: Code, message: impl Into<String>, source: impl Into<Source>) -> Self {
+    pub fn from_source(
+        code: Code,
+        message: impl Into<String>,
+        source: impl Into<BoxError>,
+    ) -> Self {
         Self { code, message: message.into(), source: Some(source.into()) }
     }
 

@@ -9,7 +9,7 @@ use domain::{
     ports::{CommitError, Expect, Version, Write},
     session::{Session, Transition},
     timeline::EventKind,
-    webhook::{Delivery, EventType, Payload},
+    webhook::{EventType, Payload, Pending},
 };
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ impl Batch {
             body: Secret::new(body),
             created_at: now,
         };
-        self.writes.push(Write::Delivery(Box::new(Delivery::new(payload).into()), Expect::New));
+        self.writes.push(Write::Delivery(Box::new(Pending::new(payload).into()), Expect::New));
         self.deliveries.push(id);
         self
     }

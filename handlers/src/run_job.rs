@@ -121,7 +121,7 @@ async fn claim_next(
 /// no serial one is before it.
 fn may_run(before: &[Versioned<Job>], job: &Job, now: Timestamp) -> bool {
     match job {
-        Job::Running(running) => running.is_free(now),
+        Job::Running(running) => running.lease_expired(now),
         Job::Queued(_) => !is_serial(job) || !before.iter().any(|read| is_serial(&read.value)),
         Job::Finished(_) => false,
     }
@@ -162,7 +162,7 @@ async fn settle_down(env: &Env, session: &Session) -> Result<(), HandlerError> {
     } else if common.spec.idle_timeout.is_some() {
         let read = transition::read(env, common.id).await?;
         if let Session::Ready(ready) = read.value {
-            let session = Session::from(ready.settled(env.now()));
+            let session = Session::from(ready.go_idle(env.now()));
             if transition::put(env, session.clone(), read.version).await? {
                 notification::wake_execution(env, &session).await?;
             }

@@ -64,7 +64,7 @@ impl Workflow for SfnWorkflow {
                     SendTaskSuccessError::TaskTimedOut(_)
                     | SendTaskSuccessError::TaskDoesNotExist(_)
                     | SendTaskSuccessError::InvalidToken(_),
-                ) => Ok(Resume::Late),
+                ) => Ok(Resume::NotWaiting),
                 // The service's own words may quote the token.
                 Some(refused) => {
                     let code = refused.code().unwrap_or("without a code").to_owned();

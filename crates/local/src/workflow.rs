@@ -176,11 +176,11 @@ impl Workflow for AslWorkflow {
         let output: Value =
             serde_json::from_str(output).map_err(|e| BackendError::new("reading an answer", e))?;
         let session = execution_of(token.expose()).and_then(|name| name.parse().ok());
-        let Some(session) = session else { return Ok(Resume::Late) };
+        let Some(session) = session else { return Ok(Resume::NotWaiting) };
         let mut live = self.live();
-        let Some(execution) = live.get(session) else { return Ok(Resume::Late) };
+        let Some(execution) = live.get(session) else { return Ok(Resume::NotWaiting) };
         if execution.answered(token.expose(), Ok(output)).is_err() {
-            return Ok(Resume::Late);
+            return Ok(Resume::NotWaiting);
         }
         live.wake(session);
         self.woken.notify_one();

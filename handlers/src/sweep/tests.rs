@@ -4,7 +4,7 @@ use domain::{
     DeliveryId, Secret,
     ports::{Clock, Expect, Ids, Write},
     session::Status,
-    webhook::{Delivery, EventType, Payload},
+    webhook::{EventType, Payload, Pending},
 };
 use serde_json::json;
 use testkit::{Fakes, session_id, task_id, user_id};
@@ -23,7 +23,7 @@ fn with_many_deliveries() -> Fakes {
             body: Secret::new(String::new()),
             created_at: fakes.now(),
         };
-        let delivery = Box::new(Delivery::new(payload).into());
+        let delivery = Box::new(Pending::new(payload).into());
         fakes.store.apply(&[Write::Delivery(delivery, Expect::New)]).unwrap();
     }
     fakes

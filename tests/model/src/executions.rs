@@ -68,7 +68,7 @@ impl Executions {
         let live = session.and_then(|session: SessionId| self.live.get_mut(&session));
         let output = serde_json::from_str(output).expect("a handler writes JSON");
         let answered = live.map(|live| live.now.answered(token, Ok(output)));
-        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::Late }
+        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::NotWaiting }
     }
 
     pub fn step(&mut self, session: SessionId, now: Timestamp) -> Want {

@@ -84,7 +84,7 @@ impl Workflow for MemoryWorkflow {
                     return bell(token.expose(), output);
                 }
                 if !state.over.insert(token.expose().clone()) {
-                    return Resume::Late;
+                    return Resume::NotWaiting;
                 }
                 state.resumed.push((token.expose().clone(), output.to_owned()));
                 Resume::Resumed

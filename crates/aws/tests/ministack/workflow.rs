@@ -83,7 +83,7 @@ async fn a_session_has_one_execution_and_its_token_is_answered_once() {
         world.output(&session.to_string()).await,
         json!({"action": "stop", "waitSeconds": 1})
     );
-    assert_eq!(world.workflow.resume(&token, next).await.unwrap(), Resume::Late);
+    assert_eq!(world.workflow.resume(&token, next).await.unwrap(), Resume::NotWaiting);
     world.workflow.start(session).await.expect("nor does it begin again when it is over");
     let executions = world.sfn.list_executions().state_machine_arn(&world.place.machine);
     assert_eq!(executions.send().await.unwrap().executions.len(), 1);
@@ -93,7 +93,7 @@ async fn a_session_has_one_execution_and_its_token_is_answered_once() {
 async fn a_token_that_is_none_comes_too_late() {
     let Some(world) = World::make().await else { return };
     let token = Secret::new("planted-marker".to_owned());
-    assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::Late);
+    assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

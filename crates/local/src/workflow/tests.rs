@@ -195,10 +195,10 @@ async fn a_token_of_the_past_or_of_nobody_is_late() {
     world.fakes.compute.advance(&task, TaskStatus::Running);
     world.deliver().await;
     let late = world.workflow.resume(&token, "{}").await.unwrap();
-    assert_eq!(late, Resume::Late);
+    assert_eq!(late, Resume::NotWaiting);
     for nobody in ["", "x", "sh_nobody.1.00000000000000000000000000000000"] {
         let token = domain::Secret::new(nobody.to_owned());
-        assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::Late);
+        assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
     }
 }
 
