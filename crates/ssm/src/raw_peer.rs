@@ -1,4 +1,4 @@
-//! The other side of a test: a WebSocket whose messages are read and written one by one.
+//! The peer of a test: a WebSocket whose messages are read and written one by one.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::{
     message::{Acknowledge, MessageType, PayloadType},
 };
 
-/// Far more than anything here takes.
+/// A timeout far longer than any step of a test takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) struct Raw {
+pub(crate) struct RawPeer {
     pub(crate) socket: WebSocketStream<TcpStream>,
     sends: MessageType,
 }
 
-impl Raw {
-    /// A client that has opened its channel.
+impl RawPeer {
+    /// Connects a client that has sent its opening message.
     pub(crate) async fn connect(url: &str, opening: &Value) -> Self {
         let address = url.trim_start_matches("ws://").split('/').next().unwrap();
         let stream = TcpStream::connect(address).await.unwrap();
@@ -37,7 +37,7 @@ impl Raw {
         Self { socket, sends: MessageType::InputStreamData }
     }
 
-    /// A server that has read the opening message.
+    /// Accepts a client and reads its opening message.
     pub(crate) async fn accept(listener: &TcpListener) -> Self {
         let (stream, _) = listener.accept().await.unwrap();
         let mut socket = accept_async(stream).await.unwrap();
@@ -66,10 +66,11 @@ impl Raw {
         }
     }
 
-    /// The next message of the protocol; `None` if the connection is over.
+    /// The next binary message; `None` if the connection is closed.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
-            let message = timeout(DEADLINE, self.socket.next()).await.expect("a message in time");
+            let message =
+                timeout(DEADLINE, self.socket.next()).await.expect("a message arrives in time");
             match message?.ok()? {
                 Message::Binary(message) => return Some(Frame::decode(message).unwrap()),
                 Message::Ping(_) | Message::Pong(_) | Message::Close(_) => {}
@@ -78,10 +79,10 @@ impl Raw {
         }
     }
 
-    /// The next stream message; acknowledgements and the service's own are passed over.
+    /// The next stream message; other messages are skipped.
     pub(crate) async fn next_data(&mut self) -> Frame {
         loop {
-            let frame = self.next().await.expect("the connection stands");
+            let frame = self.next().await.expect("the connection is open");
             match frame.header.message_type {
                 MessageType::InputStreamData | MessageType::OutputStreamData => return frame,
                 MessageType::Acknowledge
@@ -93,10 +94,10 @@ impl Raw {
         }
     }
 
-    /// The number of the next message that is acknowledged.
+    /// The sequence number of the next acknowledgement.
     pub(crate) async fn next_acknowledged(&mut self) -> i64 {
         loop {
-            let frame = self.next().await.expect("the connection stands");
+            let frame = self.next().await.expect("the connection is open");
             if frame.header.message_type == MessageType::Acknowledge {
                 return from_slice::<Acknowledge<'_>>(&frame.payload).unwrap().sequence;
             }
