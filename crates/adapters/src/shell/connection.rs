@@ -2,7 +2,7 @@
 
 use std::io;
 
-use runner::protocol::{Decoder, Event, Message, Request, Violation};
+use runner::protocol::{Decoder, Event, Message, Request, ProtocolError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Transport;
@@ -17,7 +17,7 @@ pub(crate) enum Broken {
     /// The stream failed in a way that says nothing about the runner.
     Io(io::Error),
     /// One side broke the protocol.
-    Protocol(Violation),
+    Protocol(ProtocolError),
 }
 
 /// One connection to a runner.
