@@ -65,7 +65,7 @@ pub(crate) fn sandbox(place: &Place, image: Option<PathBuf>) -> Result<Sandbox, 
 pub(crate) fn refused(error: &StartError) -> Failure {
     let failure = Failure::chain("the server did not start", error);
     match error {
-        StartError::Sandbox(OpenError::Unfit(_)) => {
+        StartError::Sandbox(OpenError::Unsupported(_)) => {
             failure.hint("`ephemeral doctor` says what this machine lacks")
         }
         StartError::Sandbox(OpenError::Image(_)) => {

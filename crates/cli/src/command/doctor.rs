@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use local::sandbox::{self, Check, Verdict};
+use local::sandbox::{self, Check, CheckStatus};
 use serde_json::json;
 
 use super::{Context, run::Errand};
@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn doctor(context: &Context, place: &Place) -> Result<(), Failure> {
     let spinner = context.screen.spinner("looking");
     let mut checks = sandbox::doctor(&config(context, place)?);
-    let fit = |checks: &[Check]| checks.iter().all(|check| check.verdict != Verdict::Fail);
+    let fit = |checks: &[Check]| checks.iter().all(|check| check.status != CheckStatus::Fail);
     if fit(&checks) {
         spinner.say("making a shell");
         checks.push(real_shell(context, place).await);
@@ -43,16 +43,16 @@ fn config(context: &Context, place: &Place) -> Result<sandbox::Config, Failure> 
 /// The proof: a shell is made, runs a command and is gone.
 async fn real_shell(context: &Context, place: &Place) -> Check {
     let begun = Instant::now();
-    let (verdict, detail) = match one_shell(context, place).await {
-        Ok(0) => (Verdict::Ok, format!("made, used and gone in {}", fine(begun.elapsed()))),
-        Ok(code) => (Verdict::Fail, format!("`true` exited with {code}")),
-        Err(failure) => (Verdict::Fail, failure.what().to_owned()),
+    let (status, detail) = match one_shell(context, place).await {
+        Ok(0) => (CheckStatus::Ok, format!("made, used and gone in {}", fine(begun.elapsed()))),
+        Ok(code) => (CheckStatus::Fail, format!("`true` exited with {code}")),
+        Err(failure) => (CheckStatus::Fail, failure.what().to_owned()),
     };
-    let remedy = match verdict {
-        Verdict::Ok | Verdict::Warn => String::new(),
-        Verdict::Fail => "RUST_LOG=debug ephemeral run true says more".to_owned(),
+    let remedy = match status {
+        CheckStatus::Ok | CheckStatus::Warn => String::new(),
+        CheckStatus::Fail => "RUST_LOG=debug ephemeral run true says more".to_owned(),
     };
-    Check { name: "a real shell", verdict, detail, remedy }
+    Check { name: "a real shell", status, detail, remedy }
 }
 
 async fn one_shell(context: &Context, place: &Place) -> Result<u8, Failure> {
@@ -69,25 +69,25 @@ async fn one_shell(context: &Context, place: &Place) -> Result<u8, Failure> {
 fn tell(context: &Context, checks: &[Check]) -> Result<(), Failure> {
     if context.screen.json {
         return checks.iter().try_for_each(|check| {
-            let Check { name, verdict, detail, remedy } = check;
-            let verdict = word(*verdict);
+            let Check { name, status, detail, remedy } = check;
+            let verdict = word(*status);
             let line =
                 json!({"name": name, "verdict": verdict, "detail": detail, "remedy": remedy});
             context.screen.line(&line.to_string())
         });
     }
     let cells = |check: &Check| {
-        let verdict = word(check.verdict).to_owned();
+        let verdict = word(check.status).to_owned();
         vec![check.name.to_owned(), verdict, check.detail.clone(), check.remedy.clone()]
     };
     let rows: Vec<_> = checks.iter().map(cells).collect();
     context.screen.line(&table(&["WHAT", "", "FOUND", "WHAT TO DO"], &rows))
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warn => "less",
-        Verdict::Fail => "bad",
+const fn word(status: CheckStatus) -> &'static str {
+    match status {
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warn => "less",
+        CheckStatus::Fail => "bad",
     }
 }
