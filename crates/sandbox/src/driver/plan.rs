@@ -105,7 +105,8 @@ impl Inner {
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
         };
-        fs::write(dir.join("config.json"), bundle.config().to_string())
+        let config = bundle.config().map_err(io::Error::other)?;
+        config.save(dir.join("config.json")).map_err(io::Error::other)
     }
 }
 
