@@ -2,7 +2,7 @@
 
 use std::io;
 
-use runner::protocol::{Decoder, Event, Message, Request, ProtocolError};
+use runner::protocol::{Decoder, Event, Message, ProtocolError, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Transport;
