@@ -1,4 +1,4 @@
-//! Where the container is made: in its control groups, with mounts and a network of its own.
+//! Prepares the container's environment: cgroups, namespaces, mounts and network.
 
 use std::ffi::CString;
 use std::fs::{self, Permissions};
@@ -13,58 +13,63 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Overlay, Place, Scratch, links};
+use super::{AnyError, Isolation, Overlay, Scratch, netlink};
 use crate::rootless::IdMap;
 
-pub(super) fn enter_cgroups(entrances: &[PathBuf]) -> Result<(), AnyError> {
-    for procs in entrances {
+pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
+    for procs in procs_files {
         fs::write(procs, "0").map_err(|error| format!("{}: {error}", procs.display()))?;
     }
     Ok(())
 }
 
-pub(super) fn enter(place: &Place) -> Result<(), AnyError> {
-    let connector = place.connector.as_deref().map(connector).transpose()?;
-    leave_the_host(place.ids.as_ref())?;
-    links::raise_loopback().map_err(|error| format!("can't bring the loopback up: {error}"))?;
-    if let Some(connector) = connector {
-        connector.run().map_err(|error| format!("can't connect the network: {error}"))?;
-        // Only now: the connector may bring the host's routes along.
-        links::forbid_metadata().map_err(|error| format!("can't set a route: {error}"))?;
+pub(super) fn enter(isolation: &Isolation) -> Result<(), AnyError> {
+    let network_command = isolation.network_command.as_deref().map(network_command).transpose()?;
+    unshare_namespaces(isolation.ids.as_ref())?;
+    netlink::bring_up_loopback()
+        .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
+    if let Some(command) = network_command {
+        command.run().map_err(|error| format!("failed to connect the network: {error}"))?;
+        // After connecting, because pasta copies the host's routes.
+        netlink::block_metadata_addresses()
+            .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
     }
-    mount_scratch(&place.scratch)?;
-    match &place.overlay {
-        Some(overlay) => mount_overlay(overlay, &place.scratch),
+    mount_scratch(&isolation.scratch)?;
+    match &isolation.overlay {
+        Some(overlay) => mount_overlay(overlay, &isolation.scratch),
         None => Ok(()),
     }
 }
 
-/// New namespaces for mounts and for the network; without root, for users before.
-pub(super) fn leave_the_host(ids: Option<&IdMap>) -> Result<(), AnyError> {
+/// Enters new mount and network namespaces; in rootless mode, a new user namespace before them.
+pub(super) fn unshare_namespaces(ids: Option<&IdMap>) -> Result<(), AnyError> {
     if let Some(ids) = ids {
-        let mapper = OutsideCommand::prepare(&ids.script(), &[])?;
+        let mapper = HostCommand::prepare(&ids.script(), &[])?;
         unshare(UnshareFlags::NEWUSER)?;
-        mapper.run().map_err(|error| format!("can't map users: {error}"))?;
+        mapper.run().map_err(|error| format!("failed to write the id mapping: {error}"))?;
     }
     unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
-    // What the host unmounts must go here too; nothing may come back.
+    // Unmounts on the host propagate into this namespace; its own mounts do not propagate to the host.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     Ok(())
 }
 
-#[expect(unsafe_code, reason = "unshare can take a file table apart; not with our flags")]
+#[expect(
+    unsafe_code,
+    reason = "unshare is unsafe for the file descriptor table, not for these flags"
+)]
 fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
-    // SAFETY: no namespace has to do with the file descriptors or the memory of this process.
+    // SAFETY: these flags affect neither the descriptors nor the memory of this process.
     let done = unsafe { unshare_unsafe(namespaces) };
-    done.map_err(|error| format!("can't make namespaces: {error}").into())
+    done.map_err(|error| format!("failed to create namespaces: {error}").into())
 }
 
-/// Takes the control groups out of our mounts, so that libcontainer finds none to enter: we are in
-/// the right ones, and to enter again by its way would wait for the whole host, 10 ms or more.
-pub(super) fn hide_cgroups() -> Result<(), AnyError> {
+/// Hides the cgroup mounts from libcontainer. The launcher is already in the sandbox's cgroups; entering
+/// them again in libcontainer's way, by `cgroup.procs`, would take 10 ms or more.
+pub(super) fn mask_cgroups() -> Result<(), AnyError> {
     const CGROUPS: &str = "/sys/fs/cgroup";
     match unmount(CGROUPS, UnmountFlags::DETACH) {
-        // Without root, what the host has mounted stays; to cover it is enough on version 2.
+        // Rootless mode can't unmount mounts of the host; covering them suffices on cgroup v2.
         Ok(()) | Err(rustix::io::Errno::INVAL) => {}
         Err(error) => return Err(error.into()),
     }
@@ -72,12 +77,13 @@ pub(super) fn hide_cgroups() -> Result<(), AnyError> {
     Ok(())
 }
 
-/// A shell that waits on the host while we leave it, to act on us then; we are its parent.
-struct OutsideCommand {
+/// A shell script that was started in the host's namespaces and waits until this process, its parent,
+/// has entered new ones.
+struct HostCommand {
     shell: Child,
 }
 
-impl OutsideCommand {
+impl HostCommand {
     fn prepare(script: &str, args: &[String]) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(format!("read -r line && {script}")).arg("sh").args(args);
@@ -93,17 +99,17 @@ impl OutsideCommand {
     }
 }
 
-/// The command gets our namespaces as files that are open already: a careful program gives the
-/// right to open them away before it looks.
-fn connector(command: &[String]) -> io::Result<OutsideCommand> {
+/// Prepares the command that connects the network. It inherits descriptors of this process's namespaces,
+/// because pasta drops the privileges that opening them needs.
+fn network_command(command: &[String]) -> io::Result<HostCommand> {
     let script = "exec 3<\"/proc/$PPID/ns/net\" 4<\"/proc/$PPID/ns/user\" && exec \"$@\"";
-    OutsideCommand::prepare(script, command)
+    HostCommand::prepare(script, command)
 }
 
 pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
     let (upper, work) = (scratch.at.join("upper"), scratch.at.join("work"));
-    make(&upper, 0o755, (0, 0))?;
-    make(&work, 0o700, (0, 0))?;
+    create_dir(&upper, 0o755, (0, 0))?;
+    create_dir(&work, 0o700, (0, 0))?;
     let mut options = b"lowerdir=".to_vec();
     let lower: Vec<Vec<u8>> = overlay.lower.iter().map(|dir| escaped(dir)).collect();
     options.extend(lower.join(&b':'));
@@ -114,11 +120,11 @@ pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), 
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("overlay", &overlay.at, "overlay", flags, options.as_c_str())
-        .map_err(|error| format!("can't mount an overlay: {error}"))?;
+        .map_err(|error| format!("failed to mount the overlay: {error}"))?;
     Ok(())
 }
 
-/// The separators of overlay's options, in a path.
+/// Escapes the separators of overlay's mount options in a path.
 fn escaped(path: &Path) -> Vec<u8> {
     let special = |byte: &u8| matches!(byte, b':' | b',' | b'\\');
     let bytes = path.as_os_str().as_bytes().iter();
@@ -130,11 +136,12 @@ pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
-    make(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
-    make(&scratch.at.join("home"), 0o700, scratch.owner)
+    create_dir(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
+    create_dir(&scratch.at.join("home"), 0o700, scratch.owner)
 }
 
-fn make(dir: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), AnyError> {
+/// Creates a directory with exactly this mode and owner.
+fn create_dir(dir: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), AnyError> {
     fs::create_dir(dir)?;
     fs::set_permissions(dir, Permissions::from_mode(mode))?;
     Ok(chown(dir, Some(uid), Some(gid))?)

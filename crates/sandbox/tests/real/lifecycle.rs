@@ -1,4 +1,4 @@
-//! Starting, stopping, and everything in between.
+//! Starting, stopping and recovering sandboxes.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use sandbox::{Desired, Driver, OpenError, Status, StopCode, StopError};
 use crate::host::{config, edit_record, host, host_with, init_of, processes_of, spec};
 
 #[test]
-fn a_sandbox_starts_answers_and_is_gone_when_stopped() {
+fn a_sandbox_starts_answers_and_is_removed_when_stopped() {
     let Some(host) = host() else { return };
     let id = host.driver().run(spec("a-token")).unwrap();
     let provisioning = host.wait(&id, Status::Provisioning);
@@ -32,7 +32,7 @@ fn a_sandbox_starts_answers_and_is_gone_when_stopped() {
 }
 
 #[test]
-fn one_token_is_one_task_whenever_it_is_asked_again() {
+fn one_token_starts_one_task_also_after_a_restart() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("once"));
     let init = init_of(&host, &id);
@@ -47,7 +47,7 @@ fn one_token_is_one_task_whenever_it_is_asked_again() {
 }
 
 #[test]
-fn tasks_are_listed_by_who_started_them_until_they_are_forgotten() {
+fn tasks_are_listed_by_owner_until_they_are_forgotten() {
     let Some(host) = host() else { return };
     let id = host.start(spec("listed"));
     assert_eq!(host.driver().list(Some("sh_test")).len(), 1);
@@ -61,7 +61,7 @@ fn tasks_are_listed_by_who_started_them_until_they_are_forgotten() {
 }
 
 #[test]
-fn a_job_that_ignores_sigterm_is_gone_all_the_same() {
+fn a_job_that_ignores_sigterm_ends_with_the_sandbox() {
     let Some(host) = host() else { return };
     let id = host.start(spec("stubborn"));
     let mut client = host.client(&id);
@@ -85,7 +85,7 @@ fn the_end_of_pid_1_is_reported() {
 }
 
 #[test]
-fn a_sandbox_outlives_its_driver_and_is_found_again() {
+fn a_sandbox_survives_its_driver_and_is_found_again() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("found"));
     host.sh(&id, "echo kept > /tmp/file");
@@ -97,13 +97,13 @@ fn a_sandbox_outlives_its_driver_and_is_found_again() {
 }
 
 #[test]
-fn a_sandbox_that_died_without_a_driver_is_closed_by_the_next() {
+fn a_sandbox_that_ended_without_a_driver_is_removed_by_the_next_driver() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("died"));
     let init = init_of(&host, &id);
     host.reopen(|_| {
         kill_process(init, Signal::KILL).unwrap();
-        // As a server that was killed would not have waited for it.
+        // Reaps PID 1, so that the next driver does not find a zombie child.
         rustix::process::waitpid(Some(init), rustix::process::WaitOptions::empty()).unwrap();
     });
     let stopped = host.wait(&id, Status::Stopped);
@@ -113,7 +113,7 @@ fn a_sandbox_that_died_without_a_driver_is_closed_by_the_next() {
 }
 
 #[test]
-fn a_stop_that_was_cut_short_goes_on() {
+fn an_interrupted_stop_is_continued() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("cut"));
     host.reopen(|dir| {
@@ -129,10 +129,10 @@ fn a_stop_that_was_cut_short_goes_on() {
 }
 
 #[test]
-fn a_start_that_was_cut_short_is_made_afresh_and_never_twice() {
+fn an_interrupted_start_is_repeated_and_leaves_one_sandbox() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("half"));
-    let half = init_of(&host, &id);
+    let first = init_of(&host, &id);
     host.reopen(|dir| {
         edit_record(dir, &id, |record| {
             record["facts"]["last_status"] = "PROVISIONING".into();
@@ -140,13 +140,13 @@ fn a_start_that_was_cut_short_is_made_afresh_and_never_twice() {
         });
     });
     host.wait(&id, Status::Running);
-    assert_ne!(init_of(&host, &id), half);
+    assert_ne!(init_of(&host, &id), first);
     assert_eq!(processes_of(&id).len(), 1);
     host.stop(&id);
 }
 
 #[test]
-fn what_no_record_explains_is_removed() {
+fn a_sandbox_without_a_record_is_removed() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("orphan"));
     host.reopen(|dir| fs::remove_file(dir.join(format!("records/{id}.json"))).unwrap());
@@ -155,7 +155,7 @@ fn what_no_record_explains_is_removed() {
 }
 
 #[test]
-fn a_record_of_an_earlier_boot_is_closed() {
+fn a_task_of_an_earlier_boot_is_stopped() {
     let Some(mut host) = host() else { return };
     let id = host.start(spec("rebooted"));
     host.reopen(|dir| {
@@ -167,7 +167,7 @@ fn a_record_of_an_earlier_boot_is_closed() {
 }
 
 #[test]
-fn a_task_stopped_before_it_runs_never_lasts() {
+fn a_task_stopped_before_it_runs_is_removed() {
     let Some(host) = host() else { return };
     let ids: Vec<_> =
         (0..8).map(|n| host.driver().run(spec(&format!("early-{n}"))).unwrap()).collect();
@@ -183,7 +183,7 @@ fn a_task_stopped_before_it_runs_never_lasts() {
 }
 
 #[test]
-fn many_are_started_at_once() {
+fn many_tasks_start_concurrently() {
     let Some(host) = host() else { return };
     let ids: Vec<_> =
         (0..20).map(|n| host.driver().run(spec(&format!("many-{n}"))).unwrap()).collect();
@@ -201,24 +201,24 @@ fn many_are_started_at_once() {
 }
 
 #[test]
-fn a_launcher_that_fails_says_why() {
+fn a_failed_launcher_is_the_stop_reason() {
     let Some(host) = host_with(|config| config.exe = "/bin/false".into()) else { return };
     let id = host.driver().run(spec("false")).unwrap();
     let stopped = host.until_stopped(&id);
     assert_eq!(stopped.stop_code, Some(StopCode::TaskFailedToStart));
-    assert_eq!(stopped.stopped_reason, "its launcher failed: it said nothing");
+    assert_eq!(stopped.stopped_reason, "the launcher failed: it printed nothing");
     host.assert_nothing_left(&id);
 }
 
 #[test]
-fn a_directory_has_one_driver() {
+fn a_second_driver_on_a_directory_is_an_error() {
     let Some(host) = host() else { return };
     let second = Driver::open(config(host.dir.path()), |_| {});
     assert!(matches!(second, Err(OpenError::InUse(_))));
 }
 
 #[test]
-fn a_path_that_no_socket_can_have_is_refused() {
+fn a_path_too_long_for_a_socket_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("x".repeat(100));
     assert!(matches!(Driver::open(config(&long), |_| {}), Err(OpenError::PathTooLong(_))));

@@ -1,10 +1,10 @@
-//! What a sandbox can't see, reach or become.
+//! What commands in a sandbox can't see, reach or do.
 
 use std::fs;
 
 use crate::host::{Host, host, spec};
 
-fn assert_says(host: &Host, line: &str, expected: &str) {
+fn assert_prints(host: &Host, line: &str, expected: &str) {
     let id = host.start(spec(line));
     let done = host.sh(&id, line);
     assert_eq!(done.stdout, expected, "{line}\n{}", done.stderr);
@@ -12,19 +12,19 @@ fn assert_says(host: &Host, line: &str, expected: &str) {
 }
 
 #[test]
-fn there_is_no_network_but_a_loopback() {
+fn a_sandbox_has_no_network_except_loopback() {
     let Some(host) = host() else { return };
     let line = "cat /proc/net/dev | tail -n +3 | cut -d: -f1 | tr -d ' '; \
                 perl -MSocket -e 'socket(S, AF_INET, SOCK_STREAM, 0); \
                   bind(S, pack_sockaddr_in(0, INADDR_LOOPBACK)) and print qq(lo is up\\n); \
                   connect(S, pack_sockaddr_in(53, inet_aton(q(192.0.2.1)))) or print qq(unreachable\\n)'";
-    assert_says(&host, line, "lo\nlo is up\nunreachable\n");
+    assert_prints(&host, line, "lo\nlo is up\nunreachable\n");
 }
 
 #[test]
-fn only_its_own_processes_are_to_be_seen() {
+fn only_processes_of_the_sandbox_are_visible() {
     let Some(host) = host() else { return };
-    assert_says(
+    assert_prints(
         &host,
         "for p in /proc/[0-9]*; do cat $p/comm; done | sort -u | grep -v -e sh -e cat -e sort -e grep",
         "runner\n",
@@ -32,7 +32,7 @@ fn only_its_own_processes_are_to_be_seen() {
 }
 
 #[test]
-fn nothing_of_the_host_is_there_but_its_programs() {
+fn nothing_of_the_host_is_visible_except_its_programs() {
     let Some(host) = host() else { return };
     let secret = tempfile::Builder::new().prefix("host-secret").tempfile().unwrap();
     fs::write(secret.path(), "secret").unwrap();
@@ -72,26 +72,26 @@ fn nothing_of_the_host_is_there_but_its_programs() {
 }
 
 #[test]
-fn only_home_and_tmp_can_be_written() {
+fn only_home_and_tmp_are_writable() {
     let Some(host) = host() else { return };
     let line = "for d in / /etc /usr /usr/bin /var /run /run/ephemeral /proc/sys/kernel /opt/ephemeral /dev /sys; do \
                 touch $d/x 2>/dev/null && echo wrote $d; done; touch /tmp/x ~/x && echo fine";
-    assert_says(&host, line, "fine\n");
+    assert_prints(&host, line, "fine\n");
 }
 
 #[test]
-fn a_command_has_no_capability_and_gains_none() {
+fn a_command_has_no_capabilities_and_can_not_gain_any() {
     let Some(host) = host() else { return };
     let line = "grep -E 'Cap(Inh|Prm|Eff|Amb)|NoNewPrivs|Seccomp:' /proc/self/status | tr -d '\\t'";
     let none = "0000000000000000";
     let expected = format!(
         "CapInh:{none}\nCapPrm:{none}\nCapEff:{none}\nCapAmb:{none}\nNoNewPrivs:1\nSeccomp:2\n"
     );
-    assert_says(&host, line, &expected);
+    assert_prints(&host, line, &expected);
 }
 
 #[test]
-fn a_program_with_the_setuid_bit_stays_who_it_is() {
+fn a_setuid_program_does_not_change_its_user() {
     let Some(host) = host() else { return };
     let id = host.start(spec("setuid"));
     let done = host.sh(&id, "for p in su mount passwd; do test -u /usr/bin/$p && echo $p; done");
@@ -108,39 +108,39 @@ fn a_program_with_the_setuid_bit_stays_who_it_is() {
 }
 
 #[test]
-fn calls_that_escapes_are_made_of_are_refused() {
+fn system_calls_used_by_container_escapes_are_denied() {
     let Some(host) = host() else { return };
-    // Numbers of x86-64; each answers EPERM, but clone3 ENOSYS.
+    // System call numbers of x86-64. Each is answered by EPERM, clone3 by ENOSYS.
     if !cfg!(target_arch = "x86_64") {
         println!("SKIPPED: the numbers are those of x86-64");
         return;
     }
     let line = "perl -e 'for (qw(272 165 250 248 321 298 323 101,16 425 435)) { my @a = split /,/; \
                   $! = 0; syscall(int($a[0]), int($a[1] // 0), 0, 0, 0, 0); print int($!), qq( ) }'";
-    // unshare mount keyctl add_key bpf perf_event_open userfaultfd, ptrace(ATTACH, 0) for contrast:
-    // allowed, but there is no such process; io_uring_setup, clone3.
-    assert_says(&host, line, "1 1 1 1 1 1 1 3 1 38 ");
+    // unshare, mount, keyctl, add_key, bpf, perf_event_open, userfaultfd; ptrace(ATTACH, 0), which is
+    // allowed but finds no such process (ESRCH); io_uring_setup, clone3.
+    assert_prints(&host, line, "1 1 1 1 1 1 1 3 1 38 ");
 }
 
 #[test]
-fn new_namespaces_are_refused() {
+fn new_namespaces_are_denied() {
     let Some(host) = host() else { return };
-    assert_says(&host, "unshare -Ur true 2>/dev/null || echo refused", "refused\n");
+    assert_prints(&host, "unshare -Ur true 2>/dev/null || echo refused", "refused\n");
 }
 
 #[test]
-fn the_runner_is_out_of_its_jobs_reach() {
+fn jobs_can_not_access_the_runner() {
     let Some(host) = host() else { return };
     let line = "kill -9 1 2>/dev/null || echo unkillable; \
                 cat /proc/1/environ 2>/dev/null || echo unreadable; \
                 ls /run/ephemeral 2>/dev/null || echo hidden";
-    assert_says(&host, line, "unkillable\nunreadable\nhidden\n");
+    assert_prints(&host, line, "unkillable\nunreadable\nhidden\n");
 }
 
 #[test]
 fn masked_paths_are_empty() {
     let Some(host) = host() else { return };
-    assert_says(
+    assert_prints(
         &host,
         "cat /proc/keys /proc/timer_list /proc/interrupts 2>/dev/null | wc -c",
         "0\n",
@@ -148,7 +148,7 @@ fn masked_paths_are_empty() {
 }
 
 #[test]
-fn two_sandboxes_know_nothing_of_each_other() {
+fn two_sandboxes_share_no_files() {
     let Some(host) = host() else { return };
     let (one, two) = (host.start(spec("one")), host.start(spec("two")));
     host.sh(&one, "echo mine > /tmp/file; echo mine > ~/file");

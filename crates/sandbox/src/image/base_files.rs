@@ -1,4 +1,4 @@
-//! What every root must have, whatever the image brings: a user, its home, places to mount on.
+//! Adds to an image what every root must have: the user, its home directory, and mount points.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,38 +7,38 @@ use super::tree::Tree;
 use crate::rootfs::SHELL_UID;
 
 const USER: &str = "shelluser";
-const MOUNTED_ON: [&str; 5] = ["dev", "proc", "run/ephemeral", "sys", "tmp"];
+const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run/ephemeral", "sys", "tmp"];
 
-/// Who the commands run as, and where that is at home.
+/// The user that commands run as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Resident {
+pub(crate) struct ShellUser {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) home: PathBuf,
 }
 
-/// Adds what is missing. What is there stays.
-pub(super) fn furnish(tree: &Tree) -> io::Result<()> {
-    for dir in MOUNTED_ON {
+/// Adds what the image lacks; existing files are not changed.
+pub(super) fn add(tree: &Tree) -> io::Result<()> {
+    for dir in MOUNT_POINTS {
         tree.ensure(Path::new(dir))?;
     }
     let hosts: &[u8] = b"127.0.0.1 localhost shell\n::1 localhost\n";
     for (name, content) in [("etc/hosts", hosts), ("etc/resolv.conf", b"")] {
-        let place = tree.place(Path::new(name))?;
-        if place.read()?.is_empty() {
-            place.make_file(&mut &*content, 0o644)?;
+        let file = tree.entry(Path::new(name))?;
+        if file.read()?.is_empty() {
+            file.make_file(&mut &*content, 0o644)?;
         }
     }
-    if find_resident(tree)?.is_none() {
-        add_resident(tree)?;
+    if find_shell_user(tree)?.is_none() {
+        add_shell_user(tree)?;
     }
-    let resident = find_resident(tree)?.ok_or(io::ErrorKind::InvalidData)?;
-    tree.ensure(&resident.home)
+    let user = find_shell_user(tree)?.ok_or(io::ErrorKind::InvalidData)?;
+    tree.ensure(&user.home)
 }
 
-/// As `etc/passwd` has it: passwd(5).
-pub(crate) fn find_resident(tree: &Tree) -> io::Result<Option<Resident>> {
-    let passwd = tree.place(Path::new("etc/passwd"))?.read()?;
+/// Finds the user in the image's `etc/passwd`; see passwd(5).
+pub(crate) fn find_shell_user(tree: &Tree) -> io::Result<Option<ShellUser>> {
+    let passwd = tree.entry(Path::new("etc/passwd"))?.read()?;
     let passwd = String::from_utf8_lossy(&passwd);
     Ok(passwd.lines().find_map(|line| {
         let fields: Vec<&str> = line.split(':').collect();
@@ -46,17 +46,17 @@ pub(crate) fn find_resident(tree: &Tree) -> io::Result<Option<Resident>> {
         let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
         let below_root = home.starts_with('/') && home.len() > 1 && !home.contains("..");
         let home = if below_root { home } else { "/home/shelluser" };
-        Some(Resident { uid, gid, home: PathBuf::from(home) })
+        Some(ShellUser { uid, gid, home: PathBuf::from(home) })
     }))
 }
 
-fn add_resident(tree: &Tree) -> io::Result<()> {
-    let passwd = tree.place(Path::new("etc/passwd"))?;
-    let group = tree.place(Path::new("etc/group"))?;
+fn add_shell_user(tree: &Tree) -> io::Result<()> {
+    let passwd = tree.entry(Path::new("etc/passwd"))?;
+    let group = tree.entry(Path::new("etc/group"))?;
     let users = or_else(passwd.read()?, "root:x:0:0:root:/root:/bin/sh\n");
     let groups = or_else(group.read()?, "root:x:0:\n");
-    let taken = |id: &u32| number_is_in(&users, *id) || number_is_in(&groups, *id);
-    let id = (SHELL_UID..60_000).find(|id| !taken(id)).ok_or(io::ErrorKind::InvalidData)?;
+    let is_taken = |id: &u32| number_is_in(&users, *id) || number_is_in(&groups, *id);
+    let id = (SHELL_UID..60_000).find(|id| !is_taken(id)).ok_or(io::ErrorKind::InvalidData)?;
     let users = format!("{users}{USER}:x:{id}:{id}::/home/{USER}:/bin/sh\n");
     let groups = format!("{groups}{USER}:x:{id}:\n");
     passwd.make_file(&mut users.as_bytes(), 0o644)?;
@@ -64,6 +64,7 @@ fn add_resident(tree: &Tree) -> io::Result<()> {
     Ok(())
 }
 
+/// The content, or `default` if it is empty, with a newline at its end.
 fn or_else(content: Vec<u8>, default: &str) -> String {
     let mut text = String::from_utf8_lossy(&content).into_owned();
     if text.is_empty() {
@@ -75,6 +76,7 @@ fn or_else(content: Vec<u8>, default: &str) -> String {
     text
 }
 
+/// Whether a line of passwd(5) or group(5) has this id.
 fn number_is_in(table: &str, id: u32) -> bool {
     let id = id.to_string();
     table.lines().any(|line| line.split(':').nth(2) == Some(id.as_str()))
