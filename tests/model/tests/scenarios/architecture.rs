@@ -14,9 +14,10 @@ asl      |
 aws      | adapters domain handlers runner ssm
 bench    | domain
 cli      | local ssm
-crash    | domain testkit
+client   |
+crash    | client domain testkit
 domain   |
-e2e      |
+e2e      | client
 fargate  | runner sandbox ssm
 handlers | domain
 local    | adapters asl domain handlers runner sandbox ssm
