@@ -15,7 +15,7 @@ aws      | adapters domain handlers runner ssm
 bench    | domain
 cli      | local ssm
 client   |
-crash    | client domain testkit
+crash    | adapters client domain testkit
 domain   |
 e2e      | client
 fargate  | runner sandbox ssm
