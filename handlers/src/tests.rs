@@ -84,7 +84,7 @@ async fn running_a_handler_twice_is_like_once() {
 #[tokio::test]
 async fn a_handler_that_failed_at_any_call_succeeds_when_it_is_run_again() {
     for (at, (handler, _, _)) in worlds().into_iter().enumerate() {
-        for when in [testkit::When::Before, testkit::When::After] {
+        for when in [testkit::FaultPoint::Before, testkit::FaultPoint::After] {
             for call in 0.. {
                 let (_, fakes, input) = worlds().swap_remove(at);
                 let env = env(&fakes);
@@ -147,7 +147,7 @@ async fn an_input_that_makes_no_sense_is_refused_without_being_quoted() {
 #[tokio::test]
 async fn a_bell_that_can_not_be_rung_fails_nobody() {
     let fakes = Fakes::new();
-    fakes.gate.fail_at(0, testkit::When::Before);
+    fakes.gate.fail_at(0, testkit::FaultPoint::Before);
     let env = env(&fakes);
     notification::send(&env, Message::FillPool, Duration::ZERO).await;
     assert_eq!(fakes.gate.calls(), 1);

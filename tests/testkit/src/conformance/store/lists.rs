@@ -1,4 +1,4 @@
-//! Lists: their order, their pages, and what belongs to them.
+//! Lists: order, pages and members.
 
 use domain::{
     JobId, UserId,
@@ -83,7 +83,7 @@ pub(super) async fn jobs_are_listed_oldest_first_in_pages(store: &Made) {
     assert_eq!(seen, ["0", "a", "b", "c"].map(job_id));
 }
 
-pub(super) async fn open_jobs_are_commands_that_are_not_over(store: &Made) {
+pub(super) async fn open_jobs_are_commands_that_are_not_final(store: &Made) {
     for name in ["d", "b", "a", "c"] {
         put(store, vec![put_job(job("s", name), Expect::New)]).await;
     }

@@ -1,4 +1,4 @@
-//! Slots, turns and doors: writes whose condition is not a version.
+//! Slots, turns and open sessions: writes whose condition is not a version.
 
 use domain::{
     ports::{CommitError, Expect, Quota, Write},

@@ -39,7 +39,7 @@ pub(super) async fn a_new_record_is_read_back_with_version_one(store: &Made) {
     assert_eq!((read.value, read.version), (warm, Version(1)));
 }
 
-pub(super) async fn what_is_not_there_is_none(store: &Made) {
+pub(super) async fn a_missing_record_is_none(store: &Made) {
     assert_eq!(store.session(session_id("s")).await.unwrap(), None);
     assert_eq!(store.job(job_id("j")).await.unwrap(), None);
     assert_eq!(store.delivery(delivery("d").payload().id).await.unwrap(), None);
@@ -160,7 +160,7 @@ fn on(event: Event) -> Box<dyn FnOnce(Session, Stamp) -> Transition> {
     Box::new(|session, stamp| session.on(event, stamp).expect("the event fits the state"))
 }
 
-/// One session in every state, in the order of a life.
+/// One session in every state, in lifecycle order.
 pub(super) fn states() -> Vec<Session> {
     let stop = Event::Stop { reason: Reason::UserStop, note: Some("enough".into()) };
     let message = "ended".to_owned();

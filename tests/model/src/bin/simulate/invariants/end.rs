@@ -1,4 +1,4 @@
-//! What must hold once all is over.
+//! Checks at the end of a run, when all work has ended.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,26 +10,31 @@ use domain::{
     timeline::EventKind,
     webhook::{Delivery, EventType, Outcome},
 };
+use testkit::Invariant;
 
-use super::{Law, Violation};
-use crate::{nature::SWEEP, world::World};
+use super::Violation;
+use crate::{environment::SWEEP, simulation::Simulation};
 
-/// Two sweeps and the time in which a task that was told to stop does.
-const SOON: Duration = Duration::from_secs(2 * SWEEP.as_secs() + 30);
+/// Two sweeps, and the time that a stopping task takes.
+const GRACE: Duration = Duration::from_secs(2 * SWEEP.as_secs() + 30);
 
-impl World {
-    /// No task outlives its session for long, once nothing fails any more.
-    pub(crate) fn check_leaks(&mut self, calm_since: Timestamp) {
+impl Simulation {
+    /// Without faults, no task outlives its session for long.
+    pub(crate) fn check_leaks(&mut self, faults_ended_at: Timestamp) {
         let now = self.fakes.now();
         for read in self.fakes.store.all_sessions() {
             let Session::Ended(ended) = &read.value else { continue };
-            if now < ended.ended_at().max(calm_since) + SOON {
+            if now < ended.ended_at().max(faults_ended_at) + GRACE {
                 continue;
             }
             let id = read.value.id();
             if let Some(task) = self.tasks_of(id).first() {
                 let what = format!("{task:?} outlives {id}");
-                self.break_law(Violation::new(Law::Leaks, vec![id.to_string()], what));
+                self.violate(Violation::new(
+                    Invariant::NoTaskOutlivesItsSession,
+                    vec![id.to_string()],
+                    what,
+                ));
             }
         }
     }
@@ -55,14 +60,14 @@ impl World {
             if !matches!(job, Some(Job::Finished(_))) {
                 let about = session.into_iter().chain([id.to_string()]).collect();
                 let what = format!("{id} is {job:?}");
-                self.break_law(Violation::new(Law::Accepted, about, what));
+                self.violate(Violation::new(Invariant::EachJobEndsInOneFinalState, about, what));
             }
         }
         for read in self.fakes.store.all_jobs() {
             if !matches!(read.value, Job::Finished(_)) {
                 let about = vec![read.value.common().session.to_string()];
-                let what = format!("it is not over: {:?}", read.value);
-                self.break_law(Violation::new(Law::Accepted, about, what));
+                let what = format!("the job is not final: {:?}", read.value);
+                self.violate(Violation::new(Invariant::EachJobEndsInOneFinalState, about, what));
             }
         }
     }
@@ -72,12 +77,12 @@ impl World {
             let held = self.fakes.store.slots(read.value.user());
             if held > 0 {
                 let what = format!("{} still holds {held} slots", read.value.user());
-                self.break_law(Violation::new(Law::Quota, Vec::new(), what));
+                self.violate(Violation::new(Invariant::QuotaIsNeverExceeded, Vec::new(), what));
             }
         }
     }
 
-    /// All sessions are over, so only warm tasks may run, and each of those has its live record.
+    /// All sessions have ended, so only warm tasks may run, and each of those has its open record.
     fn check_tasks(&mut self) {
         let warms = self.fakes.store.all_warms();
         for facts in self.fakes.compute.tasks() {
@@ -86,8 +91,8 @@ impl World {
             });
             if facts.status != TaskStatus::Stopped && !owned {
                 let about = vec![facts.started_by.clone(), facts.task.to_string()];
-                let what = format!("nobody owns {facts:?}");
-                self.break_law(Violation::new(Law::Tasks, about, what));
+                let what = format!("no record owns {facts:?}");
+                self.violate(Violation::new(Invariant::NoTaskWithoutRecord, about, what));
             }
         }
     }
@@ -100,7 +105,7 @@ impl World {
             let body = post.body.expose().clone();
             if *bodies.entry(post.id.clone()).or_insert_with(|| body.clone()) != body {
                 let what = format!("{} was sent with two bodies", post.id);
-                self.break_law(Violation::new(Law::Webhooks, vec![post.id], what));
+                self.violate(Violation::new(Invariant::EachEventIsDelivered, vec![post.id], what));
             }
         }
         for delivery in &deliveries {
@@ -113,16 +118,16 @@ impl World {
             };
             if !fits {
                 let what = format!("{delivery:?}");
-                self.break_law(Violation::new(Law::Webhooks, vec![id], what));
+                self.violate(Violation::new(Invariant::EachEventIsDelivered, vec![id], what));
             }
         }
         for read in self.fakes.store.all_sessions() {
-            self.check_owed(&read.value, &deliveries);
+            self.check_events(&read.value, &deliveries);
         }
     }
 
-    /// As many deliveries as events that the owner wants to know.
-    fn check_owed(&mut self, session: &Session, deliveries: &[Delivery]) {
+    /// There are as many deliveries as events that the owner subscribed to.
+    fn check_events(&mut self, session: &Session, deliveries: &[Delivery]) {
         let Some(endpoint) = session.webhook().filter(|endpoint| !endpoint.gone) else { return };
         let mut owed: HashMap<EventType, usize> = HashMap::new();
         let entries = self.fakes.store.entries(session.id());
@@ -144,9 +149,9 @@ impl World {
                 .filter(|payload| payload.session == session.id() && payload.event == event);
             let (sent, owed) = (sent.count(), owed.get(&event).copied().unwrap_or(0));
             if sent != owed {
-                let what = format!("{sent} of {owed} {} were owed", event.name());
+                let what = format!("{sent} of {owed} deliveries of {} exist", event.name());
                 let about = vec![session.id().to_string()];
-                self.break_law(Violation::new(Law::Webhooks, about, what));
+                self.violate(Violation::new(Invariant::EachEventIsDelivered, about, what));
             }
         }
     }

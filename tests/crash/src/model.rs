@@ -1,31 +1,29 @@
-//! What the clients know: what was accepted, and what must have come of it.
+//! The clients' model of the server: what was accepted, and which results are allowed.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
+use testkit::Invariant;
 
-use crate::{
-    script::Script,
-    verdict::{Invariant, Verdict},
-};
+use crate::{script::Script, verdict::Verdict};
 
 /// A session as its client knows it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Session {
     pub(crate) start_job: String,
-    /// The webhooks' key, if there are webhooks.
+    /// The signing secret, if the session has a webhook.
     pub(crate) secret: Option<String>,
-    /// Its end was asked for while commands may have been open, or its time was short.
+    /// The stop was requested while commands may have been open, or the time to live was short.
     pub(crate) cut_short: bool,
-    /// We killed its shell.
+    /// The test killed the shell.
     pub(crate) killed: bool,
-    /// It is to live through all rounds.
+    /// The session must live through all rounds.
     pub(crate) kept: bool,
-    /// The jobs that read what the commands left, oldest first.
+    /// The jobs that read the run log, oldest first.
     pub(crate) audits: Vec<String>,
 }
 
@@ -39,38 +37,39 @@ pub(crate) struct Run {
     pub(crate) cancel_asked: bool,
 }
 
+/// The expectations of all clients.
 #[derive(Debug, Default)]
-pub(crate) struct Pages {
+pub(crate) struct Expected {
     pub(crate) sessions: BTreeMap<String, Session>,
     /// In the order in which they were accepted, for each session.
     pub(crate) runs: Vec<Run>,
     pub(crate) stops: Vec<(String, String)>,
-    /// The first final state that anybody saw of a job or a session.
+    /// The first final state of each job and session, and when it was seen.
     finals: HashMap<String, (Value, Instant)>,
 }
 
-/// Shared by all clients.
+/// The model, shared by all clients.
 #[derive(Debug, Default)]
-pub(crate) struct Book {
-    pages: Mutex<Pages>,
+pub(crate) struct Model {
+    expected: Mutex<Expected>,
 }
 
-impl Book {
-    pub(crate) fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+impl Model {
+    pub(crate) fn expected(&self) -> MutexGuard<'_, Expected> {
+        self.expected.lock()
     }
 
-    /// Changes what is known of a session.
+    /// Changes the expectations about a session.
     pub(crate) fn session(&self, id: &str, change: impl FnOnce(&mut Session)) {
-        change(self.pages().sessions.entry(id.to_owned()).or_default());
+        change(self.expected().sessions.entry(id.to_owned()).or_default());
     }
 
-    /// Compares a record, asked for at this time, with its first final state.
+    /// Compares a record, requested at this time, with its first final state.
     pub(crate) fn saw(&self, id: &str, record: &Value, asked: Instant, verdict: &Verdict) {
-        let mut pages = self.pages();
-        let known = pages.finals.get(id);
+        let mut expected = self.expected();
+        let known = expected.finals.get(id);
         if !is_final(record) {
-            // An answer may have been overtaken by one that was asked for later.
+            // A response may arrive after the response to a later request.
             let changed = known.is_some_and(|(_, seen)| *seen < asked);
             verdict.check(!changed, Invariant::FinalRecordsNeverChange, || {
                 format!("{id} was final and is {} now", record["status"])
@@ -83,12 +82,12 @@ impl Book {
                 format!("{id} changed after its end: {}", changed.join(", "))
             });
         } else {
-            pages.finals.insert(id.to_owned(), (record.clone(), Instant::now()));
+            expected.finals.insert(id.to_owned(), (record.clone(), Instant::now()));
         }
     }
 }
 
-/// Whether a job or a session is over.
+/// Whether a job or a session is final.
 pub(crate) fn is_final(record: &Value) -> bool {
     let open = ["queued", "provisioning", "starting", "ready", "stopping", "running"];
     record["status"].as_str().is_some_and(|status| !open.contains(&status))

@@ -1,10 +1,7 @@
-//! The whole system on the fakes, stepped by hand: requests through the real router, executions by
-//! the real interpreter, time and tasks by the test.
+//! The whole system on the fakes, stepped by the test: requests go through the real router, executions
+//! through the real interpreter; the test moves time and tasks.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, http::Request};
 use domain::{
@@ -15,9 +12,10 @@ use domain::{
 };
 use futures::executor::block_on;
 use handlers::{Env, Handler, HandlerError, Policy, http::Caller};
-use model::{Executions, Want};
+use model::{Action, Executions};
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
-use testkit::{Fakes, Held};
+use testkit::{Fakes, HeldMessage};
 use tower::ServiceExt as _;
 
 mod deployment;
@@ -27,7 +25,7 @@ use deployment::{env, policy};
 
 pub(crate) const QUOTA: u32 = 3;
 
-pub(crate) struct Stage {
+pub(crate) struct Harness {
     pub(crate) fakes: Fakes,
     pub(crate) env: Env,
     executions: Arc<Mutex<Executions>>,
@@ -35,7 +33,7 @@ pub(crate) struct Stage {
     requests: u32,
 }
 
-impl Stage {
+impl Harness {
     pub(crate) fn new() -> Self {
         Self::with_policy(|_| {})
     }
@@ -46,15 +44,13 @@ impl Stage {
         change(&mut policy);
         let env = env(&fakes, policy);
         let executions = Arc::new(Mutex::new(Executions::new(1)));
-        let bells = executions.clone();
-        fakes.workflow.answer_with(move |token, output| {
-            bells.lock().unwrap_or_else(PoisonError::into_inner).ring(token, output)
-        });
+        let resuming = executions.clone();
+        fakes.workflow.resume_with(move |token, output| resuming.lock().resume(token, output));
         let router = handlers::http::router(env.clone());
         Self { fakes, env, executions, router, requests: 0 }
     }
 
-    /// A request of the test user, sent again with the same key until the server is not in trouble.
+    /// Sends a request of the test user, again and with the same key while the status is 5xx.
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> (u16, Value) {
         self.requests += 1;
         let key = format!("key-{}", self.requests);
@@ -88,22 +84,22 @@ impl Stage {
         })
     }
 
-    /// Starts a session; gives its id.
-    pub(crate) fn start(&mut self, wishes: &Value) -> SessionId {
-        let (status, body) = self.post("/v1/shell/start", wishes);
+    /// Starts a session; returns its id.
+    pub(crate) fn start(&mut self, options: &Value) -> SessionId {
+        let (status, body) = self.post("/v1/shell/start", options);
         assert_eq!(status, 202, "{body}");
         body["sessionId"].as_str().expect("an id").parse().expect("an id")
     }
 
-    /// Starts a session and lets it become ready.
-    pub(crate) fn ready(&mut self, wishes: &Value) -> SessionId {
-        let id = self.start(wishes);
-        self.settle();
+    /// Starts a session and runs it until it is ready.
+    pub(crate) fn ready(&mut self, options: &Value) -> SessionId {
+        let id = self.start(options);
+        self.run_until_idle();
         assert_eq!(self.status(id), Status::Ready);
         id
     }
 
-    /// Sends a command; gives the job's id as text.
+    /// Sends a command; returns the job's id.
     pub(crate) fn execute(&mut self, session: SessionId, line: &str) -> String {
         let body = json!({"sessionId": session, "command": line});
         let (status, body) = self.post("/v1/shell/execute", &body);
@@ -134,20 +130,20 @@ impl Stage {
         self.job(id).status()
     }
 
-    /// Lets all go on until nothing moves at this time: tasks come up and go down as they are told.
-    pub(crate) fn settle(&mut self) {
+    /// Runs everything that is due at this time, and starts and stops tasks as requested.
+    pub(crate) fn run_until_idle(&mut self) {
         for _ in 0..100 {
-            self.tasks_obey();
-            if !self.go_on() {
+            self.advance_tasks();
+            if !self.run_due_work() {
                 return;
             }
         }
-        panic!("it never comes to rest");
+        panic!("the system never becomes idle");
     }
 
-    /// The same, but tasks stay as they are. True if anything was done.
-    pub(crate) fn go_on(&mut self) -> bool {
-        let mut moved = false;
+    /// Runs everything that is due at this time; tasks do not change. True if anything ran.
+    pub(crate) fn run_due_work(&mut self) -> bool {
+        let mut worked = false;
         loop {
             let events = self.fakes.compute.take_events();
             let messages = self.fakes.queue.take_ready(self.fakes.now());
@@ -158,25 +154,25 @@ impl Stage {
                 .collect::<Vec<_>>();
             let idle = messages.is_empty();
             messages.into_iter().for_each(|message| self.deliver(message));
-            if !self.executions_go_on() && idle {
-                return moved;
+            if !self.step_executions() && idle {
+                return worked;
             }
-            moved = true;
+            worked = true;
         }
     }
 
-    /// Tasks obey once and executions go on once; messages and events wait.
-    pub(crate) fn one_round(&self) {
-        self.tasks_obey();
-        self.executions_go_on();
+    /// Advances all tasks and executions once; messages and events stay queued.
+    pub(crate) fn step_once(&self) {
+        self.advance_tasks();
+        self.step_executions();
     }
 
-    /// Works a message off. If that fails, it comes again a second later.
+    /// Handles a message. A failed message is redelivered a second later.
     pub(crate) fn deliver(&self, message: Message) {
         let (handler, input) = Handler::of_message(&message);
         if block_on(handler.invoke(&self.env, input)).is_err() {
             let due = self.fakes.now() + Duration::from_secs(1);
-            self.fakes.queue.put(Held { message, due });
+            self.fakes.queue.put(HeldMessage { message, due });
         }
     }
 
@@ -184,23 +180,23 @@ impl Stage {
         block_on(Handler::Sweep.invoke(&self.env, json!({})))
     }
 
-    /// Lets time pass, with a look each five seconds and a sweep each minute.
-    pub(crate) fn pass(&mut self, span: Duration) {
+    /// Lets time advance, with a look each five seconds and a sweep each minute.
+    pub(crate) fn advance(&mut self, span: Duration) {
         let until = self.fakes.now() + span;
-        let mut looks = 0;
+        let mut ticks = 0;
         while self.fakes.now() < until {
             self.fakes.clock.advance(Duration::from_secs(5).min(until.since(self.fakes.now())));
-            looks += 1;
-            if looks % 12 == 0 {
-                // One that failed is made good by the next.
+            ticks += 1;
+            if ticks % 12 == 0 {
+                // The next sweep does the work of a failed one.
                 let _next = self.sweep();
             }
-            self.settle();
+            self.run_until_idle();
         }
     }
 
-    /// Pending tasks run, and those that were told to stop do.
-    fn tasks_obey(&self) {
+    /// Pending tasks start, and stopping tasks stop.
+    fn advance_tasks(&self) {
         for facts in self.fakes.compute.tasks() {
             match facts.status {
                 TaskStatus::Pending => {
@@ -214,27 +210,27 @@ impl Stage {
         }
     }
 
-    fn executions_go_on(&self) -> bool {
+    fn step_executions(&self) -> bool {
         for session in self.fakes.workflow.take_started() {
             let now = self.fakes.now();
             self.executions().start(session, now);
         }
-        let mut moved = false;
+        let mut worked = false;
         let sessions = self.executions().sessions();
         for session in sessions {
-            moved |= self.execution_goes_on(session);
+            worked |= self.step_execution(session);
         }
-        moved
+        worked
     }
 
-    fn execution_goes_on(&self, session: SessionId) -> bool {
-        let mut moved = false;
+    fn step_execution(&self, session: SessionId) -> bool {
+        let mut worked = false;
         loop {
             let now = self.fakes.now();
-            let want = self.executions().step(session, now);
-            match want {
-                Want::Nothing => return moved,
-                Want::Call(call) => {
+            let action = self.executions().step(session, now);
+            match action {
+                Action::Wait => return worked,
+                Action::Invoke(call) => {
                     let handler: Handler = call.resource.parse().expect("a handler's name");
                     let result = block_on(handler.invoke(&self.env, call.input));
                     let result = result.map_err(|failure| {
@@ -242,26 +238,26 @@ impl Stage {
                     });
                     self.executions().returned(&call.task, result);
                 }
-                Want::Close(error) => {
+                Action::CloseSession(error) => {
                     let input = json!({"sessionId": session, "error": error});
-                    // The sweep is there for the rest.
+                    // The sweep closes the session if this fails.
                     let _left = block_on(Handler::CloseSession.invoke(&self.env, input));
                 }
             }
-            moved = true;
+            worked = true;
         }
     }
 
-    pub(crate) fn executions(&self) -> std::sync::MutexGuard<'_, Executions> {
-        self.executions.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn executions(&self) -> MutexGuard<'_, Executions> {
+        self.executions.lock()
     }
 
     pub(crate) fn task_of(&self, id: SessionId) -> TaskId {
-        self.session(id).task().expect("it has a task").clone()
+        self.session(id).task().expect("the session has a task").clone()
     }
 
-    /// Nothing is left of any session: no task, no slot, no open job.
-    pub(crate) fn assert_all_over(&self) {
+    /// Asserts that no session has a task, a slot or an open job.
+    pub(crate) fn assert_everything_ended(&self) {
         for read in self.fakes.store.all_sessions() {
             assert!(matches!(read.value, Session::Ended(_)), "{:?}", read.value);
         }

@@ -1,50 +1,50 @@
-//! What one scenario has to play with.
+//! What one scenario works with.
 
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
 
-use crate::{api::Api, place::Place};
+use crate::{place::Place, user::User};
 
-/// Between two sweeps. The schedule's minute is for those who have time.
+/// Time between two sweeps; a test does not wait for the schedule of one minute.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
-/// One scenario's view: the place, and users of its own, so that no quota is shared.
+/// The place, and users of the scenario's own, so that scenarios do not share a quota.
 #[derive(Debug)]
-pub(crate) struct Stage<'a> {
+pub(crate) struct Harness<'a> {
     pub(crate) place: &'a Place,
     name: &'static str,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Harness<'a> {
     pub(crate) fn new(place: &'a Place, name: &'static str) -> Self {
         Self { place, name }
     }
 
     /// The user of this scenario.
-    pub(crate) async fn user(&self) -> Result<Api> {
+    pub(crate) async fn user(&self) -> Result<User> {
         let user = self.place.user(self.name).await?;
-        Ok(if self.place.has_storm() { user.patient() } else { user })
+        Ok(if self.place.has_faults() { user.retrying() } else { user })
     }
 
-    /// Somebody else.
-    pub(crate) async fn stranger(&self) -> Result<Api> {
+    /// Another user.
+    pub(crate) async fn stranger(&self) -> Result<User> {
         self.place.user(&format!("{}-stranger", self.name)).await
     }
 
-    /// Waits while somebody looks after what is due more often than the schedule has it.
+    /// Waits, and sweeps meanwhile more often than the schedule does.
     pub(crate) async fn swept<T>(&self, waiting: impl Future<Output = Result<T>>) -> Result<T> {
         swept(async || self.place.sweep().await, waiting).await
     }
 
-    /// The session, once it is over, whatever had to be swept for that.
-    pub(crate) async fn ended(&self, api: &Api, id: &str, within: Duration) -> Result<Value> {
+    /// Waits for the end of the session, and sweeps meanwhile.
+    pub(crate) async fn ended(&self, api: &User, id: &str, within: Duration) -> Result<Value> {
         self.swept(api.ended(id, within)).await
     }
 }
 
-/// Waits, and sweeps again and again meanwhile.
+/// Waits, and sweeps meanwhile.
 pub(crate) async fn swept<T>(
     sweep: impl AsyncFn() -> Result<()>,
     waiting: impl Future<Output = Result<T>>,

@@ -1,65 +1,62 @@
-//! The weather clears: nothing fails any more, and all must come to its end.
+//! The end of a run: fault injection ends, and all work is drained.
 
 use std::time::Duration;
 
 use domain::{session::Session, task::TaskStatus};
+use testkit::Invariant;
 
-use crate::{
-    laws::{Law, Violation},
-    nature::SWEEP,
-    world::World,
-};
+use crate::{environment::SWEEP, invariants::Violation, simulation::Simulation};
 
-/// Time that passes between two looks while sessions are alive.
-const LOOK: Duration = Duration::from_secs(5);
-/// How long all sessions may take to end: all who wait, one after the other.
-const ENOUGH: Duration = Duration::from_hours(3);
-/// Time that passes between two looks at deliveries that are left, and how often.
-const LONG_LOOK: Duration = Duration::from_mins(20);
-const LONG_LOOKS: u32 = 130;
+/// Time between two ticks while sessions are open.
+const TICK: Duration = Duration::from_secs(5);
+/// Time limit for all sessions to end; waiting sessions may end one after the other.
+const MAX_DRAIN: Duration = Duration::from_hours(3);
+/// Time between two ticks while only deliveries are open, and the number of these ticks.
+const LONG_TICK: Duration = Duration::from_mins(20);
+const LONG_TICKS: u32 = 130;
 
-impl World {
-    /// Runs on without faults until all is over, then holds all to the laws.
-    pub(crate) fn quiesce(&mut self) {
-        self.calm();
+impl Simulation {
+    /// Runs without faults until all work has ended, then checks the invariants.
+    pub(crate) fn drain(&mut self) {
+        self.disable_faults();
         let begun = self.fakes.now();
-        while !self.is_broken() && !self.all_ended() {
-            if self.fakes.now() > begun + ENOUGH {
-                self.blame_the_living();
+        while !self.is_violated() && !self.all_ended() {
+            if self.fakes.now() > begun + MAX_DRAIN {
+                self.report_open_session();
                 return;
             }
-            self.look(LOOK);
+            self.tick(TICK);
             self.check_leaks(begun);
         }
-        for _ in 0..LONG_LOOKS {
-            if self.is_broken() || self.all_delivered() && self.hands.is_empty() {
+        for _ in 0..LONG_TICKS {
+            if self.is_violated() || self.all_delivered() && self.in_flight.is_empty() {
                 break;
             }
-            self.look(LONG_LOOK);
+            self.tick(LONG_TICK);
         }
-        // Twice the sweep, so that it sees what the last events left.
+        // Two sweeps, so that the second one sees the effects of the last events.
         for _ in 0..24 {
-            if !self.is_broken() {
-                self.look(LOOK);
+            if !self.is_violated() {
+                self.tick(TICK);
             }
         }
-        if !self.is_broken() {
+        if !self.is_violated() {
             self.check_the_end();
         }
     }
 
-    fn calm(&mut self) {
-        self.stormy = false;
+    fn disable_faults(&mut self) {
+        self.faults_enabled = false;
         self.fakes.gate.heal();
-        self.fakes.compute.forget_troubles();
+        self.fakes.compute.clear_faults();
         self.fakes.webhooks.forget_answers();
         for facts in self.fakes.compute.tasks() {
             self.fakes.shell.wake(&facts.task);
         }
-        self.note(|| "the weather clears".into());
+        self.note(|| "fault injection ends".into());
     }
 
-    fn look(&mut self, span: Duration) {
+    fn tick(&mut self, span: Duration) {
         self.fakes.clock.advance(span);
         if self.fakes.now() >= self.sweep_at {
             self.sweep_at = self.fakes.now() + SWEEP;
@@ -80,12 +77,12 @@ impl World {
         self.run_until_idle();
     }
 
-    /// Polls, delivers and steps until nothing moves.
+    /// Polls, delivers and steps until nothing changes.
     fn run_until_idle(&mut self) {
-        let mut still = 0;
-        while still < 3 && !self.is_broken() {
+        let mut idle_rounds = 0;
+        while idle_rounds < 3 && !self.is_violated() {
             let before = (self.fakes.gate.calls(), self.finished);
-            for at in (0..self.hands.len()).rev() {
+            for at in (0..self.in_flight.len()).rev() {
                 self.poll(at);
             }
             while self.deliver_one() {}
@@ -94,7 +91,7 @@ impl World {
                 self.step_execution(session);
             }
             let moved = before != (self.fakes.gate.calls(), self.finished);
-            still = if moved { 0 } else { still + 1 };
+            idle_rounds = if moved { 0 } else { idle_rounds + 1 };
         }
     }
 
@@ -107,11 +104,15 @@ impl World {
         self.fakes.store.all_deliveries().iter().all(|read| read.value.due_at().is_none())
     }
 
-    fn blame_the_living(&mut self) {
+    fn report_open_session(&mut self) {
         let sessions = self.fakes.store.all_sessions();
         let alive = sessions.iter().find(|read| !matches!(read.value, Session::Ended(_)));
         let session = &alive.expect("not all have ended").value;
-        let what = format!("it never ends: {session:?}");
-        self.break_law(Violation::new(Law::Tasks, vec![session.id().to_string()], what));
+        let what = format!("the session never ends: {session:?}");
+        self.violate(Violation::new(
+            Invariant::NoTaskWithoutRecord,
+            vec![session.id().to_string()],
+            what,
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The server under test: started, killed and started again on one data directory.
+//! The server under test, which is started and killed many times on one data directory.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use client::Server;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,53 +16,47 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::host;
 
-/// Recovery takes milliseconds; a machine under load takes longer.
+/// Time limit for a start, which takes milliseconds on an idle machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
-/// Where the server is, while it is somewhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Address {
-    pub(crate) url: String,
-    pub(crate) token: String,
-}
-
-/// A data directory and the server on it. Dropped, it takes everything along that the server made.
+/// A data directory, and the server that runs on it. Dropping the value removes everything that the
+/// server made.
 #[derive(Debug)]
-pub(crate) struct World {
+pub(crate) struct Deployment {
     program: PathBuf,
     options: Vec<String>,
     dir: TempDir,
     log: PathBuf,
     child: Option<Child>,
-    address: watch::Sender<Option<Address>>,
+    server: watch::Sender<Option<Server>>,
 }
 
-impl World {
-    /// Nothing runs yet.
+impl Deployment {
+    /// An empty data directory; no server runs yet.
     pub(crate) fn new(program: PathBuf, options: &[&str], log: Option<PathBuf>) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ephemeral-crash-").tempdir()?;
         let log = log.unwrap_or_else(|| dir.path().join("log"));
         File::create(&log).context("the log can't be written")?;
         let options = options.iter().map(|&option| option.to_owned()).collect();
-        let (address, _) = watch::channel(None);
-        Ok(Self { program, options, dir, log, child: None, address })
+        let (server, _) = watch::channel(None);
+        Ok(Self { program, options, dir, log, child: None, server })
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    /// A place for files of our own.
+    /// A directory for files of the test itself.
     pub(crate) fn scratch(&self) -> &Path {
         self.dir.path()
     }
 
-    pub(crate) fn address(&self) -> watch::Receiver<Option<Address>> {
-        self.address.subscribe()
+    pub(crate) fn server(&self) -> watch::Receiver<Option<Server>> {
+        self.server.subscribe()
     }
 
-    /// Starts the process and doesn't wait for it.
+    /// Starts the process without waiting for it.
     pub(crate) fn launch(&mut self) -> Result<()> {
         let log = OpenOptions::new().append(true).open(&self.log)?;
         let child = Command::new(&self.program)
@@ -87,22 +82,22 @@ impl World {
             let child = self.child.as_mut().context("the server was not launched")?;
             let pid = child.id();
             if let Some(status) = child.try_wait()? {
-                bail!("the server ended with {status}: {}", self.last_words());
+                bail!("the server ended with {status}: {}", self.last_log_lines());
             }
-            if let Some(address) = announced(&self.data_dir(), pid) {
-                self.address.send_replace(Some(address));
+            if let Some(server) = announced(&self.data_dir(), pid) {
+                self.server.send_replace(Some(server));
                 return Ok(());
             }
             if began.elapsed() > STARTS_WITHIN {
-                bail!("the server does not listen: {}", self.last_words());
+                bail!("the server does not listen: {}", self.last_log_lines());
             }
             sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// `kill -9`.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
-        self.address.send_replace(None);
+        self.server.send_replace(None);
         if let Some(mut child) = self.child.take() {
             child.kill()?;
             child.wait()?;
@@ -110,16 +105,16 @@ impl World {
         Ok(())
     }
 
-    /// Asks it to end, as a service manager would.
+    /// Stops the server with SIGTERM, as a service manager does.
     pub(crate) async fn stop(&mut self) -> Result<()> {
-        self.address.send_replace(None);
+        self.server.send_replace(None);
         let Some(mut child) = self.child.take() else { return Ok(()) };
         kill_process(Pid::from_child(&child), Signal::TERM)?;
         let began = Instant::now();
         while began.elapsed() < STOPS_WITHIN {
             if let Some(status) = child.try_wait()? {
                 if !status.success() {
-                    bail!("the server ended with {status}: {}", self.last_words());
+                    bail!("the server ended with {status}: {}", self.last_log_lines());
                 }
                 return Ok(());
             }
@@ -134,21 +129,21 @@ impl World {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Lines of the log that tell of errors, without their values.
+    /// The lines of the log with errors or panics.
     pub(crate) fn errors(&self) -> Vec<String> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let bad = |line: &&str| line.contains("ERROR") || line.contains("panicked");
         log.lines().filter(bad).map(str::to_owned).collect()
     }
 
-    fn last_words(&self) -> String {
+    fn last_log_lines(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
     }
 }
 
-impl Drop for World {
+impl Drop for Deployment {
     fn drop(&mut self) {
         if let Err(error) = self.kill() {
             println!("crash: the server can't be killed: {error}");
@@ -157,13 +152,15 @@ impl Drop for World {
     }
 }
 
-/// What the server with this number says of itself; an older one's file may still be there.
-fn announced(data_dir: &Path, pid: u32) -> Option<Address> {
+/// The URL and the token that the process with this id has written; the file may be of an earlier
+/// process.
+fn announced(data_dir: &Path, pid: u32) -> Option<Server> {
     let text = fs::read_to_string(data_dir.join("server.json")).ok()?;
-    let told: Value = serde_json::from_str(&text).ok()?;
-    if told["pid"].as_u64() != Some(u64::from(pid)) {
+    let info: Value = serde_json::from_str(&text).ok()?;
+    if info["pid"].as_u64() != Some(u64::from(pid)) {
         return None;
     }
     let token = fs::read_to_string(data_dir.join("token")).ok()?;
-    Some(Address { url: told["url"].as_str()?.to_owned(), token: token.trim().to_owned() })
+    let base = format!("{}/v1", info["url"].as_str()?);
+    Some(Server { base, token: Some(token.trim().to_owned()) })
 }
