@@ -1,4 +1,4 @@
-//! What ECS tells of a task, in the domain's words.
+//! Converts ECS tasks and task events to the domain's task facts.
 
 use aws_sdk_ecs::{primitives::DateTime, types::Task};
 use domain::{
@@ -7,13 +7,13 @@ use domain::{
 };
 use serde::Deserialize;
 
-/// The container that is the shell. A task may have others: what watches it for AWS adds its own.
+/// The name of the shell's container. AWS services such as GuardDuty add containers of their own.
 pub const CONTAINER: &str = "shell";
-/// What carries commands into a container.
+/// The managed agent of ECS Exec.
 const AGENT: &str = "ExecuteCommandAgent";
 
-/// A task, as `detail` of the event "ECS Task State Change" has it, and DescribeTasks with few
-/// differences (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html>).
+/// A task: the `detail` of the event "ECS Task State Change", or the same fields of DescribeTasks
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html>).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskDetail {
@@ -31,7 +31,7 @@ pub struct TaskDetail {
     started_at: Option<Timestamp>,
     stopping_at: Option<Timestamp>,
     stopped_at: Option<Timestamp>,
-    /// In events only.
+    /// Only events have it.
     updated_at: Option<Timestamp>,
 }
 
@@ -45,7 +45,7 @@ struct Container {
     managed_agents: Vec<Agent>,
 }
 
-/// Its status is called `status` in events and `lastStatus` in DescribeTasks.
+/// A managed agent. Its status is called `status` in events and `lastStatus` in DescribeTasks.
 #[derive(Debug, Clone, Deserialize)]
 struct Agent {
     name: String,
@@ -54,7 +54,7 @@ struct Agent {
 }
 
 impl TaskDetail {
-    /// The facts. None for a task that nobody is named for: none of ours.
+    /// The facts of the task. None for a task without `startedBy`, which this product did not start.
     pub fn facts(self) -> Option<TaskFacts> {
         let started_by = self.started_by.clone()?;
         Some(TaskFacts {
@@ -74,8 +74,10 @@ impl TaskDetail {
 
     fn status(&self) -> TaskStatus {
         match self.last_status.as_str() {
-            // Nobody can enter it yet. The agent's start is an event of its own.
-            "RUNNING" if self.shell().is_some_and(Container::is_closed) => TaskStatus::Pending,
+            // Commands cannot be sent to the container yet. ECS emits an event when the agent runs.
+            "RUNNING" if self.shell().is_some_and(Container::waits_for_agent) => {
+                TaskStatus::Pending
+            }
             "RUNNING" => TaskStatus::Running,
             "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" => TaskStatus::Stopping,
             "STOPPED" | "DELETED" => TaskStatus::Stopped,
@@ -90,10 +92,10 @@ impl TaskDetail {
             return None;
         }
         let shell = self.shell();
-        let why = shell.and_then(|shell| shell.reason.as_deref());
+        let container_reason = shell.and_then(|shell| shell.reason.as_deref());
         let code = match code {
             Some("TaskFailedToStart") => StopCode::FailedToStart,
-            Some("EssentialContainerExited") if why.is_some_and(is_out_of_memory) => {
+            Some("EssentialContainerExited") if container_reason.is_some_and(is_out_of_memory) => {
                 StopCode::OutOfMemory
             }
             Some("EssentialContainerExited") => StopCode::Exited,
@@ -101,10 +103,10 @@ impl TaskDetail {
             Some("SpotInterruption" | "TerminationNotice") => StopCode::Interrupted,
             _ => StopCode::Other,
         };
-        let words = [self.stopped_reason.as_deref(), why];
+        let messages = [self.stopped_reason.as_deref(), container_reason];
         Some(StopCause {
             code,
-            message: words.into_iter().flatten().collect::<Vec<_>>().join("; "),
+            message: messages.into_iter().flatten().collect::<Vec<_>>().join("; "),
             exit_code: shell.and_then(|shell| shell.exit_code),
         })
     }
@@ -117,14 +119,14 @@ impl TaskDetail {
 }
 
 impl Container {
-    fn is_closed(&self) -> bool {
+    fn waits_for_agent(&self) -> bool {
         self.managed_agents
             .iter()
             .any(|agent| agent.name == AGENT && agent.status.as_deref() == Some("PENDING"))
     }
 }
 
-/// "OutOfMemoryError: Container killed due to memory usage"
+/// Whether the reason is "OutOfMemoryError: Container killed due to memory usage"
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html>).
 fn is_out_of_memory(reason: &str) -> bool {
     reason.starts_with("OutOfMemory")

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// An event of AWS's documentation, with a session's task in it.
+/// An event from AWS's documentation, with the task of a session.
 const SAMPLE: &str = r#"{
   "attachments": [{
     "id": "1789bcae-ddfb-4d10-8ebe-8ac87ddba5b8", "type": "eni", "status": "ATTACHED",
@@ -47,7 +47,7 @@ const SAMPLE: &str = r#"{
   "platformVersion": "1.4.0"
 }"#;
 
-/// The sample with these fields in place of its own.
+/// The facts of the sample with these fields replaced.
 fn sample(changes: Value) -> TaskFacts {
     let mut detail: Value = serde_json::from_str(SAMPLE).unwrap();
     let Value::Object(changes) = changes else { panic!("fields") };
@@ -63,7 +63,7 @@ fn shell(fields: Value) -> Value {
 }
 
 #[test]
-fn a_running_task_is_told_as_it_is() {
+fn a_running_task_has_the_facts_of_its_event() {
     let facts = sample(json!({}));
     assert!(facts.task.as_str().ends_with(":task/FargateCluster/c13b4cb40f1f4fe4a2971f76ae5a47ad"));
     assert_eq!(facts.started_by, "sh_01KDWPXG000000000000000000");
@@ -73,7 +73,7 @@ fn a_running_task_is_told_as_it_is() {
 }
 
 #[test]
-fn every_status_has_its_stage() {
+fn every_ecs_status_maps_to_a_task_status() {
     for (status, wanted) in [
         ("PROVISIONING", TaskStatus::Pending),
         ("PENDING", TaskStatus::Pending),
@@ -90,7 +90,7 @@ fn every_status_has_its_stage() {
 }
 
 #[test]
-fn a_task_that_nobody_can_enter_yet_is_on_its_way() {
+fn a_running_task_whose_agent_is_starting_is_pending() {
     for (agent, wanted) in [
         (json!([{"name": "ExecuteCommandAgent", "status": "PENDING"}]), TaskStatus::Pending),
         (json!([{"name": "ExecuteCommandAgent", "lastStatus": "PENDING"}]), TaskStatus::Pending),
@@ -105,7 +105,7 @@ fn a_task_that_nobody_can_enter_yet_is_on_its_way() {
 }
 
 #[test]
-fn a_spot_task_that_runs_out_of_time_is_ending_while_it_runs() {
+fn an_interrupted_spot_task_is_ending_while_it_runs() {
     let facts = sample(json!({
         "desiredStatus": "STOPPED", "stopCode": "SpotInterruption",
         "stoppedReason": "Your Spot Task was interrupted.",
@@ -118,7 +118,7 @@ fn a_spot_task_that_runs_out_of_time_is_ending_while_it_runs() {
 }
 
 #[test]
-fn every_stop_code_has_its_class() {
+fn every_ecs_stop_code_maps_to_a_stop_code() {
     for (code, wanted) in [
         ("TaskFailedToStart", StopCode::FailedToStart),
         ("EssentialContainerExited", StopCode::Exited),
@@ -136,7 +136,7 @@ fn every_stop_code_has_its_class() {
 }
 
 #[test]
-fn a_shell_that_was_killed_for_its_memory_is_told_so_and_no_other_container_is() {
+fn only_the_shell_container_can_report_out_of_memory() {
     let killed = shell(json!({
         "exitCode": 137, "reason": "OutOfMemoryError: Container killed due to memory usage",
     }));
@@ -157,7 +157,7 @@ fn a_shell_that_was_killed_for_its_memory_is_told_so_and_no_other_container_is()
 }
 
 #[test]
-fn an_answer_tells_the_same_as_an_event() {
+fn describe_tasks_gives_the_same_facts_as_an_event() {
     let agent = ManagedAgent::builder()
         .name(ManagedAgentName::ExecuteCommandAgent)
         .last_status("RUNNING")
@@ -187,7 +187,7 @@ fn an_answer_tells_the_same_as_an_event() {
 }
 
 #[test]
-fn a_task_that_nobody_is_named_for_tells_nothing() {
+fn a_task_without_started_by_has_no_facts() {
     let task = Task::builder().task_arn("arn:t").last_status("RUNNING").build();
     assert_eq!(TaskDetail::from(&task).facts(), None);
 }

@@ -1,4 +1,4 @@
-/** What functions can touch. */
+/** The resources that functions can be granted. */
 
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
@@ -6,11 +6,11 @@ import type { Network } from './network.ts';
 import type { Queues } from './queues.ts';
 import type { ShellTask } from './task.ts';
 
-export interface World {
+export interface Resources {
   readonly table: Table;
   readonly indexNames: readonly string[];
   readonly queues: Queues;
-  /** Built from its name: the machine's definition names functions, whose rights name the machine. */
+  /** Built from the name, because the machine's definition refers to functions whose roles refer to the machine. */
   readonly stateMachineArn: string;
   readonly cluster: CfnCluster;
   readonly task: ShellTask;

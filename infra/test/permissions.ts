@@ -1,7 +1,7 @@
-import type { Use } from '../lib/handlers.ts';
+import type { Permission } from '../lib/handlers.ts';
 
-/** What each word may come to, said a second time, so that no right is added by a slip. */
-export const RIGHTS: Record<Use, string[]> = {
+/** The IAM actions of each permission, listed independently of lib/grants.ts so that no action is added by mistake. */
+export const PERMISSIONS: Record<Permission, string[]> = {
   store: [
     'dynamodb:BatchGetItem',
     'dynamodb:BatchWriteItem',

@@ -1,4 +1,4 @@
-//! Stopping tasks, and asking for them.
+//! StopTask, DescribeTasks and ListTasks.
 
 use domain::{
     TaskId,
@@ -8,7 +8,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use crate::ecs::{
-    Answer::{Broken, Refused, Told},
+    Answer::{Exception, ServerError, Success},
     Ecs,
 };
 
@@ -25,8 +25,8 @@ fn names(range: std::ops::Range<usize>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_stop_says_why_as_far_as_ecs_listens() {
-    let ecs = Ecs::with([Told(json!({"task": {"taskArn": "arn:t"}}))]).await;
+async fn the_reason_of_a_stop_is_cut_to_the_length_that_ecs_accepts() {
+    let ecs = Ecs::with([Success(json!({"task": {"taskArn": "arn:t"}}))]).await;
     ecs.compute.stop(&TaskId::new("arn:t"), &"é".repeat(300)).await.unwrap();
     let [(operation, body)] = &ecs.calls()[..] else { panic!("one call") };
     assert_eq!(operation, "StopTask");
@@ -35,14 +35,14 @@ async fn a_stop_says_why_as_far_as_ecs_listens() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_a_stop_has_its_meaning() {
+async fn every_error_of_a_stop_has_its_meaning() {
     let task = TaskId::new("arn:t");
     let not_found = json!({"message": "The referenced task was not found."});
     let ecs = Ecs::with([
-        Refused("InvalidParameterException", not_found),
-        Refused("ThrottlingException", json!({"message": "Rate exceeded"})),
-        Refused("InvalidParameterException", json!({"message": "Identifier is malformed"})),
-        Broken,
+        Exception("InvalidParameterException", not_found),
+        Exception("ThrottlingException", json!({"message": "Rate exceeded"})),
+        Exception("InvalidParameterException", json!({"message": "Identifier is malformed"})),
+        ServerError,
     ])
     .await;
     let stop = async || ecs.compute.stop(&task, "r").await.unwrap_err();
@@ -53,13 +53,13 @@ async fn every_refusal_of_a_stop_has_its_meaning() {
 }
 
 #[tokio::test]
-async fn many_tasks_are_described_a_hundred_at_a_time_and_unknown_ones_left_out() {
+async fn tasks_are_described_a_hundred_at_a_time_and_unknown_ones_left_out() {
     let missing = json!([{"arn": "arn:0", "reason": "MISSING"}]);
     let first: Vec<Value> = names(1..100).iter().map(|name| task(name, "RUNNING")).collect();
     let second: Vec<Value> = names(100..150).iter().map(|name| task(name, "PENDING")).collect();
     let ecs = Ecs::with([
-        Told(json!({"tasks": first, "failures": missing})),
-        Told(json!({"tasks": second, "failures": []})),
+        Success(json!({"tasks": first, "failures": missing})),
+        Success(json!({"tasks": second, "failures": []})),
     ])
     .await;
     let asked: Vec<TaskId> = names(0..150).iter().map(TaskId::new).collect();
@@ -73,28 +73,28 @@ async fn many_tasks_are_described_a_hundred_at_a_time_and_unknown_ones_left_out(
 }
 
 #[tokio::test]
-async fn describing_nothing_asks_nobody() {
+async fn describing_no_tasks_makes_no_call() {
     let ecs = Ecs::with([]).await;
     assert_eq!(ecs.compute.describe(&[]).await.unwrap(), []);
     assert_eq!(ecs.calls(), []);
 }
 
 #[tokio::test]
-async fn another_failure_than_missing_is_none_to_be_left_out() {
+async fn any_failure_but_missing_is_an_error() {
     let failures = json!([{"arn": "arn:t", "reason": "ACCESS"}]);
-    let ecs = Ecs::with([Told(json!({"tasks": [], "failures": failures}))]).await;
+    let ecs = Ecs::with([Success(json!({"tasks": [], "failures": failures}))]).await;
     assert!(ecs.compute.describe(&[TaskId::new("arn:t")]).await.is_err());
 }
 
 #[tokio::test]
-async fn a_list_goes_on_to_its_last_page_and_leaves_out_what_stopped_meanwhile() {
+async fn a_list_has_all_pages_and_leaves_out_tasks_that_stopped_meanwhile() {
     let ecs = Ecs::with([
-        Told(json!({"taskArns": ["arn:1", "arn:2"], "nextToken": "more"})),
-        Told(
+        Success(json!({"taskArns": ["arn:1", "arn:2"], "nextToken": "more"})),
+        Success(
             json!({"tasks": [task("arn:1", "RUNNING"), task("arn:2", "STOPPED")], "failures": []}),
         ),
-        Told(json!({"taskArns": ["arn:3"]})),
-        Told(json!({"tasks": [task("arn:3", "PENDING")], "failures": []})),
+        Success(json!({"taskArns": ["arn:3"]})),
+        Success(json!({"tasks": [task("arn:3", "PENDING")], "failures": []})),
     ])
     .await;
     let facts = ecs.compute.list(Some("sh_1")).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_list_goes_on_to_its_last_page_and_leaves_out_what_stopped_meanwhile()
 
 #[tokio::test]
 async fn an_empty_list_is_not_described() {
-    let ecs = Ecs::with([Told(json!({"taskArns": []}))]).await;
+    let ecs = Ecs::with([Success(json!({"taskArns": []}))]).await;
     assert_eq!(ecs.compute.list(None).await.unwrap(), []);
     assert_eq!(ecs.calls(), [("ListTasks".to_owned(), json!({"cluster": "shells"}))]);
 }
