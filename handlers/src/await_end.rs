@@ -5,14 +5,12 @@
 use std::time::Duration;
 
 use domain::session::Waits;
-use serde_json::Value;
 
 use crate::{Env, HandlerError, transition};
 
 /// How often the sweep asks whether a ready session's task is still there.
 const LOOK_AFTER: Duration = Duration::from_mins(1);
 
-pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<Value, HandlerError> {
-    transition::wait(env, input, Waits::End, Duration::ZERO, LOOK_AFTER).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<(), HandlerError> {
+    transition::wait(env, input, Waits::End, Duration::ZERO, LOOK_AFTER).await
 }

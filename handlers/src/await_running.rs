@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use domain::session::Waits;
-use serde_json::Value;
 
 use crate::{Env, HandlerError, transition};
 
@@ -13,7 +12,6 @@ const LIMIT: Duration = Duration::from_mins(5);
 /// A task's event may be lost; after this the sweep asks for the task itself.
 const LOOK_AFTER: Duration = Duration::from_secs(15);
 
-pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<Value, HandlerError> {
-    transition::wait(env, input, Waits::Running, LIMIT, LOOK_AFTER).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<(), HandlerError> {
+    transition::wait(env, input, Waits::Running, LIMIT, LOOK_AFTER).await
 }

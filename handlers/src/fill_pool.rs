@@ -11,24 +11,14 @@ use domain::{
     task::{TaskFacts, TaskStatus},
     warm::{Kind, Warm},
 };
-use serde::Deserialize;
-use serde_json::Value;
 
 use crate::{Env, HandlerError, observe_task, outbox::Batch};
 
 /// How long a warm task may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_mins(5);
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct Input {}
-
-pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Value, HandlerError> {
-    fill(env).await?;
-    Ok(Value::Null)
-}
-
 /// Brings each kind to its number.
-pub(crate) async fn fill(env: &Env) -> Result<(), HandlerError> {
+pub(crate) async fn handle(env: &Env) -> Result<(), HandlerError> {
     for (kind, wanted) in &env.policy.warm {
         let have = env.store.warm_of(kind).await?;
         let wanted = usize::try_from(*wanted).unwrap_or(usize::MAX);

@@ -12,7 +12,7 @@ use domain::{
 use crate::{
     Env, HandlerError,
     notification::Next,
-    outbox::OfSession,
+    step::SessionInput,
     transition::{self, RetryOnConflict},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 /// timeout: the history of an execution is finite. The worker that finds it idle sets the time anew.
 const BUSY_LOOK: Duration = Duration::from_mins(1);
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
+pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
     let session = refresh(env, input.session_id, Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
 }

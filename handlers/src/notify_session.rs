@@ -2,26 +2,24 @@
 //! ringing twice is harmless.
 
 use domain::{
+    SessionId,
     session::{Session, Step},
     timeline::Actor,
 };
-use serde_json::Value;
 
-use crate::{
-    Env, HandlerError, close_session, inspect_session, notification, outbox::OfSession, transition,
-};
+use crate::{Env, HandlerError, close_session, inspect_session, notification, transition};
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
-    let session = inspect_session::refresh(env, input.session_id, Actor::Workflow).await?;
+pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let session = inspect_session::refresh(env, id, Actor::Workflow).await?;
     if ended_before_its_slot(&session, env) {
         close_session::close(env, session.id(), None, Actor::Workflow).await?;
-        return Ok(Value::Null);
+        return Ok(());
     }
     notification::wake_execution(env, &session).await?;
     if matches!(session, Session::Ready(_)) {
         transition::start_jobs(env, &session).await?;
     }
-    Ok(Value::Null)
+    Ok(())
 }
 
 /// A session that never had a slot has no execution that could close it.

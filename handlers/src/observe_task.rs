@@ -14,7 +14,6 @@ use domain::{
     timeline::Actor,
     warm::Warm,
 };
-use serde_json::Value;
 
 use crate::{Env, HandlerError, fill_pool, notification, transition};
 
@@ -23,9 +22,8 @@ use crate::{Env, HandlerError, fill_pool, notification, transition};
 const PROBE_AGAIN: Duration = Duration::from_secs(1);
 const PROBE_SELDOM: Duration = Duration::from_secs(30);
 
-pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, HandlerError> {
-    observe(env, &facts).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<(), HandlerError> {
+    observe(env, &facts).await
 }
 
 /// Finds whose task it is and applies what is new.

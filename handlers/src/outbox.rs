@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, Secret, SessionId,
+    DeliveryId, Secret,
     job::{self, Finished, Job},
     message::Message,
     ports::{CommitError, Expect, Version, Write},
@@ -137,11 +137,4 @@ pub(crate) async fn settle(
         }
         Job::Running(_) | Job::Finished(_) => batch,
     })
-}
-
-/// Names a session that a message is about, in the handlers' inputs.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OfSession {
-    pub(crate) session_id: SessionId,
 }

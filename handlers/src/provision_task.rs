@@ -18,11 +18,12 @@ use domain::{
 use crate::{
     Code, Env, HandlerError, fill_pool, notification,
     notification::Next,
-    outbox::{Batch, OfSession},
+    outbox::Batch,
+    step::SessionInput,
     transition::{self, Applied, RetryOnConflict},
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
+pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
     let id = input.session_id;
     let mut rounds = RetryOnConflict::of(env, id);
     loop {

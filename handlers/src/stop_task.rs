@@ -11,11 +11,11 @@ use domain::{
 use crate::{
     Env, HandlerError,
     notification::Next,
-    outbox::OfSession,
+    step::SessionInput,
     transition::{self, RetryOnConflict},
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
+pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
     let session = stop(env, input.session_id, Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
 }

@@ -14,7 +14,7 @@ use domain::{
     session::Session,
     task::TaskStatus,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::{
     Env, HandlerError, close_session, fill_pool, notification, observe_task,
@@ -33,31 +33,28 @@ const AT_MOST: Duration = Duration::from_mins(1);
 /// When a queued job is looked at again whose session is not ready yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct Input {}
-
 /// What one sweep did.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Output {
+pub struct Swept {
     /// Records that were due.
-    due: usize,
+    pub due: usize,
     /// Records that could not be looked at; they stay due.
-    failed: usize,
+    pub failed: usize,
     /// Old records that were removed.
-    forgotten: u32,
+    pub forgotten: u32,
 }
 
-pub(crate) async fn handle(env: &Env, _input: Input) -> Result<Output, HandlerError> {
+pub(crate) async fn handle(env: &Env) -> Result<Swept, HandlerError> {
     let (due, failed) = look_at_all(env).await?;
     for facts in env.compute.list(None).await? {
         if matches!(facts.status, TaskStatus::Pending | TaskStatus::Running) {
             reap(env, &facts).await?;
         }
     }
-    fill_pool::fill(env).await?;
+    fill_pool::handle(env).await?;
     let forgotten = env.store.forget(env.now() - env.policy.retention, FORGET).await?;
-    Ok(Output { due, failed, forgotten })
+    Ok(Swept { due, failed, forgotten })
 }
 
 /// Looks at each record that is due, once; says at how many, and at how many in vain. Each round reads

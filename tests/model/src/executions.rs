@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, TaskRef, execution_of};
 use domain::{SessionId, Timestamp, ports::Resume};
-use handlers::Handler;
 use serde_json::{Value, json};
 use testkit::Dice;
 
@@ -45,9 +44,10 @@ pub enum Want {
 
 impl Executions {
     pub fn new(seed: u64) -> Self {
-        let definition = Handler::ALL.iter().fold(DEFINITION.to_owned(), |text, handler| {
-            text.replace(&format!("${{{handler:?}}}"), handler.name())
-        });
+        let definition =
+            handlers::Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
+                text.replace(&format!("${{{}}}", step.placeholder()), step.name())
+            });
         let machine = Machine::parse(&definition).expect("a test of its own parses it");
         Self { machine, chance: Chance(Dice::new(seed)), live: BTreeMap::new() }
     }

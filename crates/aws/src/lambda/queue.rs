@@ -4,11 +4,10 @@ use std::panic::AssertUnwindSafe;
 
 use domain::message::Message;
 use futures::{FutureExt, future::join_all};
-use handlers::{Env, Handler};
+use handlers::Env;
 use lambda_runtime::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use super::log;
 use crate::compute::TaskDetail;
 
 /// What Lambda hands over from a queue
@@ -76,16 +75,12 @@ async fn work(env: &Env, record: &Record) -> bool {
             return false;
         }
     };
-    let (handler, input) = Handler::of_message(&message);
+    let handler = handlers::handler_of(&message);
     // A message that makes a handler panic must not take the others along.
-    match AssertUnwindSafe(handler.invoke(env, input)).catch_unwind().await {
-        Ok(Ok(_)) => true,
-        Ok(Err(failure)) => {
-            log(handler, &failure);
-            false
-        }
+    match AssertUnwindSafe(handlers::handle(env, message)).catch_unwind().await {
+        Ok(result) => result.is_ok(),
         Err(_) => {
-            tracing::error!(handler = handler.name(), "a handler panicked");
+            tracing::error!(handler, "{handler} panicked; the message will be delivered again");
             false
         }
     }

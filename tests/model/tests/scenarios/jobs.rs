@@ -8,10 +8,10 @@ use std::{
 
 use domain::{
     job,
+    message::Message,
     ports::Stream,
     session::{Reason, Status},
 };
-use handlers::Handler;
 use serde_json::json;
 use testkit::Script;
 
@@ -70,7 +70,7 @@ fn a_worker_that_dies_anywhere_is_followed_by_another() {
         stage.fakes.queue.take_all();
         stage.fakes.gate.interleave();
         let finished = {
-            let work = Handler::RunJob.invoke(&stage.env, json!({"sessionId": id}));
+            let work = handlers::handle(&stage.env, Message::RunJob { session: id });
             let (mut work, mut context) = (pin!(work), Context::from_waker(Waker::noop()));
             (0..polls).any(|_| {
                 stage.fakes.clock.advance(Duration::from_millis(200));
@@ -103,7 +103,7 @@ fn a_worker_that_was_thought_dead_writes_nothing_any_more() {
     stage.fakes.queue.take_all();
     stage.fakes.gate.interleave();
     let env = stage.env.clone();
-    let mut zombie = pin!(Handler::RunJob.invoke(&env, json!({"sessionId": id})));
+    let mut zombie = pin!(handlers::handle(&env, Message::RunJob { session: id }));
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..20 {
         assert!(zombie.as_mut().poll(&mut context).is_pending());

@@ -14,7 +14,7 @@ use domain::{
     task::TaskStatus,
 };
 use futures::executor::block_on;
-use handlers::{Env, Handler, HandlerError, Policy, http::Caller};
+use handlers::{Env, HandlerError, Policy, Step, Swept, http::Caller};
 use model::{Executions, Want};
 use serde_json::{Value, json};
 use testkit::{Fakes, Held};
@@ -173,15 +173,14 @@ impl Stage {
 
     /// Works a message off. If that fails, it comes again a second later.
     pub(crate) fn deliver(&self, message: Message) {
-        let (handler, input) = Handler::of_message(&message);
-        if block_on(handler.invoke(&self.env, input)).is_err() {
+        if block_on(handlers::handle(&self.env, message.clone())).is_err() {
             let due = self.fakes.now() + Duration::from_secs(1);
             self.fakes.queue.put(Held { message, due });
         }
     }
 
-    pub(crate) fn sweep(&self) -> Result<Value, HandlerError> {
-        block_on(Handler::Sweep.invoke(&self.env, json!({})))
+    pub(crate) fn sweep(&self) -> Result<Swept, HandlerError> {
+        block_on(handlers::sweep(&self.env))
     }
 
     /// Lets time pass, with a look each five seconds and a sweep each minute.
@@ -235,8 +234,8 @@ impl Stage {
             match want {
                 Want::Nothing => return moved,
                 Want::Call(call) => {
-                    let handler: Handler = call.resource.parse().expect("a handler's name");
-                    let result = block_on(handler.invoke(&self.env, call.input));
+                    let step: Step = call.resource.parse().expect("a handler's name");
+                    let result = block_on(step.run(&self.env, call.input));
                     let result = result.map_err(|failure| {
                         asl::Failure::new(failure.code().name(), failure.to_string())
                     });
@@ -245,7 +244,7 @@ impl Stage {
                 Want::Close(error) => {
                     let input = json!({"sessionId": session, "error": error});
                     // The sweep is there for the rest.
-                    let _left = block_on(Handler::CloseSession.invoke(&self.env, input));
+                    let _left = block_on(Step::CloseSession.run(&self.env, input));
                 }
             }
             moved = true;

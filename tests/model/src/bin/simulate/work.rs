@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::{body::Body, http::Request};
-use domain::SessionId;
-use handlers::{Code, Handler, http::Caller};
+use domain::{SessionId, message::Message};
+use handlers::{Code, Env, HandlerError, Step, http::Caller};
 use model::Want;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -18,6 +18,32 @@ use crate::{
 
 /// How often a message is tried.
 const TRIES: u32 = 6;
+
+/// A call of a handler.
+enum Call {
+    Step(Step, Value),
+    Message(Message),
+    Sweep,
+}
+
+impl Call {
+    /// The function that runs the handler.
+    fn function(&self) -> &'static str {
+        match self {
+            Self::Step(step, _) => step.name(),
+            Self::Message(message) => message.lane().name(),
+            Self::Sweep => handlers::SWEEP,
+        }
+    }
+
+    async fn run(self, env: &Env) -> Result<Value, HandlerError> {
+        match self {
+            Self::Step(step, input) => step.run(env, input).await,
+            Self::Message(message) => handlers::handle(env, message).await.map(|()| Value::Null),
+            Self::Sweep => handlers::sweep(env).await.map(|_| Value::Null),
+        }
+    }
+}
 
 impl World {
     pub(crate) fn finish(&mut self, why: Why, done: Done) {
@@ -70,14 +96,14 @@ impl World {
         let Some(at) = self.dice.pick(&due).copied() else { return false };
         let mail = self.mail.swap_remove(at);
         self.count("messages delivered");
-        let (handler, input) = Handler::of_message(&mail.message);
-        self.begin(Why::Message(mail), handler, input);
+        let call = Call::Message(mail.message.clone());
+        self.begin(Why::Message(mail), call);
         true
     }
 
     pub(crate) fn begin_sweep(&mut self) {
         self.count("sweeps");
-        self.begin(Why::Sweep, Handler::Sweep, json!({}));
+        self.begin(Why::Sweep, Call::Sweep);
     }
 
     pub(crate) fn step_some_execution(&mut self) {
@@ -95,27 +121,26 @@ impl World {
             Want::Close(error) => {
                 self.count("executions failed");
                 let input = json!({"sessionId": session, "error": error});
-                self.begin(Why::Close(session), Handler::CloseSession, input);
+                self.begin(Why::Close(session), Call::Step(Step::CloseSession, input));
             }
             Want::Call(call) => {
                 let busy =
                     |hand: &Hand| matches!(&hand.why, Why::State(task) if *task == call.task);
                 if !self.hands.iter().any(busy) {
                     self.count("states entered");
-                    let handler =
-                        call.resource.parse().expect("a test of its own checks the names");
-                    self.begin(Why::State(call.task), handler, call.input);
+                    let step = call.resource.parse().expect("a test of its own checks the names");
+                    self.begin(Why::State(call.task), Call::Step(step, call.input));
                 }
             }
         }
     }
 
-    fn begin(&mut self, why: Why, handler: Handler, input: Value) {
+    fn begin(&mut self, why: Why, call: Call) {
         self.note(|| format!("begins: {why:?}"));
         self.workers += 1;
-        let mut env = rights::limited(&self.env, rights::function(handler));
+        let mut env = rights::limited(&self.env, call.function());
         env.worker = format!("w{}", self.workers).into();
-        let future = async move { Done::Handler(handler.invoke(&env, input).await) };
+        let future = async move { Done::Handler(call.run(&env).await) };
         self.hands.push(Hand { why, asleep_until: 0, future: Box::pin(future) });
     }
 
