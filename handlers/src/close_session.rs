@@ -17,8 +17,9 @@ use domain::{
 use serde::Deserialize;
 
 use crate::{
-    Code, Env, HandlerError, notification,
-    notification::Next,
+    Code, Env, HandlerError,
+    next::Next,
+    notification,
     outbox::{Batch, settle},
     tally,
     transition::{self, RetryOnConflict},

@@ -11,7 +11,7 @@ use domain::{
 
 use crate::{
     Env, HandlerError,
-    notification::Next,
+    next::Next,
     step::SessionInput,
     transition::{self, RetryOnConflict},
 };

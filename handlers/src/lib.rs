@@ -33,6 +33,7 @@ mod stop_task;
 mod sweep;
 
 mod message;
+mod next;
 mod notification;
 mod outbox;
 mod step;

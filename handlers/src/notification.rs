@@ -8,34 +8,8 @@ use domain::{
     ports::Resume,
     session::{Session, Step, Waits},
 };
-use serde::Serialize;
 
-use crate::{Env, HandlerError};
-
-/// What an execution does next; the output of its tasks and the answer to its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Next {
-    action: &'static str,
-    wait_seconds: u64,
-}
-
-impl Next {
-    /// What the record says at this time.
-    pub(crate) fn of(session: &Session, now: Timestamp) -> Self {
-        let (action, until) = match session.next_step(now) {
-            // A session without a slot has no execution; one that claims otherwise finds out there.
-            Step::AwaitSlot | Step::Provision => ("provision", now),
-            Step::WaitRunning => ("await_running", now),
-            Step::WaitEnd { until } => ("wait", until),
-            Step::StopTask => ("stop", now),
-            Step::WaitStopped => ("await_stopped", now),
-            Step::Finish | Step::Done => ("finish", now),
-        };
-        let wait = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
-        Self { action, wait_seconds: wait.div_ceil(1000).max(1) }
-    }
-}
+use crate::{Env, HandlerError, next::Next};
 
 /// Sends a message. A failure is only logged: somebody looks at the record when it is due.
 pub(crate) async fn send(env: &Env, message: Message, delay: Duration) {

@@ -16,8 +16,9 @@ use domain::{
 };
 
 use crate::{
-    Code, Env, HandlerError, fill_pool, notification,
-    notification::Next,
+    Code, Env, HandlerError, fill_pool,
+    next::Next,
+    notification,
     outbox::Batch,
     step::SessionInput,
     transition::{self, Applied, RetryOnConflict},

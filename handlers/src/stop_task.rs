@@ -10,7 +10,7 @@ use domain::{
 
 use crate::{
     Env, HandlerError,
-    notification::Next,
+    next::Next,
     step::SessionInput,
     transition::{self, RetryOnConflict},
 };
