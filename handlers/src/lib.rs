@@ -36,10 +36,14 @@ mod message;
 mod next;
 mod notification;
 mod outbox;
+mod reconcile;
 mod step;
 mod tally;
+mod task;
 mod transition;
 mod view;
+mod waiter;
+mod warm_task;
 
 pub use env::{Env, Policy};
 pub use error::{Code, HandlerError};

@@ -153,13 +153,13 @@ async fn settle_down(env: &Env, session: &Session) -> Result<(), HandlerError> {
     if let Some(drain) = &common.drain {
         let stop = Event::Stop { reason: drain.reason, note: drain.note.clone() };
         let stopped = transition::apply(env, common.id, Actor::Worker, &[stop]).await?;
-        notification::wake_execution(env, &stopped.into_session()).await?;
+        notification::resume_execution(env, &stopped.into_session()).await?;
     } else if common.spec.idle_timeout.is_some() {
         let read = transition::read(env, common.id).await?;
         if let Session::Ready(ready) = read.value {
             let session = Session::from(ready.settled(env.now()));
             if transition::put(env, session.clone(), read.version).await? {
-                notification::wake_execution(env, &session).await?;
+                notification::resume_execution(env, &session).await?;
             }
         }
     }
