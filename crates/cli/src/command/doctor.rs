@@ -44,7 +44,9 @@ fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, C
 async fn real_shell(context: &Context, isolation: &Isolation) -> Check {
     let started = Instant::now();
     let (status, detail) = match one_shell(context, isolation).await {
-        Ok(0) => (CheckStatus::Ok, format!("started, used and stopped in {}", fine(started.elapsed()))),
+        Ok(0) => {
+            (CheckStatus::Ok, format!("started, used and stopped in {}", fine(started.elapsed())))
+        }
         Ok(code) => (CheckStatus::Fail, format!("`true` exited with {code}")),
         Err(error) => (CheckStatus::Fail, error.message().to_owned()),
     };
