@@ -63,7 +63,7 @@ impl Workflow for SfnWorkflow {
                     SendTaskSuccessError::TaskTimedOut(_)
                     | SendTaskSuccessError::TaskDoesNotExist(_)
                     | SendTaskSuccessError::InvalidToken(_),
-                ) => Ok(Resume::Late),
+                ) => Ok(Resume::NotWaiting),
                 // The service's message may quote the token.
                 Some(refused) => {
                     let code = refused.code().unwrap_or("no code").to_owned();

@@ -4,11 +4,10 @@ use std::panic::AssertUnwindSafe;
 
 use domain::message::Message;
 use futures::{FutureExt, future::join_all};
-use handlers::{Env, Handler};
+use handlers::Env;
 use lambda_runtime::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use super::log;
 use crate::compute::TaskDetail;
 
 /// The event of an SQS event source
@@ -77,19 +76,15 @@ async fn handle_record(env: &Env, record: &Record) -> bool {
             return false;
         }
     };
-    let (handler, input) = Handler::of_message(&message);
+    let handler = handlers::handler_of(&message);
     // A panic must not end the process: other messages of the batch are being handled.
-    match AssertUnwindSafe(handler.invoke(env, input)).catch_unwind().await {
-        Ok(Ok(_)) => true,
-        Ok(Err(failure)) => {
-            log(handler, &failure);
-            false
-        }
+    match AssertUnwindSafe(handlers::handle(env, message)).catch_unwind().await {
+        Ok(result) => result.is_ok(),
         Err(_) => {
             tracing::error!(
                 message.id = record.message_id,
-                handler = handler.name(),
-                "a handler panicked"
+                handler,
+                "a handler panicked; the message will be delivered again"
             );
             false
         }

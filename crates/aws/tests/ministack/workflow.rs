@@ -83,17 +83,17 @@ async fn a_session_has_one_execution_and_its_token_is_accepted_once() {
         fixture.output(&session.to_string()).await,
         json!({"action": "stop", "waitSeconds": 1})
     );
-    assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::Late);
+    assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::NotWaiting);
     fixture.workflow.start(session).await.expect("a start after the end succeeds");
     let executions = fixture.sfn.list_executions().state_machine_arn(&fixture.deployment.machine);
     assert_eq!(executions.send().await.unwrap().executions.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_invalid_token_is_late() {
+async fn an_invalid_token_is_not_waited_for() {
     let Some(fixture) = Fixture::create().await else { return };
     let token = Secret::new("planted-marker".to_owned());
-    assert_eq!(fixture.workflow.resume(&token, "{}").await.unwrap(), Resume::Late);
+    assert_eq!(fixture.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,7 +10,7 @@ use axum::{
     http::Request,
 };
 use domain::{SessionId, UserId, message::Message, session::Status, task::TaskStatus};
-use handlers::{Env, Handler, Policy, http::Caller};
+use handlers::{Env, Policy, Step, http::Caller};
 use serde_json::{Value, json};
 use testkit::{Fakes, Script};
 use tower::ServiceExt as _;
@@ -67,10 +67,10 @@ impl Fixture {
         self.request(request.unwrap()).await
     }
 
-    /// Advances the clock and calls a handler.
-    async fn call(&self, handler: Handler, input: Value) {
+    /// Advances the clock and runs a state of the state machine.
+    async fn run(&self, step: Step, input: Value) {
         self.fakes.clock.advance(Duration::from_millis(100));
-        handler.invoke(&self.env, input).await.unwrap();
+        step.run(&self.env, input).await.unwrap();
     }
 
     /// Handles messages and events until none is left.
@@ -83,8 +83,8 @@ impl Fixture {
                 return;
             }
             for message in messages {
-                let (handler, input) = Handler::of_message(&message);
-                self.call(handler, input).await;
+                self.fakes.clock.advance(Duration::from_millis(100));
+                handlers::handle(&self.env, message).await.unwrap();
             }
         }
     }
@@ -105,20 +105,20 @@ impl Fixture {
         let started = self.post("/v1/shell/start", json!({}), None).await;
         let id: SessionId = started["sessionId"].as_str().unwrap().parse().unwrap();
         self.deliver().await;
-        self.call(Handler::ProvisionTask, json!({"sessionId": id})).await;
-        self.call(Handler::AwaitRunning, waits(id, 'a')).await;
+        self.run(Step::ProvisionTask, json!({"sessionId": id})).await;
+        self.run(Step::AwaitRunning, waits(id, 'a')).await;
         self.tasks_become(TaskStatus::Running).await;
-        self.call(Handler::AwaitEnd, waits(id, 'b')).await;
+        self.run(Step::AwaitEnd, waits(id, 'b')).await;
         id
     }
 
     async fn stop(&self, id: SessionId) {
         self.post("/v1/shell/stop", json!({"sessionId": id}), None).await;
         self.deliver().await;
-        self.call(Handler::StopTask, json!({"sessionId": id})).await;
-        self.call(Handler::AwaitStopped, waits(id, 'c')).await;
+        self.run(Step::StopTask, json!({"sessionId": id})).await;
+        self.run(Step::AwaitStopped, waits(id, 'c')).await;
         self.tasks_become(TaskStatus::Stopped).await;
-        self.call(Handler::CloseSession, json!({"sessionId": id})).await;
+        self.run(Step::CloseSession, json!({"sessionId": id})).await;
     }
 }
 

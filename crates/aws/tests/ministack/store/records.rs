@@ -11,7 +11,7 @@ use domain::{
     ports::{Expect, IdempotentResponse, Store as _, Stream, Version, Write},
     session::{Event, Queued, Reason, Session},
     warm::Warm,
-    webhook::{Delivery, Endpoint, EventType, Payload},
+    webhook::{Delivery, Endpoint, EventType, Payload, Pending},
 };
 use testkit::{command, job_id, kind, session_id, spec, user_id};
 use ulid::Ulid;
@@ -207,13 +207,13 @@ fn with_webhook(name: &str) -> Session {
 fn ended(session: Session) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
     let stopping = session.on(stop, stamp(1)).unwrap().session;
-    stopping.on(Event::Finish, stamp(2)).unwrap().session
+    testkit::finish(stopping, stamp(2)).session
 }
 
 fn delivery(session: SessionId, name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(job_id(name).ulid());
     let (event, body) = (EventType::SessionStopped, Secret::new("x".repeat(1000)));
-    Delivery::new(Payload { id, user: user_id(), session, event, body, created_at: at(0) }).into()
+    Pending::new(Payload { id, user: user_id(), session, event, body, created_at: at(0) }).into()
 }
 
 #[tokio::test]
