@@ -67,6 +67,21 @@ describe('the scripts of a deployment', () => {
     assert.ok(run('deploy', ...settings).endsWith(`cdk deploy --require-approval never ${settings.join(' ')}\n`));
   });
 
+  it('bootstrap the account only if it is not bootstrapped, and create the role that the cluster needs', () => {
+    executable(join(copy, 'scripts', 'cdk'), 'echo "cdk $1"');
+    const settings = ['-c', 'shellImage=registry.example/shell:1', '-c', 'bootstrap=dir'];
+    const calls = (aws: string) => {
+      executable(join(tools, 'aws'), `echo "aws $2" >>"$HOME/calls"; ${aws}`);
+      writeFileSync(join(directory, 'calls'), '');
+      const lines = run('deploy', ...settings).trim().split('\n');
+      return [...readFileSync(join(directory, 'calls'), 'utf8').trim().split('\n'), ...lines];
+    };
+    const aws = ['aws describe-stacks', 'aws create-service-linked-role'];
+    assert.deepEqual(calls('exit 0'), [...aws, 'cdk deploy']);
+    assert.deepEqual(calls('exit 255'), [...aws, 'cdk bootstrap', 'cdk deploy']);
+    rmSync(join(tools, 'aws'));
+  });
+
   for (const name of DEPLOYMENT) {
     it(`${name} uses nothing that bash 3.2 lacks`, () => {
       const source = readFileSync(join(ROOT, 'scripts', name), 'utf8');
