@@ -1,13 +1,13 @@
-//! Names of things.
+//! Amazon Resource Names.
 
-/// What an answer says of where it comes from.
+/// The parts that all ARNs of a server share.
 #[derive(Debug, Clone)]
-pub(crate) struct Realm {
+pub(crate) struct ArnPrefix {
     pub(crate) region: String,
     pub(crate) account: String,
 }
 
-impl Realm {
+impl ArnPrefix {
     pub(crate) fn arn(&self, resource: &str) -> String {
         format!("arn:aws:ecs:{}:{}:{resource}", self.region, self.account)
     }

@@ -1,4 +1,4 @@
-//! One port for two: data channels go to `ssm`, everything else to the API.
+//! One port for two protocols: data channels go to `ssm`, all other connections to the API.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -11,18 +11,18 @@ use tokio::{
 
 use crate::cluster::Cluster;
 
-/// How a data channel's first request begins.
+/// The first bytes of the request that opens a data channel.
 const CHANNEL: &[u8] = b"GET /v1/data-channel/";
 
-/// The connections that are no data channels.
+/// A listener that yields the connections that are not data channels.
 #[derive(Debug)]
-pub(crate) struct Front {
+pub(crate) struct PortMux {
     address: SocketAddr,
     rest: mpsc::Receiver<(TcpStream, SocketAddr)>,
 }
 
-impl Front {
-    /// Sorts connections from now on, until it is dropped.
+impl PortMux {
+    /// Accepts and sorts connections until the value is dropped.
     pub(crate) fn new(listener: TcpListener, cluster: Arc<Cluster>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let (others, rest) = mpsc::channel(64);
@@ -43,7 +43,7 @@ impl Front {
     }
 }
 
-impl Listener for Front {
+impl Listener for PortMux {
     type Io = TcpStream;
     type Addr = SocketAddr;
 
@@ -65,8 +65,8 @@ async fn sort(
     others: mpsc::Sender<(TcpStream, SocketAddr)>,
     cluster: Arc<Cluster>,
 ) {
-    // Small frames, each waited for.
-    let _slow_at_worst = stream.set_nodelay(true);
+    // Each small frame is answered before the next one.
+    let _only_slower = stream.set_nodelay(true);
     match is_channel(&stream).await {
         Ok(true) => {
             let find = move |opening: &ssm::server::Opening| cluster.sessions().find(opening);
@@ -74,13 +74,13 @@ async fn sort(
                 tracing::debug!(%error, "a data channel was refused");
             }
         }
-        // The server ends.
+        // The receiver has ended only if the server ends.
         Ok(false) => drop(others.send((stream, from)).await),
-        Err(error) => tracing::debug!(%error, "a connection broke"),
+        Err(error) => tracing::debug!(%error, "a connection failed"),
     }
 }
 
-/// Looks at the first bytes, as many as it takes to tell.
+/// Peeks at the first bytes, as many as the decision needs.
 async fn is_channel(stream: &TcpStream) -> io::Result<bool> {
     let mut seen = [0; CHANNEL.len()];
     loop {
@@ -89,7 +89,7 @@ async fn is_channel(stream: &TcpStream) -> io::Result<bool> {
         if length == CHANNEL.len() || length == 0 || !begins {
             return Ok(begins && length == CHANNEL.len());
         }
-        // What is there already would be seen again at once.
+        // `peek` returns the same bytes again at once, so wait for more.
         sleep(Duration::from_millis(1)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! A server in a directory of its own, and a client of it.
+//! A server in its own directory, and a client of it.
 
 use std::{
     path::Path,
@@ -21,13 +21,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// Nothing here takes longer, unless it hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
+/// Time limit of each wait.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(40);
 
 /// The cluster of all tests; any name is one.
 pub(crate) const CLUSTER: &str = "shells";
 
-pub(crate) struct Place {
+pub(crate) struct Server {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
     pub(crate) url: String,
@@ -35,12 +35,12 @@ pub(crate) struct Place {
     dir: TempDir,
 }
 
-/// A server, or `None` where the host refuses sandboxes; says so then.
-pub(crate) async fn place() -> Option<Place> {
-    place_with(&[]).await
+/// A server; `None`, with the reason printed, if the host can't isolate sandboxes.
+pub(crate) async fn server() -> Option<Server> {
+    server_with(&[]).await
 }
 
-pub(crate) async fn place_with(options: &[&str]) -> Option<Place> {
+pub(crate) async fn server_with(options: &[&str]) -> Option<Server> {
     if !rustix::process::geteuid().is_root() {
         println!("SKIPPED: needs root");
         return None;
@@ -48,9 +48,9 @@ pub(crate) async fn place_with(options: &[&str]) -> Option<Place> {
     start(tempfile::Builder::new().prefix("fargate-").tempdir().unwrap(), options).await
 }
 
-async fn start(dir: TempDir, options: &[&str]) -> Option<Place> {
+async fn start(dir: TempDir, options: &[&str]) -> Option<Server> {
     let (mut child, mut lines) = spawn(dir.path(), options);
-    let Some(first) = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap() else {
+    let Some(first) = timeout(TIME_LIMIT, lines.next_line()).await.unwrap().unwrap() else {
         let mut reason = String::new();
         child.stderr.take().unwrap().read_to_string(&mut reason).await.unwrap();
         assert!(reason.contains("can't isolate a sandbox"), "{reason}");
@@ -58,7 +58,7 @@ async fn start(dir: TempDir, options: &[&str]) -> Option<Place> {
         return None;
     };
     let client = Client::builder(TokioExecutor::new()).build_http();
-    Some(Place { child, lines, url: url_in(&first), client, dir })
+    Some(Server { child, lines, url: url_in(&first), client, dir })
 }
 
 fn spawn(dir: &Path, options: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
@@ -76,12 +76,12 @@ fn spawn(dir: &Path, options: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>)
 }
 
 fn url_in(line: &str) -> String {
-    let told: Value = serde_json::from_str(line).unwrap();
-    told["url"].as_str().unwrap().to_owned()
+    let response: Value = serde_json::from_str(line).unwrap();
+    response["url"].as_str().unwrap().to_owned()
 }
 
-impl Place {
-    /// An operation of ECS: the answer, or the error's name and all of it.
+impl Server {
+    /// Calls an operation of ECS; returns its output, or the name and the body of the error.
     pub(crate) async fn call(
         &self,
         operation: &str,
@@ -90,42 +90,51 @@ impl Place {
         let request = Request::post(&self.url)
             .header("content-type", "application/x-amz-json-1.1")
             .header("x-amz-target", format!("AmazonEC2ContainerServiceV20141113.{operation}"));
-        let (good, told) = self.send(request.body(Full::from(input.to_string())).unwrap()).await;
-        if good { Ok(told) } else { Err((told["__type"].as_str().unwrap().to_owned(), told)) }
+        let (good, response) =
+            self.send(request.body(Full::from(input.to_string())).unwrap()).await;
+        if good {
+            Ok(response)
+        } else {
+            Err((response["__type"].as_str().unwrap().to_owned(), response))
+        }
     }
 
-    /// Of tests only.
+    /// Posts to the control interface.
     pub(crate) async fn control(&self, what: &str, input: Value) -> Value {
         let request = Request::post(format!("{}/_control/{what}", self.url))
             .header("content-type", "application/json");
-        let (good, told) = self.send(request.body(Full::from(input.to_string())).unwrap()).await;
-        assert!(good, "{what}: {told}");
-        told
+        let (good, response) =
+            self.send(request.body(Full::from(input.to_string())).unwrap()).await;
+        assert!(good, "{what}: {response}");
+        response
     }
 
-    pub(crate) async fn look(&self, what: &str) -> Value {
+    pub(crate) async fn read(&self, what: &str) -> Value {
         let request = Request::get(format!("{}/_control/{what}", self.url));
-        let (good, told) = self.send(request.body(Full::default()).unwrap()).await;
-        assert!(good, "{what}: {told}");
-        told
+        let (good, response) = self.send(request.body(Full::default()).unwrap()).await;
+        assert!(good, "{what}: {response}");
+        response
     }
 
     async fn send(&self, request: Request<Full<Bytes>>) -> (bool, Value) {
-        let answer = timeout(PATIENCE, self.client.request(request)).await.unwrap().unwrap();
+        let answer = timeout(TIME_LIMIT, self.client.request(request)).await.unwrap().unwrap();
         let good = answer.status().is_success();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        let told = serde_json::from_slice(&body);
-        (good, told.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())))
+        let response = serde_json::from_slice(&body);
+        (
+            good,
+            response.unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&body).into_owned())),
+        )
     }
 
-    /// Runs one task and answers it as it was answered.
+    /// Runs a task; returns it from the response of RunTask.
     pub(crate) async fn run(&self, started_by: &str) -> Value {
-        let mut told = self.call("RunTask", run_task(started_by)).await.unwrap();
-        assert_eq!(told["failures"], json!([]));
-        told["tasks"][0].take()
+        let mut response = self.call("RunTask", run_task(started_by)).await.unwrap();
+        assert_eq!(response["failures"], json!([]));
+        response["tasks"][0].take()
     }
 
-    /// Its ARN, once it runs.
+    /// Runs a task and waits until it runs; returns its ARN.
     pub(crate) async fn running(&self, started_by: &str) -> String {
         let arn = self.run(started_by).await["taskArn"].as_str().unwrap().to_owned();
         self.until(&arn, |task| task["lastStatus"] == "RUNNING").await;
@@ -134,14 +143,14 @@ impl Place {
 
     pub(crate) async fn describe(&self, arn: &str) -> Value {
         let input = json!({ "cluster": CLUSTER, "tasks": [arn] });
-        let mut told = self.call("DescribeTasks", input).await.unwrap();
-        assert_eq!(told["failures"], json!([]));
-        told["tasks"][0].take()
+        let mut response = self.call("DescribeTasks", input).await.unwrap();
+        assert_eq!(response["failures"], json!([]));
+        response["tasks"][0].take()
     }
 
-    /// The task as soon as it is as wanted.
+    /// Waits until the task satisfies the condition; returns the task.
     pub(crate) async fn until(&self, arn: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIME_LIMIT;
         loop {
             let task = self.describe(arn).await;
             if wanted(&task) {
@@ -161,32 +170,32 @@ impl Place {
         self.call("StopTask", input).await.unwrap()["task"].take()
     }
 
-    /// Kills the server, which ends nothing else, and starts another on its directory.
+    /// Kills the server with SIGKILL, and starts another one on its directory.
     pub(crate) async fn replace(&mut self) {
         self.child.kill().await.unwrap();
         (self.child, self.lines) = spawn(self.dir.path(), &[]);
-        let first = timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap();
+        let first = timeout(TIME_LIMIT, self.lines.next_line()).await.unwrap().unwrap();
         self.url = url_in(&first.unwrap());
     }
 
-    /// Asks the server to end. Answers how it did, and its last line.
+    /// Stops the server with SIGTERM; returns its exit status and its last line.
     pub(crate) async fn end(mut self) -> (ExitStatus, String) {
         let pid = Pid::from_raw(self.child.id().unwrap().cast_signed()).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
-        let last = timeout(PATIENCE, self.lines.next_line()).await.unwrap().unwrap();
-        let status = timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap();
+        let last = timeout(TIME_LIMIT, self.lines.next_line()).await.unwrap().unwrap();
+        let status = timeout(TIME_LIMIT, self.child.wait()).await.unwrap().unwrap();
         assert_nothing_left(self.dir.path());
         (status, last.unwrap_or_default())
     }
 }
 
-/// Also after a failure. What it left is taken away by asking it to end.
-impl Drop for Place {
+/// Stops the server also after a failed test, so that the server ends its sandboxes.
+impl Drop for Server {
     fn drop(&mut self) {
         let Some(pid) = self.child.id() else { return };
         let Some(pid) = Pid::from_raw(pid.cast_signed()) else { return };
         if kill_process(pid, Signal::TERM).is_ok() {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIME_LIMIT;
             while self.child.try_wait().is_ok_and(|ended| ended.is_none())
                 && Instant::now() < deadline
             {
@@ -196,7 +205,7 @@ impl Drop for Place {
     }
 }
 
-/// The least that RunTask takes.
+/// A minimal input of RunTask.
 pub(crate) fn run_task(started_by: &str) -> Value {
     json!({
         "cluster": CLUSTER,
@@ -208,7 +217,7 @@ pub(crate) fn run_task(started_by: &str) -> Value {
     })
 }
 
-/// No mount, and no process, has to do with the directory.
+/// Asserts that no mount and no process refers to the directory.
 fn assert_nothing_left(dir: &Path) {
     let name = dir.to_str().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());

@@ -1,8 +1,9 @@
-//! From this process into a sandbox: what a container runtime's `exec` does.
+//! Runs a command in a sandbox, as `exec` of a container runtime does.
 //!
-//! Two programs, since who enters a PID namespace is not in it, only its children are: `join` takes
-//! the control groups and all namespaces but that of mounts, `lead` in its child leads a session of
-//! its own on the terminal that is its standard input, takes the mounts too and becomes the command.
+//! There are two programs, because entering a PID namespace takes effect only for child processes:
+//! `join` enters the control groups and all namespaces except the mount namespace. Its child `lead`
+//! creates a session on the terminal at its standard input, enters the mount namespace, and executes
+//! the command.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,10 +25,10 @@ use rustix::{
     },
 };
 
-/// The first word of the two programs' arguments.
-pub const WORD: &str = "enter";
+/// The first argument of both programs.
+pub const SUBCOMMAND: &str = "enter";
 
-/// What Docker leaves a container's root, and so Fargate.
+/// The capabilities of root in a container of Docker, and so of Fargate.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
     .union(CapabilitySet::FSETID)
@@ -45,11 +46,11 @@ const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
 
 /// The arguments that run `argv` in the sandbox of this PID 1.
 pub(crate) fn arguments(init: Pid, argv: &[String]) -> Vec<String> {
-    let words = [WORD.to_owned(), "join".to_owned(), init.as_raw_nonzero().to_string()];
-    words.into_iter().chain(argv.iter().cloned()).collect()
+    let arguments = [SUBCOMMAND.to_owned(), "join".to_owned(), init.as_raw_nonzero().to_string()];
+    arguments.into_iter().chain(argv.iter().cloned()).collect()
 }
 
-/// `args` are what follows [`WORD`]. Must be called while there is a single thread.
+/// Runs `join` or `lead`. `args` follow [`SUBCOMMAND`]. The process must have a single thread.
 pub fn enter_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let done = match args.as_slice() {
@@ -58,10 +59,10 @@ pub fn enter_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Err(io::Error::from(io::ErrorKind::InvalidInput)),
     };
     done.unwrap_or_else(|error| {
-        // The agent's words; what it says is what the user reads.
-        let words = format!("----------ERROR-------\nUnable to start command: {error}\n");
-        // Nobody is left to tell if the terminal is gone.
-        let _gone = io::Write::write_all(&mut io::stderr(), words.as_bytes());
+        // The user reads this message on the terminal; the format is the agent's.
+        let message = format!("----------ERROR-------\nUnable to start command: {error}\n");
+        // The terminal may be closed already.
+        let _gone = io::Write::write_all(&mut io::stderr(), message.as_bytes());
         ExitCode::FAILURE
     })
 }
@@ -80,11 +81,11 @@ fn join(init: &OsStr, argv: &[OsString]) -> io::Result<ExitCode> {
         | ThreadNameSpaceType::PROCESS_ID;
     move_into_thread_name_spaces(sandbox.as_fd(), namespaces)?;
     let mut leader = Command::new("/proc/self/exe");
-    let status = leader.args([WORD, "lead"]).arg(init).args(argv).status()?;
+    let status = leader.args([SUBCOMMAND, "lead"]).arg(init).args(argv).status()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Answers only if the command can't be run.
+/// Returns only if the command can't be executed.
 fn lead(init: &OsStr, argv: &[OsString]) -> io::Error {
     let Err(error) = become_command(init, argv) else { return io::ErrorKind::Other.into() };
     error
@@ -99,18 +100,18 @@ fn become_command(init: &OsStr, argv: &[OsString]) -> io::Result<()> {
     let mounts = File::open(process.join("ns/mnt"))?;
     move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
     for capability in CapabilitySet::all() - CAPABILITIES {
-        // The kernel refuses those that it doesn't have.
+        // The kernel refuses capabilities that it does not have.
         let _unknown = remove_capability_from_bounding_set(capability);
     }
     let mut command = Command::new(program);
     command.args(args).env_clear().current_dir("/");
     command.envs(environment.split(|byte| *byte == 0).filter_map(variable));
-    // As the agent sets them.
+    // The agent sets these two.
     command.env("TERM", "xterm-256color").env("HOME", "/root");
     Err(command.exec())
 }
 
-/// `NAME=VALUE`.
+/// Splits `NAME=VALUE`.
 fn variable(text: &[u8]) -> Option<(&OsStr, &OsStr)> {
     let at = text.iter().position(|byte| *byte == b'=')?;
     let (name, value) = text.split_at(at);
@@ -130,7 +131,7 @@ fn groups(process: &OsStr) -> io::Result<Vec<PathBuf>> {
     Ok(groups.collect())
 }
 
-/// Where a hierarchy is mounted; that of version 2 has no controllers in its name.
+/// The mount point of a cgroup hierarchy; version 2 has no controllers in its name.
 fn mount_of(mountinfo: &str, controllers: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (place, kind) = line.split_once(" - ")?;

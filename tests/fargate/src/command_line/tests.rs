@@ -5,7 +5,7 @@ fn check(line: &str, expected: &[&str]) {
 }
 
 #[test]
-fn words_are_what_a_shell_makes_of_quotes_and_backslashes() {
+fn quotes_and_backslashes_group_and_escape_as_in_a_shell() {
     check("", &[]);
     check("  /opt/ephemeral/runner   --stdio ", &["/opt/ephemeral/runner", "--stdio"]);
     check("sh -c 'echo \"$HOME\" \\n'", &["sh", "-c", "echo \"$HOME\" \\n"]);
@@ -19,7 +19,7 @@ fn nothing_is_expanded() {
 }
 
 #[test]
-fn what_is_left_open_is_no_command() {
+fn an_open_quote_or_a_trailing_backslash_is_no_command() {
     for line in ["'a", "\"a", "a\\", "\"a\\\""] {
         assert_eq!(split(line), None, "{line}");
     }

@@ -1,4 +1,4 @@
-//! A command line as the agent of ECS Exec reads it: split like a shell would, run by none.
+//! Command lines as the agent of ECS Exec parses them: split into words like in a shell, without a shell.
 
 /// Quotes and backslashes group and escape; nothing else has a meaning. `None` if a quote is open at
 /// the end, or a backslash is last.
