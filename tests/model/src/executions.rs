@@ -84,7 +84,7 @@ impl Executions {
                 self.live.remove(&session);
                 match outcome {
                     Outcome::Succeeded { .. } => Want::Nothing,
-                    Outcome::Failed(failure) => Want::Close(failure.error),
+                    Outcome::Failed(failure) => Want::Close(failure.error_name().to_owned()),
                     Outcome::TimedOut => Want::Close("States.Timeout".into()),
                 }
             }
