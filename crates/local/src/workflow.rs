@@ -137,7 +137,7 @@ impl AslWorkflow {
     async fn end(&self, session: SessionId, outcome: &Outcome, invoker: &Invoker) {
         let error = match outcome {
             Outcome::Succeeded { .. } => None,
-            Outcome::Failed(failure) => Some(failure.error.as_str()),
+            Outcome::Failed(failure) => Some(failure.error_name()),
             Outcome::TimedOut => Some("States.Timeout"),
         };
         if let Some(error) = error {
