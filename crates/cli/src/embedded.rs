@@ -79,7 +79,7 @@ pub(crate) fn refused(error: &StartError) -> Failure {
             .hint("give --tls-cert and --tls-key, or --insecure-listen if the network is yours"),
         StartError::Database(_) => failure.hint("choose another --data-dir, or stop that server"),
         StartError::Sandbox(_)
-        | StartError::Tls(_)
+        | StartError::Tls(..)
         | StartError::File(..)
         | StartError::Backend(_) => failure,
     }
