@@ -72,6 +72,20 @@ impl HandlerError {
     pub const fn code(&self) -> Code {
         self.code
     }
+
+    /// Logs that this handler failed.
+    pub(crate) fn log(&self, handler: &str) {
+        let (code, error) = (self.code.name(), self as &dyn std::error::Error);
+        match self.code {
+            // Answers that the callers expect and act on.
+            Code::StopRequested | Code::CapacityUnavailable | Code::Throttled | Code::Conflict => {
+                tracing::info!(handler, code, error, "{handler} answered {code}");
+            }
+            Code::BadInput | Code::Backend => {
+                tracing::warn!(handler, code, error, "{handler} failed: {code}");
+            }
+        }
+    }
 }
 
 impl fmt::Display for HandlerError {

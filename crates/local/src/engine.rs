@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{Timestamp, message::Lane, ports::BackendError};
-use handlers::{Code, Env, Handler};
-use serde_json::json;
+use handlers::{Code, Env};
 
 use crate::{
     queue::{Received, SqliteQueue},
@@ -125,14 +124,13 @@ impl Engine {
     /// Reconciles the records that are due, and the tasks without a record.
     pub async fn sweep(&self) {
         // The invoker has logged a failure, and the next sweep tries again.
-        let _next_time = self.invoker.invoke(Handler::Sweep, json!({})).await;
+        let _next_time = self.invoker.sweep().await;
     }
 
     async fn handle(&self, received: Received) {
         let Received { message, attempts, receipt } = received;
-        let (handler, input) = Handler::of_message(&message);
-        match self.invoker.invoke(handler, input).await {
-            Ok(_) => self.queue.ack(receipt),
+        match self.invoker.handle(message).await {
+            Ok(()) => self.queue.ack(receipt),
             // Another attempt would fail in the same way.
             Err(failure) if failure.code() == Code::BadInput => self.queue.ack(receipt),
             Err(failure) => {

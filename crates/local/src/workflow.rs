@@ -13,7 +13,6 @@ use domain::{
     Secret, SessionId, Timestamp,
     ports::{BackendError, Clock, Ids, Resume, Workflow},
 };
-use handlers::Handler;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::timeout};
@@ -124,10 +123,11 @@ impl AslWorkflow {
 
     async fn call(&self, session: SessionId, call: Invocation, invoker: &Invoker) {
         let Invocation { task, resource, input, until, .. } = call;
-        let handler: Handler = resource.parse().expect("the definition was checked when loaded");
+        let handler: handlers::Step =
+            resource.parse().expect("the definition was checked when loaded");
         let remaining = timestamp(until).since(self.clock.now());
         // A handler that takes too long is dropped. The next step of the execution finds it timed out.
-        let Ok(result) = timeout(remaining, invoker.invoke(handler, input)).await else { return };
+        let Ok(result) = timeout(remaining, invoker.run(handler, input)).await else { return };
         let result =
             result.map_err(|error| asl::Failure::new(error.code().name(), error.to_string()));
         if let Some(execution) = self.live.lock().get(session) {
@@ -152,7 +152,7 @@ impl AslWorkflow {
             );
             let input = json!({"sessionId": session, "error": error});
             // The invoker has logged it.
-            let _left_to_the_sweep = invoker.invoke(Handler::CloseSession, input).await;
+            let _left_to_the_sweep = invoker.run(handlers::Step::CloseSession, input).await;
         }
         self.executions.delete(session);
         self.live.lock().remove(session);

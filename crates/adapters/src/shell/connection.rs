@@ -2,7 +2,7 @@
 
 use std::io;
 
-use runner::protocol::{Decoder, Event, Message, Request, Violation};
+use runner::protocol::{Decoder, Event, Message, ProtocolError, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Transport;
@@ -21,7 +21,7 @@ pub(crate) enum ConnectionError {
     Io(io::Error),
     /// One side violated the protocol.
     #[error(transparent)]
-    Protocol(Violation),
+    Protocol(ProtocolError),
 }
 
 /// One connection to a runner.

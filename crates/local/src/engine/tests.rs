@@ -198,7 +198,7 @@ async fn a_message_whose_handler_always_fails_becomes_a_dead_letter() {
     fixture
         .fakes
         .gate
-        .fail(|_, action| (action == "describing tasks").then_some(testkit::When::Before));
+        .fail(|_, action| (action == "describing tasks").then_some(testkit::FaultPoint::Before));
     let facts = fixture.fakes.compute.tasks().remove(0);
     fixture.send(Message::ProbeTask { facts }).await;
     for attempt in 1..=4 {

@@ -9,12 +9,12 @@ use std::{
 
 use asl::Machine;
 use domain::{
+    message::Message,
     ports::{Resume, Workflow},
     session::{Event, Reason, Session, Status},
     task::TaskStatus,
 };
-use handlers::{Env, Handler};
-use serde_json::{Value, json};
+use handlers::Env;
 use testkit::{Fakes, session_id};
 
 use super::AslWorkflow;
@@ -53,8 +53,8 @@ impl Fixture {
         self.invoker = Invoker::new(env(&self.fakes, &self.workflow));
     }
 
-    async fn invoke(&self, handler: Handler, input: Value) {
-        self.invoker.invoke(handler, input).await.unwrap();
+    async fn handle(&self, message: Message) {
+        self.invoker.handle(message).await.unwrap();
     }
 
     /// Drives all runnable executions, and kills the process in the middle of a handler when due.
@@ -84,7 +84,7 @@ impl Fixture {
     /// Passes the events of the tasks to the handlers.
     async fn deliver(&mut self) {
         for facts in self.fakes.compute.take_events() {
-            self.invoke(Handler::ObserveTask, json!(facts)).await;
+            self.handle(Message::TaskEvent { facts }).await;
         }
         self.drive_all().await;
     }
@@ -101,7 +101,7 @@ impl Fixture {
     async fn stop(&mut self) {
         let stop = Event::Stop { reason: Reason::UserStop, note: None };
         self.fakes = self.fakes.clone().after("a", stop);
-        self.invoke(Handler::NotifySession, json!({"sessionId": session_id("a")})).await;
+        self.handle(Message::NotifySession { session: session_id("a") }).await;
         self.drive_all().await;
     }
 
