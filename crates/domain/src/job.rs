@@ -182,16 +182,7 @@ impl Job {
     }
 }
 
-macro_rules! into_job {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Job {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_job!(Queued Running Finished);
+from_states!(Job: Queued Running Finished);
 
 #[cfg(test)]
 mod tests;

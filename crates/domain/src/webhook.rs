@@ -277,17 +277,7 @@ impl Finished {
     }
 }
 
-impl From<Pending> for Delivery {
-    fn from(state: Pending) -> Self {
-        Self::Pending(state)
-    }
-}
-
-impl From<Finished> for Delivery {
-    fn from(state: Finished) -> Self {
-        Self::Finished(state)
-    }
-}
+from_states!(Delivery: Pending Finished);
 
 #[cfg(test)]
 mod tests;
