@@ -34,7 +34,7 @@ export interface Settings {
   readonly logRetentionDays: RetentionDays;
   readonly flowLogs: boolean;
   readonly containerInsights: boolean;
-  /** Whether functions send traces to X-Ray. */
+  /** Whether functions and executions send traces to X-Ray. */
   readonly tracing: boolean;
   /** Whether the table and the user pool outlive the stack. */
   readonly deletionProtection: boolean;
@@ -76,7 +76,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
     logLevel: read.text('logLevel') ?? 'info',
     logRetentionDays: read.integer('logRetentionDays', RetentionDays.TWO_WEEKS, 1, 3_653),
-    flowLogs: read.flag('flowLogs', true),
+    flowLogs: read.flag('flowLogs', false),
     containerInsights: read.flag('containerInsights', false),
     tracing: read.flag('tracing', false),
     deletionProtection: read.flag('deletionProtection', false),

@@ -49,7 +49,7 @@ export function addWorkflow(
     definitionBody: DefinitionBody.fromString(JSON.stringify(JSON.parse(readFileSync(DEFINITION, 'utf8')))),
     definitionSubstitutions: arns,
     role,
-    tracingEnabled: true,
+    tracingEnabled: settings.tracing,
     logs: {
       destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, VENDED),
       level: LogLevel.ALL,
@@ -61,6 +61,9 @@ export function addWorkflow(
     finding: 'AwsSolutions-IAM5[Resource::*]',
     reason: 'The actions for log delivery and X-Ray support no resources.',
   });
+  if (!settings.tracing) {
+    suppress(machine, { finding: 'AwsSolutions-SF2', reason: 'The history of an execution has every step; the context tracing turns X-Ray on.' });
+  }
   return machine;
 }
 

@@ -10,8 +10,8 @@ import { PLACEHOLDER } from '../lib/settings.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const VENV = join(ROOT, 'target', 'venv', 'bin');
 const MINISTACK = process.env['MINISTACK'] ?? join(VENV, 'ministack');
-/** The emulator does not support flow logs. It neither pulls the image nor starts the binary. */
-const SETTINGS = ['flowLogs=false', `bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'];
+/** The emulator neither pulls the image nor starts the binary. */
+const SETTINGS = [`bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'];
 
 describe('deployment to an emulator by the CDK CLI', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ephemeral-deploy-'));

@@ -9,10 +9,11 @@ import { synthesize } from './deployment.ts';
 const DEPLOYMENTS: Record<string, Record<string, string>> = {
   'with default settings': {},
   'with private networks, warm tasks and traces': { network: 'private', warm: '3', tracing: 'true' },
-  'with a NAT, an external issuer and no flow logs': { network: 'nat', flowLogs: 'false', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
-  'with deletion protection, metrics and alarm actions': {
+  'with a NAT and an external issuer': { network: 'nat', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
+  'with deletion protection, metrics, flow logs and alarm actions': {
     deletionProtection: 'true',
     containerInsights: 'true',
+    flowLogs: 'true',
     alarmTopicArn: 'arn:aws:sns:us-east-1:111122223333:alarms',
     shellImage: '111122223333.dkr.ecr.us-east-1.amazonaws.com/shells:1',
   },

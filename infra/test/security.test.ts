@@ -220,6 +220,15 @@ describe('data', () => {
     assert.doesNotMatch(AccessLogSettings.Format, /authorization|claims|sourceIp|querystring|\$context\.path/i);
   });
 
+  for (const [retentionDays, recoveryPeriod] of [[7, 7], [30, 30], [365, 35]] as const) {
+    it(`deleted records leave the backups after ${recoveryPeriod} days if retentionDays is ${retentionDays}`, () => {
+      const { resources } = synthesize({ retentionDays: String(retentionDays) });
+      const [[, table] = []] = ofType(resources, 'AWS::DynamoDB::Table');
+      const specification = { PointInTimeRecoveryEnabled: true, RecoveryPeriodInDays: recoveryPeriod };
+      assert.deepEqual(table?.Properties['PointInTimeRecoverySpecification'], specification);
+    });
+  }
+
   it('every log has a retention', () => {
     for (const [id, { Properties }] of ofType(resources, 'AWS::Logs::LogGroup')) assert.equal(Properties['RetentionInDays'], 14, id);
   });

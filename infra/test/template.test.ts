@@ -53,6 +53,17 @@ describe('the template', () => {
     assert.equal(Properties['MaximumRetryAttempts'], 0);
   });
 
+  it('has traces and flow logs only where they are turned on', () => {
+    const found = (context: Record<string, string>) => {
+      const { resources } = synthesize(context);
+      const machine = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
+      const traced = ofType(resources, 'AWS::Lambda::Function').filter(([, { Properties }]) => Properties['TracingConfig'] !== undefined);
+      return { executions: machine['TracingConfiguration']?.Enabled ?? false, functions: traced.length > 0, flowLogs: ofType(resources, 'AWS::EC2::FlowLog').length };
+    };
+    assert.deepEqual(found({}), { executions: false, functions: false, flowLogs: 0 });
+    assert.deepEqual(found({ tracing: 'true', flowLogs: 'true' }), { executions: true, functions: true, flowLogs: 1 });
+  });
+
   it('passes cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;

@@ -1,4 +1,4 @@
-//! How Lambda calls the handlers: one file per kind of event.
+//! The Lambda entry points of the handlers, one file per kind of event.
 
 use handlers::{Env, HandlerError, Step};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -27,6 +27,7 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Schedule { .. } => {
+            // The event of the schedule contains nothing that the handler needs.
             let service = async |_: LambdaEvent<Value>| {
                 handlers::sweep(&env).await.map_err(|error| diagnostic(&error))
             };
@@ -39,7 +40,7 @@ async fn run(step: Step, env: &Env, input: Value) -> Result<Value, Diagnostic> {
     step.run(env, input).await.map_err(|error| diagnostic(&error))
 }
 
-/// The error's type is the error's code, which the state machine names in `ErrorEquals`.
+/// The error type is the error's code, which the state machine matches by `ErrorEquals`.
 fn diagnostic(error: &HandlerError) -> Diagnostic {
     Diagnostic { error_type: error.code().name().to_owned(), error_message: error.to_string() }
 }
