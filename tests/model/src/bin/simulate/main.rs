@@ -12,7 +12,6 @@ mod laws;
 mod log;
 mod nature;
 mod quiet;
-mod rights;
 mod users;
 mod work;
 mod world;

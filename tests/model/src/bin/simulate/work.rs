@@ -12,8 +12,7 @@ use tower::ServiceExt as _;
 use crate::{
     hands::{Done, Hand, Mail, Why},
     laws::{Law, Violation},
-    rights,
-    world::World,
+    world::{World, function, scoped},
 };
 
 /// How often a message is tried.
@@ -138,7 +137,7 @@ impl World {
     fn begin(&mut self, why: Why, call: Call) {
         self.note(|| format!("begins: {why:?}"));
         self.workers += 1;
-        let mut env = rights::limited(&self.env, call.function());
+        let mut env = scoped(&self.env, function(call.function()));
         env.worker = format!("w{}", self.workers).into();
         let future = async move { Done::Handler(call.run(&env).await) };
         self.hands.push(Hand { why, asleep_until: 0, future: Box::pin(future) });

@@ -10,7 +10,10 @@ use std::{
 
 use axum::Router;
 use domain::{Timestamp, job::Work, session::Reason, size::Network};
-use handlers::{Env, Policy};
+use handlers::{
+    Env, Policy,
+    permissions::{Function, OnRefusal, Scoped},
+};
 use model::Executions;
 use testkit::{Dice, Fakes, When, kind};
 
@@ -20,7 +23,6 @@ use crate::{
     laws::{Law, Laws, Violation},
     log::brief,
     nature::script,
-    rights,
     users::Users,
 };
 
@@ -74,7 +76,7 @@ impl World {
         });
         let env = env(&fakes, &mut dice);
         Self {
-            router: handlers::http::router(rights::limited(&env, "api")),
+            router: handlers::http::router(scoped(&env, function("api"))),
             sweep_at: fakes.now() + Duration::from_mins(1),
             env,
             executions,
@@ -213,6 +215,24 @@ impl World {
         }
         let log = self.log.unwrap_or_default();
         Ran { steps: self.steps, counts: self.counts, violation: self.laws.broken, log }
+    }
+}
+
+/// The function of this name, in a deployment that runs the handlers apart from each other.
+pub(crate) fn function(name: &str) -> &'static Function {
+    Function::named(name).expect("the list has every function")
+}
+
+/// The ports of a function. A use that the function does not list panics, which is a violation.
+pub(crate) fn scoped(env: &Env, function: &'static Function) -> Env {
+    let panics: OnRefusal = |error| panic!("{error}");
+    Env {
+        queue: Arc::new(Scoped::new(function, Some(env.queue.clone()), panics)),
+        workflow: Arc::new(Scoped::new(function, Some(env.workflow.clone()), panics)),
+        compute: Arc::new(Scoped::new(function, Some(env.compute.clone()), panics)),
+        shell: Arc::new(Scoped::new(function, Some(env.shell.clone()), panics)),
+        webhooks: Arc::new(Scoped::new(function, Some(env.webhooks.clone()), panics)),
+        ..env.clone()
     }
 }
 
