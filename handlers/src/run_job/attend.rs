@@ -205,7 +205,8 @@ impl Worker<'_> {
             let now = self.env.now();
             let job = self.job.clone().progress(stdout, stderr, now);
             let job = job.end(outcome(&end), Some(end.usage), now);
-            let mut batch = Batch::default().finished(self.env, self.session, job, self.version);
+            let mut batch =
+                Batch::default().finished_job(self.env, self.session, job, self.version);
             for write in self.output_writes() {
                 batch = batch.write(write);
             }
