@@ -76,7 +76,7 @@ fn put(fakes: &Fakes, job: impl Into<Job>) {
 #[tokio::test]
 async fn however_many_jobs_run_the_next_one_is_found() {
     let fakes = Fakes::new().with_ready_session("s");
-    for number in 0..3 * super::LOOK_AT {
+    for number in 0..3 * super::PARALLEL_LIMIT {
         let job = parallel(&fakes, &format!("j{number:03}"));
         put(&fakes, job.claim("w", fakes.now()));
     }
@@ -90,7 +90,7 @@ async fn however_many_jobs_run_the_next_one_is_found() {
 #[tokio::test]
 async fn a_parallel_job_does_not_wait_behind_a_long_line() {
     let mut fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "long");
-    for number in 0..2 * super::LOOK_AT {
+    for number in 0..2 * super::PARALLEL_LIMIT {
         fakes = fakes.with_queued_job("s", &format!("j{number:03}"), "true");
     }
     put(&fakes, parallel(&fakes, "k"));
