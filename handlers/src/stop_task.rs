@@ -22,7 +22,7 @@ pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, Handl
     Ok(Next::of(&session, env.now()))
 }
 
-/// Stops a session in any state, and returns once its task was told to stop or there is none.
+/// Stops a session in any state, and returns once the stop of its task was requested or it has none.
 pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, HandlerError> {
     let mut retry = RetryOnConflict::of(env, id);
     loop {

@@ -1,8 +1,23 @@
 use std::{
     collections::{BTreeSet, HashSet},
-    env, fs,
+    env,
+    error::Error,
+    fs,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
+
+use domain::{
+    Timestamp,
+    message::Message,
+    ports::Queue,
+    task::{TaskFacts, TaskStatus},
+};
+use testkit::Fakes;
 
 use super::*;
 use crate::Step;
@@ -71,4 +86,31 @@ fn no_permission_is_listed_twice() {
         let distinct: HashSet<&Permission> = function.uses.iter().collect();
         assert_eq!(distinct.len(), function.uses.len(), "{}", function.name);
     }
+}
+
+#[tokio::test]
+async fn a_use_that_the_function_does_not_list_is_reported_and_fails() {
+    static REFUSALS: AtomicUsize = AtomicUsize::new(0);
+    let count: OnRefusal = |_| {
+        REFUSALS.fetch_add(1, Ordering::Relaxed);
+    };
+    let queue: Arc<dyn Queue> = Fakes::new().queue;
+    let api = Scoped::new(Function::named("api").unwrap(), Some(queue), count);
+    let probe = Message::ProbeTask {
+        facts: TaskFacts {
+            task: testkit::task_id("s"),
+            started_by: testkit::session_id("s").to_string(),
+            version: 1,
+            status: TaskStatus::Running,
+            ending: false,
+            stop: None,
+            at: Timestamp::from_millis(0),
+        },
+    };
+    api.send(&Message::FillPool, Duration::ZERO).await.unwrap();
+    assert_eq!(REFUSALS.load(Ordering::Relaxed), 0);
+    let error = api.send(&probe, Duration::ZERO).await.unwrap_err();
+    assert_eq!(REFUSALS.load(Ordering::Relaxed), 1);
+    let source = error.source().unwrap().to_string();
+    assert!(source.contains("api") && source.contains("queue:task-events"), "{source}");
 }

@@ -121,7 +121,7 @@ impl Worker<'_> {
     async fn attach(&self, command: &Command) -> Result<Box<dyn Attached>, ShellError> {
         let (id, shell) = (self.job.common().id, &self.env.shell);
         if self.job.cancel_requested() {
-            // A runner that is told so before the start never runs the command.
+            // After a cancellation that comes before the start, the runner never runs the command.
             shell.cancel(self.task, id).await?;
         }
         let (stdout, stderr) = self.job.output();

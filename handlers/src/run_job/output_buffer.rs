@@ -75,3 +75,6 @@ const fn of((stdout, stderr): (StreamStats, StreamStats), stream: Stream) -> Str
         Stream::Stderr => stderr,
     }
 }
+
+#[cfg(test)]
+mod tests;
