@@ -27,6 +27,7 @@ pub struct Usage {
 /// What commands used, all of a session's together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tally {
     /// How many ran.
     pub jobs: u32,

@@ -46,6 +46,7 @@ pub enum Session {
 /// A session's status as the API says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SessionStatus"))]
 pub enum Status {
     Queued,
     Provisioning,

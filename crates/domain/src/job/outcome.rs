@@ -16,6 +16,7 @@ pub enum Exit {
 
 /// Why the platform could not run a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Failure {
     /// A word for programs, such as `command_not_found`.
     pub code: String,
@@ -107,6 +108,7 @@ impl StreamStats {
 /// What a command used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Usage {
     /// Time from its start to its end.
     pub wall_ms: u64,
