@@ -1,28 +1,29 @@
-//! The rules of a Choice state.
+//! The choice rules of a Choice state.
 
 pub(crate) mod parse;
 
 use crate::failure::Failure;
+use crate::machine::Next;
 use crate::millis::timestamp;
 use crate::path::Path;
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// A top-level rule: a test, and the state it leads to.
+/// A top-level choice rule: a condition and the next state if the condition holds.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
-    pub(crate) test: Test,
-    pub(crate) next: String,
+    pub(crate) condition: Condition,
+    pub(crate) next: Next,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Test {
-    And(Vec<Test>),
-    Or(Vec<Test>),
-    Not(Box<Test>),
+pub(crate) enum Condition {
+    And(Vec<Condition>),
+    Or(Vec<Condition>),
+    Not(Box<Condition>),
     Is { variable: Path, property: Property, expected: bool },
     Matches { variable: Path, pattern: String },
-    Compare { variable: Path, kind: Kind, relation: Relation, operand: Operand },
+    Compare { variable: Path, kind: ValueType, relation: Relation, operand: Operand },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ pub(crate) enum Property {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueType {
     Boolean,
     Numeric,
     String,
@@ -58,39 +59,39 @@ pub(crate) enum Operand {
     Path(Path),
 }
 
-impl Test {
-    /// Whether the test holds.
+impl Condition {
+    /// Evaluates the condition.
     ///
     /// # Errors
-    /// A path that leads nowhere, unless only its presence is asked for.
+    /// `States.Runtime` if a path selects nothing, except in `IsPresent`.
     pub(crate) fn holds(&self, input: &Value, context: &Value) -> Result<bool, Failure> {
-        let all = |tests: &[Self], stop: bool| {
-            for test in tests {
-                if test.holds(input, context)? == stop {
+        let all = |conditions: &[Self], stop: bool| {
+            for condition in conditions {
+                if condition.holds(input, context)? == stop {
                     return Ok(stop);
                 }
             }
             Ok(!stop)
         };
         match self {
-            Self::And(tests) => all(tests, false),
-            Self::Or(tests) => all(tests, true),
-            Self::Not(test) => Ok(!test.holds(input, context)?),
+            Self::And(conditions) => all(conditions, false),
+            Self::Or(conditions) => all(conditions, true),
+            Self::Not(condition) => Ok(!condition.holds(input, context)?),
             Self::Is { variable, property: Property::Present, expected } => {
                 Ok(variable.select(input, context).is_some() == *expected)
             }
             Self::Is { variable, property, expected } => {
-                Ok(property.fits(&look_up(variable, input, context)?) == *expected)
+                Ok(property.fits(&resolve(variable, input, context)?) == *expected)
             }
             Self::Matches { variable, pattern } => {
-                let value = look_up(variable, input, context)?;
+                let value = resolve(variable, input, context)?;
                 Ok(value.as_str().is_some_and(|text| matches(pattern, text)))
             }
             Self::Compare { variable, kind, relation, operand } => {
-                let left = look_up(variable, input, context)?;
+                let left = resolve(variable, input, context)?;
                 let right = match operand {
                     Operand::Constant(value) => value.clone(),
-                    Operand::Path(path) => look_up(path, input, context)?,
+                    Operand::Path(path) => resolve(path, input, context)?,
                 };
                 Ok(kind.compare(&left, &right).is_some_and(|order| relation.allows(order)))
             }
@@ -98,7 +99,7 @@ impl Test {
     }
 }
 
-fn look_up(path: &Path, input: &Value, context: &Value) -> Result<Value, Failure> {
+fn resolve(path: &Path, input: &Value, context: &Value) -> Result<Value, Failure> {
     path.select(input, context).ok_or_else(|| {
         let path = path.text();
         Failure::runtime(format!(
@@ -120,8 +121,8 @@ impl Property {
     }
 }
 
-impl Kind {
-    /// How the two compare; `None` if either is of another kind, which makes every test false.
+impl ValueType {
+    /// Compares two values; `None` if either has another type, which makes every comparison false.
     fn compare(self, left: &Value, right: &Value) -> Option<Ordering> {
         match self {
             Self::Boolean => Some(left.as_bool()?.cmp(&right.as_bool()?)),
@@ -148,8 +149,8 @@ impl Relation {
     }
 }
 
-/// Whether the text fits the pattern, where `*` stands for any text and `\` makes the next
-/// character plain.
+/// Whether the whole text matches the pattern, in which `*` matches any text and `\` makes the next
+/// character literal.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut tokens = Vec::new();
     let mut chars = pattern.chars();
@@ -174,7 +175,7 @@ fn matches(pattern: &str, text: &str) -> bool {
                 token += 1;
             }
             _ => match &mut star {
-                // The last star takes one character more.
+                // Backtrack: the most recent `*` matches one more character.
                 Some((star_token, taken)) => {
                     *taken += 1;
                     (at, token) = (*taken, *star_token + 1);

@@ -1,42 +1,43 @@
-//! What happened in an execution, for whoever keeps its history.
+//! Events of an execution, for a driver that records the history.
 
 use crate::{Failure, Millis};
 use serde_json::Value;
 use std::fmt;
 
-/// One entry of an execution's history.
+/// One event in an execution's history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
-    /// When the interpreter noticed it.
+    /// The time at which the interpreter processed the event.
     pub at: Millis,
-    /// The state it happened in.
+    /// The name of the state in which the event occurred.
     pub state: String,
-    /// What happened.
-    pub what: What,
+    /// The kind of the event, with its data.
+    pub kind: EventKind,
 }
 
-/// What happened in a state. Holds user data and task tokens, so `Debug` shows only the name.
+/// The kind of an event, named as in AWS's execution history. An event holds user data and task
+/// tokens, so `Debug` shows only the name.
 #[derive(Clone, PartialEq)]
-pub enum What {
-    /// The state began, with its raw input.
+pub enum EventKind {
+    /// The execution entered the state; `input` is the raw input.
     StateEntered { input: Value },
-    /// An attempt of a task began: this is what the resource gets.
+    /// An attempt of a task began; `input` is what the resource receives.
     TaskScheduled { resource: String, input: Value },
-    /// The task's result arrived.
+    /// The task succeeded with this result.
     TaskSucceeded { output: Value },
     /// The task reported an error.
     TaskFailed(Failure),
-    /// The task did not answer, or did not send a heartbeat, in time.
+    /// The task exceeded `TimeoutSeconds` or `HeartbeatSeconds`.
     TaskTimedOut(Failure),
-    /// The state itself failed: a path, a size limit, no choice.
+    /// The interpreter failed the state: an invalid path, a size limit, no matching choice.
     StateFailed(Failure),
-    /// A retrier matched; the next attempt starts then.
+    /// A retrier matched; the next attempt starts at `until`.
     RetryScheduled { until: Millis },
-    /// The state ended with this output, by itself or through a catcher.
+    /// The execution left the state with this output, either normally or through a catcher.
     StateExited { output: Value },
 }
 
-impl What {
+impl EventKind {
     /// The name of the variant.
     pub fn name(&self) -> &'static str {
         match self {
@@ -52,7 +53,7 @@ impl What {
     }
 }
 
-impl fmt::Debug for What {
+impl fmt::Debug for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

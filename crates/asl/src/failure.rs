@@ -1,4 +1,4 @@
-//! Error names, and what a task or a state reports when it fails.
+//! Error names of the language, and the failure that a task or a state reports.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub(crate) const NO_CHOICE_MATCHED: &str = "States.NoChoiceMatched";
 pub(crate) const INTRINSIC_FAILURE: &str = "States.IntrinsicFailure";
 
 /// The reserved names that a retrier or a catcher may list. Some belong to state types that this
-/// interpreter refuses, but naming them does no harm.
+/// interpreter does not support; they are accepted and never match.
 pub(crate) const RESERVED: &[&str] = &[
     ALL,
     TASK_FAILED,
@@ -36,17 +36,18 @@ pub(crate) const RESERVED: &[&str] = &[
     "States.ResultWriterFailed",
 ];
 
-/// Why a task or a state failed. The cause is user data, so `Debug` shows the error name only.
+/// The failure of a task or a state (the "Error Output" of the specification). The cause is user
+/// data, so `Debug` shows the error name only.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The error name that retriers and catchers match.
     pub error: String,
-    /// Free text for people.
+    /// A human-readable description.
     pub cause: String,
 }
 
 impl Failure {
-    /// A failure with this error name and cause.
+    /// Returns a failure with this error name and cause.
     pub fn new(error: impl Into<String>, cause: impl Into<String>) -> Self {
         Self { error: error.into(), cause: cause.into() }
     }
@@ -55,22 +56,23 @@ impl Failure {
         Self::new(RUNTIME, cause)
     }
 
-    /// The failure as users see it. AWS says `States.Timeout` for a missed heartbeat too; only
-    /// retriers and catchers tell the two apart (recorded histories in the LocalStack tests).
+    /// The failure as reported to users. AWS reports a missed heartbeat as `States.Timeout`; only
+    /// retriers and catchers distinguish the two (histories recorded in the LocalStack tests).
     pub(crate) fn reported(&self) -> Self {
         let heartbeat = self.error == HEARTBEAT_TIMEOUT;
         let error = if heartbeat { TIMEOUT } else { &self.error };
         Self::new(error, &self.cause)
     }
 
-    /// The Error Output, which a catcher puts into the state's input.
+    /// The Error Output, which a catcher inserts into the state's input.
     pub(crate) fn output(&self) -> Value {
         let Self { error, cause } = self.reported();
         json!({ "Error": error, "Cause": cause })
     }
 
-    /// Whether a name of an `ErrorEquals` list means this failure.
-    pub(crate) fn is(&self, name: &str) -> bool {
+    /// Whether a name in an `ErrorEquals` list matches this failure (Developer Guide, "Handling
+    /// errors in Step Functions workflows").
+    pub(crate) fn matches(&self, name: &str) -> bool {
         let error = self.error.as_str();
         let terminal = matches!(error, RUNTIME | DATA_LIMIT_EXCEEDED);
         let timeout = matches!(error, TIMEOUT | HEARTBEAT_TIMEOUT);

@@ -6,7 +6,7 @@ use crate::path::Path;
 use functions::Function;
 use serde_json::Value;
 
-/// Calls nested deeper than this are refused, as on AWS.
+/// The maximum nesting of calls (Developer Guide, "Intrinsic functions for JSONPath states").
 const MAX_DEPTH: usize = 10;
 
 /// A parsed call of an intrinsic function.
@@ -18,19 +18,19 @@ pub(crate) struct Call {
 
 #[derive(Clone, Debug)]
 enum Argument {
-    /// The text between the quotes, escapes still in it: `States.Format` gives them a meaning.
+    /// The text between the quotes with its escapes, which `States.Format` interprets itself.
     Text(String),
     Constant(Value),
     Path(Path),
     Call(Call),
 }
 
-/// Why a call failed.
+/// The error of a call.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// This path leads nowhere.
+    /// This path selects nothing.
     Path(String),
-    /// The function says no.
+    /// The function failed; the text describes the problem.
     Function(String),
 }
 
@@ -39,7 +39,11 @@ impl Call {
         let mut parser = Parser { text, at: 0 };
         let call = parser.call(1)?;
         parser.skip_blanks();
-        if parser.rest().is_empty() { Ok(call) } else { Err(parser.problem("text after the end")) }
+        if parser.rest().is_empty() {
+            Ok(call)
+        } else {
+            Err(parser.problem("unexpected text after the call"))
+        }
     }
 
     pub(crate) fn eval(&self, input: &Value, context: &Value) -> Result<Value, CallError> {
@@ -80,8 +84,8 @@ impl<'t> Parser<'t> {
         &self.text[self.at..]
     }
 
-    fn problem(&self, what: &str) -> String {
-        format!("'{}' is not a supported intrinsic function: {what}", self.text)
+    fn problem(&self, problem: &str) -> String {
+        format!("'{}' is not a supported intrinsic function: {problem}", self.text)
     }
 
     fn skip_blanks(&mut self) {
@@ -97,11 +101,11 @@ impl<'t> Parser<'t> {
 
     fn call(&mut self, depth: usize) -> Result<Call, String> {
         if depth > MAX_DEPTH {
-            return Err(self.problem("it is nested more than ten deep"));
+            return Err(self.problem("calls are nested more than ten levels deep"));
         }
         let open = self.rest().find('(').ok_or_else(|| self.problem("( is missing"))?;
         let name = self.rest()[..open].trim();
-        let function = Function::named(name).map_err(|what| self.problem(&what))?;
+        let function = Function::named(name).map_err(|problem| self.problem(&problem))?;
         self.at += open + 1;
         let mut arguments = Vec::new();
         if !self.eat(')') {
@@ -115,7 +119,7 @@ impl<'t> Parser<'t> {
                 }
             }
         }
-        function.check_arity(arguments.len()).map_err(|what| self.problem(&what))?;
+        function.check_arity(arguments.len()).map_err(|problem| self.problem(&problem))?;
         let call = Call { function, arguments };
         self.check_constants(&call)?;
         Ok(call)
@@ -132,33 +136,33 @@ impl<'t> Parser<'t> {
         if rest.starts_with("States.") {
             return self.call(depth + 1).map(Argument::Call);
         }
-        let word = rest[..end_of_word(rest)].trim_end();
-        self.at += word.len();
-        if word.starts_with('$') {
-            return Path::parse(word).map(Argument::Path);
+        let token = rest[..end_of_token(rest)].trim_end();
+        self.at += token.len();
+        if token.starts_with('$') {
+            return Path::parse(token).map(Argument::Path);
         }
-        match serde_json::from_str(word) {
+        match serde_json::from_str(token) {
             Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => {
                 Ok(Argument::Constant(value))
             }
-            _ => Err(self.problem(&format!("'{word}' is no argument"))),
+            _ => Err(self.problem(&format!("'{token}' is not a valid argument"))),
         }
     }
 
-    /// Refuses at once what can be seen without any input.
+    /// Refuses constant arguments that make every evaluation fail.
     fn check_constants(&self, call: &Call) -> Result<(), String> {
         match (call.function, call.arguments.as_slice()) {
             (Function::Format, [Argument::Text(template), values @ ..]) => {
-                let wanted = functions::placeholders(template).map_err(|e| self.problem(&e))?;
-                if wanted != values.len() {
-                    return Err(self.problem("placeholders and arguments differ in number"));
+                let expected = functions::placeholders(template).map_err(|e| self.problem(&e))?;
+                if expected != values.len() {
+                    return Err(self.problem("the numbers of placeholders and arguments differ"));
                 }
                 Ok(())
             }
             (Function::JsonMerge, [_, _, Argument::Constant(deep)])
                 if deep != &Value::Bool(false) =>
             {
-                Err(self.problem("only shallow merging (false) exists"))
+                Err(self.problem("only shallow merging (false) is supported"))
             }
             _ => Ok(()),
         }
@@ -178,8 +182,8 @@ fn end_of_quote(text: &str) -> Option<usize> {
     None
 }
 
-/// Where a path or a constant ends: at a comma or parenthesis outside brackets.
-fn end_of_word(text: &str) -> usize {
+/// The end of a path or a constant: a comma or parenthesis outside brackets.
+fn end_of_token(text: &str) -> usize {
     let mut depth = 0_i32;
     let mut quote = None;
     for (at, c) in text.char_indices() {

@@ -1,4 +1,5 @@
-//! JSONPath as the language uses it: Paths select, Reference Paths name one single node.
+//! JSONPath as the specification uses it: a Path selects nodes, a Reference Path identifies exactly
+//! one node.
 
 mod parse;
 
@@ -24,9 +25,9 @@ enum Segment {
         end: Option<i64>,
         step: usize,
     },
-    All,
-    /// `..`: every node below, itself included; what follows applies to each.
-    Deep,
+    Wildcard,
+    /// `..`: the node itself and all its descendants; the next segment applies to each.
+    Descendants,
 }
 
 impl Segment {
@@ -46,7 +47,7 @@ impl Path {
         parse::path(text)
     }
 
-    /// Parses a Reference Path, which can name only one node: `$.a.b[0]`.
+    /// Parses a Reference Path, which identifies exactly one node: `$.a.b[0]`.
     pub(crate) fn parse_reference(text: &str) -> Result<Self, String> {
         let path = parse::path(text)?;
         if path.segments.iter().all(Segment::is_definite) {
@@ -64,8 +65,8 @@ impl Path {
         self.in_context
     }
 
-    /// What the path selects; `None` if it leads nowhere. A path with a wildcard, slice, list or
-    /// `..` gives an array of all that it finds from there on.
+    /// The selected value; `None` if the path selects nothing. A path with a wildcard, slice, list
+    /// or `..` returns an array of all matches.
     pub(crate) fn select(&self, input: &Value, context: &Value) -> Option<Value> {
         let root = if self.in_context { context } else { input };
         let definite = self.segments.iter().take_while(|s| s.is_definite()).count();
@@ -84,9 +85,9 @@ impl Path {
         Some(Value::Array(found.into_iter().cloned().collect()))
     }
 
-    /// As [`select`](Self::select), with the failure that AWS reports for a path that leads
-    /// nowhere. (The specification says `States.ParameterPathFailure` for payload templates; AWS
-    /// says `States.Runtime` in all fields.)
+    /// Like [`select`](Self::select), but fails as AWS does if the path selects nothing. (The
+    /// specification demands `States.ParameterPathFailure` in payload templates; AWS reports
+    /// `States.Runtime` in all fields.)
     pub(crate) fn require(
         &self,
         field: &str,
@@ -101,7 +102,7 @@ impl Path {
         })
     }
 
-    /// Puts `value` where this reference path points to, making the objects on the way.
+    /// Inserts `value` at this reference path and creates missing objects on the way.
     pub(crate) fn insert(&self, into: &mut Value, value: Value) -> Result<(), Failure> {
         let mut node = into;
         for segment in &self.segments {
@@ -137,7 +138,7 @@ fn step_into<'v>(node: &'v Value, segment: &Segment) -> Option<&'v Value> {
             items.get(position(*index, items.len())?)
         }
         Segment::Names(_) | Segment::Indices(_) | Segment::Slice { .. } => None,
-        Segment::All | Segment::Deep => None,
+        Segment::Wildcard | Segment::Descendants => None,
     }
 }
 
@@ -160,8 +161,8 @@ fn fan_out<'v>(node: &'v Value, segment: &Segment) -> Vec<&'v Value> {
             let (start, end) = (start.map_or(0, clamp), end.map_or(items.len(), clamp));
             items.get(start..end).unwrap_or_default().iter().step_by(*step).collect()
         }
-        Segment::All => children(node),
-        Segment::Deep => {
+        Segment::Wildcard => children(node),
+        Segment::Descendants => {
             let mut all = vec![node];
             for child in children(node) {
                 all.extend(fan_out(child, segment));
@@ -179,7 +180,7 @@ fn children(node: &Value) -> Vec<&Value> {
     }
 }
 
-/// The place of an index that may count from the end.
+/// Converts an index that may count from the end.
 fn position(index: i64, len: usize) -> Option<usize> {
     let len = i64::try_from(len).ok()?;
     usize::try_from(if index < 0 { index + len } else { index }).ok()

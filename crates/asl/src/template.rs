@@ -5,7 +5,7 @@ use crate::intrinsic::Call;
 use crate::path::Path;
 use serde_json::{Map, Value};
 
-/// A value that is computed from input and context: a path or an intrinsic function.
+/// An expression over the input and the context object: a path or an intrinsic function.
 #[derive(Clone, Debug)]
 pub(crate) enum Expression {
     Path(Path),

@@ -119,11 +119,11 @@ fn restart(env: &Env, delivery: Delivery) -> Result<Delivery, Problem> {
             let detail = format!("the next attempt is due at {}", pending.due_at());
             Err(Problem::new(Code::DeliveryPending, detail))
         }
-        Delivery::Settled(settled) if settled.outcome() == Outcome::Disabled => {
+        Delivery::Finished(finished) if finished.outcome() == Outcome::Disabled => {
             let detail = "the endpoint answered 410 Gone, so nothing more is sent to it";
             Err(Problem::new(Code::EndpointDisabled, detail))
         }
-        Delivery::Settled(settled) => Ok(settled.redeliver(env.now()).into()),
+        Delivery::Finished(finished) => Ok(finished.redeliver(env.now()).into()),
     }
 }
 
@@ -132,8 +132,8 @@ impl<'a> DeliveryView<'a> {
         let payload = delivery.payload();
         let (status, settled_at) = match delivery {
             Delivery::Pending(_) => (DeliveryStatus::Pending, None),
-            Delivery::Settled(settled) => {
-                (DeliveryStatus::of(settled.outcome()), Some(settled.at()))
+            Delivery::Finished(finished) => {
+                (DeliveryStatus::of(finished.outcome()), Some(finished.at()))
             }
         };
         Self {

@@ -81,7 +81,11 @@ async fn plan(
     let reply = sessions::reply(env, &extended.session).await?;
     let notifications =
         if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
-    Ok(Plan { batch: Some(Batch::default().moved(env, &extended, read)), notifications, reply })
+    Ok(Plan {
+        batch: Some(Batch::default().transition(env, &extended, read)),
+        notifications,
+        reply,
+    })
 }
 
 impl ExtendRequest {

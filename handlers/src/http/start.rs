@@ -95,7 +95,7 @@ fn plan(env: &Env, new: &NewSession, position: Option<u32>) -> Plan {
     }
     let accepted = new.accept(env, position.is_some());
     let start = job(&new.user, new.id, new.start_job, Work::Start, now);
-    batch = batch.moved(env, &accepted, Expect::New).write(insert(&start));
+    batch = batch.transition(env, &accepted, Expect::New).write(insert(&start));
     if let Some(OneShot { job: id, program }) = &new.one_shot {
         let work = Work::Execute(Box::new(one_shot(program.clone(), new.spec.ttl)));
         batch = batch.write(insert(&job(&new.user, new.id, *id, work, now)));

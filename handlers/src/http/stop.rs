@@ -58,9 +58,9 @@ fn plan(env: &Env, session: Session, read: Version, job: Job, request: &StopRequ
     let event =
         if request.drain { Event::Drain { reason, note } } else { Event::Stop { reason, note } };
     let mut transition = session.on(event, env.stamp(Actor::User)).unwrap_or_else(unchanged);
-    transition.session = transition.session.stopped_for(job.id());
+    transition.session = transition.session.add_stop_job(job.id());
     let batch =
-        Batch::default().moved(env, &transition, Expect::At(read)).write(start::insert(&job));
+        Batch::default().transition(env, &transition, Expect::At(read)).write(start::insert(&job));
     let notifications = vec![Message::NotifySession { session: id }];
     Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), notifications }
 }

@@ -1,21 +1,22 @@
-//! Attempts of a task: how one begins, how its answer is worked off, and what an error leads to.
+//! Attempts of a task: starting an attempt, processing its answer, retrying and catching errors.
 
-use super::step::{Run, retyped};
-use super::{Attempt, Doing, Heartbeat, Invocation, Outcome, Step, TaskRef, Visit, token};
-use crate::event::What;
+use super::step::{Run, Transition, type_changed};
+use super::{Attempt, Heartbeat, Invocation, Outcome, Phase, Step, TaskRef, Visit, token};
+use crate::Millis;
+use crate::event::EventKind;
 use crate::failure::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
-use crate::machine::{Kind, Next, Resource, State, Task, check_size, place};
+use crate::machine::{Kind, Resource, State, Task, apply_result_path, check_size};
 use serde_json::{Value, json};
 
 impl<'a> Run<'a> {
-    pub(super) fn begin_attempt(&mut self, visit: Visit) {
+    pub(super) fn begin_attempt(&mut self, visit: Visit) -> Phase {
         match self.new_attempt(&visit) {
             Ok(attempt) => {
                 let (resource, input) = (attempt.resource.clone(), attempt.input.clone());
-                self.record(&visit.state, What::TaskScheduled { resource, input });
-                self.execution.doing = Doing::Working { visit, attempt };
+                self.record(&visit.state, EventKind::TaskScheduled { resource, input });
+                Phase::Working { visit, attempt }
             }
-            Err(failure) => self.fail(&visit, failure),
+            Err(failure) => self.fail(visit, failure),
         }
     }
 
@@ -48,55 +49,53 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Works off the answer or the timeout of an attempt, or says what is still to be done for it.
-    pub(super) fn work(&mut self, visit: Visit, attempt: &Attempt) -> Option<Step> {
-        match &attempt.answer {
-            Some(Ok(result)) => self.succeeded(&visit, attempt, result.clone()),
-            Some(Err(failure)) => {
-                self.record(&visit.state, What::TaskFailed(failure.clone()));
-                self.handle(&visit, failure.clone());
-            }
-            None if attempt.until() <= self.now => {
-                let failure = Failure::new(attempt.timeout_error(), "");
-                self.record(&visit.state, What::TaskTimedOut(failure.reported()));
-                self.handle(&visit, failure);
-            }
-            None => return Some(self.still_working(visit, attempt)),
-        }
-        None
-    }
-
-    fn still_working(&self, visit: Visit, attempt: &Attempt) -> Step {
+    /// The action for which an attempt waits; `None` if it is answered or timed out.
+    pub(super) fn pending_attempt(&self, visit: &Visit, attempt: &Attempt) -> Option<Step> {
         let until = attempt.until();
-        if attempt.submitted {
-            return Step::AwaitToken { until };
+        if attempt.answer.is_some() || until <= self.now {
+            return None;
         }
-        Step::Invoke(Invocation {
+        if attempt.submitted {
+            return Some(Step::AwaitToken { until });
+        }
+        Some(Step::Invoke(Invocation {
             task: TaskRef {
                 execution: self.execution.name.clone(),
-                state: visit.state,
+                state: visit.state.clone(),
                 attempt: attempt.number,
             },
             resource: attempt.resource.clone(),
             input: attempt.input.clone(),
             token: attempt.token.clone(),
             until,
-        })
+        }))
     }
 
-    fn succeeded(&mut self, visit: &Visit, attempt: &Attempt, result: Value) {
-        match self.output(visit, attempt, result) {
-            Ok((output, next)) => self.exit(visit, output, next),
-            Err(failure) => self.fail(visit, failure),
+    /// Processes the answer or the timeout of an attempt.
+    pub(super) fn finish_attempt(&mut self, visit: Visit, mut attempt: Attempt) -> Phase {
+        match attempt.answer.take() {
+            Some(Ok(result)) => {
+                let transition = self.succeed(&visit, attempt.token.as_deref(), result);
+                self.follow(visit, transition)
+            }
+            Some(Err(failure)) => {
+                self.record(&visit.state, EventKind::TaskFailed(failure.clone()));
+                self.handle(visit, failure)
+            }
+            None => {
+                let failure = Failure::new(attempt.timeout_error(), "");
+                self.record(&visit.state, EventKind::TaskTimedOut(failure.reported()));
+                self.handle(visit, failure)
+            }
         }
     }
 
-    fn output(
+    fn succeed(
         &mut self,
         visit: &Visit,
-        attempt: &Attempt,
+        token: Option<&str>,
         result: Value,
-    ) -> Result<(Value, &'a Next), Failure> {
+    ) -> Result<Transition<'a>, Failure> {
         let state = self.state(&visit.state)?;
         let task = task(state)?;
         let result = match &task.resource {
@@ -106,61 +105,67 @@ impl<'a> Run<'a> {
             Resource::Lambda { .. } | Resource::Named(_) => result,
         };
         check_size(&result, "the result of the task")?;
-        self.record(&visit.state, What::TaskSucceeded { output: result.clone() });
-        let context = self.execution.context(self.machine, visit, attempt.token.as_deref());
+        self.record(&visit.state, EventKind::TaskSucceeded { output: result.clone() });
+        let context = self.execution.context(self.machine, visit, token);
         let output = state.flow.output(&visit.input, result, &context)?;
-        Ok((output, &task.next))
+        Ok(Transition::Exit { output, next: &task.next })
     }
 
-    /// Retries, catches, or ends the execution.
-    pub(super) fn handle(&mut self, visit: &Visit, failure: Failure) {
+    /// Handles a failure: retries, catches, or ends the execution.
+    pub(super) fn handle(&mut self, mut visit: Visit, failure: Failure) -> Phase {
         let Ok(task) = self.state(&visit.state).and_then(task) else {
-            return self.end(Outcome::Failed(failure.reported()));
+            return Phase::Done(Outcome::Failed(failure.reported()));
         };
-        if self.retry(visit, task, &failure) {
-            return;
+        if let Some(until) = self.schedule_retry(&mut visit, task, &failure) {
+            return Phase::Retrying { visit, until };
         }
         let Some(catcher) = task.catch.iter().find(|catcher| catcher.matches(&failure)) else {
-            return self.end(Outcome::Failed(failure.reported()));
+            return Phase::Done(Outcome::Failed(failure.reported()));
         };
-        let output = place(catcher.result_path.as_ref(), &visit.input, failure.output());
-        let sized = output.and_then(|output| {
+        let result_path = catcher.result_path.as_ref();
+        let output = apply_result_path(result_path, &visit.input, failure.output());
+        let checked = output.and_then(|output| {
             check_size(&output, "the output of the state")?;
             Ok(output)
         });
-        match sized {
-            Ok(output) => self.exit(visit, output, &Next::State(catcher.next.clone())),
-            Err(failure) => self.end(Outcome::Failed(failure)),
+        match checked {
+            Ok(output) => self.exit(&visit.state, output, &catcher.next),
+            Err(failure) => Phase::Done(Outcome::Failed(failure)),
         }
     }
 
-    /// The first retrier that matches decides; once it is used up, no later one is asked.
-    fn retry(&mut self, visit: &Visit, task: &Task, failure: &Failure) -> bool {
-        let found = task.retry.iter().enumerate().find(|(_, retrier)| retrier.matches(failure));
-        let Some((at, retrier)) = found else { return false };
-        let mut visit = visit.clone();
+    /// The time of the next attempt; `None` if the failure is not retried. Only the first matching
+    /// retrier applies, even if its attempts are exhausted.
+    fn schedule_retry(
+        &mut self,
+        visit: &mut Visit,
+        task: &Task,
+        failure: &Failure,
+    ) -> Option<Millis> {
+        let retriers = task.retry.iter().enumerate();
+        let (at, retrier) = retriers.into_iter().find(|(_, retrier)| retrier.matches(failure))?;
         visit.retries.resize(task.retry.len().max(at + 1), 0);
-        if visit.retries[at] >= retrier.max_attempts {
-            return false;
+        let earlier = visit.retries[at];
+        if earlier >= retrier.max_attempts {
+            return None;
         }
-        let until = self.now.plus_millis(retrier.delay(visit.retries[at], || self.host.random()));
+        let until = self.now.plus_millis(retrier.delay(earlier, || self.host.random()));
         visit.retries[at] += 1;
-        self.record(&visit.state, What::RetryScheduled { until });
-        self.execution.doing = Doing::Retrying { visit, until };
-        true
+        self.record(&visit.state, EventKind::RetryScheduled { until });
+        Some(until)
     }
 }
 
 fn task(state: &State) -> Result<&Task, Failure> {
     match &state.kind {
         Kind::Task(task) => Ok(task),
-        Kind::Choice { .. } | Kind::Wait { .. } | Kind::Pass { .. } => Err(retyped()),
-        Kind::Succeed | Kind::Fail { .. } => Err(retyped()),
+        Kind::Choice { .. } | Kind::Wait { .. } | Kind::Pass { .. } => Err(type_changed()),
+        Kind::Succeed | Kind::Fail { .. } => Err(type_changed()),
     }
 }
 
 impl Resource {
-    /// Which resource to call, and with what.
+    /// The resource to call and its input.
     fn call(&self, mut input: Value) -> Result<(String, Value), Failure> {
         match self {
             Self::Named(name) => Ok((name.clone(), input)),
@@ -176,7 +181,8 @@ impl Resource {
 }
 
 impl Attempt {
-    fn until(&self) -> crate::Millis {
+    /// The time at which the attempt times out.
+    fn until(&self) -> Millis {
         self.heartbeat.map_or(self.deadline, |heartbeat| heartbeat.due.min(self.deadline))
     }
 

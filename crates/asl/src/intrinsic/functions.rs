@@ -1,5 +1,5 @@
-//! What each intrinsic function does. Facts: AWS Step Functions developer guide, "Intrinsic
-//! functions for JSONPath states".
+//! The intrinsic functions (AWS Step Functions Developer Guide, "Intrinsic functions for JSONPath
+//! states").
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use sha2::Digest;
 use std::fmt::Write;
 
-/// The longest text, in characters, that encoding, decoding and hashing take.
+/// The maximum length in characters of a text to encode, decode or hash.
 const MAX_CHARS: usize = 10_000;
-/// The longest array that `States.ArrayRange` makes.
+/// The maximum number of items that `States.ArrayRange` returns.
 const MAX_RANGE: i128 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Function {
     StringToJson,
 }
 
-/// Name, function, fewest and most arguments.
+/// Name, function, minimum and maximum number of arguments.
 const TABLE: &[(&str, Function, usize, usize)] = &[
     ("States.Array", Function::Array, 0, usize::MAX),
     ("States.ArrayContains", Function::ArrayContains, 2, 2),
@@ -52,15 +52,13 @@ const TABLE: &[(&str, Function, usize, usize)] = &[
     ("States.StringToJson", Function::StringToJson, 1, 1),
 ];
 
-type Answer = Result<Value, String>;
-
 impl Function {
     pub(super) fn named(name: &str) -> Result<Self, String> {
         if matches!(name, "States.MathRandom" | "States.UUID") {
-            return Err(format!("'{name}' would make the run depend on chance"));
+            return Err(format!("'{name}' is non-deterministic"));
         }
         let row = TABLE.iter().find(|row| row.0 == name);
-        row.map(|row| row.1).ok_or_else(|| format!("there is no function '{name}'"))
+        row.map(|row| row.1).ok_or_else(|| format!("unknown function '{name}'"))
     }
 
     fn row(self) -> &'static (&'static str, Self, usize, usize) {
@@ -72,8 +70,8 @@ impl Function {
     }
 
     pub(super) fn check_arity(self, given: usize) -> Result<(), String> {
-        let (name, _, fewest, most) = *self.row();
-        if (fewest..=most).contains(&given) {
+        let (name, _, min, max) = *self.row();
+        if (min..=max).contains(&given) {
             Ok(())
         } else {
             Err(format!("'{name}' does not take {given} arguments"))
@@ -81,7 +79,7 @@ impl Function {
     }
 
     /// Calls the function. The number of arguments was checked when the call was parsed.
-    pub(super) fn apply(self, args: &[Value]) -> Answer {
+    pub(super) fn apply(self, args: &[Value]) -> Result<Value, String> {
         match self {
             Self::Array => Ok(Value::Array(args.to_vec())),
             Self::ArrayContains => Ok(array(&args[0])?.contains(&args[1]).into()),
@@ -121,7 +119,7 @@ fn short_text(value: &Value) -> Result<&str, String> {
     Ok(text)
 }
 
-/// An integer; a fraction is rounded to the nearest one, as on AWS.
+/// The value as an integer; a fraction is rounded to the nearest integer, as on AWS.
 fn integer(value: &Value) -> Result<i64, String> {
     let number = value.as_i64().or_else(|| {
         let rounded = value.as_f64()?.round();
@@ -130,28 +128,28 @@ fn integer(value: &Value) -> Result<i64, String> {
     number.ok_or_else(|| "an argument is not an integer".to_owned())
 }
 
-fn array_get_item(items: &[Value], index: &Value) -> Answer {
+fn array_get_item(items: &[Value], index: &Value) -> Result<Value, String> {
     let index = index.as_u64().ok_or("the index is not a non-negative integer")?;
     let item = usize::try_from(index).ok().and_then(|index| items.get(index));
     item.cloned().ok_or_else(|| "the index is out of bounds".to_owned())
 }
 
-fn array_partition(items: &[Value], size: &Value) -> Answer {
+fn array_partition(items: &[Value], size: &Value) -> Result<Value, String> {
     match usize::try_from(integer(size)?) {
         Ok(size) if size > 0 => Ok(items.chunks(size).map(<[Value]>::to_vec).collect()),
         _ => Err("the chunk size is not positive".to_owned()),
     }
 }
 
-fn array_range(args: &[Value]) -> Answer {
+fn array_range(args: &[Value]) -> Result<Value, String> {
     let (first, last, step) = (integer(&args[0])?, integer(&args[1])?, integer(&args[2])?);
     if step == 0 {
         return Err("the increment is zero".to_owned());
     }
     let (first, last, step) = (i128::from(first), i128::from(last), i128::from(step));
     let count = ((last - first) / step + 1).max(0);
-    let wrong_way = (last - first).signum() * step.signum() < 0;
-    if wrong_way {
+    let diverges = (last - first).signum() * step.signum() < 0;
+    if diverges {
         return Ok(json!([]));
     }
     if count > MAX_RANGE {
@@ -171,13 +169,13 @@ fn array_unique(items: &[Value]) -> Value {
     Value::Array(unique)
 }
 
-fn base64_decode(text: &str) -> Answer {
+fn base64_decode(text: &str) -> Result<Value, String> {
     let bytes = STANDARD.decode(text).map_err(|_| "the text is not Base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "the decoded bytes are not UTF-8")?;
     Ok(text.into())
 }
 
-fn hash(data: &Value, algorithm: &str) -> Answer {
+fn hash(data: &Value, algorithm: &str) -> Result<Value, String> {
     let data = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
     if data.chars().count() > MAX_CHARS {
         return Err(format!("the data is longer than {MAX_CHARS} characters"));
@@ -197,30 +195,30 @@ fn hash(data: &Value, algorithm: &str) -> Answer {
     Ok(hex.into())
 }
 
-fn json_merge(args: &[Value]) -> Answer {
+fn json_merge(args: &[Value]) -> Result<Value, String> {
     match args {
         [Value::Object(first), Value::Object(second), Value::Bool(false)] => {
             let mut merged = first.clone();
             merged.extend(second.clone());
             Ok(Value::Object(merged))
         }
-        [_, _, Value::Bool(true)] => Err("only shallow merging (false) exists".to_owned()),
-        _ => Err("it takes two objects and false".to_owned()),
+        [_, _, Value::Bool(true)] => Err("only shallow merging (false) is supported".to_owned()),
+        _ => Err("the arguments must be two objects and false".to_owned()),
     }
 }
 
-fn math_add(left: &Value, right: &Value) -> Answer {
+fn math_add(left: &Value, right: &Value) -> Result<Value, String> {
     let sum = integer(left)?.checked_add(integer(right)?);
     sum.map(Value::from).ok_or_else(|| "the sum is too large".to_owned())
 }
 
-/// Each character of the splitter separates; empty parts are left out.
+/// Splits at each character of the splitter and drops empty parts.
 fn string_split(text: &str, splitter: &str) -> Value {
     let parts = text.split(|c| splitter.contains(c)).filter(|part| !part.is_empty());
     parts.map(Value::from).collect()
 }
 
-/// The pieces of a format template; `None` stands for `{}`.
+/// The pieces of a format template; `None` represents `{}`.
 fn pieces(template: &str) -> Result<Vec<Option<char>>, String> {
     let mut pieces = Vec::new();
     let mut chars = template.chars();
@@ -235,12 +233,12 @@ fn pieces(template: &str) -> Result<Vec<Option<char>>, String> {
     Ok(pieces)
 }
 
-/// How many `{}` a template holds.
+/// The number of `{}` in a template.
 pub(super) fn placeholders(template: &str) -> Result<usize, String> {
     Ok(pieces(template)?.iter().filter(|piece| piece.is_none()).count())
 }
 
-fn format(template: &str, values: &[Value]) -> Answer {
+fn format(template: &str, values: &[Value]) -> Result<Value, String> {
     let pieces = pieces(template)?;
     let mut values = values.iter();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! How data goes through a state: InputPath, Parameters, (the work,) ResultSelector, ResultPath,
+//! The data flow of a state: InputPath, Parameters, the state's work, ResultSelector, ResultPath,
 //! OutputPath.
 
 use crate::failure::{DATA_LIMIT_EXCEEDED, Failure};
@@ -6,10 +6,10 @@ use crate::path::Path;
 use crate::template::Template;
 use serde_json::{Value, json};
 
-/// The most bytes of JSON that a state may take or give (Step Functions service quotas).
+/// The maximum size of a state's input or output in bytes of JSON (Step Functions service quotas).
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The data fields of a state. A path that is `None` was given as `null`.
+/// The data fields of a state. A path is `None` if the definition sets it to `null`.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(crate) input_path: Option<Path>,
@@ -20,7 +20,7 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// Data goes through as it is.
+    /// The defaults: the state passes its data on unchanged.
     pub(crate) fn unchanged() -> Self {
         Self {
             input_path: Some(Path::root()),
@@ -50,7 +50,7 @@ impl Flow {
         Ok(effective)
     }
 
-    /// The state's output, from its raw input and its result.
+    /// The state's output: ResultSelector, ResultPath and OutputPath applied to its result.
     pub(crate) fn output(
         &self,
         raw: &Value,
@@ -62,7 +62,7 @@ impl Flow {
             Some(template) => template.eval(&result, context)?,
             None => result,
         };
-        let combined = place(self.result_path.as_ref(), raw, result)?;
+        let combined = apply_result_path(self.result_path.as_ref(), raw, result)?;
         let output = match &self.output_path {
             Some(path) => path.require("OutputPath", &combined, context)?,
             None => json!({}),
@@ -72,8 +72,12 @@ impl Flow {
     }
 }
 
-/// What a ResultPath makes of the raw input and a result.
-pub(crate) fn place(path: Option<&Path>, raw: &Value, result: Value) -> Result<Value, Failure> {
+/// Combines the raw input with a result at a ResultPath; `None` discards the result.
+pub(crate) fn apply_result_path(
+    path: Option<&Path>,
+    raw: &Value,
+    result: Value,
+) -> Result<Value, Failure> {
     let mut combined = raw.clone();
     if let Some(path) = path {
         path.insert(&mut combined, result)?;
@@ -81,12 +85,12 @@ pub(crate) fn place(path: Option<&Path>, raw: &Value, result: Value) -> Result<V
     Ok(combined)
 }
 
-/// Refuses data beyond the limit.
-pub(crate) fn check_size(value: &Value, what: &str) -> Result<(), Failure> {
+/// Fails with `States.DataLimitExceeded` if `value`, named `subject` in the cause, is too large.
+pub(crate) fn check_size(value: &Value, subject: &str) -> Result<(), Failure> {
     let bytes = value.to_string().len();
     if bytes <= MAX_BYTES {
         return Ok(());
     }
-    let cause = format!("{what} has {bytes} bytes, which is more than {MAX_BYTES}");
+    let cause = format!("{subject} has {bytes} bytes, which is more than {MAX_BYTES}");
     Err(Failure::new(DATA_LIMIT_EXCEEDED, cause))
 }

@@ -1,5 +1,5 @@
-//! JSON in which no object names a key twice: the second of two states of one name would silently
-//! replace the first.
+//! Parses JSON and refuses an object that repeats a key, because the second of two states with the
+//! same name would silently replace the other.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -65,9 +65,7 @@ impl<'de> Visitor<'de> for Unique {
         let mut all = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if all.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "the key '{key}' stands twice in one object"
-                )));
+                return Err(A::Error::custom(format!("the key '{key}' is repeated in one object")));
             }
             let value = entries.next_value_seed(Unique)?;
             all.insert(key, value);

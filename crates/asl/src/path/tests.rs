@@ -15,7 +15,7 @@ fn select(path: &str) -> Option<Value> {
 }
 
 #[test]
-fn definite_paths_name_one_node() {
+fn a_definite_path_selects_one_node() {
     let table = [
         ("$", Some(input())),
         ("$.a.b[0]", Some(json!(10))),
@@ -40,7 +40,7 @@ fn definite_paths_name_one_node() {
 }
 
 #[test]
-fn indefinite_paths_collect_what_they_find() {
+fn an_indefinite_path_collects_all_matches() {
     let table = [
         ("$.list[*].n", Some(json!([1, 2]))),
         ("$.list[0:2]", Some(json!([{ "n": 1, "m": 4 }, { "n": 2 }]))),
@@ -57,7 +57,7 @@ fn indefinite_paths_collect_what_they_find() {
     ];
     for (path, expected) in table {
         let found = select(path).map(|mut found| {
-            // The order of an object's values is no matter here.
+            // The order of an object's values does not matter here.
             if path.ends_with('*') {
                 found.as_array_mut().unwrap().sort_by_key(|v| std::cmp::Reverse(v.as_i64()));
             }
@@ -68,7 +68,7 @@ fn indefinite_paths_collect_what_they_find() {
 }
 
 #[test]
-fn what_is_no_supported_path_is_refused() {
+fn an_invalid_or_unsupported_path_is_refused() {
     let table = [
         "",
         "a",
@@ -94,7 +94,7 @@ fn what_is_no_supported_path_is_refused() {
 }
 
 #[test]
-fn reference_paths_name_one_node_only() {
+fn a_reference_path_identifies_exactly_one_node() {
     for path in ["$", "$.a", "$.a['b'][0]", "$$.State.Name"] {
         assert!(Path::parse_reference(path).is_ok(), "{path}");
     }
@@ -105,7 +105,7 @@ fn reference_paths_name_one_node_only() {
 }
 
 #[test]
-fn a_result_goes_where_its_path_points() {
+fn insert_places_the_value_at_the_path() {
     let table = [
         (json!({ "a": 1 }), "$", json!("new"), Some(json!("new"))),
         (json!({ "a": 1 }), "$.b", json!(2), Some(json!({ "a": 1, "b": 2 }))),

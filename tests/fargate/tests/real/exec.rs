@@ -7,7 +7,7 @@ use runner::{
     protocol::{self, Event, Message, Request},
 };
 use serde_json::{Value, json};
-use ssm::{Closed, client};
+use ssm::{CloseReason, client};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -62,7 +62,7 @@ async fn read_until(channel: &mut client::Channel, end: &str) -> String {
 /// How a refusal looks: the protocol has no answer to a token.
 async fn assert_lost(channel: client::Channel) {
     let closed = timeout(PATIENCE, channel.closed()).await.unwrap();
-    assert!(matches!(closed, Closed::Lost(_)), "{closed:?}");
+    assert!(matches!(closed, CloseReason::Lost(_)), "{closed:?}");
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_command_is_limited_as_its_task_is_and_ends_with_it() {
     let closed = channel.closed();
     place.stop(&arn).await;
     place.until_stopped(&arn).await;
-    assert!(matches!(timeout(PATIENCE, closed).await.unwrap(), Closed::Ended { .. }));
+    assert!(matches!(timeout(PATIENCE, closed).await.unwrap(), CloseReason::Ended { .. }));
 }
 
 #[tokio::test]

@@ -1,0 +1,85 @@
+//! Slots, turns and open sessions: writes whose condition is not a version.
+
+use domain::{
+    ports::{CommitError, Expect, Quota, Write},
+    session::{Event, Reason},
+};
+use futures::future::join_all;
+
+use super::{Made, after, conflicts, job, put, put_job, put_session, queued, stamp, waiting};
+use crate::{job_id, provision, session_id, task_id, user_id};
+
+pub(super) async fn slots_are_given_up_to_the_limit(store: &Made) {
+    put(store, vec![take(2)]).await;
+    put(store, vec![take(2)]).await;
+    let third = store.commit(vec![take(2)]).await;
+    assert!(matches!(third, Err(CommitError::QuotaReached)), "{third:?}");
+    put(store, vec![Write::FreeSlot { user: user_id() }]).await;
+    put(store, vec![take(2)]).await;
+    put(store, vec![put_session(&waiting("w", 0), Expect::New)]).await;
+    assert_eq!(store.quota(&user_id()).await.unwrap(), Quota { active: 2, waiting: 1 });
+    let nobody = domain::UserId::new("nobody");
+    assert_eq!(store.quota(&nobody).await.unwrap(), Quota::default());
+}
+
+pub(super) async fn a_race_for_slots_never_exceeds_the_limit(store: &Made) {
+    let takers = (0..20).map(|_| async move { store.commit(vec![take(5)]).await.is_ok() });
+    let taken = join_all(takers).await.into_iter().filter(|taken| *taken).count();
+    assert_eq!(taken, 5);
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 5);
+}
+
+pub(super) async fn a_slot_is_not_taken_by_a_transaction_that_fails(store: &Made) {
+    put(store, vec![put_job(job("s", "j"), Expect::New)]).await;
+    conflicts(store, vec![take(5), put_job(job("s", "j"), Expect::New)]).await;
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 0);
+}
+
+pub(super) async fn one_job_has_the_turn_at_a_time(store: &Made) {
+    put(store, vec![take_turn("a")]).await;
+    put(store, vec![take_turn("a")]).await;
+    conflicts(store, vec![take_turn("b")]).await;
+    put(store, vec![end_turn("b")]).await;
+    conflicts(store, vec![take_turn("b")]).await;
+    put(store, vec![end_turn("a")]).await;
+    put(store, vec![end_turn("a")]).await;
+    put(store, vec![take_turn("b")]).await;
+}
+
+pub(super) async fn only_an_open_session_passes_as_open(store: &Made) {
+    let refused = store.commit(vec![Write::RequireOpen(session_id("none"))]).await;
+    assert!(matches!(refused, Err(CommitError::Closed)), "{refused:?}");
+
+    let provisioning = provision(queued("open").session, stamp(1)).session;
+    let session = after(provisioning, [Event::Placed(task_id("s")), Event::Ready]);
+    put(store, vec![put_session(&session, Expect::New)]).await;
+    let accept = put_job(job("open", "j"), Expect::New);
+    put(store, vec![Write::RequireOpen(session.id()), accept]).await;
+    assert!(store.job(job_id("j")).await.unwrap().is_some());
+
+    let reason = Reason::UserStop;
+    let endings = [
+        ("drains", Event::Drain { reason, note: None }),
+        ("stops", Event::Stop { reason, note: None }),
+    ];
+    for (name, ending) in endings {
+        let session = after(queued(name).session, [ending]);
+        put(store, vec![put_session(&session, Expect::New)]).await;
+        let accept = put_job(job(name, name), Expect::New);
+        let refused = store.commit(vec![Write::RequireOpen(session.id()), accept]).await;
+        assert!(matches!(refused, Err(CommitError::Closed)), "{name}: {refused:?}");
+        assert_eq!(store.job(job_id(name)).await.unwrap(), None);
+    }
+}
+
+fn take(limit: u32) -> Write {
+    Write::TakeSlot { user: user_id(), limit }
+}
+
+fn take_turn(job: &str) -> Write {
+    Write::TakeTurn { session: session_id("s"), job: job_id(job) }
+}
+
+fn end_turn(job: &str) -> Write {
+    Write::EndTurn { session: session_id("s"), job: job_id(job) }
+}

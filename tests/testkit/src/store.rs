@@ -1,0 +1,136 @@
+//! The store in memory.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use domain::{
+    DeliveryId, JobId, SessionId, UserId, WarmId,
+    job::Job,
+    ports::{CommitError, IdempotentResponse, Stream, Version, Versioned, Write},
+    session::Session,
+    timeline::Entry,
+    warm::Warm,
+    webhook::Delivery,
+};
+use parking_lot::Mutex;
+
+use crate::Gate;
+
+mod commit;
+mod read;
+
+/// A record after a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    Session(Box<Session>),
+    Job(Box<Job>),
+    Delivery(Box<Delivery>),
+    Warm(Box<Warm>),
+    Entry(Box<Entry>),
+    /// This job's serial turn began or ended.
+    Turn {
+        session: SessionId,
+        job: JobId,
+        began: bool,
+    },
+}
+
+/// Keeps records, and every version of each record.
+#[derive(Debug)]
+pub struct MemoryStore {
+    gate: Arc<Gate>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    sessions: BTreeMap<SessionId, Versioned<Session>>,
+    jobs: BTreeMap<JobId, Versioned<Job>>,
+    deliveries: BTreeMap<DeliveryId, Versioned<Delivery>>,
+    warms: BTreeMap<WarmId, Versioned<Warm>>,
+    entries: BTreeMap<(SessionId, u32), Entry>,
+    output: HashMap<(JobId, Stream), Vec<u8>>,
+    answers: HashMap<(UserId, String), IdempotentResponse>,
+    slots: HashMap<UserId, u32>,
+    turns: HashMap<SessionId, JobId>,
+    history: Vec<Change>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self { gate, state: Mutex::default() }
+    }
+
+    /// Commits without passing the gate; for fixtures.
+    pub fn apply(&self, writes: &[Write]) -> Result<(), CommitError> {
+        self.state.lock().commit(writes)
+    }
+
+    /// Every version of every record, in the order of the commits.
+    pub fn history(&self) -> Vec<Change> {
+        self.state.lock().history.clone()
+    }
+
+    /// Takes the history since the last call.
+    pub fn take_history(&self) -> Vec<Change> {
+        std::mem::take(&mut self.state.lock().history)
+    }
+
+    /// A session, without passing the gate.
+    pub fn session_now(&self, id: SessionId) -> Option<Session> {
+        self.state.lock().sessions.get(&id).map(|found| found.value.clone())
+    }
+
+    /// A job, without passing the gate.
+    pub fn job_now(&self, id: JobId) -> Option<Job> {
+        self.state.lock().jobs.get(&id).map(|found| found.value.clone())
+    }
+
+    /// A job's version, without passing the gate.
+    pub fn job_version(&self, id: JobId) -> Option<Version> {
+        self.state.lock().jobs.get(&id).map(|found| found.version)
+    }
+
+    /// All sessions, by id.
+    pub fn all_sessions(&self) -> Vec<Versioned<Session>> {
+        self.state.lock().sessions.values().cloned().collect()
+    }
+
+    /// All jobs, by id.
+    pub fn all_jobs(&self) -> Vec<Versioned<Job>> {
+        self.state.lock().jobs.values().cloned().collect()
+    }
+
+    /// All deliveries, by id.
+    pub fn all_deliveries(&self) -> Vec<Versioned<Delivery>> {
+        self.state.lock().deliveries.values().cloned().collect()
+    }
+
+    /// All warm tasks, by id.
+    pub fn all_warms(&self) -> Vec<Versioned<Warm>> {
+        self.state.lock().warms.values().cloned().collect()
+    }
+
+    /// A session's whole timeline.
+    pub fn entries(&self, session: SessionId) -> Vec<Entry> {
+        self.state
+            .lock()
+            .entries
+            .range((session, 0)..=(session, u32::MAX))
+            .map(|(_, entry)| entry.clone())
+            .collect()
+    }
+
+    /// All stored bytes of an output.
+    pub fn stored(&self, job: JobId, stream: Stream) -> Vec<u8> {
+        self.state.lock().output.get(&(job, stream)).cloned().unwrap_or_default()
+    }
+
+    /// How many sessions of this user hold a slot, by the count and not by the records.
+    pub fn slots(&self, user: &UserId) -> u32 {
+        self.state.lock().slots.get(user).copied().unwrap_or(0)
+    }
+}
