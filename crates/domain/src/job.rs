@@ -32,6 +32,7 @@ pub enum Job {
 /// A job's status as the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "JobStatus"))]
 pub enum Status {
     Queued,
     Running,

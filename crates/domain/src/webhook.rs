@@ -29,6 +29,7 @@ impl Endpoint {
 
 /// The events that webhooks report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum EventType {
     #[serde(rename = "session.ready")]
     SessionReady,

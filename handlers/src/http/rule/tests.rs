@@ -1,10 +1,8 @@
-use serde_json::json;
-
 use super::*;
 
 #[test]
-fn whole_numbers_may_be_written_as_floats_but_have_no_fraction() {
-    let read = |value: Value| whole(0..=10)(value).ok();
+fn integers_may_be_written_as_floats_but_have_no_fraction() {
+    let read = |value: Value| (integer(0..=10).read)(value).ok();
     assert_eq!(read(json!(3)), Some(3));
     assert_eq!(read(json!(3.0)), Some(3));
     assert_eq!(read(json!(-0.0)), Some(0));
@@ -14,7 +12,7 @@ fn whole_numbers_may_be_written_as_floats_but_have_no_fraction() {
 }
 
 #[test]
-fn a_place_is_told_as_a_json_pointer() {
-    let wrong = Wrong::new("x").below("a/b~c").below("env");
-    assert_eq!(wrong.at, "/env/a~1b~0c");
+fn a_field_error_is_located_by_a_json_pointer() {
+    let error = FieldError::new("x").below("a/b~c").below("env");
+    assert_eq!(error.pointer, "/env/a~1b~0c");
 }
