@@ -17,9 +17,10 @@ use domain::{
 use serde::Deserialize;
 
 use crate::{
-    Code, Env, HandlerError, notification,
-    notification::Next,
-    outbox::{Batch, settle},
+    Code, Env, HandlerError,
+    next::Next,
+    notification,
+    outbox::{Batch, finish_job},
     tally,
     transition::{self, RetryOnConflict},
 };
@@ -141,29 +142,29 @@ async fn finish(
     let before = Session::from(stopping.clone());
     let commands = tally::of(env, before.id()).await?;
     let Transition { session, entries } = stopping.finish(env.stamp(actor));
-    let moved = Transition { session: session.with_commands(commands).into(), entries };
-    let mut batch = Batch::default().moved(env, &moved, Expect::At(read));
+    let transition = Transition { session: session.with_commands(commands).into(), entries };
+    let mut batch = Batch::default().transition(env, &transition, Expect::At(read));
     if before.holds_slot() {
         batch = batch.write(Write::FreeSlot { user: before.user().clone() });
     }
-    let session = &moved.session;
-    batch = settle(env, batch, session, session.start_job(), not_run(session)).await?;
+    let session = &transition.session;
+    batch = finish_job(env, batch, session, session.start_job(), not_run(session)).await?;
     let mut stops = session.common().stop_jobs.chunks(STOPS_AT_ONCE);
-    batch = settle_stops(env, batch, session, stops.next().unwrap_or_default()).await?;
+    batch = finish_stop_jobs(env, batch, session, stops.next().unwrap_or_default()).await?;
     if !batch.put(env).await? {
         return Ok(None);
     }
     for jobs in stops {
-        if !settle_stops(env, Batch::default(), session, jobs).await?.put(env).await? {
+        if !finish_stop_jobs(env, Batch::default(), session, jobs).await?.put(env).await? {
             return Ok(None);
         }
     }
     let reason = session.reason().map(Reason::name);
     tracing::info!(session.id = %session.id(), reason, "closed the session");
-    Ok(Some(moved.session))
+    Ok(Some(transition.session))
 }
 
-async fn settle_stops(
+async fn finish_stop_jobs(
     env: &Env,
     mut batch: Batch,
     session: &Session,
@@ -171,7 +172,7 @@ async fn settle_stops(
 ) -> Result<Batch, BackendError> {
     for job in jobs {
         let done = Outcome::Completed { exit: None, failure: None };
-        batch = settle(env, batch, session, *job, done).await?;
+        batch = finish_job(env, batch, session, *job, done).await?;
     }
     Ok(batch)
 }
@@ -202,9 +203,9 @@ pub(crate) async fn admit_next(env: &Env, session: &Session) -> Result<(), Handl
     for Versioned { value, version } in env.store.waiting(session.user()).await? {
         let id = value.id();
         let Session::Waiting(waiting) = value else { continue };
-        let moved = waiting.admit(env.stamp(Actor::Workflow)).any();
+        let transition = waiting.admit(env.stamp(Actor::Workflow)).any();
         let slot = Write::TakeSlot { user: session.user().clone(), limit };
-        let batch = Batch::default().moved(env, &moved, Expect::At(version)).write(slot);
+        let batch = Batch::default().transition(env, &transition, Expect::At(version)).write(slot);
         match batch.commit(env).await {
             Ok(()) => {
                 notification::send(env, Message::StartSession { session: id }, Duration::ZERO).await

@@ -13,8 +13,6 @@ use domain::{
     webhook::{Attempt, Delivery, Endpoint, Pending},
 };
 use hmac::{Hmac, Mac};
-use serde::Deserialize;
-use serde_json::Value;
 use sha2::Sha256;
 
 use crate::{
@@ -28,28 +26,22 @@ pub(crate) const SECRET_PREFIX: &str = "whsec_";
 /// The longest delay that a queue takes; what is due later is found by the sweep.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Input {
-    delivery_id: DeliveryId,
-}
-
-pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, HandlerError> {
-    let Some(read) = env.store.delivery(input.delivery_id).await? else { return Ok(Value::Null) };
-    let Delivery::Pending(pending) = read.value else { return Ok(Value::Null) };
+pub(crate) async fn handle(env: &Env, id: DeliveryId) -> Result<(), HandlerError> {
+    let Some(read) = env.store.delivery(id).await? else { return Ok(()) };
+    let Delivery::Pending(pending) = read.value else { return Ok(()) };
     let now = env.now();
     if pending.due_at() > now {
-        return Ok(Value::Null);
+        return Ok(());
     }
     let session = env.store.session(pending.payload().session).await?;
     let endpoint = session.as_ref().and_then(|read| read.value.webhook()).filter(|e| !e.gone);
     let Some(endpoint) = endpoint else {
         put(env, pending.disabled(None, now).into(), read.version).await?;
-        return Ok(Value::Null);
+        return Ok(());
     };
     let begun = pending.begin(now);
     if !put(env, begun.clone().into(), read.version).await? {
-        return Ok(Value::Null);
+        return Ok(());
     }
     let answer = env.webhooks.post(&signed(endpoint, &begun, now)?).await;
     let next = judge(env, begun, answer.as_ref(), now);
@@ -61,11 +53,10 @@ pub(crate) async fn handle(env: &Env, input: Input) -> Result<Value, HandlerErro
     if let Some(due_at) = due_at {
         let delay = due_at.since(env.now());
         if delay <= LONGEST_DELAY {
-            notification::send(env, Message::DeliverWebhook { delivery: input.delivery_id }, delay)
-                .await;
+            notification::send(env, Message::DeliverWebhook { delivery: id }, delay).await;
         }
     }
-    Ok(Value::Null)
+    Ok(())
 }
 
 /// Signs as Standard Webhooks has it: HMAC-SHA256 over `id.timestamp.body`.

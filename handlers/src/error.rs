@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use domain::ports::{BackendError, CommitError, RunError, ShellError, Source, StopError};
+use domain::ports::{BackendError, BoxError, CommitError, RunError, ShellError, StopError};
 
 /// What a caller branches on. The names stand in the state machine's `ErrorEquals`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl Code {
 pub struct HandlerError {
     code: Code,
     message: String,
-    source: Option<Source>,
+    source: Option<BoxError>,
 }
 
 impl HandlerError {
@@ -60,13 +60,31 @@ impl HandlerError {
     }
 
     /// A failure with a cause behind it.
-    pub fn from_source(code: Code, message: impl Into<String>, source: impl Into<Source>) -> Self {
+    pub fn from_source(
+        code: Code,
+        message: impl Into<String>,
+        source: impl Into<BoxError>,
+    ) -> Self {
         Self { code, message: message.into(), source: Some(source.into()) }
     }
 
     /// What to branch on.
     pub const fn code(&self) -> Code {
         self.code
+    }
+
+    /// Logs that this handler failed.
+    pub(crate) fn log(&self, handler: &str) {
+        let (code, error) = (self.code.name(), self as &dyn std::error::Error);
+        match self.code {
+            // Answers that the callers expect and act on.
+            Code::StopRequested | Code::CapacityUnavailable | Code::Throttled | Code::Conflict => {
+                tracing::info!(handler, code, error, "{handler} answered {code}");
+            }
+            Code::BadInput | Code::Backend => {
+                tracing::warn!(handler, code, error, "{handler} failed: {code}");
+            }
+        }
     }
 }
 

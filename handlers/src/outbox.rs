@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, Secret, SessionId,
+    DeliveryId, Secret,
     job::{self, Finished, Job},
     message::Message,
     ports::{CommitError, Expect, Version, Write},
     session::{Session, Transition},
     timeline::EventKind,
-    webhook::{Delivery, EventType, Payload},
+    webhook::{EventType, Payload, Pending},
 };
 use serde_json::{Value, json};
 
@@ -24,13 +24,13 @@ pub(crate) struct Batch {
 
 impl Batch {
     /// Adds a transition of a session: record, timeline and webhooks.
-    pub(crate) fn moved(mut self, env: &Env, moved: &Transition, expect: Expect) -> Self {
-        self.writes.push(Write::Session(Box::new(moved.session.clone()), expect));
-        for entry in &moved.entries {
+    pub(crate) fn transition(mut self, env: &Env, transition: &Transition, expect: Expect) -> Self {
+        self.writes.push(Write::Session(Box::new(transition.session.clone()), expect));
+        for entry in &transition.entries {
             self.writes.push(Write::Entry(Box::new(entry.clone())));
             if let Some(event) = event_of(entry.kind) {
-                let data = view::session_event(env, &moved.session);
-                self = self.owe(env, &moved.session, event, data);
+                let data = view::session_event(env, &transition.session);
+                self = self.owe(env, &transition.session, event, data);
             }
         }
         self
@@ -94,7 +94,7 @@ impl Batch {
             body: Secret::new(body),
             created_at: now,
         };
-        self.writes.push(Write::Delivery(Box::new(Delivery::new(payload).into()), Expect::New));
+        self.writes.push(Write::Delivery(Box::new(Pending::new(payload).into()), Expect::New));
         self.deliveries.push(id);
         self
     }
@@ -123,7 +123,7 @@ fn event_of(what: EventKind) -> Option<EventType> {
 }
 
 /// Adds the end of a session's start or stop job, unless it has ended before.
-pub(crate) async fn settle(
+pub(crate) async fn finish_job(
     env: &Env,
     batch: Batch,
     session: &Session,
@@ -137,11 +137,4 @@ pub(crate) async fn settle(
         }
         Job::Running(_) | Job::Finished(_) => batch,
     })
-}
-
-/// Names a session that a message is about, in the handlers' inputs.
-#[derive(Debug, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct OfSession {
-    pub(crate) session_id: SessionId,
 }

@@ -15,13 +15,8 @@ use domain::{
     session::{Event, Session},
     timeline::Actor,
 };
-use serde_json::Value;
 
-use crate::{
-    Env, HandlerError, notification,
-    outbox::{Batch, OfSession},
-    transition,
-};
+use crate::{Env, HandlerError, notification, outbox::Batch, transition};
 
 mod attend;
 
@@ -33,34 +28,34 @@ const LOOK_AT: u32 = 64;
 /// that runs need not be the first.
 const LOOK_AT_SERIAL: u32 = 4;
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
+pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
     let hold_until = env.now() + env.policy.worker_hold;
     loop {
-        let session = transition::read(env, input.session_id).await?.value;
-        let Session::Ready(ready) = &session else { return Ok(Value::Null) };
+        let session = transition::read(env, id).await?.value;
+        let Session::Ready(ready) = &session else { return Ok(()) };
         let open = look(env, session.id()).await?;
         if open.is_empty() {
             settle_down(env, &session).await?;
-            return Ok(Value::Null);
+            return Ok(());
         }
         let task = ready.task().clone();
         let Some(claimed) = claim_next(env, session.id(), open).await? else {
-            return Ok(Value::Null);
+            return Ok(());
         };
         let left = attend::attend(env, &session, &task, claimed, hold_until).await?;
         match left {
             Left::Finished => {}
-            Left::Superseded => return Ok(Value::Null),
+            Left::Superseded => return Ok(()),
             Left::HandedOn(delay) => {
                 let again = Message::RunJob { session: session.id() };
                 notification::send(env, again, delay).await;
-                return Ok(Value::Null);
+                return Ok(());
             }
         }
         if env.now() >= hold_until {
             notification::send(env, Message::RunJob { session: session.id() }, Duration::ZERO)
                 .await;
-            return Ok(Value::Null);
+            return Ok(());
         }
     }
 }
@@ -121,7 +116,7 @@ async fn claim_next(
 /// no serial one is before it.
 fn may_run(before: &[Versioned<Job>], job: &Job, now: Timestamp) -> bool {
     match job {
-        Job::Running(running) => running.is_free(now),
+        Job::Running(running) => running.lease_expired(now),
         Job::Queued(_) => !is_serial(job) || !before.iter().any(|read| is_serial(&read.value)),
         Job::Finished(_) => false,
     }
@@ -158,13 +153,13 @@ async fn settle_down(env: &Env, session: &Session) -> Result<(), HandlerError> {
     if let Some(drain) = &common.drain {
         let stop = Event::Stop { reason: drain.reason, note: drain.note.clone() };
         let stopped = transition::apply(env, common.id, Actor::Worker, &[stop]).await?;
-        notification::wake_execution(env, &stopped.into_session()).await?;
+        notification::resume_execution(env, &stopped.into_session()).await?;
     } else if common.spec.idle_timeout.is_some() {
         let read = transition::read(env, common.id).await?;
         if let Session::Ready(ready) = read.value {
-            let session = Session::from(ready.settled(env.now()));
+            let session = Session::from(ready.go_idle(env.now()));
             if transition::put(env, session.clone(), read.version).await? {
-                notification::wake_execution(env, &session).await?;
+                notification::resume_execution(env, &session).await?;
             }
         }
     }

@@ -10,12 +10,12 @@ use domain::{
 
 use crate::{
     Env, HandlerError,
-    notification::Next,
-    outbox::OfSession,
+    next::Next,
+    step::SessionInput,
     transition::{self, RetryOnConflict},
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
+pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
     let session = stop(env, input.session_id, Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
 }

@@ -1,4 +1,4 @@
-/** The one table, from `table.json`, which the store's code and tests read too. */
+/** The table, from `table.json`, which the tests of the store read too. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,4 +1,4 @@
-//! The ports of one function, from its environment.
+//! Builds the ports of a function from its environment variables.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,24 +15,24 @@ use handlers::Env;
 
 use crate::{
     changes::DynamoChanges,
-    compute::{EcsCompute, Launch},
+    compute::{EcsCompute, LaunchConfig},
     functions::{Function, Use},
     limited::Limited,
     queue::SqsQueue,
     sdk,
     shell::ExecDial,
     store::DynamoStore,
-    variable::{BadVariable, Variables},
+    variable::{VariableError, Variables},
     workflow::SfnWorkflow,
 };
 
 mod policy;
 
-/// The name of the one image that a deployment has.
+/// The name of the only image of a deployment.
 const IMAGE: &str = "default";
 
-/// All that this function may touch. Opens nothing yet.
-pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, BadVariable> {
+/// The ports that this function may use. Opens no connection.
+pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, VariableError> {
     let opening = Opening { function, config: sdk::config(variables)?, variables };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(MonotonicIds::default());
@@ -67,11 +67,11 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn text(&self, name: &str) -> Result<String, BadVariable> {
+    fn text(&self, name: &str) -> Result<String, VariableError> {
         self.variables.required(name).map(str::to_owned)
     }
 
-    fn queue(&self) -> Result<Option<Arc<dyn Queue>>, BadVariable> {
+    fn queue(&self) -> Result<Option<Arc<dyn Queue>>, VariableError> {
         let mut urls = HashMap::new();
         for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Use::Queue(*lane))) {
             let name = lane.name().replace('-', "_").to_uppercase();
@@ -83,7 +83,7 @@ impl Opening<'_> {
         Ok(Some(Arc::new(SqsQueue::new(&self.config, urls))))
     }
 
-    fn workflow(&self) -> Result<Option<Arc<dyn Workflow>>, BadVariable> {
+    fn workflow(&self) -> Result<Option<Arc<dyn Workflow>>, VariableError> {
         let machine = if self.function.may(Use::StartExecution) {
             Some(self.text("EPHEMERAL_STATE_MACHINE")?)
         } else if self.function.may(Use::ResumeExecution) {
@@ -94,7 +94,7 @@ impl Opening<'_> {
         Ok(Some(Arc::new(SfnWorkflow::new(&self.config, machine))))
     }
 
-    fn tasks(&self) -> Result<Option<Arc<EcsCompute>>, BadVariable> {
+    fn tasks(&self) -> Result<Option<Arc<EcsCompute>>, VariableError> {
         let rights = [Use::RunTask, Use::StopTask, Use::ReadTasks];
         if !rights.into_iter().any(|right| self.function.may(right)) {
             return Ok(None);
@@ -104,13 +104,13 @@ impl Opening<'_> {
         Ok(Some(Arc::new(EcsCompute::new(&self.config, cluster, launch))))
     }
 
-    fn launch(&self) -> Result<Launch, BadVariable> {
+    fn launch(&self) -> Result<LaunchConfig, VariableError> {
         let security_groups = policy::security_groups(self.variables);
         if security_groups.is_empty() {
             self.variables.required("EPHEMERAL_SECURITY_GROUP_EGRESS")?;
         }
         let subnets = self.variables.required("EPHEMERAL_SUBNETS")?;
-        Ok(Launch {
+        Ok(LaunchConfig {
             image: IMAGE.to_owned(),
             task_definition: self.text("EPHEMERAL_TASK_DEFINITION")?,
             subnets: subnets.split(',').map(|subnet| subnet.trim().to_owned()).collect(),
@@ -123,7 +123,7 @@ impl Opening<'_> {
         &self,
         tasks: Option<&Arc<EcsCompute>>,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Option<Arc<dyn Shell>>, BadVariable> {
+    ) -> Result<Option<Arc<dyn Shell>>, VariableError> {
         let Some(tasks) = tasks.filter(|_| self.function.may(Use::Shell)) else { return Ok(None) };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         let dial = ExecDial::new(&self.config, cluster, tasks.clone());

@@ -1,4 +1,4 @@
-//! The ports on AWS, and what calls the handlers there.
+//! The ports on AWS, and the Lambda entry points that call the handlers.
 
 pub mod changes;
 pub mod compute;
@@ -14,4 +14,4 @@ pub mod store;
 mod variable;
 pub mod workflow;
 
-pub use variable::{BadVariable, Variables};
+pub use variable::{VariableError, Variables};

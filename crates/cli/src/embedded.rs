@@ -72,7 +72,7 @@ pub(crate) fn sandbox(isolation: &Isolation, image: Option<PathBuf>) -> Result<S
 pub(crate) fn start_failed(cause: &StartError) -> CliError {
     let error = CliError::chain("the server did not start", cause);
     match cause {
-        StartError::Sandbox(OpenError::Unfit(_)) => {
+        StartError::Sandbox(OpenError::Unsupported(_)) => {
             error.hint("run `ephemeral doctor` to see what this machine lacks")
         }
         StartError::Sandbox(OpenError::Image(_)) => {

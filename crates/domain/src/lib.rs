@@ -1,6 +1,6 @@
 //! The rules of ephemeral, free of I/O.
 //!
-//! Time, ids and chance enter as arguments; whatever touches the world is a port in [`ports`].
+//! Time, ids and random numbers come in as arguments; everything with I/O is a port in [`ports`].
 
 pub mod command;
 pub mod cost;
@@ -8,6 +8,8 @@ pub mod id;
 pub mod job;
 pub mod message;
 pub mod ports;
+#[cfg(test)]
+mod records;
 pub mod secret;
 pub mod session;
 pub mod size;

@@ -81,7 +81,7 @@ impl Database {
     }
 
     /// Opens the file for a short errand while a server may be using it.
-    pub fn open_beside(dir: &Path) -> Result<Self, OpenError> {
+    pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
         make_dir(dir).map_err(|error| BackendError::new("making the data directory", error))?;
         Self::start(dir, None)
     }

@@ -6,8 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{Timestamp, message::Lane, ports::BackendError};
-use handlers::{Code, Env, Handler};
-use serde_json::json;
+use handlers::{Code, Env};
 
 use crate::{
     queue::{Received, SqliteQueue},
@@ -124,14 +123,13 @@ impl Engine {
     /// Looks at the records that are due, and at tasks that nobody owns.
     pub async fn sweep(&self) {
         // The invoker has logged it, and the next sweep looks again.
-        let _next_time = self.invoker.invoke(Handler::Sweep, json!({})).await;
+        let _next_time = self.invoker.sweep().await;
     }
 
     async fn work(&self, received: Received) {
         let Received { message, attempts, receipt } = received;
-        let (handler, input) = Handler::of_message(&message);
-        match self.invoker.invoke(handler, input).await {
-            Ok(_) => self.queue.ack(receipt),
+        match self.invoker.handle(message).await {
+            Ok(()) => self.queue.ack(receipt),
             // It will never be understood any better.
             Err(failure) if failure.code() == Code::BadInput => self.queue.ack(receipt),
             Err(failure) => {

@@ -33,7 +33,7 @@ pub enum StartError {
     Listen(SocketAddr, #[source] io::Error),
     /// The certificate or its key can't be used.
     #[error("the certificate can't be used")]
-    Tls(#[source] domain::ports::Source),
+    Tls(#[source] domain::ports::BoxError),
     /// Shells can't be isolated here.
     #[error(transparent)]
     Sandbox(#[from] sandbox::OpenError),

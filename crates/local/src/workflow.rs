@@ -16,7 +16,6 @@ use domain::{
     Secret, SessionId, Timestamp,
     ports::{BackendError, Clock, Ids, Resume, Workflow},
 };
-use handlers::Handler;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::timeout};
 
@@ -120,10 +119,11 @@ impl AslWorkflow {
 
     async fn call(&self, session: SessionId, call: Invocation, invoker: &Invoker) {
         let Invocation { task, resource, input, until, .. } = call;
-        let handler: Handler = resource.parse().expect("the definition was checked when loaded");
+        let handler: handlers::Step =
+            resource.parse().expect("the definition was checked when loaded");
         let left = moment(until).since(self.clock.now());
         // A handler that takes too long is dropped where it stands. The next step finds it late.
-        let Ok(result) = timeout(left, invoker.invoke(handler, input)).await else { return };
+        let Ok(result) = timeout(left, invoker.run(handler, input)).await else { return };
         let result =
             result.map_err(|error| asl::Failure::new(error.code().name(), error.to_string()));
         if let Some(execution) = self.live().get(session) {
@@ -144,7 +144,7 @@ impl AslWorkflow {
             tracing::error!(session.id = %session, error, "an execution failed: {error}");
             let input = json!({"sessionId": session, "error": error});
             // The invoker has logged it.
-            let _left_to_the_sweep = invoker.invoke(Handler::CloseSession, input).await;
+            let _left_to_the_sweep = invoker.run(handlers::Step::CloseSession, input).await;
         }
         self.executions.delete(session);
         self.live().remove(session);
@@ -176,11 +176,11 @@ impl Workflow for AslWorkflow {
         let output: Value =
             serde_json::from_str(output).map_err(|e| BackendError::new("reading an answer", e))?;
         let session = execution_of(token.expose()).and_then(|name| name.parse().ok());
-        let Some(session) = session else { return Ok(Resume::Late) };
+        let Some(session) = session else { return Ok(Resume::NotWaiting) };
         let mut live = self.live();
-        let Some(execution) = live.get(session) else { return Ok(Resume::Late) };
+        let Some(execution) = live.get(session) else { return Ok(Resume::NotWaiting) };
         if execution.answered(token.expose(), Ok(output)).is_err() {
-            return Ok(Resume::Late);
+            return Ok(Resume::NotWaiting);
         }
         live.wake(session);
         self.woken.notify_one();

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
+use domain::message::Message;
 use serde_json::json;
 use testkit::{Fakes, session_id};
 
-use crate::{Handler, tests::env};
+use crate::{Step, tests::env};
 
 #[tokio::test]
 async fn a_session_at_work_is_looked_at_seldom_and_idle_as_soon_as_it_is_done() {
@@ -13,11 +14,11 @@ async fn a_session_at_work_is_looked_at_seldom_and_idle_as_soon_as_it_is_done() 
         .with_queued_job("s", "j", "true");
     let of_session = json!({"sessionId": session_id("s")});
     fakes.clock.advance(Duration::from_secs(5));
-    let next = Handler::InspectSession.invoke(&env(&fakes), of_session.clone()).await.unwrap();
+    let next = Step::InspectSession.run(&env(&fakes), of_session).await.unwrap();
     assert_eq!(next, json!({"action": "wait", "waitSeconds": 60}));
     let waiting = json!({"sessionId": session_id("s"), "token": "t", "waitSeconds": 60});
-    Handler::AwaitEnd.invoke(&env(&fakes), waiting).await.unwrap();
-    Handler::RunJob.invoke(&env(&fakes), of_session).await.unwrap();
+    Step::AwaitEnd.run(&env(&fakes), waiting).await.unwrap();
+    crate::handle(&env(&fakes), Message::RunJob { session: session_id("s") }).await.unwrap();
     let resumed = fakes.workflow.take_resumed();
     let [(_, answer)] = &resumed[..] else { panic!("{resumed:?}") };
     assert_eq!(answer, r#"{"action":"wait","waitSeconds":2}"#);

@@ -10,7 +10,7 @@ use domain::{
 use serde_json::json;
 use testkit::{Fakes, kind, session_id};
 
-use crate::{Env, Handler, tests};
+use crate::{Env, Step, tests};
 
 /// A deployment that keeps one warm task; it has answered once.
 fn env_with_warm(fakes: &Fakes, task: &TaskId) -> (Env, WarmId) {
@@ -25,7 +25,7 @@ fn env_with_warm(fakes: &Fakes, task: &TaskId) -> (Env, WarmId) {
 }
 
 async fn provision(env: &Env) {
-    Handler::ProvisionTask.invoke(env, json!({"sessionId": session_id("s")})).await.unwrap();
+    Step::ProvisionTask.run(env, json!({"sessionId": session_id("s")})).await.unwrap();
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ impl Worker<'_> {
             let (stdout, stderr) = self.advanced();
             let mut job = self.job.clone().progress(stdout, stderr, self.env.now());
             if let Some(now) = leave {
-                job = job.let_go(now);
+                job = job.release_lease(now);
             }
             let mut writes = self.output_writes();
             writes.push(Write::Job(Box::new(job.clone().into()), Expect::At(self.version)));

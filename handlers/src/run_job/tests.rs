@@ -7,13 +7,12 @@ use domain::{
     ports::{EndCause, Expect, Store, Stream, Write},
     session::Status as SessionStatus,
 };
-use serde_json::json;
 use testkit::{Fakes, Script, job_id, session_id, task_id};
 
-use crate::{Env, Handler, tests::env};
+use crate::{Env, tests::env};
 
 async fn run(env: &Env) {
-    Handler::RunJob.invoke(env, json!({"sessionId": session_id("s")})).await.unwrap();
+    crate::handle(env, Message::RunJob { session: session_id("s") }).await.unwrap();
 }
 
 async fn stdout(fakes: &Fakes, job: &str) -> String {

@@ -1,5 +1,5 @@
-//! The HTTP API as a patient client sees it: every request is sent again, with its key, until it
-//! has an answer.
+//! The HTTP API as a client uses it that repeats each request, with its idempotency key, until a server
+//! responds.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -7,108 +7,76 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use client::{Client, Response, Server};
+use reqwest::RequestBuilder;
 use serde_json::Value;
 use tokio::{sync::watch, time::sleep};
 
-use crate::server::Address;
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Longer than the longest poll.
-const ANSWER_WITHIN: Duration = Duration::from_secs(40);
-const AGAIN: Duration = Duration::from_millis(20);
-
-/// An answer that is no "try again".
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) replayed: bool,
-    pub(crate) body: Value,
-}
-
-/// One user's view of the server, wherever that is now.
+/// One user of the server, which changes its address with each start.
 #[derive(Debug)]
 pub(crate) struct Api {
-    http: reqwest::Client,
-    address: watch::Receiver<Option<Address>>,
+    client: Client,
+    server: watch::Receiver<Option<Server>>,
     pub(crate) requests: AtomicU64,
     pub(crate) repeated: AtomicU64,
     pub(crate) replayed: AtomicU64,
 }
 
 impl Api {
-    pub(crate) fn new(address: watch::Receiver<Option<Address>>) -> Result<Self> {
-        // Built with others who speak TLS, the client wants a provider for it even if it speaks none.
-        // Err means that the process has one already.
-        let _known = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN);
-        let http = http.tls_certs_only([]).build()?;
+    pub(crate) fn new(server: watch::Receiver<Option<Server>>) -> Result<Self> {
         let zero = AtomicU64::default;
-        Ok(Self { http, address, requests: zero(), repeated: zero(), replayed: zero() })
+        let (requests, repeated, replayed) = (zero(), zero(), zero());
+        Ok(Self { client: Client::new()?, server, requests, repeated, replayed })
     }
 
-    /// Posts until there is an answer.
-    pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Answer {
-        self.answer(|address| {
-            let request = self.http.post(format!("{}{path}", address.url));
-            request.header("idempotency-key", key).json(body)
-        })
-        .await
+    /// Posts until there is a response other than 503.
+    pub(crate) async fn post(&self, path: &str, key: &str, body: &Value) -> Response {
+        self.repeat(|server| self.client.post(server, path, body).header("idempotency-key", key))
+            .await
     }
 
-    /// Reads until there is an answer.
-    pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.answer(|address| self.http.get(format!("{}{path}", address.url))).await
+    /// Reads until there is a response other than 503.
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.repeat(|server| self.client.get(server, path)).await
     }
 
-    /// All entries of a list.
+    /// All entries of a list, from all pages.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>> {
         let mut all = Vec::new();
-        let glue = if path.contains('?') { '&' } else { '?' };
-        let mut next = format!("{path}{glue}limit=100");
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let first = format!("{path}{separator}limit=100");
+        let mut next = first.clone();
         loop {
-            let answer = self.get(&next).await;
-            let data = answer.body["data"].as_array();
-            let data = data.with_context(|| format!("{path} is no list: {}", answer.status))?;
+            let response = self.get(&next).await;
+            let data = response.body["data"].as_array();
+            let data = data.with_context(|| format!("{path} is no list: {}", response.status))?;
             all.extend(data.iter().cloned());
-            let body = &answer.body;
+            let body = &response.body;
             next = match (body["nextCursor"].as_str(), body["nextAfter"].as_u64()) {
-                (Some(cursor), _) => format!("{path}{glue}limit=100&cursor={cursor}"),
-                (None, Some(after)) if !data.is_empty() => {
-                    format!("{path}{glue}limit=100&after={after}")
-                }
+                (Some(cursor), _) => format!("{first}&cursor={cursor}"),
+                (None, Some(after)) if !data.is_empty() => format!("{first}&after={after}"),
                 _ => return Ok(all),
             };
         }
     }
 
-    async fn answer(&self, request: impl Fn(&Address) -> reqwest::RequestBuilder) -> Answer {
-        let mut address = self.address.clone();
+    async fn repeat(&self, request: impl Fn(&Server) -> RequestBuilder) -> Response {
+        let mut server = self.server.clone();
         self.requests.fetch_add(1, Relaxed);
         loop {
-            // The sender lives as long as the run.
-            let now = address.wait_for(Option::is_some).await.ok().and_then(|now| now.clone());
-            if let Some(now) = now
-                && let Some(answer) = self.once(request(&now).bearer_auth(&now.token)).await
+            // The sender lives as long as the run, so this wait ends with a server.
+            let current = server.wait_for(Option::is_some).await.ok().and_then(|now| now.clone());
+            if let Some(current) = current
+                && let Ok(response) = Response::to(request(&current)).await
+                && response.status != 503
             {
-                return answer;
+                self.replayed.fetch_add(u64::from(response.is_replayed()), Relaxed);
+                return response;
             }
             self.repeated.fetch_add(1, Relaxed);
-            sleep(AGAIN).await;
+            sleep(RETRY_DELAY).await;
         }
-    }
-
-    /// None: no whole answer came, or one that asks to come again.
-    async fn once(&self, request: reqwest::RequestBuilder) -> Option<Answer> {
-        let answer = request.send().await.ok()?;
-        let status = answer.status().as_u16();
-        let replayed = answer.headers().contains_key("idempotent-replayed");
-        let text = answer.text().await.ok()?;
-        if status == 503 {
-            return None;
-        }
-        if replayed {
-            self.replayed.fetch_add(1, Relaxed);
-        }
-        let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Some(Answer { status, replayed, body })
     }
 }

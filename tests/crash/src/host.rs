@@ -1,4 +1,4 @@
-//! What the host has of a server's sandboxes: processes, mounts, control groups, directories.
+//! Traces of a server's sandboxes on the host: processes, mounts, control groups, directories.
 
 use std::{
     collections::BTreeSet,
@@ -11,10 +11,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use sha2::{Digest, Sha256};
 
-/// Control groups are not nested deeper than this above ours.
+/// Depth of the search for the driver's control groups.
 const DEPTH: usize = 6;
 
-/// All that is there of a data directory's sandboxes.
+/// The traces of the sandboxes of a data directory.
 #[derive(Debug, Default)]
 pub(crate) struct Traces {
     pub(crate) processes: BTreeSet<i32>,
@@ -24,7 +24,7 @@ pub(crate) struct Traces {
     pub(crate) sandboxes: BTreeSet<String>,
 }
 
-/// Looks for traces. `mark` stands in the command line of whatever the load runs.
+/// Finds the traces. `mark` is part of the command lines of the load.
 pub(crate) fn traces(data_dir: &Path, mark: &str, own: &[u32]) -> Traces {
     let groups = cgroups(data_dir);
     let mut processes = processes(data_dir, mark);
@@ -55,12 +55,12 @@ pub(crate) fn kill(data_dir: &Path, task: &str) {
     let groups = cgroups(data_dir);
     let of_task = groups.iter().filter(|group| group.components().any(|c| c.as_os_str() == task));
     for pid in of_task.flat_map(|group| members(group)).filter_map(Pid::from_raw) {
-        // Gone already is as good.
+        // The process may have ended already.
         let _gone = kill_process(pid, Signal::KILL);
     }
 }
 
-/// Ends and removes everything that there is, for good.
+/// Kills all processes and removes all control groups of the sandboxes.
 pub(crate) fn clear(data_dir: &Path) {
     for _ in 0..500 {
         let groups = cgroups(data_dir);
@@ -69,11 +69,11 @@ pub(crate) fn clear(data_dir: &Path) {
         }
         for pid in groups.iter().flat_map(|group| members(group)) {
             if let Some(pid) = Pid::from_raw(pid) {
-                // Gone already is as good.
+                // The process may have ended already.
                 let _gone = kill_process(pid, Signal::KILL);
             }
         }
-        // Children stand behind their parents.
+        // Reverse order, because parents come before their children.
         for group in groups.iter().rev() {
             let _busy = fs::remove_dir(group);
         }
@@ -88,7 +88,7 @@ fn sandboxes(data_dir: &Path) -> BTreeSet<String> {
     names.filter(|name| name.starts_with("task-")).collect()
 }
 
-/// The driver's groups in all hierarchies and those below, parents first.
+/// The driver's control groups in all hierarchies, and those below them, parents first.
 fn cgroups(data_dir: &Path) -> Vec<PathBuf> {
     let root = data_dir.join("sandboxes");
     let root = root.canonicalize().unwrap_or(root);
@@ -137,7 +137,7 @@ fn members(cgroup: &Path) -> Vec<i32> {
     procs.lines().filter_map(|line| line.parse().ok()).collect()
 }
 
-/// Processes that run a command of ours, or that see the data directory among their mounts.
+/// Processes that run a command of the load, or that have the data directory among their mounts.
 fn processes(data_dir: &Path, mark: &str) -> BTreeSet<i32> {
     let own = std::process::id();
     let below = data_dir.to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! Clients that use the API as users do, while the server dies again and again beneath them.
+//! Clients that use the API as users do, while the server is killed again and again.
 
 use std::{
     sync::{
@@ -8,29 +8,31 @@ use std::{
     time::{Duration, Instant},
 };
 
+use client::Response;
+use fastrand::Rng;
 use serde_json::{Value, json};
-use testkit::Dice;
+use testkit::Invariant;
 use tokio::time::sleep;
 
 use crate::{
-    api::{Answer, Api},
-    book::{Book, Run, is_final},
+    api::Api,
+    model::{Model, Run, is_final},
     script::{self, Body, Script},
-    verdict::{Invariant, Verdict},
+    verdict::Verdict,
 };
 
-mod scenes;
+mod scenarios;
 
-/// More than the longest wait that the load asks for, on a slow machine with kills in between.
+/// Time limit for a job or a session of the load, with kills meanwhile.
 const ENDS_WITHIN: Duration = Duration::from_mins(3);
 
 /// What all clients share.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) api: Api,
-    pub(crate) book: Book,
+    pub(crate) model: Model,
     pub(crate) verdict: Verdict,
-    /// Stands in every command line that we have run.
+    /// Part of every command line of the load, by which its processes are found on the host.
     pub(crate) mark: String,
     sink: String,
     pub(crate) quota: u64,
@@ -42,7 +44,7 @@ impl Load {
     pub(crate) fn new(api: Api, mark: String, sink: String, quota: u64) -> Self {
         Self {
             api,
-            book: Book::default(),
+            model: Model::default(),
             verdict: Verdict::default(),
             mark,
             sink,
@@ -52,7 +54,7 @@ impl Load {
         }
     }
 
-    /// Lets the clients finish what they are at.
+    /// Ends the load; the clients finish their current scenario.
     pub(crate) fn end(&self) {
         self.ending.store(true, Relaxed);
     }
@@ -61,25 +63,25 @@ impl Load {
         self.ending.load(Relaxed)
     }
 
-    /// Works until the load ends.
-    pub(crate) async fn client(self: Arc<Self>, mut dice: Dice) {
+    /// Runs scenarios until the load ends.
+    pub(crate) async fn client(self: Arc<Self>, mut rng: Rng) {
         while !self.is_ending() {
-            self.scene(&mut dice).await;
+            self.scenario(&mut rng).await;
         }
     }
 
-    /// Looks at the quota and at the sessions all the time.
+    /// Checks the quota and the sessions until the load ends.
     pub(crate) async fn watch(self: Arc<Self>) {
         while !self.is_ending() {
-            let quota = self.api.get("/v1/quota").await.body;
+            let quota = self.api.get("/quota").await.body;
             let active = quota["active"].as_u64();
             self.verdict.check(
                 active.is_some_and(|active| active <= self.quota),
                 Invariant::QuotaIsNeverExceeded,
-                || format!("{active:?} sessions were active, {} may be", self.quota),
+                || format!("{active:?} sessions were active, the limit is {}", self.quota),
             );
             let asked = Instant::now();
-            let page = self.api.get("/v1/sessions?limit=50").await.body;
+            let page = self.api.get("/sessions?limit=50").await.body;
             for session in page["data"].as_array().into_iter().flatten() {
                 self.saw(session, asked);
             }
@@ -87,37 +89,37 @@ impl Load {
         }
     }
 
-    /// A number that is used once.
+    /// A number that is used once in the run.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Relaxed)
     }
 
-    /// Starts a session with these wishes; none if the quota is reached.
-    pub(crate) async fn start(&self, dice: &mut Dice, wishes: &Value) -> Option<(String, Value)> {
-        let mut body = wishes.clone();
-        if dice.chance(60) {
+    /// Starts a session with these options; `None` if the quota is reached.
+    pub(crate) async fn start(&self, rng: &mut Rng, options: &Value) -> Option<(String, Value)> {
+        let mut body = options.clone();
+        if rng.f64() < 0.6 {
             body["webhook"] = json!({"url": self.sink});
         }
-        if dice.chance(60) {
+        if rng.f64() < 0.6 {
             body["admission"] = json!("queue");
         }
-        let answer = self.accepted(dice, "/v1/shell/start", &body, &[202, 429]).await?;
-        if answer.status == 429 {
+        let response = self.accepted(rng, "/shell/start", &body, &[202, 429]).await?;
+        if response.status == 429 {
             return None;
         }
-        let told = answer.body;
-        let session = text(&told, "sessionId");
-        self.book.session(&session, |known| {
-            known.start_job = text(&told, "jobId");
-            known.secret = told["webhookSecret"].as_str().map(str::to_owned);
+        let started = response.body;
+        let session = text(&started, "sessionId");
+        self.model.session(&session, |known| {
+            known.start_job = text(&started, "jobId");
+            known.secret = started["webhookSecret"].as_str().map(str::to_owned);
         });
-        Some((session, told))
+        Some((session, started))
     }
 
-    /// Has a command accepted; none if the session takes no more.
+    /// Starts a job; `None` if the session accepts no more commands.
     pub(crate) async fn execute(
         &self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         session: &str,
         script: Script,
         serial: bool,
@@ -129,136 +131,139 @@ impl Load {
             "concurrency": concurrency,
             "timeoutSeconds": script.timeout(),
         });
-        let answer = self.accepted(dice, "/v1/shell/execute", &body, &[202, 409, 410]).await?;
-        if answer.status != 202 {
-            let known = self.book.pages().sessions[session].clone();
+        let response = self.accepted(rng, "/shell/execute", &body, &[202, 409, 410]).await?;
+        if response.status != 202 {
+            let known = self.model.expected().sessions[session].clone();
             let may_be = known.cut_short || known.killed;
-            self.verdict.check(may_be, Invariant::AnswersAreDocumented, || {
-                format!("{session} took no command: {} {}", answer.status, answer.body["code"])
+            self.verdict.check(may_be, Invariant::ResponsesAreDocumented, || {
+                format!(
+                    "{session} accepted no command: {} {}",
+                    response.status, response.body["code"]
+                )
             });
             return None;
         }
-        let job = text(&answer.body, "jobId");
+        let job = text(&response.body, "jobId");
         self.ran(session, &job, script, serial);
         Some(job)
     }
 
     pub(crate) fn ran(&self, session: &str, job: &str, script: Script, serial: bool) {
         let (session, job) = (session.to_owned(), job.to_owned());
-        self.book.pages().runs.push(Run { job, session, script, serial, cancel_asked: false });
+        self.model.expected().runs.push(Run { job, session, script, serial, cancel_asked: false });
     }
 
-    /// Reads what the session's commands have signed so far.
-    pub(crate) async fn audit(&self, dice: &mut Dice, session: &str) {
+    /// Reads the run log of the session's commands.
+    pub(crate) async fn audit(&self, rng: &mut Rng, session: &str) {
         let body = json!({
             "sessionId": session,
-            "command": script::audit(&self.mark),
+            "command": script::print_run_log(&self.mark),
             "concurrency": "parallel",
         });
-        let answer = self.accepted(dice, "/v1/shell/execute", &body, &[202, 409, 410]).await;
-        let Some(answer) = answer.filter(|answer| answer.status == 202) else { return };
-        let job = text(&answer.body, "jobId");
-        self.book.session(session, |known| known.audits.push(job.clone()));
+        let response = self.accepted(rng, "/shell/execute", &body, &[202, 409, 410]).await;
+        let Some(response) = response.filter(|response| response.status == 202) else { return };
+        let job = text(&response.body, "jobId");
+        self.model.session(session, |known| known.audits.push(job.clone()));
         self.end_of(&job).await;
     }
 
     /// Sends SIGTERM to a command once it runs.
-    pub(crate) async fn terminate(&self, dice: &mut Dice, job: &str) {
-        let (path, began) = (format!("/v1/jobs/{job}"), Instant::now());
+    pub(crate) async fn terminate(&self, rng: &mut Rng, job: &str) {
+        let (path, began) = (format!("/jobs/{job}"), Instant::now());
         while began.elapsed() < ENDS_WITHIN {
             let record = self.api.get(&path).await.body;
             if is_final(&record) {
                 return;
             }
             if record["status"] == "running" {
-                let wish = json!({"signal": "TERM"});
-                self.accepted(dice, &format!("{path}/signal"), &wish, &[202, 409]).await;
+                let body = json!({"signal": "TERM"});
+                self.accepted(rng, &format!("{path}/signal"), &body, &[202, 409]).await;
                 return;
             }
             sleep(Duration::from_millis(5)).await;
         }
     }
 
-    pub(crate) async fn cancel(&self, dice: &mut Dice, job: &str) {
-        for run in self.book.pages().runs.iter_mut().filter(|run| run.job == job) {
+    pub(crate) async fn cancel(&self, rng: &mut Rng, job: &str) {
+        for run in self.model.expected().runs.iter_mut().filter(|run| run.job == job) {
             run.cancel_asked = true;
         }
-        let path = format!("/v1/jobs/{job}/cancel");
-        self.accepted(dice, &path, &json!({}), &[200, 202, 409]).await;
+        let path = format!("/jobs/{job}/cancel");
+        self.accepted(rng, &path, &json!({}), &[200, 202, 409]).await;
     }
 
-    /// Asks for the end of a session. `open` says whether commands may be open.
+    /// Requests the stop of a session. `open` says whether commands may be open.
     pub(crate) async fn stop(
         &self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         session: &str,
         drain: bool,
         open: bool,
     ) -> Option<String> {
         if open && !drain {
-            self.book.session(session, |known| known.cut_short = true);
+            self.model.session(session, |known| known.cut_short = true);
         }
         let body = json!({"sessionId": session, "drain": drain, "reason": "the client is done"});
-        let answer = self.accepted(dice, "/v1/shell/stop", &body, &[202]).await?;
-        let job = text(&answer.body, "jobId");
-        self.book.pages().stops.push((session.to_owned(), job.clone()));
+        let response = self.accepted(rng, "/shell/stop", &body, &[202]).await?;
+        let job = text(&response.body, "jobId");
+        self.model.expected().stops.push((session.to_owned(), job.clone()));
         Some(job)
     }
 
-    /// Posts with a key of its own, now and then twice. None, and noted, if the answer is not one
-    /// of these.
+    /// Posts with a new key, now and then twice. `None`, and a violation, if the status is not one of
+    /// the documented ones.
     pub(crate) async fn accepted(
         &self,
-        dice: &mut Dice,
+        rng: &mut Rng,
         path: &str,
         body: &Value,
         documented: &[u16],
-    ) -> Option<Answer> {
+    ) -> Option<Response> {
         let key = format!("{}-{}", self.mark, self.number());
-        let answer = self.api.post(path, &key, body).await;
-        if !documented.contains(&answer.status) {
-            self.verdict.broken(
-                Invariant::AnswersAreDocumented,
-                format!("{path} answered {} {}", answer.status, answer.body["code"]),
+        let response = self.api.post(path, &key, body).await;
+        if !documented.contains(&response.status) {
+            self.verdict.violated(
+                Invariant::ResponsesAreDocumented,
+                format!("{path}: status {}, code {}", response.status, response.body["code"]),
             );
             return None;
         }
-        if answer.status == 202 && dice.chance(10) {
+        if response.status == 202 && rng.f64() < 0.1 {
             let again = self.api.post(path, &key, body).await;
-            let same = again.replayed && (again.status, &again.body) == (202, &answer.body);
+            let same = again.is_replayed() && (again.status, &again.body) == (202, &response.body);
             self.verdict.check(same, Invariant::AcceptedOnce, || {
-                format!("{path} answered {} to a key that it knew", again.status)
+                format!("{path}: status {} for a repeated key", again.status)
             });
         }
-        Some(answer)
+        Some(response)
     }
 
-    /// The job when it is over.
+    /// Waits for the end of a job; returns its final state.
     pub(crate) async fn end_of(&self, job: &str) -> Option<Value> {
-        let path = format!("/v1/jobs/{job}?waitSeconds=10");
+        let path = format!("/jobs/{job}?waitSeconds=10");
         let began = Instant::now();
         while began.elapsed() < ENDS_WITHIN {
             let asked = Instant::now();
-            let answer = self.api.get(&path).await;
-            if answer.status != 200 {
-                self.verdict.broken(
+            let response = self.api.get(&path).await;
+            if response.status != 200 {
+                self.verdict.violated(
                     Invariant::AcceptedOnce,
-                    format!("{job} was accepted and answers {}", answer.status),
+                    format!("{job} was accepted and its status is {}", response.status),
                 );
                 return None;
             }
-            self.book.saw(job, &answer.body, asked, &self.verdict);
-            if is_final(&answer.body) {
-                return Some(answer.body);
+            self.model.saw(job, &response.body, asked, &self.verdict);
+            if is_final(&response.body) {
+                return Some(response.body);
             }
         }
-        self.verdict.broken(Invariant::NothingHangs, format!("{job} did not end"));
+        self.verdict.violated(Invariant::EveryWaitEnds, format!("{job} did not end"));
         None
     }
 
-    /// The session when it is over.
+    /// Waits for the end of a session; returns its final state.
     pub(crate) async fn end_of_session(&self, session: &str) -> Option<Value> {
-        let path = format!("/v1/sessions/{session}");
+        let path = format!("/sessions/{session}");
         let began = Instant::now();
         while began.elapsed() < ENDS_WITHIN {
             let asked = Instant::now();
@@ -269,12 +274,12 @@ impl Load {
             }
             sleep(Duration::from_millis(50)).await;
         }
-        self.verdict.broken(Invariant::NothingHangs, format!("{session} did not end"));
+        self.verdict.violated(Invariant::EveryWaitEnds, format!("{session} did not end"));
         None
     }
 
     fn saw(&self, session: &Value, asked: Instant) {
-        self.book.saw(&text(session, "sessionId"), session, asked, &self.verdict);
+        self.model.saw(&text(session, "sessionId"), session, asked, &self.verdict);
     }
 
     pub(crate) fn script(&self, body: Body) -> Script {

@@ -1,8 +1,8 @@
-//! `crash`: kills the real server again and again under load, then checks the twelve invariants
-//! against its records, what the commands saw, what the webhooks' receiver saw, and the host.
+//! `crash`: kills the real server again and again under load, then checks the invariants of the
+//! lifecycle against its records, the observations of commands and of the webhook receiver, and the host.
 //!
-//! `crash --rounds 20 --seed 7` is the test; `crash --recovery` measures how soon a server that was
-//! killed has its running commands again.
+//! `crash --rounds 20 --seed 7` is the test; `crash --recovery` measures how soon a restarted server
+//! follows its running commands again.
 
 #![expect(clippy::print_stdout, reason = "its report goes to standard output")]
 
@@ -18,39 +18,38 @@ use tokio::signal::unix::{SignalKind, signal};
 
 mod api;
 mod audit;
-mod book;
+mod deployment;
 mod host;
 mod load;
+mod model;
+mod phases;
 mod records;
 mod recovery;
-mod rounds;
 mod script;
-mod server;
-mod sink;
 mod verdict;
 
 /// Kills the server under load and checks that nothing is lost, doubled or left behind.
 #[derive(Debug, Parser)]
 struct Args {
-    /// How often the server is killed under load.
+    /// The number of times that the server is killed under load.
     #[arg(long, default_value_t = 20)]
     rounds: u32,
-    /// What the load and the kills are drawn from; the clock's by default.
+    /// Seed of the load and the kills; taken from the clock by default, and printed.
     #[arg(long)]
     seed: Option<u64>,
-    /// The server's program; `ephemeral` beside this one by default.
+    /// The server's program; by default `ephemeral` in the directory of this program.
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
-    /// Clients that work at the same time.
+    /// The number of concurrent clients.
     #[arg(long, default_value_t = 6)]
     clients: usize,
-    /// Shells that the server keeps warm.
+    /// The number of warm shells of the server.
     #[arg(long, default_value_t = 1)]
     warm: u32,
-    /// Measure the recovery of running commands instead.
+    /// Measure the recovery of running commands instead of the test.
     #[arg(long)]
     recovery: bool,
-    /// Commands that run when the server is killed; with --recovery.
+    /// The number of commands that run when the server is killed; with --recovery.
     #[arg(long, default_value_t = 100)]
     jobs: usize,
     /// Print the measurement as one line of JSON; with --recovery.
@@ -78,18 +77,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whatever happens, what was started is gone when this returns: the world takes it along.
+/// Runs the test or the measurement. Dropping the deployment ends everything that was started.
 async fn run(args: Args) -> Result<bool> {
     let program = program(&args)?;
-    if let Some(lack) = lack(&program)? {
-        println!("SKIPPED: the crash test: {lack}");
+    if let Some(missing) = missing_feature(&program)? {
+        println!("SKIPPED: the crash test: {missing}");
         return Ok(true);
     }
     let work = async {
         if args.recovery {
             recovery::measure(&args, program).await
         } else {
-            rounds::run(&args, program).await
+            phases::run(&args, program).await
         }
     };
     let mut terminated = signal(SignalKind::terminate())?;
@@ -100,10 +99,11 @@ async fn run(args: Args) -> Result<bool> {
     }
 }
 
-/// What this host lacks for real shells. That a shell fails for another reason is no excuse.
-fn lack(program: &Path) -> Result<Option<String>> {
-    let told = Command::new(program).args(["doctor", "--json"]).output()?;
-    let checks = serde_json::Deserializer::from_slice(&told.stdout).into_iter::<Value>();
+/// What this host lacks for real shells, by `ephemeral doctor`. A real shell that fails for another
+/// reason is a failure of the test.
+fn missing_feature(program: &Path) -> Result<Option<String>> {
+    let report = Command::new(program).args(["doctor", "--json"]).output()?;
+    let checks = serde_json::Deserializer::from_slice(&report.stdout).into_iter::<Value>();
     let failed = checks
         .filter_map(Result::ok)
         .find(|check| check["verdict"] == "bad" && check["name"] != "a real shell");
@@ -117,6 +117,6 @@ fn program(args: &Args) -> Result<PathBuf> {
     };
     let path = args.server.clone().map_or_else(beside, Ok)?;
     path.canonicalize().with_context(|| {
-        format!("there is no server at {}; `cargo build -p cli` makes it", path.display())
+        format!("{} is missing; hint: `cargo build -p cli` builds the server", path.display())
     })
 }

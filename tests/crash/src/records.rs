@@ -1,7 +1,7 @@
-//! The records as a killed server left them, read from a copy of its database.
+//! The records that a killed server left, read from a copy of its database.
 //!
-//! A kill may fall between any two commits, so what must hold after every commit is looked for here;
-//! the API shows a server's records only once it has mended them.
+//! A kill may fall between any two commits, so the invariants of each commit are checked here; the API
+//! shows the records only after the recovery.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,42 +18,39 @@ use domain::{
 };
 use rusqlite::{Connection, types::FromSql};
 use serde::de::DeserializeOwned;
+use testkit::Invariant;
 
-use crate::{
-    load::Load,
-    server::World,
-    verdict::{Invariant, Verdict},
-};
+use crate::{deployment::Deployment, load::Load, verdict::Verdict};
 
-/// What was seen in the copies so far.
+/// What the copies showed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     /// Final records, as text.
     finals: HashMap<String, String>,
-    /// Tasks that a record that is not final names.
+    /// The tasks of the records that are not final.
     tasks: BTreeSet<String>,
-    /// Sessions that had a task, and that task.
+    /// The open sessions with their tasks.
     served: Vec<(String, String)>,
 }
 
-/// One copy, read.
+/// The content of one copy.
 struct Copied {
     sessions: Vec<(Session, String)>,
     jobs: Vec<(Job, String)>,
     entries: Vec<Entry>,
     deliveries: Vec<Delivery>,
     warm: Vec<Warm>,
-    /// Sessions and their jobs that have the turn.
+    /// Sessions, and the jobs that have their turns.
     turns: Vec<(Vec<u8>, Vec<u8>)>,
     active: u64,
-    /// Stored bytes of each job's stream, and whether they are without a gap.
+    /// The number of stored bytes of each job's stream, and whether they have no gap.
     output: BTreeMap<(Vec<u8>, String), (u64, bool)>,
 }
 
 impl Records {
-    /// Reads what a server that does not run left.
-    pub(crate) fn check(&mut self, world: &World, load: &Load) -> Result<()> {
-        let Some(copied) = Copied::of(world)? else { return Ok(()) };
+    /// Checks the records that a stopped or killed server left.
+    pub(crate) fn check(&mut self, deployment: &Deployment, load: &Load) -> Result<()> {
+        let Some(copied) = Copied::of(deployment)? else { return Ok(()) };
         let verdict = &load.verdict;
         self.finals(&copied, verdict);
         due(&copied, verdict);
@@ -69,7 +66,7 @@ impl Records {
         Ok(())
     }
 
-    /// The tasks that may be there, as of the last check.
+    /// The tasks that may exist, as of the last check.
     pub(crate) fn live_tasks(&self) -> BTreeSet<String> {
         self.tasks.clone()
     }
@@ -102,23 +99,23 @@ impl Records {
             }
         }
         for id in self.finals.keys().filter(|id| !present.contains(*id)) {
-            let evidence = format!("the stored record of {id} is gone");
-            verdict.broken(Invariant::FinalRecordsNeverChange, evidence);
+            let evidence = format!("the stored record of {id} is missing");
+            verdict.violated(Invariant::FinalRecordsNeverChange, evidence);
         }
     }
 }
 
 impl Copied {
-    /// None if there is no database yet.
-    fn of(world: &World) -> Result<Option<Self>> {
-        let (from, to) = (world.data_dir(), world.scratch().join("copy"));
+    /// `None` if there is no database yet.
+    fn of(deployment: &Deployment) -> Result<Option<Self>> {
+        let (from, to) = (deployment.data_dir(), deployment.scratch().join("copy"));
         if !from.join("ephemeral.db").exists() {
             return Ok(None);
         }
         fs::create_dir_all(&to)?;
         for file in ["ephemeral.db", "ephemeral.db-wal", "ephemeral.db-shm"] {
             let _absent = fs::remove_file(to.join(file));
-            // The index of the log is made anew by whoever opens it.
+            // SQLite rebuilds the index of the log when the copy is opened.
             if from.join(file).exists() && file != "ephemeral.db-shm" {
                 fs::copy(from.join(file), to.join(file))?;
             }
@@ -156,10 +153,10 @@ impl Copied {
 }
 
 fn due(copied: &Copied, verdict: &Verdict) {
-    let open = |id: String| verdict.broken(Invariant::OpenRecordsHaveADueTime, id);
+    let open = |id: String| verdict.violated(Invariant::OpenRecordsHaveADueTime, id);
     for (session, _) in &copied.sessions {
-        let over = matches!(session.status(), Status::Stopped | Status::Failed);
-        if session.due_at().is_none() != over {
+        let ended = matches!(session.status(), Status::Stopped | Status::Failed);
+        if session.due_at().is_none() != ended {
             open(session.id().to_string());
         }
     }
@@ -169,7 +166,7 @@ fn due(copied: &Copied, verdict: &Verdict) {
         }
     }
     for delivery in &copied.deliveries {
-        if delivery.due_at().is_none() != matches!(delivery, Delivery::Settled(_)) {
+        if delivery.due_at().is_none() != matches!(delivery, Delivery::Finished(_)) {
             open(delivery.payload().id.to_string());
         }
     }
@@ -179,7 +176,10 @@ fn quota(copied: &Copied, limit: u64, verdict: &Verdict) {
     let holders = copied.sessions.iter().filter(|(session, _)| session.holds_slot()).count() as u64;
     let fits = holders == copied.active && holders <= limit;
     verdict.check(fits, Invariant::QuotaIsNeverExceeded, || {
-        format!("{holders} sessions hold a slot, {} are counted, {limit} may", copied.active)
+        format!(
+            "{holders} sessions hold a slot, {} are counted, the limit is {limit}",
+            copied.active
+        )
     });
 }
 
@@ -199,11 +199,12 @@ fn timeline(copied: &Copied, verdict: &Verdict) {
         });
     }
     for session in by_session.keys() {
-        verdict.broken(Invariant::TimelineHasNoGaps, format!("{session} has entries only"));
+        verdict
+            .violated(Invariant::TimelineHasNoGaps, format!("{session} has entries but no record"));
     }
 }
 
-/// The turn belongs to a serial job that runs, and nobody else's serial job runs.
+/// The jobs with a turn are exactly the running serial jobs.
 fn turns(copied: &Copied, verdict: &Verdict) {
     use domain::command::Concurrency::Serial;
     let is_serial = |job: &Job| job.command().is_some_and(|c| c.concurrency == Serial);
@@ -226,7 +227,7 @@ fn tasks(copied: &Copied, verdict: &Verdict) {
         let Some(task) = session.task() else { continue };
         if let Some(other) = seen.insert(task.clone(), session.id()) {
             let evidence = format!("{} and {other} have {task}", session.id());
-            verdict.broken(Invariant::OneWarmTaskServesOneSession, evidence);
+            verdict.violated(Invariant::OneWarmTaskServesOneSession, evidence);
         }
     }
     for warm in &copied.warm {
@@ -238,7 +239,7 @@ fn tasks(copied: &Copied, verdict: &Verdict) {
     }
 }
 
-/// What a job's record says is stored is what is stored.
+/// The stored output of each job is as long as its record says.
 fn output(copied: &Copied, verdict: &Verdict) {
     for (job, _) in &copied.jobs {
         let (stdout, stderr) = job.output();
@@ -247,7 +248,7 @@ fn output(copied: &Copied, verdict: &Verdict) {
             let (stored, whole) = copied.output.get(&key).copied().unwrap_or((0, true));
             verdict.check(
                 whole && stored == kept.stored,
-                Invariant::CompletedOnlyIfTheRunnerSaidSo,
+                Invariant::CompletedOnlyIfTheRunnerReportedIt,
                 || {
                     format!(
                         "{} {stream}: {} bytes on record, {stored} stored",

@@ -1,4 +1,4 @@
-//! How soon a server that was killed has its running commands again.
+//! Measures how soon a restarted server follows its running commands again.
 
 use std::{
     path::PathBuf,
@@ -10,35 +10,36 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{Args, api::Api, load::text, server::World};
+use crate::{Args, api::Api, deployment::Deployment, load::text};
 
-/// Commands beside each other in one session.
-const EACH: usize = 10;
-const PATIENCE: Duration = Duration::from_mins(2);
+/// Commands per session.
+const COMMANDS_PER_SESSION: usize = 10;
+const RUNS_WITHIN: Duration = Duration::from_mins(2);
 
 /// Starts commands, kills the server, starts it again, and waits until it follows all of them.
 pub(crate) async fn measure(args: &Args, program: PathBuf) -> Result<bool> {
-    let sessions = args.jobs.div_ceil(EACH);
+    let sessions = args.jobs.div_ceil(COMMANDS_PER_SESSION);
     let quota = sessions.to_string();
-    let mut world = World::new(program, &["--quota", &quota, "--log", "warn"], args.log.clone())?;
-    world.launch()?;
-    world.listening().await?;
-    let api = Api::new(world.address())?;
+    let mut deployment =
+        Deployment::new(program, &["--quota", &quota, "--log", "warn"], args.log.clone())?;
+    deployment.launch()?;
+    deployment.listening().await?;
+    let api = Api::new(deployment.server())?;
     let started = join_all((0..sessions).map(|n| begin(&api, n, args.jobs))).await;
     let sessions: Vec<String> = started.into_iter().collect::<Result<_>>()?;
     running(&api, &sessions, 1).await?;
 
-    world.kill()?;
+    deployment.kill()?;
     let began = Instant::now();
-    world.launch()?;
-    world.listening().await?;
+    deployment.launch()?;
+    deployment.listening().await?;
     let listening = began.elapsed();
     running(&api, &sessions, 2).await?;
     let attached = began.elapsed();
-    // Only a worker that follows a command can tell of its end.
+    // Only a worker that follows a command can report its end.
     let ended = join_all(sessions.iter().map(|session| end(&api, session))).await;
     ended.into_iter().collect::<Result<Vec<_>>>()?;
-    world.stop().await?;
+    deployment.stop().await?;
     let (jobs, listening, attached) = (args.jobs, listening.as_secs_f64(), attached.as_secs_f64());
     if args.json {
         println!("{}", json!({"jobs": jobs, "listening_s": listening, "attached_s": attached}));
@@ -53,7 +54,7 @@ pub(crate) async fn measure(args: &Args, program: PathBuf) -> Result<bool> {
 async fn begin(api: &Api, number: usize, jobs: usize) -> Result<String> {
     let session = post(api, "start", &format!("s{number}"), &json!({})).await?;
     let session = text(&session, "sessionId");
-    let wanted = EACH.min(jobs - number * EACH);
+    let wanted = COMMANDS_PER_SESSION.min(jobs - number * COMMANDS_PER_SESSION);
     for n in 0..wanted {
         let body = json!({
             "sessionId": session, "command": ["sleep", "600"], "concurrency": "parallel",
@@ -63,7 +64,8 @@ async fn begin(api: &Api, number: usize, jobs: usize) -> Result<String> {
     Ok(session)
 }
 
-/// Waits until a worker of the server's n-th life follows every command.
+/// Waits until every command runs in at least this attempt, that is: until a worker of the n-th server
+/// follows it.
 async fn running(api: &Api, sessions: &[String], attempt: u64) -> Result<()> {
     let began = Instant::now();
     for session in sessions {
@@ -72,7 +74,7 @@ async fn running(api: &Api, sessions: &[String], attempt: u64) -> Result<()> {
             .iter()
             .all(|job| job["status"] == "running" && job["attempt"].as_u64() >= Some(attempt))
         {
-            if began.elapsed() > PATIENCE {
+            if began.elapsed() > RUNS_WITHIN {
                 bail!("the commands of {session} do not run");
             }
             sleep(Duration::from_millis(5)).await;
@@ -84,25 +86,25 @@ async fn running(api: &Api, sessions: &[String], attempt: u64) -> Result<()> {
 async fn end(api: &Api, session: &str) -> Result<()> {
     for job in commands(api, session).await? {
         let id = text(&job, "jobId");
-        api.post(&format!("/v1/jobs/{id}/cancel"), &format!("c-{id}"), &json!({})).await;
-        let job = api.get(&format!("/v1/jobs/{id}?waitSeconds=25")).await.body;
+        api.post(&format!("/jobs/{id}/cancel"), &format!("c-{id}"), &json!({})).await;
+        let job = api.get(&format!("/jobs/{id}?waitSeconds=25")).await.body;
         if job["status"] != "cancelled" || job["signal"].is_null() {
             bail!("{id} is {} after it was cancelled", job["status"]);
         }
     }
     let stop =
         post(api, "stop", &format!("stop-{session}"), &json!({"sessionId": session})).await?;
-    api.get(&format!("/v1/jobs/{}?waitSeconds=25", text(&stop, "jobId"))).await;
+    api.get(&format!("/jobs/{}?waitSeconds=25", text(&stop, "jobId"))).await;
     Ok(())
 }
 
 async fn commands(api: &Api, session: &str) -> Result<Vec<Value>> {
-    let jobs = api.list(&format!("/v1/sessions/{session}/jobs")).await?;
+    let jobs = api.list(&format!("/sessions/{session}/jobs")).await?;
     Ok(jobs.into_iter().filter(|job| job["type"] == "execute").collect())
 }
 
 async fn post(api: &Api, verb: &str, key: &str, body: &Value) -> Result<Value> {
-    let answer = api.post(&format!("/v1/shell/{verb}"), key, body).await;
+    let answer = api.post(&format!("/shell/{verb}"), key, body).await;
     (answer.status == 202)
         .then_some(answer.body)
         .with_context(|| format!("{verb} was answered with {}", answer.status))

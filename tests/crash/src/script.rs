@@ -1,63 +1,63 @@
-//! The commands that the load runs, and what each of them must say.
+//! The commands of the load, and the output that each of them must have.
 //!
-//! Each leaves a line at its beginning and at its end in a file of its session, so that a later
-//! command can tell how often it ran, in which order, and beside what.
+//! Each command appends a line to the run log of its session at its start and at its end. The run log
+//! shows how often each command ran, in which order, and beside which others.
 
 use std::fmt::Write as _;
 
-use testkit::Dice;
+use fastrand::Rng;
 
-/// Where commands sign, in their session.
-const SIGNED: &str = "/tmp/signed";
+/// The run log of a session.
+const RUN_LOG: &str = "/tmp/run-log";
 
-/// What a command does between its two signatures.
+/// What a command does between its two lines in the run log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// Nothing.
+    /// Writes a line to stderr.
     Quick,
-    /// Lines, a little time apart.
+    /// Writes lines, one every 20 ms.
     Chatty { lines: u32 },
-    /// Much output at once.
+    /// Writes much output at once.
     Bulk { lines: u32 },
-    /// Silence.
+    /// Sleeps without output.
     Sleep { tenths: u32 },
-    /// Its own end by SIGKILL.
+    /// Kills itself with SIGKILL.
     KillsItself,
-    /// More time than it has.
+    /// Sleeps beyond its timeout.
     TooLong,
-    /// More time than anybody has; to be cancelled, or cut off by the end of its session.
+    /// Sleeps until it is cancelled or its session ends.
     Endless,
-    /// The same, but for a signal that its caller sends.
+    /// Sleeps until its caller sends SIGTERM.
     Signalled,
-    /// Lines until a file appears.
+    /// Writes lines until a file appears.
     Ticks,
 }
 
 /// One command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Script {
-    /// Its name in the file that commands sign; unique in the run.
+    /// The command's number in the run log; unique in the run.
     pub(crate) number: u64,
     pub(crate) body: Body,
     pub(crate) code: i32,
 }
 
 impl Script {
-    /// One of those that end by themselves.
-    pub(crate) fn any(number: u64, dice: &mut Dice) -> Self {
-        let body = match dice.below(10) {
+    /// A random command that ends by itself.
+    pub(crate) fn any(number: u64, rng: &mut Rng) -> Self {
+        let body = match rng.usize(..10) {
             0..=3 => Body::Quick,
-            4 | 5 => Body::Chatty { lines: 10 + size(dice, 30) },
-            6 => Body::Bulk { lines: 1000 + size(dice, 20_000) },
-            7 => Body::Sleep { tenths: 1 + size(dice, 15) },
+            4 | 5 => Body::Chatty { lines: 10 + size(rng, 30) },
+            6 => Body::Bulk { lines: 1000 + size(rng, 20_000) },
+            7 => Body::Sleep { tenths: 1 + size(rng, 15) },
             8 => Body::KillsItself,
             _ => Body::TooLong,
         };
-        let code = i32::try_from(dice.below(4)).unwrap_or(0);
+        let code = i32::try_from(rng.usize(..4)).unwrap_or(0);
         Self { number, body, code }
     }
 
-    /// The line for `sh -c`. `mark` tells our processes from others on the host.
+    /// The line for `sh -c`. The processes of the load are found on the host by `mark`.
     pub(crate) fn line(&self, mark: &str) -> String {
         let Self { number, body, code } = self;
         let body = match body {
@@ -76,17 +76,17 @@ impl Script {
                 .to_owned(),
         };
         format!(
-            ": {mark}; echo +{number} >> {SIGNED}; grep -c '^+{number}$' {SIGNED}; {body}; \
-             echo -{number} >> {SIGNED}; exit {code}"
+            ": {mark}; echo +{number} >> {RUN_LOG}; grep -c '^+{number}$' {RUN_LOG}; {body}; \
+             echo -{number} >> {RUN_LOG}; exit {code}"
         )
     }
 
-    /// Seconds that it may run.
+    /// The timeout in seconds.
     pub(crate) const fn timeout(&self) -> u32 {
         if matches!(self.body, Body::TooLong) { 1 } else { 600 }
     }
 
-    /// What it must have written to stdout when it has ended by itself; none if that is open.
+    /// The stdout of a command that ended by itself; `None` if it is not known.
     pub(crate) fn stdout(&self) -> Option<String> {
         let mut text = "1\n".to_owned();
         let written = match self.body {
@@ -98,7 +98,7 @@ impl Script {
         written.is_ok().then_some(text)
     }
 
-    /// The signal that it ends by.
+    /// The signal that ends the command.
     pub(crate) const fn signal(&self) -> Option<i64> {
         match self.body {
             Body::KillsItself => Some(9),
@@ -113,17 +113,17 @@ impl Script {
         }
     }
 
-    /// Whether it signs a second time if nobody stops it.
-    pub(crate) const fn signs_off(&self) -> bool {
+    /// Whether an undisturbed command writes its second line to the run log.
+    pub(crate) const fn logs_its_end(&self) -> bool {
         self.signal().is_none() && !matches!(self.body, Body::TooLong | Body::Endless)
     }
 }
 
-/// Reads what the commands of a session have signed.
-pub(crate) fn audit(mark: &str) -> String {
-    format!(": {mark}; cat {SIGNED} 2>/dev/null; true")
+/// A command line that prints the run log.
+pub(crate) fn print_run_log(mark: &str) -> String {
+    format!(": {mark}; cat {RUN_LOG} 2>/dev/null; true")
 }
 
-fn size(dice: &mut Dice, end: usize) -> u32 {
-    u32::try_from(dice.below(end)).unwrap_or(0)
+fn size(rng: &mut Rng, end: usize) -> u32 {
+    u32::try_from(rng.usize(..end)).unwrap_or(0)
 }

@@ -1,8 +1,8 @@
-//! `e2e`: the same scenarios in both places, through the API only.
+//! `e2e`: the same scenarios on one machine and on AWS's shape, through the API only.
 //!
 //! `e2e --on local` starts `ephemeral up`. `e2e --on aws` starts AWS's shape: ministack with the real
 //! template and the real `bootstrap`, the local Fargate, and a proxy between them that counts calls and
-//! injects faults. Whatever it starts is gone when it ends, however it ends.
+//! injects faults. The program ends everything that it started, also when a scenario fails.
 
 #![expect(clippy::print_stdout, reason = "its report goes to standard output")]
 
@@ -13,23 +13,22 @@ use clap::{Parser, ValueEnum};
 use futures::{StreamExt, stream};
 use tokio::signal::unix::{SignalKind, signal};
 
-mod api;
+mod harness;
 mod place;
 mod process;
 mod scenarios;
-mod sink;
-mod stage;
 mod traces;
+mod user;
 mod wait;
 
+use harness::Harness;
 use place::Place;
 use scenarios::{Needs, Scenario};
-use stage::Stage;
 
 /// Runs the end-to-end scenarios against one of the two places.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The place.
+    /// The place to run the scenarios in.
     #[arg(long, value_enum)]
     on: On,
     /// Only scenarios whose name contains this; may be given more than once.
@@ -41,18 +40,18 @@ struct Args {
     /// Keep the logs of all programs in this directory.
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
-    /// Let some of all the functions' calls fail, all the time; on aws.
+    /// Let some calls of all functions fail in all scenarios; only with `--on aws`.
     #[arg(long)]
-    storm: bool,
-    /// Play nothing: keep the place up for whoever wants to try it by hand, until ^C.
-    #[arg(long, conflicts_with_all = ["only", "storm"])]
+    faults: bool,
+    /// Run no scenario: keep the place up until ^C, to try it by hand.
+    #[arg(long, conflicts_with_all = ["only", "faults"])]
     stay: bool,
-    /// Print the names and end.
+    /// Print the names of the scenarios and exit.
     #[arg(long)]
     list: bool,
 }
 
-/// How many scenarios are played at the same time.
+/// The number of scenarios that run at the same time.
 const AT_ONCE: usize = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -70,7 +69,7 @@ async fn main() -> Result<ExitCode> {
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // Whatever comes first: the stage is dropped, and with it all that was started.
+    // In each case the place is dropped, which ends everything that it started.
     tokio::select! {
         passed = run(&args) => {
             Ok(if passed? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -87,35 +86,38 @@ async fn run(args: &Args) -> Result<bool> {
             args.only.is_empty() || args.only.iter().any(|name| scenario.name.contains(name))
         })
         .collect();
-    ensure!(!wanted.is_empty(), "no scenario has such a name; see --list");
+    ensure!(!wanted.is_empty(), "no scenario has this name; hint: --list prints all names");
     let root = args.root.canonicalize().context("there is no such checkout")?;
     if let Some(logs) = &args.logs {
         fs::create_dir_all(logs).context("the directory for logs can't be made")?;
     }
-    if args.storm {
-        wait::be_patient();
+    if args.faults {
+        wait::allow_more_time();
     }
     let began = Instant::now();
     let place = match args.on {
         On::Local => Place::local(&root, args.logs.as_deref()).await?,
-        On::Aws => Place::aws(&root, args.logs.as_deref(), args.storm).await?,
+        On::Aws => Place::aws(&root, args.logs.as_deref(), args.faults).await?,
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
     if args.stay {
         return stay(&place).await;
     }
-    let count = play(&place, &wanted).await;
+    let count = run_all(&place, &wanted).await;
     let audit = place.audit().await;
     if let Err(error) = &audit {
-        println!("not over: {error:#}");
+        println!("open at the end: {error:#}");
     }
     if let Some(aws) = place.as_aws() {
         let calls: u64 = aws.counts().values().flat_map(|service| service.values()).sum();
-        println!("the functions made {calls} calls, of which {} were spoiled", aws.spoiled());
+        println!(
+            "the functions made {calls} calls, of which {} failed by fault injection",
+            aws.injected()
+        );
     }
     let left = place.leave();
     if let Err(error) = &left {
-        println!("not left clean: {error:#}");
+        println!("not cleaned up: {error:#}");
     }
     for name in &count.failed {
         println!("failed: {name}");
@@ -126,12 +128,12 @@ async fn run(args: &Args) -> Result<bool> {
     Ok(count.failed.is_empty() && audit.is_ok() && left.is_ok())
 }
 
-/// Says how the command line and curl get in; whoever interrupts it ends the place.
+/// Prints the environment that `ephemeral` and curl need, and waits for ^C.
 async fn stay(place: &Place) -> Result<bool> {
     let visitor = place.user("visitor").await?;
     let (url, token) = visitor.credentials()?;
     println!("\n  export EPHEMERAL_URL={url}\n  export EPHEMERAL_TOKEN={token}\n");
-    println!("target/debug/ephemeral finds it by these two; ^C ends it");
+    println!("target/debug/ephemeral reads these two variables; ^C ends the place");
     std::future::pending().await
 }
 
@@ -139,12 +141,12 @@ async fn stay(place: &Place) -> Result<bool> {
 struct Count {
     passed: usize,
     failed: Vec<&'static str>,
-    /// Those that this place can't play.
+    /// Scenarios that this place can't run.
     elsewhere: usize,
 }
 
-/// Plays what can be played together, then the others one by one.
-async fn play(place: &Place, wanted: &[Scenario]) -> Count {
+/// Runs the scenarios that can run together, then the others one by one.
+async fn run_all(place: &Place, wanted: &[Scenario]) -> Count {
     let (alone, together): (Vec<_>, Vec<_>) = wanted.iter().partition(|scenario| scenario.alone);
     let together = stream::iter(together).map(|scenario| one(place, scenario));
     let mut ends: Vec<_> = together.buffer_unordered(AT_ONCE).collect().await;
@@ -167,7 +169,7 @@ async fn play(place: &Place, wanted: &[Scenario]) -> Count {
 enum End {
     Passed,
     Failed(&'static str),
-    /// This place has not what it needs.
+    /// This place lacks what the scenario needs.
     Elsewhere,
 }
 
@@ -179,26 +181,26 @@ async fn one(place: &Place, scenario: &Scenario) -> End {
         println!("  -     {name:34} only on aws: {reason}");
         return End::Elsewhere;
     }
-    if scenario.calm && place.has_storm() {
-        println!("  -     {name:34} not in a storm: it has its own weather");
+    if scenario.without_faults && place.has_faults() {
+        println!("  -     {name:34} not with --faults: it injects its own faults");
         return End::Elsewhere;
     }
     let began = Instant::now();
-    let stage = Stage::new(place, name);
+    let harness = Harness::new(place, name);
     let within = wait::at_most(scenario.within);
-    let play = async {
-        // Where every call may fail, any scenario may need somebody to look again.
-        if place.has_storm() {
-            stage.swept((scenario.run)(&stage)).await
+    let running = async {
+        // With injected faults any scenario may need the sweep.
+        if place.has_faults() {
+            harness.swept((scenario.run)(&harness)).await
         } else {
-            (scenario.run)(&stage).await
+            (scenario.run)(&harness).await
         }
     };
-    let ended = match tokio::time::timeout(within, play).await {
+    let ended = match tokio::time::timeout(within, running).await {
         Ok(ended) => ended,
         Err(_) => Err(anyhow::anyhow!("not done within {} s", within.as_secs())),
     };
-    let ended = if scenario.alone { ended.and(place.calm().await) } else { ended };
+    let ended = if scenario.alone { ended.and(place.reset_faults().await) } else { ended };
     let wall = began.elapsed().as_secs_f64();
     match ended {
         Ok(()) => {

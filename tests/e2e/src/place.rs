@@ -1,10 +1,10 @@
-//! The two places where the product runs, as far as a test may reach behind their API.
+//! The two places where the product runs, and what tests may do there behind the API.
 
 use std::path::Path;
 
 use anyhow::Result;
 
-use crate::api::Api;
+use crate::user::User;
 
 mod aws;
 mod local;
@@ -24,8 +24,8 @@ impl Place {
         Ok(Self::Local(Box::new(Local::start(root, logs).await?)))
     }
 
-    pub(crate) async fn aws(root: &Path, logs: Option<&Path>, storm: bool) -> Result<Self> {
-        Ok(Self::Aws(Box::new(Aws::start(root, logs, storm).await?)))
+    pub(crate) async fn aws(root: &Path, logs: Option<&Path>, with_faults: bool) -> Result<Self> {
+        Ok(Self::Aws(Box::new(Aws::start(root, logs, with_faults).await?)))
     }
 
     pub(crate) const fn name(&self) -> &'static str {
@@ -35,12 +35,12 @@ impl Place {
         }
     }
 
-    /// Whether some of all calls fail.
-    pub(crate) fn has_storm(&self) -> bool {
-        self.as_aws().is_some_and(Aws::has_storm)
+    /// Whether faults are injected in all scenarios.
+    pub(crate) fn has_faults(&self) -> bool {
+        self.as_aws().is_some_and(Aws::has_faults)
     }
 
-    /// What only AWS's shape has.
+    /// AWS's shape, if this is that place.
     pub(crate) fn as_aws(&self) -> Option<&Aws> {
         match self {
             Self::Local(_) => None,
@@ -48,25 +48,25 @@ impl Place {
         }
     }
 
-    /// A user of this name; made if there is none.
-    pub(crate) async fn user(&self, name: &str) -> Result<Api> {
+    /// The user of this name, created at the first call.
+    pub(crate) async fn user(&self, name: &str) -> Result<User> {
         match self {
             Self::Local(local) => local.user(name),
             Self::Aws(aws) => aws.user(name).await,
         }
     }
 
-    /// Whoever shows this token.
-    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Api> {
+    /// A user with this token.
+    pub(crate) fn bearer(&self, token: Option<&str>) -> Result<User> {
         let base = match self {
             Self::Local(local) => local.base(),
             Self::Aws(aws) => aws.base(),
         };
-        Api::new(&base, token.map(str::to_owned))
+        User::new(&base, token.map(str::to_owned))
     }
 
-    /// Kills all of a session's task from outside. `mark` stands in the command line of a command that
-    /// runs in it.
+    /// Kills the task of a session from outside. `mark` is part of the command line of a command that
+    /// runs in the task.
     pub(crate) async fn kill_task(&self, session: &str, mark: &str) -> Result<()> {
         match self {
             Self::Local(_) => local::kill_task(mark),
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    /// Kills whoever works commands off, without a word to anybody.
+    /// Kills all workers that run commands, with SIGKILL.
     pub(crate) async fn kill_workers(&self) -> Result<()> {
         match self {
             Self::Local(local) => local.kill_and_restart().await,
@@ -82,7 +82,7 @@ impl Place {
         }
     }
 
-    /// Looks after what is due. One machine does so itself, every second.
+    /// Runs the sweep. The local server sweeps by itself every second.
     pub(crate) async fn sweep(&self) -> Result<()> {
         match self {
             Self::Local(_) => Ok(()),
@@ -90,7 +90,7 @@ impl Place {
         }
     }
 
-    /// All that was logged so far, by source.
+    /// All logs so far, by source.
     pub(crate) async fn logs(&self) -> Result<Vec<(String, String)>> {
         match self {
             Self::Local(local) => local.logs(),
@@ -98,15 +98,15 @@ impl Place {
         }
     }
 
-    /// No more faults.
-    pub(crate) async fn calm(&self) -> Result<()> {
+    /// Ends the faults that a scenario has set.
+    pub(crate) async fn reset_faults(&self) -> Result<()> {
         match self {
             Self::Local(_) => Ok(()),
-            Self::Aws(aws) => aws.calm().await,
+            Self::Aws(aws) => aws.reset_faults().await,
         }
     }
 
-    /// An error if something still goes on after all scenarios, or was given up.
+    /// An error if work is open or was dead-lettered after all scenarios.
     pub(crate) async fn audit(&self) -> Result<()> {
         match self {
             Self::Local(_) => Ok(()),
@@ -114,7 +114,7 @@ impl Place {
         }
     }
 
-    /// Ends everything. An error if something is left.
+    /// Ends all programs; an error if processes of sandboxes are left.
     pub(crate) fn leave(&self) -> Result<()> {
         match self {
             Self::Local(local) => local.leave(),

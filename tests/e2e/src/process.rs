@@ -1,4 +1,4 @@
-//! Programs that we start: each in a process group of its own, ended with us.
+//! Programs that a place starts, each in its own process group.
 
 use std::{
     fs::{File, OpenOptions},
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running program. Dropped, it and all its children end.
+/// A running program. Dropping the value ends the program and its process group.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -22,7 +22,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts it. What it says on both channels goes to the end of the log.
+    /// Starts the program. Both of its outputs are appended to the log.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log)?;
         let child = command
@@ -39,26 +39,29 @@ impl Program {
         self.child.id()
     }
 
-    /// An error if it has ended.
+    /// An error if the program has ended.
     pub(crate) fn alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("it ended with {status}; {}", self.last_words()),
+            Some(status) => bail!(
+                "the program ended with {status}; its last log lines: {}",
+                self.last_log_lines()
+            ),
         }
     }
 
-    /// `kill -9`, to itself only: what it started lives on.
+    /// Kills the program with SIGKILL; its children keep running.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to end, then makes it; then ends whatever is left of its group.
+    /// Sends SIGTERM and waits; then kills what is left of the process group.
     pub(crate) fn end(&mut self) {
         let Some(group) = Pid::from_raw(self.child.id().cast_signed()) else { return };
         let began = Instant::now();
-        // Gone already is as good, here and below.
+        // The process may have ended already.
         let _gone = kill_process(group, Signal::TERM);
         while began.elapsed() < ENDS_WITHIN && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(20));
@@ -67,7 +70,7 @@ impl Program {
         let _ended = self.child.wait();
     }
 
-    fn last_words(&self) -> String {
+    fn last_log_lines(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(5).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
@@ -80,22 +83,22 @@ impl Drop for Program {
     }
 }
 
-/// An empty log.
+/// Creates an empty log file.
 pub(crate) fn log(dir: &Path, name: &str) -> Result<PathBuf> {
     let path = dir.join(format!("{name}.log"));
     File::create(&path).with_context(|| format!("{} can't be written", path.display()))?;
     Ok(path)
 }
 
-/// Sends a process the signal that nothing survives.
+/// Sends SIGKILL to a process.
 pub(crate) fn kill(pid: i32) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // Gone already is as good.
+        // The process may have ended already.
         let _gone = kill_process(pid, Signal::KILL);
     }
 }
 
-/// The numbers of all processes.
+/// The ids of all processes.
 pub(crate) fn pids() -> Vec<i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
@@ -108,7 +111,7 @@ pub(crate) fn parent(pid: i32) -> Option<i32> {
     line.trim().parse().ok()
 }
 
-/// A port that nobody listens on now.
+/// A port that is free at the moment.
 pub(crate) fn free_port() -> Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,10 +1,10 @@
-//! The scenarios. Each is about what a user can see; what reaches behind the API goes by the place.
+//! The scenarios. Each checks what a user can see; access behind the API goes through the place.
 
 use std::{pin::Pin, time::Duration};
 
 use anyhow::Result;
 
-use crate::stage::Stage;
+use crate::harness::Harness;
 
 mod access;
 mod calls;
@@ -15,35 +15,35 @@ mod life;
 mod quota;
 mod secrets;
 
-/// Which place a scenario can be played in.
+/// The place that a scenario needs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Needs {
-    /// Both.
+    /// Any place.
     Either,
     /// AWS's shape, for this reason.
     Aws(&'static str),
 }
 
-type Play = for<'a> fn(&'a Stage<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
+type Run = for<'a> fn(&'a Harness<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
 
-/// One of them.
+/// A scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) needs: Needs,
-    /// Nothing else may go on meanwhile: it disturbs others, or others it.
+    /// No other scenario may run at the same time.
     pub(crate) alone: bool,
-    /// It makes no sense where calls fail by chance: it counts them, or spoils some itself.
-    pub(crate) calm: bool,
-    /// How long it may take.
+    /// The scenario can't run with background faults: it counts calls, or injects faults itself.
+    pub(crate) without_faults: bool,
+    /// The time limit.
     pub(crate) within: Duration,
-    pub(crate) run: Play,
+    pub(crate) run: Run,
 }
 
 impl Scenario {
-    const fn new(name: &'static str, run: Play) -> Self {
+    const fn new(name: &'static str, run: Run) -> Self {
         let within = Duration::from_mins(3);
-        Self { name, needs: Needs::Either, alone: false, calm: false, within, run }
+        Self { name, needs: Needs::Either, alone: false, without_faults: false, within, run }
     }
 
     const fn only_on_aws(mut self, reason: &'static str) -> Self {
@@ -56,13 +56,13 @@ impl Scenario {
         self
     }
 
-    const fn only_in_calm(mut self) -> Self {
-        self.calm = true;
+    const fn only_without_faults(mut self) -> Self {
+        self.without_faults = true;
         self.alone()
     }
 }
 
-/// All of them. Those that are not played alone come first, several at once.
+/// All scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(life::SCENARIOS);
@@ -72,7 +72,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(quota::SCENARIOS);
     all.extend(faults::SCENARIOS);
     all.extend(calls::SCENARIOS);
-    // The last one: it searches what all others have logged.
+    // The last one searches the logs of all others.
     all.extend(secrets::SCENARIOS);
     all
 }

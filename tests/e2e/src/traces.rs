@@ -1,5 +1,5 @@
-//! What sandboxes of a directory have on this host, should anybody have left some: processes and their
-//! control groups. A sandbox outlives the server that made it, on purpose.
+//! Processes and control groups that the sandboxes of a directory left on this host. A sandbox outlives
+//! the server that made it, on purpose.
 
 use std::{
     collections::BTreeSet,
@@ -15,10 +15,10 @@ use crate::process;
 
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
-/// Ends what is left.
+/// Kills the processes and removes the control groups that are left.
 ///
 /// # Errors
-/// If there was anything: who made it should have ended it.
+/// If there were processes: the program that made them should have ended them.
 pub(crate) fn clear(dir: &Path) -> Result<()> {
     let left = processes(dir);
     let groups: BTreeSet<_> = left.iter().flat_map(|pid| groups(*pid)).collect();
@@ -36,7 +36,7 @@ pub(crate) fn clear(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Those that see the directory among their mounts, and we don't.
+/// The processes that have the directory among their mounts.
 fn processes(dir: &Path) -> Vec<i32> {
     let below = dir.to_string_lossy().into_owned();
     let sees = |pid: &i32| {
@@ -46,7 +46,7 @@ fn processes(dir: &Path) -> Vec<i32> {
     process::pids().into_iter().filter(sees).collect()
 }
 
-/// The control groups of a process that sandboxes made.
+/// The control groups of a process that belong to a sandbox.
 fn groups(pid: i32) -> Vec<PathBuf> {
     let lines = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -61,7 +61,7 @@ fn groups(pid: i32) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The group and those above it, as far as they are ours and empty.
+/// Removes the group and its parents, as far as they belong to a sandbox and are empty.
 fn remove(group: &Path) {
     let mut at = Some(group);
     while let Some(group) = at.filter(|group| group.to_string_lossy().contains("/ephemeral-")) {

@@ -1,4 +1,4 @@
-//! Waiting for what must become true, instead of sleeping.
+//! Waiting for conditions, instead of sleeping.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -7,38 +7,38 @@ use std::{
 
 use anyhow::{Result, bail};
 
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-/// How many times longer everything may take where calls fail and come again.
-const IN_A_STORM: u32 = 4;
-static STORM: AtomicBool = AtomicBool::new(false);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// The factor of all time limits while faults are injected.
+const FAULT_FACTOR: u32 = 4;
+static WITH_FAULTS: AtomicBool = AtomicBool::new(false);
 
-/// From now on everything may take longer.
-pub(crate) fn be_patient() {
-    STORM.store(true, Relaxed);
+/// Extends all time limits from now on, for runs with injected faults.
+pub(crate) fn allow_more_time() {
+    WITH_FAULTS.store(true, Relaxed);
 }
 
-/// How long something may take that usually takes this long at most.
-pub(crate) fn at_most(usually: Duration) -> Duration {
-    if STORM.load(Relaxed) { usually * IN_A_STORM } else { usually }
+/// A time limit, extended while faults are injected.
+pub(crate) fn at_most(limit: Duration) -> Duration {
+    if WITH_FAULTS.load(Relaxed) { limit * FAULT_FACTOR } else { limit }
 }
 
-/// Looks again and again until there is something to see.
+/// Polls `check` until it returns a value.
 ///
 /// # Errors
-/// If there is nothing in time, with the words of the last look; if a look fails.
+/// If there is no value in time, with the last reason of `check`; if `check` fails.
 pub(crate) async fn until<T>(
     what: &str,
     within: Duration,
-    mut look: impl AsyncFnMut() -> Result<Result<T, String>>,
+    mut check: impl AsyncFnMut() -> Result<Result<T, String>>,
 ) -> Result<T> {
     let (began, within) = (Instant::now(), at_most(within));
     loop {
-        match look().await? {
-            Ok(seen) => return Ok(seen),
-            Err(instead) if began.elapsed() > within => {
-                bail!("{what}: not within {} s, but {instead}", within.as_secs());
+        match check().await? {
+            Ok(value) => return Ok(value),
+            Err(reason) if began.elapsed() > within => {
+                bail!("{what}: not within {} s: {reason}", within.as_secs());
             }
-            Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 }

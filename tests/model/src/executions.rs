@@ -1,109 +1,118 @@
-//! The executions, driven by the real interpreter with the real definition.
+//! The executions of the state machine: the real interpreter with the real definition.
 
 use std::collections::BTreeMap;
 
 use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, TaskRef, execution_of};
 use domain::{SessionId, Timestamp, ports::Resume};
-use handlers::Handler;
+use fastrand::Rng;
 use serde_json::{Value, json};
-use testkit::Dice;
 
 const DEFINITION: &str = include_str!("../../../statemachine/session.asl.json");
 
-/// The executions that are not over. Each is plain data, and its version before is kept: a crash may
-/// lose the last step.
+/// The executions that have not ended. Each is stored as text with its previous version, because a
+/// crash may lose the last step.
 #[derive(Debug)]
 pub struct Executions {
     machine: Machine,
-    chance: Chance,
+    jitter: Jitter,
     live: BTreeMap<SessionId, Live>,
 }
 
 #[derive(Debug)]
 struct Live {
-    now: Execution,
-    before: String,
+    current: Execution,
+    previous: String,
 }
 
+/// The interpreter's source of random numbers.
 #[derive(Debug)]
-struct Chance(Dice);
+struct Jitter(Rng);
 
-impl Host for Chance {
+impl Host for Jitter {
     fn random(&mut self) -> u64 {
-        self.0.next()
+        self.0.u64(..)
     }
 }
 
-/// What an execution wants to be done.
+/// What a step of an execution asks its driver to do.
 #[derive(Debug)]
-pub enum Want {
-    Call(Invocation),
-    /// It failed as a whole, with this error.
-    Close(String),
-    Nothing,
+pub enum Action {
+    Invoke(Invocation),
+    /// Close the session: its execution failed with this error.
+    CloseSession(String),
+    /// Nothing: the execution waits, or has succeeded.
+    Wait,
 }
 
 impl Executions {
+    /// No executions; the seed is for the jitter of retries.
     pub fn new(seed: u64) -> Self {
-        let definition = Handler::ALL.iter().fold(DEFINITION.to_owned(), |text, handler| {
-            text.replace(&format!("${{{handler:?}}}"), handler.name())
-        });
-        let machine = Machine::parse(&definition).expect("a test of its own parses it");
-        Self { machine, chance: Chance(Dice::new(seed)), live: BTreeMap::new() }
+        let definition =
+            handlers::Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
+                text.replace(&format!("${{{}}}", step.placeholder()), step.name())
+            });
+        let machine = Machine::parse(&definition).expect("a scenario parses the definition");
+        Self { machine, jitter: Jitter(Rng::with_seed(seed)), live: BTreeMap::new() }
     }
 
+    /// Starts the execution of a session.
     pub fn start(&mut self, session: SessionId, now: Timestamp) {
         let input = json!({"sessionId": session});
-        let now = Execution::start(&self.machine, session.to_string(), input, millis(now));
-        let before = text(&now);
-        self.live.insert(session, Live { now, before });
+        let current = Execution::start(&self.machine, session.to_string(), input, millis(now));
+        let previous = text(&current);
+        self.live.insert(session, Live { current, previous });
     }
 
+    /// The sessions whose execution has not ended.
     pub fn sessions(&self) -> Vec<SessionId> {
         self.live.keys().copied().collect()
     }
 
-    pub fn ring(&mut self, token: &str, output: &str) -> Resume {
+    /// Resumes the execution that waits with this token.
+    pub fn resume(&mut self, token: &str, output: &str) -> Resume {
         let session = execution_of(token).and_then(|name| name.parse().ok());
         let live = session.and_then(|session: SessionId| self.live.get_mut(&session));
         let output = serde_json::from_str(output).expect("a handler writes JSON");
-        let answered = live.map(|live| live.now.answered(token, Ok(output)));
-        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::Late }
+        let answered = live.map(|live| live.current.answered(token, Ok(output)));
+        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::NotWaiting }
     }
 
-    pub fn step(&mut self, session: SessionId, now: Timestamp) -> Want {
-        let Some(live) = self.live.get_mut(&session) else { return Want::Nothing };
-        let before = text(&live.now);
-        // What is stored is what goes on: nothing may live in memory only.
-        live.now = serde_json::from_str(&before).expect("an execution reads back");
-        live.before = before;
-        match live.now.step(&self.machine, millis(now), &mut self.chance) {
-            Step::Invoke(call) => Want::Call(call),
-            Step::AwaitToken { .. } | Step::Sleep { .. } => Want::Nothing,
+    /// Steps the execution of a session.
+    pub fn step(&mut self, session: SessionId, now: Timestamp) -> Action {
+        let Some(live) = self.live.get_mut(&session) else { return Action::Wait };
+        let previous = text(&live.current);
+        // The step continues from the stored text: no state may live in memory only.
+        live.current = serde_json::from_str(&previous).expect("an execution reads back");
+        live.previous = previous;
+        match live.current.step(&self.machine, millis(now), &mut self.jitter) {
+            Step::Invoke(call) => Action::Invoke(call),
+            Step::AwaitToken { .. } | Step::Sleep { .. } => Action::Wait,
             Step::Done(outcome) => {
                 self.live.remove(&session);
                 match outcome {
-                    Outcome::Succeeded { .. } => Want::Nothing,
-                    Outcome::Failed(failure) => Want::Close(failure.error_name().to_owned()),
-                    Outcome::TimedOut => Want::Close("States.Timeout".into()),
+                    Outcome::Succeeded { .. } => Action::Wait,
+                    Outcome::Failed(failure) => {
+                        Action::CloseSession(failure.error_name().to_owned())
+                    }
+                    Outcome::TimedOut => Action::CloseSession("States.Timeout".into()),
                 }
             }
         }
     }
 
-    /// An answer that comes late is dropped, as everywhere.
+    /// Gives the result of an invocation to its execution, which drops a late result.
     pub fn returned(&mut self, task: &TaskRef, result: Result<Value, asl::Failure>) {
-        let session = task.execution.parse::<SessionId>().expect("it is named after its session");
+        let session = task.execution.parse::<SessionId>().expect("named after its session");
         if let Some(live) = self.live.get_mut(&session) {
-            let _late = live.now.returned(task, result);
+            let _late = live.current.returned(task, result);
         }
     }
 
-    /// The process died: each execution is as it was stored last, perhaps one step ago.
-    pub fn crash(&mut self, dice: &mut Dice) {
+    /// Simulates a crash of the process: each execution may fall back to its previous version.
+    pub fn crash(&mut self, rng: &mut Rng) {
         for live in self.live.values_mut() {
-            if dice.chance(50) {
-                live.now = serde_json::from_str(&live.before).expect("an execution reads back");
+            if rng.bool() {
+                live.current = serde_json::from_str(&live.previous).expect("it reads back");
             }
         }
     }

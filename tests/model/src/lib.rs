@@ -2,4 +2,4 @@
 
 mod executions;
 
-pub use executions::{Executions, Want};
+pub use executions::{Action, Executions};

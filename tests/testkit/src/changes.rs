@@ -1,23 +1,20 @@
-//! Long-polls whose waits end when the test says so.
+//! Long-polls whose waits end when the test ends them.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::{Arc, Mutex},
-    task::Poll,
-};
+use std::{collections::VecDeque, fmt, sync::Arc, task::Poll};
 
 use async_trait::async_trait;
 use domain::{
     JobId, Timestamp,
     ports::{BackendError, Changes, Clock, Version},
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, MemoryStore, SimClock, gate::locked};
+use crate::{Gate, MemoryStore, SimClock};
 
 type Event = Box<dyn FnOnce() + Send>;
 
-/// Sees the store's changes. A wait that nothing ends moves the clock to its end.
+/// Reports the changes of a [`MemoryStore`]. A wait without a scheduled event moves the clock to its
+/// end.
 pub struct MemoryChanges {
     store: Arc<MemoryStore>,
     clock: SimClock,
@@ -31,9 +28,9 @@ impl MemoryChanges {
         Self { store, clock, gate, meanwhile: Mutex::default() }
     }
 
-    /// Lines up what happens during a coming wait.
+    /// Schedules an event that happens during the next wait; events run in order, one per wait.
     pub fn meanwhile(&self, event: impl FnOnce() + Send + 'static) {
-        locked(&self.meanwhile).push_back(Box::new(event));
+        self.meanwhile.lock().push_back(Box::new(event));
     }
 
     fn is_over(&self, job: JobId, seen: Version, until: Timestamp) -> bool {
@@ -58,7 +55,7 @@ impl Changes for MemoryChanges {
             return Ok(());
         }
         if !self.is_over(job, seen, until) {
-            let event = locked(&self.meanwhile).pop_front();
+            let event = self.meanwhile.lock().pop_front();
             match event {
                 Some(event) => event(),
                 None => self.clock.reach(until),

@@ -1,4 +1,4 @@
-//! Time that moves by hand.
+//! A clock that a test moves.
 
 use std::{
     sync::{
@@ -15,22 +15,22 @@ use domain::{Timestamp, ports::Clock};
 pub struct SimClock(Arc<AtomicI64>);
 
 impl SimClock {
-    /// A clock that shows this time.
+    /// A clock that stands at this time.
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(AtomicI64::new(now.millis())))
     }
 
-    /// Shows this time from now on; it may be earlier.
+    /// Sets the time, which may go back.
     pub fn set(&self, now: Timestamp) {
         self.0.store(now.millis(), Ordering::SeqCst);
     }
 
-    /// Moves on.
+    /// Moves the time forward by this span.
     pub fn advance(&self, span: Duration) {
         self.set(self.now() + span);
     }
 
-    /// Moves on to this time, if it is still to come.
+    /// Moves the time forward to `at`; a later time stays.
     pub fn reach(&self, at: Timestamp) {
         self.set(self.now().max(at));
     }

@@ -1,8 +1,8 @@
-//! Tasks whose fate a test decides.
+//! Tasks in memory: the test moves them through their states.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -11,23 +11,24 @@ use domain::{
     ports::{BackendError, Clock, Compute, RunError, RunTask, StopError},
     task::{StopCause, StopCode, TaskFacts, TaskStatus},
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, SimClock, gate::locked};
+use crate::{Gate, SimClock};
 
-/// What a coming request for a task meets.
+/// A fault of a later request for a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trouble {
-    /// No room: definite, and said again to the same token.
+pub enum RunFault {
+    /// There is no capacity. The same client token gets the same answer again.
     Capacity,
-    /// Never possible: definite, and said again to the same token.
+    /// The request can never succeed. The same client token gets the same answer again.
     Refused,
-    /// Too often: nothing is remembered.
+    /// The request is throttled. The client token is not remembered.
     Throttled,
-    /// The task runs, but the answer is lost.
+    /// The task is placed, and the caller gets an error.
     LostAnswer,
 }
 
-/// Runs tasks in name only.
+/// Keeps tasks as facts; nothing runs.
 #[derive(Debug)]
 pub struct MemoryCompute {
     clock: SimClock,
@@ -38,9 +39,9 @@ pub struct MemoryCompute {
 #[derive(Debug, Default)]
 struct State {
     tasks: BTreeMap<TaskId, TaskFacts>,
-    answers: HashMap<String, Result<TaskId, Trouble>>,
+    answers: HashMap<String, Result<TaskId, RunFault>>,
     requests: Vec<RunTask>,
-    troubles: VecDeque<Trouble>,
+    faults: VecDeque<RunFault>,
     events: Vec<TaskFacts>,
 }
 
@@ -50,29 +51,29 @@ impl MemoryCompute {
         Self { clock, gate, state: Mutex::default() }
     }
 
-    /// Lines up trouble for a coming request.
-    pub fn trouble(&self, trouble: Trouble) {
-        locked(&self.state).troubles.push_back(trouble);
+    /// Adds a fault for a later request; each request takes one, in order.
+    pub fn fail_next_run(&self, fault: RunFault) {
+        self.state.lock().faults.push_back(fault);
     }
 
-    /// No more trouble waits.
-    pub fn forget_troubles(&self) {
-        locked(&self.state).troubles.clear();
+    /// Drops the faults that no request has taken.
+    pub fn clear_faults(&self) {
+        self.state.lock().faults.clear();
     }
 
-    /// All requests for tasks that came through, repeated ones too.
+    /// All requests for tasks that passed the gate, repeated ones included.
     pub fn requests(&self) -> Vec<RunTask> {
-        locked(&self.state).requests.clone()
+        self.state.lock().requests.clone()
     }
 
-    /// All tasks that ever were, by id.
+    /// All tasks that were ever placed, by id.
     pub fn tasks(&self) -> Vec<TaskFacts> {
-        locked(&self.state).tasks.values().cloned().collect()
+        self.state.lock().tasks.values().cloned().collect()
     }
 
-    /// What is so of a task.
+    /// The facts of a task.
     pub fn facts(&self, task: &TaskId) -> Option<TaskFacts> {
-        locked(&self.state).tasks.get(task).cloned()
+        self.state.lock().tasks.get(task).cloned()
     }
 
     /// Whether a task's container runs.
@@ -82,20 +83,20 @@ impl MemoryCompute {
         self.facts(task).is_some_and(runs)
     }
 
-    /// Takes the events since the last time, in order.
+    /// Takes the task events since the last call, in order.
     pub fn take_events(&self) -> Vec<TaskFacts> {
-        std::mem::take(&mut locked(&self.state).events)
+        std::mem::take(&mut self.state.lock().events)
     }
 
-    /// A task that is there without having been asked for here.
+    /// Places a task that no request asked for.
     pub fn adopt(&self, task: TaskId, started_by: &str, status: TaskStatus) -> TaskFacts {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.place(task.clone(), started_by, self.clock.now());
         drop(state);
         self.advance(&task, status)
     }
 
-    /// Moves a task on and gives the event. A stopped task stays so.
+    /// Moves a task to a later status and returns the event. A stopped task does not change.
     ///
     /// # Panics
     /// If there is no such task.
@@ -109,7 +110,7 @@ impl MemoryCompute {
         })
     }
 
-    /// The task ends by itself, for this cause.
+    /// Stops the task for this cause, without a request.
     ///
     /// # Panics
     /// If there is no such task.
@@ -121,7 +122,7 @@ impl MemoryCompute {
         })
     }
 
-    /// The provider takes the capacity back: the task still runs, but not for long.
+    /// The provider announces that it takes the capacity back: the task runs until it is stopped.
     ///
     /// # Panics
     /// If there is no such task.
@@ -134,11 +135,11 @@ impl MemoryCompute {
 
     /// The provider forgets a stopped task.
     pub fn forget(&self, task: &TaskId) {
-        locked(&self.state).tasks.remove(task);
+        self.state.lock().tasks.remove(task);
     }
 
     fn change(&self, task: &TaskId, change: impl FnOnce(&mut TaskFacts)) -> TaskFacts {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let facts = state.tasks.get_mut(task).expect("the task exists");
         if facts.status == TaskStatus::Stopped {
             return facts.clone();
@@ -152,24 +153,24 @@ impl MemoryCompute {
     }
 
     fn request(&self, task: &RunTask) -> Result<TaskId, RunError> {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.requests.push(task.clone());
         if let Some(answer) = state.answers.get(&task.client_token) {
             return answer.clone().map_err(refusal);
         }
-        let trouble = state.troubles.pop_front();
-        match trouble {
-            Some(Trouble::Throttled) => return Err(RunError::Throttled),
-            Some(refused @ (Trouble::Capacity | Trouble::Refused)) => {
+        let fault = state.faults.pop_front();
+        match fault {
+            Some(RunFault::Throttled) => return Err(RunError::Throttled),
+            Some(refused @ (RunFault::Capacity | RunFault::Refused)) => {
                 state.answers.insert(task.client_token.clone(), Err(refused));
                 return Err(refusal(refused));
             }
-            Some(Trouble::LostAnswer) | None => {}
+            Some(RunFault::LostAnswer) | None => {}
         }
         let id = TaskId::new(format!("task-{}", state.answers.len() + 1));
         state.place(id.clone(), &task.started_by, self.clock.now());
         state.answers.insert(task.client_token.clone(), Ok(id.clone()));
-        match trouble {
+        match fault {
             Some(lost) => Err(refusal(lost)),
             None => Ok(id),
         }
@@ -210,12 +211,12 @@ fn cause(code: StopCode) -> StopCause {
     StopCause { code, message: format!("{code:?}"), exit_code: None }
 }
 
-fn refusal(trouble: Trouble) -> RunError {
-    match trouble {
-        Trouble::Capacity => RunError::Capacity("no room".into()),
-        Trouble::Refused => RunError::Refused("never possible".into()),
-        Trouble::Throttled => RunError::Throttled,
-        Trouble::LostAnswer => BackendError::new("running a task", "the answer was lost").into(),
+fn refusal(fault: RunFault) -> RunError {
+    match fault {
+        RunFault::Capacity => RunError::Capacity("no room".into()),
+        RunFault::Refused => RunError::Refused("never possible".into()),
+        RunFault::Throttled => RunError::Throttled,
+        RunFault::LostAnswer => BackendError::new("running a task", "the answer was lost").into(),
     }
 }
 

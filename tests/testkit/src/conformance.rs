@@ -1,7 +1,7 @@
-//! What every implementation of a port must do, as cases to run against it.
+//! The conformance suites: cases that every implementation of a port must pass.
 //!
-//! A suite takes a function that makes a fresh instance, and runs each case on its own. A failing
-//! case says its name on standard error.
+//! A suite takes a function that makes a fresh instance, and runs each case on an instance of its own.
+//! The name of a failing case is printed to standard error.
 
 #![expect(clippy::unwrap_used, reason = "a suite is a test: it fails by panicking")]
 
@@ -17,17 +17,17 @@ use std::io::{Write as _, stderr};
 pub use compute::{ComputeUnderTest, compute_suite};
 pub use endpoint::{Endpoint, Received};
 pub use queue::{QueueUnderTest, queue_suite};
-pub use shell::{ShellUnderTest, act_out, shell_suite};
+pub use shell::{ShellUnderTest, script_suite_commands, shell_suite};
 pub use store::store_suite;
 pub use webhooks::{strict_webhooks_suite, webhooks_suite};
 
-/// Says which case it was if the test panics while this lives.
+/// Prints the name of the case if the test panics while this value is alive.
 struct Case(&'static str);
 
 impl Drop for Case {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Nothing can be done about a closed standard error.
+            // Standard error may be closed.
             let _ = writeln!(stderr(), "the case that failed: {}", self.0);
         }
     }

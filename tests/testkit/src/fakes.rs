@@ -1,4 +1,4 @@
-//! All ports in one place, and sessions in any state to begin a test with.
+//! All fakes together, and sessions in any state as the start of a test.
 
 use std::sync::Arc;
 
@@ -6,17 +6,18 @@ use domain::{
     JobId, SessionId, Timestamp,
     job::{self, Job, Work},
     ports::{Clock, Expect, Write},
-    session::{Event, Queued, Reason, Session, Spec, Waiting},
+    session::{Event, Queued, Reason, Session, Spec, Transition, Waiting},
     task::TaskStatus,
     timeline::{Actor, Stamp},
 };
 
 use crate::{
     Gate, MemoryChanges, MemoryCompute, MemoryQueue, MemoryShell, MemoryStore, MemoryWebhooks,
-    MemoryWorkflow, SeqIds, SimClock, command, job_id, session_id, spec, task_id, user_id,
+    MemoryWorkflow, SeqIds, SimClock, command, finish, job_id, provision, session_id, spec,
+    task_id, user_id,
 };
 
-/// Every port, in memory. Fields have the names that handlers know them by.
+/// Every port in memory. The fields have the names of the fields of the `Env` of handlers.
 #[derive(Debug, Clone)]
 pub struct Fakes {
     pub store: Arc<MemoryStore>,
@@ -32,8 +33,9 @@ pub struct Fakes {
     spec: Spec,
 }
 
-/// All these ports under this policy, as the type of that name that handlers take. A macro, because the
-/// crate of that type uses this one in its own tests.
+/// Builds an `Env` of handlers from these fakes and this policy: `env_of!(Env, &fakes, policy)`.
+///
+/// A macro, because this crate must not depend on the crate of `Env`, which uses this one in its own tests.
 #[macro_export]
 macro_rules! env_of {
     ($env:ident, $fakes:expr, $policy:expr) => {{
@@ -61,7 +63,7 @@ impl Default for Fakes {
 }
 
 impl Fakes {
-    /// An empty world on 2026-01-01.
+    /// Empty fakes; the clock stands at 2026-01-01.
     pub fn new() -> Self {
         let clock = SimClock::default();
         let gate = Arc::new(Gate::default());
@@ -82,18 +84,18 @@ impl Fakes {
         }
     }
 
-    /// Now.
+    /// The time that the clock shows.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// Changes what the sessions made from here on ask for.
+    /// Changes the spec of the sessions that are made after this call.
     pub fn with_spec(mut self, change: impl FnOnce(&mut Spec)) -> Self {
         change(&mut self.spec);
         self
     }
 
-    /// A session of the test user above the quota.
+    /// A session of the test user that waits for a slot.
     pub fn with_waiting_session(self, name: &str) -> Self {
         let (id, stamp) = (session_id(name), self.stamp());
         let moved = Waiting::accept(id, user_id(), start_job(name), self.spec.clone(), stamp).any();
@@ -101,7 +103,7 @@ impl Fakes {
         self
     }
 
-    /// A session of the test user that has its slot.
+    /// A session of the test user that holds a slot.
     pub fn with_queued_session(self, name: &str) -> Self {
         let (id, stamp) = (session_id(name), self.stamp());
         let moved = Queued::accept(id, user_id(), start_job(name), self.spec.clone(), stamp).any();
@@ -109,9 +111,9 @@ impl Fakes {
         self
     }
 
-    /// A session whose task is being asked for.
+    /// A session whose task is being requested.
     pub fn with_provisioning_session(self, name: &str) -> Self {
-        self.with_queued_session(name).after(name, Event::Provision)
+        self.with_queued_session(name).transition(name, provision)
     }
 
     /// A session whose task was placed; the task is `task_id(name)`, and runs.
@@ -129,31 +131,31 @@ impl Fakes {
         fakes.after(name, Event::Running).after(name, Event::Ready)
     }
 
-    /// A session that its owner has stopped; its task is still there.
+    /// A session that its owner has stopped; its task still runs.
     pub fn with_stopping_session(self, name: &str) -> Self {
         let stop = Event::Stop { reason: Reason::UserStop, note: None };
         self.with_ready_session(name).after(name, stop)
     }
 
-    /// A session that is over, and its task too.
+    /// A session that has ended, and whose task has stopped.
     pub fn with_ended_session(self, name: &str) -> Self {
         let fakes = self.with_stopping_session(name);
         fakes.compute.advance(&task_id(name), TaskStatus::Stopped);
         fakes.compute.take_events();
-        let ended = fakes.after(name, Event::TaskStopped(None)).after(name, Event::Finish);
+        let ended = fakes.after(name, Event::TaskStopped(None)).transition(name, finish);
         let free = Write::FreeSlot { user: user_id() };
         ended.store.apply(&[free]).expect("the slot was held");
         ended
     }
 
-    /// An execute job that waits in a session.
+    /// A queued execute job of a session.
     pub fn with_queued_job(self, session: &str, name: &str, line: &str) -> Self {
         let work = Work::Execute(Box::new(command(line)));
         self.put_job(session, job_id(name), work);
         self
     }
 
-    /// An execute job that worker `w` has in hand, with the turn.
+    /// An execute job that worker `w` runs, with the turn.
     pub fn with_running_job(self, session: &str, name: &str, line: &str) -> Self {
         let fakes = self.with_queued_job(session, name, line);
         let (id, session) = (job_id(name), session_id(session));
@@ -162,7 +164,7 @@ impl Fakes {
         let version = fakes.store.job_version(id).expect("it was just made");
         let writes =
             [Write::Job(running, Expect::At(version)), Write::TakeTurn { session, job: id }];
-        fakes.store.apply(&writes).expect("nobody else has the turn");
+        fakes.store.apply(&writes).expect("the turn is free");
         fakes
     }
 
@@ -182,16 +184,27 @@ impl Fakes {
         self.store.job_now(job_id(name)).expect("the job exists")
     }
 
-    /// Lets this happen to the session.
+    /// Applies an event to the session.
     ///
     /// # Panics
-    /// If it can't.
+    /// If the session's state does not accept the event.
     pub fn after(self, name: &str, event: Event) -> Self {
-        let moved = self.session(name).on(event, self.stamp()).expect("the event fits the state");
+        self.transition(name, |session, stamp| {
+            session.on(event, stamp).expect("the event fits the state")
+        })
+    }
+
+    /// Writes what this transition makes of the session.
+    pub fn transition(
+        self,
+        name: &str,
+        transition: impl FnOnce(Session, Stamp) -> Transition,
+    ) -> Self {
+        let moved = transition(self.session(name), self.stamp());
         let version = self.version(session_id(name));
         let mut writes = vec![Write::Session(Box::new(moved.session), Expect::At(version))];
         writes.extend(moved.entries.into_iter().map(|entry| Write::Entry(Box::new(entry))));
-        self.store.apply(&writes).expect("nobody else writes");
+        self.store.apply(&writes).expect("no other writer");
         self
     }
 
@@ -229,7 +242,7 @@ impl Fakes {
         let outcome = job::Outcome::Completed { exit: None, failure: None };
         let ended = Box::new(queued.end(outcome, self.now()).into());
         let version = self.store.job_version(id).expect("it was just read");
-        self.store.apply(&[Write::Job(ended, Expect::At(version))]).expect("nobody else writes");
+        self.store.apply(&[Write::Job(ended, Expect::At(version))]).expect("no other writer");
     }
 
     fn stamp(&self) -> Stamp {

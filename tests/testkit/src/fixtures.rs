@@ -1,4 +1,4 @@
-//! Names and wishes for tests. The same name gives the same id everywhere.
+//! Ids and values for tests. The same name gives the same id everywhere.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,17 +11,17 @@ use domain::{
 };
 use ulid::Ulid;
 
-/// The id of the session that a test calls so.
+/// The id of the session that a test calls by this name.
 pub fn session_id(name: &str) -> SessionId {
     SessionId::from_ulid(named(name))
 }
 
-/// The id of the job that a test calls so. Sorts like the name.
+/// The id of the job that a test calls by this name. Ids sort like names.
 pub fn job_id(name: &str) -> JobId {
     JobId::from_ulid(named(name))
 }
 
-/// The task of the session that a test calls so.
+/// The task of the session that a test calls by this name.
 pub fn task_id(session: &str) -> TaskId {
     TaskId::new(format!("task-of-{session}"))
 }
@@ -31,7 +31,7 @@ pub fn user_id() -> UserId {
     UserId::new("ann")
 }
 
-/// A start without wishes.
+/// The default spec of a session.
 pub fn spec() -> Spec {
     Spec {
         image: "default".into(),
@@ -52,7 +52,7 @@ pub fn kind() -> warm::Kind {
     spec().warm_kind()
 }
 
-/// A serial command line without wishes.
+/// A serial shell command with default options.
 pub fn command(line: &str) -> Command {
     Command {
         program: Secret::new(Program::Shell(line.to_owned())),

@@ -1,25 +1,25 @@
-//! The one gate that all calls of all fakes pass: it counts them, makes them fail, and lets
-//! others in between.
+//! Fault injection: all calls of all fakes pass one gate, which counts the calls, makes some of them
+//! fail, and lets other work run in between.
 
 use std::{
     fmt,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
 };
 
 use domain::ports::BackendError;
+use parking_lot::Mutex;
 
-/// Whether a failing call does what it was asked to before it fails.
+/// Where a failing call fails: before or after its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Nothing is done.
+pub enum FaultPoint {
+    /// The call has no effect.
     Before,
-    /// All is done, but the caller is not told.
+    /// The call has its effect, and its caller gets an error.
     After,
 }
 
-type Faults = Box<dyn FnMut(u64, &'static str) -> Option<When> + Send>;
+type Faults = Box<dyn FnMut(u64, &'static str) -> Option<FaultPoint> + Send>;
 
 /// Counts port calls, numbered from 0, and fails those that a test picks.
 #[derive(Default)]
@@ -35,43 +35,47 @@ struct State {
 }
 
 impl Gate {
-    /// How many calls there were.
+    /// The number of calls since the last reset.
     pub fn calls(&self) -> u64 {
-        self.lock().calls
+        self.state.lock().calls
     }
 
     /// Counts from 0 again and fails the call with this number.
-    pub fn fail_at(&self, number: u64, when: When) {
-        self.fail(move |call, _| (call == number).then_some(when));
+    pub fn fail_at(&self, number: u64, point: FaultPoint) {
+        self.fail(move |call, _| (call == number).then_some(point));
     }
 
-    /// Counts from 0 again and asks `faults` at each call, with its number and what it does.
-    pub fn fail(&self, faults: impl FnMut(u64, &'static str) -> Option<When> + Send + 'static) {
-        let mut state = self.lock();
+    /// Counts from 0 again. `faults` decides at each call, by its number and its action, whether and
+    /// where the call fails.
+    pub fn fail(
+        &self,
+        faults: impl FnMut(u64, &'static str) -> Option<FaultPoint> + Send + 'static,
+    ) {
+        let mut state = self.state.lock();
         state.calls = 0;
         state.faults = Some(Box::new(faults));
     }
 
-    /// No more failures; counts from 0 again.
+    /// No call fails any more; counts from 0 again.
     pub fn heal(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.calls = 0;
         state.faults = None;
     }
 
-    /// From now on each call returns to its executor once before and once after its effect, and a
-    /// wait does not move the clock: other work may come in between, or the caller may be dropped.
+    /// From now on each call yields to its executor once before and once after its effect, and a
+    /// wait does not move the clock: other work may run in between, or the caller may be dropped.
     pub fn interleave(&self) {
-        self.lock().interleaved = true;
+        self.state.lock().interleaved = true;
     }
 
-    /// Calls run through again, and a wait moves the clock.
+    /// Calls no longer yield, and a wait moves the clock.
     pub fn proceed(&self) {
-        self.lock().interleaved = false;
+        self.state.lock().interleaved = false;
     }
 
     pub(crate) fn interleaved(&self) -> bool {
-        self.lock().interleaved
+        self.state.lock().interleaved
     }
 
     pub(crate) async fn pass<T: Send>(
@@ -81,19 +85,19 @@ impl Gate {
     ) -> Result<T, BackendError> {
         let fault = self.count(action);
         self.pause().await;
-        if fault == Some(When::Before) {
-            return Err(BackendError::new(action, "made to fail before it began"));
+        if fault == Some(FaultPoint::Before) {
+            return Err(BackendError::new(action, "injected fault before the effect"));
         }
         let value = effect();
         self.pause().await;
         match fault {
-            Some(_) => Err(BackendError::new(action, "made to fail after it was done")),
+            Some(_) => Err(BackendError::new(action, "injected fault after the effect")),
             None => Ok(value),
         }
     }
 
-    fn count(&self, action: &'static str) -> Option<When> {
-        let mut state = self.lock();
+    fn count(&self, action: &'static str) -> Option<FaultPoint> {
+        let mut state = self.state.lock();
         let number = state.calls;
         state.calls += 1;
         state.faults.as_mut().and_then(|faults| faults(number, action))
@@ -104,10 +108,6 @@ impl Gate {
             Pause(false).await;
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        locked(&self.state)
-    }
 }
 
 impl fmt::Debug for Gate {
@@ -116,7 +116,7 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// Pending once.
+/// A future that is pending once.
 pub(crate) struct Pause(pub(crate) bool);
 
 impl Future for Pause {
@@ -129,9 +129,4 @@ impl Future for Pause {
         cx.waker().wake_by_ref();
         Poll::Pending
     }
-}
-
-/// A test that panicked elsewhere must not hide its message behind a poisoned lock.
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,9 +1,6 @@
-//! Messages that a test delivers, loses or doubles by hand.
+//! A queue whose messages a test delivers, loses or duplicates.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
@@ -11,15 +8,16 @@ use domain::{
     message::Message,
     ports::{BackendError, Clock, Queue},
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, SimClock, gate::locked};
+use crate::{Gate, SimClock};
 
-/// A message that was sent and not taken.
+/// A message that was sent and not taken yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct HeldMessage {
     /// The message.
     pub message: Message,
-    /// When it may be delivered.
+    /// The earliest time of delivery.
     pub due: Timestamp,
 }
 
@@ -28,7 +26,7 @@ pub struct Held {
 pub struct MemoryQueue {
     clock: SimClock,
     gate: Arc<Gate>,
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Vec<HeldMessage>>,
 }
 
 impl MemoryQueue {
@@ -37,50 +35,50 @@ impl MemoryQueue {
         Self { clock, gate, held: Mutex::default() }
     }
 
-    /// All that is held, in order of sending.
-    pub fn held(&self) -> Vec<Held> {
-        locked(&self.held).clone()
+    /// The messages held, with their times, in order of sending.
+    pub fn held(&self) -> Vec<HeldMessage> {
+        self.held.lock().clone()
     }
 
     /// The messages held, in order of sending.
     pub fn messages(&self) -> Vec<Message> {
-        locked(&self.held).iter().map(|held| held.message.clone()).collect()
+        self.held.lock().iter().map(|held| held.message.clone()).collect()
     }
 
-    /// Takes those that may be delivered at `now`, in order of sending.
+    /// Takes the messages that are due at `now`, in order of sending.
     pub fn take_ready(&self, now: Timestamp) -> Vec<Message> {
-        locked(&self.held).extract_if(.., |held| held.due <= now).map(|held| held.message).collect()
+        self.held.lock().extract_if(.., |held| held.due <= now).map(|held| held.message).collect()
     }
 
-    /// Takes all, whether due or not.
+    /// Takes all messages, due or not.
     pub fn take_all(&self) -> Vec<Message> {
-        locked(&self.held).drain(..).map(|held| held.message).collect()
+        self.held.lock().drain(..).map(|held| held.message).collect()
     }
 
-    /// Takes all with their times, whether due or not.
-    pub fn take_held(&self) -> Vec<Held> {
-        std::mem::take(&mut locked(&self.held))
+    /// Takes all messages with their times, due or not.
+    pub fn take_held(&self) -> Vec<HeldMessage> {
+        std::mem::take(&mut self.held.lock())
     }
 
-    /// Takes the message at this place: delivered out of order, or lost.
-    pub fn take_at(&self, place: usize) -> Option<Held> {
-        let mut held = locked(&self.held);
-        (place < held.len()).then(|| held.remove(place))
+    /// Takes the message at this index, for delivery out of order or loss.
+    pub fn take_at(&self, index: usize) -> Option<HeldMessage> {
+        let mut held = self.held.lock();
+        (index < held.len()).then(|| held.remove(index))
     }
 
-    /// Puts a message in as it is: a delivery that comes again.
-    pub fn put(&self, held: Held) {
-        locked(&self.held).push(held);
+    /// Puts a message in as it is: a redelivery.
+    pub fn put(&self, held: HeldMessage) {
+        self.held.lock().push(held);
     }
 
-    /// How many are held.
+    /// The number of messages held.
     pub fn len(&self) -> usize {
-        locked(&self.held).len()
+        self.held.lock().len()
     }
 
-    /// Whether none is held.
+    /// Whether no message is held.
     pub fn is_empty(&self) -> bool {
-        locked(&self.held).is_empty()
+        self.held.lock().is_empty()
     }
 }
 
@@ -91,7 +89,7 @@ impl Queue for MemoryQueue {
         self.gate
             .pass("sending a message", || {
                 let due = self.clock.now() + delay;
-                self.put(Held { message: message.clone(), due });
+                self.put(HeldMessage { message: message.clone(), due });
             })
             .await
     }

@@ -13,12 +13,12 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Far above what its start takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for the start, which usually takes milliseconds.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
 /// Gives the process a `/tmp` and a list of users of its own; the working directory stays.
 const OWN_FILES: &str = "mount --bind tmp /tmp && mount --bind passwd /etc/passwd && exec \"$@\"";
 
-/// A runner with a directory of its own. Ended with its jobs when dropped.
+/// A runner with a directory of its own. Dropping it ends the runner and its jobs.
 #[derive(Debug)]
 pub struct RealRunner {
     process: Child,
@@ -26,7 +26,7 @@ pub struct RealRunner {
 }
 
 impl RealRunner {
-    /// Its program; none, with the reason printed, where it was not built.
+    /// The runner's program; `None`, with the reason printed, if the program was not built.
     pub fn binary() -> Option<PathBuf> {
         // Test binaries are in target/PROFILE/deps.
         let exe = std::env::current_exe().expect("a test has a path");
@@ -38,16 +38,18 @@ impl RealRunner {
         skip(&format!("{} is not built", binary.display()))
     }
 
-    /// With the host's files, and its users if this is root; commands run as ourselves if not.
+    /// Starts a runner on the host's files. As root, commands run as the host's users; otherwise as the
+    /// current user.
     pub fn start() -> Option<Self> {
         Some(Self::spawn(Command::new(Self::binary()?), made_dir()))
     }
 
-    /// With a `/tmp` of its own, and a `shelluser`. None, with the reason printed, where nothing can be mounted.
+    /// Starts a runner with its own `/tmp` and a user `shelluser`. `None`, with the reason printed, if
+    /// mount namespaces are not available.
     pub fn start_apart() -> Option<Self> {
         let binary = Self::binary()?;
         if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|s| s.success()) {
-            return skip("no mount namespace to be had");
+            return skip("mount namespaces are not available");
         }
         let dir = made_dir();
         let tmp = dir.path().join("tmp");
@@ -57,7 +59,7 @@ impl RealRunner {
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let passwd = passwd + "shelluser:x:1000:1000::/:/bin/sh\n";
         fs::write(dir.path().join("passwd"), passwd).expect("the directory is ours");
-        // The checkout may be below the /tmp that is about to be covered.
+        // The checkout may be below `/tmp`, which the mount hides.
         fs::copy(binary, dir.path().join("runner")).expect("the directory is ours");
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", OWN_FILES, "sh", "./runner"]);
@@ -73,25 +75,25 @@ impl RealRunner {
         let runner = Self { process, dir };
         let began = Instant::now();
         while UnixStream::connect(runner.socket()).is_err() {
-            assert!(began.elapsed() < PATIENCE, "the runner does not listen");
+            assert!(began.elapsed() < STARTS_WITHIN, "the runner does not listen");
             std::thread::yield_now();
         }
         runner
     }
 
-    /// Where it listens.
+    /// The path of the runner's socket.
     pub fn socket(&self) -> PathBuf {
         self.dir.path().join("runner.sock")
     }
 
-    /// Its directory, which others may enter.
+    /// The runner's directory, which other users may enter.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 
-    /// Ends it without a warning. Its jobs go on.
+    /// Kills the runner with SIGKILL. Its jobs keep running.
     pub fn kill(&mut self) {
-        // Gone already is fine too.
+        // The runner may have ended already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
@@ -101,7 +103,7 @@ impl Drop for RealRunner {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         if matches!(self.process.try_wait(), Ok(None)) {
-            // It is there: it was not waited for.
+            // The process was not waited for, so its id is still its own.
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         let _ = self.process.wait();
@@ -115,7 +117,7 @@ fn made_dir() -> TempDir {
     dir
 }
 
-#[expect(clippy::print_stdout, reason = "it is the test that speaks")]
+#[expect(clippy::print_stdout, reason = "the test runner collects this line")]
 fn skip<T>(why: &str) -> Option<T> {
     println!("SKIPPED: {why}");
     None

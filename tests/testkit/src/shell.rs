@@ -1,9 +1,9 @@
-//! Runners that act out scripts.
+//! Runners in memory whose commands follow scripts.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -12,8 +12,9 @@ use domain::{
     command::{Command, Program},
     ports::{Attached, Clock, CommandEnd, Shell, ShellError, Stream},
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, MemoryCompute, SimClock, gate::locked};
+use crate::{Gate, MemoryCompute, SimClock};
 
 mod attached;
 mod script;
@@ -22,9 +23,9 @@ use attached::Connection;
 use script::Process;
 pub use script::Script;
 
-type Casting = Box<dyn Fn(JobId, &Command) -> Script + Send + Sync>;
+type DefaultScript = Box<dyn Fn(JobId, &Command) -> Script + Send + Sync>;
 
-/// A runner in each task of a [`MemoryCompute`]. What a command does is a [`Script`].
+/// A runner in each task of a [`MemoryCompute`]. A [`Script`] says what a command does.
 pub struct MemoryShell {
     inner: Arc<Inner>,
 }
@@ -41,7 +42,7 @@ struct State {
     processes: HashMap<(TaskId, JobId), Process>,
     runs: BTreeMap<JobId, u32>,
     scripts: HashMap<String, Script>,
-    casting: Option<Casting>,
+    default_script: Option<DefaultScript>,
     silent: HashSet<TaskId>,
     overlaps: Vec<(JobId, JobId)>,
     latest: Option<Timestamp>,
@@ -53,46 +54,49 @@ impl MemoryShell {
         Self { inner: Arc::new(Inner { compute, clock, gate, state: Mutex::default() }) }
     }
 
-    /// What this command line does. Those without a script succeed at once and print nothing.
+    /// Sets the script of a command line. A command without a script succeeds at once without output.
     pub fn script(&self, line: &str, script: Script) {
-        locked(&self.inner.state).scripts.insert(line.to_owned(), script);
+        self.inner.state.lock().scripts.insert(line.to_owned(), script);
     }
 
-    /// Says what every command without a script of its own does.
-    pub fn cast(&self, casting: impl Fn(JobId, &Command) -> Script + Send + Sync + 'static) {
-        locked(&self.inner.state).casting = Some(Box::new(casting));
+    /// Sets the script of every command line that has no script of its own.
+    pub fn script_by_default(
+        &self,
+        default_script: impl Fn(JobId, &Command) -> Script + Send + Sync + 'static,
+    ) {
+        self.inner.state.lock().default_script = Some(Box::new(default_script));
     }
 
-    /// This task's runner does not answer, although its container runs.
+    /// Makes this task's runner unreachable, although its container runs.
     pub fn silence(&self, task: &TaskId) {
-        locked(&self.inner.state).silent.insert(task.clone());
+        self.inner.state.lock().silent.insert(task.clone());
     }
 
-    /// This task's runner answers again.
+    /// Makes this task's runner reachable again.
     pub fn wake(&self, task: &TaskId) {
-        locked(&self.inner.state).silent.remove(task);
+        self.inner.state.lock().silent.remove(task);
     }
 
-    /// How many processes were made for each job, on all tasks together.
+    /// The number of processes started for each job, in all tasks together.
     pub fn runs(&self) -> BTreeMap<JobId, u32> {
-        locked(&self.inner.state).runs.clone()
+        self.inner.state.lock().runs.clone()
     }
 
-    /// A job for which more than one process was made.
+    /// A job for which more than one process was started.
     pub fn ran_twice(&self) -> Option<JobId> {
-        let state = locked(&self.inner.state);
+        let state = self.inner.state.lock();
         state.runs.iter().find(|(_, runs)| **runs > 1).map(|(job, _)| *job)
     }
 
-    /// Serial jobs that began while another serial one still ran in the same task: first, second.
+    /// Pairs of serial jobs of one task whose runs overlapped: earlier, later.
     pub fn overlaps(&self) -> Vec<(JobId, JobId)> {
-        locked(&self.inner.state).overlaps.clone()
+        self.inner.state.lock().overlaps.clone()
     }
 
-    /// How the command of a job ended, if its runner can say so by now, and what it kept of stdout
-    /// and stderr.
+    /// How the command of a job ended, and what the runner kept of stdout and stderr; `None` while the
+    /// command runs.
     pub fn end_of(&self, job: JobId) -> Option<(CommandEnd, Vec<u8>, Vec<u8>)> {
-        let state = locked(&self.inner.state);
+        let state = self.inner.state.lock();
         let (_, process) = state.processes.iter().find(|((_, of), one)| *of == job && one.over)?;
         let (stdout, stderr) = (process.kept(Stream::Stdout), process.kept(Stream::Stderr));
         Some((process.end.clone(), stdout, stderr))
@@ -100,14 +104,14 @@ impl MemoryShell {
 }
 
 impl Inner {
-    /// A runner's own time never goes back.
+    /// The runner's own time, which never goes back.
     fn now(&self) -> Timestamp {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         state.latest = state.latest.max(Some(self.clock.now()));
         state.latest.unwrap_or(Timestamp::MAX)
     }
 
-    /// The runner's own rules: it must be there, and it must listen.
+    /// Fails as the port requires if the task has no reachable runner.
     fn reach(&self, task: &TaskId) -> Result<(), ShellError> {
         match self.compute.facts(task) {
             None => Err(ShellError::Gone),
@@ -115,14 +119,14 @@ impl Inner {
                 Err(ShellError::Gone)
             }
             Some(_) if !self.compute.is_running(task) => Err(ShellError::NotReady),
-            Some(_) if locked(&self.state).silent.contains(task) => Err(ShellError::NotReady),
+            Some(_) if self.state.lock().silent.contains(task) => Err(ShellError::NotReady),
             Some(_) => Ok(()),
         }
     }
 
     fn begin(&self, task: &TaskId, job: JobId, command: &Command) {
         let now = self.now();
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         if state.processes.contains_key(&(task.clone(), job)) {
             return;
         }
@@ -133,9 +137,9 @@ impl Inner {
         state.processes.insert((task.clone(), job), process);
     }
 
-    /// False if this task's runner has not seen the job.
+    /// False if this task's runner does not know the job.
     fn with_process(&self, task: &TaskId, job: JobId, change: impl FnOnce(&mut Process)) -> bool {
-        let mut state = locked(&self.state);
+        let mut state = self.state.lock();
         let process = state.processes.get_mut(&(task.clone(), job));
         process.map(change).is_some()
     }
@@ -154,11 +158,11 @@ impl State {
     fn script_of(&self, job: JobId, command: &Command) -> Script {
         let line = match command.program.expose() {
             Program::Shell(line) => line.clone(),
-            Program::Argv(words) => words.join(" "),
+            Program::Argv(argv) => argv.join(" "),
         };
-        match (self.scripts.get(&line), &self.casting) {
+        match (self.scripts.get(&line), &self.default_script) {
             (Some(script), _) => script.clone(),
-            (None, Some(casting)) => casting(job, command),
+            (None, Some(default_script)) => default_script(job, command),
             (None, None) => Script::default(),
         }
     }
@@ -201,7 +205,7 @@ impl Shell for MemoryShell {
         let now = inner.now();
         let cancel = || {
             inner.reach(task)?;
-            let mut state = locked(&inner.state);
+            let mut state = inner.state.lock();
             let process =
                 state.processes.entry((task.clone(), job)).or_insert_with(|| Process::never(now));
             process.cancel(now);

@@ -1,8 +1,8 @@
-//! The records in memory.
+//! The store in memory.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use domain::{
@@ -14,13 +14,14 @@ use domain::{
     warm::Warm,
     webhook::Delivery,
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, gate::locked};
+use crate::Gate;
 
 mod commit;
 mod read;
 
-/// A record as some commit left it.
+/// A record after a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Session(Box<Session>),
@@ -36,7 +37,7 @@ pub enum Change {
     },
 }
 
-/// Keeps records, and every version that they ever had.
+/// Keeps records, and every version of each record.
 #[derive(Debug)]
 pub struct MemoryStore {
     gate: Arc<Gate>,
@@ -58,64 +59,65 @@ struct State {
 }
 
 impl MemoryStore {
-    /// No records.
+    /// An empty store.
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate, state: Mutex::default() }
     }
 
-    /// Commits at once, without passing the gate: for fixtures.
+    /// Commits without passing the gate; for fixtures.
     pub fn apply(&self, writes: &[Write]) -> Result<(), CommitError> {
-        locked(&self.state).commit(writes)
+        self.state.lock().commit(writes)
     }
 
     /// Every version of every record, in the order of the commits.
     pub fn history(&self) -> Vec<Change> {
-        locked(&self.state).history.clone()
+        self.state.lock().history.clone()
     }
 
-    /// Takes the history since the last time.
+    /// Takes the history since the last call.
     pub fn take_history(&self) -> Vec<Change> {
-        std::mem::take(&mut locked(&self.state).history)
+        std::mem::take(&mut self.state.lock().history)
     }
 
     /// A session, without passing the gate.
     pub fn session_now(&self, id: SessionId) -> Option<Session> {
-        locked(&self.state).sessions.get(&id).map(|found| found.value.clone())
+        self.state.lock().sessions.get(&id).map(|found| found.value.clone())
     }
 
     /// A job, without passing the gate.
     pub fn job_now(&self, id: JobId) -> Option<Job> {
-        locked(&self.state).jobs.get(&id).map(|found| found.value.clone())
+        self.state.lock().jobs.get(&id).map(|found| found.value.clone())
     }
 
     /// A job's version, without passing the gate.
     pub fn job_version(&self, id: JobId) -> Option<Version> {
-        locked(&self.state).jobs.get(&id).map(|found| found.version)
+        self.state.lock().jobs.get(&id).map(|found| found.version)
     }
 
     /// All sessions, by id.
     pub fn all_sessions(&self) -> Vec<Versioned<Session>> {
-        locked(&self.state).sessions.values().cloned().collect()
+        self.state.lock().sessions.values().cloned().collect()
     }
 
     /// All jobs, by id.
     pub fn all_jobs(&self) -> Vec<Versioned<Job>> {
-        locked(&self.state).jobs.values().cloned().collect()
+        self.state.lock().jobs.values().cloned().collect()
     }
 
     /// All deliveries, by id.
     pub fn all_deliveries(&self) -> Vec<Versioned<Delivery>> {
-        locked(&self.state).deliveries.values().cloned().collect()
+        self.state.lock().deliveries.values().cloned().collect()
     }
 
     /// All warm tasks, by id.
     pub fn all_warms(&self) -> Vec<Versioned<Warm>> {
-        locked(&self.state).warms.values().cloned().collect()
+        self.state.lock().warms.values().cloned().collect()
     }
 
     /// A session's whole timeline.
     pub fn entries(&self, session: SessionId) -> Vec<Entry> {
-        locked(&self.state)
+        self.state
+            .lock()
             .entries
             .range((session, 0)..=(session, u32::MAX))
             .map(|(_, entry)| entry.clone())
@@ -124,11 +126,11 @@ impl MemoryStore {
 
     /// All stored bytes of an output.
     pub fn stored(&self, job: JobId, stream: Stream) -> Vec<u8> {
-        locked(&self.state).output.get(&(job, stream)).cloned().unwrap_or_default()
+        self.state.lock().output.get(&(job, stream)).cloned().unwrap_or_default()
     }
 
     /// How many sessions of this user hold a slot, by the count and not by the records.
     pub fn slots(&self, user: &UserId) -> u32 {
-        locked(&self.state).slots.get(user).copied().unwrap_or(0)
+        self.state.lock().slots.get(user).copied().unwrap_or(0)
     }
 }

@@ -1,16 +1,14 @@
-//! Endpoints that answer as they are told.
+//! Webhook endpoints whose responses a test sets.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use async_trait::async_trait;
 use domain::ports::{PostError, Posted, SignedPost, Webhooks};
+use parking_lot::Mutex;
 
-use crate::{Gate, gate::locked};
+use crate::Gate;
 
-/// Records every post. Answers 200 unless other answers are lined up.
+/// Records every post. Responds with 200 unless the test has set other responses.
 #[derive(Debug)]
 pub struct MemoryWebhooks {
     gate: Arc<Gate>,
@@ -24,29 +22,29 @@ struct State {
 }
 
 impl MemoryWebhooks {
-    /// Nothing posted yet.
+    /// An endpoint without posts.
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate, state: Mutex::default() }
     }
 
-    /// Lines up the answer to a coming post.
+    /// Adds the response to a later post; each post takes one, in order.
     pub fn answer(&self, answer: Result<Posted, PostError>) {
-        locked(&self.state).answers.push_back(answer);
+        self.state.lock().answers.push_back(answer);
     }
 
-    /// From now on all is answered with 200.
+    /// Drops the responses that no post has taken.
     pub fn forget_answers(&self) {
-        locked(&self.state).answers.clear();
+        self.state.lock().answers.clear();
     }
 
     /// All posts, in order.
     pub fn posts(&self) -> Vec<SignedPost> {
-        locked(&self.state).posts.clone()
+        self.state.lock().posts.clone()
     }
 
     /// Takes the posts, in order.
     pub fn take_posts(&self) -> Vec<SignedPost> {
-        std::mem::take(&mut locked(&self.state).posts)
+        std::mem::take(&mut self.state.lock().posts)
     }
 }
 
@@ -54,7 +52,7 @@ impl MemoryWebhooks {
 impl Webhooks for MemoryWebhooks {
     async fn post(&self, post: &SignedPost) -> Result<Posted, PostError> {
         let answered = self.gate.pass("posting a webhook", || {
-            let mut state = locked(&self.state);
+            let mut state = self.state.lock();
             state.posts.push(post.clone());
             state.answers.pop_front().unwrap_or(Ok(Posted { status: 200, retry_after: None }))
         });

@@ -1,22 +1,19 @@
-//! Executions that exist only as a note, unless a test brings its own.
+//! Executions of the state machine as records only, unless a test attaches an interpreter.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId,
     ports::{BackendError, Resume, Workflow},
 };
+use parking_lot::Mutex;
 
-use crate::{Gate, gate::locked};
+use crate::Gate;
 
-type Bell = Box<dyn Fn(&str, &str) -> Resume + Send + Sync>;
+type OnResume = Box<dyn Fn(&str, &str) -> Resume + Send + Sync>;
 
-/// Notes what was started and rung. A token waits until it is rung or hung up.
+/// Records which executions were started and which tokens were resumed. A token can be resumed once.
 pub struct MemoryWorkflow {
     gate: Arc<Gate>,
     state: Mutex<State>,
@@ -24,42 +21,37 @@ pub struct MemoryWorkflow {
 
 #[derive(Default)]
 struct State {
-    bell: Option<Bell>,
+    on_resume: Option<OnResume>,
     known: HashSet<SessionId>,
     started: Vec<SessionId>,
     resumed: Vec<(String, String)>,
-    over: HashSet<String>,
+    used_tokens: HashSet<String>,
 }
 
 impl MemoryWorkflow {
-    /// Nothing started.
+    /// Without executions.
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate, state: Mutex::default() }
     }
 
-    /// Takes the sessions whose execution began; each appears once, however often it was started.
+    /// Takes the sessions whose execution was started; each appears once, however often it was started.
     pub fn take_started(&self) -> Vec<SessionId> {
-        std::mem::take(&mut locked(&self.state).started)
+        std::mem::take(&mut self.state.lock().started)
     }
 
-    /// Takes the tokens that were rung, with the outputs, in order.
+    /// Takes the tokens that were resumed, with the outputs, in order.
     pub fn take_resumed(&self) -> Vec<(String, String)> {
-        std::mem::take(&mut locked(&self.state).resumed)
+        std::mem::take(&mut self.state.lock().resumed)
     }
 
-    /// From now on this answers for the tokens: it gets the token and the output.
-    pub fn answer_with(&self, bell: impl Fn(&str, &str) -> Resume + Send + Sync + 'static) {
-        locked(&self.state).bell = Some(Box::new(bell));
+    /// From now on `on_resume` handles every resumed token: its arguments are token and output.
+    pub fn resume_with(&self, on_resume: impl Fn(&str, &str) -> Resume + Send + Sync + 'static) {
+        self.state.lock().on_resume = Some(Box::new(on_resume));
     }
 
-    /// The execution of this session is forgotten: another one may begin.
+    /// Forgets the execution of this session: another one may be started.
     pub fn forget(&self, session: SessionId) {
-        locked(&self.state).known.remove(&session);
-    }
-
-    /// Nobody waits with this token any more: a timeout, or the execution is over.
-    pub fn hang_up(&self, token: &str) {
-        locked(&self.state).over.insert(token.to_owned());
+        self.state.lock().known.remove(&session);
     }
 }
 
@@ -68,7 +60,7 @@ impl Workflow for MemoryWorkflow {
     async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         self.gate
             .pass("starting an execution", || {
-                let mut state = locked(&self.state);
+                let mut state = self.state.lock();
                 if state.known.insert(session) {
                     state.started.push(session);
                 }
@@ -79,12 +71,12 @@ impl Workflow for MemoryWorkflow {
     async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
         self.gate
             .pass("resuming an execution", || {
-                let mut state = locked(&self.state);
-                if let Some(bell) = &state.bell {
-                    return bell(token.expose(), output);
+                let mut state = self.state.lock();
+                if let Some(on_resume) = &state.on_resume {
+                    return on_resume(token.expose(), output);
                 }
-                if !state.over.insert(token.expose().clone()) {
-                    return Resume::Late;
+                if !state.used_tokens.insert(token.expose().clone()) {
+                    return Resume::NotWaiting;
                 }
                 state.resumed.push((token.expose().clone(), output.to_owned()));
                 Resume::Resumed

@@ -1,4 +1,4 @@
-//! The fakes keep to the ports' words.
+//! The fakes pass the conformance suites.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,8 +6,8 @@ use domain::{ports::Store, task::TaskStatus};
 use testkit::{
     Fakes,
     conformance::{
-        ComputeUnderTest, QueueUnderTest, ShellUnderTest, act_out, compute_suite, queue_suite,
-        shell_suite, store_suite,
+        ComputeUnderTest, QueueUnderTest, ShellUnderTest, compute_suite, queue_suite,
+        script_suite_commands, shell_suite, store_suite,
     },
     task_id,
 };
@@ -63,7 +63,7 @@ async fn compute_in_memory_conforms() {
 async fn the_shell_in_memory_conforms() {
     shell_suite(async || {
         let Fakes { shell, clock, .. } = Fakes::new().with_ready_session("s");
-        act_out(&shell);
+        script_suite_commands(&shell);
         ShellUnderTest { shell, task: task_id("s"), clock }
     })
     .await;
@@ -72,10 +72,10 @@ async fn the_shell_in_memory_conforms() {
 #[tokio::test]
 async fn a_call_can_be_made_to_fail_before_or_after_its_effect() {
     use domain::{message::Message, ports::Queue};
-    use testkit::When;
+    use testkit::FaultPoint;
 
     let fakes = Fakes::new();
-    for (when, held) in [(When::Before, 0), (When::After, 1)] {
+    for (when, held) in [(FaultPoint::Before, 0), (FaultPoint::After, 1)] {
         fakes.gate.fail_at(1, when);
         fakes.queue.send(&Message::FillPool, Duration::ZERO).await.unwrap();
         assert!(fakes.queue.send(&Message::FillPool, Duration::ZERO).await.is_err());

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use super::*;
 use crate::functions::{FUNCTIONS, Trigger};
 
-/// The variables that a function gets, as the deployment makes them of its list.
+/// The variables of a function, derived from its list as the deployment does.
 fn variables(function: &Function) -> HashMap<String, String> {
     let mut names = vec![
         "AWS_ACCESS_KEY_ID".to_owned(),
@@ -36,7 +36,7 @@ fn of(right: Use) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, BadVariable> {
+fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, VariableError> {
     let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     policy::read(&Variables::from(more.collect::<HashMap<_, _>>()))
 }
@@ -111,7 +111,7 @@ fn the_api_needs_neither_a_cluster_nor_a_state_machine() {
 }
 
 #[test]
-fn a_deployment_without_words_has_the_usual_limits() {
+fn a_deployment_without_settings_has_the_default_limits() {
     let policy = policy(&[("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg")]).unwrap();
     assert_eq!(policy.max_active_sessions, 5);
     assert_eq!(policy.default_ttl.as_secs(), 3600);
@@ -124,13 +124,13 @@ fn a_deployment_without_words_has_the_usual_limits() {
 }
 
 #[test]
-fn a_default_life_is_no_longer_than_the_longest() {
+fn the_default_ttl_is_at_most_the_maximum() {
     let policy = policy(&[("EPHEMERAL_MAX_TTL_SECONDS", "60")]).unwrap();
     assert_eq!((policy.default_ttl.as_secs(), policy.max_ttl.as_secs()), (60, 60));
 }
 
 #[test]
-fn a_value_that_makes_no_sense_is_named() {
+fn an_invalid_value_is_named() {
     for (name, value) in [
         ("EPHEMERAL_MAX_TTL_SECONDS", "0"),
         ("EPHEMERAL_MAX_TTL_SECONDS", "28801"),

@@ -5,7 +5,7 @@ use std::{
 };
 
 use super::*;
-use handlers::Handler;
+use handlers::Step;
 
 const HANDLERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/handlers.json");
 const MACHINE: &str = include_str!("../../../../statemachine/session.asl.json");
@@ -28,13 +28,11 @@ fn the_deployment_reads_the_functions_as_they_are() {
 
 #[test]
 fn every_handler_is_run_by_the_function_of_its_trigger() {
-    let wanted: BTreeSet<&str> = Handler::ALL
+    let wanted: BTreeSet<&str> = Step::ALL
         .into_iter()
-        .map(|handler| match handler.trigger() {
-            handlers::Trigger::Message(lane) => lane.name(),
-            handlers::Trigger::Workflow | handlers::Trigger::Schedule => handler.name(),
-        })
-        .chain(["api"])
+        .map(Step::name)
+        .chain(Lane::ALL.into_iter().map(Lane::name))
+        .chain([handlers::SWEEP, "api"])
         .collect();
     let listed: BTreeSet<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
     assert_eq!(listed, wanted);

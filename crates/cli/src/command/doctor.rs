@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use local::sandbox::{self, Check, Verdict};
+use local::sandbox::{self, Check, CheckStatus};
 use serde_json::json;
 
 use super::{Context, run::OneCommand};
@@ -20,7 +20,7 @@ use crate::{
 pub(super) async fn doctor(context: &Context, isolation: &Isolation) -> Result<(), CliError> {
     let spinner = context.terminal.spinner("checking");
     let mut checks = sandbox::doctor(&config(context, isolation)?);
-    let fit = |checks: &[Check]| checks.iter().all(|check| check.verdict != Verdict::Fail);
+    let fit = |checks: &[Check]| checks.iter().all(|check| check.status != CheckStatus::Fail);
     if fit(&checks) {
         spinner.set_message("starting a shell");
         checks.push(real_shell(context, isolation).await);
@@ -43,16 +43,18 @@ fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, C
 /// Starts a shell, runs a command in it and stops it.
 async fn real_shell(context: &Context, isolation: &Isolation) -> Check {
     let started = Instant::now();
-    let (verdict, detail) = match one_shell(context, isolation).await {
-        Ok(0) => (Verdict::Ok, format!("started, used and stopped in {}", fine(started.elapsed()))),
-        Ok(code) => (Verdict::Fail, format!("`true` exited with {code}")),
-        Err(error) => (Verdict::Fail, error.message().to_owned()),
+    let (status, detail) = match one_shell(context, isolation).await {
+        Ok(0) => {
+            (CheckStatus::Ok, format!("started, used and stopped in {}", fine(started.elapsed())))
+        }
+        Ok(code) => (CheckStatus::Fail, format!("`true` exited with {code}")),
+        Err(error) => (CheckStatus::Fail, error.message().to_owned()),
     };
-    let remedy = match verdict {
-        Verdict::Ok | Verdict::Warn => String::new(),
-        Verdict::Fail => "see the log: RUST_LOG=debug ephemeral run true".to_owned(),
+    let remedy = match status {
+        CheckStatus::Ok | CheckStatus::Warn => String::new(),
+        CheckStatus::Fail => "see the log: RUST_LOG=debug ephemeral run true".to_owned(),
     };
-    Check { name: "a real shell", verdict, detail, remedy }
+    Check { name: "a real shell", status, detail, remedy }
 }
 
 async fn one_shell(context: &Context, isolation: &Isolation) -> Result<u8, CliError> {
@@ -69,25 +71,25 @@ async fn one_shell(context: &Context, isolation: &Isolation) -> Result<u8, CliEr
 fn print(context: &Context, checks: &[Check]) -> Result<(), CliError> {
     if context.terminal.json {
         return checks.iter().try_for_each(|check| {
-            let Check { name, verdict, detail, remedy } = check;
-            let verdict = verdict_name(*verdict);
+            let Check { name, status, detail, remedy } = check;
+            let verdict = status_name(*status);
             let line =
                 json!({"name": name, "verdict": verdict, "detail": detail, "remedy": remedy});
             context.terminal.line(&line.to_string())
         });
     }
     let cells = |check: &Check| {
-        let verdict = verdict_name(check.verdict).to_owned();
+        let verdict = status_name(check.status).to_owned();
         vec![check.name.to_owned(), verdict, check.detail.clone(), check.remedy.clone()]
     };
     let rows: Vec<_> = checks.iter().map(cells).collect();
     context.terminal.line(&table(&["WHAT", "", "FOUND", "WHAT TO DO"], &rows))
 }
 
-const fn verdict_name(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warn => "less",
-        Verdict::Fail => "bad",
+const fn status_name(status: CheckStatus) -> &'static str {
+    match status {
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warn => "less",
+        CheckStatus::Fail => "bad",
     }
 }

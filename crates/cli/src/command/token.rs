@@ -30,7 +30,7 @@ pub(super) async fn token(context: &Context, command: Token) -> Result<(), CliEr
 /// Opens the token table of the data directory. A running server sees changes at once.
 fn open(context: &Context) -> Result<Tokens, CliError> {
     let dir = find_server::data_dir(&context.global);
-    let db = Database::open_beside(&dir).map_err(|error| {
+    let db = Database::open_shared(&dir).map_err(|error| {
         CliError::chain(&format!("can't open {}", dir.display()), &error)
             .hint("run this as the user who runs the server, with the same --data-dir")
     })?;

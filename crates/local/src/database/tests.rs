@@ -157,7 +157,7 @@ async fn a_second_server_is_refused_until_the_first_is_gone() {
 #[tokio::test]
 async fn an_errand_may_write_beside_a_server() {
     let (dir, db) = open();
-    let beside = Database::open_beside(dir.path()).unwrap();
+    let beside = Database::open_shared(dir.path()).unwrap();
     beside.write(awaited("bob"), || ()).await.unwrap();
     db.write(awaited("ann"), || ()).await.unwrap();
     assert_eq!(beside.read("reading", users).unwrap(), ["ann", "bob"]);

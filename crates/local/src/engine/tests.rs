@@ -198,7 +198,7 @@ async fn a_handler_that_fails_is_called_again_and_its_message_put_aside_in_the_e
     world
         .fakes
         .gate
-        .fail(|_, action| (action == "describing tasks").then_some(testkit::When::Before));
+        .fail(|_, action| (action == "describing tasks").then_some(testkit::FaultPoint::Before));
     let facts = world.fakes.compute.tasks().remove(0);
     world.send(Message::ProbeTask { facts }).await;
     for attempt in 1..=4 {

@@ -33,7 +33,7 @@ pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, StartError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn server_config(files: &Tls) -> Result<ServerConfig, domain::ports::Source> {
+fn server_config(files: &Tls) -> Result<ServerConfig, domain::ports::BoxError> {
     let chain =
         CertificateDer::pem_file_iter(&files.certificates)?.collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_file(&files.key)?;

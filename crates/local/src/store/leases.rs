@@ -17,7 +17,7 @@ pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, BackendErr
     for read in due_after(db, "jobs", now).map_err(failed)? {
         let job: Job = match read.value {
             Job::Queued(job) => job.recheck_at(now).into(),
-            Job::Running(job) => job.let_go(now).into(),
+            Job::Running(job) => job.release_lease(now).into(),
             Job::Finished(_) => continue,
         };
         jobs::Row::new(&job)?.put(db, Expect::At(read.version)).map_err(failed)?;

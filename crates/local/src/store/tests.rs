@@ -5,7 +5,7 @@ use domain::{
     ports::Expect,
     session::{Event, Queued},
     timeline::{Actor, Stamp},
-    webhook::{EventType, Payload},
+    webhook::{EventType, Payload, Pending},
 };
 use tempfile::{TempDir, tempdir};
 use testkit::{command, conformance, job_id, session_id, spec, user_id};
@@ -35,15 +35,10 @@ fn session(name: &str) -> Session {
     Queued::accept(session_id(name), user_id(), job, spec(), stamp(0)).any().session
 }
 
-fn after(session: Session, events: impl IntoIterator<Item = Event>) -> Session {
-    events.into_iter().zip(1..).fold(session, |session, (event, seconds)| {
-        session.on(event, stamp(seconds)).expect("the event fits the state").session
-    })
-}
-
 fn ended(name: &str) -> Session {
     let stop = Event::Stop { reason: domain::session::Reason::UserStop, note: None };
-    after(session(name), [stop, Event::Finish])
+    let stopping = session(name).on(stop, stamp(1)).unwrap().session;
+    testkit::finish(stopping, stamp(2)).session
 }
 
 fn job(session: &str, name: &str) -> job::Queued {
@@ -61,7 +56,7 @@ fn delivery(session: &str, name: &str) -> Delivery {
         body: Secret::new("{}".to_owned()),
         created_at: at(0),
     };
-    Delivery::new(payload).into()
+    Pending::new(payload).into()
 }
 
 fn new_session(session: Session) -> Write {
@@ -161,7 +156,7 @@ async fn a_new_process_frees_what_the_last_one_held() {
     let read = store.job(job_id("r")).await.unwrap().unwrap();
     assert_eq!(read.version, Version(2));
     let Job::Running(freed) = read.value else { panic!("{:?} is not running", read.value) };
-    assert!(freed.is_free(at(1)));
+    assert!(freed.lease_expired(at(1)));
     assert_eq!(store.due(at(1), 10).await.unwrap().len(), 3);
     let session = store.session(session_id("s")).await.unwrap().unwrap().value;
     assert_eq!(session.due_at(), Some(at(1)));

@@ -44,7 +44,7 @@ async fn a_revoked_token_is_worthless_at_once() {
 async fn a_token_made_beside_a_server_is_known_to_it() {
     let (dir, server) = open();
     assert_eq!(server.user_of("eph_unknown").unwrap(), None);
-    let errand = tokens(Database::open_beside(dir.path()).unwrap());
+    let errand = tokens(Database::open_shared(dir.path()).unwrap());
     let token = errand.create(&UserId::new("ann")).await.unwrap().into_inner();
     assert_eq!(server.user_of(&token).unwrap(), Some(UserId::new("ann")));
 }

@@ -9,12 +9,12 @@ use std::{
 
 use asl::Machine;
 use domain::{
+    message::Message,
     ports::{Resume, Workflow},
     session::{Event, Reason, Session, Status},
     task::TaskStatus,
 };
-use handlers::{Env, Handler};
-use serde_json::{Value, json};
+use handlers::Env;
 use testkit::{Fakes, session_id};
 
 use super::AslWorkflow;
@@ -53,8 +53,8 @@ impl World {
         self.invoker = Invoker::new(env(&self.fakes, &self.workflow));
     }
 
-    async fn invoke(&self, handler: Handler, input: Value) {
-        self.invoker.invoke(handler, input).await.unwrap();
+    async fn handle(&self, message: Message) {
+        self.invoker.handle(message).await.unwrap();
     }
 
     /// Lets all executions go on that can, and ends a handler in its midst if its time has come.
@@ -84,7 +84,7 @@ impl World {
     /// Tells the handlers what became of the tasks.
     async fn deliver(&mut self) {
         for facts in self.fakes.compute.take_events() {
-            self.invoke(Handler::ObserveTask, json!(facts)).await;
+            self.handle(Message::TaskEvent { facts }).await;
         }
         self.settle().await;
     }
@@ -101,7 +101,7 @@ impl World {
     async fn stop(&mut self) {
         let stop = Event::Stop { reason: Reason::UserStop, note: None };
         self.fakes = self.fakes.clone().after("a", stop);
-        self.invoke(Handler::NotifySession, json!({"sessionId": session_id("a")})).await;
+        self.handle(Message::NotifySession { session: session_id("a") }).await;
         self.settle().await;
     }
 
@@ -195,10 +195,10 @@ async fn a_token_of_the_past_or_of_nobody_is_late() {
     world.fakes.compute.advance(&task, TaskStatus::Running);
     world.deliver().await;
     let late = world.workflow.resume(&token, "{}").await.unwrap();
-    assert_eq!(late, Resume::Late);
+    assert_eq!(late, Resume::NotWaiting);
     for nobody in ["", "x", "sh_nobody.1.00000000000000000000000000000000"] {
         let token = domain::Secret::new(nobody.to_owned());
-        assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::Late);
+        assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
     }
 }
 

@@ -118,7 +118,7 @@ async fn of_two_at_the_same_time_one_is_answered_for_both() {
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_again() {
     let api = Api::new(Fakes::new());
-    api.fakes.gate.fail(|_, action| (action == "committing").then_some(testkit::When::After));
+    api.fakes.gate.fail(|_, action| (action == "committing").then_some(testkit::FaultPoint::After));
     api.post_as("k", START, json!({})).await.problem(503, "unavailable");
     api.fakes.gate.heal();
     let again = api.post_as("k", START, json!({})).await;
@@ -131,7 +131,9 @@ async fn a_signal_is_sent_again_rather_than_never() {
     let api = Api::new(Fakes::new().with_ready_session("s").with_running_job("s", "j", "true"));
     let path = format!("/v1/jobs/{}/signal", job_id("j"));
     let sent = Message::SignalJob { job: job_id("j"), signal: 15 };
-    api.fakes.gate.fail(|_, action| (action == "committing").then_some(testkit::When::Before));
+    api.fakes
+        .gate
+        .fail(|_, action| (action == "committing").then_some(testkit::FaultPoint::Before));
     api.post_as("k", &path, json!({"signal": 15})).await.problem(503, "unavailable");
     api.fakes.gate.heal();
     api.post_as("k", &path, json!({"signal": 15})).await.expect(202);

@@ -277,7 +277,7 @@ async fn a_signal_that_can_not_be_sent_is_not_accepted() {
     let api = Api::new(with_output(b"", b""));
     api.fakes
         .gate
-        .fail(|_, action| (action == "sending a message").then_some(testkit::When::Before));
+        .fail(|_, action| (action == "sending a message").then_some(testkit::FaultPoint::Before));
     let answer = api.post(&format!("{}/signal", path("j")), json!({"signal": 15})).await;
     answer.problem(503, "unavailable");
 }

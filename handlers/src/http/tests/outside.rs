@@ -1,7 +1,7 @@
 //! What surrounds the requests: ids, unknown routes, bodies, panics, failing ports.
 
 use serde_json::json;
-use testkit::{When, session_id};
+use testkit::{FaultPoint, session_id};
 
 use super::*;
 
@@ -80,7 +80,7 @@ async fn a_failing_store_is_a_503_that_may_be_tried_again() {
     let stop = json!({"sessionId": session_id("s")});
     for number in 0..2 {
         let api = Api::new(Fakes::new().with_ready_session("s"));
-        api.fakes.gate.fail_at(number, When::Before);
+        api.fakes.gate.fail_at(number, FaultPoint::Before);
         let answer = match number {
             0 => api.get(&session).await,
             _ => api.post("/v1/shell/stop", stop.clone()).await,
@@ -94,7 +94,7 @@ async fn a_failing_store_is_a_503_that_may_be_tried_again() {
 #[tokio::test]
 async fn a_bell_that_is_not_rung_is_no_error() {
     let api = Api::new(Fakes::new());
-    api.fakes.gate.fail(|_, action| (action == "sending a message").then_some(When::Before));
+    api.fakes.gate.fail(|_, action| (action == "sending a message").then_some(FaultPoint::Before));
     let accepted = api.post("/v1/shell/start", json!({})).await.expect(202);
     assert_eq!(api.messages(), []);
     api.get(accepted["links"]["session"].as_str().unwrap()).await.expect(200);

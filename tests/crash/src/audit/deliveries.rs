@@ -1,67 +1,75 @@
-//! Webhooks: what was owed was sent, signed, under one id.
+//! Webhooks: each subscribed event was sent, signed, under one id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use client::{WebhookCall, WebhookSink};
 use serde_json::Value;
+use testkit::Invariant;
 
-use super::Told;
+use super::SessionRecords;
 use crate::{
-    book::Pages,
     load::{Load, text},
-    sink::{Call, Sink},
-    verdict::Invariant,
+    model::Expected,
 };
 
-pub(super) fn check(load: &Load, pages: &Pages, sink: &Sink, told: &BTreeMap<String, Told>) {
-    let calls = sink.calls();
+pub(super) fn check(
+    load: &Load,
+    expected: &Expected,
+    sink: &WebhookSink,
+    records: &BTreeMap<String, SessionRecords>,
+) {
+    let mut calls: BTreeMap<String, Vec<WebhookCall>> = BTreeMap::new();
+    for call in sink.calls() {
+        calls.entry(call.id.clone()).or_default().push(call);
+    }
     let mut known = BTreeSet::new();
-    for (id, told) in told {
-        let subscribed = pages.sessions.get(id).is_some_and(|known| known.secret.is_some());
-        let owed = if subscribed { owed(told) } else { Vec::new() };
-        let types = told.deliveries.iter().map(|delivery| text(delivery, "type"));
+    for (id, records) in records {
+        let subscribed = expected.sessions.get(id).is_some_and(|known| known.secret.is_some());
+        let owed = if subscribed { owed(records) } else { Vec::new() };
+        let types = records.deliveries.iter().map(|delivery| text(delivery, "type"));
         let mut types: Vec<_> = types.collect();
         types.sort_unstable();
         load.verdict.check(types == owed, Invariant::EachEventIsDelivered, || {
-            format!("{id} owes {owed:?} and has {types:?}")
+            format!("the events of {id} are {owed:?}, its deliveries {types:?}")
         });
-        for delivery in &told.deliveries {
+        for delivery in &records.deliveries {
             let name = text(delivery, "deliveryId");
-            settled(load, delivery, calls.get(&name).map_or(&[], Vec::as_slice));
+            check_delivery(load, delivery, calls.get(&name).map_or(&[], Vec::as_slice));
             known.insert(name);
         }
-        told_once(load, id, told, &calls);
+        check_events(load, id, records, &calls);
     }
     for (id, calls) in &calls {
         load.verdict.check(known.contains(id), Invariant::EachEventIsDelivered, || {
-            format!("{id} was received and is of no record")
+            format!("{id} was received and has no record")
         });
-        signed(load, pages, id, calls);
+        signed(load, expected, id, calls);
     }
 }
 
-/// The types of the events that a session's records owe, sorted.
-fn owed(told: &Told) -> Vec<String> {
-    let mut owed = vec![format!("session.{}", text(&told.session, "status"))];
-    if told.session["readyAt"].is_string() {
+/// The types of the events of a session, by its records, sorted.
+fn owed(records: &SessionRecords) -> Vec<String> {
+    let mut owed = vec![format!("session.{}", text(&records.session, "status"))];
+    if records.session["readyAt"].is_string() {
         owed.push("session.ready".to_owned());
     }
-    for job in told.jobs.iter().filter(|job| job["type"] == "execute") {
+    for job in records.jobs.iter().filter(|job| job["type"] == "execute") {
         let status = text(job, "status");
         if status != "cancelled" {
             owed.push(format!("job.{status}"));
         }
     }
-    // A warning is owed only to a session that lives on to its end; those here are short.
+    // Sessions of the load are too short for the event session.expiring.
     owed.sort_unstable();
     owed
 }
 
-fn settled(load: &Load, delivery: &Value, calls: &[Call]) {
+fn check_delivery(load: &Load, delivery: &Value, calls: &[WebhookCall]) {
     let (id, status) = (text(delivery, "deliveryId"), text(delivery, "status"));
-    let taken = calls.iter().any(|call| call.taken);
+    let accepted = calls.iter().any(|call| call.accepted);
     let fits = match status.as_str() {
-        "delivered" => taken,
-        // Refused more than once it waits for minutes.
+        "delivered" => accepted,
+        // A delivery that was refused more than once waits for minutes.
         "pending" => delivery["nextAttemptAt"].is_string(),
         _ => false,
     };
@@ -73,31 +81,36 @@ fn settled(load: &Load, delivery: &Value, calls: &[Call]) {
         .check(same, Invariant::EachEventIsDelivered, || format!("{id} came with two bodies"));
 }
 
-/// Each job's end was told under one id.
-fn told_once(load: &Load, id: &str, told: &Told, calls: &BTreeMap<String, Vec<Call>>) {
+/// The end of each job was sent under one id.
+fn check_events(
+    load: &Load,
+    id: &str,
+    records: &SessionRecords,
+    calls: &BTreeMap<String, Vec<WebhookCall>>,
+) {
     let mut jobs = BTreeSet::new();
-    for delivery in &told.deliveries {
+    for delivery in &records.deliveries {
         let first = calls.get(&text(delivery, "deliveryId")).and_then(|calls| calls.first());
-        let Some(event) = first.map(Call::event) else { continue };
+        let Some(event) = first.map(WebhookCall::event) else { continue };
         let fits = event["type"] == delivery["type"] && event["data"]["sessionId"] == id;
         load.verdict.check(fits, Invariant::EachEventIsDelivered, || {
-            format!("{} tells of something else", delivery["deliveryId"])
+            format!("{} contains another event", delivery["deliveryId"])
         });
         let job = text(&event["data"], "jobId");
         load.verdict.check(
             job.is_empty() || jobs.insert(job.clone()),
             Invariant::EachEventIsDelivered,
-            || format!("the end of {job} was told under two ids"),
+            || format!("the end of {job} was records under two ids"),
         );
     }
 }
 
-fn signed(load: &Load, pages: &Pages, id: &str, calls: &[Call]) {
+fn signed(load: &Load, expected: &Expected, id: &str, calls: &[WebhookCall]) {
     for call in calls {
         let session = text(&call.event()["data"], "sessionId");
-        let secret = pages.sessions.get(&session).and_then(|known| known.secret.as_deref());
+        let secret = expected.sessions.get(&session).and_then(|known| known.secret.as_deref());
         load.verdict.check(
-            secret.is_some_and(|secret| call.is_signed(id, secret)),
+            secret.is_some_and(|secret| call.is_signed(secret)),
             Invariant::EachEventIsDelivered,
             || format!("{id} is not signed with the key of {session}"),
         );

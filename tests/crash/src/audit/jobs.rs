@@ -1,17 +1,17 @@
-//! Jobs: one final state each, and one that fits what the command did.
+//! Jobs: each has one final state, which fits its command.
 
 use serde_json::Value;
+use testkit::Invariant;
 
-use super::{Told, timeline::millis};
+use super::{SessionRecords, timeline::millis};
 use crate::{
-    book::{Pages, Run, Session, is_final},
     load::{Load, text},
+    model::{Expected, Run, Session, is_final},
     script::Body,
-    verdict::Invariant,
 };
 
-pub(super) fn check(load: &Load, pages: &Pages, id: &str, told: &Told) {
-    for job in &told.jobs {
+pub(super) fn check(load: &Load, expected: &Expected, id: &str, records: &SessionRecords) {
+    for job in &records.jobs {
         let name = text(job, "jobId");
         load.verdict.check(is_final(job), Invariant::EachJobEndsInOneFinalState, || {
             format!("{name} is {}", job["status"])
@@ -19,7 +19,7 @@ pub(super) fn check(load: &Load, pages: &Pages, id: &str, told: &Told) {
         load.verdict.check(
             job["finishedAt"].is_string(),
             Invariant::EachJobEndsInOneFinalState,
-            || format!("{name} has no time of its end"),
+            || format!("{name} has no finishedAt"),
         );
         if job["type"] == "stop" {
             load.verdict.check(
@@ -29,13 +29,13 @@ pub(super) fn check(load: &Load, pages: &Pages, id: &str, told: &Told) {
             );
         }
     }
-    let known = pages.sessions.get(id).cloned().unwrap_or_default();
-    for run in pages.runs.iter().filter(|run| run.session == id) {
-        if let Some(job) = told.jobs.iter().find(|job| job["jobId"] == run.job.as_str()) {
+    let known = expected.sessions.get(id).cloned().unwrap_or_default();
+    for run in expected.runs.iter().filter(|run| run.session == id) {
+        if let Some(job) = records.jobs.iter().find(|job| job["jobId"] == run.job.as_str()) {
             outcome(load, run, job, &known);
         }
     }
-    order(load, pages, id, told);
+    order(load, expected, id, records);
 }
 
 fn outcome(load: &Load, run: &Run, job: &Value, known: &Session) {
@@ -46,7 +46,7 @@ fn outcome(load: &Load, run: &Run, job: &Value, known: &Session) {
         "completed" => !matches!(script.body, Body::TooLong | Body::Endless),
         "timed_out" => script.body == Body::TooLong,
         "cancelled" => *cancel_asked || known.cut_short || known.killed,
-        // Nobody may lose what no end of a session cut off.
+        // A job may be lost only if the end of its session cut it off.
         "lost" => known.cut_short || known.killed,
         "failed" => known.killed && code == "task_exited",
         _ => false,
@@ -62,20 +62,22 @@ fn outcome(load: &Load, run: &Run, job: &Value, known: &Session) {
         Some(signal) => (None, Some(signal)),
         None => (Some(i64::from(script.code)), None),
     };
-    load.verdict.check((exit, signal) == wanted, Invariant::CompletedOnlyIfTheRunnerSaidSo, || {
-        format!("{id} ({:?}) ended with {exit:?}, signal {signal:?}", script.body)
-    });
-    said(load, run, job);
+    load.verdict.check(
+        (exit, signal) == wanted,
+        Invariant::CompletedOnlyIfTheRunnerReportedIt,
+        || format!("{id} ({:?}) ended with {exit:?}, signal {signal:?}", script.body),
+    );
+    check_output(load, run, job);
 }
 
-/// Its output is what it wrote: nothing twice, nothing missing.
-fn said(load: &Load, run: &Run, job: &Value) {
+/// The output of the job is the output of its command, without repetitions or gaps.
+fn check_output(load: &Load, run: &Run, job: &Value) {
     let (id, stdout) = (&run.job, text(&job["stdout"], "text"));
     let times: u64 = stdout.lines().next().and_then(|line| line.parse().ok()).unwrap_or(0);
-    // A signal may be faster than the first word.
+    // A signal may arrive before the first line.
     let fits = times == 1 || times == 0 && run.script.body == Body::Signalled;
     load.verdict.check(fits, Invariant::NoCommandRunsTwice, || {
-        format!("{id} saw that it had begun {times} times")
+        format!("{id} found itself started {times} times")
     });
     let whole = match run.script.stdout() {
         Some(wanted) => wanted == stdout,
@@ -87,16 +89,16 @@ fn said(load: &Load, run: &Run, job: &Value) {
         }
         None => true,
     };
-    load.verdict.check(whole, Invariant::CompletedOnlyIfTheRunnerSaidSo, || {
+    load.verdict.check(whole, Invariant::CompletedOnlyIfTheRunnerReportedIt, || {
         format!("{id} ({:?}): its {} bytes are not what it wrote", run.script.body, stdout.len())
     });
 }
 
-/// By their records, serial commands ran one after the other as they were accepted.
-fn order(load: &Load, pages: &Pages, id: &str, told: &Told) {
-    let serial = pages.runs.iter().filter(|run| run.session == id && run.serial);
+/// By their records, serial commands ran one after the other in order of acceptance.
+fn order(load: &Load, expected: &Expected, id: &str, records: &SessionRecords) {
+    let serial = expected.runs.iter().filter(|run| run.session == id && run.serial);
     let spans = serial.filter_map(|run| {
-        let job = told.jobs.iter().find(|job| job["jobId"] == run.job.as_str())?;
+        let job = records.jobs.iter().find(|job| job["jobId"] == run.job.as_str())?;
         let at = |field: &str| job[field].as_str().and_then(millis);
         Some((&run.job, at("startedAt")?, at("finishedAt")?))
     });

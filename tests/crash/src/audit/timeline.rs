@@ -1,64 +1,67 @@
-//! Timelines: without gaps, in an order that makes sense, to an end that somebody asked for.
+//! Timelines: no gaps, a possible order, and an allowed reason of the end.
 
 use serde_json::Value;
+use testkit::Invariant;
 
-use super::Told;
+use super::SessionRecords;
 use crate::{
-    book::Pages,
     load::{Load, text},
-    verdict::Invariant,
+    model::Expected,
 };
 
-/// How far a session may live beyond its time, in milliseconds: the server may be dead meanwhile.
-const LATE: i64 = 15_000;
+/// Delay of a session's end at its time to live, in milliseconds; the server may be dead meanwhile.
+const MAX_DELAY: i64 = 15_000;
 
-pub(super) fn check(load: &Load, pages: &Pages, id: &str, told: &Told) {
-    let broken = |what: &str| {
-        load.verdict.broken(Invariant::TimelineHasNoGaps, format!("{id}: {what}"));
+pub(super) fn check(load: &Load, expected: &Expected, id: &str, records: &SessionRecords) {
+    let violated = |what: &str| {
+        load.verdict.violated(Invariant::TimelineHasNoGaps, format!("{id}: {what}"));
     };
-    let events = &told.events;
+    let events = &records.events;
     if !events.iter().map(|event| event["seq"].as_u64()).eq((1..=events.len() as u64).map(Some)) {
-        broken("the numbers have gaps");
+        violated("the numbers have gaps");
     }
     if events.first().is_none_or(|first| first["type"] != "accepted" || !first["from"].is_null()) {
-        broken("it does not begin with its acceptance");
+        violated("the first entry is not the acceptance");
     }
-    if events.last().is_none_or(|last| last["to"] != told.session["status"]) {
-        broken("it does not end in the session's state");
+    if events.last().is_none_or(|last| last["to"] != records.session["status"]) {
+        violated("the last entry is not the session's state");
     }
     for pair in events.windows(2) {
         if pair[1]["from"] != pair[0]["to"] {
-            broken("an entry does not begin where the one before ends");
+            violated("an entry does not start in the state of the previous entry");
         }
         if rank(&pair[1]["to"]) < rank(&pair[0]["to"]) {
-            broken("it goes back");
+            violated("a state comes after a later one");
         }
         if pair[1]["at"].as_str() < pair[0]["at"].as_str() {
-            broken("it goes back in time");
+            violated("the times are not in order");
         }
     }
     for once in ["accepted", "admitted", "ready", "stop_requested", "task_stopped", "stopped"] {
         if events.iter().filter(|event| event["type"] == once).count() > 1 {
-            broken(&format!("it has {once} twice"));
+            violated(&format!("{once} occurs twice"));
         }
     }
-    end(load, pages, id, told);
+    end(load, expected, id, records);
 }
 
-/// Nobody but the owner, the clock or a one shot's command ends a session whose shell we let live.
-fn end(load: &Load, pages: &Pages, id: &str, told: &Told) {
-    let (session, reason) = (&told.session, text(&told.session, "reason"));
+/// Only the owner, the clock or the command of a one-shot session ends a session, unless the test killed
+/// its shell.
+fn end(load: &Load, expected: &Expected, id: &str, records: &SessionRecords) {
+    let (session, reason) = (&records.session, text(&records.session, "reason"));
     let asked = ["user_stop", "ttl_expired", "idle_timeout", "command_finished"];
-    let killed = pages.sessions.get(id).is_some_and(|known| known.killed);
+    let killed = expected.sessions.get(id).is_some_and(|known| known.killed);
     let fits = asked.contains(&reason.as_str()) || killed && reason == "task_exited";
     load.verdict.check(fits, Invariant::NoTaskWithoutRecord, || format!("{id} ended by {reason}"));
     let at = |field: &str| session[field].as_str().and_then(millis);
     if let (Some(expires), Some(ended)) = (at("expiresAt"), at("endedAt"))
         && reason == "ttl_expired"
     {
-        load.verdict.check(ended - expires < LATE, Invariant::NoTaskOutlivesItsSession, || {
-            format!("{id} ended {} ms after its time", ended - expires)
-        });
+        load.verdict.check(
+            ended - expires < MAX_DELAY,
+            Invariant::NoTaskOutlivesItsSession,
+            || format!("{id} ended {} ms after its time", ended - expires),
+        );
     }
 }
 
@@ -67,7 +70,7 @@ fn rank(status: &Value) -> usize {
     order.iter().position(|name| status == name).unwrap_or(order.len())
 }
 
-/// The API's times, as milliseconds since 1970.
+/// A time of the API in milliseconds since 1970.
 pub(super) fn millis(text: &str) -> Option<i64> {
     text.parse::<domain::Timestamp>().ok().map(domain::Timestamp::millis)
 }

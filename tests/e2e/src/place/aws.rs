@@ -4,17 +4,18 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result, ensure};
+use client::{http_client, text};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    api::{Api, client, text},
     process::{self, Program},
     traces,
+    user::User,
 };
 
 mod audit;
@@ -29,7 +30,7 @@ use proxy::Proxy;
 pub(crate) use proxy::{Counts, Fault, Faults};
 use users::Users;
 
-/// The whole of it. What is declared first ends first.
+/// The programs and the deployment. Fields are dropped in order of declaration.
 #[derive(Debug)]
 pub(crate) struct Aws {
     fargate: Mutex<Program>,
@@ -38,19 +39,19 @@ pub(crate) struct Aws {
     proxy: Proxy,
     calls: Calls,
     users: Users,
-    /// What `tests/aws/deploy.py` says about the deployment.
+    /// The outputs of `tests/aws/deploy.py`.
     deployed: Value,
     http: reqwest::Client,
     root: PathBuf,
-    storm: bool,
+    with_faults: bool,
     dir: TempDir,
 }
 
 impl Aws {
-    pub(crate) async fn start(root: &Path, logs: Option<&Path>, storm: bool) -> Result<Self> {
+    pub(crate) async fn start(root: &Path, logs: Option<&Path>, with_faults: bool) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
         let logs = logs.unwrap_or(dir.path());
-        let (proxy, http) = (Proxy::open().await?, client()?);
+        let (proxy, http) = (Proxy::open().await?, http_client()?);
         let port = process::free_port()?;
         let url = format!("http://127.0.0.1:{port}");
         proxy.target("", &url);
@@ -73,10 +74,10 @@ impl Aws {
             deployed,
             http,
             root,
-            storm,
+            with_faults,
             dir,
         };
-        aws.calm().await?;
+        aws.reset_faults().await?;
         Ok(aws)
     }
 
@@ -84,36 +85,36 @@ impl Aws {
         self.deployed["api"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub(crate) async fn user(&self, name: &str) -> Result<Api> {
-        Api::new(&self.base(), Some(self.tokens(name).await?.access))
+    pub(crate) async fn user(&self, name: &str) -> Result<User> {
+        User::new(&self.base(), Some(self.tokens(name).await?.access))
     }
 
-    /// Both tokens of a user.
+    /// The access token and the id token of a user.
     pub(crate) async fn tokens(&self, name: &str) -> Result<users::Tokens> {
         self.users.sign_in(&self.calls, name).await
     }
 
-    /// Calls that came by, of all functions.
+    /// The calls of all functions so far, by service and operation.
     pub(crate) fn counts(&self) -> Counts {
         self.proxy.counts()
     }
 
-    /// Calls of the functions that fail from now on.
-    pub(crate) fn spoil(&self, faults: Faults) {
-        self.proxy.spoil(faults);
+    /// Sets the calls of the functions that fail from now on.
+    pub(crate) fn inject(&self, faults: Faults) {
+        self.proxy.inject(faults);
     }
 
-    /// How many did so far.
-    pub(crate) fn spoiled(&self) -> u64 {
-        self.proxy.spoiled()
+    /// The number of calls that failed by injection so far.
+    pub(crate) fn injected(&self) -> u64 {
+        self.proxy.injected()
     }
 
-    /// What the local Fargate does wrong from now on.
+    /// Sets the faults of the local Fargate from now on.
     pub(crate) async fn fargate_faults(&self, faults: &Value) -> Result<()> {
         self.control("faults", faults).await
     }
 
-    /// Takes a session's capacity back.
+    /// Interrupts the Spot task of a session.
     pub(crate) async fn interrupt(&self, session: &str) -> Result<()> {
         self.control("interrupt", &json!({"task": self.task(session).await?})).await
     }
@@ -130,17 +131,17 @@ impl Aws {
         Ok(())
     }
 
-    /// Kills one process of any function; whose it was.
-    pub(crate) fn kill_one(&self, chance: usize) -> Option<String> {
+    /// Kills one process of any function; returns the function.
+    pub(crate) fn kill_one(&self, number: usize) -> Option<String> {
         let workers = self.workers();
-        let (pid, function) = workers.get(chance % workers.len().max(1))?;
+        let (pid, function) = workers.get(number % workers.len().max(1))?;
         process::kill(*pid);
         Some(function.clone())
     }
 
     /// The processes of functions, each with the function's name.
     fn workers(&self) -> Vec<(i32, String)> {
-        let ministack = self.ministack.lock().unwrap_or_else(PoisonError::into_inner).pid();
+        let ministack = self.ministack.lock().pid();
         let ours = |pid: &i32| process::parent(*pid) == Some(ministack.cast_signed());
         let function = |pid: i32| {
             let vars = fs::read(format!("/proc/{pid}/environ")).ok()?;
@@ -151,14 +152,14 @@ impl Aws {
         process::pids().into_iter().filter(ours).filter_map(function).collect()
     }
 
-    /// What the schedule does every minute.
+    /// Invokes the sweep, as the schedule does every minute.
     pub(super) async fn sweep(&self) -> Result<()> {
-        // Where anything may fail, this may too. It comes again.
+        // An injected fault may fail this call; the caller sweeps again.
         let _failed = self.calls.invoke(&text(&self.deployed["functions"], "sweep")?).await;
         Ok(())
     }
 
-    /// Puts a message on a lane, as if it had come again.
+    /// Sends a message to a lane, as in a redelivery.
     pub(crate) async fn send(&self, lane: &str, message: &Value) -> Result<()> {
         let queue = text(&self.deployed["queues"], lane)?;
         let body = json!({"QueueUrl": queue, "MessageBody": message.to_string()});
@@ -166,7 +167,7 @@ impl Aws {
         Ok(())
     }
 
-    /// Ends a session's execution as a whole.
+    /// Aborts the execution of a session.
     pub(crate) async fn abort(&self, session: &str) -> Result<()> {
         let body = json!({"executionArn": self.execution(session)?});
         self.calls.json("states", "AWSStepFunctions.StopExecution", &body).await?;
@@ -182,17 +183,17 @@ impl Aws {
         Ok(events.iter().filter_map(|e| e["type"].as_str().map(str::to_owned)).collect())
     }
 
-    /// What the functions logged, and all programs of ours.
+    /// The logs of the functions, of ministack and of the local Fargate.
     pub(super) async fn logs(&self) -> Result<Vec<(String, String)>> {
         let mut all = self.calls.logs().await?;
         for program in [&self.ministack, &self.fargate] {
-            let log = program.lock().unwrap_or_else(PoisonError::into_inner).log.clone();
+            let log = program.lock().log.clone();
             all.push((log.display().to_string(), fs::read_to_string(log)?));
         }
         Ok(all)
     }
 
-    /// How often each function ran so far.
+    /// The number of invocations of each function so far.
     pub(crate) async fn invocations(&self) -> Result<std::collections::BTreeMap<String, u64>> {
         let logs = self.calls.logs().await?;
         let groups = self.deployed["logs"].as_object().context("no logs")?;
@@ -204,21 +205,21 @@ impl Aws {
         Ok(groups.iter().map(|(name, group)| (name.clone(), runs(group))).collect())
     }
 
-    pub(super) const fn has_storm(&self) -> bool {
-        self.storm
+    pub(super) const fn has_faults(&self) -> bool {
+        self.with_faults
     }
 
-    pub(super) async fn calm(&self) -> Result<()> {
-        self.proxy.spoil(weather(self.storm));
+    pub(super) async fn reset_faults(&self) -> Result<()> {
+        self.proxy.inject(background_faults(self.with_faults));
         let url = format!("{}/_control/faults", self.fargate_url);
         self.http.delete(url).send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// The local Fargate ends its sandboxes itself.
+    /// Ends all programs; the local Fargate ends its sandboxes.
     pub(super) fn leave(&self) -> Result<()> {
         for program in [&self.fargate, &self.ministack] {
-            program.lock().unwrap_or_else(PoisonError::into_inner).end();
+            program.lock().end();
         }
         traces::clear(self.dir.path())
     }
@@ -230,7 +231,7 @@ impl Aws {
         Ok(())
     }
 
-    /// Keeps figures for others to read, in `target/e2e`.
+    /// Writes figures to `target/e2e`.
     pub(crate) fn report(&self, name: &str, found: &Value) -> Result<()> {
         let dir = self.root.join("target/e2e");
         fs::create_dir_all(&dir)?;
@@ -253,7 +254,7 @@ impl Aws {
         self.tasks(json!({"startedBy": session})).await
     }
 
-    /// The tasks that have not ended and fit.
+    /// The matching tasks that have not ended.
     async fn tasks(&self, mut body: Value) -> Result<Vec<String>> {
         body["cluster"] = self.deployed["cluster"].clone();
         let target = "AmazonEC2ContainerServiceV20141113.ListTasks";
@@ -265,16 +266,16 @@ impl Aws {
 
 impl Drop for Aws {
     fn drop(&mut self) {
-        // An error was told by `leave`, or there is nobody to tell.
-        let _told = self.leave();
+        // `leave` has reported the error before, or the program is being interrupted.
+        let _error = self.leave();
     }
 }
 
-/// What happens to calls when no scenario says otherwise.
-fn weather(storm: bool) -> Faults {
-    let calm = Faults::default();
-    if !storm {
-        return calm;
+/// The faults while no scenario sets its own.
+fn background_faults(with_faults: bool) -> Faults {
+    let none = Faults::default();
+    if !with_faults {
+        return none;
     }
-    calm.chance(3, Fault::Throttled).chance(1, Fault::Broken).chance(1, Fault::AnswerLost)
+    none.percent(3, Fault::Throttled).percent(1, Fault::Broken).percent(1, Fault::AnswerLost)
 }

@@ -4,22 +4,23 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
+use client::http_client;
+use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use crate::{
-    api::{Api, client},
     process::{self, Program},
     traces,
+    user::User,
     wait::until,
 };
 
-/// All of ours, so that the search for secrets sees what an operator may ask for.
-const LOG: &str = "info,handlers=debug,local=debug,shell=debug,webhooks=debug";
+/// The most detailed logs of our crates, for the scenario that searches logs for secrets.
+const LOG: &str = "info,handlers=debug,local=debug,adapters=debug";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The server on a directory of its own.
@@ -48,21 +49,21 @@ impl Local {
         format!("http://127.0.0.1:{}/v1", self.port)
     }
 
-    pub(crate) fn user(&self, name: &str) -> Result<Api> {
+    pub(crate) fn user(&self, name: &str) -> Result<User> {
         let added = Command::new(&self.program)
             .args(["token", "add", name, "--data-dir"])
             .arg(data(self.dir.path()))
             .output()?;
-        let said = String::from_utf8_lossy(&added.stdout);
-        let token = said.lines().next().map(|line| line.trim().to_owned());
+        let output = String::from_utf8_lossy(&added.stdout);
+        let token = output.lines().next().map(|line| line.trim().to_owned());
         ensure!(added.status.success(), "no token: {}", String::from_utf8_lossy(&added.stderr));
-        Api::new(&self.base(), Some(token.context("no token")?))
+        User::new(&self.base(), Some(token.context("no token")?))
     }
 
-    /// `kill -9`, then another server on the same data and port.
+    /// Kills the server with SIGKILL and starts another one on the same data directory and port.
     pub(crate) async fn kill_and_restart(&self) -> Result<()> {
         {
-            let mut server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut server = self.server.lock();
             server.kill()?;
             *server = up(&self.program, self.dir.path(), self.port, &self.log)?;
         }
@@ -74,15 +75,15 @@ impl Local {
     }
 
     pub(crate) fn leave(&self) -> Result<()> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner).end();
+        self.server.lock().end();
         traces::clear(self.dir.path())
     }
 
     async fn listening(&self) -> Result<()> {
-        let http = client()?;
+        let http = http_client()?;
         let health = format!("http://127.0.0.1:{}/healthz", self.port);
         until("the server to listen", STARTS_WITHIN, async || {
-            self.server.lock().unwrap_or_else(PoisonError::into_inner).alive()?;
+            self.server.lock().alive()?;
             Ok(match http.get(&health).send().await {
                 Ok(answer) if answer.status().is_success() => Ok(()),
                 Ok(answer) => Err(format!("{}", answer.status())),
@@ -95,8 +96,8 @@ impl Local {
 
 impl Drop for Local {
     fn drop(&mut self) {
-        // An error was told by `leave`, or there is nobody to tell.
-        let _told = self.leave();
+        // `leave` has reported the error before, or the program is being interrupted.
+        let _error = self.leave();
     }
 }
 
@@ -117,7 +118,7 @@ fn data(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-/// Finds the command by its mark and kills the first process of its sandbox, and so all of it.
+/// Finds the process with this mark in its command line, and kills PID 1 of its sandbox.
 pub(super) fn kill_task(mark: &str) -> Result<()> {
     let line = |pid: i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! P9: what one plain session costs in calls.
+//! The calls that one plain session costs (figure P9).
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,21 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::Scenario;
-use crate::{api::SOON, stage::Stage};
+use crate::{harness::Harness, user::SOON};
 
 pub(super) const SCENARIOS: [Scenario; 1] =
-    [Scenario::new("calls of a plain session", |stage| Box::pin(calls(stage)))
-        .only_on_aws("one machine calls nobody")
-        .only_in_calm()];
+    [Scenario::new("calls of a plain session", |harness| Box::pin(calls(harness)))
+        .only_on_aws("the local server calls no service")
+        .only_without_faults()];
 
 const EXECUTES: u64 = 20;
-/// Wanted by the targets.
+/// The target for state transitions.
 const MOST_TRANSITIONS: usize = 9;
 
 /// One start, 20 executes, one stop; the counts go to `target/e2e/calls.json`.
-async fn calls(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, stage.place.as_aws().context("this is AWS's shape")?);
+async fn calls(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) =
+        (harness.user().await?, harness.place.as_aws().context("this is AWS's shape")?);
     let (counts, runs) = (aws.counts(), aws.invocations().await?);
     let started = api.ready(&json!({})).await?;
     for number in 0..EXECUTES {

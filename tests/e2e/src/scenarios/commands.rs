@@ -1,4 +1,4 @@
-//! Commands and what becomes of them.
+//! Commands.
 
 use std::time::{Duration, Instant};
 
@@ -6,19 +6,19 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Scenario;
-use crate::{api::SOON, stage::Stage};
+use crate::{harness::Harness, user::SOON};
 
 pub(super) const SCENARIOS: [Scenario; 5] = [
-    Scenario::new("cancel", |stage| Box::pin(cancel(stage))),
-    Scenario::new("timeout", |stage| Box::pin(timeout(stage))),
-    Scenario::new("order and turns", |stage| Box::pin(order(stage))),
-    Scenario::new("big output", |stage| Box::pin(big_output(stage))),
-    Scenario::new("idempotency", |stage| Box::pin(idempotency(stage))),
+    Scenario::new("cancel", |harness| Box::pin(cancel(harness))),
+    Scenario::new("timeout", |harness| Box::pin(timeout(harness))),
+    Scenario::new("order and turns", |harness| Box::pin(order(harness))),
+    Scenario::new("big output", |harness| Box::pin(big_output(harness))),
+    Scenario::new("idempotency", |harness| Box::pin(idempotency(harness))),
 ];
 
-/// Of one that runs and one that waits behind it.
-async fn cancel(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// Cancels a running command, and a queued one behind it.
+async fn cancel(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.ready(&json!({})).await?;
     let running = api.execute(&started.session, "echo begun; sleep 500").await?;
     let waiting = api.execute(&started.session, "echo never").await?;
@@ -36,24 +36,24 @@ async fn cancel(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A deadline ends a command and all its children.
-async fn timeout(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// A timeout ends a command and all its children.
+async fn timeout(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.ready(&json!({})).await?;
     let body = json!({"command": "echo begun; sleep 500 & sleep 501", "timeoutSeconds": 2});
     let job = api.execute_with(&started.session, &body).await?;
     let end = api.finished(&job, SOON).await?;
     ensure!(end["status"] == "timed_out", "{end}");
-    ensure!(end["stdout"]["text"] == "begun\n", "what it said before is kept: {end}");
+    ensure!(end["stdout"]["text"] == "begun\n", "the output before the timeout is not kept: {end}");
     let left = api.output_of(&started.session, "pgrep -c sleep || true").await?;
     ensure!(left.trim() == "0", "{left} children are left");
     api.stop(&started.session).await?;
     Ok(())
 }
 
-/// Serial ones in the order of arrival, and a parallel one beside them.
-async fn order(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// Serial commands run in order of arrival; a parallel one runs beside them.
+async fn order(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.start(&json!({})).await?;
     let session = &started.session;
     let mut jobs = Vec::new();
@@ -75,10 +75,10 @@ async fn order(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// More than is kept, and bytes that are no text.
-async fn big_output(stage: &Stage<'_>) -> Result<()> {
+/// More output than is kept, and bytes that are not UTF-8.
+async fn big_output(harness: &Harness<'_>) -> Result<()> {
     const KEPT: usize = 3 << 20;
-    let api = stage.user().await?;
+    let api = harness.user().await?;
     let started = api.ready(&json!({})).await?;
     let line = "i=0; head -c 4000000 /dev/zero | tr '\\0' x; printf end >&2";
     let body = json!({"command": line, "maxOutputBytes": KEPT});
@@ -100,27 +100,27 @@ async fn big_output(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The same request again gives the same answer; another one with its key is refused.
-async fn idempotency(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
-    let keyed = |path: &str, key: &str, body: &serde_json::Value| {
-        api.send(api.posting(path, body).header("idempotency-key", key))
-    };
+/// A repeated request gets the same response; a different one with the same key is refused.
+async fn idempotency(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let body = json!({"ttlSeconds": 300});
-    let first = keyed("/shell/start", "start-1", &body).await?.expect(202)?;
-    let again = keyed("/shell/start", "start-1", &body).await?.expect(202)?;
-    ensure!(first.body == again.body, "another answer to the same request");
-    ensure!(again.header("idempotent-replayed") == "true", "it does not say so");
+    let first = api.post_with_key("/shell/start", "start-1", &body).await?.expect(202)?;
+    let again = api.post_with_key("/shell/start", "start-1", &body).await?.expect(202)?;
+    ensure!(first.body == again.body, "another response to the same request");
+    ensure!(
+        again.header("idempotent-replayed") == "true",
+        "the replayed response has no header for it"
+    );
     ensure!(first.header("idempotent-replayed").is_empty(), "the first is no replay");
-    let other = keyed("/shell/start", "start-1", &json!({"ttlSeconds": 301})).await?;
+    let other = api.post_with_key("/shell/start", "start-1", &json!({"ttlSeconds": 301})).await?;
     other.problem(422, "idempotency_mismatch")?;
     ensure!(api.active().await? == 1, "it was started twice");
     let session = first.body["sessionId"].as_str().context("an id")?;
     let append = json!({"sessionId": session, "command": "echo once >> ran; cat ran"});
-    let sends = (0..8).map(|_| keyed("/shell/execute", "execute-1", &append));
+    let sends = (0..8).map(|_| api.post_with_key("/shell/execute", "execute-1", &append));
     let mut jobs = Vec::new();
     for answer in futures::future::join_all(sends).await {
-        // Another one is being worked on: 409 says to come again.
+        // 409: another request with this key is in progress.
         let answer = answer?;
         if answer.status != 409 {
             jobs.push(answer.expect(202)?.body["jobId"].as_str().context("an id")?.to_owned());

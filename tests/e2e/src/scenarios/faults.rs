@@ -1,4 +1,4 @@
-//! What goes wrong around a session and must not be seen in it.
+//! Faults around a session that its user must not notice.
 
 use std::{cell::Cell, time::Duration};
 
@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::Scenario;
 use crate::{
-    api::{Api, SOON},
+    harness::Harness,
     place::{Aws, Fault, Faults},
-    stage::Stage,
+    user::{SOON, User},
 };
 
 const KILL_EVERY: Duration = Duration::from_secs(1);
@@ -18,51 +18,56 @@ const QUEUES: &str = "one machine's queues are its own";
 const PROVIDER: &str = "one machine refuses no capacity";
 
 pub(super) const SCENARIOS: [Scenario; 10] = [
-    Scenario::new("stop while provisioning", |stage| Box::pin(early_stop(stage))),
-    Scenario::new("redelivered messages", |stage| Box::pin(redelivered(stage))).only_on_aws(QUEUES),
-    Scenario::new("doubled and late events", |stage| Box::pin(late_events(stage)))
+    Scenario::new("stop while provisioning", |harness| Box::pin(early_stop(harness))),
+    Scenario::new("redelivered messages", |harness| Box::pin(redelivered(harness)))
+        .only_on_aws(QUEUES),
+    Scenario::new("doubled and late events", |harness| Box::pin(late_events(harness)))
         .only_on_aws(QUEUES)
         .alone(),
-    Scenario::new("lost events", |stage| Box::pin(lost_events(stage))).only_on_aws(QUEUES).alone(),
-    Scenario::new("no capacity, then some", |stage| Box::pin(no_capacity(stage)))
+    Scenario::new("lost events", |harness| Box::pin(lost_events(harness)))
+        .only_on_aws(QUEUES)
+        .alone(),
+    Scenario::new("no capacity, then some", |harness| Box::pin(no_capacity(harness)))
         .only_on_aws(PROVIDER)
         .alone(),
-    Scenario::new("slow start", |stage| Box::pin(slow_start(stage))).only_on_aws(PROVIDER).alone(),
-    Scenario::new("throttled RunTask", |stage| Box::pin(throttled(stage)))
+    Scenario::new("slow start", |harness| Box::pin(slow_start(harness)))
         .only_on_aws(PROVIDER)
-        .only_in_calm(),
-    Scenario::new("RunTask's answer lost", |stage| Box::pin(answer_lost(stage)))
+        .alone(),
+    Scenario::new("throttled RunTask", |harness| Box::pin(throttled(harness)))
         .only_on_aws(PROVIDER)
-        .only_in_calm(),
-    Scenario::new("calls that fail", |stage| Box::pin(storm(stage)))
-        .only_on_aws("one machine calls nobody")
-        .only_in_calm(),
-    Scenario::new("functions that die", |stage| Box::pin(deaths(stage)))
+        .only_without_faults(),
+    Scenario::new("RunTask's answer lost", |harness| Box::pin(answer_lost(harness)))
+        .only_on_aws(PROVIDER)
+        .only_without_faults(),
+    Scenario::new("calls that fail", |harness| Box::pin(random_faults(harness)))
+        .only_on_aws("the local server calls no service")
+        .only_without_faults(),
+    Scenario::new("functions that die", |harness| Box::pin(deaths(harness)))
         .only_on_aws("one machine is one process, which the crash test kills")
-        .only_in_calm(),
+        .only_without_faults(),
 ];
 
-fn aws<'a>(stage: &Stage<'a>) -> Result<&'a Aws> {
-    stage.place.as_aws().context("this is AWS's shape")
+fn aws<'a>(harness: &Harness<'a>) -> Result<&'a Aws> {
+    harness.place.as_aws().context("this is AWS's shape")
 }
 
-/// A session that runs one command, to its end. What the command did, it did once.
-async fn plain(stage: &Stage<'_>, api: &Api) -> Result<Value> {
+/// A whole session with one command, which must run once.
+async fn plain(harness: &Harness<'_>, api: &User) -> Result<Value> {
     let started = api.start(&json!({})).await?;
     let job = api.execute(&started.session, "echo ran >> count; cat count").await?;
-    let end = stage.swept(api.finished(&job, SOON * 2)).await?;
+    let end = harness.swept(api.finished(&job, SOON * 2)).await?;
     ensure!(end["status"] == "completed" && end["stdout"]["text"] == "ran\n", "{end}");
     let stop = api.ask_to_stop(&started.session).await?;
-    stage.swept(api.finished(&stop, SOON * 2)).await?;
+    harness.swept(api.finished(&stop, SOON * 2)).await?;
     let session = api.session(&started.session).await?;
     ensure!(session["reason"] == "user_stop", "{session}");
     ensure!(api.active().await? == 0, "the slot is not free");
     Ok(session)
 }
 
-/// Every message of a session again, several at once, while a command runs.
-async fn redelivered(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
+/// All messages of a session are redelivered, several at once, while a command runs.
+async fn redelivered(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
     let started = api.ready(&json!({})).await?;
     let session = &started.session;
     let line = "echo ran >> count; sleep 3; wc -l < count";
@@ -90,68 +95,68 @@ async fn redelivered(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn with_events(stage: &Stage<'_>, events: Value) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
+async fn with_events(harness: &Harness<'_>, events: Value) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
     aws.fargate_faults(&json!({"events": events})).await?;
-    plain(stage, &api).await.map(drop)
+    plain(harness, &api).await.map(drop)
 }
 
-async fn late_events(stage: &Stage<'_>) -> Result<()> {
-    with_events(stage, json!({"duplicate": 1.0, "shuffle": true, "delayMs": 700})).await
+async fn late_events(harness: &Harness<'_>) -> Result<()> {
+    with_events(harness, json!({"duplicate": 1.0, "shuffle": true, "delayMs": 700})).await
 }
 
-/// None comes at all: the sweep looks for itself.
-async fn lost_events(stage: &Stage<'_>) -> Result<()> {
-    with_events(stage, json!({"drop": 1.0})).await
+/// All events are lost: the sweep reconciles the session.
+async fn lost_events(harness: &Harness<'_>) -> Result<()> {
+    with_events(harness, json!({"drop": 1.0})).await
 }
 
-async fn throttled(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
-    let before = aws.spoiled();
-    aws.spoil(Faults::default().next("ecs", "RunTask", 8, Fault::Throttled));
-    plain(stage, &api).await?;
-    let throttled = aws.spoiled() - before;
+async fn throttled(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
+    let before = aws.injected();
+    aws.inject(Faults::default().next("ecs", "RunTask", 8, Fault::Throttled));
+    plain(harness, &api).await?;
+    let throttled = aws.injected() - before;
     ensure!(throttled == 8, "only {throttled} calls were throttled");
     Ok(())
 }
 
-/// The task runs and nobody heard of it: the next try must find that one.
-async fn answer_lost(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
-    let before = aws.spoiled();
-    aws.spoil(Faults::default().next("ecs", "RunTask", 1, Fault::AnswerLost));
+/// The task runs, but the response to RunTask is lost: the retry must find the same task.
+async fn answer_lost(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
+    let before = aws.injected();
+    aws.inject(Faults::default().next("ecs", "RunTask", 1, Fault::AnswerLost));
     let started = api.ready(&json!({})).await?;
-    ensure!(aws.spoiled() == before + 1, "RunTask was not called");
+    ensure!(aws.injected() == before + 1, "RunTask was not called");
     let tasks = aws.tasks_of(&started.session).await?;
     ensure!(tasks.len() == 1, "{} tasks run for one session", tasks.len());
     api.stop(&started.session).await?;
     Ok(())
 }
 
-async fn no_capacity(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
-    // More than one try has ways to go: two subnets.
+async fn no_capacity(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
+    // One attempt tries two subnets, so that three refusals need a second attempt.
     aws.fargate_faults(&json!({"capacity": 3})).await?;
-    let session = plain(stage, &api).await?;
+    let session = plain(harness, &api).await?;
     let id = session["sessionId"].as_str().context("an id")?;
     let events = api.events(id).await?;
     ensure!(events.iter().any(|event| event["type"] == "placement_refused"), "{events:?}");
     Ok(())
 }
 
-async fn slow_start(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
+async fn slow_start(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
     aws.fargate_faults(&json!({"slowStartMs": 4000})).await?;
-    plain(stage, &api).await.map(drop)
+    plain(harness, &api).await.map(drop)
 }
 
-/// A stop that comes before there is a task.
-async fn early_stop(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// A stop before the session has a task.
+async fn early_stop(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.start(&json!({})).await?;
     let waiting = api.execute(&started.session, "echo never").await?;
     let stop = api.ask_to_stop(&started.session).await?;
-    let stop = stage.swept(api.finished(&stop, SOON)).await?;
+    let stop = harness.swept(api.finished(&stop, SOON)).await?;
     ensure!(stop["status"] == "completed", "{stop}");
     let session = api.session(&started.session).await?;
     ensure!(session["reason"] == "user_stop", "{session}");
@@ -161,24 +166,24 @@ async fn early_stop(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of all the functions' calls, some are refused and some answers are lost.
-async fn storm(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
+/// Some calls of all functions are refused, and some responses are lost.
+async fn random_faults(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
     let faults = Faults::default()
-        .chance(4, Fault::Throttled)
-        .chance(2, Fault::Broken)
-        .chance(2, Fault::AnswerLost);
-    let before = aws.spoiled();
-    aws.spoil(faults);
-    busy(stage, &api).await?;
-    let spoiled = aws.spoiled() - before;
-    ensure!(spoiled >= 10, "only {spoiled} calls were spoiled");
+        .percent(4, Fault::Throttled)
+        .percent(2, Fault::Broken)
+        .percent(2, Fault::AnswerLost);
+    let before = aws.injected();
+    aws.inject(faults);
+    busy(harness, &api).await?;
+    let injected = aws.injected() - before;
+    ensure!(injected >= 10, "only {injected} calls were injected");
     Ok(())
 }
 
-/// Now and then a process of some function is killed in the middle of whatever it does.
-async fn deaths(stage: &Stage<'_>) -> Result<()> {
-    let (api, aws) = (stage.user().await?, aws(stage)?);
+/// Every second a process of some function is killed.
+async fn deaths(harness: &Harness<'_>) -> Result<()> {
+    let (api, aws) = (harness.user().await?, aws(harness)?);
     let killed = Cell::new(0_usize);
     let killing = async {
         loop {
@@ -190,7 +195,7 @@ async fn deaths(stage: &Stage<'_>) -> Result<()> {
     };
     let rounds = async {
         while killed.get() < 10 {
-            busy(stage, &api).await?;
+            busy(harness, &api).await?;
         }
         Ok(())
     };
@@ -200,19 +205,19 @@ async fn deaths(stage: &Stage<'_>) -> Result<()> {
     }
 }
 
-/// Three sessions at once, three commands each. What each command did, it did once.
-async fn busy(stage: &Stage<'_>, api: &Api) -> Result<()> {
-    let api = &api.patient();
+/// Three concurrent sessions with three commands each; each command must run once.
+async fn busy(harness: &Harness<'_>, api: &User) -> Result<()> {
+    let api = &api.retrying();
     let played = (0..3).map(async |_| {
         let started = api.start(&json!({"ttlSeconds": 600})).await?;
         for number in 1..=3 {
             let line = "echo ran >> count; sleep 0.5; wc -l < count";
             let job = api.execute(&started.session, line).await?;
-            let end = stage.swept(api.finished(&job, SOON * 2)).await?;
+            let end = harness.swept(api.finished(&job, SOON * 2)).await?;
             ensure!(end["stdout"]["text"] == format!("{number}\n"), "{end}");
         }
         api.ask_to_stop(&started.session).await?;
-        let session = stage.ended(api, &started.session, SOON * 2).await?;
+        let session = harness.ended(api, &started.session, SOON * 2).await?;
         ensure!(session["reason"] == "user_stop", "{session}");
         Ok(())
     });

@@ -1,32 +1,32 @@
-//! A session's whole life, and how its time is bounded.
+//! The lifecycle of a session, and the limits of its time.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use client::{WebhookCall, WebhookSink};
 use serde_json::{Value, json};
 
 use super::Scenario;
 use crate::{
-    api::{Api, SOON},
-    sink::{Call, Sink},
-    stage::Stage,
+    harness::Harness,
+    user::{SOON, User},
     wait::until,
 };
 
 pub(super) const SCENARIOS: [Scenario; 5] = [
-    Scenario::new("a whole life", |stage| Box::pin(whole(stage))),
-    Scenario::new("one shot", |stage| Box::pin(one_shot(stage))),
-    Scenario::new("webhook refused once", |stage| Box::pin(refused_webhook(stage))),
-    Scenario::new("ttl", |stage| Box::pin(ttl(stage))),
-    Scenario::new("extend", |stage| Box::pin(extend(stage))),
+    Scenario::new("a whole life", |harness| Box::pin(whole(harness))),
+    Scenario::new("one shot", |harness| Box::pin(one_shot(harness))),
+    Scenario::new("webhook refused once", |harness| Box::pin(refused_webhook(harness))),
+    Scenario::new("ttl", |harness| Box::pin(ttl(harness))),
+    Scenario::new("extend", |harness| Box::pin(extend(harness))),
 ];
 
 /// Start, execute before ready, ready, webhook, output by offset, stop.
-async fn whole(stage: &Stage<'_>) -> Result<()> {
-    let (api, sink) = (stage.user().await?, Sink::open().await?);
+async fn whole(harness: &Harness<'_>) -> Result<()> {
+    let (api, sink) = (harness.user().await?, WebhookSink::open().await?);
     let body = json!({
         "env": {"GREETING": "hello"}, "metadata": {"course": "algebra"}, "ttlSeconds": 600,
-        "webhook": {"url": sink.url},
+        "webhook": {"url": sink.url()},
     });
     let started = api.start(&body).await?;
     let early = api.execute(&started.session, "echo early; exit 3").await?;
@@ -45,16 +45,16 @@ async fn whole(stage: &Stage<'_>) -> Result<()> {
     let session = api.stop(&started.session).await?;
     ensure!(session["status"] == "stopped" && session["reason"] == "user_stop", "{session}");
     let stopped = webhook(&sink, "session.stopped", &secret, &started.session).await?;
-    if stage.place.as_aws().is_some() {
-        for told in [&session, &stopped.event()["data"]] {
-            ensure!(told["costUsd"].is_number(), "no cost in {told}");
+    if harness.place.as_aws().is_some() {
+        for shown in [&session, &stopped.event()["data"]] {
+            ensure!(shown["costUsd"].is_number(), "no cost in {shown}");
         }
     }
     after_the_end(&api, &started.session).await
 }
 
-/// What a command gets and gives: streams apart, stdin, directory, environment, user.
-async fn streams(api: &Api, session: &str) -> Result<()> {
+/// Input and output of a command: separate streams, stdin, directory, environment, user.
+async fn streams(api: &User, session: &str) -> Result<()> {
     let line = "cat; pwd; echo $GREETING $NAME; id -un; echo trouble >&2; printf '\\377'";
     let body = json!({
         "command": line, "stdin": "from stdin\n", "cwd": "/tmp", "env": {"NAME": "world"},
@@ -73,8 +73,8 @@ async fn streams(api: &Api, session: &str) -> Result<()> {
     Ok(())
 }
 
-/// A session that is over is still told of, and takes nothing more.
-async fn after_the_end(api: &Api, session: &str) -> Result<()> {
+/// An ended session can still be read, and accepts no command.
+async fn after_the_end(api: &User, session: &str) -> Result<()> {
     let execute = json!({"sessionId": session, "command": "true"});
     api.post("/shell/execute", &execute).await?.problem(410, "session_ended")?;
     api.stop(session).await.context("stopping again")?;
@@ -94,40 +94,49 @@ async fn after_the_end(api: &Api, session: &str) -> Result<()> {
     Ok(())
 }
 
-/// The first webhook of this type about the session; its signature holds.
-async fn webhook(sink: &Sink, kind: &str, secret: &str, session: &str) -> Result<Call> {
+/// Waits for the first webhook of this type, and checks its signature and session.
+async fn webhook(
+    sink: &WebhookSink,
+    kind: &str,
+    secret: &str,
+    session: &str,
+) -> Result<WebhookCall> {
     until(&format!("webhook {kind}"), SOON, async || {
-        let calls = sink.calls(kind);
-        let Some(call) = calls.first() else { return Ok(Err("none came".to_owned())) };
+        let calls = sink.calls_of(kind);
+        let Some(call) = calls.first() else { return Ok(Err("no call arrived".to_owned())) };
         ensure!(call.is_signed(secret), "{kind} is not signed with the secret");
-        ensure!(!call.is_signed("whsec_AAAA"), "any secret would do");
+        ensure!(!call.is_signed("whsec_AAAA"), "any secret verifies the signature");
         ensure!(call.event()["data"]["sessionId"] == session, "of another session");
         Ok(Ok(call.clone()))
     })
     .await
 }
 
-/// It comes again, as the same one.
-async fn refused_webhook(stage: &Stage<'_>) -> Result<()> {
-    let (api, sink) = (stage.user().await?, Sink::refusing(1).await?);
-    let body = json!({"webhook": {"url": sink.url, "events": ["session.ready"]}});
+/// A refused webhook is sent again under the same id.
+async fn refused_webhook(harness: &Harness<'_>) -> Result<()> {
+    let (api, sink) =
+        (harness.user().await?, WebhookSink::refusing(|_, earlier| earlier.is_empty()).await?);
+    let body = json!({"webhook": {"url": sink.url(), "events": ["session.ready"]}});
     let started = api.ready(&body).await?;
     let secret = started.webhook_secret.context("a secret was generated")?;
     let calls = until("the second try", SOON, async || {
-        let calls = sink.calls("session.ready");
+        let calls = sink.calls_of("session.ready");
         Ok(if calls.len() == 2 { Ok(calls) } else { Err(format!("{} came", calls.len())) })
     })
     .await?;
     ensure!(calls[0].id == calls[1].id, "the second try has another webhook-id");
     ensure!(calls.iter().all(|call| call.is_signed(&secret)), "a try is not signed");
     api.stop(&started.session).await?;
-    ensure!(sink.calls("session.stopped").is_empty(), "nobody asked for that event");
+    ensure!(
+        sink.calls_of("session.stopped").is_empty(),
+        "the webhook is not subscribed to this event"
+    );
     Ok(())
 }
 
-/// The command comes with the start, and the session ends with it.
-async fn one_shot(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// A session that is started with a command ends with it.
+async fn one_shot(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.start(&json!({"command": "echo once; exit 5"})).await?;
     let command = started.command.context("the command has a job")?;
     let end = api.finished(&command, SOON).await?;
@@ -138,22 +147,22 @@ async fn one_shot(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Nobody stops it, and it ends.
-async fn ttl(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// A session ends at its time to live.
+async fn ttl(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.ready(&json!({"ttlSeconds": 6})).await?;
     let job = api.execute(&started.session, "sleep 500").await?;
-    let session = stage.ended(&api, &started.session, SOON).await?;
+    let session = harness.ended(&api, &started.session, SOON).await?;
     ensure!(session["reason"] == "ttl_expired", "{session}");
     let job = api.finished(&job, SOON).await?;
-    ensure!(job["status"] != "completed", "nobody saw it end by itself: {job}");
+    ensure!(job["status"] != "completed", "the command did not end by itself: {job}");
     ensure!(api.active().await? == 0, "the slot is not free");
     Ok(())
 }
 
-/// A deadline moves away without leave, and nearer only with it.
-async fn extend(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// The end can be postponed, and moved nearer only with `allowShorten`.
+async fn extend(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let started = api.ready(&json!({"ttlSeconds": 10})).await?;
     let path = format!("/sessions/{}/extend", started.session);
     let longer = api.post(&path, &json!({"ttlSecondsFromNow": 600})).await?.expect(200)?;
@@ -162,13 +171,13 @@ async fn extend(stage: &Stage<'_>) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(12)).await;
         api.session(&started.session).await
     };
-    let session = stage.swept(alive).await?;
+    let session = harness.swept(alive).await?;
     ensure!(session["status"] == "ready", "it did not outlive its first deadline: {session}");
     let same = api.post(&path, &json!({"ttlSecondsFromNow": 5})).await?.expect(200)?;
-    ensure!(same.body["expiresAt"] == expires, "it was shortened without leave");
+    ensure!(same.body["expiresAt"] == expires, "it was shortened without allowShorten");
     let shorter = json!({"ttlSecondsFromNow": 2, "allowShorten": true});
     api.post(&path, &shorter).await?.expect(200)?;
-    let session = stage.ended(&api, &started.session, SOON).await?;
+    let session = harness.ended(&api, &started.session, SOON).await?;
     ensure!(session["reason"] == "ttl_expired", "{session}");
     Ok(())
 }

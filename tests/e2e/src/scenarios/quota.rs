@@ -1,23 +1,23 @@
-//! The limit of sessions.
+//! The quota of active sessions.
 
 use anyhow::{Result, ensure};
 use futures::future::join_all;
 use serde_json::json;
 
 use super::Scenario;
-use crate::{api::SOON, stage::Stage};
+use crate::{harness::Harness, user::SOON};
 
 pub(super) const SCENARIOS: [Scenario; 2] = [
-    Scenario::new("quota race", |stage| Box::pin(race(stage))),
-    Scenario::new("waiting in line", |stage| Box::pin(line(stage))),
+    Scenario::new("quota race", |harness| Box::pin(race(harness))),
+    Scenario::new("waiting in line", |harness| Box::pin(line(harness))),
 ];
 
 const LIMIT: usize = 5;
 const RACERS: usize = 50;
 
-/// Of 50 at the same time, exactly the limit gets through.
-async fn race(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// Of 50 concurrent starts, exactly as many as the limit are accepted.
+async fn race(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let body = json!({"ttlSeconds": 600});
     let answers = join_all((0..RACERS).map(|_| api.post("/shell/start", &body))).await;
     let mut accepted = Vec::new();
@@ -30,7 +30,7 @@ async fn race(stage: &Stage<'_>) -> Result<()> {
         ensure!(!answer.header("retry-after").is_empty(), "no Retry-After");
         answer.problem(429, "quota_exceeded")?;
     }
-    ensure!(accepted.len() == LIMIT, "{} got through", accepted.len());
+    ensure!(accepted.len() == LIMIT, "{} were accepted", accepted.len());
     ensure!(api.active().await? == LIMIT as u64, "the count is wrong");
     let stops = join_all(accepted.iter().map(|session| api.ask_to_stop(session))).await;
     for stop in stops {
@@ -40,9 +40,9 @@ async fn race(stage: &Stage<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who waits gets the first slot that becomes free.
-async fn line(stage: &Stage<'_>) -> Result<()> {
-    let api = stage.user().await?;
+/// A waiting session gets the first slot that becomes free.
+async fn line(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
     let mut sessions = Vec::new();
     for _ in 0..LIMIT {
         sessions.push(api.start(&json!({"ttlSeconds": 600})).await?.session);

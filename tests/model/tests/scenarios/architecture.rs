@@ -1,4 +1,4 @@
-//! Who may enter which room.
+//! Which crate may depend on which.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,28 +7,29 @@ use std::{
 
 use serde_json::Value;
 
-/// Crate and the crates of ours that it may use, as in ARCHITECTURE.md.
-const ROOMS: &str = "
+/// Each crate of the workspace, and the crates of the workspace that it may depend on.
+const ALLOWED: &str = "
 adapters | domain runner
 asl      |
 aws      | adapters domain handlers runner ssm
 bench    | domain
 cli      | local ssm
-crash    | domain testkit
+client   |
+crash    | adapters client domain testkit
 domain   |
-e2e      |
+e2e      | client
 fargate  | runner sandbox ssm
 handlers | domain
 local    | adapters asl domain handlers runner sandbox ssm
+model    | asl domain handlers testkit
 runner   |
 sandbox  | runner
 ssm      |
-model    | asl domain handlers testkit
 testkit  | domain
 ";
 
-/// What must stay out of a crate, whatever it comes with.
-const KEPT_OUT: &[(&str, &[&str])] = &[
+/// External crates that a crate must not depend on.
+const FORBIDDEN: &[(&str, &[&str])] = &[
     ("domain", &["tokio", "tracing", "rand", "getrandom", "chrono"]),
     ("handlers", &["tokio", "rusqlite", "lambda_runtime"]),
     ("asl", &["tokio"]),
@@ -37,33 +38,34 @@ const KEPT_OUT: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_crate_uses_only_the_crates_that_it_may() {
-    let rooms: BTreeMap<&str, BTreeSet<&str>> = ROOMS
+    let allowed: BTreeMap<&str, BTreeSet<&str>> = ALLOWED
         .trim()
         .lines()
         .map(|line| line.split_once('|').expect("a crate and a list"))
         .map(|(name, may)| (name.trim(), may.split_whitespace().collect()))
         .collect();
     for (name, uses) in dependencies() {
-        let may = rooms.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table"));
-        for used in uses.iter().filter(|used| rooms.contains_key(used.as_str())) {
+        let may =
+            allowed.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table"));
+        for used in uses.iter().filter(|used| allowed.contains_key(used.as_str())) {
             assert!(may.contains(used.as_str()), "{name} must not use {used}");
         }
     }
 }
 
 #[test]
-fn what_must_stay_out_of_a_crate_does() {
+fn no_crate_uses_a_forbidden_crate() {
     let dependencies = dependencies();
-    for (name, kept_out) in KEPT_OUT {
+    for (name, forbidden) in FORBIDDEN {
         for used in &dependencies[*name] {
-            assert!(!kept_out.contains(&used.as_str()), "{name} must not use {used}");
+            assert!(!forbidden.contains(&used.as_str()), "{name} must not use {used}");
             let sdk = used.starts_with("aws-");
             assert!(!sdk, "{name} must not use {used}");
         }
     }
 }
 
-/// What each crate of ours needs to be built, by name.
+/// The dependencies of each crate of the workspace, without dev-dependencies.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let metadata = Command::new(env!("CARGO"))
         .args(["metadata", "--no-deps", "--offline", "--format-version=1", "--manifest-path"])

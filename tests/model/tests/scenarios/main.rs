@@ -1,9 +1,9 @@
-//! The one test binary of the whole: each module tells one kind of story.
+//! Scenarios of the whole system on the ports in memory.
 
 mod architecture;
 mod endings;
 mod faults;
+mod harness;
 mod jobs;
 mod quota;
-mod stage;
 mod statemachine;

@@ -1,58 +1,58 @@
-//! How many sessions there are at once.
+//! The quota of active sessions.
 
 use std::time::Duration;
 
 use domain::session::Status;
 use serde_json::json;
 
-use crate::stage::{QUOTA, Stage, user};
+use crate::harness::{Harness, QUOTA, user};
 
 #[test]
 fn a_start_above_the_quota_is_refused_and_leaves_nothing() {
-    let mut stage = Stage::new();
+    let mut harness = Harness::new();
     for _ in 0..QUOTA {
-        stage.start(&json!({}));
+        harness.start(&json!({}));
     }
-    let (status, body) = stage.post("/v1/shell/start", &json!({}));
+    let (status, body) = harness.post("/v1/shell/start", &json!({}));
     assert_eq!(status, 429, "{body}");
-    assert_eq!(stage.fakes.store.all_sessions().len(), QUOTA as usize);
-    let (_, quota) = stage.get("/v1/quota");
+    assert_eq!(harness.fakes.store.all_sessions().len(), QUOTA as usize);
+    let (_, quota) = harness.get("/v1/quota");
     assert_eq!((&quota["active"], &quota["limit"]), (&json!(QUOTA), &json!(QUOTA)));
 }
 
 #[test]
-fn who_waits_for_a_slot_gets_it_in_order() {
-    let mut stage = Stage::new();
-    let running: Vec<_> = (0..QUOTA).map(|_| stage.ready(&json!({}))).collect();
-    let waiting = [(); 3].map(|()| stage.start(&json!({"admission": "queue"})));
-    let position = |stage: &Stage, at: usize| {
-        stage.get(&format!("/v1/sessions/{}", waiting[at])).1["position"].clone()
+fn waiting_sessions_get_slots_in_order() {
+    let mut harness = Harness::new();
+    let running: Vec<_> = (0..QUOTA).map(|_| harness.ready(&json!({}))).collect();
+    let waiting = [(); 3].map(|()| harness.start(&json!({"admission": "queue"})));
+    let position = |harness: &Harness, at: usize| {
+        harness.get(&format!("/v1/sessions/{}", waiting[at])).1["position"].clone()
     };
-    assert_eq!([0, 1, 2].map(|at| position(&stage, at)), [json!(1), json!(2), json!(3)]);
+    assert_eq!([0, 1, 2].map(|at| position(&harness, at)), [json!(1), json!(2), json!(3)]);
 
-    stage.stop(running[0]);
-    stage.settle();
-    assert_eq!(stage.status(waiting[0]), Status::Ready);
-    assert_eq!([1, 2].map(|at| position(&stage, at)), [json!(1), json!(2)]);
+    harness.stop(running[0]);
+    harness.run_until_idle();
+    assert_eq!(harness.status(waiting[0]), Status::Ready);
+    assert_eq!([1, 2].map(|at| position(&harness, at)), [json!(1), json!(2)]);
 
-    // The first in line leaves it: the next one moves up.
-    stage.stop(waiting[1]);
-    stage.stop(running[1]);
-    stage.settle();
-    assert_eq!(stage.status(waiting[1]), Status::Stopped);
-    assert_eq!(stage.status(waiting[2]), Status::Ready);
-    assert_eq!(stage.fakes.store.slots(&user()), QUOTA);
+    // The first waiting session is stopped: the next one moves up.
+    harness.stop(waiting[1]);
+    harness.stop(running[1]);
+    harness.run_until_idle();
+    assert_eq!(harness.status(waiting[1]), Status::Stopped);
+    assert_eq!(harness.status(waiting[2]), Status::Ready);
+    assert_eq!(harness.fakes.store.slots(&user()), QUOTA);
 }
 
 #[test]
-fn a_slot_is_free_again_whatever_happens_to_its_session() {
-    let mut stage = Stage::new();
+fn a_slot_is_free_again_after_any_end_of_its_session() {
+    let mut harness = Harness::new();
     for _ in 0..2 * QUOTA {
-        let id = stage.start(&json!({"ttlSeconds": 60}));
-        stage.fakes.queue.take_all();
-        // Every message is lost; the sweep alone brings it up, and its end.
-        stage.pass(Duration::from_mins(4));
-        assert_eq!(stage.status(id), Status::Stopped);
+        let id = harness.start(&json!({"ttlSeconds": 60}));
+        harness.fakes.queue.take_all();
+        // All messages are lost; the sweep alone starts and ends the session.
+        harness.advance(Duration::from_mins(4));
+        assert_eq!(harness.status(id), Status::Stopped);
     }
-    stage.assert_all_over();
+    harness.assert_everything_ended();
 }

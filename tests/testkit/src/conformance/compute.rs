@@ -1,4 +1,4 @@
-//! The compute provider's suite.
+//! The suite of the port `Compute`.
 
 use std::sync::Arc;
 
@@ -12,13 +12,13 @@ use futures::future::BoxFuture;
 
 use super::run_cases;
 
-/// A provider, and a way to let it work.
+/// An implementation of `Compute`, and what its suite needs.
 pub struct ComputeUnderTest {
     /// The port.
     pub compute: Arc<dyn Compute>,
-    /// Lets some time pass: what was asked for comes nearer. Called up to 500 times.
+    /// Lets requested changes make progress; called up to 500 times per wait.
     pub settle: Box<dyn Fn() -> BoxFuture<'static, ()>>,
-    /// An image that it can run.
+    /// An image that the provider can run.
     pub image: String,
 }
 
@@ -28,10 +28,10 @@ impl std::fmt::Debug for ComputeUnderTest {
     }
 }
 
-/// Runs all cases, each on a provider of its own. Every task is stopped in the end.
+/// Runs all cases, each on a provider of its own. Every task is stopped at the end.
 pub async fn compute_suite(make: impl AsyncFn() -> ComputeUnderTest) {
     run_cases!(make =>
-        a_task_comes_up_and_goes_when_told,
+        a_task_starts_and_stops_on_request,
         the_same_token_never_runs_a_second_task,
         tasks_are_found_by_their_starter,
         stopping_twice_is_like_once,
@@ -39,7 +39,7 @@ pub async fn compute_suite(make: impl AsyncFn() -> ComputeUnderTest) {
     );
 }
 
-async fn a_task_comes_up_and_goes_when_told(made: &ComputeUnderTest) {
+async fn a_task_starts_and_stops_on_request(made: &ComputeUnderTest) {
     let task = made.run("one", "t1").await;
     let up = made.until(&task, TaskStatus::Running).await;
     assert_eq!((up.started_by.as_str(), up.ending), ("one", false));
@@ -99,7 +99,7 @@ impl ComputeUnderTest {
         self.compute.run(&task).await.expect("there is room")
     }
 
-    /// The task's facts once it has come that far.
+    /// The task's facts once it has reached this status.
     async fn until(&self, task: &TaskId, status: TaskStatus) -> TaskFacts {
         for _ in 0..500 {
             let found = self.compute.describe(std::slice::from_ref(task)).await.unwrap();

@@ -1,14 +1,14 @@
-//! A small HTTP endpoint on the loopback that answers as it is told and keeps what it got.
+//! A small HTTP endpoint on the loopback that keeps its requests and sends the responses a test sets.
 
 use std::{
     collections::VecDeque,
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::Arc,
     thread,
 };
 
-use crate::gate::locked;
+use parking_lot::Mutex;
 
 /// One request that arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ impl Received {
     }
 }
 
-/// Listens until the process ends.
+/// An endpoint that listens until the process ends.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
     url: String,
@@ -42,7 +42,7 @@ struct State {
 }
 
 impl Endpoint {
-    /// Begins to listen. Answers `200 OK` unless other answers are lined up.
+    /// Listens on a free port. Responds with `200 OK` unless the test has set other responses.
     ///
     /// # Panics
     /// If the loopback can't be listened on.
@@ -53,26 +53,26 @@ impl Endpoint {
         let server = endpoint.clone();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A caller that hangs up in the middle is no matter for the endpoint.
+                // A caller may close its connection early.
                 let _ = server.serve(&stream);
             }
         });
         endpoint
     }
 
-    /// Where it listens.
+    /// The URL that the endpoint serves.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Lines up an answer: the status line and headers, such as `410 Gone\r\nX: y`.
+    /// Adds the response to a later request: status and headers, such as `410 Gone\r\nX: y`.
     pub fn answer(&self, head: &str) {
-        locked(&self.state).answers.push_back(head.to_owned());
+        self.state.lock().answers.push_back(head.to_owned());
     }
 
-    /// All that arrived.
+    /// All requests, in order.
     pub fn received(&self) -> Vec<Received> {
-        locked(&self.state).received.clone()
+        self.state.lock().received.clone()
     }
 
     fn serve(&self, mut stream: &TcpStream) -> std::io::Result<()> {
@@ -91,7 +91,7 @@ impl Endpoint {
         received.body = vec![0; length.unwrap_or(0)];
         reader.read_exact(&mut received.body)?;
         let answer = {
-            let mut state = locked(&self.state);
+            let mut state = self.state.lock();
             state.received.push(received);
             state.answers.pop_front().unwrap_or_else(|| "200 OK".into())
         };

@@ -1,4 +1,4 @@
-//! The queue's suite.
+//! The suite of the port `Queue`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,19 +13,19 @@ use futures::future::BoxFuture;
 use super::run_cases;
 use crate::{SimClock, job_id, session_id, task_id};
 
-/// A delay that a queue must keep to, and how much longer it may take while all cores are busy.
+/// A delay that a queue must keep, and how much longer a delivery may take on a busy machine.
 const DELAY: Duration = Duration::from_secs(3);
 const LATE: Duration = Duration::from_secs(60);
 
-/// A queue, and the other end of it.
+/// An implementation of `Queue`, and its receiving side.
 pub struct QueueUnderTest {
     /// The port.
     pub queue: Arc<dyn Queue>,
-    /// The time that the queue goes by.
+    /// The clock that the queue uses.
     pub clock: Arc<dyn Clock>,
     /// Lets some of that time pass, at most a second.
     pub pass: Box<dyn Fn() -> BoxFuture<'static, ()>>,
-    /// Takes and settles all messages that may be delivered now, of all lanes.
+    /// Takes and deletes all messages that are due now, from all lanes.
     pub take: Box<dyn Fn() -> BoxFuture<'static, Vec<Message>>>,
 }
 

@@ -1,4 +1,4 @@
-//! The shell's suite: a runner that answers, with `sh`, `echo`, `cat` and `sleep`.
+//! The suite of the port `Shell`, for a runner that has `sh`, `echo`, `cat` and `sleep`.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,14 +12,14 @@ use domain::{
 use super::run_cases;
 use crate::{MemoryShell, Script, command, job_id};
 
-/// A shell and a task in it whose runner answers.
+/// An implementation of `Shell`, and a task whose runner answers.
 #[derive(Clone)]
 pub struct ShellUnderTest {
     /// The port.
     pub shell: Arc<dyn Shell>,
     /// The task.
     pub task: TaskId,
-    /// The time that the shell goes by.
+    /// The clock that the shell uses.
     pub clock: Arc<dyn Clock>,
 }
 
@@ -34,8 +34,8 @@ const APPENDS: &str = "echo run >> /tmp/conformance; cat /tmp/conformance";
 const SLEEPS: &str = "sleep 100";
 const COUNTS: &str = "echo 0123456789";
 
-/// Teaches a fake what the suite's commands do.
-pub fn act_out(shell: &MemoryShell) {
+/// Sets the scripts of the suite's commands on a fake.
+pub fn script_suite_commands(shell: &MemoryShell) {
     let zero = Duration::ZERO;
     let speaks = Script::prints("out\n").then(zero, Stream::Stderr, "err\n").exits(3);
     shell.script(SPEAKS, speaks);
@@ -50,15 +50,15 @@ pub fn act_out(shell: &MemoryShell) {
 pub async fn shell_suite(make: impl AsyncFn() -> ShellUnderTest) {
     run_cases!(make =>
         a_shell_that_answers_can_be_probed,
-        a_command_tells_its_output_and_its_end,
-        a_job_that_was_seen_is_never_run_again,
-        a_second_worker_hears_what_the_first_has_not_stored,
-        what_is_beyond_the_limit_is_counted_but_not_told,
+        a_command_reports_its_output_and_its_end,
+        a_known_job_is_never_run_again,
+        a_second_worker_gets_the_output_that_is_not_stored_yet,
+        output_beyond_the_limit_is_counted_but_not_sent,
         a_command_is_ended_at_its_deadline,
         a_cancelled_command_ends,
-        a_job_that_was_cancelled_before_it_came_never_runs,
+        a_job_cancelled_before_its_start_never_runs,
         a_signal_reaches_the_command,
-        a_program_that_is_not_there_is_said_so,
+        a_missing_program_is_reported,
         waiting_for_a_silent_command_ends_in_time,
         a_released_job_is_still_known,
     );
@@ -68,7 +68,7 @@ async fn a_shell_that_answers_can_be_probed(made: &ShellUnderTest) {
     made.shell.probe(&made.task).await.unwrap();
 }
 
-async fn a_command_tells_its_output_and_its_end(made: &ShellUnderTest) {
+async fn a_command_reports_its_output_and_its_end(made: &ShellUnderTest) {
     let heard = made.run("j", &command(SPEAKS)).await;
     assert!(heard.started);
     assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("out\n", "err\n"));
@@ -77,21 +77,21 @@ async fn a_command_tells_its_output_and_its_end(made: &ShellUnderTest) {
     assert_eq!((end.stdout_written, end.stderr_written), (4, 4));
 }
 
-async fn a_job_that_was_seen_is_never_run_again(made: &ShellUnderTest) {
+async fn a_known_job_is_never_run_again(made: &ShellUnderTest) {
     assert_eq!(made.run("j", &command(APPENDS)).await.stdout, "run\n");
     assert_eq!(made.run("j", &command(APPENDS)).await.stdout, "run\n");
-    // A command that names the same job but says something else is not run either.
+    // Another command under the same job id is not run either.
     assert_eq!(made.run("j", &command(SPEAKS)).await.stdout, "run\n");
 }
 
-async fn a_second_worker_hears_what_the_first_has_not_stored(made: &ShellUnderTest) {
+async fn a_second_worker_gets_the_output_that_is_not_stored_yet(made: &ShellUnderTest) {
     made.run("j", &command(SPEAKS)).await;
     let heard = made.hear("j", &command(SPEAKS), (2, 4)).await;
     assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("t\n", ""));
     assert_eq!(heard.end.stdout_written, 4);
 }
 
-async fn what_is_beyond_the_limit_is_counted_but_not_told(made: &ShellUnderTest) {
+async fn output_beyond_the_limit_is_counted_but_not_sent(made: &ShellUnderTest) {
     let heard = made.run("j", &Command { max_output_bytes: 4, ..command(COUNTS) }).await;
     assert_eq!(heard.stdout, "0123");
     assert_eq!(heard.end.stdout_written, 11);
@@ -111,7 +111,7 @@ async fn a_cancelled_command_ends(made: &ShellUnderTest) {
     assert_eq!((end.cause, end.exit), (EndCause::Cancelled, Some(Exit::Signal(15))));
 }
 
-async fn a_job_that_was_cancelled_before_it_came_never_runs(made: &ShellUnderTest) {
+async fn a_job_cancelled_before_its_start_never_runs(made: &ShellUnderTest) {
     made.shell.cancel(&made.task, job_id("j")).await.unwrap();
     let heard = made.run("j", &command(APPENDS)).await;
     assert_eq!((heard.started, heard.stdout.as_str()), (false, ""));
@@ -128,7 +128,7 @@ async fn a_signal_reaches_the_command(made: &ShellUnderTest) {
     assert!(matches!(early, Err(ShellError::NotReady)), "{early:?}");
 }
 
-async fn a_program_that_is_not_there_is_said_so(made: &ShellUnderTest) {
+async fn a_missing_program_is_reported(made: &ShellUnderTest) {
     let program = Secret::new(Program::Argv(vec!["/no/such/program".into()]));
     let heard = made.run("j", &Command { program, ..command("") }).await;
     assert!(matches!(heard.end.cause, EndCause::NotFound(_)), "{:?}", heard.end);
@@ -158,8 +158,8 @@ async fn a_released_job_is_still_known(made: &ShellUnderTest) {
     assert_eq!((again.stdout.as_str(), again.end), ("", first.end));
 }
 
-/// All that a command told.
-struct Heard {
+/// All events of a command.
+struct Observed {
     started: bool,
     stdout: String,
     stderr: String,
@@ -176,18 +176,18 @@ impl ShellUnderTest {
         self.shell.start(&self.task, job, command, &BTreeMap::new(), from).await.unwrap()
     }
 
-    async fn run(&self, job: &str, command: &Command) -> Heard {
+    async fn run(&self, job: &str, command: &Command) -> Observed {
         self.hear(job, command, (0, 0)).await
     }
 
-    /// Starts the command that sleeps, and makes sure that it runs.
+    /// Starts the command that sleeps, and waits until it runs.
     async fn begin(&self, job: &str) {
         let mut attached = self.attach(job_id(job), &command(SLEEPS), (0, 0)).await;
         let until = self.clock.now() + Duration::from_secs(10);
         assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
     }
 
-    async fn hear(&self, job: &str, command: &Command, mut from: (u64, u64)) -> Heard {
+    async fn hear(&self, job: &str, command: &Command, mut from: (u64, u64)) -> Observed {
         let mut attached = self.attach(job_id(job), command, from).await;
         let until = self.clock.now() + Duration::from_secs(20);
         let (mut started, mut stdout, mut stderr) = (false, Vec::new(), Vec::new());
@@ -206,7 +206,7 @@ impl ShellUnderTest {
                 CommandEvent::Ended(end) => {
                     let text =
                         |bytes| String::from_utf8(bytes).expect("the suite's output is text");
-                    return Heard { started, stdout: text(stdout), stderr: text(stderr), end };
+                    return Observed { started, stdout: text(stdout), stderr: text(stderr), end };
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! The store's suite.
+//! The suite of the port `Store`.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ mod records;
 pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
     run_cases!(make =>
         records::a_new_record_is_read_back_with_version_one,
-        records::what_is_not_there_is_none,
+        records::a_missing_record_is_none,
         records::a_record_is_new_only_once,
         records::a_write_at_an_old_version_changes_nothing,
         records::a_transaction_is_written_as_a_whole_or_not_at_all,
@@ -44,13 +44,13 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         lists::sessions_are_listed_by_status_and_owner,
         lists::waiting_sessions_come_oldest_first,
         lists::jobs_are_listed_oldest_first_in_pages,
-        lists::open_jobs_are_commands_that_are_not_over,
+        lists::open_jobs_are_commands_that_are_not_final,
         lists::deliveries_are_listed_newest_first,
         lists::warm_tasks_are_listed_by_kind_while_they_live,
-        due::what_is_due_comes_longest_overdue_first,
-        due::a_record_that_is_over_is_never_due,
-        due::a_record_that_was_put_off_is_due_later,
-        due::old_sessions_are_forgotten_with_all_that_is_theirs,
+        due::due_records_come_longest_overdue_first,
+        due::a_final_record_is_never_due,
+        due::a_postponed_record_is_due_later,
+        due::old_sessions_are_removed_with_all_their_records,
     );
 }
 

@@ -1,4 +1,4 @@
-//! The suites of the way out: one with local targets permitted, one without.
+//! The suites of the port `Webhooks`: one with private targets allowed, one without.
 
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
@@ -9,20 +9,20 @@ use domain::{
 
 use super::{Endpoint, run_cases};
 
-/// Runs the cases of an implementation that may call http and private addresses.
+/// Runs the cases of an implementation that may call http URLs and private addresses.
 pub async fn webhooks_suite(make: impl AsyncFn() -> Arc<dyn Webhooks>) {
     run_cases!(make =>
         a_post_arrives_byte_for_byte,
-        the_answer_is_told_as_it_is,
+        the_response_status_is_reported,
         redirects_are_not_followed,
-        the_wished_wait_is_told,
-        where_nobody_listens_the_post_fails,
+        retry_after_is_reported,
+        a_post_to_a_closed_port_fails,
     );
 }
 
-/// Runs the cases of an implementation as users meet it.
+/// Runs the cases of an implementation with its default restrictions.
 pub async fn strict_webhooks_suite(make: impl AsyncFn() -> Arc<dyn Webhooks>) {
-    run_cases!(make => addresses_inside_are_forbidden);
+    run_cases!(make => private_addresses_are_forbidden);
 }
 
 type Made = Arc<dyn Webhooks>;
@@ -42,7 +42,7 @@ async fn a_post_arrives_byte_for_byte(webhooks: &Made) {
     assert_eq!(got.header("content-type"), Some("application/json"));
 }
 
-async fn the_answer_is_told_as_it_is(webhooks: &Made) {
+async fn the_response_status_is_reported(webhooks: &Made) {
     let endpoint = Endpoint::listen();
     for (answer, status) in [("204 No Content", 204), ("410 Gone", 410), ("500 Oh", 500)] {
         endpoint.answer(answer);
@@ -57,7 +57,7 @@ async fn redirects_are_not_followed(webhooks: &Made) {
     assert_eq!(other.received(), []);
 }
 
-async fn the_wished_wait_is_told(webhooks: &Made) {
+async fn retry_after_is_reported(webhooks: &Made) {
     let endpoint = Endpoint::listen();
     endpoint.answer("503 Busy\r\nRetry-After: 120");
     let retry_after = Some(Duration::from_secs(120));
@@ -65,14 +65,14 @@ async fn the_wished_wait_is_told(webhooks: &Made) {
     assert_eq!(posted, Posted { status: 503, retry_after });
 }
 
-async fn where_nobody_listens_the_post_fails(webhooks: &Made) {
+async fn a_post_to_a_closed_port_fails(webhooks: &Made) {
     let free = TcpListener::bind("127.0.0.1:0").expect("the loopback has free ports");
     let url = format!("http://{}/", free.local_addr().expect("it listens"));
     drop(free);
     assert_eq!(webhooks.post(&post(&url)).await, Err(PostError::Failed));
 }
 
-async fn addresses_inside_are_forbidden(webhooks: &Made) {
+async fn private_addresses_are_forbidden(webhooks: &Made) {
     let urls = [
         "http://example.com/",
         "ftp://example.com/",

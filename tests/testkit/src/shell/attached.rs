@@ -9,7 +9,6 @@ use domain::{
 };
 
 use super::{Inner, Process};
-use crate::gate::locked;
 
 pub(super) struct Connection {
     inner: Arc<Inner>,
@@ -25,12 +24,12 @@ impl Connection {
         Self { inner, task, job, from, greeted: false, over: false }
     }
 
-    /// The next event, if it has happened by now.
+    /// The next event, if it has happened already.
     fn ready(&mut self) -> Result<Option<CommandEvent>, ShellError> {
         self.inner.reach(&self.task)?;
         let inner = self.inner.clone();
         let now = inner.now();
-        let mut state = locked(&inner.state);
+        let mut state = inner.state.lock();
         let key = (self.task.clone(), self.job);
         let process = state.processes.get_mut(&key).ok_or(ShellError::Gone)?;
         let event = self.next_of(process, now);
@@ -45,13 +44,14 @@ impl Connection {
         if process.ran && !std::mem::replace(&mut self.greeted, true) {
             return Some(CommandEvent::Started);
         }
-        for (at, stream, offset, bytes) in process.told() {
-            let told = self.told(*stream);
+        for (at, stream, offset, bytes) in process.readable() {
+            let sent = self.sent(*stream);
             let end = offset + bytes.len() as u64;
-            if *at <= now && end > *told {
-                let offset = (*offset).max(*told);
-                let fresh = bytes.len() - usize::try_from(end - offset).expect("a part of it");
-                *told = end;
+            if *at <= now && end > *sent {
+                let offset = (*offset).max(*sent);
+                let fresh = bytes.len()
+                    - usize::try_from(end - offset).expect("the rest is not longer than the piece");
+                *sent = end;
                 let bytes = bytes[fresh..].to_vec();
                 return Some(CommandEvent::Output { stream: *stream, offset, bytes });
             }
@@ -63,19 +63,19 @@ impl Connection {
         Some(CommandEvent::Ended(process.end.clone()))
     }
 
-    const fn told(&mut self, stream: Stream) -> &mut u64 {
+    const fn sent(&mut self, stream: Stream) -> &mut u64 {
         match stream {
             Stream::Stdout => &mut self.from.0,
             Stream::Stderr => &mut self.from.1,
         }
     }
 
-    /// When the next thing happens if nobody interferes.
+    /// The time of the next event, if no other call changes the command.
     fn next_at(&self) -> Option<Timestamp> {
         let now = self.inner.now();
-        let state = locked(&self.inner.state);
+        let state = self.inner.state.lock();
         let process = state.processes.get(&(self.task.clone(), self.job))?;
-        let later = process.told().iter().map(|(at, ..)| *at).filter(|at| *at > now);
+        let later = process.readable().iter().map(|(at, ..)| *at).filter(|at| *at > now);
         later.chain([process.ends_at]).filter(|_| !self.over).min()
     }
 }

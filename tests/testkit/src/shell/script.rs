@@ -1,4 +1,4 @@
-//! What a command does, and how far it has come.
+//! What a command does, and the process that does it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use domain::{
 
 const SIGTERM: i32 = 15;
 
-/// What a command does when it runs. By default it succeeds at once.
+/// What a command does when it runs. The default succeeds at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
     output: Vec<(Duration, Stream, Vec<u8>)>,
@@ -32,44 +32,44 @@ impl Default for Script {
 }
 
 impl Script {
-    /// Prints this to stdout at once and succeeds.
+    /// Prints `text` to stdout at once and succeeds.
     pub fn prints(text: &str) -> Self {
         Self::default().then(Duration::ZERO, Stream::Stdout, text)
     }
 
-    /// Writes this, so long after it began.
+    /// Writes `text` this long after the start.
     pub fn then(mut self, after: Duration, stream: Stream, text: &str) -> Self {
         self.output.push((after, stream, text.as_bytes().to_vec()));
         self.lasts = self.lasts.max(after);
         self
     }
 
-    /// Runs that long.
+    /// Runs at least this long.
     pub fn lasts(mut self, span: Duration) -> Self {
         self.lasts = self.lasts.max(span);
         self
     }
 
-    /// Ends with this code.
+    /// Ends with this exit code.
     pub fn exits(mut self, code: i32) -> Self {
         self.exit = Some(Exit::Code(code));
         self
     }
 
-    /// Ends for this cause, as the runner would say it.
+    /// Ends for this cause, as the runner reports it.
     pub fn ends(mut self, cause: EndCause, exit: Option<Exit>) -> Self {
         (self.cause, self.exit) = (cause, exit);
         self
     }
 }
 
-/// A command that was started, or will never be.
+/// A command that was started, or was cancelled before its start.
 pub(super) struct Process {
-    /// When each kept piece is written, the stream, its offset, the bytes.
+    /// For each kept piece: the time of the write, the stream, the offset, the bytes.
     pub(super) pieces: Vec<(Timestamp, Stream, u64, Vec<u8>)>,
     pub(super) ran: bool,
     pub(super) serial: bool,
-    /// Whether its end was told, or its time to end has come at least once.
+    /// Whether the end was sent, or its time has passed at least once.
     pub(super) over: bool,
     released: bool,
     pub(super) ends_at: Timestamp,
@@ -99,7 +99,7 @@ impl Process {
         process
     }
 
-    /// The tombstone of a command that was cancelled before it came.
+    /// The record of a command that was cancelled before its start.
     pub(super) fn never(now: Timestamp) -> Self {
         let end = end(EndCause::Cancelled, None);
         let (ran, serial, over, released) = (false, false, true, false);
@@ -118,12 +118,12 @@ impl Process {
         self.released = true;
     }
 
-    /// What can still be told.
-    pub(super) fn told(&self) -> &[(Timestamp, Stream, u64, Vec<u8>)] {
+    /// The pieces that can still be read; none after the release.
+    pub(super) fn readable(&self) -> &[(Timestamp, Stream, u64, Vec<u8>)] {
         if self.released { &[] } else { &self.pieces }
     }
 
-    /// All that was kept of a stream.
+    /// The kept bytes of a stream.
     pub(super) fn kept(&self, wanted: Stream) -> Vec<u8> {
         let own = self.pieces.iter().filter(|(_, stream, ..)| *stream == wanted);
         own.flat_map(|(.., bytes)| bytes.iter().copied()).collect()
@@ -143,7 +143,7 @@ impl Process {
         }
     }
 
-    /// Ends it at this time, if it still runs then: what it would have written later is not.
+    /// Ends the command at this time, if it still runs then. Later writes do not happen.
     fn cut(&mut self, cause: EndCause, exit: Option<Exit>, at: Timestamp) {
         if self.ends_at <= at {
             return;

@@ -1,4 +1,4 @@
-//! The one write.
+//! Commits: all writes of a transaction, or none.
 
 use std::collections::HashSet;
 
@@ -9,11 +9,11 @@ use domain::{
 
 use super::{Change, State};
 
-/// What a real store takes in one transaction
+/// Writes per transaction that DynamoDB accepts
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html>).
 const MAX_WRITES: usize = 100;
 
-/// What a write touches; a transaction may touch nothing twice.
+/// The item that a write touches; a transaction must not touch an item twice.
 #[derive(PartialEq, Eq, Hash)]
 enum Touched<'a> {
     Session(SessionId),
@@ -27,7 +27,7 @@ enum Touched<'a> {
     Turn(SessionId),
 }
 
-/// What is added to one output.
+/// Bytes appended to one output.
 type Added = ((JobId, Stream), Vec<u8>);
 
 fn touched(write: &Write) -> Touched<'_> {
@@ -152,7 +152,7 @@ impl State {
         self.history.push(Change::Turn { session, job, began });
     }
 
-    /// What the transaction adds to each output. Pieces of one output must follow each other.
+    /// The bytes that the transaction appends to each output. Pieces of one output must be contiguous.
     fn output_ends(&self, writes: &[Write]) -> Result<Vec<Added>, CommitError> {
         let mut added: Vec<Added> = Vec::new();
         for write in writes {

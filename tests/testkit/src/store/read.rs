@@ -1,4 +1,4 @@
-//! The reads.
+//! Reads.
 
 use async_trait::async_trait;
 use domain::{
@@ -16,7 +16,6 @@ use domain::{
 };
 
 use super::{MemoryStore, State};
-use crate::gate::locked;
 
 impl MemoryStore {
     async fn read<T: Send>(
@@ -24,7 +23,7 @@ impl MemoryStore {
         action: &'static str,
         read: impl FnOnce(&mut State) -> T + Send,
     ) -> Result<T, BackendError> {
-        self.gate.pass(action, || read(&mut locked(&self.state))).await
+        self.gate.pass(action, || read(&mut self.state.lock())).await
     }
 }
 

@@ -1,24 +1,29 @@
-//! What must hold when all is over.
+//! Checks after all scenarios.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use client::text;
 use serde_json::{Value, json};
 
 use super::Aws;
-use crate::{api::text, stage::swept, wait::until};
+use crate::{harness::swept, wait::until};
 
-const OVER_WITHIN: Duration = Duration::from_secs(60);
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 impl Aws {
-    /// No execution and no task goes on, and no message was given up.
+    /// Checks that no execution and no task is open, and that no message was dead-lettered.
     pub(crate) async fn audit(&self) -> Result<()> {
         swept(
             async || self.sweep().await,
-            until("all to be over", OVER_WITHIN, async || {
+            until("all executions and tasks to end", ENDS_WITHIN, async || {
                 let (executions, tasks) = (self.executions().await?, self.tasks(json!({})).await?);
                 let over = executions.is_empty() && tasks.is_empty();
-                Ok(if over { Ok(()) } else { Err(format!("{executions:?} and {tasks:?} go on")) })
+                Ok(if over {
+                    Ok(())
+                } else {
+                    Err(format!("{executions:?} and {tasks:?} are open"))
+                })
             }),
         )
         .await?;
@@ -27,12 +32,12 @@ impl Aws {
                 json!({"QueueUrl": queue, "AttributeNames": ["ApproximateNumberOfMessages"]});
             let found = self.calls.json("sqs", "AmazonSQS.GetQueueAttributes", &wanted).await?;
             let messages = text(&found["Attributes"], "ApproximateNumberOfMessages")?;
-            ensure!(messages == "0", "{messages} messages were given up to {queue}");
+            ensure!(messages == "0", "{messages} messages were dead-lettered to {queue}");
         }
         Ok(())
     }
 
-    /// Names of those that run.
+    /// The names of the running executions.
     async fn executions(&self) -> Result<Vec<String>> {
         let machine = text(&self.deployed, "stateMachine")?;
         let body = json!({"stateMachineArn": machine, "statusFilter": "RUNNING"});

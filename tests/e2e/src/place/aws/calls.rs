@@ -1,11 +1,11 @@
-//! Calls of our own to ministack, beside the proxy, so that they don't count.
+//! Calls of the test itself to ministack: they do not pass the proxy, so that they are not counted.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-/// Where ministack is. It reads service and region from the signature and doesn't check it.
+/// A client of ministack, which reads service and region from the signature and does not check it.
 #[derive(Debug)]
 pub(super) struct Calls {
     http: reqwest::Client,
@@ -22,7 +22,7 @@ impl Calls {
         self.json_at(&self.url, service, target, body).await
     }
 
-    /// The same, somewhere else.
+    /// A call in AWS's JSON protocol to another server.
     pub(super) async fn json_at(
         &self,
         url: &str,
@@ -37,19 +37,19 @@ impl Calls {
             .body(body.to_string())
             .send()
             .await?;
-        let (status, said) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success(), "{target}: {status}: {said}");
-        Ok(if said.is_empty() { Value::Null } else { serde_json::from_str(&said)? })
+        let (status, body_text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success(), "{target}: {status}: {body_text}");
+        Ok(if body_text.is_empty() { Value::Null } else { serde_json::from_str(&body_text)? })
     }
 
-    /// Runs a function and waits for it.
+    /// Invokes a function and waits for its result.
     pub(super) async fn invoke(&self, function: &str) -> Result<()> {
         let url = format!("{}/2015-03-31/functions/{function}/invocations", self.url);
         let request = self.http.post(url).header("authorization", credential("lambda"));
         let answer = request.json(&json!({})).send().await?;
         let failed = answer.headers().contains_key("x-amz-function-error");
-        let (status, said) = (answer.status(), answer.text().await?);
-        ensure!(status.is_success() && !failed, "{function}: {status}: {said}");
+        let (status, body_text) = (answer.status(), answer.text().await?);
+        ensure!(status.is_success() && !failed, "{function}: {status}: {body_text}");
         Ok(())
     }
 

@@ -1,15 +1,16 @@
-//! The local Fargate as a program.
+//! The local Fargate (`tests/fargate`) as a program.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
+use client::text;
 use serde_json::Value;
 
-use crate::{api::text, process, process::Program, wait::until};
+use crate::{process, process::Program, wait::until};
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Starts it; the program and its URL.
+/// Starts the program; returns it and its URL.
 pub(super) async fn start(
     root: &Path,
     dir: &Path,
@@ -28,10 +29,10 @@ pub(super) async fn start(
     let mut program = Program::start(&mut command, &log)?;
     let url = until("the local Fargate to listen", STARTS_WITHIN, async || {
         program.alive()?;
-        let said = fs::read_to_string(&log)?;
-        let ready = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let output = fs::read_to_string(&log)?;
+        let ready = output.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let url = ready.filter_map(|line| text(&line, "url").ok()).next();
-        Ok(url.ok_or_else(|| "it said nothing".to_owned()))
+        Ok(url.ok_or_else(|| "no ready line in its log".to_owned()))
     })
     .await?;
     Ok((program, url))

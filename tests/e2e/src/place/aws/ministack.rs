@@ -17,7 +17,7 @@ use crate::{
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Starts it, on loopback only. What it runs inherits its environment, and so the way through the proxy.
+/// Starts ministack on loopback only. The functions inherit its environment, and so the proxy's URL.
 pub(super) async fn start(
     root: &Path,
     dir: &Path,
@@ -28,7 +28,7 @@ pub(super) async fn start(
 ) -> Result<Program> {
     let program = std::env::var_os("MINISTACK")
         .map_or_else(|| root.join("target/venv/bin/ministack"), PathBuf::from);
-    ensure!(program.is_file(), "there is no ministack; hint: run scripts/aws-tools");
+    ensure!(program.is_file(), "{} is missing; hint: run scripts/aws-tools", program.display());
     let temporary = dir.join("ministack");
     fs::create_dir_all(&temporary)?;
     let mut command = Command::new(program);
@@ -44,7 +44,7 @@ pub(super) async fn start(
         .env("GATEWAY_PORT", port.to_string())
         .env("MINISTACK_REGION", "us-east-1")
         .env("LAMBDA_EXECUTOR", "local")
-        // What else would listen, and on all addresses.
+        // These servers would listen on all addresses.
         .env("IOT_MTLS_ENABLED", "0")
         .env("SFTP_ENABLED", "0")
         .env("AWS_ENDPOINT_URL", proxy)

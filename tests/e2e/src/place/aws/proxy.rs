@@ -1,9 +1,6 @@
-//! Between the functions and what stands for AWS: counts every call, and spoils some on demand.
+//! A proxy between the functions and the emulators: it counts all calls and injects faults.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Result;
 use axum::{
@@ -12,10 +9,10 @@ use axum::{
     extract::{Request, State},
     http::{HeaderMap, Response, StatusCode},
 };
+use client::http_client;
 use futures::stream;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::TcpListener, task::JoinHandle};
-
-use crate::api::client;
 
 mod faults;
 
@@ -24,63 +21,63 @@ pub(crate) use faults::{Fault, Faults};
 /// Calls by service and operation.
 pub(crate) type Counts = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// No body of ours is larger. Bytes.
-const MOST: usize = 16 << 20;
+/// Limit of a request body in bytes.
+const MAX_BODY: usize = 16 << 20;
 
 #[derive(Debug, Default)]
-struct Kept {
-    /// Base URLs by service; the empty one is all others'.
+struct ProxyState {
+    /// Base URLs by service; the empty name stands for all other services.
     targets: BTreeMap<String, String>,
     counts: Counts,
     faults: Faults,
-    /// Calls that were spoiled, whoever wanted it.
-    spoiled: u64,
+    /// The number of injected faults.
+    injected: u64,
 }
 
-/// The proxy. It ends when this is dropped.
+/// The proxy. Dropping the value ends it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) url: String,
-    kept: Arc<Mutex<Kept>>,
+    state: Arc<Mutex<ProxyState>>,
     serving: JoinHandle<()>,
 }
 
 impl Proxy {
     pub(crate) async fn open() -> Result<Self> {
-        let kept = Arc::new(Mutex::new(Kept::default()));
-        let state = (client()?, Arc::clone(&kept));
-        let router = Router::new().fallback(pass).with_state(state);
+        let state = Arc::new(Mutex::new(ProxyState::default()));
+        let shared = (http_client()?, Arc::clone(&state));
+        let router = Router::new().fallback(pass).with_state(shared);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let serving = tokio::spawn(async move {
-            // It ends with this process.
+            // The task is aborted when the proxy is dropped.
             let _served = axum::serve(listener, router).await;
         });
-        Ok(Self { url, kept, serving })
+        Ok(Self { url, state, serving })
     }
 
-    /// Where calls to a service go; those to all others, if it is empty.
+    /// Sets the base URL for calls to a service; the empty name stands for all other services.
     pub(crate) fn target(&self, service: &str, url: &str) {
-        self.kept().targets.insert(service.to_owned(), url.to_owned());
+        self.lock().targets.insert(service.to_owned(), url.to_owned());
     }
 
-    /// What was called so far.
+    /// The calls so far.
     pub(crate) fn counts(&self) -> Counts {
-        self.kept().counts.clone()
+        self.lock().counts.clone()
     }
 
-    /// What is to be spoiled from now on.
-    pub(crate) fn spoil(&self, faults: Faults) {
-        self.kept().faults = faults;
+    /// Sets the faults to inject from now on.
+    pub(crate) fn inject(&self, faults: Faults) {
+        self.lock().faults = faults;
     }
 
-    /// How many calls were spoiled so far.
-    pub(crate) fn spoiled(&self) -> u64 {
-        self.kept().spoiled
+    /// The number of faults injected so far.
+    pub(crate) fn injected(&self) -> u64 {
+        self.lock().injected
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        lock(&self.kept)
+    fn lock(&self) -> MutexGuard<'_, ProxyState> {
+        self.state.lock()
     }
 }
 
@@ -90,24 +87,20 @@ impl Drop for Proxy {
     }
 }
 
-fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
-    kept.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn pass(
-    State((http, kept)): State<(reqwest::Client, Arc<Mutex<Kept>>)>,
+    State((http, shared)): State<(reqwest::Client, Arc<Mutex<ProxyState>>)>,
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let (service, operation) = called(&parts.headers);
     let (target, fault) = {
-        let mut kept = lock(&kept);
-        let calls = kept.counts.entry(service.clone()).or_default();
+        let mut state = shared.lock();
+        let calls = state.counts.entry(service.clone()).or_default();
         *calls.entry(operation.clone()).or_default() += 1;
-        let target = kept.targets.get(&service).or_else(|| kept.targets.get(""));
+        let target = state.targets.get(&service).or_else(|| state.targets.get(""));
         let target = target.cloned().unwrap_or_default();
-        let fault = kept.faults.of(&service, &operation);
-        kept.spoiled += u64::from(fault.is_some());
+        let fault = state.faults.of(&service, &operation);
+        state.injected += u64::from(fault.is_some());
         (target, fault)
     };
     match fault {
@@ -117,7 +110,7 @@ async fn pass(
         }
         Some(Fault::AnswerLost) | None => {}
     }
-    let Ok(body) = axum::body::to_bytes(body, MOST).await else {
+    let Ok(body) = axum::body::to_bytes(body, MAX_BODY).await else {
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge");
     };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
@@ -140,8 +133,8 @@ async fn forward(request: reqwest::RequestBuilder) -> Result<(StatusCode, Header
     Ok((answer.status(), answer.headers().clone(), answer.bytes().await?))
 }
 
-/// `X-Amz-Target` is `DynamoDB_20120810.PutItem`, `AmazonSQS.SendMessage` and the like: all services that
-/// our functions call have it.
+/// Service and operation, from a header such as `X-Amz-Target: DynamoDB_20120810.PutItem`, which all
+/// services that the functions call have.
 fn called(headers: &HeaderMap) -> (String, String) {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let Some((service, operation)) = target.and_then(|target| target.split_once('.')) else {
@@ -158,7 +151,7 @@ fn called(headers: &HeaderMap) -> (String, String) {
 }
 
 fn refusal(status: StatusCode, error: &str) -> Response<Body> {
-    let body = format!(r#"{{"__type":"{error}","message":"the test's proxy says so"}}"#);
+    let body = format!(r#"{{"__type":"{error}","message":"injected by the test's proxy"}}"#);
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let kind = axum::http::HeaderValue::from_static("application/x-amz-json-1.0");
@@ -166,7 +159,7 @@ fn refusal(status: StatusCode, error: &str) -> Response<Body> {
     response
 }
 
-/// An answer that breaks off: all its receiver knows is that something may have happened.
+/// A response that breaks off: the caller can't know whether the call had its effect.
 fn lost() -> Response<Body> {
     let broken = stream::once(async { Err::<Bytes, _>(std::io::Error::other("lost")) });
     let mut response = Response::new(Body::from_stream(broken));

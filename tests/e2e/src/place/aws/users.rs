@@ -1,27 +1,25 @@
 //! Users of the Cognito pool that the stack makes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
 
 use anyhow::Result;
+use client::text;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::calls::Calls;
-use crate::api::text;
 
-/// Satisfies every policy; a test's pool has no secrets.
+/// Satisfies the password policy; the pool of a test has no secrets.
 const PASSWORD: &str = "Correct-Horse-7-Battery-Staple";
 
-/// What a sign-in gives.
+/// The tokens of a sign-in.
 #[derive(Debug, Clone)]
 pub(crate) struct Tokens {
     pub(crate) access: String,
     pub(crate) id: String,
 }
 
-/// The pool, and who signed in already.
+/// The user pool, and the tokens of users who have signed in.
 #[derive(Debug)]
 pub(super) struct Users {
     pool: String,
@@ -35,9 +33,9 @@ impl Users {
         Ok(Self { pool, client, known: Mutex::default() })
     }
 
-    /// Makes the user at the first time.
+    /// Signs a user in; creates the user at the first call.
     pub(super) async fn sign_in(&self, calls: &Calls, name: &str) -> Result<Tokens> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        let known = self.known.lock().get(name).cloned();
         if let Some(tokens) = known {
             return Ok(tokens);
         }
@@ -58,7 +56,7 @@ impl Users {
         let answer = cognito(calls, "InitiateAuth", &auth).await?;
         let given = &answer["AuthenticationResult"];
         let tokens = Tokens { access: text(given, "AccessToken")?, id: text(given, "IdToken")? };
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         known.insert(name.to_owned(), tokens.clone());
         Ok(tokens)
     }

@@ -1,9 +1,9 @@
-//! The log, in words that fit a line.
+//! The log of a run: one line per change.
 
 use domain::{job::Job, session::Session};
 use testkit::Change;
 
-/// A write in a line.
+/// A change as a line.
 pub(crate) fn brief(change: &Change) -> String {
     match change {
         Change::Session(session) => of_session(session),

@@ -1,57 +1,60 @@
 //! A deterministic simulation of the whole system on the fakes.
 //!
-//! One thread turns everything by hand: handlers are polled in random order and dropped at random
-//! awaits, messages and events are doubled, swapped, delayed and lost, port calls fail before or
-//! after their effect, clocks jump, tasks die. Then the weather clears, and the twelve invariants of
-//! the lifecycle must hold. The same seed gives the same run.
+//! One thread drives everything: handlers are polled in random order and dropped at random awaits,
+//! messages and events are duplicated, reordered, delayed and lost, port calls fail before or after
+//! their effect, clocks jump, tasks die. After that, fault injection ends, all work is drained, and the
+//! invariants of the lifecycle must hold. The same seed gives the same run.
 
-use std::{collections::BTreeMap, env, process::ExitCode, time::Instant};
+use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-mod hands;
-mod laws;
+use clap::Parser;
+
+mod drain;
+mod environment;
+mod in_flight;
+mod invariants;
 mod log;
-mod nature;
-mod quiet;
 mod rights;
+mod simulation;
 mod users;
 mod work;
-mod world;
 
-use laws::Violation;
-use world::World;
+use invariants::Violation;
+use simulation::Simulation;
 
-/// Steps of one world before the weather clears.
-const STEPS_A_WORLD: u64 = 3_000;
-/// Lines of the log that a report shows.
-const REPORT: usize = 60;
-/// Characters of such a line.
-const WIDTH: usize = 300;
+/// Steps of one run before fault injection ends.
+const STEPS_PER_RUN: u64 = 3_000;
+/// Number of log lines in a report.
+const REPORT_LINES: usize = 60;
+/// Characters of a log line in a report.
+const LINE_WIDTH: usize = 300;
 
+/// Simulates the system under fault injection and checks the invariants of the lifecycle.
+#[derive(Debug, Parser)]
 struct Args {
+    /// Seed of the first run; each further run uses the next number.
+    #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Steps in all; the last run is completed.
+    #[arg(long, default_value_t = 100_000)]
     steps: u64,
-    /// Runs this one world only, and prints all that happens in it.
+    /// Do a single run, and print all its events.
+    #[arg(long)]
     trace: bool,
 }
 
 #[expect(clippy::print_stdout, reason = "a program for people")]
 fn main() -> ExitCode {
-    let args = match Args::read() {
-        Ok(args) => args,
-        Err(usage) => {
-            println!("{usage}");
-            return ExitCode::from(2);
-        }
-    };
+    let args = Args::parse();
     std::panic::set_hook(Box::new(|_| {}));
     let begun = Instant::now();
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let (mut steps, mut worlds) = (0, 0);
+    let (mut steps, mut runs) = (0, 0);
     while steps < args.steps {
-        let seed = args.seed.wrapping_add(worlds);
-        let ran = run(seed, STEPS_A_WORLD, args.trace);
+        let seed = args.seed.wrapping_add(runs);
+        let ran = run(seed, STEPS_PER_RUN, args.trace);
         steps += ran.steps;
-        worlds += 1;
+        runs += 1;
         for (kind, count) in ran.counts {
             *counts.entry(kind).or_default() += count;
         }
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
         }
     }
     let took = begun.elapsed().as_secs_f64();
-    println!("seed {}: {steps} steps in {worlds} worlds, {took:.1} s, all laws held", args.seed);
+    println!("seed {}: {steps} steps in {runs} runs, {took:.1} s, all invariants held", args.seed);
     for (kind, count) in counts {
         println!("{count:>10} {kind}");
     }
@@ -80,49 +83,32 @@ struct Ran {
 }
 
 fn run(seed: u64, steps: u64, trace: bool) -> Ran {
-    let mut world = World::new(seed, trace);
+    let mut simulation = Simulation::new(seed, trace);
     for _ in 0..steps {
-        world.turn();
-        if world.is_broken() {
+        simulation.step();
+        if simulation.is_violated() {
             break;
         }
     }
-    if !world.is_broken() {
-        world.quiesce();
+    if !simulation.is_violated() {
+        simulation.drain();
     }
-    world.end()
+    simulation.end()
 }
 
-/// The same seed again, with a log this time.
+/// Prints the violation, and the log of a second run with the same seed.
 #[expect(clippy::print_stdout, reason = "a program for people")]
 fn report(seed: u64, violation: &Violation) {
-    println!("VIOLATION of law {} ({})", violation.law, violation.name);
+    let invariant = violation.invariant;
+    println!("VIOLATION of invariant {} ({})", invariant.number(), invariant.name());
     println!("{}", violation.what);
-    println!("again: cargo run -p model --bin simulate -- --seed {seed} --steps 1");
-    let ran = run(seed, STEPS_A_WORLD, true);
+    println!("repeat: cargo run -p model --bin simulate -- --seed {seed} --steps 1");
+    let ran = run(seed, STEPS_PER_RUN, true);
     let about = &violation.about;
     let lines: Vec<&String> =
         ran.log.iter().filter(|line| about.iter().any(|id| line.contains(id.as_str()))).collect();
-    println!("the last of what happened to {}:", about.join(", "));
-    for line in lines.iter().skip(lines.len().saturating_sub(REPORT)) {
-        println!("{}", line.chars().take(WIDTH).collect::<String>());
-    }
-}
-
-impl Args {
-    fn read() -> Result<Self, &'static str> {
-        let usage = "usage: simulate [--seed N] [--steps N] [--trace]";
-        let mut args = Self { seed: 1, steps: 100_000, trace: false };
-        let mut given = env::args().skip(1);
-        while let Some(name) = given.next() {
-            let mut number = || given.next().and_then(|text| text.parse().ok()).ok_or(usage);
-            match name.as_str() {
-                "--seed" => args.seed = number()?,
-                "--steps" => args.steps = number()?,
-                "--trace" => args.trace = true,
-                _ => return Err(usage),
-            }
-        }
-        Ok(args)
+    println!("the last events of {}:", about.join(", "));
+    for line in lines.iter().skip(lines.len().saturating_sub(REPORT_LINES)) {
+        println!("{}", line.chars().take(LINE_WIDTH).collect::<String>());
     }
 }

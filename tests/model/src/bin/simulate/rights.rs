@@ -18,7 +18,7 @@ use domain::{
     },
     task::TaskFacts,
 };
-use handlers::{Env, Handler, Trigger};
+use handlers::Env;
 use serde::Deserialize;
 
 static FUNCTIONS: LazyLock<HashMap<String, BTreeSet<String>>> = LazyLock::new(|| {
@@ -36,14 +36,6 @@ struct List {
 struct Function {
     name: String,
     uses: BTreeSet<String>,
-}
-
-/// The function that runs this handler.
-pub(crate) fn function(handler: Handler) -> &'static str {
-    match handler.trigger() {
-        Trigger::Message(lane) => lane.name(),
-        Trigger::Workflow | Trigger::Schedule => handler.name(),
-    }
 }
 
 /// The ports, as far as this function may use them.

@@ -1,43 +1,74 @@
-//! Work begins, and comes to its end: messages, states of executions, requests.
+//! The start and the end of work: messages, states of executions, requests.
 
 use std::time::Duration;
 
 use axum::{body::Body, http::Request};
-use domain::SessionId;
-use handlers::{Code, Handler, http::Caller};
-use model::Want;
+use domain::{SessionId, message::Message};
+use handlers::{Code, Env, HandlerError, Step, http::Caller};
+use model::Action;
 use serde_json::{Value, json};
+use testkit::Invariant;
 use tower::ServiceExt as _;
 
 use crate::{
-    hands::{Done, Hand, Mail, Why},
-    laws::{Law, Violation},
+    in_flight::{Completion, InFlight, PendingMessage, Purpose},
+    invariants::Violation,
     rights,
-    world::World,
+    simulation::Simulation,
 };
 
-/// How often a message is tried.
-const TRIES: u32 = 6;
+/// Delivery attempts per message.
+const MAX_ATTEMPTS: u32 = 6;
 
-impl World {
-    pub(crate) fn finish(&mut self, why: Why, done: Done) {
-        match (why, done) {
-            (Why::Request(number), Done::Http { status, body }) => {
+/// A call of a handler.
+enum Call {
+    Step(Step, Value),
+    Message(Message),
+    Sweep,
+}
+
+impl Call {
+    /// The function that runs the handler.
+    fn function(&self) -> &'static str {
+        match self {
+            Self::Step(step, _) => step.name(),
+            Self::Message(message) => message.lane().name(),
+            Self::Sweep => handlers::SWEEP,
+        }
+    }
+
+    async fn run(self, env: &Env) -> Result<Value, HandlerError> {
+        match self {
+            Self::Step(step, input) => step.run(env, input).await,
+            Self::Message(message) => handlers::handle(env, message).await.map(|()| Value::Null),
+            Self::Sweep => handlers::sweep(env).await.map(|_| Value::Null),
+        }
+    }
+}
+
+impl Simulation {
+    pub(crate) fn finish(&mut self, purpose: Purpose, completion: Completion) {
+        match (purpose, completion) {
+            (Purpose::Request(number), Completion::Http { status, body }) => {
                 self.note(|| format!("answer to request {number}: {status} {body}"));
-                if let Some(violation) = self.users.hear(number, status, &body) {
-                    self.break_law(violation);
+                if let Some(violation) = self.users.check_response(number, status, &body) {
+                    self.violate(violation);
                 }
             }
-            (Why::Message(mail), Done::Handler(Err(failure))) => {
-                self.note(|| format!("failed: {:?}: {failure}", mail.message));
+            (Purpose::Message(pending), Completion::Handler(Err(failure))) => {
+                self.note(|| format!("failed: {:?}: {failure}", pending.message));
                 if failure.code() == Code::BadInput {
-                    let what = format!("{:?} is never understood: {failure}", mail.message);
-                    self.break_law(Violation::new(Law::Answers, Vec::new(), what));
+                    let what = format!("{:?} is never understood: {failure}", pending.message);
+                    self.violate(Violation::new(
+                        Invariant::ResponsesAreDocumented,
+                        Vec::new(),
+                        what,
+                    ));
                 }
                 self.count("messages failed");
-                self.come_again(mail);
+                self.retry_later(pending);
             }
-            (Why::State(task), Done::Handler(result)) => {
+            (Purpose::State(task), Completion::Handler(result)) => {
                 self.note(|| {
                     format!("state of {}: {} gives {result:?}", task.execution, task.state)
                 });
@@ -45,93 +76,92 @@ impl World {
                     .map_err(|error| asl::Failure::new(error.code().name(), error.to_string()));
                 self.executions().returned(&task, result);
             }
-            (Why::Close(session), Done::Handler(Err(_))) => {
+            (Purpose::CloseSession(session), Completion::Handler(Err(_))) => {
                 self.note(|| format!("closing {session} failed; left to the sweep"));
             }
-            (_, Done::Handler(_) | Done::Http { .. }) => {}
+            (_, Completion::Handler(_) | Completion::Http { .. }) => {}
         }
     }
 
-    /// A message that failed comes again later, but not for ever.
-    pub(crate) fn come_again(&mut self, mut mail: Mail) {
-        mail.tries += 1;
-        if mail.tries < TRIES {
-            mail.due = self.fakes.now() + Duration::from_secs(1 << mail.tries);
-            self.mail.push(mail);
+    /// Schedules another delivery of a message, up to the limit.
+    pub(crate) fn retry_later(&mut self, mut pending: PendingMessage) {
+        pending.attempts += 1;
+        if pending.attempts < MAX_ATTEMPTS {
+            pending.due = self.fakes.now() + Duration::from_secs(1 << pending.attempts);
+            self.messages.push(pending);
         } else {
-            self.count("messages given up");
+            self.count("messages dropped after all attempts");
         }
     }
 
-    /// Begins to work off one message that is due; false if there is none.
+    /// Starts the work of a random due message; false if no message is due.
     pub(crate) fn deliver_one(&mut self) -> bool {
         let now = self.fakes.now();
-        let due: Vec<usize> = (0..self.mail.len()).filter(|at| self.mail[*at].due <= now).collect();
-        let Some(at) = self.dice.pick(&due).copied() else { return false };
-        let mail = self.mail.swap_remove(at);
+        let due: Vec<usize> =
+            (0..self.messages.len()).filter(|at| self.messages[*at].due <= now).collect();
+        let Some(at) = self.rng.choice(&due).copied() else { return false };
+        let pending = self.messages.swap_remove(at);
         self.count("messages delivered");
-        let (handler, input) = Handler::of_message(&mail.message);
-        self.begin(Why::Message(mail), handler, input);
+        let call = Call::Message(pending.message.clone());
+        self.begin(Purpose::Message(pending), call);
         true
     }
 
     pub(crate) fn begin_sweep(&mut self) {
         self.count("sweeps");
-        self.begin(Why::Sweep, Handler::Sweep, json!({}));
+        self.begin(Purpose::Sweep, Call::Sweep);
     }
 
     pub(crate) fn step_some_execution(&mut self) {
         let sessions = self.executions().sessions();
-        if let Some(session) = self.dice.pick(&sessions).copied() {
+        if let Some(session) = self.rng.choice(&sessions).copied() {
             self.step_execution(session);
         }
     }
 
     pub(crate) fn step_execution(&mut self, session: SessionId) {
         let now = self.fakes.now();
-        let want = self.executions().step(session, now);
-        match want {
-            Want::Nothing => {}
-            Want::Close(error) => {
+        let action = self.executions().step(session, now);
+        match action {
+            Action::Wait => {}
+            Action::CloseSession(error) => {
                 self.count("executions failed");
                 let input = json!({"sessionId": session, "error": error});
-                self.begin(Why::Close(session), Handler::CloseSession, input);
+                self.begin(Purpose::CloseSession(session), Call::Step(Step::CloseSession, input));
             }
-            Want::Call(call) => {
-                let busy =
-                    |hand: &Hand| matches!(&hand.why, Why::State(task) if *task == call.task);
-                if !self.hands.iter().any(busy) {
+            Action::Invoke(call) => {
+                let busy = |work: &InFlight| matches!(&work.purpose, Purpose::State(task) if *task == call.task);
+                if !self.in_flight.iter().any(busy) {
                     self.count("states entered");
-                    let handler =
-                        call.resource.parse().expect("a test of its own checks the names");
-                    self.begin(Why::State(call.task), handler, call.input);
+                    let step = call.resource.parse().expect("a scenario checks the names");
+                    self.begin(Purpose::State(call.task), Call::Step(step, call.input));
                 }
             }
         }
     }
 
-    fn begin(&mut self, why: Why, handler: Handler, input: Value) {
-        self.note(|| format!("begins: {why:?}"));
+    fn begin(&mut self, purpose: Purpose, call: Call) {
+        self.note(|| format!("begins: {purpose:?}"));
         self.workers += 1;
-        let mut env = rights::limited(&self.env, rights::function(handler));
+        let mut env = rights::limited(&self.env, call.function());
         env.worker = format!("w{}", self.workers).into();
-        let future = async move { Done::Handler(handler.invoke(&env, input).await) };
-        self.hands.push(Hand { why, asleep_until: 0, future: Box::pin(future) });
+        let future = async move { Completion::Handler(call.run(&env).await) };
+        self.in_flight.push(InFlight { purpose, paused_until: 0, future: Box::pin(future) });
     }
 
     pub(crate) fn begin_request(&mut self) {
-        let number = self.users.think(&mut self.dice);
-        let wish = self.users.requests[number].clone();
+        let number = self.users.next_request(&mut self.rng);
+        let asked = self.users.requests[number].clone();
         self.count("requests");
-        self.note(|| format!("request {number}: {wish:?}"));
-        let mut request = Request::builder().method(wish.method).uri(&wish.path);
-        if let Some(key) = &wish.key {
+        self.note(|| format!("request {number}: {asked:?}"));
+        let mut request = Request::builder().method(asked.method).uri(&asked.path);
+        if let Some(key) = &asked.key {
             request = request.header("Idempotency-Key", key);
         }
-        let body = wish.body.map(|body| body.to_string());
+        let body = asked.body.map(|body| body.to_string());
         let request = request
             .header("Content-Type", "application/json")
-            .extension(Caller(wish.user))
+            .extension(Caller(asked.user))
             .body(body.map_or_else(Body::empty, Body::from))
             .expect("a request of known parts");
         let router = self.router.clone();
@@ -140,11 +170,11 @@ impl World {
             let status = response.status().as_u16();
             let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await;
             let body = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
-            Done::Http { status, body }
+            Completion::Http { status, body }
         };
-        self.hands.push(Hand {
-            why: Why::Request(number),
-            asleep_until: 0,
+        self.in_flight.push(InFlight {
+            purpose: Purpose::Request(number),
+            paused_until: 0,
             future: Box::pin(future),
         });
     }

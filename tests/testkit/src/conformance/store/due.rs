@@ -1,4 +1,4 @@
-//! What is due, and what is old.
+//! Due records, and the removal of old ones.
 
 use domain::{
     Secret,
@@ -14,9 +14,9 @@ use super::{
     records::{delivery, warm_id},
     stamp,
 };
-use crate::{job_id, kind, session_id, user_id};
+use crate::{finish, job_id, kind, session_id, user_id};
 
-pub(super) async fn what_is_due_comes_longest_overdue_first(store: &Made) {
+pub(super) async fn due_records_come_longest_overdue_first(store: &Made) {
     let session = queued("s").session.recheck_at(at(30));
     let queued_job = job("s", "j").recheck_at(at(20));
     let warm = Warm::plan(warm_id(1), kind(), at(0), at(10));
@@ -40,7 +40,7 @@ pub(super) async fn what_is_due_comes_longest_overdue_first(store: &Made) {
     assert_eq!(store.due(at(-1), 10).await.unwrap(), []);
 }
 
-pub(super) async fn a_record_that_is_over_is_never_due(store: &Made) {
+pub(super) async fn a_final_record_is_never_due(store: &Made) {
     let cancelled = Outcome::Cancelled { exit: None, failure: None };
     let domain::webhook::Delivery::Pending(pending) = delivery("d") else { unreachable!() };
     let attempt = Attempt { at: at(0), status: Some(200), error: None };
@@ -56,7 +56,7 @@ pub(super) async fn a_record_that_is_over_is_never_due(store: &Made) {
     assert_eq!(store.due(at(1_000_000), 10).await.unwrap(), []);
 }
 
-pub(super) async fn a_record_that_was_put_off_is_due_later(store: &Made) {
+pub(super) async fn a_postponed_record_is_due_later(store: &Made) {
     put(store, vec![put_job(job("s", "j").recheck_at(at(10)), Expect::New)]).await;
     put(store, vec![put_job(job("s", "j").recheck_at(at(50)), first())]).await;
     let due = [Due::Job { job: job_id("j"), session: session_id("s") }];
@@ -67,7 +67,7 @@ pub(super) async fn a_record_that_was_put_off_is_due_later(store: &Made) {
     assert_eq!(store.due(at(1000), 10).await.unwrap(), due);
 }
 
-pub(super) async fn old_sessions_are_forgotten_with_all_that_is_theirs(store: &Made) {
+pub(super) async fn old_sessions_are_removed_with_all_their_records(store: &Made) {
     for (name, seconds) in [("old", 10), ("older", 5), ("young", 100)] {
         put(store, vec![put_session(&ended(name, seconds), Expect::New)]).await;
     }
@@ -102,5 +102,5 @@ pub(super) async fn old_sessions_are_forgotten_with_all_that_is_theirs(store: &M
 fn ended(name: &str, seconds: i64) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
     let stopping = after(queued(name).session, [stop]);
-    stopping.on(Event::Finish, stamp(seconds)).expect("it had no task").session
+    finish(stopping, stamp(seconds)).session
 }

@@ -1,4 +1,4 @@
-//! Output and answers: bytes that are kept as they came.
+//! Output and idempotent responses.
 
 use domain::{
     Secret, UserId,
@@ -66,7 +66,7 @@ async fn read(store: &Made, stream: Stream, offset: u64, limit: u64) -> Vec<u8> 
     store.output(job_id("j"), stream, offset, limit).await.unwrap().into_inner()
 }
 
-/// Kept for 100 seconds.
+/// A response that expires after 100 seconds.
 fn answer(user: &UserId, seconds: i64) -> IdempotentResponse {
     IdempotentResponse {
         user: user.clone(),

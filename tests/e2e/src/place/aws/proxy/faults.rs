@@ -1,33 +1,44 @@
-//! What goes wrong with calls.
+//! Faults of calls.
+
+use fastrand::Rng;
+
+/// The same faults in each run.
+const SEED: u64 = 1;
 
 /// How a call fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Refused for coming too often; nothing happened.
+    /// The call is throttled; it has no effect.
     Throttled,
-    /// 500; nothing happened.
+    /// The status is 500; the call has no effect.
     Broken,
-    /// It happened, and the caller does not hear of it.
+    /// The call has its effect, and the response is lost.
     AnswerLost,
 }
 
 #[derive(Debug)]
-enum When {
-    /// The next so many calls of this operation.
+enum Rule {
+    /// Applies to the next calls of this operation.
     Next { service: &'static str, operation: &'static str, times: u32 },
-    /// Of 100 calls of any kind.
-    Chance(u32),
+    /// Applies to this percentage of all calls.
+    Percent(u32),
 }
 
-/// Which calls fail, and how. None, by default.
-#[derive(Debug, Default)]
+/// Which calls fail, and how; none by default.
+#[derive(Debug)]
 pub(crate) struct Faults {
-    rules: Vec<(When, Fault)>,
-    dice: u64,
+    rules: Vec<(Rule, Fault)>,
+    rng: Rng,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { rules: Vec::new(), rng: Rng::with_seed(SEED) }
+    }
 }
 
 impl Faults {
-    /// The next so many calls of one operation.
+    /// Lets the next calls of one operation fail.
     pub(crate) fn next(
         mut self,
         service: &'static str,
@@ -35,40 +46,33 @@ impl Faults {
         times: u32,
         fault: Fault,
     ) -> Self {
-        self.rules.push((When::Next { service, operation, times }, fault));
+        self.rules.push((Rule::Next { service, operation, times }, fault));
         self
     }
 
-    /// So many of 100 calls, whatever they are.
-    pub(crate) fn chance(mut self, of_100: u32, fault: Fault) -> Self {
-        self.rules.push((When::Chance(of_100), fault));
+    /// Lets a percentage of all calls fail.
+    pub(crate) fn percent(mut self, percent: u32, fault: Fault) -> Self {
+        self.rules.push((Rule::Percent(percent), fault));
         self
     }
 
-    /// What is to happen to this call.
+    /// The fault of this call.
     pub(super) fn of(&mut self, service: &str, operation: &str) -> Option<Fault> {
-        let mut roll = self.roll();
-        self.rules.iter_mut().find_map(|(when, fault)| match when {
-            When::Next { service: s, operation: o, times } => {
+        let mut roll = self.rng.u32(..100);
+        self.rules.iter_mut().find_map(|(rule, fault)| match rule {
+            Rule::Next { service: s, operation: o, times } => {
                 let hit = *s == service && *o == operation && *times > 0;
                 hit.then(|| {
                     *times -= 1;
                     *fault
                 })
             }
-            When::Chance(of_100) if roll < *of_100 => Some(*fault),
-            When::Chance(of_100) => {
-                // The rules share the hundred.
-                roll -= *of_100;
+            Rule::Percent(percent) if roll < *percent => Some(*fault),
+            Rule::Percent(percent) => {
+                // The percentages of all rules add up.
+                roll = roll.saturating_sub(*percent);
                 None
             }
         })
-    }
-
-    /// 0..100, the same row in every run (Knuth's MMIX constants).
-    fn roll(&mut self) -> u32 {
-        let next = self.dice.wrapping_mul(6_364_136_223_846_793_005);
-        self.dice = next.wrapping_add(1_442_695_040_888_963_407);
-        u32::try_from((self.dice >> 33) % 100).unwrap_or(0)
     }
 }

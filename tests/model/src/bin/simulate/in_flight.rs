@@ -1,0 +1,43 @@
+//! Work in flight: a handler or a request whose future is polled by hand and may be dropped at any
+//! await.
+
+use std::pin::Pin;
+
+use asl::TaskRef;
+use domain::{SessionId, Timestamp, message::Message};
+use handlers::HandlerError;
+use serde_json::Value;
+
+/// A queued message, and how often its delivery was attempted.
+#[derive(Debug, Clone)]
+pub(crate) struct PendingMessage {
+    pub(crate) message: Message,
+    pub(crate) due: Timestamp,
+    pub(crate) attempts: u32,
+}
+
+/// What a future works on.
+#[derive(Debug, Clone)]
+pub(crate) enum Purpose {
+    Message(PendingMessage),
+    State(TaskRef),
+    /// Closes a session whose execution failed.
+    CloseSession(SessionId),
+    /// The request with this number.
+    Request(usize),
+    Sweep,
+}
+
+/// The result of a future.
+pub(crate) enum Completion {
+    Handler(Result<Value, HandlerError>),
+    Http { status: u16, body: Value },
+}
+
+/// A future that has not completed.
+pub(crate) struct InFlight {
+    pub(crate) purpose: Purpose,
+    /// The future is not polled before this step, as behind a slow network.
+    pub(crate) paused_until: u64,
+    pub(crate) future: Pin<Box<dyn Future<Output = Completion> + Send>>,
+}
