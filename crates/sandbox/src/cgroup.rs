@@ -18,6 +18,11 @@ use crate::task::{TaskId, TaskSpec};
 /// Period of the CPU limit: 100 ms, the default of OCI runtimes.
 const PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1 << 20;
+/// On cgroup v2, the child of a sandbox's group that contains PID 1: a group with children that have
+/// limits can't contain processes itself. On v1 PID 1 is in the sandbox's group.
+const LEAF: &str = "runner";
+/// The controllers that a sandbox needs.
+const CONTROLLERS: &str = "+memory +pids +cpu";
 
 /// The groups of one driver: one directory in each hierarchy.
 #[derive(Debug, Clone)]
@@ -61,6 +66,10 @@ impl Cgroups {
         }
     }
 
+    pub(crate) fn is_v2(&self) -> bool {
+        self.layout.is_v2()
+    }
+
     pub(crate) fn of(&self, id: &TaskId) -> Cgroup<'_> {
         Cgroup { layout: &self.layout, path: Path::new(&self.name).join(id.as_str()) }
     }
@@ -88,8 +97,8 @@ impl Cgroups {
 impl Cgroup<'_> {
     /// Creates the groups and sets every limit except that of the CPU, which would slow the start down.
     pub(crate) fn create(&self, spec: &TaskSpec) -> io::Result<()> {
-        for hierarchy in self.layout.limiting() {
-            create(&hierarchy.join(&self.path))?;
+        for dir in self.dirs() {
+            create(&dir)?;
         }
         let memory = u64::from(spec.memory_mib) * MIB;
         match self.layout {
@@ -105,6 +114,7 @@ impl Cgroup<'_> {
                 let dir = base.join(&self.path);
                 set(&dir.join("memory.max"), memory)?;
                 set_if_there(&dir.join("memory.swap.max"), 0)?;
+                create(&dir.join(LEAF))?;
             }
         }
         self.set_pids(spec.pids)
@@ -137,26 +147,48 @@ impl Cgroup<'_> {
         }
     }
 
+    /// The directories of the group, one in each hierarchy.
+    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
+        self.layout.limiting().map(|hierarchy| hierarchy.join(&self.path)).collect()
+    }
+
     /// The files into which a process writes `0` to enter the groups.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.layout.limiting().map(|h| h.join(&self.path).join(self.layout.procs_file())).collect()
+        self.dirs().into_iter().map(|dir| dir.join(self.layout.procs_file())).collect()
+    }
+
+    /// On cgroup v2, what the process that has entered the group writes afterwards: it leaves the group
+    /// for its leaf, so that the cgroups of jobs can have controllers.
+    pub(crate) fn leaf_writes(&self) -> Vec<(PathBuf, String)> {
+        match self.layout {
+            CgroupLayout::V1 { .. } => Vec::new(),
+            CgroupLayout::V2 { base } => {
+                let dir = base.join(&self.path);
+                vec![
+                    (dir.join(LEAF).join("cgroup.procs"), "0".to_owned()),
+                    (dir.join("cgroup.subtree_control"), CONTROLLERS.to_owned()),
+                ]
+            }
+        }
     }
 
     /// The value of `linux.cgroupsPath`, relative to the root of every hierarchy.
     pub(crate) fn oci_path(&self) -> PathBuf {
-        self.layout.oci_prefix().join(&self.path)
+        let path = self.layout.oci_prefix().join(&self.path);
+        if self.layout.is_v2() { path.join(LEAF) } else { path }
     }
 
-    /// Number of processes that the kernel's out-of-memory killer has killed in the group; 0 if the group
-    /// does not exist.
+    /// Number of processes that the kernel's out-of-memory killer has killed in the groups that exist now.
+    /// On v1 the counts of removed groups of jobs are missing; the runner records them.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let file = match self.layout {
-            CgroupLayout::V1 { memory, .. } => memory.join(&self.path).join("memory.oom_control"),
-            CgroupLayout::V2 { base } => base.join(&self.path).join("memory.events"),
-        };
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        match self.layout {
+            CgroupLayout::V1 { memory, .. } => tree(&memory.join(&self.path))
+                .unwrap_or_default()
+                .iter()
+                .map(|dir| oom_kills(&dir.join("memory.oom_control")))
+                .sum(),
+            CgroupLayout::V2 { base } => oom_kills(&base.join(&self.path).join("memory.events")),
+        }
     }
 
     /// Kills all processes of the groups, waits until none is left, and removes the groups. Succeeds if
@@ -188,8 +220,9 @@ impl Cgroup<'_> {
     }
 
     fn kill(&self, killed: &mut BTreeSet<i32>) {
-        for hierarchy in self.layout.all() {
-            let dir = hierarchy.join(&self.path);
+        let trees =
+            self.layout.all().filter_map(|hierarchy| tree(&hierarchy.join(&self.path)).ok());
+        for dir in trees.flatten() {
             let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             let pids: Vec<i32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
             killed.extend(&pids);
@@ -204,25 +237,51 @@ impl Cgroup<'_> {
 
     fn remove(&self) -> io::Result<()> {
         for hierarchy in self.layout.all() {
-            match fs::remove_dir(hierarchy.join(&self.path)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            for dir in tree(&hierarchy.join(&self.path))? {
+                match fs::remove_dir(dir) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
     }
 }
 
+/// The group and the groups below it, children before their parents. Empty if it does not exist.
+fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
+    };
+    let mut dirs = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            dirs.extend(tree(&entry.path())?);
+        }
+    }
+    dirs.push(dir.to_owned());
+    Ok(dirs)
+}
+
+/// The count in the line `oom_kill N` of this file.
+fn oom_kills(file: &Path) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
 /// controllers, so this process moves itself into a child group if needed.
 fn enable_controllers(dir: &Path) -> io::Result<()> {
     let control = dir.join("cgroup.subtree_control");
-    match fs::write(&control, "+memory +pids +cpu") {
+    match fs::write(&control, CONTROLLERS) {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             let server = dir.join(SERVER_GROUP);
             create(&server)?;
             fs::write(server.join("cgroup.procs"), "0")?;
-            fs::write(&control, "+memory +pids +cpu")
+            fs::write(&control, CONTROLLERS)
         }
         done => done,
     }

@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) parent: i32,
     /// Files into which the launcher writes `0` to enter the sandbox's cgroups.
     pub(crate) procs_files: Vec<PathBuf>,
+    /// Files and what the launcher writes into them after it has entered its namespaces.
+    pub(crate) leaf_writes: Vec<(PathBuf, String)>,
     pub(crate) start: Start,
 }
 
@@ -48,6 +50,11 @@ pub(crate) enum Start {
 /// What the launcher prepares before the container is created.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Isolation {
+    /// Whether the launcher creates the cgroup namespace instead of the OCI runtime. On cgroup v2 its root
+    /// must be the sandbox's group, which the container's process has left.
+    pub(crate) cgroup_namespace: bool,
+    /// Bind mounts of the sandbox's cgroups: source and destination.
+    pub(crate) cgroup_mounts: Vec<(PathBuf, PathBuf)>,
     /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
     pub(crate) scratch: Scratch,
@@ -102,9 +109,13 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
     die_with_parent(plan.parent)?;
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
-        Start::Bare { command } => bare(command, dir),
+        Start::Bare { command } => {
+            namespaces::write_files(&plan.leaf_writes)?;
+            bare(command, dir)
+        }
         Start::Container { isolation, program } => {
             namespaces::enter(isolation)?;
+            namespaces::write_files(&plan.leaf_writes)?;
             match program {
                 None => {
                     namespaces::mask_cgroups()?;

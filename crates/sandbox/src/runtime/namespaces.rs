@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -23,9 +23,24 @@ pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
     Ok(())
 }
 
+/// Writes each text into its file.
+pub(super) fn write_files(writes: &[(PathBuf, String)]) -> Result<(), AnyError> {
+    for (file, text) in writes {
+        fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    Ok(())
+}
+
 pub(super) fn enter(isolation: &Isolation) -> Result<(), AnyError> {
     let network_command = isolation.network_command.as_deref().map(network_command).transpose()?;
     unshare_namespaces(isolation.ids.as_ref())?;
+    if isolation.cgroup_namespace {
+        unshare(UnshareFlags::NEWCGROUP)?;
+    }
+    for (source, destination) in &isolation.cgroup_mounts {
+        mount_bind(source, destination)
+            .map_err(|error| format!("failed to mount {}: {error}", source.display()))?;
+    }
     netlink::bring_up_loopback()
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {

@@ -44,9 +44,9 @@ impl Cgroups {
     ///
     /// # Errors
     /// The directories are not writable.
-    pub(crate) fn open(dirs: Vec<PathBuf>, oom_log: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(dirs: &[PathBuf], oom_log: PathBuf) -> io::Result<Self> {
         let is_v2 = dirs.iter().any(|dir| dir.join("cgroup.controllers").exists());
-        let cgroups = Self { is_v2, dirs, oom_log, oom_kills: 0 };
+        let cgroups = Self { is_v2, dirs: dirs.to_vec(), oom_log, oom_kills: 0 };
         for name in cgroups.leftover() {
             let job = cgroups.job(&name);
             job.kill();

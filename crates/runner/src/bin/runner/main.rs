@@ -68,10 +68,13 @@ fn serve(options: &Options) -> io::Result<()> {
     let signals = Signals::block()?;
     // Orphans of jobs are reparented to PID 1; a runner that is not PID 1 must be a subreaper.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let cgroups = match options.cgroup.as_slice() {
-        [] => None,
-        dirs => Some(Cgroups::open(dirs.to_vec(), options.socket.with_file_name("oom-kills"))?),
-    };
+    let oom_log = options.socket.with_file_name("oom-kills");
+    let cgroups = (!options.cgroup.is_empty()).then(|| Cgroups::open(&options.cgroup, oom_log));
+    let cgroups = cgroups.transpose().unwrap_or_else(|error| {
+        // Jobs have supervisors instead, with less accounting.
+        let _ = writeln!(io::stderr(), "runner: jobs have no cgroups: {error}");
+        None
+    });
     let jobs = Jobs::new(Store::open(&options.jobs)?, options.users, cgroups)?;
     Server::new(&options.socket, signals, jobs)?.run()
 }
