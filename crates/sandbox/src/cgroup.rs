@@ -12,8 +12,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::host::{CgroupLayout, SERVER_GROUP};
+use crate::host::CgroupLayout;
 use crate::task::{TaskId, TaskSpec};
+
+mod files;
+
+use files::{create, enable_controllers, oom_kills, set, set_if_there, tree};
 
 /// Period of the CPU limit: 100 ms, the default of OCI runtimes.
 const PERIOD_US: u64 = 100_000;
@@ -21,8 +25,8 @@ const MIB: u64 = 1 << 20;
 /// On cgroup v2, the child of a sandbox's group that contains PID 1: a group with children that have
 /// limits can't contain processes itself. On v1 PID 1 is in the sandbox's group.
 const LEAF: &str = "runner";
-/// The controllers that a sandbox needs.
-const CONTROLLERS: &str = "+memory +pids +cpu";
+/// The controllers that sandboxes and jobs need.
+pub(crate) const CONTROLLERS: &str = "+memory +pids +cpu";
 
 /// The groups of one driver: one directory in each hierarchy.
 #[derive(Debug, Clone)]
@@ -157,25 +161,19 @@ impl Cgroup<'_> {
         self.dirs().into_iter().map(|dir| dir.join(self.layout.procs_file())).collect()
     }
 
-    /// On cgroup v2, what the process that has entered the group writes afterwards: it leaves the group
-    /// for its leaf, so that the cgroups of jobs can have controllers.
-    pub(crate) fn leaf_writes(&self) -> Vec<(PathBuf, String)> {
+    /// On cgroup v2, the leaf that every process moves to that has entered the group, so that the cgroups
+    /// of jobs can have controllers.
+    pub(crate) fn leaf(&self) -> Option<PathBuf> {
         match self.layout {
-            CgroupLayout::V1 { .. } => Vec::new(),
-            CgroupLayout::V2 { base } => {
-                let dir = base.join(&self.path);
-                vec![
-                    (dir.join(LEAF).join("cgroup.procs"), "0".to_owned()),
-                    (dir.join("cgroup.subtree_control"), CONTROLLERS.to_owned()),
-                ]
-            }
+            CgroupLayout::V1 { .. } => None,
+            CgroupLayout::V2 { base } => Some(base.join(&self.path).join(LEAF)),
         }
     }
 
     /// The value of `linux.cgroupsPath`, relative to the root of every hierarchy.
     pub(crate) fn oci_path(&self) -> PathBuf {
         let path = self.layout.oci_prefix().join(&self.path);
-        if self.layout.is_v2() { path.join(LEAF) } else { path }
+        if self.leaf().is_some() { path.join(LEAF) } else { path }
     }
 
     /// Number of processes that the kernel's out-of-memory killer has killed in the groups that exist now.
@@ -246,63 +244,6 @@ impl Cgroup<'_> {
         }
         Ok(())
     }
-}
-
-/// The group and the groups below it, children before their parents. Empty if it does not exist.
-fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        found => found?,
-    };
-    let mut dirs = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            dirs.extend(tree(&entry.path())?);
-        }
-    }
-    dirs.push(dir.to_owned());
-    Ok(dirs)
-}
-
-/// The count in the line `oom_kill N` of this file.
-fn oom_kills(file: &Path) -> u64 {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
-/// controllers, so this process moves itself into a child group if needed.
-fn enable_controllers(dir: &Path) -> io::Result<()> {
-    let control = dir.join("cgroup.subtree_control");
-    match fs::write(&control, CONTROLLERS) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let server = dir.join(SERVER_GROUP);
-            create(&server)?;
-            fs::write(server.join("cgroup.procs"), "0")?;
-            fs::write(&control, CONTROLLERS)
-        }
-        done => done,
-    }
-}
-
-fn create(dir: &Path) -> io::Result<()> {
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
-    }
-}
-
-fn set(file: &Path, value: impl ToString) -> io::Result<()> {
-    let written = fs::OpenOptions::new().write(true).open(file);
-    let written =
-        written.and_then(|mut file| io::Write::write_all(&mut file, value.to_string().as_bytes()));
-    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
-}
-
-fn set_if_there(file: &Path, value: impl ToString) -> io::Result<()> {
-    if file.exists() { set(file, value) } else { Ok(()) }
 }
 
 #[cfg(test)]

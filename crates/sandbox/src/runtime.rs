@@ -33,8 +33,9 @@ pub(crate) struct Plan {
     pub(crate) parent: i32,
     /// Files into which the launcher writes `0` to enter the sandbox's cgroups.
     pub(crate) procs_files: Vec<PathBuf>,
-    /// Files and what the launcher writes into them after it has entered its namespaces.
-    pub(crate) leaf_writes: Vec<(PathBuf, String)>,
+    /// On cgroup v2, the child of the sandbox's cgroup that all processes of the launch move to once the
+    /// cgroup namespace exists, because a group with processes can't have children with controllers.
+    pub(crate) leaf: Option<PathBuf>,
     pub(crate) start: Start,
 }
 
@@ -110,12 +111,12 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
         Start::Bare { command } => {
-            namespaces::write_files(&plan.leaf_writes)?;
+            namespaces::enter_leaf(plan.leaf.as_deref())?;
             bare(command, dir)
         }
         Start::Container { isolation, program } => {
-            namespaces::enter(isolation)?;
-            namespaces::write_files(&plan.leaf_writes)?;
+            namespaces::enter(isolation, plan.leaf.as_deref())?;
+            namespaces::enter_leaf(plan.leaf.as_deref())?;
             match program {
                 None => {
                     namespaces::mask_cgroups()?;

@@ -46,7 +46,7 @@ impl Inner {
             id: id.to_string(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             procs_files: self.cgroups.of(id).procs_files(),
-            leaf_writes: self.cgroups.of(id).leaf_writes(),
+            leaf: self.cgroups.of(id).leaf(),
             start,
         };
         fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)

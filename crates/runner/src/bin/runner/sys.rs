@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) type Pid = libc::pid_t;
 
+/// The highest possible descriptor. gVisor rejects larger numbers, which Linux accepts.
+const LAST_FD: libc::c_uint = libc::c_int::MAX.cast_unsigned();
+
 /// A signalfd(2) for SIGCHLD, SIGTERM and SIGINT, which are blocked.
 #[derive(Debug)]
 pub(crate) struct Signals(File);
@@ -154,7 +157,7 @@ pub(crate) fn keep_only(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
     unsafe {
         check(libc::dup2(fd, NUMBER))?;
         check(libc::close_range(0, 2, 0))?;
-        check(libc::close_range(4, libc::c_uint::MAX, 0))?;
+        check(libc::close_range(4, LAST_FD, 0))?;
         Ok(BorrowedFd::borrow_raw(NUMBER))
     }
 }
@@ -197,7 +200,7 @@ pub(crate) fn kill_descendants() {
 /// Closes every inherited descriptor above stderr, so that no command inherits it.
 pub(crate) fn close_inherited() -> io::Result<()> {
     // SAFETY: called first thing in main, when nothing in this process owns a descriptor above 2.
-    check(unsafe { libc::close_range(3, libc::c_uint::MAX, 0) }).map(drop)
+    check(unsafe { libc::close_range(3, LAST_FD, 0) }).map(drop)
 }
 
 /// Converts the result -1 of a C function into the error in `errno`.

@@ -202,7 +202,11 @@ fn clear_capabilities() -> io::Result<()> {
     let none = [0u32; 6];
     // SAFETY: plain numbers; then the live header and the two live data structs of capset(2).
     unsafe {
-        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
+        match check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)) {
+            // A kernel without ambient capabilities, such as gVisor's.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            cleared => drop(cleared?),
+        }
         let result = libc::syscall(libc::SYS_capset, header.as_mut_ptr(), none.as_ptr());
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
