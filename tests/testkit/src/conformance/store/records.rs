@@ -172,7 +172,7 @@ pub(super) fn states() -> Vec<Session> {
         Event::TaskStopped(Some(cause)),
         Event::Finish,
     ];
-    let waiter = Waiter { token: Secret::new("bell".into()), waits: Waits::End, until: at(90) };
+    let waiter = Waiter { token: Secret::new("token".into()), waits: Waits::End, until: at(90) };
     let mut states = vec![waiting("s", 0)];
     for (event, seconds) in life.into_iter().zip(1..) {
         let last = states.last().expect("there is one").clone();
