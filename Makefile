@@ -1,35 +1,41 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aws lint bench fmt image synth deploy destroy
+.PHONY: help run test test-aws test-dist dist lint bench fmt image synth deploy destroy
 
-help: ## Say what there is
-	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+help: ## List the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-run: ## Build, check this host, run one command in a shell, show its timeline, leave nothing behind
+run: ## Build, check this machine, run one command in a shell, show its timeline
 	@scripts/run
 
-test: ## Install what the tests need and run all of them
+test: ## Install what the tests need and run all of them; continuous integration runs this too
 	@scripts/test
 
-test-aws: ## Of those, the ones on AWS's shape alone: template, state machine, end to end on emulators
+test-aws: ## Run only the tests of the AWS deployment: template, state machine, end to end on emulators
 	@scripts/test-aws
 
-lint: ## Formatting, clippy as law, licences and sources of dependencies
+test-dist: ## Build the packages, install them into a minimal Debian system and run a shell there
+	@scripts/test-dist
+
+dist: ## Write a release build, a Debian package and a container file to target/dist
+	@scripts/dist
+
+lint: ## Check formatting, clippy's lints, licences and sources of dependencies
 	@scripts/lint
 
-bench: ## Measure against the peers and write bench/results.json (ARGS="--only P1" or "--p12")
+bench: ## Measure beside runc and others and write bench/results.json (ARGS="--only P1" or "--p12")
 	@scripts/bench $(ARGS)
 
 fmt: ## Format the sources
 	cargo fmt --all
 
-image: ## Build the image that shells have on AWS
+image: ## Build the container image of the shells on AWS
 	@scripts/image
 
-synth: ## Write the template of the deployment on AWS; needs no account (ARGS="-c network=private")
+synth: ## Write the template of the AWS deployment; needs no account (ARGS="-c network=private")
 	@scripts/synth $(ARGS)
 
-deploy: ## Put all of it into the AWS account whose credentials are at hand (ARGS as with synth)
+deploy: ## Deploy to the AWS account of the current credentials (ARGS as with synth)
 	@scripts/deploy $(ARGS)
 
-destroy: ## Take it away again
+destroy: ## Delete the AWS deployment
 	@scripts/destroy $(ARGS)

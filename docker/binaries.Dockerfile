@@ -1,5 +1,5 @@
-# Compiles the runner or bootstrap on whatever runs containers; `scripts/compile` calls it with the
-# repository as the context.
+# Compiles the runner or bootstrap in a container; `scripts/compile` builds it with the repository as
+# the context.
 ARG RUST=rust:1.95-bookworm
 FROM ${RUST} AS build
 ARG BINARY

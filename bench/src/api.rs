@@ -1,11 +1,11 @@
-//! The product's verbs, as the measurements use them.
+//! The API calls that the measurements use.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::http::Connection;
 
-/// Starts a session and gives its id. It is not ready yet.
+/// Starts a session and returns its id without waiting for it to be ready.
 pub(crate) fn start(api: &mut Connection) -> Result<String> {
     let answer = api.post("/shell/start", &json!({"ttlSeconds": 3600}))?;
     text(&answer, "sessionId")
@@ -18,13 +18,13 @@ pub(crate) fn start_ready(api: &mut Connection) -> Result<String> {
     text(&answer, "sessionId")
 }
 
-/// Sends a program to a session and gives the job's id.
+/// Sends a program to a session and returns the job id.
 pub(crate) fn execute(api: &mut Connection, session: &str, argv: &[&str]) -> Result<String> {
     let answer = api.post("/shell/execute", &json!({"sessionId": session, "command": argv}))?;
     text(&answer, "jobId")
 }
 
-/// Waits for a job's end.
+/// Waits until a job is final.
 pub(crate) fn wait(api: &mut Connection, job: &str) -> Result<Value> {
     loop {
         let value = api.get(&format!("/jobs/{job}?waitSeconds=25"))?;
@@ -34,7 +34,7 @@ pub(crate) fn wait(api: &mut Connection, job: &str) -> Result<Value> {
     }
 }
 
-/// Runs a program in a session, from the request to the knowledge of its end.
+/// Runs a program in a session and waits for its result.
 pub(crate) fn run(api: &mut Connection, session: &str, argv: &[&str]) -> Result<Value> {
     let job = execute(api, session, argv)?;
     let job = wait(api, &job)?;
@@ -42,7 +42,7 @@ pub(crate) fn run(api: &mut Connection, session: &str, argv: &[&str]) -> Result<
     Ok(job)
 }
 
-/// Stops a session and waits until it is gone.
+/// Stops a session and waits for its end.
 pub(crate) fn stop(api: &mut Connection, session: &str) -> Result<()> {
     let answer = api.post("/shell/stop", &json!({"sessionId": session}))?;
     completed(&wait(api, &text(&answer, "jobId")?)?)

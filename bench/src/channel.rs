@@ -1,4 +1,4 @@
-//! P11: how fast the SSM data channel is, by the example of its crate.
+//! P11: throughput of the SSM data channel, measured by the example of its crate.
 
 use std::{path::PathBuf, process::Command};
 
@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     Bench,
-    figure::{Figure, Wanted},
+    figure::{Figure, Target},
 };
 
-/// The slower direction, for each size of the pieces that go over the wire.
+/// The throughput of the slower direction for each message size.
 pub(crate) fn figures(bench: &Bench) -> Result<Vec<Figure>> {
     let program: PathBuf = bench.program.with_file_name("examples").join("throughput");
     let ran = Command::new(&program).output();
@@ -31,6 +31,6 @@ fn figure(lines: &[Value], chunk: u64) -> Result<Figure> {
         value: slowest,
         unit: "MB/s",
         peer: None,
-        wanted: Wanted::AtLeast(100.0),
+        target: Target::AtLeast(100.0),
     })
 }

@@ -1,5 +1,5 @@
-//! P9: what a session costs besides its task, from the calls that the end-to-end tests counted and the
-//! price table of the domain.
+//! P9: the cost of a session besides its task, computed from the calls counted by the end-to-end tests and
+//! the price table of the domain.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -18,16 +18,16 @@ use serde_json::Value;
 
 use crate::{
     Bench,
-    figure::{Figure, Wanted},
+    figure::{Figure, Target},
 };
 
-/// Where `scripts/test-aws` puts its counts.
+/// The file to which `scripts/test-aws` writes its counts.
 const COUNTED: &str = "target/e2e/calls.json";
-/// How long the sessions of the table live, and until their tasks are gone. Minutes.
+/// Lifetime of the sessions in the table, including the stop of their tasks. Minutes.
 const LIFE: u64 = 16;
 const PRICING: Pricing = Pricing { architecture: Architecture::Arm64, public_address: false };
 
-/// What one session called.
+/// The counted calls of one session.
 struct Counted {
     executes: f64,
     /// Calls of our functions to other services.
@@ -43,7 +43,7 @@ pub(crate) fn figures(_: &Bench) -> Result<Vec<Figure>> {
         value,
         unit,
         peer: None,
-        wanted: Wanted::AtMost(most),
+        target: Target::AtMost(most),
     };
     let transitions = format!("steps of a session with {executes} executes, {aws_calls} AWS calls");
     let dollars = format!("a thousand of them besides their tasks, prices of {AS_OF}");
@@ -103,7 +103,7 @@ fn counted(path: &Path) -> Result<Counted> {
     let transitions = number(&counts["transitions"])?;
     ensure!(invocations > 0.0 && transitions > 0.0, "nothing was counted: {counts}");
     let sends = sum(&counts["calls"]["sqs"]);
-    // Events of tasks come without a call of ours.
+    // Task events are invocations without a counted call.
     let messages = sends + runs["task-events"].as_f64().unwrap_or_default();
     let reads = |operation| counts["calls"]["dynamodb"][operation].as_f64().unwrap_or_default();
     let calls = Calls {
@@ -112,9 +112,9 @@ fn counted(path: &Path) -> Result<Counted> {
         invocations,
         gib_seconds: (invocations * INVOCATION_SECONDS + executes * DIAL_SECONDS) * FUNCTION_GIB,
         queue_requests: 3.0 * messages,
-        // What a transaction costs depends on its items, which the store's own tests measure.
+        // The write units of a transaction depend on its items; the tests of the store measure them.
         write_units: PER_SESSION.plus(&PER_JOB.times(executes)).write_units,
-        // None of these records has 4 KiB; a batch is rarely one of more than two.
+        // No record here exceeds 4 KiB, and a batch rarely has more than two.
         read_units: reads("GetItem") + reads("Query") + 2.0 * reads("BatchGetItem"),
         log_gb: invocations * INVOCATION_LOG_GB + transitions * TRANSITION_LOG_GB,
     };
@@ -126,7 +126,7 @@ fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("a number is missing in {COUNTED}"))
 }
 
-/// Of all numbers in an object.
+/// The sum of all numbers in an object.
 fn sum(of: &Value) -> f64 {
     of.as_object().into_iter().flat_map(|all| all.values()).filter_map(Value::as_f64).sum()
 }

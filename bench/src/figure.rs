@@ -1,27 +1,27 @@
-//! A measured figure beside its target, and how all of them are shown.
+//! A measured figure with its target, and the table of all figures.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// Which way is better.
+/// Whether smaller or larger values are better.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {
+pub(crate) enum Target {
     AtMost(f64),
     AtLeast(f64),
 }
 
-/// One line of the table.
+/// One row of the table.
 #[derive(Debug)]
 pub(crate) struct Figure {
     pub(crate) id: &'static str,
     pub(crate) what: String,
     pub(crate) value: f64,
     pub(crate) unit: &'static str,
-    /// A peer's name and its value in the same unit.
+    /// The name of the peer and its value in the same unit.
     pub(crate) peer: Option<(&'static str, f64)>,
-    /// For the ratio if there is a peer, else for the value.
-    pub(crate) wanted: Wanted,
+    /// The limit for the ratio if there is a peer, else for the value.
+    pub(crate) target: Target,
 }
 
 impl Figure {
@@ -31,16 +31,16 @@ impl Figure {
 
     fn reached(&self) -> bool {
         let judged = self.ratio().unwrap_or(self.value);
-        match self.wanted {
-            Wanted::AtMost(most) => judged <= most,
-            Wanted::AtLeast(least) => judged >= least,
+        match self.target {
+            Target::AtMost(most) => judged <= most,
+            Target::AtLeast(least) => judged >= least,
         }
     }
 
-    fn wanted(&self) -> String {
-        match self.wanted {
-            Wanted::AtMost(most) => format!("<= {}", number(most)),
-            Wanted::AtLeast(least) => format!(">= {}", number(least)),
+    fn target(&self) -> String {
+        match self.target {
+            Target::AtMost(most) => format!("<= {}", number(most)),
+            Target::AtLeast(least) => format!(">= {}", number(least)),
         }
     }
 
@@ -52,7 +52,7 @@ impl Figure {
             "unit": self.unit,
             "peer": self.peer.map(|(name, value)| json!({"name": name, "value": value})),
             "ratio": self.ratio(),
-            "wanted": self.wanted(),
+            "target": self.target(),
             "reached": self.reached(),
         })
     }
@@ -65,15 +65,15 @@ impl Figure {
             format!("{} {}", number(self.value), self.unit),
             peer.unwrap_or_default(),
             self.ratio().map(number).unwrap_or_default(),
-            self.wanted(),
+            self.target(),
             if self.reached() { "yes" } else { "no" }.to_owned(),
         ]
     }
 }
 
-/// A Markdown table, aligned so that it reads well as it stands.
+/// A Markdown table with aligned columns.
 pub(crate) fn table(figures: &[Figure]) -> String {
-    let heading = ["#", "what", "ours", "peer", "ratio", "wanted", "reached"].map(str::to_owned);
+    let heading = ["#", "what", "ours", "peer", "ratio", "target", "reached"].map(str::to_owned);
     let rows: Vec<_> = std::iter::once(heading).chain(figures.iter().map(Figure::cells)).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let widths: Vec<_> = (0..7).map(width).collect();
@@ -87,7 +87,7 @@ pub(crate) fn table(figures: &[Figure]) -> String {
     lines.join("\n")
 }
 
-/// The value below which this share of the spans lies. Milliseconds.
+/// The quantile of the durations, in milliseconds.
 pub(crate) fn percentile(mut spans: Vec<Duration>, share: f64) -> f64 {
     spans.sort_unstable();
     #[expect(

@@ -1,4 +1,4 @@
-//! As little HTTP as a measurement needs: one connection, kept open, one request at a time.
+//! A minimal HTTP client for measurements: one open connection, one request at a time.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},

@@ -1,5 +1,5 @@
-//! P8: our one binary for AWS Lambda beside Node.js with AWS's SDK, on the same Runtime API and the
-//! same ministack.
+//! P8: the binary of the Lambda functions compared with Node.js and the AWS SDK, on the same Runtime API
+//! and the same ministack.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Bench,
-    figure::{Figure, Wanted, percentile},
+    figure::{Figure, Target, percentile},
 };
 
 mod cloud;
@@ -25,17 +25,17 @@ use cloud::Cloud;
 use runtime_api::RuntimeApi;
 
 const PEER: &str = "Node.js 20";
-/// Processes started of each kind.
+/// Number of processes started per program.
 const INITS: usize = 10;
-/// Each program does so many starts at a time, and then it is the other's turn.
+/// Number of starts after which the measurement alternates to the other program.
 const BATCH: usize = 50;
 const BATCHES: usize = 5;
 
-/// A program that Lambda can run.
+/// A deployment package that Lambda can run.
 struct Package {
-    /// What is deployed.
+    /// The deployed file.
     file: PathBuf,
-    /// What Lambda runs before it, if that is not the file itself.
+    /// The interpreter that Lambda starts with the file, if the file is not executable itself.
     interpreter: Option<&'static str>,
 }
 
@@ -43,11 +43,11 @@ struct Package {
 struct Function {
     child: Child,
     api: RuntimeApi,
-    /// From its start until it first asked for work.
+    /// Time from the start of the process to its first request for an invocation.
     init: Duration,
 }
 
-/// What was measured of one of them.
+/// The measurements of one program.
 struct Measured {
     init_ms: f64,
     zipped_mib: f64,
@@ -73,7 +73,7 @@ pub(crate) fn figures(_: &Bench) -> Result<Vec<Figure>> {
         value: of(&ours),
         unit,
         peer: Some((PEER, of(&node))),
-        wanted: Wanted::AtMost(0.2),
+        target: Target::AtMost(0.2),
     };
     Ok(vec![
         row("start until its first request for work, p50 of 10", "ms", |m| m.init_ms),
@@ -84,7 +84,7 @@ pub(crate) fn figures(_: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// Both, in turns, so that neither has the quieter machine.
+/// Measures both programs alternately, so that noise on the machine affects both.
 fn measure(packages: &[Package; 2], cloud: &Cloud) -> Result<[Measured; 2]> {
     let mut inits = [Vec::new(), Vec::new()];
     for _ in 0..INITS {
@@ -122,7 +122,7 @@ fn measure(packages: &[Package; 2], cloud: &Cloud) -> Result<[Measured; 2]> {
 }
 
 impl Package {
-    /// Starts it and waits until it asks for work.
+    /// Starts the function and waits for its first request for an invocation.
     fn start(&self, cloud: &Cloud) -> Result<Function> {
         let api = RuntimeApi::open()?;
         let file = self.file.canonicalize()?;
@@ -133,7 +133,7 @@ impl Package {
         command.args(self.interpreter.map(|_| &file)).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.envs(cloud.variables()).env("AWS_LAMBDA_RUNTIME_API", api.address());
-        // What a function logs is no part of what is measured.
+        // The log of the function is not measured.
         let (begun, child) = (std::time::Instant::now(), command.stdout(Stdio::null()).spawn()?);
         let mut function = Function { child, api, init: Duration::ZERO };
         function.init = function.api.asked()? - begun;
@@ -142,7 +142,7 @@ impl Package {
 }
 
 impl Function {
-    /// The three endpoints one after the other, to see that they work and to have it all loaded.
+    /// Calls the three endpoints once, to check that they work and to load all code.
     fn all_endpoints(&mut self) -> Result<()> {
         let started = self.call("POST", "/v1/shell/start", &json!({"ttlSeconds": 60}), 202)?.0;
         let command = json!({"sessionId": started["sessionId"], "command": "true"});
@@ -155,7 +155,7 @@ impl Function {
         Ok(())
     }
 
-    /// One request, the answer's body, and how long it took.
+    /// Sends one request and returns the response body and the duration.
     fn call(
         &mut self,
         method: &str,
@@ -169,7 +169,7 @@ impl Function {
         Ok((serde_json::from_str(body)?, span))
     }
 
-    /// The most memory that it had. MiB.
+    /// Peak resident memory in MiB.
     fn peak_mib(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -177,7 +177,7 @@ impl Function {
         Ok(kib.parse::<f64>()? / 1024.0)
     }
 
-    /// Processor time of all its threads so far, to the nanosecond: proc(5).
+    /// CPU time of all threads so far, in nanosecond resolution; see proc(5).
     fn cpu(&self) -> Result<Duration> {
         let mut nanos = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -190,13 +190,13 @@ impl Function {
 
 impl Drop for Function {
     fn drop(&mut self) {
-        // Ended already is as good.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A request as the HTTP API passes it on, format 2.0.
+/// An event of the HTTP API, payload format 2.0.
 fn event(method: &str, path: &str, body: &Value) -> Value {
     let claims = json!({"sub": "bench", "token_use": "access", "client_id": "bench"});
     let mut event = json!({
@@ -223,7 +223,7 @@ fn event(method: &str, path: &str, body: &Value) -> Value {
     event
 }
 
-/// What a ZIP holds of this file, but for its few names.
+/// The compressed size of this file in a ZIP, without the directory entries.
 fn zipped_mib(file: &Path) -> Result<f64> {
     let mut zip = DeflateEncoder::new(Vec::new(), Compression::best());
     zip.write_all(&fs::read(file)?)?;

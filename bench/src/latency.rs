@@ -1,4 +1,4 @@
-//! P1 to P4: how long one waits.
+//! P1 to P4: latency.
 
 use std::{
     sync::Barrier,
@@ -10,7 +10,7 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::{
     Bench, api,
-    figure::{Figure, Wanted, percentile},
+    figure::{Figure, Target, percentile},
     http::Connection,
     runc::Runc,
 };
@@ -19,7 +19,7 @@ const ROUNDS: usize = 50;
 const WARM: u32 = 4;
 const BURST: usize = 100;
 
-/// P1: from nothing to the result of a command.
+/// P1: time from the start request to the result of a command.
 pub(crate) fn cold(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, 0)?;
@@ -38,11 +38,11 @@ pub(crate) fn cold(bench: &Bench) -> Result<Figure> {
         value: percentile(ours, 0.5),
         unit: "ms",
         peer: Some(("runc run", percentile(theirs, 0.5))),
-        wanted: Wanted::AtMost(1.0),
+        target: Target::AtMost(1.0),
     })
 }
 
-/// P2: the same, with shells kept ready.
+/// P2: the same with warm shells.
 pub(crate) fn warm(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, WARM)?;
@@ -50,7 +50,7 @@ pub(crate) fn warm(bench: &Bench) -> Result<Figure> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         server.await_runners(WARM as usize)?;
-        // The peer's turn is also the time in which the pool's newest shell says that it is there.
+        // While the peer is measured, the pool is refilled.
         theirs.push(runc.run()?);
         let (span, session) = to_result(&mut api)?;
         let events = api.get(&format!("/sessions/{session}/events"))?.to_string();
@@ -65,11 +65,11 @@ pub(crate) fn warm(bench: &Bench) -> Result<Figure> {
         value: percentile(ours, 0.5),
         unit: "ms",
         peer: Some(("runc run", percentile(theirs, 0.5))),
-        wanted: Wanted::AtMost(0.25),
+        target: Target::AtMost(0.25),
     })
 }
 
-/// P3: a command in a session that is ready.
+/// P3: a command in a ready session.
 pub(crate) fn execute(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, 0)?;
@@ -90,7 +90,7 @@ pub(crate) fn execute(bench: &Bench) -> Result<Figure> {
         value: percentile(ours, 0.5),
         unit: "ms",
         peer: Some(("runc exec", percentile(theirs, 0.5))),
-        wanted: Wanted::AtMost(0.25),
+        target: Target::AtMost(0.25),
     })
 }
 
@@ -119,11 +119,11 @@ pub(crate) fn burst(bench: &Bench) -> Result<Figure> {
         value: percentile(spans, 0.95) / 1000.0,
         unit: "s",
         peer: None,
-        wanted: Wanted::AtMost(3.0),
+        target: Target::AtMost(3.0),
     })
 }
 
-/// The span from the start's request to the result of `true`, and the session.
+/// The time from the start request to the result of `true`, and the session id.
 fn to_result(api: &mut Connection) -> Result<(Duration, String)> {
     let begun = Instant::now();
     let session = api::start(api)?;

@@ -1,4 +1,4 @@
-//! P5 to P7 and P10: how much, how large, and how soon again.
+//! P5 to P7 and P10: throughput, memory and recovery.
 
 use std::{
     process::{Command, Stdio},
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::{
     Bench, api,
-    figure::{Figure, Wanted, percentile},
+    figure::{Figure, Target, percentile},
     http::Connection,
     server::rss_kib,
 };
@@ -24,7 +24,7 @@ const KEPT: u64 = 8 << 20;
 const IDLE: usize = 200;
 const RUNNING: usize = 100;
 
-/// P5: how many executes are accepted in a second, each on disk before its answer.
+/// P5: executes accepted per second; each is durable before its response.
 pub(crate) fn accepted(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 2 * u32::try_from(CONNECTIONS)?, 0)?;
@@ -62,7 +62,7 @@ pub(crate) fn accepted(bench: &Bench) -> Result<Figure> {
         value: count(all) / span.as_secs_f64(),
         unit: "/s",
         peer: None,
-        wanted: Wanted::AtLeast(3000.0),
+        target: Target::AtLeast(3000.0),
     })
 }
 
@@ -74,7 +74,7 @@ fn send(mut api: Connection, session: &str, until: Instant) -> Result<(Connectio
     Ok((api, jobs))
 }
 
-/// How many are over. They run one after the other, so those that are come first.
+/// The number of final jobs. Serial jobs run in order, so the final ones come first.
 fn finished(api: &mut Connection, jobs: &[String]) -> Result<usize> {
     let (mut low, mut high) = (0, jobs.len());
     while low < high {
@@ -85,12 +85,12 @@ fn finished(api: &mut Connection, jobs: &[String]) -> Result<usize> {
     Ok(low)
 }
 
-/// P6: output of one job: all is counted, a part is kept.
+/// P6: output throughput of one job: all bytes are counted, some are kept.
 pub(crate) fn output(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, 0)?;
     let mut api = server.connect()?;
-    // The largest, so that the shell's own limit is not what is measured.
+    // The largest size, so that the CPU limit of the shell does not bound the result.
     let size = json!({"cpu": 4096, "memoryMiB": 8192});
     let started = api.post("/shell/start", &json!({"size": size}))?;
     let session = started["sessionId"].as_str().unwrap_or_default().to_owned();
@@ -125,7 +125,7 @@ pub(crate) fn output(bench: &Bench) -> Result<Figure> {
         value: rate(ours),
         unit: "MB/s",
         peer: Some(("cat through a pipe", rate(theirs))),
-        wanted: Wanted::AtLeast(0.2),
+        target: Target::AtLeast(0.2),
     })
 }
 
@@ -139,7 +139,7 @@ fn cat(size: &str) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// P7: what idle sessions cost in memory: the server's, and a runner's.
+/// P7: memory of the server and of a runner with idle sessions.
 pub(crate) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 2 * u32::try_from(IDLE)?, 0)?;
@@ -160,7 +160,7 @@ pub(crate) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
         value: mib(kib),
         unit: "MiB",
         peer: None,
-        wanted: Wanted::AtMost(most),
+        target: Target::AtMost(most),
     };
     Ok(vec![
         figure(format!("server's memory with {IDLE} idle sessions"), server_kib, 80.0),
@@ -168,7 +168,7 @@ pub(crate) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
     ])
 }
 
-/// P10: from the restart of a killed server until it has all running jobs in hand again.
+/// P10: time from the restart of a killed server until it has attached to all running jobs.
 pub(crate) fn recovery(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let quota = 2 * u32::try_from(RUNNING)?;
@@ -198,12 +198,12 @@ pub(crate) fn recovery(bench: &Bench) -> Result<Figure> {
         value: span.as_secs_f64(),
         unit: "s",
         peer: None,
-        wanted: Wanted::AtMost(2.0),
+        target: Target::AtMost(2.0),
     })
 }
 
-/// Waits until this many workers have had the job in hand.
-fn await_attempt(api: &mut Connection, job: &str, wanted: u64) -> Result<()> {
+/// Waits until the job has had this many attempts.
+fn await_attempt(api: &mut Connection, job: &str, target: u64) -> Result<()> {
     let begun = Instant::now();
     loop {
         let value = api.get(&format!("/jobs/{job}"))?;
@@ -211,7 +211,7 @@ fn await_attempt(api: &mut Connection, job: &str, wanted: u64) -> Result<()> {
             matches!(value["status"].as_str(), Some("queued" | "running")),
             "it ended: {value}"
         );
-        if value["attempt"].as_u64() >= Some(wanted) {
+        if value["attempt"].as_u64() >= Some(target) {
             return Ok(());
         }
         ensure!(begun.elapsed() < MINUTE, "nobody took it up: {value}");

@@ -1,10 +1,10 @@
-//! On what the figures were measured.
+//! The machine on which the figures were measured.
 
 use std::{fs, process::Command, thread};
 
 use serde_json::{Value, json};
 
-/// The facts that figures depend on.
+/// The properties of the machine that the figures depend on.
 pub(crate) fn facts() -> Value {
     let cpuinfo = read("/proc/cpuinfo");
     let model = field(&cpuinfo, "model name");
@@ -20,7 +20,7 @@ pub(crate) fn facts() -> Value {
     })
 }
 
-/// What a program prints, or nothing.
+/// The output of a program; empty if it fails.
 pub(crate) fn said(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map_or_else(

@@ -1,4 +1,4 @@
-//! Measures the product beside its peers in the same run, prints one table, writes a JSON file.
+//! Measures ephemeral and its peers in the same run, prints one table and writes a JSON file.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use figure::{Figure, Wanted};
+use figure::{Figure, Target};
 use serde_json::{Value, json};
 use server::Server;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -25,27 +25,27 @@ mod machine;
 mod runc;
 mod server;
 
-/// Measures ephemeral beside its peers.
+/// Measures ephemeral and its peers.
 #[derive(Debug, Parser)]
 struct Args {
-    /// The program to measure.
+    /// Path of the program `ephemeral`.
     #[arg(long, default_value = "target/release/ephemeral")]
     program: PathBuf,
-    /// Where to write the figures.
+    /// File for the figures.
     #[arg(long, default_value = "bench/results.json")]
     results: PathBuf,
-    /// Only these, such as P1,P3.
+    /// Measure only these figures, such as P1,P3.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Only print the table of docs/cost.md.
+    /// Print only the table of docs/cost.md.
     #[arg(long)]
     cost: bool,
-    /// Also P12: clone, build and run, which takes minutes.
+    /// Also measure P12 (clone, build and run), which takes minutes.
     #[arg(long)]
     p12: bool,
 }
 
-/// What every measurement has at hand.
+/// The environment of the measurements.
 #[derive(Debug)]
 pub(crate) struct Bench {
     program: PathBuf,
@@ -60,7 +60,7 @@ impl Bench {
         server.down(&self.program)
     }
 
-    /// Stops all sessions and waits until they are gone.
+    /// Stops all sessions and waits for their end.
     fn stop_all(&self, server: &Server) -> Result<()> {
         let mut api = server.connect()?;
         loop {
@@ -91,7 +91,7 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let bench = Bench { program: args.program.canonicalize().context("build it first")? };
-    let wanted = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
+    let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();
     let single: [(&str, Measure); 7] = [
         ("P1", latency::cold),
@@ -103,9 +103,9 @@ fn main() -> Result<()> {
         ("P10", load::recovery),
     ];
     for (id, measure) in single {
-        if wanted(id) {
+        if target(id) {
             eprintln!("measuring {id}");
-            // One figure that can't be had is no reason to lose the others.
+            // A figure that can't be measured does not prevent the others.
             match measure(&bench) {
                 Ok(figure) => figures.push(figure),
                 Err(error) => eprintln!("{id}: {error:#}"),
@@ -119,7 +119,7 @@ fn main() -> Result<()> {
         ("P11", channel::figures),
     ];
     for (id, measure) in several {
-        if wanted(id) {
+        if target(id) {
             eprintln!("measuring {id}");
             match measure(&bench) {
                 Ok(all) => figures.extend(all),
@@ -135,7 +135,7 @@ fn main() -> Result<()> {
     write(&args.results, &figures)
 }
 
-/// P12: from a clean clone to the result of the main job.
+/// P12: time from a clean clone to the result of `make run`.
 fn first_run() -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let clone = dir.path().join("clone");
@@ -150,7 +150,7 @@ fn first_run() -> Result<Figure> {
         value: begun.elapsed().as_secs_f64() / 60.0,
         unit: "min",
         peer: None,
-        wanted: Wanted::AtMost(5.0),
+        target: Target::AtMost(5.0),
     })
 }
 

@@ -1,4 +1,4 @@
-//! The peer: runc with a root of the same directories and the same limits.
+//! The peer runc, with the same root directories and the same limits.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A bundle whose process is `true`, and one whose process sleeps.
+/// A bundle that runs `true`, and one that sleeps.
 #[derive(Debug)]
 pub(crate) struct Runc {
     dir: TempDir,
@@ -25,14 +25,14 @@ impl Runc {
         Ok(Self { dir })
     }
 
-    /// One `runc run` of `true`: made, run, removed.
+    /// One `runc run` of `true`: create, run, remove.
     pub(crate) fn run(&self) -> Result<Duration> {
         let begun = Instant::now();
         self.call(&["run", "--bundle", &self.path("true"), "bench-true"])?;
         Ok(begun.elapsed())
     }
 
-    /// As many `runc exec` of `true` in one container that runs.
+    /// Repeated `runc exec` of `true` in one running container.
     pub(crate) fn execs(&self, times: usize) -> Result<Vec<Duration>> {
         self.call(&["run", "--detach", "--bundle", &self.path("sleep"), "bench-sleep"])?;
         let mut spans = Vec::new();
@@ -63,7 +63,7 @@ impl Runc {
     }
 }
 
-/// runc's own default configuration, with the host's programs, and our limits and user.
+/// The default configuration of runc with the host's programs, our limits and our user.
 fn bundle(dir: &Path, argv: &[&str]) -> Result<()> {
     let root = dir.join("root");
     for name in ["dev", "proc", "sys", "tmp", "usr"] {
@@ -78,7 +78,7 @@ fn bundle(dir: &Path, argv: &[&str]) -> Result<()> {
     config["process"]["args"] = json!(argv);
     config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
     config["process"]["capabilities"] = json!({});
-    // Of the machine's limits, this one may not be raised everywhere.
+    // Some hosts don't permit raising this limit.
     config["process"]["rlimits"] = json!([]);
     config["linux"]["resources"] = json!({
         "memory": {"limit": 512 << 20},

@@ -1,4 +1,4 @@
-//! The real server, as a process of its own.
+//! The real server in a separate process.
 
 use std::{
     fs,
@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::http::Connection;
 
-/// How long a server may take until it says where it is.
+/// Time within which a server must write its URL.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 
-/// A server, and where it is. Killed when dropped.
+/// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
@@ -28,9 +28,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on this data directory and waits until it answers.
+    /// Starts a server on this data directory and waits until it responds.
     pub(crate) fn up(program: &Path, dir: &Path, quota: u32, warm: u32) -> Result<Self> {
-        // A server that was killed has left its own.
+        // A server that was killed leaves its file behind.
         let announced = dir.join("server.json");
         if announced.exists() {
             fs::remove_file(&announced)?;
@@ -66,29 +66,29 @@ impl Server {
         rss_kib(self.child.id())
     }
 
-    /// The first processes of its shells: they are its children, however they were made.
+    /// The runners of its shells, which are children of the server.
     pub(crate) fn runners(&self) -> Result<Vec<u32>> {
         runners_of(self.child.id())
     }
 
-    /// Waits until it has this many shells.
-    pub(crate) fn await_runners(&self, wanted: usize) -> Result<()> {
+    /// Waits until the server has this many shells.
+    pub(crate) fn await_runners(&self, target: usize) -> Result<()> {
         let begun = Instant::now();
-        while self.runners()?.len() != wanted {
-            ensure!(begun.elapsed() < Duration::from_secs(60), "there are never {wanted} shells");
+        while self.runners()?.len() != target {
+            ensure!(begun.elapsed() < Duration::from_secs(60), "there are never {target} shells");
             sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// SIGKILL: no chance to tidy up.
+    /// Kills the server with SIGKILL.
     pub(crate) fn kill(mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Ends it and all that it would leave to the next one.
+    /// Stops the server and removes the shells that it would leave to the next one.
     pub(crate) fn down(mut self, program: &Path) -> Result<()> {
         let left = self.runners()?;
         terminate(&mut self.child)?;
@@ -98,7 +98,7 @@ impl Server {
         for pid in left {
             signal(pid, Signal::KILL)?;
         }
-        // A server that keeps nothing warm removes what the dead shells have left.
+        // A server without a warm pool removes the remaining sandboxes.
         let mut next = Self::up(program, &self.dir, 0, 0)?;
         terminate(&mut next.child)
     }
@@ -106,7 +106,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Ended already is as good.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Builds the runner as a static binary, to be carried inside ours.
+//! Builds the runner as a static binary, which this crate includes.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("runner");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runner/Cargo.toml");
 
-    // A target directory of its own: the outer cargo holds the lock of the usual one.
+    // A separate target directory, because the outer cargo holds the lock of the usual one.
     let mut cargo = Command::new(env::var_os("CARGO").expect("cargo sets CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--profile", "runner", "--package", "runner"]);
     cargo.args(["--bin", "runner", "--target", &target, "--target-dir"]).arg(&out);
     cargo.arg("--manifest-path").arg(&manifest);
     cargo.env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    // What clippy or a coverage tool put in front of the outer compiler is not for this binary.
+    // Wrappers that clippy or a coverage tool set for the outer build do not apply to this binary.
     for wrapper in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(wrapper);
     }

@@ -1,18 +1,24 @@
-//! Waits for a reason to end a ready session. The execution's timer was set to a deadline; if that
-//! has come nearer since, the token is answered at once and the timer set anew. Repeated with a new
-//! token, the last one stays.
+//! Waits for a reason to end a ready session. The timeout of the state is a deadline of the session;
+//! if that deadline has become earlier, the token is answered at once, and the execution waits again.
+//!
+//! Safe to repeat: with a new task token, the last waiter stays.
 
 use std::time::Duration;
 
 use domain::session::Waits;
-use serde_json::Value;
 
-use crate::{Env, HandlerError, transition};
+use crate::{
+    Env, HandlerError,
+    waiter::{self, Wait, WaitInput},
+};
 
-/// How often the sweep asks whether a ready session's task is still there.
-const LOOK_AFTER: Duration = Duration::from_mins(1);
+const WAIT: Wait = Wait {
+    waits: Waits::End,
+    timeout: Duration::ZERO,
+    // So often the sweep checks that the task of a ready session still exists.
+    recheck_after: Duration::from_mins(1),
+};
 
-pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<Value, HandlerError> {
-    transition::wait(env, input, Waits::End, Duration::ZERO, LOOK_AFTER).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, input: WaitInput) -> Result<(), HandlerError> {
+    waiter::wait(env, input, WAIT).await
 }

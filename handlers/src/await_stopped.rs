@@ -1,19 +1,23 @@
-//! Waits until the session's task is gone. Hangs up the token if the fact is not there yet; repeated
-//! with a new token, the last one stays.
+//! Waits until the session's task has stopped.
+//!
+//! Safe to repeat: with a new task token, the last waiter stays.
 
 use std::time::Duration;
 
 use domain::session::Waits;
-use serde_json::Value;
 
-use crate::{Env, HandlerError, transition};
+use crate::{
+    Env, HandlerError,
+    waiter::{self, Wait, WaitInput},
+};
 
-/// The state's timeout in the state machine.
-const LIMIT: Duration = Duration::from_mins(5);
-/// A task's event may be lost; after this the sweep asks for the task itself.
-const LOOK_AFTER: Duration = Duration::from_secs(15);
+const WAIT: Wait = Wait {
+    waits: Waits::Stopped,
+    timeout: Duration::from_mins(5),
+    // The event of the task may be lost; then the sweep asks the provider for the task.
+    recheck_after: Duration::from_secs(15),
+};
 
-pub(crate) async fn handle(env: &Env, input: transition::Waiting) -> Result<Value, HandlerError> {
-    transition::wait(env, input, Waits::Stopped, LIMIT, LOOK_AFTER).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, input: WaitInput) -> Result<(), HandlerError> {
+    waiter::wait(env, input, WAIT).await
 }

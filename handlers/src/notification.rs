@@ -1,4 +1,7 @@
-//! Bells: hints to look at a record. The record is the truth; `due_at` makes a lost bell good.
+//! Notifications: messages, and answers to the task tokens of executions.
+//!
+//! A notification says which record to read, never what to believe of it. One that is lost costs
+//! time only: every record that is not final has a `due_at`, at which the sweep reads it.
 
 use std::time::Duration;
 
@@ -8,78 +11,50 @@ use domain::{
     ports::Resume,
     session::{Session, Step, Waits},
 };
-use serde::Serialize;
 
-use crate::{Env, HandlerError};
+use crate::{Env, HandlerError, next::Next};
 
-/// What an execution does next; the output of its tasks and the answer to its tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Next {
-    action: &'static str,
-    wait_seconds: u64,
-}
-
-impl Next {
-    /// What the record says at this time.
-    pub(crate) fn of(session: &Session, now: Timestamp) -> Self {
-        let (action, until) = match session.next_step(now) {
-            // A session without a slot has no execution; one that claims otherwise finds out there.
-            Step::AwaitSlot | Step::Provision => ("provision", now),
-            Step::WaitRunning => ("await_running", now),
-            Step::WaitEnd { until } => ("wait", until),
-            Step::StopTask => ("stop", now),
-            Step::WaitStopped => ("await_stopped", now),
-            Step::Finish | Step::Done => ("finish", now),
-        };
-        let wait = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);
-        Self { action, wait_seconds: wait.div_ceil(1000).max(1) }
-    }
-}
-
-/// Sends a message. A failure is only logged: somebody looks at the record when it is due.
+/// Sends a message. A failure is logged only, because the sweep reads the record when it is due.
 pub(crate) async fn send(env: &Env, message: Message, delay: Duration) {
     if let Err(error) = env.queue.send(&message, delay).await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "a bell was not rung");
+        let (lane, error) = (message.lane().name(), &error as &dyn std::error::Error);
+        tracing::warn!(lane, ?message, error, "failed to send a wake-up; the sweep will retry");
     }
 }
 
-/// Whether the fact is there that an execution waits for.
+/// Whether a wait for this change of a session, with a timer set to `until`, is over.
 pub(crate) fn is_over(waits: Waits, until: Timestamp, session: &Session, now: Timestamp) -> bool {
     let step = session.next_step(now);
     match waits {
         Waits::Running => !matches!(step, Step::WaitRunning),
-        // A deadline that came nearer is a fact too: the timer must be set anew.
+        // An earlier deadline ends the wait too: the execution must set a new timer.
         Waits::End => !matches!(step, Step::WaitEnd { until: new } if !is_earlier(new, until)),
         Waits::Stopped => matches!(step, Step::Finish | Step::Done),
     }
 }
 
-/// Timers count whole seconds, so less than that is no difference.
+/// Timers count whole seconds, so a smaller difference is none.
 fn is_earlier(new: Timestamp, old: Timestamp) -> bool {
     new + Duration::from_millis(1500) < old
 }
 
-/// Wakes the session's execution if the fact is there that it waits for. Ringing twice is harmless.
-/// `None`: nobody waits, or not for this.
-pub(crate) async fn wake_execution(
-    env: &Env,
-    session: &Session,
-) -> Result<Option<Resume>, HandlerError> {
-    let Some(waiter) = session.waiter() else { return Ok(None) };
+/// Resumes the execution that waits for the session, if its wait is over. Returns whether an
+/// execution was resumed. A second answer to the same token does no harm.
+pub(crate) async fn resume_execution(env: &Env, session: &Session) -> Result<bool, HandlerError> {
+    let Some(waiter) = session.waiter() else { return Ok(false) };
     if !is_over(waiter.waits, waiter.until, session, env.now()) {
-        return Ok(None);
+        return Ok(false);
     }
-    answer_token(env, &waiter.token, session).await.map(Some)
+    Ok(answer_token(env, &waiter.token, session).await? == Resume::Resumed)
 }
 
-/// Answers a token by what the record says.
+/// Answers a task token with what the session's execution does next.
 pub(crate) async fn answer_token(
     env: &Env,
     token: &Secret<String>,
     session: &Session,
 ) -> Result<Resume, HandlerError> {
     let next = serde_json::to_string(&Next::of(session, env.now()))
-        .expect("a word and a number are always JSON");
+        .expect("an action and a number are always JSON");
     Ok(env.workflow.resume(token, &next).await?)
 }

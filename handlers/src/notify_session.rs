@@ -1,32 +1,12 @@
-//! Wakes whoever waits for a session, after the API wrote a fact. Safe to repeat: it only looks, and
-//! ringing twice is harmless.
+//! Reconciles a session that the API changed, which notifies its execution and its workers.
+//!
+//! Safe to repeat: every write is conditional, and a second notification does no harm.
 
-use domain::{
-    session::{Session, Step},
-    timeline::Actor,
-};
-use serde_json::Value;
+use domain::{SessionId, timeline::Actor};
 
-use crate::{
-    Env, HandlerError, close_session, inspect_session, notification, outbox::OfSession, transition,
-};
+use crate::{Env, HandlerError, reconcile};
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Value, HandlerError> {
-    let session = inspect_session::refresh(env, input.session_id, Actor::Workflow).await?;
-    if ended_before_its_slot(&session, env) {
-        close_session::close(env, session.id(), None, Actor::Workflow).await?;
-        return Ok(Value::Null);
-    }
-    notification::wake_execution(env, &session).await?;
-    if matches!(session, Session::Ready(_)) {
-        transition::start_jobs(env, &session).await?;
-    }
-    Ok(Value::Null)
-}
-
-/// A session that never had a slot has no execution that could close it.
-fn ended_before_its_slot(session: &Session, env: &Env) -> bool {
-    matches!(session, Session::Stopping(_))
-        && !session.holds_slot()
-        && session.next_step(env.now()) == Step::Finish
+pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    reconcile::reconcile(env, id, Actor::Workflow).await?;
+    Ok(())
 }

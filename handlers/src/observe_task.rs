@@ -1,81 +1,83 @@
-//! Takes note of what became of a task.
+//! Records what became of a task.
 //!
-//! Events come late, twice, out of order or never. Each fact is written once and a stopped task
-//! absorbs all that follows, so the order does not matter; a task whose session is over is killed.
-
-use std::time::Duration;
+//! Safe to repeat: events come late, twice, out of order or never, so each fact is written once, and
+//! a session whose task has stopped ignores all later events of that task. A task whose session is
+//! over is stopped.
 
 use domain::{
     SessionId, WarmId,
-    message::Message,
-    ports::{ShellError, StopError},
     session::{Event, Reason, Session},
     task::{StopCode, TaskFacts, TaskStatus},
     timeline::Actor,
     warm::Warm,
 };
-use serde_json::Value;
 
-use crate::{Env, HandlerError, fill_pool, notification, transition};
+use crate::{Env, HandlerError, reconcile, task, transition, warm_task};
 
-/// How long a runner gets before it is probed again: at first, and when it has not answered for long.
-/// A probe costs calls of a budget that all sessions share.
-const PROBE_AGAIN: Duration = Duration::from_secs(1);
-const PROBE_SELDOM: Duration = Duration::from_secs(30);
-
-pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, HandlerError> {
-    observe(env, &facts).await?;
-    Ok(Value::Null)
+pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<(), HandlerError> {
+    observe(env, &facts).await
 }
 
-/// Finds whose task it is and applies what is new.
+/// Finds the session or the warm task that the task was started for, and records what is new.
 pub(crate) async fn observe(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
     if let Ok(id) = facts.started_by.parse::<SessionId>() {
-        return of_session(env, id, facts).await;
+        return observe_for_session(env, id, facts).await;
     }
     if let Ok(id) = facts.started_by.parse::<WarmId>() {
         return match env.store.warm(id).await?.map(|read| read.value) {
-            Some(Warm::Claimed(claimed)) => of_session(env, claimed.session(), facts).await,
-            _ => fill_pool::observe(env, id, facts).await,
+            Some(Warm::Claimed(warm)) => observe_for_session(env, warm.session(), facts).await,
+            _ => warm_task::observe(env, id, facts).await,
         };
     }
-    tracing::info!(task.id = %facts.task, "a task of somebody else was ignored");
+    tracing::info!(task.id = %facts.task, "ignored a task that was not started by this service");
     Ok(())
 }
 
-async fn of_session(env: &Env, id: SessionId, facts: &TaskFacts) -> Result<(), HandlerError> {
-    let Some(read) = env.store.session(id).await? else { return kill(env, facts).await };
+async fn observe_for_session(
+    env: &Env,
+    id: SessionId,
+    facts: &TaskFacts,
+) -> Result<(), HandlerError> {
+    let Some(read) = env.store.session(id).await? else {
+        return task::stop_orphan(env, facts).await;
+    };
     if is_foreign(&read.value, facts) {
-        return kill(env, facts).await;
+        return task::stop_orphan(env, facts).await;
     }
+    let events = events_of(env, &read.value, facts).await?;
+    let session = transition::apply(env, id, Actor::TaskEvent, &events).await?.into_session();
+    reconcile::notify(env, &session).await?;
+    Ok(())
+}
+
+/// The events that these facts mean for the session. An event that the session knows has no effect.
+async fn events_of(
+    env: &Env,
+    session: &Session,
+    facts: &TaskFacts,
+) -> Result<Vec<Event>, HandlerError> {
     let mut events = vec![Event::Placed(facts.task.clone())];
     match facts.status {
         TaskStatus::Stopped => events.push(Event::TaskStopped(facts.stop.clone())),
-        TaskStatus::Running if was_interrupted(facts) => {
+        TaskStatus::Running if is_interrupted(facts) => {
             let note = facts.stop.as_ref().map(|cause| cause.message.clone());
             events.push(Event::Stop { reason: Reason::SpotInterruption, note });
         }
         TaskStatus::Running => {
             events.push(Event::Running);
-            if awaits_probe(&read.value) && probe(env, facts).await? {
+            if awaits_probe(session) && task::probe(env, facts).await? {
                 events.push(Event::Ready);
             }
         }
         TaskStatus::Pending | TaskStatus::Stopping => {}
     }
-    let session = transition::apply(env, id, Actor::TaskEvent, &events).await?.into_session();
-    notification::wake_execution(env, &session).await?;
-    if matches!(session, Session::Ready(_)) {
-        transition::start_jobs(env, &session).await?;
-    }
-    Ok(())
+    Ok(events)
 }
 
-/// A task that the session does not know and will not take: its attempt or its session is over.
+/// Whether the session neither has this task nor can get it: its attempt or the session is over.
 fn is_foreign(session: &Session, facts: &TaskFacts) -> bool {
     match session {
-        Session::Ended(_) => true,
-        Session::Waiting(_) | Session::Queued(_) => true,
+        Session::Ended(_) | Session::Waiting(_) | Session::Queued(_) => true,
         Session::Provisioning(_)
         | Session::Starting(_)
         | Session::Ready(_)
@@ -83,41 +85,12 @@ fn is_foreign(session: &Session, facts: &TaskFacts) -> bool {
     }
 }
 
-fn was_interrupted(facts: &TaskFacts) -> bool {
+fn is_interrupted(facts: &TaskFacts) -> bool {
     facts.ending && facts.stop.as_ref().is_some_and(|cause| cause.code == StopCode::Interrupted)
 }
 
 fn awaits_probe(session: &Session) -> bool {
     matches!(session, Session::Provisioning(_) | Session::Starting(_))
-}
-
-/// Whether the runner answers; if not yet, it is probed again after a while.
-pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, HandlerError> {
-    match env.shell.probe(&facts.task).await {
-        Ok(()) => Ok(true),
-        Err(ShellError::NotReady) => {
-            let again = (env.now().since(facts.at) / 8).clamp(PROBE_AGAIN, PROBE_SELDOM);
-            notification::send(env, Message::ProbeTask { facts: facts.clone() }, again).await;
-            Ok(false)
-        }
-        // Its end is an event of its own.
-        Err(ShellError::Gone) => Ok(false),
-        Err(error @ ShellError::Backend(_)) => Err(error.into()),
-    }
-}
-
-/// Stops a task that nobody owns.
-pub(crate) async fn kill(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
-    if facts.status == TaskStatus::Stopped || facts.status == TaskStatus::Stopping {
-        return Ok(());
-    }
-    match env.compute.stop(&facts.task, Reason::ReapedOrphan.name()).await {
-        Ok(()) | Err(StopError::Unknown) => {
-            tracing::warn!(task.id = %facts.task, "stopped a task without a live record");
-            Ok(())
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

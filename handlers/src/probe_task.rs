@@ -1,15 +1,16 @@
-//! Probes a running task's runner again. Safe to repeat: it is the same look as at a task's event.
+//! Probes the runner of a task again.
+//!
+//! Safe to repeat: it records the facts of a task as an event of the task does.
 
 use domain::task::TaskFacts;
-use serde_json::Value;
 
 use crate::{Env, HandlerError, observe_task};
 
-pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<Value, HandlerError> {
-    // The facts are old by now; what the provider says today counts.
-    let today = env.compute.describe(std::slice::from_ref(&facts.task)).await?;
-    for facts in &today {
+pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<(), HandlerError> {
+    // The message's facts are old by now. The provider knows the present ones.
+    let current = env.compute.describe(std::slice::from_ref(&facts.task)).await?;
+    for facts in &current {
         observe_task::observe(env, facts).await?;
     }
-    Ok(Value::Null)
+    Ok(())
 }

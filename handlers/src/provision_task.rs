@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::{
-    TaskId,
+    SessionId, TaskId,
     message::Message,
     ports::{Expect, RunError, RunTask, Version, Versioned, Write},
     session::{Event, Provisioning, Queued, Reason, Session},
@@ -16,17 +16,21 @@ use domain::{
 };
 
 use crate::{
-    Code, Env, HandlerError, fill_pool, notification,
-    notification::Next,
-    outbox::{Batch, OfSession},
+    Code, Env, HandlerError,
+    next::Next,
+    notification,
+    outbox::Batch,
+    reconcile,
+    step::SessionInput,
     transition::{self, Applied, RetryOnConflict},
+    warm_task,
 };
 
-pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerError> {
+pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
     let id = input.session_id;
-    let mut rounds = RetryOnConflict::of(env, id);
+    let mut retry = RetryOnConflict::of(env, id);
     loop {
-        let Versioned { value, version } = rounds.next().await?;
+        let Versioned { value, version } = retry.next().await?;
         if let Some(reason) = value.overdue(env.now()) {
             let stop = Event::Stop { reason, note: None };
             transition::apply(env, id, Actor::Workflow, &[stop]).await?;
@@ -34,58 +38,60 @@ pub(crate) async fn handle(env: &Env, input: OfSession) -> Result<Next, HandlerE
         }
         match value {
             Session::Queued(session) => {
-                // Either way the record is read anew: what was written decides.
+                // The session is read again either way: what was written decides.
                 if !claim(env, &session, version).await? {
                     intend(env, session, version).await?;
                 }
             }
             Session::Provisioning(session) => {
-                let session = place(env, session).await?;
+                let session = request_task(env, session).await?;
                 return Ok(Next::of(&session, env.now()));
             }
             session @ (Session::Starting(_) | Session::Ready(_)) => {
                 return Ok(Next::of(&session, env.now()));
             }
-            Session::Stopping(_) | Session::Ended(_) => return Err(stop_requested()),
+            Session::Stopping(_) | Session::Ended(_) => return Err(stop_requested(id)),
             Session::Waiting(_) => {
-                return Err(HandlerError::new(Code::BadInput, "the session has no slot yet"));
+                let message = format!("session {id} has no slot yet");
+                return Err(HandlerError::new(Code::BadInput, message));
             }
         }
     }
 }
 
-/// Claims a warm task for the session, in one transaction with it. The task has answered before, so
-/// the session is ready at once.
+/// Claims a warm task for the session, in one transaction with the session's record. The runner of a
+/// warm task has answered before, so the session is ready at once. Returns false if there is none.
 async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, HandlerError> {
-    let common = Session::from(session.clone());
-    let kind = common.common().spec.warm_kind();
+    let kind = Session::from(session.clone()).common().spec.warm_kind();
     if !env.policy.warm.iter().any(|(kept, wanted)| *kept == kind && *wanted > 0) {
         return Ok(false);
     }
     for candidate in env.store.warm_of(&kind).await? {
         let id = candidate.value.id();
         let Warm::Available(warm) = candidate.value else { continue };
-        if !runs(env, warm.task()).await? {
-            fill_pool::retire(env, id).await?;
+        if !is_running(env, warm.task()).await? {
+            warm_task::retire(env, id).await?;
             continue;
         }
-        // Otherwise another session took it, or this session changed; the next round tells.
-        if let Some(session) = take(env, session, read, warm, candidate.version).await? {
+        // A failed claim means that another session took the task, or that this session changed:
+        // then the next attempt fails too, and the session is read again.
+        if let Some(session) = commit_claim(env, session, read, warm, candidate.version).await? {
             notification::send(env, Message::FillPool, Duration::ZERO).await;
-            transition::start_jobs(env, &session).await?;
+            reconcile::start_jobs(env, &session).await?;
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// The event of a warm task's end may be late or lost.
-async fn runs(env: &Env, task: &TaskId) -> Result<bool, HandlerError> {
+/// Whether the provider says that the task runs: the event of its end may be late or lost.
+async fn is_running(env: &Env, task: &TaskId) -> Result<bool, HandlerError> {
     let facts = env.compute.describe(std::slice::from_ref(task)).await?;
     Ok(facts.iter().any(|facts| facts.status == TaskStatus::Running && !facts.ending))
 }
 
-async fn take(
+/// The session with its claimed task, or `None` if one of the two records has changed.
+async fn commit_claim(
     env: &Env,
     session: &Queued,
     read: Version,
@@ -95,50 +101,55 @@ async fn take(
     let stamp = env.stamp(Actor::Workflow);
     let task = warm.task().clone();
     let id = Session::from(session.clone()).id();
-    let moved = session.clone().claim(task, stamp).then(|starting| starting.ready(stamp)).any();
+    let transition =
+        session.clone().claim(task, stamp).then(|starting| starting.ready(stamp)).any();
     let claimed = Write::Warm(Box::new(warm.claim(id).into()), Expect::At(warm_read));
-    let batch = Batch::default().write(claimed).moved(env, &moved, Expect::At(read));
-    let taken = transition::with_ready(env, batch, &moved).await?.put(env).await?;
-    Ok(taken.then_some(moved.session))
+    let batch = Batch::default().write(claimed).transition(env, &transition, Expect::At(read));
+    let is_claimed = transition::complete_start(env, batch, &transition).await?.put(env).await?;
+    Ok(is_claimed.then_some(transition.session))
 }
 
-/// Puts on record that a task is about to be asked for.
+/// Puts on record that a task is about to be requested.
 async fn intend(env: &Env, session: Queued, read: Version) -> Result<(), HandlerError> {
-    let moved = session.provision(env.stamp(Actor::Workflow)).any();
-    transition::write(env, &moved, read).await?;
+    let transition = session.provision(env.stamp(Actor::Workflow)).any();
+    transition::write(env, &transition, read).await?;
     Ok(())
 }
 
-/// Asks for a task and records what came of it.
-async fn place(env: &Env, session: Provisioning) -> Result<Session, HandlerError> {
+/// Requests a task and records the result.
+async fn request_task(env: &Env, session: Provisioning) -> Result<Session, HandlerError> {
     let request = request(&session);
     let id = Session::from(session).id();
     match env.compute.run(&request).await {
-        Ok(task) => placed(env, id, task).await,
+        Ok(task) => record_task(env, id, task).await,
         Err(RunError::Capacity(cause)) => {
-            tracing::warn!(session.id = %id, "there was no capacity for a task");
+            tracing::warn!(
+                session.id = %id,
+                cause,
+                "the provider has no capacity for a task; the state machine will retry"
+            );
             transition::apply(env, id, Actor::Workflow, &[Event::Refused(cause.clone())]).await?;
             Err(RunError::Capacity(cause).into())
         }
         Err(RunError::Refused(cause)) => {
             let stop = Event::Stop { reason: Reason::Internal, note: Some(cause) };
             transition::apply(env, id, Actor::Workflow, &[stop]).await?;
-            Err(stop_requested())
+            Err(stop_requested(id))
         }
         Err(error @ (RunError::Throttled | RunError::Backend(_))) => Err(error.into()),
     }
 }
 
-async fn placed(env: &Env, id: domain::SessionId, task: TaskId) -> Result<Session, HandlerError> {
+async fn record_task(env: &Env, id: SessionId, task: TaskId) -> Result<Session, HandlerError> {
     let event = Event::Placed(task.clone());
     match transition::apply(env, id, Actor::Workflow, &[event]).await? {
         Applied::Changed(session @ Session::Starting(_)) => Ok(session),
-        Applied::Changed(_) => Err(stop_requested()),
-        // The task's own event was faster.
+        Applied::Changed(_) => Err(stop_requested(id)),
+        // The task's own event was recorded before.
         Applied::Unchanged(session) if session.task() == Some(&task) => Ok(session),
         Applied::Unchanged(_) => {
             env.compute.stop(&task, "its session is over").await?;
-            Err(stop_requested())
+            Err(stop_requested(id))
         }
     }
 }
@@ -157,8 +168,8 @@ fn request(session: &Provisioning) -> RunTask {
     }
 }
 
-fn stop_requested() -> HandlerError {
-    HandlerError::new(Code::StopRequested, "the session is to end")
+fn stop_requested(id: SessionId) -> HandlerError {
+    HandlerError::new(Code::StopRequested, format!("session {id} is to end"))
 }
 
 #[cfg(test)]

@@ -1,15 +1,18 @@
 use std::{collections::HashSet, time::Duration};
 
 use domain::{
-    ports::Queue,
+    DeliveryId,
+    message::Message,
+    ports::{Ids, Queue},
     size::Network,
     task::{TaskFacts, TaskStatus},
 };
+use serde_json::{Value, json};
 use testkit::{Fakes, session_id, task_id};
 
 use super::*;
 
-/// The world of `fakes` with the rules of a small deployment.
+/// The ports of `fakes` with the rules of a small deployment.
 pub(crate) fn env(fakes: &Fakes) -> Env {
     testkit::env_of!(Env, fakes, policy())
 }
@@ -33,34 +36,59 @@ fn facts(session: &str, status: TaskStatus) -> TaskFacts {
     }
 }
 
-/// A world in which each handler has something to do, with the input that makes it do so.
-fn worlds() -> Vec<(Handler, Fakes, Value)> {
-    let session = json!({"sessionId": session_id("s")});
-    let token = json!({"sessionId": session_id("s"), "token": "t", "waitSeconds": 3600});
-    let running = json!(facts("s", TaskStatus::Running));
-    let stopped = json!(facts("s", TaskStatus::Stopped));
-    let job = || Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+/// A call of a handler.
+#[derive(Debug, Clone)]
+enum Call {
+    Step(Step, Value),
+    Message(Message),
+    Sweep,
+}
+
+impl Call {
+    async fn run(self, env: &Env) -> Result<(), HandlerError> {
+        match self {
+            Self::Step(step, input) => step.run(env, input).await.map(|_| ()),
+            Self::Message(message) => handle(env, message).await,
+            Self::Sweep => sweep(env).await.map(|_| ()),
+        }
+    }
+}
+
+/// Calls of every kind, each with ports in a state in which the handler has something to do.
+fn calls() -> Vec<(Call, Fakes)> {
+    let step = |step| Call::Step(step, json!({"sessionId": session_id("s")}));
+    let wait = |step| {
+        Call::Step(step, json!({"sessionId": session_id("s"), "token": "t", "waitSeconds": 3600}))
+    };
+    let session = session_id("s");
+    let running = facts("s", TaskStatus::Running);
+    let stopped = facts("s", TaskStatus::Stopped);
+    let with_job = || Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    let message = Call::Message;
     vec![
-        (Handler::StartSession, Fakes::new().with_queued_session("s"), session.clone()),
-        (Handler::ProvisionTask, Fakes::new().with_queued_session("s"), session.clone()),
-        (Handler::ProvisionTask, Fakes::new().with_provisioning_session("s"), session.clone()),
-        (Handler::AwaitRunning, Fakes::new().with_starting_session("s"), token.clone()),
-        (Handler::AwaitRunning, Fakes::new().with_ready_session("s"), token.clone()),
-        (Handler::AwaitEnd, Fakes::new().with_ready_session("s"), token.clone()),
-        (Handler::AwaitEnd, Fakes::new().with_stopping_session("s"), token.clone()),
-        (Handler::AwaitStopped, Fakes::new().with_stopping_session("s"), token),
-        (Handler::InspectSession, Fakes::new().with_ready_session("s"), session.clone()),
-        (Handler::StopTask, Fakes::new().with_ready_session("s"), session.clone()),
-        (Handler::StopTask, Fakes::new().with_provisioning_session("s"), session.clone()),
-        (Handler::CloseSession, job(), session.clone()),
-        (Handler::CloseSession, Fakes::new().with_stopping_session("s"), session.clone()),
-        (Handler::NotifySession, Fakes::new().with_waiting_session("s"), session.clone()),
-        (Handler::ObserveTask, Fakes::new().with_starting_session("s"), running.clone()),
-        (Handler::ObserveTask, Fakes::new().with_ready_session("s"), stopped),
-        (Handler::ProbeTask, Fakes::new().with_starting_session("s"), running),
-        (Handler::RunJob, job(), session),
-        (Handler::Sweep, job(), json!({})),
-        (Handler::FillPool, Fakes::new(), json!({})),
+        (step(Step::ProvisionTask), Fakes::new().with_queued_session("s")),
+        (step(Step::ProvisionTask), Fakes::new().with_provisioning_session("s")),
+        (wait(Step::AwaitRunning), Fakes::new().with_starting_session("s")),
+        (wait(Step::AwaitRunning), Fakes::new().with_ready_session("s")),
+        (wait(Step::AwaitEnd), Fakes::new().with_ready_session("s")),
+        (wait(Step::AwaitEnd), Fakes::new().with_stopping_session("s")),
+        (wait(Step::AwaitStopped), Fakes::new().with_stopping_session("s")),
+        (step(Step::InspectSession), Fakes::new().with_ready_session("s")),
+        (step(Step::StopTask), Fakes::new().with_ready_session("s")),
+        (step(Step::StopTask), Fakes::new().with_provisioning_session("s")),
+        (step(Step::CloseSession), with_job()),
+        (step(Step::CloseSession), Fakes::new().with_stopping_session("s")),
+        (message(Message::StartSession { session }), Fakes::new().with_queued_session("s")),
+        (message(Message::NotifySession { session }), Fakes::new().with_waiting_session("s")),
+        (
+            message(Message::TaskEvent { facts: running.clone() }),
+            Fakes::new().with_starting_session("s"),
+        ),
+        (message(Message::TaskEvent { facts: stopped }), Fakes::new().with_ready_session("s")),
+        (message(Message::ProbeTask { facts: running }), Fakes::new().with_starting_session("s")),
+        (message(Message::RunJob { session }), with_job()),
+        (message(Message::FillPool), Fakes::new()),
+        (Call::Sweep, with_job()),
     ]
 }
 
@@ -70,34 +98,34 @@ fn statuses(fakes: &Fakes) -> Vec<(domain::SessionId, domain::session::Status)> 
 }
 
 #[tokio::test]
-async fn running_a_handler_twice_is_like_once() {
-    for (handler, fakes, input) in worlds() {
+async fn a_handler_that_runs_twice_has_the_effect_of_one_run() {
+    for (call, fakes) in calls() {
         let env = env(&fakes);
-        handler.invoke(&env, input.clone()).await.unwrap();
+        call.clone().run(&env).await.unwrap();
         let once = statuses(&fakes);
-        handler.invoke(&env, input).await.unwrap();
-        assert_eq!(statuses(&fakes), once, "{}", handler.name());
-        assert!(fakes.shell.runs().values().all(|runs| *runs == 1), "{}", handler.name());
+        call.clone().run(&env).await.unwrap();
+        assert_eq!(statuses(&fakes), once, "{call:?}");
+        assert!(fakes.shell.runs().values().all(|runs| *runs == 1), "{call:?}");
     }
 }
 
 #[tokio::test]
 async fn a_handler_that_failed_at_any_call_succeeds_when_it_is_run_again() {
-    for (at, (handler, _, _)) in worlds().into_iter().enumerate() {
+    for (number, (call, _)) in calls().into_iter().enumerate() {
         for when in [testkit::FaultPoint::Before, testkit::FaultPoint::After] {
-            for call in 0.. {
-                let (_, fakes, input) = worlds().swap_remove(at);
+            for at in 0.. {
+                let (_, fakes) = calls().swap_remove(number);
                 let env = env(&fakes);
-                fakes.gate.fail_at(call, when);
-                let first = handler.invoke(&env, input.clone()).await;
-                let calls = fakes.gate.calls();
+                fakes.gate.fail_at(at, when);
+                let first = call.clone().run(&env).await;
+                let port_calls = fakes.gate.calls();
                 fakes.gate.heal();
                 if first.is_err() {
-                    handler.invoke(&env, input).await.unwrap();
+                    call.clone().run(&env).await.unwrap();
                 }
                 let runs = fakes.shell.runs();
-                assert!(runs.values().all(|runs| *runs == 1), "{} at {call}", handler.name());
-                if call >= calls {
+                assert!(runs.values().all(|runs| *runs == 1), "{call:?} at port call {at}");
+                if at >= port_calls {
                     break;
                 }
             }
@@ -106,46 +134,50 @@ async fn a_handler_that_failed_at_any_call_succeeds_when_it_is_run_again() {
 }
 
 #[test]
-fn every_handler_has_a_name_of_its_own_and_is_found_by_it() {
-    let names: HashSet<_> = Handler::ALL.iter().map(|handler| handler.name()).collect();
-    assert_eq!(names.len(), Handler::ALL.len());
-    for handler in Handler::ALL {
-        assert_eq!(handler.name().parse(), Ok(handler));
-    }
-    assert_eq!("launch-rocket".parse::<Handler>(), Err(UnknownHandler));
+fn every_handler_has_a_name_of_its_own() {
+    let distinct: HashSet<_> = names().collect();
+    assert_eq!(distinct.len(), names().count());
+    assert_eq!(distinct.len(), 17);
 }
 
 #[test]
-fn a_message_goes_to_a_handler_of_its_own_lane() {
+fn a_step_is_found_by_its_name() {
+    for step in Step::ALL {
+        assert_eq!(step.name().parse(), Ok(step));
+    }
+    let unknown = "launch-rocket".to_owned();
+    assert_eq!(unknown.parse::<Step>(), Err(UnknownStepError(unknown)));
+}
+
+#[test]
+fn every_message_has_a_handler_of_its_own() {
+    let session = session_id("s");
     let messages = [
-        Message::StartSession { session: session_id("s") },
-        Message::NotifySession { session: session_id("s") },
+        Message::StartSession { session },
+        Message::NotifySession { session },
         Message::FillPool,
-        Message::RunJob { session: session_id("s") },
+        Message::RunJob { session },
         Message::CancelJob { job: testkit::job_id("j") },
         Message::SignalJob { job: testkit::job_id("j"), signal: 15 },
         Message::TaskEvent { facts: facts("s", TaskStatus::Running) },
         Message::ProbeTask { facts: facts("s", TaskStatus::Running) },
+        Message::DeliverWebhook { delivery: DeliveryId::from_ulid(Fakes::new().ids.ulid()) },
     ];
-    for message in messages {
-        let (handler, _) = Handler::of_message(&message);
-        assert_eq!(handler.trigger(), Trigger::Message(message.lane()), "{}", handler.name());
-    }
+    let found: HashSet<_> = messages.iter().map(handler_of).collect();
+    assert_eq!(found, message::HANDLERS.into());
 }
 
 #[tokio::test]
-async fn an_input_that_makes_no_sense_is_refused_without_being_quoted() {
+async fn an_invalid_input_is_refused_without_being_quoted() {
     let env = env(&Fakes::new());
-    let refused = Handler::AwaitEnd
-        .invoke(&env, json!({"sessionId": 1, "token": "t0ken"}))
-        .await
-        .unwrap_err();
+    let refused =
+        Step::AwaitEnd.run(&env, json!({"sessionId": 1, "token": "t0ken"})).await.unwrap_err();
     assert_eq!(refused.code(), Code::BadInput);
     assert!(!format!("{refused} {refused:?}").contains("t0ken"));
 }
 
 #[tokio::test]
-async fn a_bell_that_can_not_be_rung_fails_nobody() {
+async fn a_message_that_can_not_be_sent_is_no_error() {
     let fakes = Fakes::new();
     fakes.gate.fail_at(0, testkit::FaultPoint::Before);
     let env = env(&fakes);

@@ -10,7 +10,7 @@ new EphemeralStack(app, settings.stackName, settings);
 checkRules(app);
 app.synth();
 
-/** Whoever mistyped a setting needs its name, not our stack. */
+/** Prints an invalid setting without a stack trace. */
 function settingsOrExit(): Settings {
   try {
     return readSettings((name) => app.node.tryGetContext(name));

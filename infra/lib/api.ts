@@ -1,4 +1,4 @@
-/** The HTTP API and who may call it. */
+/** The HTTP API and its authorizer. */
 
 import { Aws, CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { AccessLogField, AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
@@ -9,15 +9,15 @@ import { AccountRecovery, Mfa, UserPool } from 'aws-cdk-lib/aws-cognito';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
 import { logGroup, VENDED } from './logs.ts';
-import { excuse } from './rules.ts';
+import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
-/** The stage is the `/v1` of every path: routes have the rest, and the function sees the path as it was sent. */
+/** The stage is the `/v1` of every path. Routes contain the rest of the path; the function receives the whole path. */
 const STAGE = 'v1';
 
-const OPEN = {
+const PUBLIC = {
   finding: 'AwsSolutions-APIG4',
-  reason: 'The description of the API holds nothing of any user.',
+  reason: 'The description of the API contains no user data.',
 };
 
 export function addApi(scope: Construct, fn: IFunction, settings: Settings): HttpStage {
@@ -30,13 +30,13 @@ export function addApi(scope: Construct, fn: IFunction, settings: Settings): Htt
   const { issuer, audience } = settings.jwt ?? addUserPool(scope, settings);
   const authorizer = new HttpJwtAuthorizer('Jwt', issuer, { jwtAudience: audience });
   api.addRoutes({ path: '/{proxy+}', methods: [HttpMethod.ANY], integration, authorizer });
-  const open = api.addRoutes({
+  const publicRoutes = api.addRoutes({
     path: '/openapi.json',
     methods: [HttpMethod.GET],
     integration,
     authorizer: new HttpNoneAuthorizer(),
   });
-  for (const route of open) excuse(route, OPEN);
+  for (const route of publicRoutes) suppress(route, PUBLIC);
   return new HttpStage(scope, 'Stage', {
     httpApi: api,
     stageName: STAGE,
@@ -50,7 +50,7 @@ export function addApi(scope: Construct, fn: IFunction, settings: Settings): Htt
   });
 }
 
-/** No address, no token, no query: what a request was is in the function's log, by its id. */
+/** Contains no address, token or query. The function's log has the request under the same id. */
 function accessLog(): AccessLogFormat {
   return AccessLogFormat.custom(
     JSON.stringify({
@@ -78,10 +78,10 @@ function addUserPool(scope: Construct, settings: Settings) {
     deletionProtection: settings.deletionProtection,
     removalPolicy: settings.deletionProtection ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
   });
-  excuse(
+  suppress(
     pool,
-    { finding: 'AwsSolutions-COG2', reason: 'Callers are programs too; each user may turn a second factor on.' },
-    { finding: 'AwsSolutions-COG8', reason: 'The plan with threat protection costs per user; jwtIssuer brings a provider of one\'s own.' },
+    { finding: 'AwsSolutions-COG2', reason: 'Some callers are programs; each user may turn a second factor on.' },
+    { finding: 'AwsSolutions-COG8', reason: 'The plan with threat protection costs per user; jwtIssuer selects another identity provider.' },
   );
   const client = pool.addClient('UserClient', {
     generateSecret: false,
@@ -96,7 +96,7 @@ function addUserPool(scope: Construct, settings: Settings) {
   new CfnOutput(scope, 'UserPoolClientId', { value: client.userPoolClientId });
   return {
     issuer: `https://cognito-idp.${Aws.REGION}.${Aws.URL_SUFFIX}/${pool.userPoolId}`,
-    // Access tokens name the client, and the gateway compares that where a token has no audience.
+    // Cognito access tokens have no audience; the gateway then compares their client id.
     audience: [client.userPoolClientId],
   };
 }

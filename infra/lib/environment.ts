@@ -1,17 +1,17 @@
-/** The variables of a function, which crates/aws/src/env.rs reads. */
+/** The environment variables of a function; crates/aws/src/env.rs reads them. */
 
-import type { Handler, Lane, Use } from './handlers.ts';
+import type { Handler, Lane, Permission } from './handlers.ts';
 import type { Settings } from './settings.ts';
-import type { World } from './world.ts';
+import type { Resources } from './resources.ts';
 
 type Variables = Readonly<Record<string, string>>;
 
-export function environment(handler: Handler, world: World, settings: Settings): Variables {
-  return Object.assign({}, deployment(world, settings), ...handler.uses.map((use) => of(use, world)), settings.environment);
+export function environment(handler: Handler, resources: Resources, settings: Settings): Variables {
+  return Object.assign({}, deployment(resources, settings), ...handler.uses.map((permission) => variablesOf(permission, resources)), settings.environment);
 }
 
-/** What the deployment allows and prefers: every function may ask. */
-function deployment({ network }: World, settings: Settings): Variables {
+/** The policy of the deployment, which every function reads. */
+function deployment({ network }: Resources, settings: Settings): Variables {
   return {
     EPHEMERAL_MAX_ACTIVE_SESSIONS: String(settings.maxActiveSessions),
     EPHEMERAL_DEFAULT_TTL_SECONDS: String(settings.defaultTtlSeconds),
@@ -19,7 +19,7 @@ function deployment({ network }: World, settings: Settings): Variables {
     EPHEMERAL_RETENTION_DAYS: String(settings.retentionDays),
     EPHEMERAL_WARM: String(settings.warm),
     EPHEMERAL_WEBHOOK_ALLOW_PRIVATE: String(settings.webhookAllowPrivate),
-    // What a session costs goes by these two.
+    // The cost estimate of a session depends on these two.
     EPHEMERAL_ARCHITECTURE: settings.architecture,
     EPHEMERAL_ASSIGN_PUBLIC_IP: String(network.assignPublicIp),
     ...(network.egress && { EPHEMERAL_SECURITY_GROUP_EGRESS: network.egress.securityGroupId }),
@@ -28,36 +28,36 @@ function deployment({ network }: World, settings: Settings): Variables {
   };
 }
 
-function of(use: Use, world: World): Variables {
-  switch (use) {
+function variablesOf(permission: Permission, resources: Resources): Variables {
+  switch (permission) {
     case 'store':
-      return { EPHEMERAL_TABLE: world.table.tableName };
+      return { EPHEMERAL_TABLE: resources.table.tableName };
     case 'queue:control':
     case 'queue:exec':
     case 'queue:task-events':
     case 'queue:webhooks': {
-      const lane = use.slice('queue:'.length) as Lane;
-      return { [`EPHEMERAL_QUEUE_${lane.replace('-', '_').toUpperCase()}`]: world.queues[lane].queue.queueUrl };
+      const lane = permission.slice('queue:'.length) as Lane;
+      return { [`EPHEMERAL_QUEUE_${lane.replace('-', '_').toUpperCase()}`]: resources.queues[lane].queue.queueUrl };
     }
     case 'workflow:start':
-      return { EPHEMERAL_STATE_MACHINE: world.stateMachineArn };
+      return { EPHEMERAL_STATE_MACHINE: resources.stateMachineArn };
     case 'compute:run':
-      return { ...cluster(world), ...placement(world) };
+      return { ...cluster(resources), ...placement(resources) };
     case 'compute:stop':
     case 'compute:read':
     case 'shell':
-      return cluster(world);
+      return cluster(resources);
     case 'workflow:resume':
     case 'webhooks':
       return {};
   }
 }
 
-function cluster(world: World): Variables {
-  return { EPHEMERAL_CLUSTER: world.cluster.attrArn };
+function cluster(resources: Resources): Variables {
+  return { EPHEMERAL_CLUSTER: resources.cluster.attrArn };
 }
 
-function placement({ network, task }: World): Variables {
+function placement({ network, task }: Resources): Variables {
   return {
     EPHEMERAL_TASK_DEFINITION: task.definition.taskDefinitionArn,
     EPHEMERAL_SUBNETS: network.subnets.map(({ subnetId }) => subnetId).join(','),

@@ -1,4 +1,4 @@
-/** What happens by itself: tasks change, executions fail, minutes pass. */
+/** The EventBridge rules: task events, failed executions, schedules. */
 
 import { Duration } from 'aws-cdk-lib';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
@@ -38,7 +38,7 @@ export function addEvents(scope: Construct, handlers: readonly Handler[], source
     },
     targets: [
       new LambdaFunction(named(functions, 'close-session'), {
-        // An execution has its session's id as its name.
+        // The execution's name is the session's id.
         event: RuleTargetInput.fromObject({ sessionId: EventField.fromPath('$.detail.name') }),
       }),
     ],

@@ -1,4 +1,4 @@
-/** The functions of `handlers.json`: one binary, and for each only the rights and variables of what it uses. */
+/** The functions of `handlers.json`: one binary, and for each function only the permissions and variables that it uses. */
 
 import { Duration, Validations } from 'aws-cdk-lib';
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
@@ -10,18 +10,18 @@ import { grant } from './grants.ts';
 import type { Handler } from './handlers.ts';
 import { logGroup } from './logs.ts';
 import { pascal } from './names.ts';
-import { excuse } from './rules.ts';
+import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
-import type { World } from './world.ts';
+import type { Resources } from './resources.ts';
 
 export type Functions = ReadonlyMap<string, Function>;
 
-export function addFunctions(scope: Construct, handlers: readonly Handler[], world: World, settings: Settings): Functions {
+export function addFunctions(scope: Construct, handlers: readonly Handler[], resources: Resources, settings: Settings): Functions {
   if (settings.placeholder) {
-    Validations.of(scope).addWarning('placeholder', 'bootstrap is not built: this is to look at, not to deploy (see scripts/deploy)');
+    Validations.of(scope).addWarning('placeholder', 'bootstrap is not built: this template cannot be deployed (see scripts/deploy)');
   }
   const code = Code.fromAsset(settings.bootstrap);
-  return new Map(handlers.map((handler) => [handler.name, addFunction(scope, handler, code, world, settings)]));
+  return new Map(handlers.map((handler) => [handler.name, addFunction(scope, handler, code, resources, settings)]));
 }
 
 export function named(functions: Functions, name: string): Function {
@@ -30,10 +30,10 @@ export function named(functions: Functions, name: string): Function {
   return found;
 }
 
-function addFunction(scope: Construct, handler: Handler, code: Code, world: World, settings: Settings): Function {
+function addFunction(scope: Construct, handler: Handler, code: Code, resources: Resources, settings: Settings): Function {
   const id = pascal(handler.name);
   const logs = logGroup(scope, `${id}Logs`, handler.name, settings);
-  const grants = handler.uses.map((use) => grant(use, world));
+  const grants = handler.uses.map((permission) => grant(permission, resources));
   const role = new Role(scope, `${id}Role`, {
     assumedBy: new ServicePrincipal('lambda.amazonaws.com'),
     inlinePolicies: {
@@ -45,9 +45,9 @@ function addFunction(scope: Construct, handler: Handler, code: Code, world: Worl
       Uses: new PolicyDocument({ statements: grants.flatMap(({ statements }) => statements) }),
     },
   });
-  excuse(role, ...grants.flatMap(({ reasons }) => reasons));
+  suppress(role, ...grants.flatMap(({ suppressions }) => suppressions));
   if (settings.tracing) {
-    excuse(role, { finding: 'AwsSolutions-IAM5[Resource::*]', reason: 'X-Ray has no resources.' });
+    suppress(role, { finding: 'AwsSolutions-IAM5[Resource::*]', reason: 'X-Ray actions support no resources.' });
   }
   const fn = new Function(scope, `${id}Function`, {
     description: `ephemeral: ${handler.name}`,
@@ -60,19 +60,19 @@ function addFunction(scope: Construct, handler: Handler, code: Code, world: Worl
     memorySize: handler.memoryMiB,
     timeout: Duration.seconds(handler.timeoutSeconds),
     tracing: settings.tracing ? Tracing.ACTIVE : Tracing.DISABLED,
-    environment: environment(handler, world, settings),
-    // A long job is handed on by a message to the queue that it came from. Lambda would take that for a loop and
-    // end it after 16 rounds (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
+    environment: environment(handler, resources, settings),
+    // A worker passes a long job to the next invocation by a message to its own queue. Lambda's loop detection would
+    // drop that message after 16 invocations (https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html).
     ...(handler.trigger.type === 'queue' && { recursiveLoop: RecursiveLoop.ALLOW }),
   });
-  // The next one comes in a minute anyway.
+  // A failed sweep is not repeated: the next one starts a minute later.
   if (handler.trigger.type === 'schedule') fn.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });
   if (handler.trigger.type === 'queue') {
     fn.addEventSource(
-      new SqsEventSource(world.queues[handler.trigger.lane].queue, {
+      new SqsEventSource(resources.queues[handler.trigger.lane].queue, {
         batchSize: handler.trigger.batchSize,
         reportBatchItemFailures: true,
-        // Beyond it messages wait in the queue; bounced off the account's limit they would count as tried.
+        // Without a limit, throttled batches would count as failed receives of their messages.
         maxConcurrency: settings.laneConcurrency,
       }),
     );

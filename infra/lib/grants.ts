@@ -1,52 +1,52 @@
-/** What each word of `uses` means in rights: the only place where a function gets any. */
+/** Maps each entry of a function's `uses` to IAM statements. No other file grants a function anything. */
 
 import { Stack } from 'aws-cdk-lib';
 import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
-import type { Reason } from './rules.ts';
-import type { Use } from './handlers.ts';
-import type { World } from './world.ts';
+import type { Suppression } from './rules.ts';
+import type { Permission } from './handlers.ts';
+import type { Resources } from './resources.ts';
 
 export interface Grant {
   readonly statements: readonly PolicyStatement[];
-  /** Why a statement can't name a single resource. */
-  readonly reasons: readonly Reason[];
+  /** Why a statement does not name a single resource. */
+  readonly suppressions: readonly Suppression[];
 }
 
-/** The rights behind one word. */
-export function grant(use: Use, world: World): Grant {
-  switch (use) {
+/** The statements for one permission. */
+export function grant(permission: Permission, resources: Resources): Grant {
+  switch (permission) {
     case 'store':
-      return store(world);
+      return store(resources);
     case 'queue:control':
     case 'queue:exec':
     case 'queue:task-events':
     case 'queue:webhooks':
-      return send(use.slice('queue:'.length) as keyof World['queues'], world);
+      return send(permission.slice('queue:'.length) as keyof Resources['queues'], resources);
     case 'workflow:start':
-      return only({ actions: ['states:StartExecution'], resources: [world.stateMachineArn] });
+      return only({ actions: ['states:StartExecution'], resources: [resources.stateMachineArn] });
     case 'workflow:resume':
-      // A token belongs to an execution, the right to a state machine. AWS's reference knows no resource for it;
-      // who tried found this (https://github.com/aws/aws-cdk/pull/8486).
-      return only({ actions: ['states:SendTaskSuccess'], resources: [world.stateMachineArn] });
+      // AWS's reference lists no resource for this action, but IAM accepts the state machine's ARN
+      // (https://github.com/aws/aws-cdk/pull/8486).
+      return only({ actions: ['states:SendTaskSuccess'], resources: [resources.stateMachineArn] });
     case 'compute:run':
-      return run(world);
+      return run(resources);
     case 'compute:stop':
-      return tasks(['ecs:StopTask'], world);
+      return tasks(['ecs:StopTask'], resources);
     case 'compute:read':
-      return read(world);
+      return read(resources);
     case 'shell':
-      return shell(world);
+      return shell(resources);
     case 'webhooks':
-      // Calls to the outside need no right of AWS.
-      return { statements: [], reasons: [] };
+      // Calls to endpoints outside of AWS need no IAM permission.
+      return { statements: [], suppressions: [] };
   }
 }
 
 function only(...statements: PolicyStatementProps[]): Grant {
-  return { statements: statements.map((props) => new PolicyStatement(props)), reasons: [] };
+  return { statements: statements.map((props) => new PolicyStatement(props)), suppressions: [] };
 }
 
-function store({ table, indexNames }: World): Grant {
+function store({ table, indexNames }: Resources): Grant {
   return only(
     {
       actions: [
@@ -54,7 +54,7 @@ function store({ table, indexNames }: World): Grant {
         'dynamodb:BatchGetItem',
         'dynamodb:Query',
         'dynamodb:BatchWriteItem',
-        // The parts of a transaction.
+        // The actions inside a transaction.
         'dynamodb:PutItem',
         'dynamodb:UpdateItem',
         'dynamodb:DeleteItem',
@@ -69,44 +69,44 @@ function store({ table, indexNames }: World): Grant {
   );
 }
 
-function send(lane: keyof World['queues'], { queues }: World): Grant {
+function send(lane: keyof Resources['queues'], { queues }: Resources): Grant {
   return only({ actions: ['sqs:SendMessage'], resources: [queues[lane].queue.queueArn] });
 }
 
-function inCluster({ cluster }: World) {
+function inCluster({ cluster }: Resources) {
   return { ArnEquals: { 'ecs:cluster': cluster.attrArn } };
 }
 
-/** A task's ARN is known only once it runs. */
-function taskArns({ cluster }: World): string {
+/** A pattern, because the ARN of a task is known only when the task runs. */
+function taskArns({ cluster }: Resources): string {
   return Stack.of(cluster).formatArn({ service: 'ecs', resource: 'task', resourceName: `${cluster.ref}/*` });
 }
 
-const TASKS: Reason = {
+const TASKS: Suppression = {
   finding: 'AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*]',
   reason: 'The tasks of this one cluster: their ARNs are not known before they run.',
 };
 
-function tasks(actions: string[], world: World): Grant {
+function tasks(actions: string[], resources: Resources): Grant {
   return {
-    statements: [new PolicyStatement({ actions, resources: [taskArns(world)], conditions: inCluster(world) })],
-    reasons: [TASKS],
+    statements: [new PolicyStatement({ actions, resources: [taskArns(resources)], conditions: inCluster(resources) })],
+    suppressions: [TASKS],
   };
 }
 
-function run(world: World): Grant {
-  const { family, taskRole, executionRole } = world.task;
-  const revisions = Stack.of(world.cluster).formatArn({
+function run(resources: Resources): Grant {
+  const { family, taskRole, executionRole } = resources.task;
+  const revisions = Stack.of(resources.cluster).formatArn({
     service: 'ecs',
     resource: 'task-definition',
     resourceName: `${family}:*`,
   });
   return {
     statements: [
-      new PolicyStatement({ actions: ['ecs:RunTask'], resources: [revisions], conditions: inCluster(world) }),
+      new PolicyStatement({ actions: ['ecs:RunTask'], resources: [revisions], conditions: inCluster(resources) }),
       new PolicyStatement({
         actions: ['ecs:TagResource'],
-        resources: [taskArns(world)],
+        resources: [taskArns(resources)],
         conditions: { StringEquals: { 'ecs:CreateAction': 'RunTask' } },
       }),
       new PolicyStatement({
@@ -115,48 +115,48 @@ function run(world: World): Grant {
         conditions: { StringEquals: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } },
       }),
     ],
-    reasons: [
+    suppressions: [
       TASKS,
       {
         finding: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/${family}:*]`,
-        reason: 'The revisions of this one family: while a deployment goes on, functions name the one before.',
+        reason: 'The revisions of this one family: during a deployment functions still use the previous revision.',
       },
     ],
   };
 }
 
-function read(world: World): Grant {
-  const describe = tasks(['ecs:DescribeTasks'], world);
+function read(resources: Resources): Grant {
+  const describe = tasks(['ecs:DescribeTasks'], resources);
   return {
     statements: [
       ...describe.statements,
-      new PolicyStatement({ actions: ['ecs:ListTasks'], resources: ['*'], conditions: inCluster(world) }),
+      new PolicyStatement({ actions: ['ecs:ListTasks'], resources: ['*'], conditions: inCluster(resources) }),
     ],
-    reasons: [
-      ...describe.reasons,
+    suppressions: [
+      ...describe.suppressions,
       {
         finding: 'AwsSolutions-IAM5[Resource::*]',
-        reason: 'ecs:ListTasks knows only container instances as resources, and Fargate has none; the condition names the cluster.',
+        reason: 'ecs:ListTasks supports only container instances as resources, and Fargate has none; the condition names the cluster.',
       },
     ],
   };
 }
 
-function shell(world: World): Grant {
+function shell(resources: Resources): Grant {
   return {
     statements: [
       new PolicyStatement({
         actions: ['ecs:ExecuteCommand'],
-        resources: [world.cluster.attrArn, taskArns(world)],
-        conditions: { StringEquals: { 'ecs:container-name': world.task.container } },
+        resources: [resources.cluster.attrArn, taskArns(resources)],
+        conditions: { StringEquals: { 'ecs:container-name': resources.task.container } },
       }),
       new PolicyStatement({ actions: ['ssmmessages:OpenDataChannel'], resources: ['*'] }),
     ],
-    reasons: [
+    suppressions: [
       TASKS,
       {
         finding: 'AwsSolutions-IAM5[Resource::*]',
-        reason: 'ssmmessages:OpenDataChannel has no resources; the session it opens is named by a token that only ecs:ExecuteCommand gives.',
+        reason: 'ssmmessages:OpenDataChannel supports no resources; it needs a token that only ecs:ExecuteCommand returns.',
       },
     ],
   };

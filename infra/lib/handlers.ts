@@ -1,4 +1,4 @@
-/** The Lambda functions, as the Rust side lists them in `handlers.json`. */
+/** The Lambda functions, as `handlers.json` lists them; a Rust test writes that file. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { join } from 'node:path';
 export const LANES = ['control', 'exec', 'task-events', 'webhooks'] as const;
 export type Lane = (typeof LANES)[number];
 
-export type Use =
+export type Permission =
   | 'store'
   | `queue:${Lane}`
   | 'workflow:start'
@@ -24,11 +24,11 @@ export type Trigger =
   | { readonly type: 'schedule'; readonly everyMinutes: number };
 
 export interface Handler {
-  /** `_HANDLER`: what the one binary is to be. */
+  /** `_HANDLER`, which selects the function in the binary. */
   readonly name: string;
   readonly trigger: Trigger;
-  /** All that it may touch. */
-  readonly uses: readonly Use[];
+  /** The complete list of its permissions. */
+  readonly uses: readonly Permission[];
   readonly memoryMiB: number;
   readonly timeoutSeconds: number;
 }
@@ -38,7 +38,7 @@ export function readHandlers(): readonly Handler[] {
   return (JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] }).functions;
 }
 
-/** The one handler that this trigger runs. */
+/** The only handler with this type of trigger. */
 export function only(handlers: readonly Handler[], type: Trigger['type']): Handler {
   const [found, ...others] = handlers.filter((handler) => handler.trigger.type === type);
   if (found === undefined || others.length > 0) throw new Error(`handlers.json must have one function of type ${type}`);

@@ -1,4 +1,4 @@
-/** Log groups: named after the stack, kept as long as the settings say, gone with the stack. */
+/** Log groups: named after the stack, with the configured retention, deleted with the stack. */
 
 import { RemovalPolicy, Stack } from 'aws-cdk-lib';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
@@ -6,8 +6,8 @@ import type { Construct } from 'constructs';
 import type { Settings } from './settings.ts';
 
 /**
- * For what services deliver themselves: a policy of the account lets them, and it has a size limit. It
- * does not grow with groups of this prefix.
+ * The prefix of log groups to which AWS services deliver. Each other group would add a statement to the account's
+ * resource policy for log delivery, whose size is limited.
  */
 export const VENDED = '/aws/vendedlogs';
 

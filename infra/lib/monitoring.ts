@@ -1,4 +1,4 @@
-/** Alarms, each of which docs/operations.md explains, and a dashboard. */
+/** Alarms, which docs/operations.md explains, and a dashboard. */
 
 import { Duration, Stack } from 'aws-cdk-lib';
 import type { HttpStage } from 'aws-cdk-lib/aws-apigatewayv2';
@@ -20,9 +20,9 @@ import { named, type Functions } from './functions.ts';
 import { LANES, type Handler, type Lane } from './handlers.ts';
 import { pascal } from './names.ts';
 import type { Settings } from './settings.ts';
-import type { World } from './world.ts';
+import type { Resources } from './resources.ts';
 
-export interface Watched extends World {
+export interface Monitored extends Resources {
   readonly handlers: readonly Handler[];
   readonly functions: Functions;
   readonly machine: StateMachine;
@@ -31,34 +31,34 @@ export interface Watched extends World {
 
 const FIVE_MINUTES = Duration.minutes(5);
 
-/** How old a message may grow. A webhook may wait for its next try as long as a queue can hold it back. */
-const OLDEST: Readonly<Record<Lane, Duration>> = {
+/** The age of the oldest message at which the alarm fires. A delayed webhook delivery may wait for SQS's longest delay. */
+const MAX_AGE: Readonly<Record<Lane, Duration>> = {
   control: Duration.minutes(15),
   exec: Duration.minutes(15),
   'task-events': Duration.minutes(15),
   webhooks: Duration.minutes(45),
 };
 
-export function addMonitoring(scope: Construct, watched: Watched, settings: Settings): void {
+export function addMonitoring(scope: Construct, monitored: Monitored, settings: Settings): void {
   const alarms = [
-    ...queueAlarms(scope, watched),
-    ...functionAlarms(scope, watched),
-    ...executionAlarms(scope, watched),
-    sweepAlarm(scope, watched),
-    apiAlarm(scope, watched),
+    ...queueAlarms(scope, monitored),
+    ...functionAlarms(scope, monitored),
+    ...executionAlarms(scope, monitored),
+    sweepAlarm(scope, monitored),
+    apiAlarm(scope, monitored),
   ];
   if (settings.alarmTopicArn !== undefined) {
     const action = new SnsAction(Topic.fromTopicArn(scope, 'AlarmTopic', settings.alarmTopicArn));
     for (const alarm of alarms) alarm.addAlarmAction(action);
   }
-  addDashboard(scope, watched, alarms);
+  addDashboard(scope, monitored, alarms);
 }
 
 interface Threshold {
   readonly name: string;
   readonly metric: IMetric;
   readonly atLeast: number;
-  /** In how many periods of three; absent: one period is enough. */
+  /** How many of three periods must breach; absent: one period is enough. */
   readonly ofThree?: number;
 }
 
@@ -75,34 +75,34 @@ function alarm(scope: Construct, { name, metric, atLeast, ofThree }: Threshold):
   });
 }
 
-function queueAlarms(scope: Construct, { queues }: Watched): Alarm[] {
+function queueAlarms(scope: Construct, { queues }: Monitored): Alarm[] {
   return LANES.flatMap((lane) => [
     alarm(scope, {
       name: `${lane}-dead-letters`,
-      metric: queues[lane].dead.metricApproximateNumberOfMessagesVisible({ period: FIVE_MINUTES }),
+      metric: queues[lane].deadLetters.metricApproximateNumberOfMessagesVisible({ period: FIVE_MINUTES }),
       atLeast: 1,
     }),
     alarm(scope, {
       name: `${lane}-late`,
       metric: queues[lane].queue.metricApproximateAgeOfOldestMessage({ period: FIVE_MINUTES }),
-      atLeast: OLDEST[lane].toSeconds(),
+      atLeast: MAX_AGE[lane].toSeconds(),
     }),
   ]);
 }
 
-function functionAlarms(scope: Construct, { functions }: Watched): Alarm[] {
+function functionAlarms(scope: Construct, { functions }: Monitored): Alarm[] {
   const errors = [...functions].map(([name, fn]) =>
     alarm(scope, { name: `${name}-errors`, metric: fn.metricErrors({ period: FIVE_MINUTES }), atLeast: 5, ofThree: 2 }),
   );
   return [...errors, alarm(scope, { name: 'throttles', metric: throttles(), atLeast: 1, ofThree: 2 })];
 }
 
-/** Of all functions of the account and region: they share one limit. */
+/** Throttles of all functions in the account and region, which share one concurrency limit. */
 function throttles(): Metric {
   return new Metric({ namespace: 'AWS/Lambda', metricName: 'Throttles', statistic: 'Sum', period: FIVE_MINUTES });
 }
 
-function executionAlarms(scope: Construct, { machine }: Watched): Alarm[] {
+function executionAlarms(scope: Construct, { machine }: Monitored): Alarm[] {
   const metrics = {
     'executions-failed': machine.metricFailed({ period: FIVE_MINUTES }),
     'executions-timed-out': machine.metricTimedOut({ period: FIVE_MINUTES }),
@@ -111,7 +111,7 @@ function executionAlarms(scope: Construct, { machine }: Watched): Alarm[] {
   return Object.entries(metrics).map(([name, metric]) => alarm(scope, { name, metric, atLeast: 1 }));
 }
 
-function sweepAlarm(scope: Construct, { functions }: Watched): Alarm {
+function sweepAlarm(scope: Construct, { functions }: Monitored): Alarm {
   const name = 'sweep-not-run';
   return new Alarm(scope, `${pascal(name)}Alarm`, {
     alarmName: `${Stack.of(scope).stackName}-${name}`,
@@ -124,7 +124,7 @@ function sweepAlarm(scope: Construct, { functions }: Watched): Alarm {
   });
 }
 
-function apiAlarm(scope: Construct, { stage }: Watched): Alarm {
+function apiAlarm(scope: Construct, { stage }: Monitored): Alarm {
   return alarm(scope, {
     name: 'api-5xx',
     metric: stage.metricServerError({ period: FIVE_MINUTES, statistic: 'Sum' }),
@@ -133,8 +133,8 @@ function apiAlarm(scope: Construct, { stage }: Watched): Alarm {
   });
 }
 
-function addDashboard(scope: Construct, watched: Watched, alarms: Alarm[]): void {
-  const { stage, machine, table, queues, functions } = watched;
+function addDashboard(scope: Construct, monitored: Monitored, alarms: Alarm[]): void {
+  const { stage, machine, table, queues, functions } = monitored;
   const each = (metric: (fn: NonNullable<ReturnType<Functions['get']>>) => Metric) =>
     [...functions].map(([name, fn]) => metric(fn).with({ label: name }));
   const lanes = (metric: (lane: Lane) => Metric) => LANES.map((lane) => metric(lane).with({ label: lane }));
@@ -150,7 +150,7 @@ function addDashboard(scope: Construct, watched: Watched, alarms: Alarm[]): void
       [
         graph('Messages waiting', lanes((lane) => queues[lane].queue.metricApproximateNumberOfMessagesVisible())),
         graph('Oldest message', lanes((lane) => queues[lane].queue.metricApproximateAgeOfOldestMessage())),
-        graph('Dead letters', lanes((lane) => queues[lane].dead.metricApproximateNumberOfMessagesVisible())),
+        graph('Dead letters', lanes((lane) => queues[lane].deadLetters.metricApproximateNumberOfMessagesVisible())),
       ],
       [
         graph('Invocations', each((fn) => fn.metricInvocations())),

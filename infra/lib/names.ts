@@ -1,4 +1,4 @@
-/** `close-session` as a construct is called: `CloseSession`. */
+/** The construct id of a name: `close-session` becomes `CloseSession`. */
 export function pascal(name: string): string {
   return name.replace(/(?:^|-)(\w)/g, (_, letter: string) => letter.toUpperCase());
 }

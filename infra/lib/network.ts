@@ -1,4 +1,4 @@
-/** Where shells run. The functions are outside of it: they need nothing in it, and webhooks must reach nothing in it. */
+/** The VPC of the shells. Functions run outside of it, so that webhooks cannot reach private addresses in it. */
 
 import { Stack } from 'aws-cdk-lib';
 import {
@@ -17,15 +17,15 @@ import {
 import { AnyPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import { logGroup } from './logs.ts';
-import { excuse } from './rules.ts';
+import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
 export interface Network {
   readonly vpc: Vpc;
   readonly subnets: readonly ISubnet[];
-  /** For shells that may reach the internet; absent where there is no way out. */
+  /** The group of shells that may reach the internet; absent where the VPC has no route to it. */
   readonly egress: SecurityGroup | undefined;
-  /** For shells that may reach nothing; absent where a way out can't be closed without cutting off ECS Exec. */
+  /** The group of shells without network; absent where ECS Exec itself needs the route to the internet. */
   readonly none: SecurityGroup | undefined;
   readonly assignPublicIp: boolean;
 }
@@ -43,17 +43,17 @@ export function addNetwork(scope: Construct, settings: Settings): Network {
     maxAzs: 2,
     natGateways: settings.network === 'nat' ? 1 : 0,
     subnetConfiguration: [
-      // A task asks for its public address itself.
+      // RunTask requests the public address.
       { name: 'shells', subnetType: type, cidrMask: 18, ...(type === SubnetType.PUBLIC && { mapPublicIpOnLaunch: false }) },
       ...(settings.network === 'nat'
         ? [{ name: 'nat', subnetType: SubnetType.PUBLIC, cidrMask: 28, mapPublicIpOnLaunch: false }]
         : []),
     ],
-    // It would take a custom resource; nothing is in the default group.
+    // Restricting the default group would need a custom resource; nothing uses that group.
     restrictDefaultSecurityGroup: false,
   });
   if (settings.flowLogs) addFlowLog(vpc, settings);
-  else excuse(vpc, { finding: 'AwsSolutions-VPC7', reason: 'Turned off by the context flowLogs.' });
+  else suppress(vpc, { finding: 'AwsSolutions-VPC7', reason: 'A port scan in one shell writes gigabytes per hour; the context flowLogs turns them on.' });
 
   const group = (id: string, description: string, allowAllOutbound: boolean) =>
     new SecurityGroup(scope, id, { vpc, description, allowAllOutbound });
@@ -75,8 +75,8 @@ function addFlowLog(vpc: Vpc, settings: Settings) {
 }
 
 /**
- * All that a task needs to start and to be reached. Their policies keep a shell from carrying data out
- * through them with credentials of another account.
+ * The endpoints that a task needs to start and to serve ECS Exec. Their policies refuse principals of other
+ * accounts, so that a shell cannot send data out with foreign credentials.
  */
 function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup) {
   const stack = Stack.of(scope);
@@ -108,10 +108,10 @@ function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup) {
     new PolicyStatement({
       principals: [new AnyPrincipal()],
       actions: ['s3:GetObject'],
-      // Where ECR keeps the layers of images.
+      // The bucket in which ECR keeps image layers.
       resources: [`arn:${stack.partition}:s3:::prod-${stack.region}-starport-layer-bucket/*`],
     }),
   );
-  // The subnets have routes to the endpoints and nowhere else; S3's addresses have no group of their own.
+  // The subnets have routes only to the endpoints, and the addresses of S3 have no security group.
   shells.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'https to the endpoints and to S3');
 }

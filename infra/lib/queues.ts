@@ -1,4 +1,4 @@
-/** A queue for each lane, and behind each another for what could not be worked off. */
+/** A queue for each lane, each with a dead-letter queue. */
 
 import { Duration } from 'aws-cdk-lib';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
@@ -8,13 +8,13 @@ import { pascal } from './names.ts';
 
 export interface LaneQueue {
   readonly queue: Queue;
-  readonly dead: Queue;
+  readonly deadLetters: Queue;
 }
 
 export type Queues = Readonly<Record<Lane, LaneQueue>>;
 
-/** After so many tries a message is given up. The sweep rings again for what is on record. */
-const TRIES = 5;
+/** After this many receives a message moves to the dead-letter queue. The sweep sends new messages for due records. */
+const MAX_RECEIVES = 5;
 
 export function addQueues(scope: Construct, handlers: readonly Handler[]): Queues {
   return Object.fromEntries(LANES.map((lane) => [lane, addQueue(scope, lane, handlers)])) as Record<Lane, LaneQueue>;
@@ -24,7 +24,7 @@ function addQueue(scope: Construct, lane: Lane, handlers: readonly Handler[]): L
   const worker = handlers.find(({ trigger }) => trigger.type === 'queue' && trigger.lane === lane);
   if (worker === undefined) throw new Error(`handlers.json must have a function for lane ${lane}`);
   const id = pascal(lane);
-  const dead = new Queue(scope, `${id}DeadLetters`, {
+  const deadLetters = new Queue(scope, `${id}DeadLetters`, {
     encryption: QueueEncryption.SQS_MANAGED,
     enforceSSL: true,
     retentionPeriod: Duration.days(14),
@@ -32,10 +32,10 @@ function addQueue(scope: Construct, lane: Lane, handlers: readonly Handler[]): L
   const queue = new Queue(scope, `${id}Queue`, {
     encryption: QueueEncryption.SQS_MANAGED,
     enforceSSL: true,
-    // Lambda's own advice: room for the retries of a batch that was throttled.
+    // AWS recommends six times the function's timeout, which leaves time to retry a throttled batch.
     visibilityTimeout: Duration.seconds(6 * worker.timeoutSeconds),
     retentionPeriod: Duration.days(4),
-    deadLetterQueue: { queue: dead, maxReceiveCount: TRIES },
+    deadLetterQueue: { queue: deadLetters, maxReceiveCount: MAX_RECEIVES },
   });
-  return { queue, dead };
+  return { queue, deadLetters };
 }

@@ -1,21 +1,21 @@
-/** AWS's own rules, checked at every synthesis, and the reasons where one is not followed. */
+/** The AWS Solutions rules of cdk-nag, checked at every synthesis, and the suppressions with their reasons. */
 
 import { Validations, type App } from 'aws-cdk-lib';
 import { AwsSolutionsChecks } from 'cdk-nag';
 import type { IConstruct } from 'constructs';
 
-export interface Reason {
-  /** The finding, in full. */
+export interface Suppression {
+  /** The full id of the finding. */
   readonly finding: string;
   readonly reason: string;
 }
 
-/** A finding ends the synthesis, unless it was excused. */
+/** Makes the synthesis fail on every finding that is not suppressed. */
 export function checkRules(app: App): void {
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app, { writeSuppressionsToCloudFormation: false }));
 }
 
-/** Says why these findings are none. */
-export function excuse(construct: IConstruct, ...reasons: readonly Reason[]): void {
-  Validations.of(construct).acknowledge(...reasons.map(({ finding, reason }) => ({ id: finding, reason })));
+/** Suppresses these findings on a construct. */
+export function suppress(construct: IConstruct, ...suppressions: readonly Suppression[]): void {
+  Validations.of(construct).acknowledge(...suppressions.map(({ finding, reason }) => ({ id: finding, reason })));
 }

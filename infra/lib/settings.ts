@@ -1,4 +1,4 @@
-/** What a deployment can choose, by `-c name=value`; docs/operations.md lists it. */
+/** The settings of a deployment, given as `-c name=value`; docs/operations.md lists them. */
 
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -12,35 +12,35 @@ export interface Settings {
   readonly architecture: Architecture;
   /** The directory with the file `bootstrap`. */
   readonly bootstrap: string;
-  /** Whether that only fills the place of a binary that is not built, unasked. */
+  /** Whether `bootstrap` is the placeholder, because the binary is not built and no directory was given. */
   readonly placeholder: boolean;
-  /** The shell's image, or a directory to build it in when deploying; absent: `ephemeral-shell` of the account's registry. */
+  /** The shell's image, or the directory to build it from; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
   readonly network: Network;
   readonly maxActiveSessions: number;
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
   readonly retentionDays: number;
-  /** Tasks started ahead. */
+  /** Number of warm tasks. */
   readonly warm: number;
   readonly webhookAllowPrivate: boolean;
-  /** Whose tokens are accepted; absent: those of a user pool that the stack makes. */
+  /** The accepted issuer of tokens; absent: a user pool that the stack creates. */
   readonly jwt: { readonly issuer: string; readonly audience: string[] } | undefined;
-  /** Requests a second, and how many at once above that. */
+  /** Requests per second, and the burst above that. */
   readonly throttle: { readonly rate: number; readonly burst: number };
-  /** How many batches of one queue are worked off at once. */
+  /** How many batches of one queue are handled concurrently. */
   readonly laneConcurrency: number;
   readonly logLevel: string;
   readonly logRetentionDays: RetentionDays;
   readonly flowLogs: boolean;
   readonly containerInsights: boolean;
-  /** X-Ray in the functions. */
+  /** Whether functions and executions send traces to X-Ray. */
   readonly tracing: boolean;
-  /** Keeps the table and the user pool when the stack goes. */
+  /** Whether the table and the user pool outlive the stack. */
   readonly deletionProtection: boolean;
-  /** An SNS topic that hears the alarms. */
+  /** The SNS topic that receives the alarms. */
   readonly alarmTopicArn: string | undefined;
-  /** More variables for every function: for tests, which set the SDK's endpoints. */
+  /** Additional variables of every function; tests set the SDK's endpoints. */
   readonly environment: Readonly<Record<string, string>>;
 }
 
@@ -55,7 +55,7 @@ const NAMES = [
 ] as const;
 type Name = (typeof NAMES)[number];
 
-/** Reads the settings from the context; a value that makes no sense is an error that names it. */
+/** Reads the settings from the context. Throws an error that names the setting if a value is invalid. */
 export function readSettings(context: (name: string) => unknown): Settings {
   const read = reader(context);
   const architecture = read.oneOf('architecture', ['arm64', 'x86_64']);
@@ -76,19 +76,19 @@ export function readSettings(context: (name: string) => unknown): Settings {
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
     logLevel: read.text('logLevel') ?? 'info',
     logRetentionDays: read.integer('logRetentionDays', RetentionDays.TWO_WEEKS, 1, 3_653),
-    flowLogs: read.flag('flowLogs', true),
+    flowLogs: read.flag('flowLogs', false),
     containerInsights: read.flag('containerInsights', false),
     tracing: read.flag('tracing', false),
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
     environment: environment(context('environment')),
   };
-  if (RetentionDays[settings.logRetentionDays] === undefined) throw wrong('logRetentionDays', 'a time that CloudWatch knows: 1, 3, 5, 7, 14, 30, …');
-  if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw wrong('defaultTtlSeconds', 'at most maxTtlSeconds');
+  if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
+  if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw invalid('defaultTtlSeconds', 'at most maxTtlSeconds');
   return settings;
 }
 
-function wrong(name: Name, wanted: string): Error {
+function invalid(name: Name, wanted: string): Error {
   return new Error(`context ${name} must be ${wanted}`);
 }
 
@@ -102,41 +102,41 @@ function reader(context: (name: string) => unknown) {
     oneOf<T extends string>(name: Name, [first, ...others]: readonly [T, ...T[]]): T {
       const value = text(name) ?? first;
       const found = [first, ...others].find((option) => option === value);
-      if (found === undefined) throw wrong(name, `one of ${[first, ...others].join(', ')}`);
+      if (found === undefined) throw invalid(name, `one of ${[first, ...others].join(', ')}`);
       return found;
     },
     integer(name: Name, missing: number, least: number, most: number): number {
       const value = Number(text(name) ?? missing);
-      if (!Number.isInteger(value) || value < least || value > most) throw wrong(name, `a whole number from ${least} to ${most}`);
+      if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
       return value;
     },
     flag(name: Name, missing: boolean): boolean {
       const value = text(name) ?? String(missing);
-      if (value !== 'true' && value !== 'false') throw wrong(name, 'true or false');
+      if (value !== 'true' && value !== 'false') throw invalid(name, 'true or false');
       return value === 'true';
     },
   };
 }
 
-/** A directory that was asked for must hold the binary; the usual one may not be built yet. */
-function bootstrap(asked: string | undefined, architecture: Architecture): Pick<Settings, 'bootstrap' | 'placeholder'> {
-  const directory = asked ?? join(INFRA, '..', 'target', 'lambda', architecture);
+/** A given directory must contain the binary; without one, the placeholder stands in until the binary is built. */
+function bootstrap(given: string | undefined, architecture: Architecture): Pick<Settings, 'bootstrap' | 'placeholder'> {
+  const directory = given ?? join(INFRA, '..', 'target', 'lambda', architecture);
   if (existsSync(join(directory, 'bootstrap'))) return { bootstrap: directory, placeholder: false };
-  if (asked !== undefined) throw wrong('bootstrap', 'a directory with the file bootstrap');
+  if (given !== undefined) throw invalid('bootstrap', 'a directory with the file bootstrap');
   return { bootstrap: PLACEHOLDER, placeholder: true };
 }
 
 function jwt(issuer: string | undefined, audience: string | undefined): Settings['jwt'] {
   if (issuer === undefined && audience === undefined) return undefined;
-  if (issuer === undefined || !issuer.startsWith('https://')) throw wrong('jwtIssuer', 'an https URL, given with jwtAudience');
-  if (audience === undefined) throw wrong('jwtAudience', 'given with jwtIssuer: one or more, with commas between');
+  if (issuer === undefined || !issuer.startsWith('https://')) throw invalid('jwtIssuer', 'an https URL, set together with jwtAudience');
+  if (audience === undefined) throw invalid('jwtAudience', 'set together with jwtIssuer: one or more, separated by commas');
   return { issuer, audience: audience.split(',').map((one) => one.trim()) };
 }
 
 function environment(value: unknown): Record<string, string> {
   const read: unknown = typeof value === 'string' && value !== '' ? JSON.parse(value) : (value ?? {});
   if (typeof read !== 'object' || read === null || Object.values(read).some((one) => typeof one !== 'string')) {
-    throw wrong('environment', 'a JSON object of strings');
+    throw invalid('environment', 'a JSON object of strings');
   }
   return read as Record<string, string>;
 }

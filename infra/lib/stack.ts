@@ -1,4 +1,4 @@
-/** All of ephemeral on AWS. */
+/** The stack of ephemeral on AWS. */
 
 import { CfnOutput, DefaultStackSynthesizer, Stack, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
@@ -13,19 +13,19 @@ import type { Settings } from './settings.ts';
 import { addTable, readTable } from './table.ts';
 import { addCluster, addShellTask } from './task.ts';
 import { addWorkflow, stateMachineArn } from './workflow.ts';
-import type { World } from './world.ts';
+import type { Resources } from './resources.ts';
 
 export class EphemeralStack extends Stack {
   constructor(scope: Construct, id: string, settings: Settings) {
     super(scope, id, {
       description: 'ephemeral: disposable shells behind an asynchronous HTTP API',
-      // The CLI checks the version of its bootstrap stack itself.
+      // The CDK CLI checks the version of its bootstrap stack.
       synthesizer: new DefaultStackSynthesizer({ generateBootstrapVersionRule: false }),
     });
     Tags.of(this).add('application', 'ephemeral');
 
     const handlers = readHandlers();
-    const world: World = {
+    const resources: Resources = {
       table: addTable(this, settings),
       indexNames: readTable().indexes.map(({ name }) => name),
       queues: addQueues(this, handlers),
@@ -34,25 +34,25 @@ export class EphemeralStack extends Stack {
       task: addShellTask(this, settings),
       network: addNetwork(this, settings),
     };
-    const functions = addFunctions(this, handlers, world, settings);
+    const functions = addFunctions(this, handlers, resources, settings);
     const machine = addWorkflow(this, handlers, functions, settings);
-    addEvents(this, handlers, { ...world, functions }, settings);
+    addEvents(this, handlers, { ...resources, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);
-    addMonitoring(this, { ...world, handlers, functions, machine, stage }, settings);
-    this.addOutputs(world, stage.api.apiEndpoint);
+    addMonitoring(this, { ...resources, handlers, functions, machine, stage }, settings);
+    this.addOutputs(resources, stage.api.apiEndpoint);
   }
 
-  private addOutputs(world: World, url: string) {
+  private addOutputs(resources: Resources, url: string) {
     const outputs = {
-      // The stage is part of every path, as it is on one machine.
+      // Without the stage: paths contain it, as they do in local mode.
       ApiUrl: url,
-      TableName: world.table.tableName,
-      StateMachineArn: world.stateMachineArn,
-      ClusterArn: world.cluster.attrArn,
-      ControlQueueUrl: world.queues.control.queue.queueUrl,
-      ExecQueueUrl: world.queues.exec.queue.queueUrl,
-      TaskEventsQueueUrl: world.queues['task-events'].queue.queueUrl,
-      WebhooksQueueUrl: world.queues.webhooks.queue.queueUrl,
+      TableName: resources.table.tableName,
+      StateMachineArn: resources.stateMachineArn,
+      ClusterArn: resources.cluster.attrArn,
+      ControlQueueUrl: resources.queues.control.queue.queueUrl,
+      ExecQueueUrl: resources.queues.exec.queue.queueUrl,
+      TaskEventsQueueUrl: resources.queues['task-events'].queue.queueUrl,
+      WebhooksQueueUrl: resources.queues.webhooks.queue.queueUrl,
     };
     for (const [name, value] of Object.entries(outputs)) new CfnOutput(this, name, { value });
   }

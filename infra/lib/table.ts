@@ -1,4 +1,4 @@
-/** The one table, from `table.json`, which the store's code and tests read too. */
+/** The table, from `table.json`, which the tests of the store read too. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,7 +36,8 @@ export function addTable(scope: Construct, settings: Settings): Table {
     sortKey: attribute(shape.sortKey),
     timeToLiveAttribute: shape.ttlAttribute,
     billingMode: BillingMode.PAY_PER_REQUEST,
-    pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+    // Backups would otherwise keep deleted records for 35 days, which is also the longest period.
+    pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true, recoveryPeriodInDays: Math.min(settings.retentionDays, 35) },
     deletionProtection: settings.deletionProtection,
     removalPolicy: settings.deletionProtection ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
   });

@@ -1,4 +1,4 @@
-/** The cluster, and what a shell is there: one task of one container, the runner as its PID 1. */
+/** The cluster, and the task definition of a shell: one container with the runner as PID 1. */
 
 import { existsSync } from 'node:fs';
 import { Duration, Stack } from 'aws-cdk-lib';
@@ -15,7 +15,7 @@ import {
 import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal, type IRole } from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
 import { logGroup } from './logs.ts';
-import { excuse } from './rules.ts';
+import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
 export interface ShellTask {
@@ -31,14 +31,14 @@ const CONTAINER = 'shell';
 export function addCluster(scope: Construct, settings: Settings): CfnCluster {
   const cluster = new CfnCluster(scope, 'Cluster', {
     capacityProviders: ['FARGATE', 'FARGATE_SPOT'],
-    // Unless told otherwise ECS Exec writes what goes through it to the log of the container: commands and output.
+    // By default ECS Exec writes commands and their output to the log of the container.
     configuration: { executeCommandConfiguration: { logging: 'NONE' } },
     clusterSettings: [{ name: 'containerInsights', value: settings.containerInsights ? 'enabled' : 'disabled' }],
   });
   if (!settings.containerInsights) {
-    excuse(cluster, {
+    suppress(cluster, {
       finding: 'AwsSolutions-ECS4',
-      reason: 'Metrics of every task cost more than a short shell itself; usage is on record per job. The context containerInsights turns them on.',
+      reason: 'Metrics of every task cost more than a short shell; each job records its usage. The context containerInsights turns them on.',
     });
   }
   return cluster;
@@ -59,18 +59,18 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
     taskRole,
     executionRole,
   });
-  // No init process: the runner is PID 1, reaps what it did not start too, and passes SIGTERM on.
+  // No init process: the runner is PID 1, reaps orphaned processes and forwards SIGTERM.
   definition.addContainer(CONTAINER, {
     image: image(scope, settings),
     essential: true,
     stopTimeout: Duration.seconds(30),
-    // ping without rights: the image has no setuid binaries. The group is shelluser's.
+    // Lets the group of shelluser run ping, because the image has no setuid binaries.
     systemControls: [{ namespace: 'net.ipv4.ping_group_range', value: '1000 1000' }],
     logging: new AwsLogDriver({ logGroup: logGroup(scope, 'ShellLogs', 'shell', settings), streamPrefix: 'task' }),
   });
-  excuse(executionRole, {
+  suppress(executionRole, {
     finding: 'AwsSolutions-IAM5[Resource::*]',
-    reason: 'ecr:GetAuthorizationToken has no resources.',
+    reason: 'ecr:GetAuthorizationToken supports no resources.',
   });
   return { definition, family, container: CONTAINER, taskRole, executionRole };
 }
@@ -92,7 +92,7 @@ function addExecutionRole(scope: Construct): Role {
   });
 }
 
-/** What the agent of ECS Exec needs, which runs in the container. Whoever is root there has this role. */
+/** The permissions of the agent of ECS Exec. Every process with root in the container can use this role. */
 const EXEC = [
   'ssmmessages:CreateControlChannel',
   'ssmmessages:CreateDataChannel',
@@ -108,20 +108,20 @@ function addTaskRole(scope: Construct): Role {
       Exec: new PolicyDocument({
         statements: [
           new PolicyStatement({ actions: EXEC, resources: ['*'] }),
-          // No policy that is attached later adds to it.
+          // A policy that is attached later cannot add permissions.
           new PolicyStatement({ effect: Effect.DENY, notActions: EXEC, resources: ['*'] }),
         ],
       }),
     },
   });
-  excuse(role, {
+  suppress(role, {
     finding: 'AwsSolutions-IAM5[Resource::*]',
-    reason: 'These four actions have no resources.',
+    reason: 'These four actions support no resources.',
   });
   return role;
 }
 
-/** `ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG`, the only registry that needs rights. */
+/** `ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME:TAG`, the only registry that needs permissions. */
 const ECR = /^(\d{12})\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com\/([^:@]+)[:@](.+)$/;
 
 function image(scope: Construct, settings: Settings): ContainerImage {

@@ -1,4 +1,4 @@
-/** The state machine: the very file that the one-machine server interprets, with the functions in its placeholders. */
+/** The state machine: the file that local mode interprets too, with the functions' ARNs in its placeholders. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,7 +9,7 @@ import type { Construct } from 'constructs';
 import type { Functions } from './functions.ts';
 import type { Handler } from './handlers.ts';
 import { logGroup, VENDED } from './logs.ts';
-import { excuse } from './rules.ts';
+import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
 const DEFINITION = join(import.meta.dirname, '..', '..', 'statemachine', 'session.asl.json');
@@ -18,7 +18,7 @@ export function stateMachineName(scope: Construct): string {
   return `${Stack.of(scope).stackName}-session`;
 }
 
-/** Known before the machine is: functions name the machine, and its definition names functions. */
+/** Built from the name, because the machine's definition refers to functions that refer to the machine. */
 export function stateMachineArn(scope: Construct): string {
   return Stack.of(scope).formatArn({
     service: 'states',
@@ -45,22 +45,25 @@ export function addWorkflow(
   const machine = new StateMachine(scope, 'SessionMachine', {
     stateMachineName: stateMachineName(scope),
     stateMachineType: StateMachineType.STANDARD,
-    // Compact: comments and all, it is sent whole.
+    // Without white space, because the length of a definition is limited.
     definitionBody: DefinitionBody.fromString(JSON.stringify(JSON.parse(readFileSync(DEFINITION, 'utf8')))),
     definitionSubstitutions: arns,
     role,
-    tracingEnabled: true,
+    tracingEnabled: settings.tracing,
     logs: {
       destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, VENDED),
       level: LogLevel.ALL,
-      // A task token is a key to the session.
+      // The data contains task tokens, which resume an execution.
       includeExecutionData: false,
     },
   });
-  excuse(role, {
+  suppress(role, {
     finding: 'AwsSolutions-IAM5[Resource::*]',
-    reason: 'The delivery of logs and X-Ray have no resources.',
+    reason: 'The actions for log delivery and X-Ray support no resources.',
   });
+  if (!settings.tracing) {
+    suppress(machine, { finding: 'AwsSolutions-SF2', reason: 'The history of an execution has every step; the context tracing turns X-Ray on.' });
+  }
   return machine;
 }
 

@@ -1,4 +1,4 @@
-/** One process for all tests: most of a run is the loading of the CDK. */
+/** Runs all tests in one process, because loading the CDK takes most of the time. */
 
 import { readdirSync } from 'node:fs';
 

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { RIGHTS } from './rights.ts';
+import { PERMISSIONS } from './permissions.ts';
 
 const SOURCES = join(import.meta.dirname, '..', '..', 'crates', 'aws', 'src');
 
-/** Each call of an SDK, as the code writes it, and the right that it takes. No emulator here asks for rights. */
+/** Each SDK call, as the code spells it, and the IAM actions that it needs. The emulators do not enforce IAM. */
 const CALLS: Record<string, string[]> = {
   get_item: ['dynamodb:GetItem'],
   batch_get_item: ['dynamodb:BatchGetItem'],
@@ -33,7 +33,7 @@ const CALLS: Record<string, string[]> = {
   stop_task: ['ecs:StopTask'],
   describe_tasks: ['ecs:DescribeTasks'],
   list_tasks: ['ecs:ListTasks'],
-  // The channel that it names is opened by a request of our own, which is signed too.
+  // The data channel of the session is opened by a separate signed request.
   execute_command: ['ecs:ExecuteCommand', 'ssmmessages:OpenDataChannel'],
 };
 
@@ -47,9 +47,9 @@ describe('the code of the functions', () => {
   const text = sources();
   const calls = Object.keys(CALLS).filter((call) => text.includes(`.${call}()`));
 
-  it('calls nothing that no function has the right to, and no right is never used', () => {
+  it('makes no call that no function is permitted, and every permission is needed', () => {
     const needed = new Set(calls.flatMap((call) => CALLS[call] ?? []));
-    assert.deepEqual([...new Set(Object.values(RIGHTS).flat())].sort(), [...needed].sort());
+    assert.deepEqual([...new Set(Object.values(PERMISSIONS).flat())].sort(), [...needed].sort());
   });
 
   it('reads no variable that the deployment does not set', () => {

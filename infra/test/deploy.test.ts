@@ -10,10 +10,10 @@ import { PLACEHOLDER } from '../lib/settings.ts';
 const ROOT = join(import.meta.dirname, '..', '..');
 const VENV = join(ROOT, 'target', 'venv', 'bin');
 const MINISTACK = process.env['MINISTACK'] ?? join(VENV, 'ministack');
-/** It knows no flow logs. No image is pulled, and the binary is not started. */
-const SETTINGS = ['flowLogs=false', `bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'];
+/** The emulator neither pulls the image nor starts the binary. */
+const SETTINGS = [`bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'];
 
-describe('deployment to an emulator by the CDK\'s own tool', () => {
+describe('deployment to an emulator by the CDK CLI', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ephemeral-deploy-'));
   let emulator: ChildProcess | undefined;
   let endpoint = '';
@@ -55,7 +55,7 @@ describe('deployment to an emulator by the CDK\'s own tool', () => {
     return true;
   }
 
-  it('makes the stack and says where the API is', (test) => {
+  it('creates the stack and prints the URL of the API', (test) => {
     if (skipped(test)) return;
     assert.match(script('deploy'), /ephemeral\.ApiUrl = http/);
   });
@@ -65,7 +65,7 @@ describe('deployment to an emulator by the CDK\'s own tool', () => {
     assert.match(script('deploy'), /no changes/);
   });
 
-  it('leaves nothing of the stack', (test) => {
+  it('deletes the stack', (test) => {
     if (skipped(test)) return;
     assert.match(script('destroy'), /ephemeral: destroyed/);
   });
@@ -73,10 +73,10 @@ describe('deployment to an emulator by the CDK\'s own tool', () => {
 
 describe('scripts', () => {
   for (const name of ['deploy', 'destroy']) {
-    it(`${name} says at once that there are no credentials`, () => {
+    it(`${name} fails at once without credentials`, () => {
       const { status, stderr } = spawnSync(join(ROOT, 'scripts', name), { env: { PATH: process.env['PATH'], HOME: '/nonexistent' }, encoding: 'utf8' });
       assert.equal(status, 1);
-      assert.match(stderr, /^error: there are no credentials of AWS here\. hint: /);
+      assert.match(stderr, /^error: no AWS credentials are configured\. hint: /);
     });
   }
 });

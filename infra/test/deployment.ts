@@ -1,4 +1,4 @@
-/** What the tests look at: the template that some settings give. */
+/** Synthesizes the template for given settings, and queries its resources. */
 
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -19,7 +19,7 @@ export interface Statement {
 
 export interface Resource {
   readonly Type: string;
-  // A template's properties have as many shapes as there are resources.
+  // Each type of resource has other properties.
   readonly Properties: Record<string, any>;
 }
 
@@ -41,7 +41,7 @@ export function list<T>(value: T | T[] | undefined): T[] {
   return value === undefined ? [] : Array.isArray(value) ? value : [value];
 }
 
-/** All statements of a role, its own and those of policies attached to it. */
+/** All statements of a role: of its inline policies and of attached ones. */
 export function statements(resources: Record<string, Resource>, role: string): Statement[] {
   const own = list(resources[role]?.Properties['Policies']).map(({ PolicyDocument }) => PolicyDocument);
   const attached = ofType(resources, 'AWS::IAM::Policy')
@@ -50,7 +50,7 @@ export function statements(resources: Record<string, Resource>, role: string): S
   return [...own, ...attached].flatMap((document) => document.Statement as Statement[]);
 }
 
-/** The function with this `_HANDLER`, and the id of its role. */
+/** The function with this `_HANDLER`, and the logical id of its role. */
 export function functionNamed(resources: Record<string, Resource>, name: string): { fn: Resource; role: string } {
   const found = ofType(resources, 'AWS::Lambda::Function').find(([, { Properties }]) => Properties['Handler'] === name);
   if (found === undefined) throw new Error(`no function ${name}`);

@@ -8,7 +8,7 @@ const rules = Object.fromEntries(ofType(resources, 'AWS::Events::Rule').map(([id
 const CLUSTER = 'arn:aws:ecs:us-east-1:111122223333:cluster/ephemeral';
 const MACHINE = 'arn:aws:states:us-east-1:111122223333:stateMachine:ephemeral-session';
 
-/** The pattern as it will be once the references are filled in. */
+/** The pattern with its references resolved. */
 function pattern(name: string): unknown {
   const text = JSON.stringify(rules[name]?.['EventPattern'])
     .replace('{"Fn::GetAtt":["Cluster","Arn"]}', JSON.stringify(CLUSTER))
@@ -17,7 +17,7 @@ function pattern(name: string): unknown {
   return JSON.parse(text);
 }
 
-/** EventBridge's rule for plain values: every field of the pattern is there and has one of the values. */
+/** EventBridge's matching of plain values: each field of the pattern has one of the listed values. */
 function matches(wanted: unknown, found: unknown): boolean {
   if (Array.isArray(wanted)) return wanted.includes(found);
   if (typeof found !== 'object' || found === null) return false;
@@ -42,7 +42,7 @@ function executionEvent(detail: object = {}) {
 }
 
 describe('rules', () => {
-  it('every change of a task of the cluster goes to the queue for task events', () => {
+  it('send every change of a task of the cluster to the queue for task events', () => {
     for (const lastStatus of ['PROVISIONING', 'RUNNING', 'STOPPED']) {
       assert.ok(matches(pattern('TaskEvents'), taskEvent({ lastStatus })));
     }
@@ -50,13 +50,13 @@ describe('rules', () => {
     assert.equal(rules['TaskEvents']?.['Targets'][0].Input, undefined);
   });
 
-  it('tasks of other clusters and other events of ECS do not', () => {
+  it('ignore tasks of other clusters and other events of ECS', () => {
     assert.ok(!matches(pattern('TaskEvents'), taskEvent({ clusterArn: `${CLUSTER}-other` })));
     assert.ok(!matches(pattern('TaskEvents'), { ...taskEvent(), 'detail-type': 'ECS Deployment State Change' }));
-    assert.ok(!matches(pattern('TaskEvents'), { ...taskEvent(), source: 'somebody.else' }));
+    assert.ok(!matches(pattern('TaskEvents'), { ...taskEvent(), source: 'another.source' }));
   });
 
-  it('an execution that ends badly has its session closed', () => {
+  it('close the session of an execution that failed, timed out or was aborted', () => {
     for (const status of ['FAILED', 'TIMED_OUT', 'ABORTED']) {
       assert.ok(matches(pattern('FailedExecutions'), executionEvent({ status })));
     }
@@ -67,7 +67,7 @@ describe('rules', () => {
     assert.equal(target.InputTransformer.InputTemplate, `{"sessionId":<${variable}>}`);
   });
 
-  it('one that runs, ends well or belongs to another machine does not', () => {
+  it('ignore executions that run, succeeded or belong to another machine', () => {
     for (const status of ['RUNNING', 'SUCCEEDED']) {
       assert.ok(!matches(pattern('FailedExecutions'), executionEvent({ status })));
     }
@@ -76,12 +76,12 @@ describe('rules', () => {
 });
 
 describe('schedules', () => {
-  it('the sweep runs every minute', () => {
+  it('run the sweep every minute', () => {
     assert.equal(rules['SweepSchedule']?.['ScheduleExpression'], 'rate(1 minute)');
     assert.match(JSON.stringify(rules['SweepSchedule']?.['Targets']), /SweepFunction/);
   });
 
-  it('the pool is filled every minute by a message, if there is to be one', () => {
+  it('send a message to fill the pool every minute, only if warm tasks are configured', () => {
     assert.equal(rules['FillPoolSchedule']?.['ScheduleExpression'], 'rate(1 minute)');
     const [target] = rules['FillPoolSchedule']?.['Targets'];
     assert.match(JSON.stringify(target.Arn), /ControlQueue/);

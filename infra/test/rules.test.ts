@@ -5,22 +5,23 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import type { IConstruct } from 'constructs';
 import { synthesize } from './deployment.ts';
 
-/** Together they make every resource that a deployment can have. */
+/** Together these deployments contain every resource that a deployment can have. */
 const DEPLOYMENTS: Record<string, Record<string, string>> = {
-  'as it is by default': {},
+  'with default settings': {},
   'with private networks, warm tasks and traces': { network: 'private', warm: '3', tracing: 'true' },
-  'with a NAT, foreign tokens and no flow logs': { network: 'nat', flowLogs: 'false', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
-  'with all that is kept and watched': {
+  'with a NAT and an external issuer': { network: 'nat', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
+  'with deletion protection, metrics, flow logs and alarm actions': {
     deletionProtection: 'true',
     containerInsights: 'true',
+    flowLogs: 'true',
     alarmTopicArn: 'arn:aws:sns:us-east-1:111122223333:alarms',
     shellImage: '111122223333.dkr.ecr.us-east-1.amazonaws.com/shells:1',
   },
 };
 
-describe('AWS\'s rules', () => {
+describe('the AWS Solutions rules', () => {
   for (const [name, context] of Object.entries(DEPLOYMENTS)) {
-    it(`find nothing in a deployment ${name} that is not excused`, () => {
+    it(`find nothing in a deployment ${name} that is not suppressed`, () => {
       const { app } = synthesize(context);
       const { violations } = new AwsSolutionsChecks(app).validateScope(app);
       const found = violations.flatMap(({ ruleName, violatingResources }) =>
@@ -29,14 +30,14 @@ describe('AWS\'s rules', () => {
       assert.deepEqual(found, []);
     });
 
-    it(`are excused in a deployment ${name} only where they find something`, () => {
+    it(`are suppressed in a deployment ${name} only where they find something`, () => {
       const { app } = synthesize(context);
-      const excused = excuses(app);
-      const findings = withoutExcuses(app);
-      for (const { path, finding } of excused) {
+      const suppressed = suppressions(app);
+      const findings = findingsWithoutSuppressions(app);
+      for (const { path, finding } of suppressed) {
         assert.ok(
           findings.some((found) => found.finding === finding && found.path.startsWith(path)),
-          `${path} excuses ${finding}, which does not occur`,
+          `${path} suppresses ${finding}, which does not occur`,
         );
       }
     });
@@ -48,7 +49,7 @@ interface Finding {
   readonly finding: string;
 }
 
-function excuses(app: IConstruct): Finding[] {
+function suppressions(app: IConstruct): Finding[] {
   return app.node.findAll().flatMap((construct) =>
     construct.node.metadata
       .filter(({ type }) => type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY)
@@ -57,13 +58,13 @@ function excuses(app: IConstruct): Finding[] {
         assert.ok(reason.length > 20, `${construct.node.path}: ${id} needs a reason`);
         return { path: construct.node.path, finding: id.replace(/^annotation::/i, '') };
       })
-      // CDK makes excuses of its own.
+      // The CDK adds suppressions of its own.
       .filter(({ finding }) => finding.startsWith('AwsSolutions-')),
   );
 }
 
-function withoutExcuses(app: IConstruct): Finding[] {
-  // What it asks itself before it reports a finding.
+function findingsWithoutSuppressions(app: IConstruct): Finding[] {
+  // The checks call this method before they report a finding.
   const checks = new AwsSolutionsChecks(app);
   Object.defineProperty(checks, 'isAcknowledged', { value: () => false });
   const { violations } = checks.validateScope(app);

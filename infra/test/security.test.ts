@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { readHandlers } from '../lib/handlers.ts';
 import { functionNamed, list, ofType, statements, synthesize } from './deployment.ts';
-import { RIGHTS } from './rights.ts';
+import { PERMISSIONS } from './permissions.ts';
 
 const { resources } = synthesize({ warm: '1', tracing: 'false' });
 
@@ -16,9 +16,9 @@ function allowed(role: string): string[] {
 
 describe('functions', () => {
   for (const { name, uses, trigger } of readHandlers()) {
-    it(`${name} has the rights of what it uses and no others`, () => {
-      const wanted = [...LOGS, ...uses.flatMap((use) => RIGHTS[use]), ...(trigger.type === 'queue' ? CONSUME : [])];
-      // SQS: the event source may also ask for the queue's address.
+    it(`${name} has the IAM actions of its permissions and no others`, () => {
+      const wanted = [...LOGS, ...uses.flatMap((use) => PERMISSIONS[use]), ...(trigger.type === 'queue' ? CONSUME : [])];
+      // The event source also grants sqs:GetQueueUrl, which needs no check.
       const granted = allowed(functionNamed(resources, name).role).filter((action) => action !== 'sqs:GetQueueUrl');
       assert.deepEqual(granted, [...new Set(wanted)].sort());
     });
@@ -31,8 +31,8 @@ describe('functions', () => {
     });
   }
 
-  it('each is told of nothing but what it uses', () => {
-    const told: Record<string, string[]> = {
+  it('each has only the variables of what it uses', () => {
+    const users: Record<string, string[]> = {
       EPHEMERAL_TABLE: ['store'],
       EPHEMERAL_QUEUE_CONTROL: ['queue:control'],
       EPHEMERAL_QUEUE_EXEC: ['queue:exec'],
@@ -45,13 +45,13 @@ describe('functions', () => {
     };
     for (const { name, uses } of readHandlers()) {
       const variables = functionNamed(resources, name).fn.Properties['Environment'].Variables;
-      for (const [variable, words] of Object.entries(told)) {
-        assert.equal(variable in variables, uses.some((use) => words.includes(use)), `${variable} of ${name}`);
+      for (const [variable, permissions] of Object.entries(users)) {
+        assert.equal(variable in variables, uses.some((use) => permissions.includes(use)), `${variable} of ${name}`);
       }
     }
   });
 
-  it('the API can neither launch nor stop nor enter a task, nor touch an execution', () => {
+  it('the API can neither start, stop nor enter a task, nor start or resume an execution', () => {
     const actions = allowed(functionNamed(resources, 'api').role);
     assert.deepEqual(actions.filter((action) => /^(ecs|iam|states|ssmmessages|ssm):/.test(action)), []);
   });
@@ -67,7 +67,7 @@ describe('functions', () => {
     }
   });
 
-  it('all that reaches tasks is held to this cluster', () => {
+  it('all actions on tasks are limited to this cluster', () => {
     for (const [role] of ofType(resources, 'AWS::IAM::Role')) {
       for (const statement of statements(resources, role)) {
         const ecs = list(statement.Action).filter((action) => action.startsWith('ecs:'));
@@ -80,7 +80,7 @@ describe('functions', () => {
     }
   });
 
-  it('a role passed to a task is one of the two, and goes to ECS only', () => {
+  it('may pass only the two roles of a task, and only to ECS', () => {
     for (const { name } of readHandlers()) {
       const { role } = functionNamed(resources, name);
       for (const { Action, Resource, Condition } of statements(resources, role)) {
@@ -91,11 +91,11 @@ describe('functions', () => {
     }
   });
 
-  it('none is in a network from which webhooks could reach something private', () => {
+  it('none is in a VPC, in which webhooks could reach private addresses', () => {
     for (const [, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) assert.equal(Properties['VpcConfig'], undefined);
   });
 
-  it('no policy of AWS is attached to any role', () => {
+  it('no managed policy is attached to any role', () => {
     for (const [role, { Properties }] of ofType(resources, 'AWS::IAM::Role')) {
       assert.equal(Properties['ManagedPolicyArns'], undefined, role);
     }
@@ -115,18 +115,18 @@ describe('the role of a shell', () => {
     ]);
   });
 
-  it('is for tasks of this account only', () => {
+  it('can be assumed only by tasks of this account', () => {
     const trust = resources[role]?.Properties['AssumeRolePolicyDocument'].Statement;
     assert.equal(trust.length, 1);
     assert.deepEqual(trust[0].Principal, { Service: 'ecs-tasks.amazonaws.com' });
     assert.deepEqual(trust[0].Condition.StringEquals, { 'aws:SourceAccount': { Ref: 'AWS::AccountId' } });
   });
 
-  it('is not the one that pulls images and writes logs', () => {
+  it('is not the role that pulls images and writes logs', () => {
     assert.notDeepEqual(definition?.Properties['TaskRoleArn'], definition?.Properties['ExecutionRoleArn']);
   });
 
-  it('a shell has no variables, volumes, ports or privileges from its definition', () => {
+  it('belongs to a container without variables, volumes, ports or privileges', () => {
     const [container, ...others] = definition?.Properties['ContainerDefinitions'];
     assert.deepEqual(others, []);
     assert.equal(container.Name, 'shell');
@@ -138,7 +138,7 @@ describe('the role of a shell', () => {
 });
 
 describe('ECS Exec', () => {
-  it('leaves what goes through it out of all logs', () => {
+  it('writes commands and output to no log', () => {
     const [[, cluster] = []] = ofType(resources, 'AWS::ECS::Cluster');
     assert.deepEqual(cluster?.Properties['Configuration'], { ExecuteCommandConfiguration: { Logging: 'NONE' } });
   });
@@ -154,7 +154,7 @@ describe('networks', () => {
         ...groups.flatMap(([, { Properties }]) => list(Properties['SecurityGroupIngress'])),
         ...ofType(resources, 'AWS::EC2::SecurityGroupIngress').map(([, { Properties }]) => Properties),
       ];
-      // The endpoints take https from shells; all else takes nothing.
+      // Only the endpoints accept connections: https from shells.
       for (const rule of ingress) {
         assert.equal(rule.CidrIp ?? rule.CidrIpv6, undefined);
         assert.ok(rule.SourceSecurityGroupId);
@@ -162,13 +162,13 @@ describe('networks', () => {
       assert.equal(ingress.length, network === 'private' ? 1 : 0);
     });
 
-    it(`${network}: the functions are told which networks can be given, and no other`, () => {
+    it(`${network}: the functions have the security group of each available network, and no other`, () => {
       const variables = functionNamed(resources, 'api').fn.Properties['Environment'].Variables;
       assert.equal('EPHEMERAL_SECURITY_GROUP_EGRESS' in variables, network !== 'private');
       assert.equal('EPHEMERAL_SECURITY_GROUP_NONE' in variables, network === 'private');
     });
 
-    it(`${network}: a way out is there exactly where it is said`, () => {
+    it(`${network}: there is a route out exactly where the network has one`, () => {
       const count = (type: string) => ofType(resources, type).length;
       assert.equal(count('AWS::EC2::NatGateway'), network === 'nat' ? 1 : 0);
       assert.equal(count('AWS::EC2::InternetGateway'), network === 'private' ? 0 : 1);
@@ -176,7 +176,7 @@ describe('networks', () => {
     });
   }
 
-  it('endpoints serve this account only, and S3 the layers of images only', () => {
+  it('endpoints serve only this account, and the one for S3 only image layers', () => {
     const { resources } = synthesize({ network: 'private' });
     for (const [, { Properties }] of ofType(resources, 'AWS::EC2::VPCEndpoint')) {
       const [statement] = Properties['PolicyDocument'].Statement;
@@ -188,7 +188,7 @@ describe('networks', () => {
 });
 
 describe('data', () => {
-  it('every queue is encrypted and refuses what does not come over TLS', () => {
+  it('every queue is encrypted and refuses requests without TLS', () => {
     const policies = ofType(resources, 'AWS::SQS::QueuePolicy').map(([, { Properties }]) => Properties);
     for (const [id, { Properties }] of ofType(resources, 'AWS::SQS::Queue')) {
       assert.equal(Properties['SqsManagedSseEnabled'], true, id);
@@ -199,7 +199,7 @@ describe('data', () => {
     }
   });
 
-  it('messages that can\'t be worked off are kept for two weeks', () => {
+  it('dead letters are kept for two weeks', () => {
     const queues = ofType(resources, 'AWS::SQS::Queue').map(([, { Properties }]) => Properties);
     const lanes = queues.filter(({ RedrivePolicy }) => RedrivePolicy !== undefined);
     assert.equal(lanes.length, 4);
@@ -209,7 +209,7 @@ describe('data', () => {
     }
   });
 
-  it('the executions\' log has every step and no data', () => {
+  it('the log of executions has every step and no data', () => {
     const { LoggingConfiguration } = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
     assert.equal(LoggingConfiguration.Level, 'ALL');
     assert.equal(LoggingConfiguration.IncludeExecutionData, false);
@@ -220,13 +220,22 @@ describe('data', () => {
     assert.doesNotMatch(AccessLogSettings.Format, /authorization|claims|sourceIp|querystring|\$context\.path/i);
   });
 
-  it('every log is let go in the end', () => {
+  for (const [retentionDays, recoveryPeriod] of [[7, 7], [30, 30], [365, 35]] as const) {
+    it(`deleted records leave the backups after ${recoveryPeriod} days if retentionDays is ${retentionDays}`, () => {
+      const { resources } = synthesize({ retentionDays: String(retentionDays) });
+      const [[, table] = []] = ofType(resources, 'AWS::DynamoDB::Table');
+      const specification = { PointInTimeRecoveryEnabled: true, RecoveryPeriodInDays: recoveryPeriod };
+      assert.deepEqual(table?.Properties['PointInTimeRecoverySpecification'], specification);
+    });
+  }
+
+  it('every log has a retention', () => {
     for (const [id, { Properties }] of ofType(resources, 'AWS::Logs::LogGroup')) assert.equal(Properties['RetentionInDays'], 14, id);
   });
 });
 
 describe('the API', () => {
-  it('asks for a token everywhere but at its own description', () => {
+  it('requires a token for every route but its own description', () => {
     const open = ofType(resources, 'AWS::ApiGatewayV2::Route')
       .map(([, { Properties }]) => Properties)
       .filter(({ AuthorizationType }) => AuthorizationType !== 'JWT')
@@ -234,14 +243,14 @@ describe('the API', () => {
     assert.deepEqual(open, ['GET /openapi.json']);
   });
 
-  it('takes the tokens of the given issuer, and then makes no users of its own', () => {
+  it('accepts tokens of a given issuer, and then creates no user pool', () => {
     const { resources } = synthesize({ jwtIssuer: 'https://issuer.example', jwtAudience: 'one, two' });
     const { JwtConfiguration } = ofType(resources, 'AWS::ApiGatewayV2::Authorizer')[0]?.[1].Properties ?? {};
     assert.deepEqual(JwtConfiguration, { Issuer: 'https://issuer.example', Audience: ['one', 'two'] });
     assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPool'), []);
   });
 
-  it('lets nobody sign up by himself', () => {
+  it('lets only administrators create users', () => {
     const { AdminCreateUserConfig } = ofType(resources, 'AWS::Cognito::UserPool')[0]?.[1].Properties ?? {};
     assert.deepEqual(AdminCreateUserConfig, { AllowAdminCreateUserOnly: true });
   });

@@ -7,7 +7,7 @@ function read(context: Record<string, unknown>) {
 }
 
 describe('settings', () => {
-  it('have defaults for everything', () => {
+  it('have a default for everything', () => {
     const settings = read({});
     assert.equal(settings.architecture, 'arm64');
     assert.equal(settings.network, 'public');
@@ -28,16 +28,16 @@ describe('settings', () => {
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
   ] as const) {
-    it(`refuse ${name}=${value} and say which one it was`, () => {
+    it(`refuse ${name}=${value} with an error that names the setting`, () => {
       assert.throws(() => read({ [name]: value }), new RegExp(name === 'jwtAudience' ? 'jwtIssuer' : name));
     });
   }
 
-  it('refuse a usual lifetime above the longest', () => {
+  it('refuse a default lifetime above the maximum', () => {
     assert.throws(() => read({ defaultTtlSeconds: '600', maxTtlSeconds: '60' }), /defaultTtlSeconds/);
   });
 
-  it('refuse an issuer that is not reached by TLS', () => {
+  it('refuse an issuer without TLS', () => {
     assert.throws(() => read({ jwtIssuer: 'http://issuer.example', jwtAudience: 'a' }), /jwtIssuer/);
   });
 });

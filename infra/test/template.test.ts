@@ -12,19 +12,19 @@ const OPERATIONS = join(INFRA, '..', 'docs', 'operations.md');
 const { template, resources } = synthesize();
 
 describe('the template', () => {
-  it('is the one that was last looked at', () => {
+  it('equals the reviewed snapshot', () => {
     const text = `${JSON.stringify(template, null, 1)}\n`;
     if (process.env['UPDATE']) writeFileSync(SNAPSHOT, text);
     const known = existsSync(SNAPSHOT) ? readFileSync(SNAPSHOT, 'utf8') : '';
-    assert.ok(text === known, `it changed: UPDATE=1 npm test, then look at the difference in ${SNAPSHOT}`);
+    assert.ok(text === known, `the template changed: run UPDATE=1 npm test and review the difference in ${SNAPSHOT}`);
   });
 
-  it('has no resource that runs code of CDK\'s own at deployment', () => {
+  it('has no custom resource of the CDK', () => {
     const types = Object.values(resources).map(({ Type }) => Type);
     assert.deepEqual(types.filter((type) => type.startsWith('Custom::') || type === 'AWS::CloudFormation::CustomResource'), []);
   });
 
-  it('says where everything is that a client or a test needs', () => {
+  it('has the outputs that clients and tests need', () => {
     assert.deepEqual(Object.keys(template['Outputs']).sort(), [
       'ApiUrl',
       'ClusterArn',
@@ -39,21 +39,32 @@ describe('the template', () => {
     ]);
   });
 
-  it('lets the workers of queues hand work on to themselves, however often', () => {
+  it('turns off loop detection for the workers of queues, which send messages to their own queue', () => {
     for (const [id, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) {
       const worker = LANES.some((lane) => lane === Properties['Handler']);
       assert.equal(Properties['RecursiveLoop'], worker ? 'Allow' : undefined, id);
     }
   });
 
-  it('does not repeat a sweep that failed: the next one is due', () => {
+  it('does not retry a failed sweep', () => {
     const [[, { Properties }], ...others] = ofType(resources, 'AWS::Lambda::EventInvokeConfig') as [[string, Resource]];
     assert.deepEqual(others, []);
     assert.match(JSON.stringify(Properties['FunctionName']), /SweepFunction/);
     assert.equal(Properties['MaximumRetryAttempts'], 0);
   });
 
-  it('is found faultless by cfn-lint', (test) => {
+  it('has traces and flow logs only where they are turned on', () => {
+    const found = (context: Record<string, string>) => {
+      const { resources } = synthesize(context);
+      const machine = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
+      const traced = ofType(resources, 'AWS::Lambda::Function').filter(([, { Properties }]) => Properties['TracingConfig'] !== undefined);
+      return { executions: machine['TracingConfiguration']?.Enabled ?? false, functions: traced.length > 0, flowLogs: ofType(resources, 'AWS::EC2::FlowLog').length };
+    };
+    assert.deepEqual(found({}), { executions: false, functions: false, flowLogs: 0 });
+    assert.deepEqual(found({ tracing: 'true', flowLogs: 'true' }), { executions: true, functions: true, flowLogs: 1 });
+  });
+
+  it('passes cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;
     if (!existsSync(lint)) {
@@ -70,7 +81,7 @@ describe('the template', () => {
 describe('alarms', () => {
   const alarms = ofType(resources, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties);
 
-  it('are there for every queue, every function, executions, the sweep and the API', () => {
+  it('exist for every queue, every function, executions, the sweep and the API', () => {
     const names = alarms.map(({ AlarmName }) => AlarmName as string);
     for (const lane of LANES) {
       assert.ok(names.includes(`ephemeral-${lane}-dead-letters`));
@@ -83,7 +94,7 @@ describe('alarms', () => {
     }
   });
 
-  it('are explained, each of them', () => {
+  it('are all explained in docs/operations.md', () => {
     const operations = readFileSync(OPERATIONS, 'utf8');
     for (const { AlarmName } of alarms) {
       const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors)$/, '*-$1');
@@ -91,13 +102,13 @@ describe('alarms', () => {
     }
   });
 
-  it('one that hears nothing of the sweep goes off', () => {
+  it('fire when no sweep runs', () => {
     const sweep = alarms.find(({ AlarmName }) => AlarmName === 'ephemeral-sweep-not-run');
     assert.equal(sweep?.['TreatMissingData'], 'breaching');
     assert.equal(sweep?.['ComparisonOperator'], 'LessThanThreshold');
   });
 
-  it('are heard by the topic that was named', () => {
+  it('notify the configured topic', () => {
     const topic = 'arn:aws:sns:us-east-1:111122223333:alarms';
     const { resources } = synthesize({ alarmTopicArn: topic });
     for (const [, { Properties }] of ofType(resources, 'AWS::CloudWatch::Alarm')) assert.deepEqual(Properties['AlarmActions'], [topic]);

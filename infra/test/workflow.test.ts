@@ -16,23 +16,23 @@ const { resources } = synthesize();
 const machine = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
 
 describe('the state machine', () => {
-  it('is the file that one machine runs too', () => {
+  it('is the file that local mode runs too', () => {
     assert.deepEqual(JSON.parse(machine['DefinitionString']), JSON.parse(source));
     assert.equal(machine['StateMachineType'], 'STANDARD');
   });
 
-  it('has a function for each placeholder and no placeholder left', () => {
+  it('has a function for each placeholder, and no other', () => {
     const placeholders = new Set([...source.matchAll(/\$\{(\w+)\}/g)].map(([, name]) => name ?? ''));
     assert.deepEqual(Object.keys(machine['DefinitionSubstitutions']).sort(), [...placeholders].sort());
   });
 
-  it('is valid once its functions are filled in', () => {
+  it('is valid with its placeholders replaced', () => {
     const arn = (_: string, name: string) => `arn:aws:lambda:us-east-1:111122223333:function:${name}`;
     const { isValid, errors } = validate(JSON.parse(source.replace(/\$\{(\w+)\}/g, arn)));
     assert.ok(isValid, JSON.stringify(errors));
   });
 
-  it('may call its own functions and nothing else', () => {
+  it('may call only its own functions', () => {
     const role = machine['RoleArn']['Fn::GetAtt'][0];
     const all = statements(resources, role);
     const invoke = all.filter(({ Action }) => list(Action).includes('lambda:InvokeFunction'));
@@ -46,7 +46,7 @@ describe('the state machine', () => {
     assert.deepEqual(others, []);
   });
 
-  it('has the name that the functions know it by', () => {
+  it('has the name that the functions are configured with', () => {
     const [, { Properties }] = ofType(resources, 'AWS::Lambda::Function').find(([id]) => id.startsWith('Control')) ?? assert.fail();
     const arn = JSON.stringify(Properties['Environment'].Variables['EPHEMERAL_STATE_MACHINE']);
     assert.ok(arn.includes(`:stateMachine:${machine['StateMachineName']}"`), arn);

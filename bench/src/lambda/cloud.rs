@@ -1,4 +1,4 @@
-//! AWS, as far as the API's function needs it: ministack with the table and two queues.
+//! The AWS services that function `api` needs: ministack with the table and two queues.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 const TABLE: &str = "ephemeral";
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// A ministack of our own. Killed when dropped.
+/// A running ministack. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Cloud {
     child: Child,
@@ -44,7 +44,7 @@ impl Cloud {
             .env("MINISTACK_HOST", "127.0.0.1")
             .env("GATEWAY_PORT", address.port().to_string())
             .env("LOG_LEVEL", "WARNING")
-            // What else would listen, and on all addresses.
+            // Disables the services that would listen on all addresses.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
             .stdout(Stdio::null())
@@ -62,7 +62,7 @@ impl Cloud {
         Ok(cloud)
     }
 
-    /// The environment of the API's function.
+    /// The environment variables of function `api`.
     pub(super) fn variables(&self) -> Vec<(String, String)> {
         let fixed = [
             ("_HANDLER", "api"),
@@ -78,7 +78,7 @@ impl Cloud {
             ("EPHEMERAL_MAX_ACTIVE_SESSIONS", "100000"),
             ("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg-0"),
             ("RUST_LOG", "warn"),
-            // Of the SDK, on the end of Node.js 20.
+            // The SDK warns about the end of support for Node.js 20.
             ("NODE_NO_WARNINGS", "1"),
         ];
         let mut all = fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
@@ -97,7 +97,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// A call in AWS's JSON protocol.
+    /// Sends a request in the AWS JSON protocol.
     fn call(&self, service: &str, target: &str, body: &Value) -> Result<Value> {
         let headers = format!(
             "x-amz-target: {target}\r\ncontent-type: application/x-amz-json-1.0\r\nauthorization: \
@@ -109,7 +109,7 @@ impl Cloud {
         Ok(serde_json::from_str(&said)?)
     }
 
-    /// HTTP/1.0, so that the answer ends with the connection.
+    /// Uses HTTP/1.0, so that the end of the connection is the end of the response.
     fn exchange(&self, line: &str, headers: &str, body: &str) -> Result<(bool, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         let length = body.len();
@@ -124,13 +124,13 @@ impl Cloud {
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        // Ended already is as good.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The table as the deployment describes it.
+/// The table definition of the deployment.
 fn table() -> Result<Value> {
     let described: Value = serde_json::from_str(&fs::read_to_string("infra/table.json")?)?;
     let keys = |of: &Value| {

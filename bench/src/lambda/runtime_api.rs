@@ -1,4 +1,4 @@
-//! What Lambda offers to a runtime: work, and a place for its answers
+//! The Lambda Runtime API: invocations, and the endpoint for their responses
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
 use std::{
@@ -17,19 +17,19 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Serves one function.
+/// The Runtime API for one function.
 #[derive(Debug)]
 pub(super) struct RuntimeApi {
     address: SocketAddr,
     work: Sender<String>,
-    said: Receiver<Said>,
-    /// It asked for work and has none.
+    said: Receiver<FunctionResponse>,
+    /// The function waits for an invocation.
     waits: bool,
 }
 
-/// What the function said, and when.
+/// A response of the function and its time.
 #[derive(Debug)]
-enum Said {
+enum FunctionResponse {
     Asked(Instant),
     Answered(Instant, Vec<u8>),
     Failed(Vec<u8>),
@@ -44,7 +44,7 @@ impl RuntimeApi {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (given, say) = (given.clone(), say.clone());
-                // An error here is a function that has ended, which is noticed elsewhere.
+                // An error means that the function has ended, which its exit status reports.
                 thread::spawn(move || serve(&stream, &given, &say));
             }
         });
@@ -55,19 +55,21 @@ impl RuntimeApi {
         self.address.to_string()
     }
 
-    /// When the function asked for work, waited for.
+    /// Waits until the function requests an invocation, and returns the time of the request.
     pub(super) fn asked(&mut self) -> Result<Instant> {
         match self.hear()? {
-            Said::Asked(at) => {
+            FunctionResponse::Asked(at) => {
                 self.waits = true;
                 Ok(at)
             }
-            Said::Answered(..) => bail!("an answer to nothing"),
-            Said::Failed(error) => bail!("it failed: {}", String::from_utf8_lossy(&error)),
+            FunctionResponse::Answered(..) => bail!("an answer to nothing"),
+            FunctionResponse::Failed(error) => {
+                bail!("it failed: {}", String::from_utf8_lossy(&error))
+            }
         }
     }
 
-    /// Gives the function an event; its answer, and how long it took.
+    /// Invokes the function; returns its response and the duration.
     pub(super) fn invoke(&mut self, event: &Value) -> Result<(Value, Duration)> {
         if !self.waits {
             self.asked()?;
@@ -76,31 +78,43 @@ impl RuntimeApi {
         let begun = Instant::now();
         self.work.send(event.to_string()).context("nobody serves")?;
         match self.hear()? {
-            Said::Answered(at, answer) => Ok((serde_json::from_slice(&answer)?, at - begun)),
-            Said::Asked(_) => bail!("it asks for more before it has answered"),
-            Said::Failed(error) => bail!("it failed: {}", String::from_utf8_lossy(&error)),
+            FunctionResponse::Answered(at, answer) => {
+                Ok((serde_json::from_slice(&answer)?, at - begun))
+            }
+            FunctionResponse::Asked(_) => bail!("it asks for more before it has answered"),
+            FunctionResponse::Failed(error) => {
+                bail!("it failed: {}", String::from_utf8_lossy(&error))
+            }
         }
     }
 
-    fn hear(&self) -> Result<Said> {
+    fn hear(&self) -> Result<FunctionResponse> {
         self.said.recv_timeout(PATIENCE).context("the function says nothing")
     }
 }
 
 /// One connection of the function.
-fn serve(stream: &TcpStream, work: &Mutex<Receiver<String>>, say: &Sender<Said>) -> Result<()> {
+fn serve(
+    stream: &TcpStream,
+    work: &Mutex<Receiver<String>>,
+    say: &Sender<FunctionResponse>,
+) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some((line, body)) = request(&mut reader)? {
         let path = line.split(' ').nth(1).unwrap_or_default();
         if path.ends_with("/invocation/next") {
-            say.send(Said::Asked(Instant::now()))?;
+            say.send(FunctionResponse::Asked(Instant::now()))?;
             let event = work.lock().unwrap_or_else(PoisonError::into_inner).recv()?;
             give(stream, &event)?;
         } else {
             let at = Instant::now();
             let answered = path.ends_with("/response");
-            say.send(if answered { Said::Answered(at, body) } else { Said::Failed(body) })?;
+            say.send(if answered {
+                FunctionResponse::Answered(at, body)
+            } else {
+                FunctionResponse::Failed(body)
+            })?;
             reply(stream, "202 Accepted", "", "{\"status\":\"OK\"}")?;
         }
     }
@@ -126,7 +140,7 @@ fn reply(mut stream: &TcpStream, status: &str, headers: &str, body: &str) -> Res
     Ok(stream.write_all(all.as_bytes())?)
 }
 
-/// The first line and the body of a request. `None`: the connection was closed.
+/// Reads the request line and the body of a request; none if the connection was closed.
 fn request(reader: &mut BufReader<&TcpStream>) -> Result<Option<(String, Vec<u8>)>> {
     let mut first = String::new();
     if reader.read_line(&mut first)? == 0 {

@@ -1,17 +1,15 @@
-//! Time and chance for real.
+//! The clock of this machine, and new ids.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use domain::{
     Timestamp,
     ports::{Clock, Ids},
 };
+use parking_lot::Mutex;
 use ulid::Ulid;
 
-/// This machine's clock.
+/// The wall clock of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -22,7 +20,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// ULIDs that only go up, and bytes from the kernel.
+/// ULIDs in increasing order, and random bytes from the kernel.
 #[derive(Debug, Default)]
 pub struct MonotonicIds {
     last: Mutex<Ulid>,
@@ -31,12 +29,12 @@ pub struct MonotonicIds {
 impl Ids for MonotonicIds {
     fn ulid(&self) -> Ulid {
         let now = SystemClock.now().millis().unsigned_abs();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         *last = if now > last.timestamp_ms() {
             Ulid::from_parts(now, u128::from_le_bytes(random()))
         } else {
-            // The same millisecond, or the clock went back. All random bits at their top: take the
-            // next millisecond.
+            // This is the same millisecond, or the clock went back. If the random part can't be
+            // increased any more, the next millisecond is used.
             last.increment().unwrap_or_else(|_| Ulid::from_parts(last.timestamp_ms() + 1, 0))
         };
         *last
@@ -49,7 +47,7 @@ impl Ids for MonotonicIds {
     }
 
     fn fraction(&self) -> f64 {
-        // A double holds 53 bits.
+        // A double has a mantissa of 53 bits.
         let top = u64::from_le_bytes(random()) >> 11;
         #[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
         let numerator = top as f64;

@@ -1,5 +1,5 @@
-//! The implementations of three ports that both places share: the client of a task's runner, webhooks
-//! that are posted to public addresses only, and this machine's time and ids.
+//! The implementations of three ports that one machine and AWS share: the client of a task's runner,
+//! webhooks that are posted to public addresses only, and this machine's time and ids.
 
 pub mod clock;
 pub mod shell;

@@ -1,4 +1,4 @@
-//! The runner inside a task, reached over any byte stream that carries its protocol.
+//! The client of the runner inside a task, over any byte stream that carries its protocol.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -14,67 +14,69 @@ use tokio::io::{AsyncRead, AsyncWrite};
 mod connection;
 mod end;
 mod follower;
-mod line;
+mod pool;
 
 use follower::Follower;
-use line::{Line, unexpected};
+use pool::{ConnectionPool, unexpected};
 
-/// Runs a command that names no user.
+/// The user of a command that names none.
 const DEFAULT_USER: &str = "shelluser";
 
-/// Bytes to a runner and back.
+/// A byte stream to a runner and back.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// The way to the runners of tasks. Each call ends by itself in a few seconds.
+/// Connects to the runners of tasks. Each call returns within a few seconds.
 #[async_trait]
 pub trait Dial: Send + Sync + 'static {
-    /// A new connection to the task's runner. Dropping it closes it.
+    /// Opens a new connection to the task's runner. Dropping it closes it.
     ///
     /// # Errors
-    /// `NotReady` if nobody listens yet or for the moment, `Gone` if nobody ever will again.
+    /// `NotReady` if nothing listens yet or now, `Gone` if the task has stopped.
     async fn open(&self, task: &TaskId) -> Result<Box<dyn Transport>, ShellError>;
 
-    /// Whether the task is over, or there never was one. Asked when a connection broke; where it is not known, no.
+    /// Whether the task has stopped or never existed; false where that is not known. Called when a
+    /// connection failed.
     async fn is_gone(&self, task: &TaskId) -> bool;
 
-    /// How often the kernel killed a process of the task for its memory, where that is seen from
-    /// outside. A runner that sees it itself says so.
+    /// How many processes of the task the kernel has killed for memory, where that can be observed
+    /// from outside the task; else 0, and the runner itself reports such a kill.
     fn memory_kills(&self, task: &TaskId) -> u64;
 
-    /// How long a connection that nobody uses is kept for the next request; zero is not at all.
+    /// How long an idle connection is kept for the next request; zero closes it at once.
     fn keep_idle(&self) -> Duration;
 }
 
-/// The shell's port over a way to reach runners.
+/// Implements the port [`Shell`] over a [`Dial`].
 pub struct RunnerShell<D> {
-    line: Arc<Line<D>>,
+    pool: Arc<ConnectionPool<D>>,
 }
 
 impl<D: Dial> RunnerShell<D> {
-    /// `clock` is the one that the deadlines of [`Attached::next`] go by.
+    /// A client of the runners that `dial` reaches. The deadlines of [`Attached::next`] are times of
+    /// `clock`.
     pub fn new(dial: D, clock: Arc<dyn Clock>) -> Self {
-        Self { line: Arc::new(Line::new(dial, clock)) }
+        Self { pool: Arc::new(ConnectionPool::new(dial, clock)) }
     }
 
-    /// Sends a request whose answer says no more than whether it was understood.
-    async fn ask(
+    /// Sends a request whose answer is a mere acknowledgement: one that `is_expected` accepts.
+    async fn acknowledge(
         &self,
         action: &'static str,
         task: &TaskId,
         request: &Request,
-        is_fine: impl Fn(&Event) -> bool,
+        is_expected: impl Fn(&Event) -> bool,
     ) -> Result<(), ShellError> {
-        let event = self.line.answer(task, request).await?;
-        if is_fine(&event) { Ok(()) } else { Err(unexpected(action, &event)) }
+        let event = self.pool.request(task, request).await?;
+        if is_expected(&event) { Ok(()) } else { Err(unexpected(action, &event)) }
     }
 }
 
 #[async_trait]
 impl<D: Dial> Shell for RunnerShell<D> {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
-        self.ask("probing a runner", task, &Request::Probe, |answer| {
+        self.acknowledge("probing a runner", task, &Request::Probe, |answer| {
             matches!(answer, Event::Ready { protocol: PROTOCOL_VERSION, .. })
         })
         .await
@@ -89,13 +91,13 @@ impl<D: Dial> Shell for RunnerShell<D> {
         from: (u64, u64),
     ) -> Result<Box<dyn Attached>, ShellError> {
         let request = Request::Start(start(job, command, env, from));
-        Ok(Box::new(Follower::start(&self.line, task, &request).await?))
+        Ok(Box::new(Follower::start(&self.pool, task, &request).await?))
     }
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
         let request = Request::Signal { job_id: job.to_string(), signal };
-        match self.line.answer(task, &request).await? {
-            // An error says that the command has ended.
+        match self.pool.request(task, &request).await? {
+            // The runner answers with an error if the command has ended.
             Event::Ok | Event::Error { .. } => Ok(()),
             Event::Unknown => Err(ShellError::NotReady),
             other
@@ -107,12 +109,15 @@ impl<D: Dial> Shell for RunnerShell<D> {
 
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         let request = Request::Cancel { job_id: job.to_string() };
-        self.ask("cancelling a command", task, &request, |answer| matches!(answer, Event::Ok)).await
+        self.acknowledge("cancelling a command", task, &request, |answer| {
+            matches!(answer, Event::Ok)
+        })
+        .await
     }
 
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         let request = Request::Release { job_id: job.to_string() };
-        self.ask("releasing a command", task, &request, |answer| {
+        self.acknowledge("releasing a command", task, &request, |answer| {
             matches!(answer, Event::Ok | Event::Unknown)
         })
         .await

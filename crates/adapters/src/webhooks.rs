@@ -1,4 +1,4 @@
-//! The way out to users' endpoints.
+//! Posts webhooks to users' endpoints.
 
 use std::{error::Error, sync::LazyLock, time::Duration};
 
@@ -9,33 +9,34 @@ use reqwest::{Client, Url, header, redirect};
 mod address;
 mod resolve;
 
-use resolve::{Forbidden, Public};
+use resolve::{ForbiddenAddressError, PublicResolver};
 
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Posts over https to public addresses only, unless told otherwise.
+/// Posts over https to public addresses only, unless private ones are allowed.
 #[derive(Debug)]
 pub struct HttpWebhooks {
     allow_private: bool,
-    /// Made by the first post: most servers never send one, and the roots of trust are large.
+    /// Created by the first post: most servers never send a webhook, and the root certificates take
+    /// memory.
     client: LazyLock<Option<Client>, Box<dyn FnOnce() -> Option<Client> + Send>>,
 }
 
 impl HttpWebhooks {
-    /// `allow_private` also permits http and inside addresses.
+    /// A client. `allow_private` also allows http and private addresses, for tests and private networks.
     pub fn new(allow_private: bool) -> Self {
-        Self::with(allow_private, Public::default())
+        Self::with(allow_private, PublicResolver::default())
     }
 
-    fn with(allow_private: bool, names: Public) -> Self {
-        let client = LazyLock::new(Box::new(move || client(allow_private, names)) as Box<_>);
+    fn with(allow_private: bool, resolver: PublicResolver) -> Self {
+        let client = LazyLock::new(Box::new(move || client(allow_private, resolver)) as Box<_>);
         Self { allow_private, client }
     }
 
-    fn may_call(&self, url: &Url) -> bool {
+    fn is_allowed(&self, url: &Url) -> bool {
         match url.scheme() {
-            "https" => self.allow_private || !address::is_inside_literal(url),
+            "https" => self.allow_private || !address::is_private_literal(url),
             "http" => self.allow_private,
             _ => false,
         }
@@ -46,7 +47,7 @@ impl HttpWebhooks {
 impl Webhooks for HttpWebhooks {
     async fn post(&self, post: &SignedPost) -> Result<Posted, PostError> {
         let url: Url = post.url.expose().parse().map_err(|_| PostError::Forbidden)?;
-        if !self.may_call(&url) {
+        if !self.is_allowed(&url) {
             return Err(PostError::Forbidden);
         }
         let client = self.client.as_ref().ok_or(PostError::Failed)?;
@@ -59,34 +60,34 @@ impl Webhooks for HttpWebhooks {
             .body(post.body.expose().clone())
             .send()
             .await;
-        // The answer's body is never read: its status says all, and it may be endless.
-        let answer = sent.map_err(|error| why(&error))?;
+        // The body of the response is never read: it may be endless, and only the status matters.
+        let answer = sent.map_err(|error| post_error(&error))?;
         Ok(Posted { status: answer.status().as_u16(), retry_after: retry_after(answer.headers()) })
     }
 }
 
-fn client(allow_private: bool, names: Public) -> Option<Client> {
-    // Err means that the process has a provider already, which is as good.
+fn client(allow_private: bool, resolver: PublicResolver) -> Option<Client> {
+    // An error means that the process has a provider already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")))
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .connect_timeout(CONNECT_WITHIN)
-        .timeout(ANSWER_WITHIN);
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT);
     if !allow_private {
-        builder = builder.https_only(true).dns_resolver(names);
+        builder = builder.https_only(true).dns_resolver(resolver);
     }
     builder
         .build()
-        .inspect_err(|error| tracing::error!(%error, "webhooks can't be sent: no TLS client"))
+        .inspect_err(|error| tracing::error!(%error, "failed to create the TLS client; no webhook can be sent"))
         .ok()
 }
 
-fn why(error: &reqwest::Error) -> PostError {
+fn post_error(error: &reqwest::Error) -> PostError {
     let mut cause = error.source();
     while let Some(source) = cause {
-        if source.is::<Forbidden>() {
+        if source.is::<ForbiddenAddressError>() {
             return PostError::Forbidden;
         }
         cause = source.source();
@@ -94,7 +95,7 @@ fn why(error: &reqwest::Error) -> PostError {
     if error.is_timeout() { PostError::TimedOut } else { PostError::Failed }
 }
 
-/// `Retry-After` in its form in seconds; a date is left to our own schedule.
+/// The value of `Retry-After` in seconds. A date is ignored: the delivery then follows its own schedule.
 fn retry_after(headers: &header::HeaderMap) -> Option<Duration> {
     let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -1,69 +1,69 @@
-//! One run of a machine: its data, and the doors through which answers come in.
+//! An execution of a state machine: its stored data, and the methods that accept task answers.
 
+mod context;
 mod step;
 mod task;
+mod time;
 mod token;
 
+use crate::limits::{LimitError, drop_deep, measure};
 use crate::{Event, Failure, Millis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::fmt;
 pub use token::execution_of;
 
-/// What the interpreter needs from its driver while it steps.
+/// The services that the interpreter needs from its driver while it steps.
 pub trait Host {
-    /// 64 random bits. Task tokens and jitter are made of them, so the source must be one that
-    /// nobody can predict.
+    /// Returns 64 random bits. Task tokens and retry jitter are derived from them, so the source
+    /// must be unpredictable.
     fn random(&mut self) -> u64;
 
-    /// Keeps an entry of the history. The default drops it.
-    fn record(&mut self, _event: Event) {}
+    /// Records an event of the execution's history. The default implementation discards it.
+    fn record(&mut self, _event: Event<'_>) {}
 }
 
-/// The whole state of one run, as plain data. Store it after each change; a copy read back goes on
-/// at the same place. `Debug` shows neither payloads nor tokens.
+/// The complete state of one execution, as plain data. Store it after each change; a stored copy
+/// continues at the same place. `Debug` shows neither payloads nor tokens.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Execution {
     name: String,
     input: Value,
     started_at: Millis,
-    /// Task attempts begun so far; the number of the current one is in its token.
+    /// The number of task attempts begun so far; the current attempt's number is in its token.
     attempts: u64,
-    /// Entries of the history so far.
+    /// The id of the last event, counted from 1 as in AWS's history.
     events: u32,
-    doing: Doing,
+    #[serde(rename = "doing")]
+    phase: Phase,
 }
 
+/// The current activity of an execution.
 #[derive(Clone, Serialize, Deserialize)]
-enum Doing {
-    /// Between two states.
-    Entering {
-        state: String,
-        input: Value,
-    },
-    Waiting {
-        visit: Visit,
-        until: Millis,
-    },
-    Working {
-        visit: Visit,
-        attempt: Attempt,
-    },
-    Retrying {
-        visit: Visit,
-        until: Millis,
-    },
+enum Phase {
+    /// The next step enters this state.
+    Entering { state: String, input: Value },
+    /// A Wait state waits until a point in time.
+    Waiting { visit: Visit, until: Millis },
+    /// A Task state waits for the answer to an attempt.
+    Working { visit: Visit, attempt: Attempt },
+    /// A Task state waits for its next attempt.
+    Retrying { visit: Visit, until: Millis },
+    /// The execution is over.
     Done(Outcome),
 }
 
-/// One stay in a state.
+/// One stay in a state, from its entry to its exit.
 #[derive(Clone, Serialize, Deserialize)]
 struct Visit {
     state: String,
     /// The raw input.
     input: Value,
     entered_at: Millis,
-    /// How often each retrier was used in this visit.
+    /// The id of the event with which the state was entered.
+    #[serde(default)]
+    entered_event: u32,
+    /// The number of retries per retrier during this visit.
     retries: Vec<u32>,
 }
 
@@ -74,11 +74,36 @@ struct Attempt {
     resource: String,
     input: Value,
     token: Option<String>,
-    /// The resource took the token, so it need not be called again.
+    /// Whether the resource accepted the token; if so, the driver need not call it again.
     submitted: bool,
     deadline: Millis,
     heartbeat: Option<Heartbeat>,
-    answer: Option<Result<Value, Failure>>,
+    answer: Option<Answer>,
+}
+
+/// The answer to an attempt.
+#[derive(Clone, Serialize, Deserialize)]
+enum Answer {
+    Ok(Value),
+    Err(Failure),
+    /// The result exceeded a limit and was dropped.
+    Exceeded(LimitError),
+}
+
+impl Answer {
+    /// Stores a result only within the limits, so that a stored execution can be read back.
+    fn new(result: Result<Value, Failure>) -> Self {
+        match result {
+            Err(failure) => Self::Err(failure),
+            Ok(value) => match measure(&value) {
+                Ok(_) => Self::Ok(value),
+                Err(limit) => {
+                    drop_deep(value);
+                    Self::Exceeded(limit)
+                }
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -87,64 +112,66 @@ struct Heartbeat {
     due: Millis,
 }
 
-/// What the driver has to do next.
+/// The next action for the driver.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Call the resource and hand its answer to [`Execution::returned`]. The same invocation is
-    /// given again until its answer is there (at least once); a driver that is at it already skips
-    /// those of the same [`TaskRef`].
+    /// Call the resource and pass its answer to [`Execution::returned`]. The same invocation is
+    /// returned until its answer has arrived (at-least-once); a driver skips an invocation whose
+    /// [`TaskRef`] it is already executing.
     Invoke(Invocation),
-    /// The resource has the token: wait for [`Execution::answered`], and step again at `until`.
+    /// The resource has accepted the token: wait for [`Execution::answered`], or step again at
+    /// `until`.
     AwaitToken { until: Millis },
     /// Step again at `until`.
     Sleep { until: Millis },
-    /// It is over.
+    /// The execution is over.
     Done(Outcome),
 }
 
 /// A call of a resource.
 #[derive(Clone, PartialEq)]
 pub struct Invocation {
-    /// Names the attempt; goes back with the answer.
+    /// Identifies the attempt; the driver passes it back with the answer.
     pub task: TaskRef,
     /// The `Resource`, or the function that the optimized Lambda integration names.
     pub resource: String,
-    /// What the resource gets. It may hold the task token.
+    /// The input of the resource. It may contain the task token.
     pub input: Value,
-    /// The secret with which the answer comes later, through [`Execution::answered`]. The resource's
-    /// own result is ignored then, but its failure fails the task.
+    /// The secret that authorizes a later answer through [`Execution::answered`]. If there is a
+    /// token, the resource's own result is ignored, but its failure fails the task.
     pub token: Option<String>,
-    /// When to step again if there is no answer: the task times out.
+    /// The time at which to step again if there is no answer; the task times out then.
     pub until: Millis,
 }
 
-/// One attempt of a task, the same each time it is given out.
+/// Identifies one attempt of a task; equal for every repetition of the same invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TaskRef {
     /// The execution's name.
     pub execution: String,
     /// The state's name.
     pub state: String,
-    /// Counts all attempts of the execution, from 1.
+    /// The number of the attempt, counted over the whole execution from 1.
     pub attempt: u64,
 }
 
-/// How an execution ended.
+/// The result of an execution.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// A state with `End` or a Succeed state was reached.
+    /// The execution left a state with `End`, or a Succeed state.
     Succeeded { output: Value },
-    /// A Fail state, or an error that nothing caught.
+    /// The execution entered a Fail state, or an error was not caught.
     Failed(Failure),
-    /// The machine's own `TimeoutSeconds` passed.
+    /// The machine's own `TimeoutSeconds` elapsed.
     TimedOut,
 }
 
-/// The answer belongs to an attempt that is over, or that has its answer. Nothing changed.
+/// The answer belongs to an attempt that is over or already has an answer. The execution is
+/// unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the task is not waiting for this answer")]
-pub struct Late;
+#[error("the task attempt is over or already has an answer")]
+pub struct StaleAnswerError;
 
 impl Execution {
     /// The execution's name.
@@ -152,76 +179,92 @@ impl Execution {
         &self.name
     }
 
-    /// The state it is in; `None` before the first and after the last.
+    /// The name of the current state; `None` before the first and after the last state.
     pub fn state(&self) -> Option<&str> {
-        match &self.doing {
-            Doing::Waiting { visit, .. }
-            | Doing::Working { visit, .. }
-            | Doing::Retrying { visit, .. } => Some(&visit.state),
-            Doing::Entering { .. } | Doing::Done(_) => None,
+        match &self.phase {
+            Phase::Waiting { visit, .. }
+            | Phase::Working { visit, .. }
+            | Phase::Retrying { visit, .. } => Some(&visit.state),
+            Phase::Entering { .. } | Phase::Done(_) => None,
         }
     }
 
-    /// Takes what the called resource returned. For a task that waits for its token, a result only
-    /// says that the resource took the token.
+    /// Accepts the result of a called resource. If the task waits for its token, a successful result
+    /// only means that the resource accepted the token.
     ///
     /// # Errors
-    /// [`Late`] if that attempt is over.
-    pub fn returned(&mut self, task: &TaskRef, result: Result<Value, Failure>) -> Result<(), Late> {
-        let here = task.execution == self.name && self.state() == Some(&task.state);
+    /// [`StaleAnswerError`] if the attempt is over.
+    pub fn returned(
+        &mut self,
+        task: &TaskRef,
+        result: Result<Value, Failure>,
+    ) -> Result<(), StaleAnswerError> {
+        let answer = Answer::new(result);
+        let same_state = task.execution == self.name && self.state() == Some(&task.state);
         let current = |attempt: &Attempt| attempt.number == task.attempt && !attempt.submitted;
-        let attempt = self.waiting(|attempt| here && current(attempt))?;
-        if attempt.token.is_some() && result.is_ok() {
+        let attempt = self.open_attempt(|attempt| same_state && current(attempt))?;
+        if attempt.token.is_some() && !matches!(answer, Answer::Err(_)) {
             attempt.submitted = true;
+            self.events += 1; // AWS records `TaskSubmitted`.
         } else {
-            attempt.answer = Some(result);
+            attempt.answer = Some(answer);
         }
         Ok(())
     }
 
-    /// Takes the answer that came with a task token, whether or not the call returned already.
+    /// Accepts the answer authorized by a task token, before or after the call has returned
+    /// (`SendTaskSuccess` and `SendTaskFailure` on AWS).
     ///
     /// # Errors
-    /// [`Late`] if the token is not that of the current attempt.
-    pub fn answered(&mut self, token: &str, result: Result<Value, Failure>) -> Result<(), Late> {
-        let attempt = self.waiting(|attempt| attempt.token.as_deref() == Some(token))?;
-        attempt.answer = Some(result);
+    /// [`StaleAnswerError`] if the token is not that of the current attempt.
+    pub fn answered(
+        &mut self,
+        token: &str,
+        result: Result<Value, Failure>,
+    ) -> Result<(), StaleAnswerError> {
+        let answer = Answer::new(result);
+        let attempt = self.open_attempt(|attempt| attempt.token.as_deref() == Some(token))?;
+        attempt.answer = Some(answer);
         Ok(())
     }
 
-    /// Takes a heartbeat that came with a task token. A task without a token can't send any, so it
-    /// must answer within its `HeartbeatSeconds`.
+    /// Accepts a heartbeat authorized by a task token (`SendTaskHeartbeat` on AWS). A task without a
+    /// token can't send heartbeats, so it must answer within its `HeartbeatSeconds`.
     ///
     /// # Errors
-    /// [`Late`] if the token is not that of the current attempt.
-    pub fn heartbeat(&mut self, token: &str, now: Millis) -> Result<(), Late> {
-        let attempt = self.waiting(|attempt| attempt.token.as_deref() == Some(token))?;
+    /// [`StaleAnswerError`] if the token is not that of the current attempt.
+    pub fn heartbeat(&mut self, token: &str, now: Millis) -> Result<(), StaleAnswerError> {
+        let attempt = self.open_attempt(|attempt| attempt.token.as_deref() == Some(token))?;
         if let Some(heartbeat) = &mut attempt.heartbeat {
             heartbeat.due = now.plus_seconds(heartbeat.every_seconds);
         }
         Ok(())
     }
 
-    /// The current attempt, if it is the one meant and has no answer yet.
-    fn waiting(&mut self, meant: impl Fn(&Attempt) -> bool) -> Result<&mut Attempt, Late> {
-        let Doing::Working { attempt, .. } = &mut self.doing else { return Err(Late) };
-        if attempt.answer.is_none() && meant(attempt) { Ok(attempt) } else { Err(Late) }
+    /// The current attempt, if it is unanswered and `is_meant` accepts it.
+    fn open_attempt(
+        &mut self,
+        is_meant: impl Fn(&Attempt) -> bool,
+    ) -> Result<&mut Attempt, StaleAnswerError> {
+        let Phase::Working { attempt, .. } = &mut self.phase else { return Err(StaleAnswerError) };
+        let is_open = attempt.answer.is_none() && is_meant(attempt);
+        if is_open { Ok(attempt) } else { Err(StaleAnswerError) }
     }
 }
 
 impl fmt::Debug for Execution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let doing = match &self.doing {
-            Doing::Entering { .. } => "entering",
-            Doing::Waiting { .. } => "waiting",
-            Doing::Working { .. } => "working",
-            Doing::Retrying { .. } => "retrying",
-            Doing::Done(_) => "done",
+        let phase = match &self.phase {
+            Phase::Entering { .. } => "entering",
+            Phase::Waiting { .. } => "waiting",
+            Phase::Working { .. } => "working",
+            Phase::Retrying { .. } => "retrying",
+            Phase::Done(_) => "done",
         };
         f.debug_struct("Execution")
             .field("name", &self.name)
             .field("state", &self.state())
-            .field("doing", &doing)
+            .field("phase", &phase)
             .field("attempts", &self.attempts)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! A definition, parsed and checked.
+//! A state machine definition, parsed and validated.
 
 mod check;
 pub(crate) mod fields;
@@ -12,13 +12,13 @@ use crate::path::Path;
 use crate::retry::{Catcher, Retrier};
 use crate::template::{Expression, Template};
 use crate::{LoadError, Millis};
-pub(crate) use flow::{Flow, check_size, place};
+pub(crate) use flow::{Flow, apply_result_path};
 use std::collections::BTreeMap;
 
-/// The largest number of seconds that a definition may name, and a task's timeout if it names none.
+/// The maximum number of seconds in a definition, and the default timeout of a task.
 pub(crate) const MAX_SECONDS: u64 = 99_999_999;
 
-/// A state machine: parsed, checked, and ready to run.
+/// A state machine: parsed, validated, and ready to run.
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub(crate) name: String,
@@ -36,7 +36,7 @@ pub(crate) struct State {
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
     Task(Box<Task>),
-    Choice { rules: Vec<Rule>, default: Option<String> },
+    Choice { rules: Vec<Rule>, default: Option<Next> },
     Wait { until: Until, next: Next },
     Pass { result: Option<serde_json::Value>, next: Next },
     Succeed,
@@ -62,9 +62,9 @@ pub(crate) struct Task {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Resource {
-    /// The `Resource` string itself; it gets the state's effective input.
+    /// The `Resource` string itself; the resource receives the state's effective input.
     Named(String),
-    /// The optimized Lambda integration: `Parameters` says which function gets which payload.
+    /// The optimized Lambda integration: `Parameters` names the function and its payload.
     Lambda { function: Template, payload: Option<Template> },
 }
 
@@ -88,23 +88,38 @@ pub(crate) enum Text {
 }
 
 impl Machine {
-    /// Parses and checks a definition.
+    /// Parses and validates a definition.
     ///
     /// # Errors
-    /// The first thing that is wrong or not supported, with its state and field.
+    /// The definition is invalid or uses an unsupported feature; the error names state and field.
     pub fn parse(json: &str) -> Result<Self, LoadError> {
         parse::machine(json)
     }
 
-    /// Gives the machine the name that runs see as `$$.StateMachine.Name`.
+    /// Sets the name that executions see as `$$.StateMachine.Name`.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// What the Task states call, in the order of the states' names: `Resource`, or the fixed
-    /// `FunctionName` where the resource is `arn:aws:states:::lambda:invoke`.
+    /// The ARN that executions see as `$$.StateMachine.Id`. Account and region are placeholders.
+    pub(crate) fn arn(&self) -> String {
+        format!("arn:aws:states:us-east-1:000000000000:stateMachine:{}", self.name)
+    }
+
+    /// The ARN that an execution sees as `$$.Execution.Id`.
+    pub(crate) fn execution_arn(&self, execution: &str) -> String {
+        format!("arn:aws:states:us-east-1:000000000000:execution:{}:{execution}", self.name)
+    }
+
+    /// The ARN that executions see as `$$.Execution.RoleArn`.
+    pub(crate) fn role_arn(&self) -> String {
+        format!("arn:aws:iam::000000000000:role/{}", self.name)
+    }
+
+    /// The resources that the Task states call, ordered by state name: `Resource`, or the constant
+    /// `FunctionName` if the resource is `arn:aws:states:::lambda:invoke`.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
         self.states.values().filter_map(|state| match &state.kind {
             Kind::Task(task) => task.resource.name(),
@@ -114,7 +129,25 @@ impl Machine {
     }
 }
 
+impl Next {
+    /// The name of the next state; `None` at the end of the execution.
+    fn state(&self) -> Option<&str> {
+        match self {
+            Self::State(name) => Some(name),
+            Self::End => None,
+        }
+    }
+}
+
 impl Resource {
+    /// The name that AWS reports if the task's result exceeds a limit: the resource type of a
+    /// service integration, or the resource itself.
+    pub(crate) fn reported_name(&self) -> &str {
+        let Self::Named(name) = self else { return "lambda" };
+        let Some(service) = name.strip_prefix("arn:aws:states:::") else { return name };
+        service.rsplit_once(':').map_or(service, |(service, _)| service)
+    }
+
     fn name(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),
@@ -125,27 +158,20 @@ impl Resource {
 }
 
 impl State {
-    /// The states that may follow this one.
+    /// The names of the states that may follow this one.
     pub(crate) fn targets(&self) -> Vec<&str> {
-        fn of(next: &Next) -> Vec<&str> {
-            match next {
-                Next::State(name) => vec![name],
-                Next::End => Vec::new(),
-            }
-        }
-        match &self.kind {
+        let all: Vec<&Next> = match &self.kind {
             Kind::Task(task) => {
-                let mut targets = of(&task.next);
-                targets.extend(task.catch.iter().map(|catcher| catcher.next.as_str()));
-                targets
+                let catch = task.catch.iter().map(|catcher| &catcher.next);
+                std::iter::once(&task.next).chain(catch).collect()
             }
             Kind::Choice { rules, default } => {
-                let rules = rules.iter().map(|rule| rule.next.as_str());
-                rules.chain(default.as_deref()).collect()
+                rules.iter().map(|rule| &rule.next).chain(default).collect()
             }
-            Kind::Wait { next, .. } | Kind::Pass { next, .. } => of(next),
+            Kind::Wait { next, .. } | Kind::Pass { next, .. } => vec![next],
             Kind::Succeed | Kind::Fail { .. } => Vec::new(),
-        }
+        };
+        all.into_iter().filter_map(Next::state).collect()
     }
 
     pub(crate) fn is_terminal(&self) -> bool {

@@ -1,4 +1,4 @@
-//! A moment, as milliseconds since the Unix epoch.
+//! A point in time, as milliseconds since the Unix epoch.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -11,10 +11,10 @@ use time::format_description::well_known::Rfc3339;
 pub struct Millis(pub i64);
 
 impl Millis {
-    /// The moment that RFC 3339 text names; `None` if it is no such text.
+    /// Parses an RFC 3339 timestamp, rounded down to a millisecond; `None` if `text` is not one.
     pub fn from_rfc3339(text: &str) -> Option<Self> {
-        let moment = timestamp(text)?;
-        i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
+        let timestamp = timestamp(text)?;
+        i64::try_from(timestamp.unix_timestamp_nanos().div_euclid(1_000_000)).ok().map(Self)
     }
 
     pub(crate) fn plus_seconds(self, seconds: u64) -> Self {
@@ -40,8 +40,8 @@ impl fmt::Display for Millis {
     }
 }
 
-/// A timestamp as the language wants it: RFC 3339 with an uppercase `T`, and an uppercase `Z` where
-/// there is no offset.
+/// Parses a timestamp as the specification requires: RFC 3339 with an uppercase `T`, and an
+/// uppercase `Z` if there is no offset.
 pub(crate) fn timestamp(text: &str) -> Option<OffsetDateTime> {
     if text.as_bytes().get(10) != Some(&b'T') || text.ends_with('z') {
         return None;

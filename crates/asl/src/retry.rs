@@ -1,6 +1,7 @@
 //! Retriers and catchers.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Origin};
+use crate::machine::Next;
 use crate::path::Path;
 
 /// One entry of `Retry`.
@@ -15,12 +16,12 @@ pub(crate) struct Retrier {
 }
 
 impl Retrier {
-    pub(crate) fn matches(&self, failure: &Failure) -> bool {
-        self.errors.iter().any(|name| failure.is(name))
+    pub(crate) fn matches(&self, failure: &Failure, origin: Origin) -> bool {
+        self.errors.iter().any(|name| failure.matches(name, origin))
     }
 
-    /// How long, in milliseconds, to wait before the next attempt after `earlier` retries by this
-    /// retrier. `random` is uniform over all its values.
+    /// The delay in milliseconds before the next attempt, after `earlier` retries by this retrier.
+    /// `random` returns uniformly distributed bits for full jitter.
     pub(crate) fn delay(&self, earlier: u32, random: impl FnOnce() -> u64) -> i64 {
         let exponent = i32::try_from(earlier).unwrap_or(i32::MAX);
         let seconds = self.interval_seconds as f64 * self.backoff_rate.powi(exponent);
@@ -35,13 +36,13 @@ impl Retrier {
 #[derive(Clone, Debug)]
 pub(crate) struct Catcher {
     pub(crate) errors: Vec<String>,
-    pub(crate) next: String,
-    /// Where the error goes; `None` discards it.
+    pub(crate) next: Next,
+    /// The path at which the Error Output is inserted; `None` discards it.
     pub(crate) result_path: Option<Path>,
 }
 
 impl Catcher {
-    pub(crate) fn matches(&self, failure: &Failure) -> bool {
-        self.errors.iter().any(|name| failure.is(name))
+    pub(crate) fn matches(&self, failure: &Failure, origin: Origin) -> bool {
+        self.errors.iter().any(|name| failure.matches(name, origin))
     }
 }

@@ -1,7 +1,7 @@
-//! Waits for jobs to change, by looking at their versions.
+//! Waits for jobs to change by polling their versions.
 //!
-//! Nothing tells one function that another wrote, so this asks: soon at first, since most commands are
-//! short, then once a second. One look costs one read unit ($0.000000125).
+//! A Lambda function cannot notify another one of a write, so this polls: with a short delay at first,
+//! because most commands are short, then once a second. One poll costs one read unit ($0.000000125).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,15 +13,15 @@ use domain::{
 };
 
 use crate::store::{
-    fault::Fault,
+    error::StoreError,
     keys::{self, Key, VERSION},
 };
 
-/// The first wait between two looks; each further one is half as long again.
-const FIRST: Duration = Duration::from_millis(200);
-const LONGEST: Duration = Duration::from_secs(1);
+/// The first delay between two polls; each further delay is half as long again.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// Waits for jobs of a table to change.
+/// Waits for jobs of one table to change.
 #[derive(Clone)]
 pub struct DynamoChanges {
     client: Client,
@@ -30,16 +30,16 @@ pub struct DynamoChanges {
 }
 
 impl DynamoChanges {
-    /// Looks at the jobs in the table of this name.
+    /// Polls the jobs in the table with this name.
     pub fn new(client: Client, table: String, clock: Arc<dyn Clock>) -> Self {
         Self { client, table, clock }
     }
 
-    async fn version(&self, job: JobId) -> Result<Version, Fault> {
+    async fn version(&self, job: JobId) -> Result<Version, StoreError> {
         let call = self.client.get_item().table_name(&self.table).consistent_read(true);
         let call = call.set_key(Some(Key::record(job).attributes()));
         let call = call.projection_expression("#v").expression_attribute_names("#v", VERSION);
-        let item = call.send().await.map_err(|error| Fault::of(&error))?.item;
+        let item = call.send().await.map_err(|error| StoreError::from_sdk(&error))?.item;
         Ok(Version(item.and_then(|item| keys::number(&item, VERSION)).unwrap_or_default()))
     }
 }
@@ -52,18 +52,18 @@ impl Changes for DynamoChanges {
         seen: Version,
         until: Timestamp,
     ) -> Result<(), BackendError> {
-        let mut wait = FIRST;
+        let mut delay = FIRST_DELAY;
         loop {
-            let now = self.version(job).await;
-            if now.map_err(|fault| BackendError::new("waiting for a job", fault))? != seen {
+            let version = self.version(job).await;
+            if version.map_err(|error| BackendError::new("waiting for a job", error))? != seen {
                 return Ok(());
             }
             let left = until.since(self.clock.now());
             if left.is_zero() {
                 return Ok(());
             }
-            tokio::time::sleep(wait.min(left)).await;
-            wait = LONGEST.min(wait + wait / 2);
+            tokio::time::sleep(delay.min(left)).await;
+            delay = MAX_DELAY.min(delay + delay / 2);
         }
     }
 }

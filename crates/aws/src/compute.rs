@@ -14,42 +14,42 @@ use domain::{
     task::{TaskFacts, TaskStatus},
 };
 
-mod choice;
+mod ecs_task;
 mod launch;
-mod pace;
-mod refusal;
-mod told;
+mod launch_result;
+mod placement;
+mod rate_limit;
 
-pub use launch::Launch;
-pub use told::{CONTAINER, TaskDetail};
+pub use ecs_task::{CONTAINER, TaskDetail};
+pub use launch::LaunchConfig;
 
-use pace::Pace;
-pub(crate) use refusal::is_throttled;
+pub(crate) use launch_result::is_throttled;
+use rate_limit::RateLimit;
 
-/// What one call takes (DescribeTasks) or gives (ListTasks) at most.
+/// Tasks that one DescribeTasks call accepts, and that one ListTasks call returns.
 const PAGE: usize = 100;
-/// A reason is for people; ECS takes no more of it. Characters.
-const REASON: usize = 255;
+/// Longest reason that StopTask accepts. Characters.
+const MAX_REASON: usize = 255;
 
-/// Tasks of one cluster.
+/// The tasks of one cluster.
 #[derive(Debug)]
 pub struct EcsCompute {
     client: Client,
     cluster: String,
-    launch: Option<Launch>,
-    reads: Pace,
+    launch: Option<LaunchConfig>,
+    reads: RateLimit,
 }
 
 impl EcsCompute {
-    /// Tasks of this cluster; without `launch`, none can be run.
-    pub fn new(config: &SdkConfig, cluster: String, launch: Option<Launch>) -> Self {
-        Self { client: Client::new(config), cluster, launch, reads: Pace::default() }
+    /// The tasks of the cluster with this name or ARN. Without `launch`, no task can be started.
+    pub fn new(config: &SdkConfig, cluster: String, launch: Option<LaunchConfig>) -> Self {
+        Self { client: Client::new(config), cluster, launch, reads: RateLimit::default() }
     }
 
     async fn page(&self, tasks: &[String]) -> Result<Vec<TaskFacts>, BackendError> {
         let action = "describing tasks";
         self.reads.wait().await;
-        let told = self
+        let response = self
             .client
             .describe_tasks()
             .cluster(&self.cluster)
@@ -57,15 +57,15 @@ impl EcsCompute {
             .send()
             .await
             .map_err(|error| BackendError::new(action, error))?;
-        if let Some(failure) = told.failures().iter().find(|failure| !is_missing(failure)) {
-            let reason = failure.reason().unwrap_or("without a reason").to_owned();
+        if let Some(failure) = response.failures().iter().find(|failure| !is_missing(failure)) {
+            let reason = failure.reason().unwrap_or("no reason given").to_owned();
             return Err(BackendError::new(action, reason));
         }
-        Ok(told.tasks().iter().filter_map(facts).collect())
+        Ok(response.tasks().iter().filter_map(facts).collect())
     }
 }
 
-/// How DescribeTasks says that it knows no such task
+/// Whether DescribeTasks reports that the task does not exist
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html>).
 fn is_missing(failure: &Failure) -> bool {
     failure.reason() == Some("MISSING")
@@ -78,15 +78,14 @@ fn facts(task: &Task) -> Option<TaskFacts> {
 #[async_trait]
 impl Compute for EcsCompute {
     async fn run(&self, task: &RunTask) -> Result<TaskId, RunError> {
-        let launch = self
-            .launch
-            .as_ref()
-            .ok_or_else(|| BackendError::new("running a task", "there is nothing to run"))?;
+        let launch = self.launch.as_ref().ok_or_else(|| {
+            BackendError::new("running a task", "this function has no launch configuration")
+        })?;
         launch.run(&self.client, &self.cluster, task).await
     }
 
     async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError> {
-        let reason: String = reason.chars().take(REASON).collect();
+        let reason: String = reason.chars().take(MAX_REASON).collect();
         let stopped = self
             .client
             .stop_task()
@@ -102,7 +101,7 @@ impl Compute for EcsCompute {
         let unknown = matches!(
             error.as_service_error(),
             Some(StopTaskError::InvalidParameterException(refused))
-                if refused.message().is_some_and(|words| words.contains("not found"))
+                if refused.message().is_some_and(|message| message.contains("not found"))
         );
         if unknown {
             return Err(StopError::Unknown);
@@ -119,8 +118,8 @@ impl Compute for EcsCompute {
         Ok(facts)
     }
 
-    /// Lists what is to run. A task that is being stopped is left out: nothing more can be done for
-    /// it, and ECS lists it only with those of the last hour.
+    /// Lists the tasks that have not stopped. ListTasks without a desired status returns those whose
+    /// desired status is RUNNING, so a task that is stopping is left out.
     async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError> {
         let mut facts = Vec::new();
         let mut next = None;
@@ -130,7 +129,7 @@ impl Compute for EcsCompute {
                 .client
                 .list_tasks()
                 .cluster(&self.cluster)
-                // It must be the only filter; the desired status is RUNNING unless told otherwise.
+                // ECS accepts no second filter beside it.
                 .set_started_by(started_by.map(str::to_owned))
                 .set_next_token(next)
                 .send()

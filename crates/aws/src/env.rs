@@ -1,4 +1,4 @@
-//! The ports of one function, from its environment.
+//! Builds the ports of a function from its environment variables.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,28 +11,29 @@ use domain::{
     message::Lane,
     ports::{Clock, Compute, Ids, Queue, Shell, Webhooks, Workflow},
 };
-use handlers::Env;
+use handlers::{
+    Env,
+    permissions::{Function, Permission, Scoped, log_refusal},
+};
 
 use crate::{
     changes::DynamoChanges,
-    compute::{EcsCompute, Launch},
-    functions::{Function, Use},
-    limited::Limited,
+    compute::{EcsCompute, LaunchConfig},
     queue::SqsQueue,
     sdk,
     shell::ExecDial,
     store::DynamoStore,
-    variable::{BadVariable, Variables},
+    variable::{VariableError, Variables},
     workflow::SfnWorkflow,
 };
 
 mod policy;
 
-/// The name of the one image that a deployment has.
+/// The name of the only image of a deployment.
 const IMAGE: &str = "default";
 
-/// All that this function may touch. Opens nothing yet.
-pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, BadVariable> {
+/// The ports that this function may use. Opens no connection.
+pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, VariableError> {
     let opening = Opening { function, config: sdk::config(variables)?, variables };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(MonotonicIds::default());
@@ -41,16 +42,16 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, B
     let tasks = opening.tasks()?;
     let shell = opening.shell(tasks.as_ref(), &clock)?;
     let compute = tasks.map(|tasks| -> Arc<dyn Compute> { tasks });
-    let webhooks = function.may(Use::Webhooks).then(|| -> Arc<dyn Webhooks> {
+    let webhooks = function.may(Permission::Webhooks).then(|| -> Arc<dyn Webhooks> {
         Arc::new(HttpWebhooks::new(policy.webhook_allow_private))
     });
     let worker = format!("lambda-{}", ids.ulid());
     Ok(Env {
-        queue: Arc::new(Limited::new(function, opening.queue()?)),
-        workflow: Arc::new(Limited::new(function, opening.workflow()?)),
-        compute: Arc::new(Limited::new(function, compute)),
-        shell: Arc::new(Limited::new(function, shell)),
-        webhooks: Arc::new(Limited::new(function, webhooks)),
+        queue: Arc::new(Scoped::new(function, opening.queue()?, log_refusal)),
+        workflow: Arc::new(Scoped::new(function, opening.workflow()?, log_refusal)),
+        compute: Arc::new(Scoped::new(function, compute, log_refusal)),
+        shell: Arc::new(Scoped::new(function, shell, log_refusal)),
+        webhooks: Arc::new(Scoped::new(function, webhooks, log_refusal)),
         changes: Arc::new(DynamoChanges::new(records.clone(), table.clone(), clock.clone())),
         store: Arc::new(DynamoStore::new(records, table)),
         clock,
@@ -67,13 +68,14 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn text(&self, name: &str) -> Result<String, BadVariable> {
+    fn text(&self, name: &str) -> Result<String, VariableError> {
         self.variables.required(name).map(str::to_owned)
     }
 
-    fn queue(&self) -> Result<Option<Arc<dyn Queue>>, BadVariable> {
+    fn queue(&self) -> Result<Option<Arc<dyn Queue>>, VariableError> {
         let mut urls = HashMap::new();
-        for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Use::Queue(*lane))) {
+        for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Permission::Queue(*lane)))
+        {
             let name = lane.name().replace('-', "_").to_uppercase();
             urls.insert(lane, self.text(&format!("EPHEMERAL_QUEUE_{name}"))?);
         }
@@ -83,10 +85,10 @@ impl Opening<'_> {
         Ok(Some(Arc::new(SqsQueue::new(&self.config, urls))))
     }
 
-    fn workflow(&self) -> Result<Option<Arc<dyn Workflow>>, BadVariable> {
-        let machine = if self.function.may(Use::StartExecution) {
+    fn workflow(&self) -> Result<Option<Arc<dyn Workflow>>, VariableError> {
+        let machine = if self.function.may(Permission::StartExecution) {
             Some(self.text("EPHEMERAL_STATE_MACHINE")?)
-        } else if self.function.may(Use::ResumeExecution) {
+        } else if self.function.may(Permission::ResumeExecution) {
             None
         } else {
             return Ok(None);
@@ -94,23 +96,24 @@ impl Opening<'_> {
         Ok(Some(Arc::new(SfnWorkflow::new(&self.config, machine))))
     }
 
-    fn tasks(&self) -> Result<Option<Arc<EcsCompute>>, BadVariable> {
-        let rights = [Use::RunTask, Use::StopTask, Use::ReadTasks];
-        if !rights.into_iter().any(|right| self.function.may(right)) {
+    fn tasks(&self) -> Result<Option<Arc<EcsCompute>>, VariableError> {
+        let permissions = [Permission::RunTask, Permission::StopTask, Permission::ReadTasks];
+        if !permissions.into_iter().any(|permission| self.function.may(permission)) {
             return Ok(None);
         }
-        let launch = if self.function.may(Use::RunTask) { Some(self.launch()?) } else { None };
+        let launch =
+            if self.function.may(Permission::RunTask) { Some(self.launch()?) } else { None };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         Ok(Some(Arc::new(EcsCompute::new(&self.config, cluster, launch))))
     }
 
-    fn launch(&self) -> Result<Launch, BadVariable> {
+    fn launch(&self) -> Result<LaunchConfig, VariableError> {
         let security_groups = policy::security_groups(self.variables);
         if security_groups.is_empty() {
             self.variables.required("EPHEMERAL_SECURITY_GROUP_EGRESS")?;
         }
         let subnets = self.variables.required("EPHEMERAL_SUBNETS")?;
-        Ok(Launch {
+        Ok(LaunchConfig {
             image: IMAGE.to_owned(),
             task_definition: self.text("EPHEMERAL_TASK_DEFINITION")?,
             subnets: subnets.split(',').map(|subnet| subnet.trim().to_owned()).collect(),
@@ -123,8 +126,10 @@ impl Opening<'_> {
         &self,
         tasks: Option<&Arc<EcsCompute>>,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Option<Arc<dyn Shell>>, BadVariable> {
-        let Some(tasks) = tasks.filter(|_| self.function.may(Use::Shell)) else { return Ok(None) };
+    ) -> Result<Option<Arc<dyn Shell>>, VariableError> {
+        let Some(tasks) = tasks.filter(|_| self.function.may(Permission::Shell)) else {
+            return Ok(None);
+        };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         let dial = ExecDial::new(&self.config, cluster, tasks.clone());
         Ok(Some(Arc::new(RunnerShell::new(dial, clock.clone()))))

@@ -1,10 +1,11 @@
-//! How Lambda calls the handlers: one file per kind of event.
+//! The Lambda entry points of the handlers, one file per kind of event.
 
-use handlers::{Env, Handler, HandlerError};
+use handlers::{
+    Env, HandlerError, Step,
+    permissions::{Function, Trigger},
+};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use serde_json::{Value, json};
-
-use crate::functions::{Function, Trigger};
+use serde_json::Value;
 
 mod http;
 mod queue;
@@ -21,36 +22,27 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
             let service = |event: LambdaEvent<queue::Batch>| queue::handle(&env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }
-        Trigger::Workflow { .. } => {
-            let handler: Handler = function.name.parse()?;
-            let service = |event: LambdaEvent<Value>| invoke(handler, &env, event.payload);
+        Trigger::Workflow { step } => {
+            let service = |event: LambdaEvent<Value>| run(step, &env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Schedule { .. } => {
-            let handler: Handler = function.name.parse()?;
-            // What the schedule says is of no interest.
-            let service = |_: LambdaEvent<Value>| invoke(handler, &env, json!({}));
+            // The event of the schedule contains nothing that the handler needs.
+            let service = async |_: LambdaEvent<Value>| {
+                handlers::sweep(&env).await.map_err(|error| diagnostic(&error))
+            };
             lambda_runtime::run(service_fn(service)).await
         }
     }
 }
 
-/// The error's type is the failure's code, for which the state machine has its `ErrorEquals`.
-async fn invoke(handler: Handler, env: &Env, input: Value) -> Result<Value, Diagnostic> {
-    handler.invoke(env, input).await.map_err(|failure| {
-        log(handler, &failure);
-        Diagnostic {
-            error_type: failure.code().name().to_owned(),
-            error_message: failure.to_string(),
-        }
-    })
+async fn run(step: Step, env: &Env, input: Value) -> Result<Value, Diagnostic> {
+    step.run(env, input).await.map_err(|error| diagnostic(&error))
 }
 
-/// The one place where a failure is logged, with all that led to it.
-fn log(handler: Handler, failure: &HandlerError) {
-    let code = failure.code().name();
-    let failure: &dyn std::error::Error = failure;
-    tracing::warn!(handler = handler.name(), code, error = failure, "a handler failed");
+/// The error type is the error's code, which the state machine matches by `ErrorEquals`.
+fn diagnostic(error: &HandlerError) -> Diagnostic {
+    Diagnostic { error_type: error.code().name().to_owned(), error_message: error.to_string() }
 }
 
 #[cfg(test)]

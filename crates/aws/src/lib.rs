@@ -1,11 +1,9 @@
-//! The ports on AWS, and what calls the handlers there.
+//! The ports on AWS, and the Lambda entry points that call the handlers.
 
 pub mod changes;
 pub mod compute;
 pub mod env;
-pub mod functions;
 pub mod lambda;
-pub mod limited;
 pub mod log;
 pub mod queue;
 pub mod sdk;
@@ -14,4 +12,4 @@ pub mod store;
 mod variable;
 pub mod workflow;
 
-pub use variable::{BadVariable, Variables};
+pub use variable::{VariableError, Variables};

@@ -1,4 +1,4 @@
-//! The log: one JSON object a line, on standard error, which Lambda collects.
+//! The log: one JSON object per line on standard error, which Lambda sends to CloudWatch.
 
 use std::{error::Error, fmt, io::Write};
 
@@ -19,40 +19,41 @@ use tracing_subscriber::{
 
 use crate::variable::Variables;
 
-/// The crates whose words are ours. What others say below `info` may hold whole requests.
-const OURS: [&str; 8] =
-    ["aws", "bootstrap", "clock", "domain", "handlers", "shell", "ssm", "webhooks"];
+/// The crates of this workspace. Other crates may log whole requests below level `info`.
+const OWN_CRATES: [&str; 7] =
+    ["adapters", "aws", "bootstrap", "domain", "handlers", "runner", "ssm"];
 
-/// Logs from here on, as much as `RUST_LOG` says, or `info`.
-pub fn begin(variables: &Variables) {
-    // Somebody else may have begun before: then they log.
-    let _begun = subscriber(variables.optional("RUST_LOG"), |line| {
-        // Nobody is left to be told.
+/// Installs the subscriber with the filter in `RUST_LOG`; the default is `info`. Does nothing if another
+/// subscriber is installed.
+pub fn init(variables: &Variables) {
+    let _already_installed = subscriber(variables.optional("RUST_LOG"), |line| {
+        // There is no other place to report a closed standard error.
         let _closed = std::io::stderr().write_all(line.as_bytes());
     })
     .try_init();
 }
 
 fn subscriber(
-    wished: Option<&str>,
+    filter: Option<&str>,
     write: impl Fn(&str) + Send + Sync + 'static,
 ) -> impl Subscriber + Send + Sync {
-    let wished = wished.and_then(|wished| wished.parse::<Targets>().ok());
-    let wished = wished.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
-    tracing_subscriber::registry().with(JsonLines(write)).with(wished).with(discreet())
+    let filter = filter.and_then(|filter| filter.parse::<Targets>().ok());
+    let filter = filter.unwrap_or_else(|| Targets::new().with_default(Level::INFO));
+    tracing_subscriber::registry().with(JsonLines(write)).with(filter).with(own_below_info())
 }
 
-fn discreet() -> FilterFn {
+/// Lets events below `info` pass only from the crates of this workspace.
+fn own_below_info() -> FilterFn {
     filter_fn(|metadata| {
-        let room = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || OURS.contains(&room)
+        let krate = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= Level::INFO || OWN_CRATES.contains(&krate)
     })
 }
 
-/// Hands each line to this.
+/// A layer that passes each line to a writer.
 struct JsonLines<W>(W);
 
-/// A span's fields, or an event's.
+/// The fields of a span or an event.
 #[derive(Default)]
 struct Fields(Map<String, Value>);
 
@@ -111,15 +112,15 @@ impl Visit for Fields {
         self.0.insert(field.name().to_owned(), value.into());
     }
 
-    /// With all that led to it.
+    /// Records the error with the chain of its sources.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut words = value.to_string();
+        let mut message = value.to_string();
         let mut cause = value.source();
         while let Some(error) = cause {
-            words = format!("{words}: {error}");
+            message = format!("{message}: {error}");
             cause = error.source();
         }
-        self.0.insert(field.name().to_owned(), words.into());
+        self.0.insert(field.name().to_owned(), message.into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {

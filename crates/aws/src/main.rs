@@ -1,17 +1,18 @@
-//! All Lambda functions in one program; `_HANDLER` says which one this is.
+//! One program for all Lambda functions; `_HANDLER` selects the function.
 
 use std::process::ExitCode;
 
-use aws::{Variables, env, functions::Function, lambda, log};
+use aws::{Variables, env, lambda, log};
+use handlers::permissions::Function;
 
 fn main() -> ExitCode {
     let variables = Variables::of_process();
-    log::begin(&variables);
+    log::init(&variables);
     match run(&variables) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error: &dyn std::error::Error = error.as_ref();
-            tracing::error!(error, "the function did not start");
+            tracing::error!(error, "the function failed to start");
             ExitCode::FAILURE
         }
     }
@@ -19,10 +20,13 @@ fn main() -> ExitCode {
 
 fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
     if variables.optional("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Err("AWS_LAMBDA_RUNTIME_API is not set: only AWS Lambda starts this program".into());
+        return Err(
+            "AWS_LAMBDA_RUNTIME_API is not set: this program runs only in AWS Lambda".into()
+        );
     }
     let name = variables.required("_HANDLER")?;
-    let function = Function::named(name).ok_or_else(|| format!("there is no function {name}"))?;
+    let function =
+        Function::named(name).ok_or_else(|| format!("_HANDLER names no function: {name}"))?;
     let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(lambda::serve(function, env))

@@ -1,4 +1,4 @@
-//! Lanes as SQS queues.
+//! The queue port on SQS, one queue per lane.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,10 +10,10 @@ use domain::{
     ports::{BackendError, Queue},
 };
 
-/// The longest delay that SQS takes.
-const LONGEST_DELAY: Duration = Duration::from_mins(15);
+/// The longest delay that SQS accepts.
+const MAX_DELAY: Duration = Duration::from_mins(15);
 
-/// Sends each message on the queue of its lane.
+/// Sends each message to the queue of its lane.
 #[derive(Debug, Clone)]
 pub struct SqsQueue {
     client: Client,
@@ -21,7 +21,7 @@ pub struct SqsQueue {
 }
 
 impl SqsQueue {
-    /// Sends on the lanes whose queues' URLs are given.
+    /// Sends to the lanes whose queue URLs are given.
     pub fn new(config: &SdkConfig, urls: HashMap<Lane, String>) -> Self {
         Self { client: Client::new(config), urls }
     }
@@ -33,7 +33,10 @@ impl Queue for SqsQueue {
         let action = "sending a message";
         let lane = message.lane();
         let url = self.urls.get(&lane).ok_or_else(|| {
-            BackendError::new(action, format!("the queue of lane {} is not known", lane.name()))
+            BackendError::new(
+                action,
+                format!("the queue of lane {} is not configured", lane.name()),
+            )
         })?;
         let body =
             serde_json::to_string(message).map_err(|error| BackendError::new(action, error))?;
@@ -50,13 +53,14 @@ impl Queue for SqsQueue {
     }
 }
 
-/// Whole seconds, none too few. None leaves it to the queue, which has no delay of its own.
+/// The delay in whole seconds, rounded up. None means no delay.
 fn delay_seconds(delay: Duration) -> Option<i32> {
-    let millis = delay.min(LONGEST_DELAY).as_millis();
+    let millis = delay.min(MAX_DELAY).as_millis();
     i32::try_from(millis.div_ceil(1000)).ok().filter(|seconds| *seconds > 0)
 }
 
-/// Whose turn a message takes: a standard queue with groups lets none of them starve the others
+/// The message group: with groups, a standard queue delivers fairly, so that one session with many
+/// messages does not delay the others
 /// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues.html>).
 fn group(message: &Message) -> String {
     match message {
@@ -75,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delay_is_rounded_up_to_seconds_that_the_queue_takes() {
+    fn a_delay_is_rounded_up_to_seconds_that_sqs_accepts() {
         let cases = [
             (Duration::ZERO, None),
             (Duration::from_millis(1), Some(1)),

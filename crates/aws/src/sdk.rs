@@ -1,7 +1,7 @@
-//! What all clients of AWS's services share.
+//! The configuration that all AWS clients share.
 //!
-//! Made by hand of the environment that Lambda gives, not by the SDK's own chain of profiles, metadata
-//! services and single sign-on: none of that is there, and what is not linked need not be loaded.
+//! It is built from the environment variables of Lambda, not by `aws-config`: Lambda has no profiles,
+//! metadata services or single sign-on, and code that is not linked need not be loaded at a cold start.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -22,15 +22,15 @@ use aws_types::{
     service_config::{LoadServiceConfig, ServiceConfigKey},
 };
 
-use crate::variable::{BadVariable, Variables};
+use crate::variable::{VariableError, Variables};
 
-/// A try that takes longer is taken for lost and repeated. The slowest call is a task's start.
-const ATTEMPT: Duration = Duration::from_secs(8);
-const CONNECT: Duration = Duration::from_secs(2);
+/// An attempt that takes longer is repeated. The slowest call is RunTask.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(8);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The region, the credentials and the endpoints of this environment. Opens nothing: connections, and the
-/// certificates that they trust, come with the first call.
-pub fn config(variables: &Variables) -> Result<SdkConfig, BadVariable> {
+/// The region, credentials and endpoints of this environment. Opens no connection: the HTTP client and
+/// its root certificates are loaded by the first call.
+pub fn config(variables: &Variables) -> Result<SdkConfig, VariableError> {
     let credentials = Credentials::new(
         variables.required("AWS_ACCESS_KEY_ID")?,
         variables.required("AWS_SECRET_ACCESS_KEY")?,
@@ -39,8 +39,8 @@ pub fn config(variables: &Variables) -> Result<SdkConfig, BadVariable> {
         "environment",
     );
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT)
-        .operation_attempt_timeout(ATTEMPT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
         .build();
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -65,15 +65,18 @@ impl LoadServiceConfig for ServiceEndpoints {
     }
 }
 
-/// One pool of connections for all clients; https by ring, http for endpoints of tests.
+/// One connection pool for all clients: https by rustls with ring, http for test endpoints.
 fn http_client() -> SharedHttpClient {
-    let connector = OnceLock::new();
+    let shared = OnceLock::new();
     http_client_fn(move |settings, components| {
-        connector.get_or_init(|| open(settings, components)).clone()
+        shared.get_or_init(|| connector(settings, components)).clone()
     })
 }
 
-fn open(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+fn connector(
+    settings: &HttpConnectorSettings,
+    components: &RuntimeComponents,
+) -> SharedHttpConnector {
     let mut builder = Connector::builder().connector_settings(settings.clone());
     builder.set_sleep_impl(components.sleep_impl());
     SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build())

@@ -1,5 +1,5 @@
-//! The runner inside a task, reached through ECS Exec: a terminal in which the runner's own program
-//! bridges lines to the runner's socket.
+//! Connects to the runner in a task through ECS Exec: the command in its terminal is the runner program
+//! itself, which bridges text lines to the runner's socket.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,21 +21,22 @@ use ssm::client::{OpenError, Options};
 
 use crate::compute::{CONTAINER, EcsCompute, is_throttled};
 
+mod line_stream;
 mod signature;
-mod text;
 
+use line_stream::LineStream;
 use signature::Signer;
-use text::Text;
 
-/// Where the image has the runner. ECS Exec splits the words itself and runs them as root.
+/// The bridge command in the image. ECS Exec splits the command line itself and runs it as root.
 const BRIDGE: &str = "/opt/ephemeral/runner --stdio";
-/// For the WebSocket, and again for the greeting: the agent's writer sleeps for a second first.
-const OPEN_WITHIN: Duration = Duration::from_secs(8);
-/// A new way costs seconds and one call of a small budget
+/// Time limit for the WebSocket handshake, and again for the greeting. The agent's writer sleeps for a
+/// second before it sends.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
+/// How long an unused connection is kept. A new one takes seconds and one of few permitted calls
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>).
 const KEEP_IDLE: Duration = Duration::from_secs(120);
 
-const ACTION: &str = "opening a way to a runner";
+const ACTION: &str = "connecting to the runner";
 
 /// Opens terminals in the tasks of one cluster.
 #[derive(Debug)]
@@ -47,12 +48,12 @@ pub struct ExecDial {
 }
 
 impl ExecDial {
-    /// `compute` says what became of a task that does not answer.
+    /// `compute` tells whether a task that does not respond has stopped.
     pub fn new(config: &SdkConfig, cluster: String, compute: Arc<EcsCompute>) -> Self {
         Self { client: Client::new(config), cluster, compute, signer: Signer::new(config) }
     }
 
-    /// A session of ECS Exec. None if there is none to be had for the moment.
+    /// Starts a session of ECS Exec. None if the agent in the task is not connected.
     async fn session(&self, task: &TaskId) -> Result<Option<Session>, ShellError> {
         let executed = self
             .client
@@ -68,25 +69,26 @@ impl ExecDial {
             Ok(executed) => Ok(executed.session),
             Err(error) if is_throttled(error.code()) => Err(ShellError::NotReady),
             Err(error) if is_not_ready(&error) => {
-                let why = error.message();
-                tracing::debug!(task.id = %task, why, "there is no way to a runner yet");
+                let reason = error.message();
+                tracing::debug!(task.id = %task, reason, "the task does not accept ECS Exec yet");
                 Ok(None)
             }
-            // Its text would hold the answer, and that a token.
+            // The error's text contains the response, which contains a token.
             Err(SdkError::ResponseError(_)) => {
-                Err(BackendError::new(ACTION, "the answer can't be read").into())
+                Err(BackendError::new(ACTION, "the response of ExecuteCommand cannot be decoded")
+                    .into())
             }
             Err(error) => Err(BackendError::new(ACTION, error).into()),
         }
     }
 
-    /// None if the session ended, or said nothing, before the runner was there.
-    async fn connect(&self, session: &Session) -> Result<Option<Text>, ShellError> {
+    /// Opens the session's data channel. None if the channel ended, or timed out, before the greeting.
+    async fn connect(&self, session: &Session) -> Result<Option<LineStream>, ShellError> {
         let (Some(url), Some(token)) = (session.stream_url(), session.token_value()) else {
-            return Err(BackendError::new(ACTION, "the session has no address").into());
+            return Err(BackendError::new(ACTION, "the session has no stream URL or token").into());
         };
         let headers = self.signer.headers(url).await?;
-        let options = Options { handshake_timeout: OPEN_WITHIN, ..Options::default() };
+        let options = Options { handshake_timeout: OPEN_TIMEOUT, ..Options::default() };
         let channel = match ssm::client::open_with(options, url, token, &headers).await {
             Ok(channel) => channel,
             Err(OpenError::TimedOut) => return Ok(None),
@@ -96,9 +98,9 @@ impl ExecDial {
                 | OpenError::Backend(_)),
             ) => return Err(BackendError::new(ACTION, error).into()),
         };
-        let mut text = Text::over(channel);
-        let greeted = tokio::time::timeout(OPEN_WITHIN, text.greeting()).await;
-        Ok(matches!(greeted, Ok(Ok(()))).then_some(text))
+        let mut stream = LineStream::new(channel);
+        let greeted = tokio::time::timeout(OPEN_TIMEOUT, stream.wait_for_greeting()).await;
+        Ok(matches!(greeted, Ok(Ok(()))).then_some(stream))
     }
 }
 
@@ -106,26 +108,26 @@ impl ExecDial {
 impl Dial for ExecDial {
     async fn open(&self, task: &TaskId) -> Result<Box<dyn Transport>, ShellError> {
         if let Some(session) = self.session(task).await?
-            && let Some(text) = self.connect(&session).await?
+            && let Some(stream) = self.connect(&session).await?
         {
-            return Ok(Box::new(text));
+            return Ok(Box::new(stream));
         }
         Err(if self.is_gone(task).await { ShellError::Gone } else { ShellError::NotReady })
     }
 
     async fn is_gone(&self, task: &TaskId) -> bool {
         match self.compute.describe(std::slice::from_ref(task)).await {
-            Ok(told) => told.iter().all(|facts| facts.status == TaskStatus::Stopped),
+            Ok(found) => found.iter().all(|facts| facts.status == TaskStatus::Stopped),
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::debug!(task.id = %task, error, "it is not known whether a task is gone");
+                tracing::debug!(task.id = %task, error, "failed to check whether the task has stopped");
                 false
             }
         }
     }
 
     fn memory_kills(&self, _: &TaskId) -> u64 {
-        // Not seen from outside. The runner sees its own control group on Fargate, and says so.
+        // ECS does not report them. The runner reads its own control group on Fargate and reports them.
         0
     }
 
@@ -134,8 +136,8 @@ impl Dial for ExecDial {
     }
 }
 
-/// The agent in the task does not run yet, or not any more. ECS has two errors for it: one of a
-/// connection that is not there, and, while the agent starts, one of a wrong parameter.
+/// Whether the agent in the task is not running yet, or no longer. ECS reports that by one of two
+/// errors: a missing connection or, while the agent starts, an invalid parameter.
 fn is_not_ready(error: &SdkError<ExecuteCommandError>) -> bool {
     matches!(
         error.as_service_error(),

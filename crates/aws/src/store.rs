@@ -1,11 +1,11 @@
-//! The records, in one DynamoDB table.
+//! All records in one DynamoDB table.
 //!
-//! A record is one item under its id, so reading one is one key read; beside it, under the same
-//! partition key, lies what belongs to it. What decides is read from the table itself, consistently:
-//! small items point at records where a list decides (a session's open commands, a user's sessions in
-//! line, the warm tasks of a kind). The two indexes trail by some milliseconds, so they serve only
-//! lists that users look at and what is due, where a hint is enough. See
-//! `docs/decisions/0010-one-table.md` for all items, and for what a command costs.
+//! A record is one item, keyed by its id, so reading a record is one key read; the items that belong to
+//! the record have the same partition key. Decisions are based on consistent reads of the table itself:
+//! where a decision needs a list (a session's open execute jobs, a user's waiting sessions, the warm
+//! tasks of a kind), small pointer items form the list. The two indexes lag by milliseconds, so they serve
+//! only lists shown to users and the list of due records, which is a hint.
+//! `docs/decisions/0010-one-table.md` lists all items and the cost of a command.
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -23,18 +23,18 @@ use domain::{
     webhook::Delivery,
 };
 
-use self::{commit::Writer, fault::Fault, table::Table};
+use self::{commit::Writer, error::StoreError, table::Table};
 
+mod backoff;
 mod commit;
 mod deliveries;
 mod due;
-pub(crate) mod fault;
+pub(crate) mod error;
 mod forget;
 mod item;
 mod jobs;
 pub(crate) mod keys;
 mod output;
-mod pace;
 mod plan;
 mod record;
 mod records;
@@ -44,7 +44,7 @@ mod table;
 mod timeline;
 mod warm;
 
-/// The records in a table of the form that `infra/table.json` describes.
+/// The store in a table with the schema of `infra/table.json`.
 #[derive(Debug, Clone)]
 pub struct DynamoStore {
     table: Table,
@@ -52,20 +52,20 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// The records in the table of this name.
+    /// The store in the table with this name.
     pub fn new(client: Client, table: String) -> Self {
         let writer = Writer::new(&client, table.clone());
         Self { table: Table { client, name: table }, writer }
     }
 }
 
-/// What went wrong on the way to or from the table, in the port's words.
-fn failed(action: &'static str) -> impl Fn(Fault) -> BackendError {
-    move |fault| BackendError::new(action, fault)
+/// Wraps a failure of the table in the port's error, with what the store was doing.
+fn failed(action: &'static str) -> impl Fn(StoreError) -> BackendError {
+    move |error| BackendError::new(action, error)
 }
 
-fn writing(fault: Fault) -> BackendError {
-    failed("writing records")(fault)
+fn writing(error: StoreError) -> BackendError {
+    failed("writing records")(error)
 }
 
 #[async_trait]
@@ -145,12 +145,12 @@ impl Store for DynamoStore {
     ) -> Result<Option<IdempotentResponse>, BackendError> {
         let read = async {
             let item = self.table.get(&keys::Key::answer(user, key)).await?;
-            let answer: Option<IdempotentResponse> =
+            let response: Option<IdempotentResponse> =
                 item.as_ref().map(record::decode_plain).transpose()?;
-            // The table drops an expired one in its own time.
-            Ok(answer.filter(|kept| now < kept.expires_at))
+            // DynamoDB deletes expired items with a delay of up to days.
+            Ok(response.filter(|response| now < response.expires_at))
         };
-        read.await.map_err(failed("reading an answer"))
+        read.await.map_err(failed("reading an idempotent response"))
     }
 
     async fn quota(&self, user: &UserId) -> Result<Quota, BackendError> {

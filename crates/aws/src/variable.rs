@@ -2,27 +2,27 @@
 
 use std::{collections::HashMap, env, fmt, ops::RangeInclusive, str::FromStr};
 
-/// An environment variable is not as it must be.
+/// An environment variable is missing or invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the environment variable {name} {wrong}")]
-pub struct BadVariable {
+#[error("the environment variable {name} {problem}")]
+pub struct VariableError {
     name: String,
-    wrong: &'static str,
+    problem: &'static str,
 }
 
-impl BadVariable {
-    /// It is none of what it may be.
-    pub(crate) fn unreadable(name: &str) -> Self {
-        Self { name: name.to_owned(), wrong: "can't be read" }
+impl VariableError {
+    /// The value cannot be parsed.
+    pub(crate) fn invalid(name: &str) -> Self {
+        Self { name: name.to_owned(), problem: "has an invalid value" }
     }
 }
 
-/// An environment. Some of it is secret.
+/// Environment variables. Some values are secret, so `Debug` shows only names.
 #[derive(Clone)]
 pub struct Variables(HashMap<String, String>);
 
 impl Variables {
-    /// Those of this process, as they are now.
+    /// The current variables of this process.
     pub fn of_process() -> Self {
         let all = env::vars_os();
         let text = all.filter_map(|(name, value)| {
@@ -31,36 +31,36 @@ impl Variables {
         Self(text.collect())
     }
 
-    /// The variable's value; an empty one counts as none.
+    /// The variable's value; an empty value counts as none.
     pub fn optional(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The value of a variable that must be there.
-    pub fn required(&self, name: &str) -> Result<&str, BadVariable> {
+    /// The value of a variable that must be set.
+    pub fn required(&self, name: &str) -> Result<&str, VariableError> {
         self.optional(name)
-            .ok_or_else(|| BadVariable { name: name.to_owned(), wrong: "is not set" })
+            .ok_or_else(|| VariableError { name: name.to_owned(), problem: "is not set" })
     }
 
-    /// The variable read as a `T`; `default` if there is none.
-    pub(crate) fn parsed<T: FromStr>(&self, name: &str, default: T) -> Result<T, BadVariable> {
+    /// The variable parsed as a `T`; `default` if it is not set.
+    pub(crate) fn parsed<T: FromStr>(&self, name: &str, default: T) -> Result<T, VariableError> {
         let Some(value) = self.optional(name) else { return Ok(default) };
-        value.parse().map_err(|_| BadVariable::unreadable(name))
+        value.parse().map_err(|_| VariableError::invalid(name))
     }
 
-    /// The variable read as a number within these bounds; `default` if there is none.
+    /// The variable parsed as a number in this range; `default` if it is not set.
     pub(crate) fn in_range<T: FromStr + PartialOrd>(
         &self,
         name: &str,
         range: RangeInclusive<T>,
         default: T,
-    ) -> Result<T, BadVariable> {
+    ) -> Result<T, VariableError> {
         let value = self.parsed(name, default)?;
-        let wrong = "is too small or too large";
+        let problem = "is out of range";
         range
             .contains(&value)
             .then_some(value)
-            .ok_or_else(|| BadVariable { name: name.to_owned(), wrong })
+            .ok_or_else(|| VariableError { name: name.to_owned(), problem })
     }
 }
 

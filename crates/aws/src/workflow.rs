@@ -1,4 +1,4 @@
-//! Executions in Step Functions.
+//! The workflow port on Step Functions.
 
 use async_trait::async_trait;
 use aws_sdk_sfn::{
@@ -12,7 +12,7 @@ use domain::{
 };
 use serde_json::json;
 
-/// Starts executions of one state machine and answers their tokens.
+/// Starts executions of one state machine and answers their task tokens.
 #[derive(Debug, Clone)]
 pub struct SfnWorkflow {
     client: Client,
@@ -28,15 +28,14 @@ impl SfnWorkflow {
 
 #[async_trait]
 impl Workflow for SfnWorkflow {
-    /// The execution has the session's name, so there is never a second one: a name is free again
-    /// only after 90 days
+    /// Starts the session's execution; succeeds if it exists. The execution's name is the session's id,
+    /// and Step Functions accepts a name again only after 90 days, so a session has one execution
     /// (<https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html>).
     async fn start(&self, session: SessionId) -> Result<(), BackendError> {
         let action = "starting an execution";
-        let machine = self
-            .machine
-            .as_ref()
-            .ok_or_else(|| BackendError::new(action, "the state machine is not known"))?;
+        let machine = self.machine.as_ref().ok_or_else(|| {
+            BackendError::new(action, "this function has no state machine configured")
+        })?;
         let started = self
             .client
             .start_execution()
@@ -64,10 +63,10 @@ impl Workflow for SfnWorkflow {
                     SendTaskSuccessError::TaskTimedOut(_)
                     | SendTaskSuccessError::TaskDoesNotExist(_)
                     | SendTaskSuccessError::InvalidToken(_),
-                ) => Ok(Resume::Late),
-                // The service's own words may quote the token.
+                ) => Ok(Resume::NotWaiting),
+                // The service's message may quote the token.
                 Some(refused) => {
-                    let code = refused.code().unwrap_or("without a code").to_owned();
+                    let code = refused.code().unwrap_or("no code").to_owned();
                     Err(BackendError::new("answering a task token", code))
                 }
                 None => Err(BackendError::new("answering a task token", error)),

@@ -1,4 +1,4 @@
-//! The command line, as clap reads it.
+//! The definition of the command line for clap.
 
 use std::path::PathBuf;
 
@@ -8,24 +8,24 @@ use clap_complete::Shell;
 mod server;
 mod value;
 
-pub(crate) use server::{Place, Sandbox, Token, Up};
-pub(crate) use value::{Pair, Span};
-use value::{pair, span};
+pub(crate) use server::{Isolation, Sandbox, Token, Up};
+pub(crate) use value::{Pair, Seconds};
+use value::{pair, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
-  ephemeral run -- python3 -c 'print(6 * 7)'     one command in a shell of its own
-  ephemeral run 'ls / | wc -l'                   one argument is a line for sh
-  ephemeral up                                   the server, on 127.0.0.1:8787
-  ID=$(ephemeral start --ttl 10m)                a shell that stays for ten minutes
-  ephemeral exec $ID -- make test                run in it; exits with the command's code
+  ephemeral run -- python3 -c 'print(6 * 7)'     one command in a new shell
+  ephemeral run 'ls / | wc -l'                   one argument is a shell command line
+  ephemeral up                                   start the server on 127.0.0.1:8787
+  ID=$(ephemeral start --ttl 10m)                a shell with a TTL of ten minutes
+  ephemeral exec $ID -- make test                run a command in it; exits with its exit code
   ephemeral stop $ID
 
-Exit codes: run and exec exit with the command's own, 128+n after signal n, 124 timed out,
-125 could not be run, 127 not found. Else: 0 done, 1 failed, 2 usage, 3 not found or ended,
-4 not allowed, 5 server not reached.";
+Exit codes: run and exec exit with the exit code of the command, 128+n if signal n ended it, 124 if it
+timed out, 125 if it could not be run, 127 if it was not found. All commands: 0 success, 1 error,
+2 usage error, 3 not found or already ended, 4 not allowed, 5 server not reachable.";
 
-/// Disposable shells: start one, run commands in it, read the results, and be sure that it is gone.
+/// Disposable shells: start one, run commands in it, read the results, and rely on its removal.
 #[derive(Debug, Parser)]
 #[command(name = "ephemeral", version, after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -38,13 +38,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Server to talk to; found by itself on the same machine.
+    /// URL of the server; a server on the same machine is found without it.
     #[arg(long, global = true, env = "EPHEMERAL_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
-    /// Where the server on this machine keeps its data.
+    /// Data directory of the server on this machine.
     #[arg(long, global = true, env = "EPHEMERAL_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Print JSON: one object, or one a line.
+    /// Print JSON: one object, or one object per line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
@@ -53,9 +53,9 @@ pub(crate) struct Global {
 pub(crate) enum Command {
     /// Run the server on this machine.
     Up(Up),
-    /// Start a shell, run one command in it, print what it says, stop the shell.
+    /// Start a shell, run one command in it, print its output, and stop the shell.
     ///
-    /// Uses the server it finds, else one of its own that is gone afterwards.
+    /// Uses a running server if there is one, else a temporary server in this process.
     Run(Run),
     /// Start a shell and print its id.
     Start(Start),
@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Stop(Stop),
     /// List shells.
     Ls(Ls),
-    /// Show all about a shell (sh_…) or a job (job_…).
+    /// Show the details of a shell (sh_…) or a job (job_…).
     Show {
         #[arg(value_name = "ID")]
         id: String,
@@ -74,19 +74,19 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Print the timeline of a shell.
     Events(Events),
-    /// Let a shell live longer.
+    /// Move the end of a shell to a later time.
     Extend(Extend),
     /// Cancel a job.
     Cancel {
         #[arg(value_name = "JOB")]
         job: String,
     },
-    /// Manage who may use the server on this machine.
+    /// Manage the users of the server on this machine.
     #[command(subcommand)]
     Token(Token),
-    /// Say what this machine can and can't isolate, and what to do about it.
-    Doctor(Place),
-    /// Print the completions of a shell such as bash.
+    /// Report what this machine can isolate, and how to fix what it can't.
+    Doctor(Isolation),
+    /// Print the completion script for a shell such as bash.
     Completions { shell: Shell },
 }
 
@@ -99,14 +99,14 @@ Examples:
   ephemeral run --cpu 1024 --memory 2048 --timeout 1h -- make")]
 pub(crate) struct Run {
     #[command(flatten)]
-    pub(crate) wish: Wish,
+    pub(crate) shell: ShellOptions,
     #[command(flatten)]
-    pub(crate) how: How,
+    pub(crate) command: CommandOptions,
     /// Print the session's timeline afterwards, on standard error.
     #[arg(long)]
     pub(crate) timeline: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) isolation: Isolation,
 }
 
 #[derive(Debug, Args)]
@@ -117,28 +117,28 @@ Examples:
   ephemeral start --webhook https://example.com/hook --no-wait")]
 pub(crate) struct Start {
     #[command(flatten)]
-    pub(crate) wish: Wish,
-    /// How long it may have nothing to do, such as 15m.
-    #[arg(long, value_parser = span, value_name = "TIME")]
-    pub(crate) idle: Option<Span>,
-    /// A note of yours on it.
+    pub(crate) shell: ShellOptions,
+    /// Stop the shell after this time without a command, such as 15m.
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub(crate) idle: Option<Seconds>,
+    /// Metadata to store with the shell.
     #[arg(long, value_parser = pair, value_name = "KEY=VALUE")]
     pub(crate) metadata: Vec<Pair>,
-    /// Where to send its events.
+    /// Webhook endpoint for its events.
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
-    /// At the quota, wait in line instead of being refused.
+    /// Wait for a slot at the quota instead of being refused.
     #[arg(long)]
     pub(crate) queue: bool,
-    /// Print the id at once; commands may be sent before it is ready.
+    /// Print the id at once; commands may be sent before the shell is ready.
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
 
-/// What a shell should be like.
+/// Options of a new shell.
 #[derive(Debug, Args)]
-pub(crate) struct Wish {
-    /// Name of the server's image; for a `run` without a server, an image file as `up` takes it.
+pub(crate) struct ShellOptions {
+    /// Name of an image of the server; for `run` without a server, an image file as for `up --image`.
     #[arg(long, value_name = "NAME")]
     pub(crate) image: Option<String>,
     /// CPU in units of 1/1024 core: 256, 512, 1024, 2048, 4096.
@@ -147,16 +147,16 @@ pub(crate) struct Wish {
     /// Memory in MiB.
     #[arg(long, value_name = "MIB", requires = "cpu")]
     pub(crate) memory: Option<u32>,
-    /// How long it lives, such as 90s, 10m, 2h.
-    #[arg(long, value_parser = span, value_name = "TIME")]
-    pub(crate) ttl: Option<Span>,
-    /// A variable of every command in it.
+    /// TTL of the shell, such as 90s, 10m, 2h.
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub(crate) ttl: Option<Seconds>,
+    /// Environment variable of every command in the shell.
     #[arg(long = "env", short = 'e', value_parser = pair, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Pair>,
-    /// What it can reach.
+    /// Network access of the shell.
     #[arg(long, value_enum)]
     pub(crate) network: Option<Network>,
-    /// Cheaper capacity that can be taken back.
+    /// Use cheaper capacity that the provider may reclaim.
     #[arg(long)]
     pub(crate) spot: bool,
 }
@@ -167,27 +167,27 @@ pub(crate) enum Network {
     Egress,
 }
 
-/// How a command is run.
+/// Options of a command.
 #[derive(Debug, Args)]
-pub(crate) struct How {
+pub(crate) struct CommandOptions {
     /// Working directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<String>,
-    /// User of the image; never root.
+    /// User in the image; root is not allowed.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
-    /// How long it may run, such as 90s, 10m, 2h.
-    #[arg(long, value_parser = span, value_name = "TIME")]
-    pub(crate) timeout: Option<Span>,
-    /// Bytes kept of stdout, and of stderr.
+    /// Timeout of the command, such as 90s, 10m, 2h.
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub(crate) timeout: Option<Seconds>,
+    /// Number of bytes to keep of each of stdout and stderr.
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub(crate) max_output: Option<u64>,
-    /// Hand our standard input to it, up to 128 KiB of UTF-8.
+    /// Pass our standard input to the command, up to 128 KiB of UTF-8.
     #[arg(long)]
     pub(crate) stdin: bool,
-    /// One argument is a line for `sh -c`; several are a program and its arguments.
+    /// One argument is a command line for `sh -c`; several are a program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
+    pub(crate) argv: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -199,43 +199,43 @@ Examples:
 pub(crate) struct Exec {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Don't wait for the commands before it.
+    /// Run at once, without waiting for earlier commands.
     #[arg(long)]
     pub(crate) parallel: bool,
-    /// A variable of this command.
+    /// Environment variable of this command.
     #[arg(long = "env", short = 'e', value_parser = pair, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Pair>,
-    /// Print the job's id and don't wait.
+    /// Print the job id and return without waiting.
     #[arg(long, short)]
     pub(crate) detach: bool,
     #[command(flatten)]
-    pub(crate) how: How,
+    pub(crate) command: CommandOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Stop {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Let the jobs that are queued finish first.
+    /// Let queued jobs finish first.
     #[arg(long)]
     pub(crate) drain: bool,
-    /// Why, for the record.
+    /// Reason to record.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
-    /// Don't wait until it is gone.
+    /// Return without waiting for the end of the shell.
     #[arg(long)]
     pub(crate) no_wait: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Ls {
-    /// Also those that have ended.
+    /// Include shells that have ended.
     #[arg(long, short, conflicts_with = "status")]
     pub(crate) all: bool,
-    /// Only those with this status.
+    /// List only shells with this status.
     #[arg(long, value_name = "STATUS")]
     pub(crate) status: Option<String>,
-    /// At most this many.
+    /// Maximum number of shells.
     #[arg(long, default_value_t = 50, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub(crate) limit: u32,
 }
@@ -244,7 +244,7 @@ pub(crate) struct Ls {
 pub(crate) struct Logs {
     #[arg(value_name = "JOB")]
     pub(crate) job: String,
-    /// Go on until the job has ended.
+    /// Follow the output until the job has ended.
     #[arg(long, short)]
     pub(crate) follow: bool,
 }
@@ -253,7 +253,7 @@ pub(crate) struct Logs {
 pub(crate) struct Events {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// Go on until the shell is gone.
+    /// Follow the timeline until the shell has ended.
     #[arg(long, short)]
     pub(crate) follow: bool,
 }
@@ -263,13 +263,13 @@ pub(crate) struct Events {
 pub(crate) struct Extend {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
-    /// To live this long from now, such as 30m.
-    #[arg(long, value_parser = span, value_name = "TIME", group = "when")]
-    pub(crate) ttl: Option<Span>,
-    /// To live until then (RFC 3339).
+    /// New TTL from now, such as 30m.
+    #[arg(long, value_parser = seconds, value_name = "TIME", group = "when")]
+    pub(crate) ttl: Option<Seconds>,
+    /// New end (RFC 3339).
     #[arg(long, value_name = "WHEN", group = "when")]
     pub(crate) until: Option<String>,
-    /// Also if that is earlier than now set.
+    /// Permit an end that is earlier than the current one.
     #[arg(long)]
     pub(crate) allow_shorten: bool,
 }

@@ -1,13 +1,13 @@
-//! The commands: one file per command, and this list of them.
+//! The commands, one file each.
 
 use std::process::ExitCode;
 
 use crate::{
     args::{Cli, Command, Global},
     client::Client,
-    failure::{Exit, Failure},
-    find,
-    screen::Screen,
+    error::{CliError, Exit},
+    find_server,
+    terminal::Terminal,
 };
 
 mod body;
@@ -26,28 +26,28 @@ mod stop;
 mod token;
 mod up;
 
-/// What every command has at hand.
+/// The global options, as every command needs them.
 pub(crate) struct Context {
     pub(crate) global: Global,
-    pub(crate) screen: Screen,
+    pub(crate) terminal: Terminal,
 }
 
 impl Context {
-    /// The server that is meant; a failure if there is none.
-    pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let address = find::server(&self.global)?.ok_or_else(|| {
-            let dir = find::data_dir(&self.global);
-            Failure::new(Exit::Unreachable, format!("no server is running in {}", dir.display()))
+    /// A client for the selected server; an error if there is none.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        let address = find_server::find(&self.global)?.ok_or_else(|| {
+            let dir = find_server::data_dir(&self.global);
+            CliError::new(Exit::Unreachable, format!("no server is running in {}", dir.display()))
                 .hint("start one with `ephemeral up`, or set EPHEMERAL_URL and EPHEMERAL_TOKEN")
         })?;
         Client::new(address)
     }
 }
 
-/// Carries out what the command line says.
-pub(crate) async fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
-    let context = Context { screen: Screen::new(cli.global.json), global: cli.global };
-    let done = match cli.command {
+/// Executes the command that the command line names.
+pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
+    let context = Context { terminal: Terminal::new(cli.global.json), global: cli.global };
+    let result = match cli.command {
         Command::Run(args) => return run::run(&context, args).await,
         Command::Start(args) => start::start(&context, args).await,
         Command::Exec(args) => return exec::exec(&context, args).await,
@@ -60,8 +60,8 @@ pub(crate) async fn carry_out(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Token(args) => token::token(&context, args).await,
-        Command::Doctor(place) => doctor::doctor(&context, &place).await,
+        Command::Doctor(isolation) => doctor::doctor(&context, &isolation).await,
         Command::Completions { shell } => completions::completions(&context, shell),
     };
-    done.map(|()| ExitCode::SUCCESS)
+    result.map(|()| ExitCode::SUCCESS)
 }

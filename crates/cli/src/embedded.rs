@@ -1,4 +1,4 @@
-//! A server of our own, in this process, for one command.
+//! A temporary server in this process, for one command.
 
 use std::path::PathBuf;
 
@@ -10,49 +10,56 @@ use local::{
 use tempfile::TempDir;
 
 use crate::{
-    args::{self, Place},
-    failure::{Exit, Failure},
-    find::Address,
+    args::{self, Isolation},
+    error::{CliError, Exit},
+    find_server::Address,
 };
 
-/// A server that is gone with all its data when it is stopped.
+/// A server whose data is removed when it is stopped.
 pub(crate) struct Embedded {
     server: Server,
     dir: TempDir,
 }
 
 impl Embedded {
-    pub(crate) async fn start(place: &Place, image: Option<PathBuf>) -> Result<Self, Failure> {
-        let made = tempfile::Builder::new().prefix("ephemeral-").tempdir();
-        let dir = made.map_err(|error| Failure::chain("can't make a directory", &error))?;
-        let mut config = Config::new(dir.path().to_owned(), sandbox(place, image)?);
+    pub(crate) async fn start(
+        isolation: &Isolation,
+        image: Option<PathBuf>,
+    ) -> Result<Self, CliError> {
+        let created = tempfile::Builder::new().prefix("ephemeral-").tempdir();
+        let dir = created
+            .map_err(|error| CliError::chain("can't create a temporary directory", &error))?;
+        let mut config = Config::new(dir.path().to_owned(), sandbox(isolation, image)?);
         config.listen.set_port(0);
-        let server = Server::start(config).await.map_err(|error| refused(&error))?;
+        let server = Server::start(config).await.map_err(|error| start_failed(&error))?;
         Ok(Self { server, dir })
     }
 
-    /// Where it is.
-    pub(crate) fn address(&self) -> Result<Address, Failure> {
+    /// Its URL and token.
+    pub(crate) fn address(&self) -> Result<Address, CliError> {
         let url = self.server.url().to_owned();
-        let token = std::fs::read_to_string(self.server.token_path())
-            .map_err(|error| Failure::chain("can't read our own token", &error))?;
+        let token = std::fs::read_to_string(self.server.token_path()).map_err(|error| {
+            CliError::chain("can't read the token of the temporary server", &error)
+        })?;
         Ok(Address { url, token: token.trim().to_owned() })
     }
 
-    /// Ends it and removes its data.
-    pub(crate) async fn stop(self) -> Result<(), Failure> {
+    /// Stops it and removes its data.
+    pub(crate) async fn stop(self) -> Result<(), CliError> {
         let stopped = self.server.stop().await;
         let removed = self.dir.close();
-        stopped.map_err(|error| Failure::chain("our server did not stop", &error))?;
-        removed.map_err(|error| Failure::chain("can't remove our server's data", &error))
+        stopped.map_err(|error| CliError::chain("the temporary server did not stop", &error))?;
+        removed.map_err(|error| {
+            CliError::chain("can't remove the data of the temporary server", &error)
+        })
     }
 }
 
-/// How shells are kept apart, as the options say.
-pub(crate) fn sandbox(place: &Place, image: Option<PathBuf>) -> Result<Sandbox, Failure> {
+/// The sandbox configuration that the options select.
+pub(crate) fn sandbox(isolation: &Isolation, image: Option<PathBuf>) -> Result<Sandbox, CliError> {
     let exe = std::env::current_exe()
-        .map_err(|error| Failure::chain("can't find our own program", &error))?;
-    let runtime = match (place.sandbox, &place.runtime) {
+        .map_err(|error| CliError::chain("can't find the path of this program", &error))?;
+    let runtime = match (isolation.sandbox, &isolation.runtime) {
         (args::Sandbox::None, _) => Runtime::Bare,
         (args::Sandbox::Oci, Some(program)) => Runtime::Program(program.clone()),
         (args::Sandbox::Oci, None) => Runtime::BuiltIn,
@@ -61,26 +68,28 @@ pub(crate) fn sandbox(place: &Place, image: Option<PathBuf>) -> Result<Sandbox, 
     Ok(Sandbox { exe, runtime, image })
 }
 
-/// Why a server did not start, and what to do about it.
-pub(crate) fn refused(error: &StartError) -> Failure {
-    let failure = Failure::chain("the server did not start", error);
-    match error {
-        StartError::Sandbox(OpenError::Unfit(_)) => {
-            failure.hint("`ephemeral doctor` says what this machine lacks")
+/// The error for a server that did not start, with what to do about it.
+pub(crate) fn start_failed(cause: &StartError) -> CliError {
+    let error = CliError::chain("the server did not start", cause);
+    match cause {
+        StartError::Sandbox(OpenError::Unsupported(_)) => {
+            error.hint("run `ephemeral doctor` to see what this machine lacks")
         }
         StartError::Sandbox(OpenError::Image(_)) => {
-            failure.hint("`docker save IMAGE -o FILE` makes a file that fits")
+            error.hint("create a suitable file with `docker save IMAGE -o FILE`")
         }
-        StartError::Listen(..) => {
-            failure.hint("is a server running already? `--listen 127.0.0.1:0` takes any free port")
-        }
-        StartError::InsecureListen(_) => failure
+        StartError::Listen(..) => error.hint(
+            "check whether a server is running already; `--listen 127.0.0.1:0` uses any free port",
+        ),
+        StartError::InsecureListen(_) => error
             .with_exit(Exit::Usage)
-            .hint("give --tls-cert and --tls-key, or --insecure-listen if the network is yours"),
-        StartError::Database(_) => failure.hint("choose another --data-dir, or stop that server"),
+            .hint("give --tls-cert and --tls-key, or --insecure-listen on a trusted network"),
+        StartError::Database(_) => {
+            error.hint("choose another --data-dir, or stop the server that uses this one")
+        }
         StartError::Sandbox(_)
-        | StartError::Tls(_)
+        | StartError::Tls(..)
         | StartError::File(..)
-        | StartError::Backend(_) => failure,
+        | StartError::Backend(_) => error,
     }
 }

@@ -1,4 +1,5 @@
-//! Prints a job's output while it comes, from the server's stream; pages what a stream left out.
+//! Follows the output of a job: from the server's event stream, and by paging where a stream is not
+//! available or was interrupted.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -6,19 +7,19 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, read},
-    failure::{Exit, Failure},
-    screen::{Screen, Stream},
+    error::{CliError, Exit},
     sse,
+    terminal::{Stream, Terminal},
     view::{Job, Output},
 };
 
-/// Bytes asked for at once.
+/// Bytes requested per page.
 const PAGE: u64 = 65_536;
 
-/// How far a job's output was printed.
+/// The offsets up to which the output of a job was printed.
 pub(crate) struct Follower<'a> {
     client: &'a Client,
-    screen: Screen,
+    terminal: Terminal,
     job: &'a str,
     offsets: [u64; 2],
 }
@@ -26,7 +27,7 @@ pub(crate) struct Follower<'a> {
 /// An `output` event of the stream.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Piece {
+struct OutputChunk {
     stream: String,
     text: String,
     encoding: String,
@@ -34,56 +35,56 @@ struct Piece {
 }
 
 impl<'a> Follower<'a> {
-    pub(crate) const fn new(client: &'a Client, screen: Screen, job: &'a str) -> Self {
-        Self { client, screen, job, offsets: [0, 0] }
+    pub(crate) const fn new(client: &'a Client, terminal: Terminal, job: &'a str) -> Self {
+        Self { client, terminal, job, offsets: [0, 0] }
     }
 
-    /// Prints until the job is over and gives its last state.
-    pub(crate) async fn until_end(&mut self) -> Result<Value, Failure> {
+    /// Prints until the job is final, and returns the job.
+    pub(crate) async fn until_end(&mut self) -> Result<Value, CliError> {
         loop {
             match self.stream().await {
                 Ok(Some(job)) => return Ok(job),
-                // Not every place can hold a stream open, and one may break off: page instead.
+                // AWS deployments have no streams, and a stream may be interrupted: page instead.
                 Ok(None) => {}
-                Err(failure) if failure.exit() == Exit::Other => {}
-                Err(failure) => return Err(failure),
+                Err(error) if error.exit() == Exit::Other => {}
+                Err(error) => return Err(error),
             }
             let job = self.client.get(&format!("/jobs/{}?waitSeconds=1", self.job)).await?;
             self.pages().await?;
-            if read::<Job>(&job)?.is_over() {
+            if read::<Job>(&job)?.is_final() {
                 return Ok(job);
             }
         }
     }
 
-    /// Prints all that is there and not yet printed.
-    pub(crate) async fn pages(&mut self) -> Result<(), Failure> {
+    /// Prints the stored output that has not been printed yet.
+    pub(crate) async fn pages(&mut self) -> Result<(), CliError> {
         for stream in Stream::BOTH {
             while self.page(stream).await? {}
         }
         Ok(())
     }
 
-    async fn page(&mut self, stream: Stream) -> Result<bool, Failure> {
+    async fn page(&mut self, stream: Stream) -> Result<bool, CliError> {
         let (job, name) = (self.job, stream.name());
         let offset = self.offsets[stream as usize];
         let path = format!("/jobs/{job}/output?stream={name}&offset={offset}&limit={PAGE}");
         let output: Output = read(&self.client.get(&path).await?)?;
-        self.screen.bytes(stream, &decode(&output.text, &output.encoding)?)?;
+        self.terminal.bytes(stream, &decode(&output.text, &output.encoding)?)?;
         self.offsets[stream as usize] = output.next_offset;
         Ok(output.next_offset > offset)
     }
 
-    /// Prints what the server's stream brings; the job, if it came to its end.
-    async fn stream(&mut self) -> Result<Option<Value>, Failure> {
+    /// Prints the output of the event stream. Returns the job if the stream reported its end.
+    async fn stream(&mut self) -> Result<Option<Value>, CliError> {
         let last = format!("{}.{}", self.offsets[0], self.offsets[1]);
-        let mut answer = self.client.events(&format!("/jobs/{}/stream", self.job), &last).await?;
+        let mut response = self.client.events(&format!("/jobs/{}/stream", self.job), &last).await?;
         let mut events = sse::Decoder::default();
-        while let Ok(Some(bytes)) = answer.chunk().await {
+        while let Ok(Some(bytes)) = response.chunk().await {
             events.feed(&bytes);
             while let Some(event) = events.next() {
                 match event.name.as_str() {
-                    "output" => self.piece(&parse(&event.data)?)?,
+                    "output" => self.chunk(&parse(&event.data)?)?,
                     "end" => return parse(&event.data).map(Some),
                     _ => {}
                 }
@@ -92,27 +93,28 @@ impl<'a> Follower<'a> {
         Ok(None)
     }
 
-    fn piece(&mut self, piece: &Piece) -> Result<(), Failure> {
-        let Some(stream) = Stream::BOTH.into_iter().find(|one| one.name() == piece.stream) else {
+    fn chunk(&mut self, chunk: &OutputChunk) -> Result<(), CliError> {
+        let Some(stream) = Stream::BOTH.into_iter().find(|stream| stream.name() == chunk.stream)
+        else {
             return Ok(());
         };
-        self.screen.bytes(stream, &decode(&piece.text, &piece.encoding)?)?;
-        self.offsets[stream as usize] = piece.next_offset;
+        self.terminal.bytes(stream, &decode(&chunk.text, &chunk.encoding)?)?;
+        self.offsets[stream as usize] = chunk.next_offset;
         Ok(())
     }
 }
 
-fn parse<T: DeserializeOwned>(data: &str) -> Result<T, Failure> {
+fn parse<T: DeserializeOwned>(data: &str) -> Result<T, CliError> {
     serde_json::from_str(data)
-        .map_err(|error| Failure::chain("the server's stream is not understood", &error))
+        .map_err(|error| CliError::chain("can't parse the event stream of the server", &error))
 }
 
-/// The bytes that a text stands for.
-fn decode(text: &str, encoding: &str) -> Result<Vec<u8>, Failure> {
+/// Decodes `text` of this encoding to bytes.
+fn decode(text: &str, encoding: &str) -> Result<Vec<u8>, CliError> {
     if encoding == "base64" {
         BASE64_STANDARD
             .decode(text)
-            .map_err(|error| Failure::chain("the server's output is not understood", &error))
+            .map_err(|error| CliError::chain("can't decode the output from the server", &error))
     } else {
         Ok(text.as_bytes().to_owned())
     }

@@ -8,33 +8,33 @@ mod args;
 mod client;
 mod command;
 mod embedded;
-mod failure;
-mod find;
+mod error;
+mod find_server;
 mod follow;
 mod interrupt;
-mod moment;
-mod screen;
 mod sse;
 mod table;
+mod terminal;
+mod time_format;
 mod timeline;
 mod view;
 
 fn main() -> ExitCode {
-    // This forks, so it must come before anything that makes a thread.
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "runtime") {
-        return local::sandbox::runtime_main(words);
+    // The runtime subcommand forks, so it must run before any thread is created.
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "runtime") {
+        return local::sandbox::runtime_main(arguments);
     }
     let cli = args::Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let done = match runtime {
-        Ok(runtime) => runtime.block_on(command::carry_out(cli)),
-        Err(error) => Err(failure::Failure::chain("can't start threads", &error)),
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(command::execute(cli)),
+        Err(error) => Err(error::CliError::chain("can't start threads", &error)),
     };
-    done.unwrap_or_else(|failure| {
-        if failure.has_words() {
-            screen::Screen::new(false).tell(&failure.to_string());
+    result.unwrap_or_else(|error| {
+        if error.has_message() {
+            terminal::Terminal::new(false).message(&error.to_string());
         }
-        ExitCode::from(failure.exit() as u8)
+        ExitCode::from(error.exit() as u8)
     })
 }

@@ -1,4 +1,4 @@
-//! Server-sent events, as much of them as our API sends
+//! A decoder for the server-sent events that our API sends
 //! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 /// One event.
@@ -9,7 +9,7 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
-/// Makes events of bytes, however they are cut.
+/// Decodes events from bytes in chunks of any size.
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
     bytes: Vec<u8>,
@@ -20,7 +20,7 @@ impl Decoder {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next whole event. Comments alone make none.
+    /// The next complete event. Blocks that contain only comments are skipped.
     pub(crate) fn next(&mut self) -> Option<Event> {
         loop {
             let end = self.bytes.windows(2).position(|two| two == b"\n\n")?;

@@ -1,8 +1,8 @@
-//! Aligned columns.
+//! Text tables.
 
 use console::{Alignment, measure_text_width, pad_str, style};
 
-/// Lays rows out in columns as wide as their widest cell. The first row is the heading.
+/// Formats rows in columns as wide as their widest cell, below a heading.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = heading.iter().map(|cell| measure_text_width(cell)).collect();
     for row in rows {
@@ -16,10 +16,11 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Names and values, one a line. Those without a value are left out.
-pub(crate) fn facts(facts: &[(&str, Option<String>)]) -> String {
-    let width = facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let known = facts.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
+/// Formats names and values, one per line. Entries without a value are left out.
+pub(crate) fn properties(properties: &[(&str, Option<String>)]) -> String {
+    let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let known =
+        properties.iter().filter_map(|(name, value)| value.as_ref().map(|value| (name, value)));
     let lines = known.map(|(name, value)| format!("{name:<width$}  {value}"));
     lines.collect::<Vec<_>>().join("\n")
 }

@@ -1,19 +1,21 @@
-//! What happened to a session, line by line.
+//! The timeline of a session as a table.
 
 use std::time::Duration;
 
+use time::OffsetDateTime;
+
 use crate::{
-    moment::{Moment, fine},
     table,
+    time_format::{clock, fine},
     view::{Event, Job},
 };
 
-/// One line.
+/// One row.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    at: Moment,
+    at: OffsetDateTime,
     latency: Option<Duration>,
-    what: String,
+    event: String,
     status: String,
     actor: String,
     cause: String,
@@ -21,16 +23,16 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn of_event(event: Event) -> Self {
-        let Event { at, latency_ms, what, to, actor, cause } = event;
+        let Event { at, latency_ms, kind, to, actor, cause } = event;
         let latency = Some(Duration::from_millis(latency_ms));
-        Self { at, latency, what, status: to, actor, cause: cause.unwrap_or_default() }
+        Self { at, latency, event: kind, status: to, actor, cause: cause.unwrap_or_default() }
     }
 
-    /// The times of a job, to stand between its session's.
+    /// The times of a job, to be shown among the entries of its session.
     pub(crate) fn of_job(job: &Job) -> Vec<Self> {
-        let row = |at: Option<Moment>, what: &str, cause: String| {
-            let what = format!("job {what}");
-            at.map(|at| Self { at, latency: None, what, cause, ..Self::blank(at) })
+        let row = |at: Option<OffsetDateTime>, event: &str, cause: String| {
+            let event = format!("job {event}");
+            at.map(|at| Self { at, latency: None, event, cause, ..Self::blank(at) })
         };
         let exit = job.exit_code.map_or_else(String::new, |code| format!("exit code {code}"));
         [
@@ -43,11 +45,11 @@ impl Row {
         .collect()
     }
 
-    const fn blank(at: Moment) -> Self {
+    const fn blank(at: OffsetDateTime) -> Self {
         Self {
             at,
             latency: None,
-            what: String::new(),
+            event: String::new(),
             status: String::new(),
             actor: String::new(),
             cause: String::new(),
@@ -55,13 +57,13 @@ impl Row {
     }
 
     fn cells(&self) -> Vec<String> {
-        let Self { at, latency, what, status, actor, cause } = self;
+        let Self { at, latency, event, status, actor, cause } = self;
         let latency = latency.map_or_else(String::new, |span| format!("+{}", fine(span)));
-        vec![at.clock(), latency, what.clone(), status.clone(), actor.clone(), cause.clone()]
+        vec![clock(*at), latency, event.clone(), status.clone(), actor.clone(), cause.clone()]
     }
 }
 
-/// All rows in the order of time.
+/// All rows, sorted by time.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| row.at);
@@ -69,7 +71,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
     table::table(&["TIME (UTC)", "AFTER", "WHAT", "STATUS", "BY", "CAUSE"], &cells)
 }
 
-/// A row that comes after the table.
+/// A row printed after the table.
 pub(crate) fn line(row: &Row) -> String {
     row.cells().join("  ")
 }

@@ -1,10 +1,9 @@
-//! The parts of the API's answers that we show. `--json` prints the answers themselves.
+//! The parts of API responses that we print as text. `--json` prints the responses unchanged.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-
-use crate::moment::Moment;
+use time::{OffsetDateTime, serde::rfc3339};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,10 +29,14 @@ pub(crate) struct Session {
     pub(crate) image: Option<String>,
     pub(crate) size: Option<Size>,
     pub(crate) network: Option<String>,
-    pub(crate) created_at: Moment,
-    pub(crate) ready_at: Option<Moment>,
-    pub(crate) expires_at: Option<Moment>,
-    pub(crate) ended_at: Option<Moment>,
+    #[serde(with = "rfc3339")]
+    pub(crate) created_at: OffsetDateTime,
+    #[serde(default, with = "rfc3339::option")]
+    pub(crate) ready_at: Option<OffsetDateTime>,
+    #[serde(default, with = "rfc3339::option")]
+    pub(crate) expires_at: Option<OffsetDateTime>,
+    #[serde(default, with = "rfc3339::option")]
+    pub(crate) ended_at: Option<OffsetDateTime>,
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) cost_usd: Option<f64>,
@@ -55,9 +58,12 @@ pub(crate) struct Job {
     #[serde(rename = "type")]
     pub(crate) kind: String,
     pub(crate) status: String,
-    pub(crate) created_at: Moment,
-    pub(crate) started_at: Option<Moment>,
-    pub(crate) finished_at: Option<Moment>,
+    #[serde(with = "rfc3339")]
+    pub(crate) created_at: OffsetDateTime,
+    #[serde(default, with = "rfc3339::option")]
+    pub(crate) started_at: Option<OffsetDateTime>,
+    #[serde(default, with = "rfc3339::option")]
+    pub(crate) finished_at: Option<OffsetDateTime>,
     pub(crate) exit_code: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) error: Option<Error>,
@@ -78,7 +84,7 @@ pub(crate) struct Usage {
     max_rss_bytes: u64,
 }
 
-/// A piece of one output stream.
+/// A part of an output stream.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Output {
@@ -90,9 +96,10 @@ pub(crate) struct Output {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Event {
-    pub(crate) at: Moment,
+    #[serde(with = "rfc3339")]
+    pub(crate) at: OffsetDateTime,
     #[serde(rename = "type")]
-    pub(crate) what: String,
+    pub(crate) kind: String,
     pub(crate) to: String,
     pub(crate) actor: String,
     pub(crate) latency_ms: u64,
@@ -100,17 +107,17 @@ pub(crate) struct Event {
 }
 
 impl Session {
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         matches!(self.status.as_str(), "stopped" | "failed")
     }
 }
 
 impl Job {
-    pub(crate) fn is_over(&self) -> bool {
+    pub(crate) fn is_final(&self) -> bool {
         !matches!(self.status.as_str(), "queued" | "running")
     }
 
-    /// The exit code that stands for how it came out.
+    /// The exit code for the outcome of the job.
     pub(crate) fn exit(&self) -> u8 {
         let code = match (self.status.as_str(), self.exit_code, self.signal) {
             ("timed_out", _, _) => 124,
@@ -124,11 +131,11 @@ impl Job {
         u8::try_from(code).unwrap_or(125)
     }
 
-    /// What the exit code does not say, if there is something.
+    /// The part of the outcome that the exit code does not express, if any.
     pub(crate) fn remark(&self) -> Option<String> {
         match (&self.error, self.status.as_str()) {
             (Some(error), status) => Some(format!("{status}: {} ({})", error.message, error.code)),
-            (None, "timed_out") => Some("timed_out: it ran into its time limit".to_owned()),
+            (None, "timed_out") => Some("timed_out: the command exceeded its timeout".to_owned()),
             (None, status @ ("cancelled" | "lost" | "failed")) => Some(status.to_owned()),
             (None, _) => None,
         }
@@ -140,8 +147,8 @@ impl Job {
 }
 
 impl Usage {
-    pub(crate) fn words(&self) -> String {
-        use crate::moment::fine;
+    pub(crate) fn summary(&self) -> String {
+        use crate::time_format::fine;
         format!(
             "{} wall, {} cpu, {:.1} MiB at most",
             fine(Duration::from_millis(self.wall_ms)),

@@ -1,4 +1,4 @@
-//! What a caller wants to have run. It travels as data; nothing is spliced into it.
+//! The command of an execute job. It is passed on as data; nothing is interpolated into it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::Secret;
 
-/// The command of an execute job with all that surrounds it.
+/// The command of an execute job and its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// What to run.
+    /// The program.
     pub program: Secret<Program>,
     /// Working directory; the user's home if absent.
     pub cwd: Option<Secret<String>>,
-    /// Variables on top of the session's.
+    /// Environment variables, which override the session's.
     pub env: Secret<BTreeMap<String, String>>,
-    /// User of the image that runs it; never root.
+    /// The user of the image that runs the command, never root; `shelluser` if absent.
     pub user: Option<String>,
-    /// What the command reads from its standard input; then end of file.
+    /// The bytes on the command's standard input, followed by end of file.
     pub stdin: Secret<Vec<u8>>,
-    /// How long it may run.
+    /// How long the command may run before it is terminated.
     pub timeout: Duration,
-    /// Whether it waits for the jobs before it.
+    /// Whether the job waits for the serial jobs before it.
     pub concurrency: Concurrency,
-    /// How much of stdout, and of stderr, is kept. Bytes.
+    /// How many bytes of stdout, and as many of stderr, are stored.
     pub max_output_bytes: u64,
 }
 
-/// A line for the shell or a program with its arguments.
+/// A shell command line, or a program with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Program {
     /// Run as `sh -c LINE`.
     Shell(String),
-    /// Run as it stands; the first element is the program.
+    /// Run without a shell; the first element is the program.
     Argv(Vec<String>),
 }
 
-/// How a job stands to the others of its session.
+/// How a job is ordered among the jobs of its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Concurrency {
-    /// In order of arrival, one at a time.
+    /// One at a time, in order of arrival.
     Serial,
-    /// At once.
+    /// As soon as possible, beside any others.
     Parallel,
 }
 
 impl Concurrency {
-    /// Both kinds.
+    /// Both values.
     pub const ALL: [Self; 2] = [Self::Serial, Self::Parallel];
 }

@@ -1,4 +1,4 @@
-//! What a session has used, and what that costs about. The prices are in one file, [`prices`].
+//! The resources that a session has used, and an estimate of their cost. The prices are in [`prices`].
 
 use std::{iter::Sum, ops::Add, time::Duration};
 
@@ -10,71 +10,71 @@ pub mod prices;
 
 use prices::{FUNCTION_GIB, PER_JOB, PER_SESSION, Prices};
 
-/// A task is charged for at least this long.
-const LEAST: Duration = Duration::from_mins(1);
+/// The shortest time that a task is charged for.
+const MINIMUM_CHARGE: Duration = Duration::from_mins(1);
 
-/// What a session has used, as far as its record tells.
+/// The resources that a session has used, as far as its record knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// How long it had a task. A warm one counts from when it was claimed.
+    /// How long the session had a task; a warm task counts from its claim.
     pub task: Duration,
-    /// Tries to get a task that came to nothing.
+    /// How many attempts to get a task were refused.
     pub refusals: u32,
-    /// What its commands used; known once the session has ended.
+    /// What the session's commands used; known once the session has ended.
     pub commands: Option<Tally>,
 }
 
-/// What commands used, all of a session's together.
+/// The sum of what a session's commands used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Tally {
-    /// How many ran.
+    /// How many commands ran.
     pub jobs: u32,
-    /// Time from their start to their end. Milliseconds.
+    /// Milliseconds from the start of each command to its end, added up.
     pub wall_ms: u64,
-    /// Processor time. Milliseconds.
+    /// CPU time in milliseconds.
     pub cpu_ms: u64,
 }
 
-/// A processor's architecture, as far as prices tell them apart.
+/// The CPU architectures that have different prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     Arm64,
     X86_64,
 }
 
-/// What a deployment's sessions are charged by.
+/// The choices of a deployment that the cost of its sessions depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pricing {
-    /// Of the tasks and of the functions.
+    /// The architecture of the tasks and of the functions.
     pub architecture: Architecture,
-    /// Whether each task has a public address.
+    /// Whether each task has a public IPv4 address.
     pub public_address: bool,
 }
 
-/// What a deployment calls besides the tasks, counted.
+/// The calls to AWS that a deployment makes, besides its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Calls {
     /// Requests to the API.
     pub http_requests: f64,
-    /// Steps of executions.
+    /// State transitions of executions.
     pub transitions: f64,
     /// Invocations of functions.
     pub invocations: f64,
-    /// Memory of the functions times how long they run.
+    /// Memory of the functions in GiB times the seconds that they run.
     pub gib_seconds: f64,
-    /// Requests to queues: each send, receive and delete is one.
+    /// Requests to queues; each send, receive and delete is one.
     pub queue_requests: f64,
-    /// Writes of up to 1 KiB; in a transaction each counts twice.
+    /// Write request units: one for each KiB written, two in a transaction.
     pub write_units: f64,
-    /// Consistent reads of up to 4 KiB.
+    /// Read request units: one for each 4 KiB read consistently.
     pub read_units: f64,
-    /// Logs taken in. GB.
+    /// Logs ingested, in GB.
     pub log_gb: f64,
 }
 
 impl Tally {
-    /// What this job used. Nothing if it ran no command.
+    /// What this job's command used; nothing if it ran no command or has not finished.
     pub fn of(job: &Job) -> Self {
         let usage = match job {
             Job::Finished(finished) if job.command().is_some() => finished.usage(),
@@ -107,9 +107,9 @@ impl Sum for Tally {
 }
 
 impl Pricing {
-    /// What a session of this size costs about, US dollars. A task is priced by the second; what
-    /// carries it and its commands by the calls that are usual for them; asked-for cheap capacity
-    /// as if it had been got.
+    /// Estimates the cost of a session of this size in US dollars. A task is priced by the second, and
+    /// the other services by the typical number of calls for a session and for a command. With `spot`,
+    /// the task is priced as Spot capacity, although the provider may have used other capacity.
     pub fn estimate(self, size: Size, spot: bool, usage: &Usage) -> f64 {
         let tally = usage.commands.unwrap_or_default();
         let mut calls = PER_SESSION.plus(&PER_JOB.times(f64::from(tally.jobs)));
@@ -119,13 +119,13 @@ impl Pricing {
         (dollars * 1e6).round() / 1e6
     }
 
-    /// What a task costs that was held for so long. US dollars.
+    /// The cost of a task that was held for this time, in US dollars.
     pub fn task(self, size: Size, spot: bool, held: Duration) -> f64 {
         if held.is_zero() {
             return 0.0;
         }
         let prices = Prices::of(self.architecture);
-        let hours = held.max(LEAST).as_secs_f64() / 3600.0;
+        let hours = held.max(MINIMUM_CHARGE).as_secs_f64() / 3600.0;
         let vcpus = f64::from(size.cpu()) / 1024.0;
         let gib = f64::from(size.memory_mib()) / 1024.0;
         let share = if spot { prices.spot_share } else { 1.0 };
@@ -133,7 +133,7 @@ impl Pricing {
         hours * ((vcpus * prices.vcpu_hour + gib * prices.gib_hour) * share + address)
     }
 
-    /// What these calls cost. US dollars.
+    /// The cost of these calls, in US dollars.
     pub fn calls(self, calls: &Calls) -> f64 {
         let prices = Prices::of(self.architecture);
         calls.http_requests * prices.http_request
@@ -148,7 +148,7 @@ impl Pricing {
 }
 
 impl Calls {
-    /// These and the others.
+    /// The sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         Self {

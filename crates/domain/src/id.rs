@@ -1,4 +1,4 @@
-//! Names of things: a prefix that tells the kind and a ULID that sorts by time.
+//! Ids: a prefix that names the kind, and a ULID, which sorts by time.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use ulid::Ulid;
 
 use crate::Timestamp;
 
-/// The text is not an id of the wanted kind.
+/// The text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an id of the form {prefix}<ulid>")]
 pub struct ParseIdError {
@@ -21,15 +21,15 @@ macro_rules! ulid_id {
         pub struct $name(Ulid);
 
         impl $name {
-            /// What every id of this kind starts with.
+            /// The prefix of all ids of this kind.
             pub const PREFIX: &'static str = $prefix;
 
-            /// Makes the id that carries this ULID.
+            /// The id with this ULID.
             pub const fn from_ulid(ulid: Ulid) -> Self {
                 Self(ulid)
             }
 
-            /// The ULID inside.
+            /// The ULID of the id.
             pub const fn ulid(self) -> Ulid {
                 self.0
             }
@@ -51,11 +51,11 @@ macro_rules! ulid_id {
             type Err = ParseIdError;
 
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                let wrong = ParseIdError { prefix: $prefix };
-                let ulid = text.strip_prefix($prefix).ok_or_else(|| wrong.clone())?;
-                let parsed = Ulid::from_string(ulid).map_err(|_| wrong.clone())?;
-                // One id has one spelling: lower case or overflowing forms are other texts.
-                if parsed.to_string() == ulid { Ok(Self(parsed)) } else { Err(wrong) }
+                let error = ParseIdError { prefix: $prefix };
+                let ulid = text.strip_prefix($prefix).ok_or_else(|| error.clone())?;
+                let parsed = Ulid::from_string(ulid).map_err(|_| error.clone())?;
+                // An id has one spelling: lower case and overflowing forms are rejected.
+                if parsed.to_string() == ulid { Ok(Self(parsed)) } else { Err(error) }
             }
         }
 
@@ -74,28 +74,29 @@ macro_rules! ulid_id {
 }
 
 ulid_id!(
-    /// One disposable shell, from its start to its end.
+    /// A session: one disposable shell, from its start to its end.
     SessionId, "sh_"
 );
 ulid_id!(
-    /// One accepted start, execute or stop.
+    /// A job: one accepted start, execute or stop request.
     JobId, "job_"
 );
 ulid_id!(
-    /// One entry of a session's timeline.
+    /// An entry of a session's timeline.
     EventId, "evt_"
 );
 ulid_id!(
-    /// One webhook delivery; stable over its attempts.
+    /// A webhook delivery; the same in all its attempts.
     DeliveryId, "msg_"
 );
 ulid_id!(
-    /// One task started ahead of any session. Is the task's `started_by`.
+    /// A warm task, started ahead of any session. The task's `started_by` is this id.
     WarmId, "pool-"
 );
 
 impl EventId {
-    /// The id of a session's entry number `seq`: the same for the same entry, so a retry can't double it.
+    /// The id of entry number `seq` of a session, computed from the entry, so that a retried write adds
+    /// no second one.
     pub fn of(session: SessionId, seq: u32, at: Timestamp) -> Self {
         let spread = session.ulid().random() ^ (u128::from(seq) << 40);
         Self(Ulid::from_parts(at.millis().unsigned_abs(), spread))
@@ -110,12 +111,12 @@ macro_rules! text_id {
         pub struct $name(String);
 
         impl $name {
-            /// Wraps a name that another system gave.
+            /// Wraps a name from another system.
             pub fn new(text: impl Into<String>) -> Self {
                 Self(text.into())
             }
 
-            /// The name as it was given.
+            /// The name, unchanged.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -130,11 +131,11 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// Who calls: the subject of the token that was shown.
+    /// A user: the subject of the access token.
     UserId
 );
 text_id!(
-    /// A running container as its compute provider names it.
+    /// A task, as its compute provider names it.
     TaskId
 );
 

@@ -1,6 +1,6 @@
-//! A job: one accepted start, execute or stop, and how it came out.
+//! A job: one accepted start, execute or stop request, and its outcome.
 //!
-//! Each state is a struct; a transition consumes it; [`Finished`] has none.
+//! Each state is a struct, and a transition consumes it. [`Finished`] is final.
 
 use std::time::Duration;
 
@@ -14,22 +14,22 @@ mod state;
 pub use outcome::{Exit, Failure, Outcome, StreamStats, Usage};
 pub use state::{Finished, Lease, Queued, Running};
 
-/// How long a worker's claim holds without a sign of life.
+/// How long a worker holds a job without renewing its lease.
 pub const LEASE: Duration = Duration::from_secs(30);
 
 /// A job in one of its states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Job {
-    /// Accepted.
+    /// Accepted; no worker has claimed it.
     Queued(Queued),
-    /// A worker has it in hand.
+    /// A worker runs it, or did until its lease ran out.
     Running(Running),
-    /// Over. Nothing changes any more.
+    /// Finished. Final.
     Finished(Finished),
 }
 
-/// A job's status as the API says it.
+/// A job's status as the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
@@ -43,7 +43,7 @@ pub enum Status {
 }
 
 impl Status {
-    /// The word that the API uses.
+    /// The name that the API uses.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -56,7 +56,7 @@ impl Status {
         }
     }
 
-    /// The webhook that a job's end sends, if any.
+    /// The webhook event of a job that ends in this status, if there is one.
     pub const fn event(self) -> Option<EventType> {
         match self {
             Self::Completed => Some(EventType::JobCompleted),
@@ -72,16 +72,16 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "command", rename_all = "lowercase")]
 pub enum Work {
-    /// The start of its session: completes when that is ready.
+    /// The start of the session; completes when the session is ready.
     Start,
-    /// A command.
+    /// The run of a command.
     Execute(Box<Command>),
-    /// The end of its session: completes when that is gone.
+    /// The end of the session; completes when the session has ended.
     Stop,
 }
 
 impl Work {
-    /// The word that the API uses.
+    /// The name that the API uses.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Start => "start",
@@ -95,26 +95,26 @@ impl Work {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Common {
-    /// Its id. Sorts by arrival.
+    /// The job's id. Ids sort by arrival.
     pub id: JobId,
     /// The session it belongs to.
     pub session: SessionId,
-    /// That session's owner.
+    /// The session's owner.
     pub user: UserId,
-    /// What it asks for.
+    /// What the job asks for.
     pub work: Work,
-    /// When it was accepted.
+    /// When the job was accepted.
     pub created_at: Timestamp,
 }
 
 impl Job {
-    /// Accepts a job; somebody looks at it after a while if nothing happens.
+    /// Accepts a job. The sweep checks it after [`LEASE`] if no worker has claimed it.
     pub fn accept(common: Common) -> Queued {
         let due_at = common.created_at + LEASE;
         Queued { common, due_at }
     }
 
-    /// What every state knows.
+    /// The part of the record that every state has.
     pub const fn common(&self) -> &Common {
         match self {
             Self::Queued(job) => &job.common,
@@ -123,12 +123,12 @@ impl Job {
         }
     }
 
-    /// Its id.
+    /// The job's id.
     pub const fn id(&self) -> JobId {
         self.common().id
     }
 
-    /// The command, if it is an execute job.
+    /// The command of an execute job; none of a start or stop job.
     pub fn command(&self) -> Option<&Command> {
         match &self.common().work {
             Work::Execute(command) => Some(command),
@@ -145,7 +145,7 @@ impl Job {
         }
     }
 
-    /// When someone must look at it if nothing else happens; none once it is final.
+    /// When the sweep must reconcile the job if nothing else does; none once it is finished.
     pub const fn due_at(&self) -> Option<Timestamp> {
         match self {
             Self::Queued(job) => Some(job.due_at),
@@ -154,7 +154,7 @@ impl Job {
         }
     }
 
-    /// Which worker's hold this is, counted from 1; 0 if none ever had it.
+    /// How many workers have claimed the job so far.
     pub const fn attempt(&self) -> u32 {
         match self {
             Self::Queued(_) => 0,
@@ -163,7 +163,7 @@ impl Job {
         }
     }
 
-    /// When it began to run.
+    /// When the job was claimed for the first time, if it ever was.
     pub const fn started_at(&self) -> Option<Timestamp> {
         match self {
             Self::Queued(_) => None,
@@ -172,7 +172,7 @@ impl Job {
         }
     }
 
-    /// What was kept of stdout and stderr so far.
+    /// The sizes of stdout and stderr so far.
     pub const fn output(&self) -> (StreamStats, StreamStats) {
         match self {
             Self::Queued(_) => (StreamStats::NOTHING, StreamStats::NOTHING),
@@ -182,16 +182,7 @@ impl Job {
     }
 }
 
-macro_rules! into_job {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Job {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_job!(Queued Running Finished);
+from_states!(Job: Queued Running Finished);
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,17 @@
 //! The rules of ephemeral, free of I/O.
 //!
-//! Time, ids and chance enter as arguments; whatever touches the world is a port in [`ports`].
+//! Time, ids and random numbers come in as arguments; everything with I/O is a port in [`ports`].
+
+/// Implements `From` for an enum of states, from the struct of each state.
+macro_rules! from_states {
+    ($record:ident: $($state:ident)*) => {
+        $(impl From<$state> for $record {
+            fn from(state: $state) -> Self {
+                Self::$state(state)
+            }
+        })*
+    };
+}
 
 pub mod command;
 pub mod cost;
@@ -8,6 +19,8 @@ pub mod id;
 pub mod job;
 pub mod message;
 pub mod ports;
+#[cfg(test)]
+mod records;
 pub mod secret;
 pub mod session;
 pub mod size;

@@ -1,43 +1,44 @@
-//! What travels over the queues. A message is a bell: it says where to look, never what to believe.
+//! The messages on the queues. A message notifies: it names the record to reconcile, and the handler
+//! decides by that record.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryId, JobId, SessionId, task::TaskFacts};
 
-/// One message. May come late, twice, out of order or never.
+/// One message. It may arrive late, twice, out of order or never.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum Message {
-    /// A session was admitted: begin its execution.
+    /// A session got its slot: start its execution.
     StartSession { session: SessionId },
-    /// A fact of this session changed: wake whoever waits for it.
+    /// This session changed: resume the waiter whose condition is met.
     NotifySession { session: SessionId },
     /// Jobs of this session may be runnable.
     RunJob { session: SessionId },
-    /// The cancellation of this running job is on record: end its command.
+    /// The cancellation of this running job was recorded: terminate its command.
     CancelJob { job: JobId },
-    /// This running job's command is to get a signal.
+    /// Send this signal (a number of signal(7)) to the command of this running job.
     SignalJob { job: JobId, signal: i32 },
     /// A task changed its state.
     TaskEvent { facts: TaskFacts },
-    /// A running task may answer by now.
+    /// The runner in this running task may answer by now: probe it.
     ProbeTask { facts: TaskFacts },
-    /// A webhook is due.
+    /// This delivery is due.
     DeliverWebhook { delivery: DeliveryId },
-    /// A warm task was taken: fill up.
+    /// A warm task was claimed: fill the pool up again.
     FillPool,
 }
 
-/// The queue a message travels on; one handler may hold up another only within a queue.
+/// A queue. Messages of one lane can delay one another; messages of different lanes can't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Lane {
-    /// Starts and stops; fair by session.
+    /// Starts and stops of sessions; fair by session.
     Control,
-    /// Work in shells.
+    /// Commands in shells.
     Exec,
-    /// Facts about tasks.
+    /// Observations of tasks.
     TaskEvents,
-    /// Calls to the outside.
+    /// Posts to users' endpoints.
     Webhooks,
 }
 
@@ -57,7 +58,7 @@ impl Lane {
 }
 
 impl Message {
-    /// The lane this message travels on.
+    /// The lane that carries this message.
     pub const fn lane(&self) -> Lane {
         match self {
             Self::StartSession { .. } | Self::NotifySession { .. } | Self::FillPool => {

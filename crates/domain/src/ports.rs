@@ -1,6 +1,6 @@
-//! What the handlers need from the world, in our own words.
+//! The ports: what the handlers need from the outside, as traits with types of this crate alone.
 //!
-//! Each port has small errors: the cases that a caller branches on, and `Backend` for all the rest.
+//! The error type of a port has the cases that callers distinguish, and `Backend` for all others.
 
 mod clock;
 mod compute;
@@ -20,22 +20,22 @@ pub use store::{
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Resume, Workflow};
 
-/// Where an unexpected error came from. Logged whole, once, where it is handled.
-pub type Source = Box<dyn std::error::Error + Send + Sync>;
+/// The source of an unexpected error. It is logged with its whole chain once, where it is handled.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The system behind a port failed in a way that no caller can mend; trying again may help.
+/// The system behind a port failed. The caller can do nothing but try again later.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} failed")]
 pub struct BackendError {
-    /// What was tried.
+    /// What failed, for example "reading a session".
     pub action: &'static str,
     #[source]
-    source: Source,
+    source: BoxError,
 }
 
 impl BackendError {
-    /// `action` names what was tried, in the form "reading a session".
-    pub fn new(action: &'static str, source: impl Into<Source>) -> Self {
+    /// An error of this action, which is written as in "reading a session".
+    pub fn new(action: &'static str, source: impl Into<BoxError>) -> Self {
         Self { action, source: source.into() }
     }
 }

@@ -1,27 +1,43 @@
-//! A session: one record of facts, and the states they put it in.
+//! A session: a disposable shell from its start to its end, as one record.
 //!
-//! Each state is a struct that holds what that state knows. A transition consumes the state and gives
-//! a [`Transition`]: the next session and the timeline entries that must be written with it. Final states
-//! have no transitions. What to do next is [`Session::next_step`], a pure function of the record.
+//! Each state is a struct with the fields of that state. A transition consumes the state and gives
+//! a [`Transition`]: the next session and the timeline entries that must be written with it. The final
+//! state has no transitions. [`Session::next_step`] says what the session needs next.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, SessionId, Timestamp, UserId, timeline::Entry, webhook::Endpoint};
+use crate::{JobId, SessionId, TaskId, Timestamp, UserId, timeline::Entry, webhook::Endpoint};
 
 mod common;
-mod fact;
-mod on;
+mod ended;
+mod event;
+mod provisioning;
+mod queued;
+mod ready;
+mod reason;
 mod spec;
-mod state;
+mod starting;
+mod status;
 mod step;
+mod stopping;
 mod usage;
+mod waiting;
+mod wakeup;
 
-pub use common::Common;
-pub use fact::{Drain, Reason, Stop, TaskStopped, Waiter, Waits};
-pub use on::{Event, TransitionError};
+pub use common::{Common, Drain};
+pub use ended::Ended;
+pub use event::{Event, TransitionError};
+pub use provisioning::Provisioning;
+pub use queued::Queued;
+pub use ready::{Ready, WARN_BEFORE};
+pub use reason::Reason;
 pub use spec::{Admission, Spec};
-pub use state::{Ended, Placement, Provisioning, Queued, Ready, Starting, Stopping, Waiting};
-pub use step::{Step, WARN_BEFORE};
+pub use starting::Starting;
+pub use status::Status;
+pub use step::Step;
+pub use stopping::{Placement, Stop, Stopping, TaskStopped};
+pub use waiting::Waiting;
+pub use wakeup::{Waiter, Waits};
 
 /// A session in one of its states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,71 +45,37 @@ pub use step::{Step, WARN_BEFORE};
 pub enum Session {
     /// Accepted above the quota; waits for a slot.
     Waiting(Waiting),
-    /// Holds a slot; no task was asked for yet.
+    /// Holds a slot; no task was requested yet.
     Queued(Queued),
-    /// A task is being asked for.
+    /// A task is being requested.
     Provisioning(Provisioning),
-    /// A task was placed and has not answered yet.
+    /// A task was placed; its runner has not answered yet.
     Starting(Starting),
-    /// Runs commands.
+    /// The runner answered; the session runs commands.
     Ready(Ready),
-    /// On its way to the end.
+    /// Will end; its task may still exist.
     Stopping(Stopping),
-    /// Over. Nothing changes any more.
+    /// Ended. Final.
     Ended(Ended),
 }
 
-/// A session's status as the API says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    Queued,
-    Provisioning,
-    Starting,
-    Ready,
-    Stopping,
-    Stopped,
-    Failed,
-}
-
-impl Status {
-    /// All, in the order of a session's life.
-    pub const ALL: [Self; 7] = [
-        Self::Queued,
-        Self::Provisioning,
-        Self::Starting,
-        Self::Ready,
-        Self::Stopping,
-        Self::Stopped,
-        Self::Failed,
-    ];
-
-    /// The word that the API uses.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Provisioning => "provisioning",
-            Self::Starting => "starting",
-            Self::Ready => "ready",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// What a transition gives: write all of it in one transaction, or none.
+/// The result of a transition: the session and its entries are written in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "a transition counts only once it is written"]
+#[must_use = "a transition has no effect before it is written"]
 pub struct Transition<S = Session> {
-    /// The session after it.
+    /// The session after the transition.
     pub session: S,
-    /// What to add to the timeline.
+    /// The entries to add to the timeline.
     pub entries: Vec<Entry>,
 }
 
 impl<S> Transition<S> {
-    /// Follows with another transition; both are written together.
+    /// A transition with one timeline entry.
+    pub(crate) fn new(session: S, entry: Entry) -> Self {
+        Self { session, entries: vec![entry] }
+    }
+
+    /// Adds a second transition; both are written together.
     pub fn then<T>(mut self, next: impl FnOnce(S) -> Transition<T>) -> Transition<T> {
         let Transition { session, entries } = next(self.session);
         self.entries.extend(entries);
@@ -102,14 +84,14 @@ impl<S> Transition<S> {
 }
 
 impl<S: Into<Session>> Transition<S> {
-    /// Forgets which state it is.
+    /// The same transition, with the state known only at run time.
     pub fn any(self) -> Transition {
         Transition { session: self.session.into(), entries: self.entries }
     }
 }
 
 impl Session {
-    /// What every state knows.
+    /// The part of the record that every state has.
     pub const fn common(&self) -> &Common {
         match self {
             Self::Waiting(s) => &s.common,
@@ -134,17 +116,17 @@ impl Session {
         }
     }
 
-    /// Its id.
+    /// The session's id.
     pub const fn id(&self) -> SessionId {
         self.common().id
     }
 
-    /// Its owner.
+    /// The session's owner.
     pub const fn user(&self) -> &UserId {
         &self.common().user
     }
 
-    /// The job that its start is.
+    /// The start job, which completes when the session is ready.
     pub const fn start_job(&self) -> JobId {
         self.common().start_job
     }
@@ -162,20 +144,7 @@ impl Session {
         }
     }
 
-    /// When someone must look at it if nothing else happens; none once it has ended.
-    pub const fn due_at(&self) -> Option<Timestamp> {
-        match self {
-            Self::Waiting(s) => Some(s.due_at),
-            Self::Queued(s) => Some(s.wakeup.due_at),
-            Self::Provisioning(s) => Some(s.wakeup.due_at),
-            Self::Starting(s) => Some(s.wakeup.due_at),
-            Self::Ready(s) => Some(s.wakeup.due_at),
-            Self::Stopping(s) => Some(s.wakeup.due_at),
-            Self::Ended(_) => None,
-        }
-    }
-
-    /// Whether new commands are taken.
+    /// Whether the session takes new jobs.
     pub const fn is_open(&self) -> bool {
         match self {
             Self::Waiting(_)
@@ -187,13 +156,13 @@ impl Session {
         }
     }
 
-    /// Whether it counts against its owner's quota.
+    /// Whether the session counts against its owner's quota.
     pub const fn holds_slot(&self) -> bool {
         !matches!(self, Self::Waiting(_) | Self::Ended(_))
             && !matches!(self, Self::Stopping(s) if !s.holds_slot)
     }
 
-    /// Why it is ending or has ended.
+    /// Why the session is ending or has ended; none before that.
     pub const fn reason(&self) -> Option<Reason> {
         match self {
             Self::Stopping(s) => Some(s.stop.reason),
@@ -206,7 +175,21 @@ impl Session {
         }
     }
 
-    /// When it became ready, if it ever did.
+    /// The task that serves the session, if one is known.
+    pub const fn task(&self) -> Option<&TaskId> {
+        match self {
+            Self::Starting(s) => Some(&s.task),
+            Self::Ready(s) => Some(&s.task),
+            Self::Stopping(s) => match &s.placement {
+                Placement::Placed(task) | Placement::Gone(task, _) => Some(task),
+                Placement::None | Placement::Asked => None,
+            },
+            Self::Ended(s) => s.task.as_ref(),
+            Self::Waiting(_) | Self::Queued(_) | Self::Provisioning(_) => None,
+        }
+    }
+
+    /// When the session became ready, if it ever did.
     pub const fn ready_at(&self) -> Option<Timestamp> {
         match self {
             Self::Ready(s) => Some(s.ready_at),
@@ -216,30 +199,37 @@ impl Session {
         }
     }
 
-    /// Where webhooks go.
+    /// Where webhooks are sent, if the owner wants any.
     pub const fn webhook(&self) -> Option<&Endpoint> {
         self.common().spec.webhook.as_ref()
     }
 
-    /// The endpoint said that it is gone: nothing more is sent there.
+    /// Records that the endpoint answered 410 Gone: nothing more is sent there.
     pub fn webhook_gone(mut self) -> Self {
         if let Some(endpoint) = &mut self.common_mut().spec.webhook {
             endpoint.gone = true;
         }
         self
     }
+
+    /// Makes an accepted session end with its first command: it drains from the beginning, which takes
+    /// no timeline entry.
+    pub fn one_shot(mut self, now: Timestamp) -> Self {
+        let reason = Reason::CommandFinished;
+        self.common_mut().drain = Some(Drain { at: now, reason, note: None });
+        self
+    }
+
+    /// Adds a stop job, which completes when the session has ended. No effect if it has ended already.
+    pub fn add_stop_job(mut self, job: JobId) -> Self {
+        if !matches!(self, Self::Ended(_)) {
+            self.common_mut().stop_jobs.push(job);
+        }
+        self
+    }
 }
 
-macro_rules! into_session {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Session {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_session!(Waiting Queued Provisioning Starting Ready Stopping Ended);
+from_states!(Session: Waiting Queued Provisioning Starting Ready Stopping Ended);
 
 #[cfg(test)]
 mod tests;

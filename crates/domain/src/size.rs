@@ -1,8 +1,8 @@
-//! How large a shell may be.
+//! The size of a shell, and its network.
 
 use serde::{Deserialize, Serialize};
 
-/// CPU and memory of a shell. Only pairs that every place can give exist.
+/// CPU and memory of a shell: one of the pairs that Fargate offers, on one machine too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Size {
@@ -10,7 +10,7 @@ pub struct Size {
     memory_mib: u32,
 }
 
-/// No shell of this size can be had.
+/// Fargate has no such pair of CPU and memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("cpu {cpu} does not go with {memory_mib} MiB of memory")]
 pub struct SizeError {
@@ -22,7 +22,10 @@ impl Size {
     /// A quarter of a core and 512 MiB.
     pub const DEFAULT: Self = Self { cpu: 256, memory_mib: 512 };
 
-    /// Checks the pair against the table of Fargate's sizes up to four cores
+    /// A size of `cpu` units of 1/1024 core and `memory_mib` MiB.
+    ///
+    /// # Errors
+    /// If the pair is not in the table of Fargate's sizes up to four cores
     /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html>).
     pub const fn new(cpu: u32, memory_mib: u32) -> Result<Self, SizeError> {
         let gib = memory_mib / 1024;
@@ -55,13 +58,13 @@ impl Default for Size {
     }
 }
 
-/// What a shell can reach.
+/// What a shell can reach over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
-    /// Itself only.
+    /// Only itself.
     None,
-    /// The outside, but nothing comes in.
+    /// Outgoing connections; none come in.
     Egress,
 }
 
@@ -70,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_pairs_that_every_place_can_give_exist() {
+    fn only_the_pairs_of_fargates_table_are_accepted() {
         for (cpu, memory) in [(256, 512), (256, 2048), (512, 1024), (1024, 8192), (4096, 30_720)] {
             assert!(Size::new(cpu, memory).is_ok(), "{cpu} with {memory}");
         }

@@ -1,68 +1,69 @@
-//! A running container, as its compute provider reports it.
+//! A task: a container, as its compute provider reports it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{TaskId, Timestamp};
 
-/// What is known of a task at one moment. Comes by events and by asking; both may be old.
+/// One observation of a task, from an event or a query. It may be out of date; `version` orders the
+/// observations of one task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskFacts {
     /// The task.
     pub task: TaskId,
-    /// Who had it started: a session's id or a warm task's.
+    /// The id of the session or of the warm task that requested the task.
     pub started_by: String,
-    /// Grows with every change of the task.
+    /// The number of the observed change; grows with every change of the task.
     pub version: u64,
-    /// Where the task is.
+    /// The task's status.
     pub status: TaskStatus,
-    /// Whether its provider has decided to end it.
+    /// Whether the provider has decided to stop the task.
     pub ending: bool,
-    /// Why it stopped or is about to.
+    /// Why the task stopped or is about to stop, if the provider says so.
     pub stop: Option<StopCause>,
-    /// When this was so.
+    /// When the task was in this status.
     pub at: Timestamp,
 }
 
-/// The stages of a task's life that matter here.
+/// The statuses of a task, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Accepted, not running yet.
     Pending,
-    /// The container runs. Does not mean that its runner answers.
+    /// The container runs; its runner may not answer yet.
     Running,
-    /// On its way to the end.
+    /// About to stop.
     Stopping,
-    /// Gone.
+    /// Stopped. Final.
     Stopped,
 }
 
-/// Why a task ended.
+/// Why a task stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StopCause {
     /// The class of the cause.
     pub code: StopCode,
-    /// The provider's words.
+    /// The provider's message.
     pub message: String,
-    /// How the shell's first process ended, if it ran.
+    /// The exit code of the task's first process, if it ran.
     pub exit_code: Option<i32>,
 }
 
-/// The classes of causes that lead to different reasons.
+/// The classes of causes, one for each [`Reason`](crate::session::Reason) that they lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StopCode {
-    /// It never ran.
+    /// The task never ran.
     FailedToStart,
-    /// Its first process ended by itself.
+    /// The task's first process ended by itself.
     Exited,
-    /// The memory limit was hit and the first process was killed.
+    /// The first process was killed because the task reached its memory limit.
     OutOfMemory,
-    /// We asked for it.
+    /// A stop request of ours.
     Requested,
-    /// The provider took the capacity back.
+    /// The provider took the capacity back (Spot interruption).
     Interrupted,
     /// Anything else.
     Other,

@@ -15,20 +15,20 @@ pub struct Timestamp(i64);
 pub struct ParseTimeError;
 
 impl Timestamp {
-    /// 9999-12-31T23:59:59.999Z: later than anything that will happen.
+    /// 9999-12-31T23:59:59.999Z, the latest time that can be represented.
     pub const MAX: Self = Self(253_402_300_799_999);
 
-    /// Makes the point this many milliseconds after 1970; outside of years 1970..9999 it is clamped.
+    /// The time this many milliseconds after 1970-01-01T00:00:00Z, clamped to the years 1970 to 9999.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.clamp(0, Self::MAX.0))
     }
 
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970-01-01T00:00:00Z.
     pub const fn millis(self) -> i64 {
         self.0
     }
 
-    /// How long after `earlier` this is; zero if it is not after it.
+    /// The time that has passed since `earlier`; zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
     }

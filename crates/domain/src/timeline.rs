@@ -1,4 +1,4 @@
-//! The record of what happened to a session, in order and without gaps.
+//! The timeline of a session: its transitions, in order and without gaps.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,28 +8,28 @@ use crate::{EventId, SessionId, Timestamp, session::Status};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Unique; the same however often the write is retried.
+    /// Unique; a retried write has the same id.
     pub id: EventId,
-    /// Whose transition it is.
+    /// The session.
     pub session: SessionId,
-    /// 1, 2, 3, …
+    /// The number of the entry in its session, from 1.
     pub seq: u32,
     /// When it happened.
     pub at: Timestamp,
     /// What happened.
     #[serde(rename = "what")]
     pub kind: EventKind,
-    /// The status before; none for the first entry.
+    /// The status before the transition; none for the first entry.
     pub from: Option<Status>,
-    /// The status after.
+    /// The status after the transition.
     pub to: Status,
-    /// Who did it.
+    /// What made the transition.
     pub actor: Actor,
-    /// Which attempt to get a task this belongs to; 0 before the first.
+    /// The attempt to get a task that was current; 0 before the first.
     pub attempt: u32,
-    /// Milliseconds since the entry before.
+    /// Milliseconds since the entry before this one; 0 for the first entry.
     pub latency_ms: u64,
-    /// More words, where there are any: a reason, a provider's message.
+    /// A reason or a provider's message, where there is one.
     pub cause: Option<String>,
 }
 
@@ -56,28 +56,28 @@ pub enum EventKind {
     Failed,
 }
 
-/// Who makes a transition.
+/// What makes a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Actor {
-    /// The session's owner, by the API.
+    /// The session's owner, over the API.
     User,
-    /// The session's execution.
+    /// The session's execution of the state machine.
     Workflow,
-    /// A task's event.
+    /// An event of the session's task.
     TaskEvent,
-    /// A worker that ran the session's jobs.
+    /// A worker that runs the session's jobs.
     Worker,
     /// The scheduled sweep.
     Sweep,
 }
 
-/// Who does it, and when.
+/// The actor and the time of a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Who.
+    /// What makes the transition.
     pub actor: Actor,
-    /// When.
+    /// When the transition is made.
     pub now: Timestamp,
 }
 

@@ -1,4 +1,4 @@
-//! Tasks started ahead of any session, so that a start does not wait for one.
+//! Warm tasks: started ahead of any session, so that a session need not wait for its task.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::{
     size::{Network, Size},
 };
 
-/// What a warm task must share with a session to serve it.
+/// What a warm task must have in common with a session to serve it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Kind {
@@ -15,25 +15,25 @@ pub struct Kind {
     pub image: String,
     /// CPU and memory.
     pub size: Size,
-    /// What it can reach.
+    /// What the task can reach over the network.
     pub network: Network,
 }
 
-/// A task started ahead. It serves one session or none, never two.
+/// A task started ahead of any session. It serves one session at most.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Warm {
-    /// Asked for; not answering yet.
+    /// Requested; its runner has not answered yet.
     Starting(Starting),
-    /// Answers, and waits for a session.
+    /// Its runner answered; it can be claimed.
     Available(Available),
-    /// Serves a session. Final: the session's record says the rest.
+    /// Serves a session. Final: the session's record has the task from then on.
     Claimed(Claimed),
-    /// Gone without having served. Final.
+    /// Stopped, or to be stopped, without having served a session. Final.
     Retired(Retired),
 }
 
-/// Asked for; the intent is on record before the task exists.
+/// A task that is requested. The record is written before the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starting {
     id: WarmId,
@@ -42,7 +42,7 @@ pub struct Starting {
     due_at: Timestamp,
 }
 
-/// A task that has answered a probe.
+/// A task whose runner answered a probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Available {
     id: WarmId,
@@ -52,7 +52,7 @@ pub struct Available {
     due_at: Timestamp,
 }
 
-/// A task that belongs to a session.
+/// A task that serves a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimed {
     id: WarmId,
@@ -61,7 +61,7 @@ pub struct Claimed {
     task: TaskId,
 }
 
-/// A task that is no more, or must be no more.
+/// A task that has stopped or must be stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retired {
     id: WarmId,
@@ -70,12 +70,12 @@ pub struct Retired {
 }
 
 impl Warm {
-    /// Records the intent to start a task. It must answer before `answer_by`.
+    /// Records the intent to request a task. Its runner must answer before `answer_by`.
     pub fn plan(id: WarmId, kind: Kind, now: Timestamp, answer_by: Timestamp) -> Starting {
         Starting { id, kind, created_at: now, due_at: answer_by }
     }
 
-    /// Its id.
+    /// The warm task's id, which is also the task's `started_by`.
     pub const fn id(&self) -> WarmId {
         match self {
             Self::Starting(warm) => warm.id,
@@ -85,7 +85,7 @@ impl Warm {
         }
     }
 
-    /// What sessions it could serve.
+    /// The kind of session that the task can serve.
     pub const fn kind(&self) -> &Kind {
         match self {
             Self::Starting(warm) => &warm.kind,
@@ -95,7 +95,7 @@ impl Warm {
         }
     }
 
-    /// When someone must look at it; none for a final record.
+    /// When the sweep must reconcile the warm task; none for a final record.
     pub const fn due_at(&self) -> Option<Timestamp> {
         match self {
             Self::Starting(warm) => Some(warm.due_at),
@@ -106,64 +106,55 @@ impl Warm {
 }
 
 impl Starting {
-    /// What sessions it could serve.
+    /// The kind of session that the task can serve.
     pub const fn kind(&self) -> &Kind {
         &self.kind
     }
 
-    /// Its id.
+    /// The warm task's id, which is also the task's `started_by`.
     pub const fn id(&self) -> WarmId {
         self.id
     }
 
-    /// The task answered a probe; it is thrown away unclaimed at `recycle_at`.
+    /// The runner answered a probe. The task is replaced at `recycle_at` if no session has claimed it.
     pub fn answered(self, task: TaskId, recycle_at: Timestamp) -> Available {
         let Self { id, kind, created_at, .. } = self;
         Available { id, kind, task, created_at, due_at: recycle_at }
     }
 
-    /// The task did not come up.
+    /// The runner did not answer in time.
     pub fn retire(self) -> Retired {
         Retired { id: self.id, kind: self.kind, task: None }
     }
 }
 
 impl Available {
-    /// The task itself.
+    /// The task.
     pub const fn task(&self) -> &TaskId {
         &self.task
     }
 
-    /// Gives the task to a session, for good.
+    /// Gives the task to a session.
     pub fn claim(self, session: SessionId) -> Claimed {
         Claimed { id: self.id, kind: self.kind, session, task: self.task }
     }
 
-    /// The task ended or grew too old.
+    /// The task stopped or is too old.
     pub fn retire(self) -> Retired {
         Retired { id: self.id, kind: self.kind, task: Some(self.task) }
     }
 }
 
 impl Claimed {
-    /// The session that it serves.
+    /// The session that the task serves.
     pub const fn session(&self) -> SessionId {
         self.session
     }
 
-    /// The task itself.
+    /// The task.
     pub const fn task(&self) -> &TaskId {
         &self.task
     }
 }
 
-macro_rules! into_warm {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Warm {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_warm!(Starting Available Claimed Retired);
+from_states!(Warm: Starting Available Claimed Retired);

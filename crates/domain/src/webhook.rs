@@ -1,4 +1,4 @@
-//! Calls to a user's endpoint: what is sent, when it is sent again, when we give up.
+//! Webhooks to a user's endpoint: what is sent, when it is sent again, and when it is dropped.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryId, Secret, SessionId, Timestamp, UserId};
 
-/// Where a session's events go.
+/// The endpoint to which a session's webhooks are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
-    /// An absolute URL. Hidden: users put keys in there.
+    /// An absolute URL. Secret, because users put keys into URLs.
     pub url: Secret<String>,
-    /// The events wanted; all if empty.
+    /// The events to send; all if empty.
     pub events: Vec<EventType>,
-    /// `whsec_` and the base64 key that signs.
+    /// `whsec_` and the signing key in base64 (Standard Webhooks).
     pub secret: Secret<String>,
-    /// The endpoint answered 410 Gone; nothing is sent any more.
+    /// Whether the endpoint answered 410 Gone; then nothing more is sent.
     pub gone: bool,
 }
 
 impl Endpoint {
-    /// Whether this event is to be sent.
+    /// Whether this event is sent.
     pub fn wants(&self, event: EventType) -> bool {
         !self.gone && (self.events.is_empty() || self.events.contains(&event))
     }
 }
 
-/// What a webhook can tell.
+/// The events that webhooks report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventType {
     #[serde(rename = "session.ready")]
@@ -61,7 +61,7 @@ impl EventType {
         Self::JobLost,
     ];
 
-    /// The type as it stands in the body.
+    /// The name in the body of the webhook.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SessionReady => "session.ready",
@@ -76,7 +76,7 @@ impl EventType {
     }
 }
 
-/// Waits before the second, third, … attempt (Standard Webhooks' schedule).
+/// Delays before the second, third, … attempt (the schedule of Standard Webhooks).
 pub const RETRY_AFTER: [Duration; 7] = [
     Duration::from_secs(5),
     Duration::from_mins(5),
@@ -87,50 +87,51 @@ pub const RETRY_AFTER: [Duration; 7] = [
     Duration::from_hours(10),
 ];
 
-/// How long an attempt may take before another worker may try.
+/// How long a worker holds a delivery for one attempt; then another worker may make the next one.
 pub const ATTEMPT_LEASE: Duration = Duration::from_secs(30);
 
-/// One event on its way to one endpoint. Its id is the `webhook-id`, the same in each attempt.
+/// One event to be sent to one endpoint. Its id is the `webhook-id`, the same in each attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
 pub enum Delivery {
-    /// To be sent, now or later.
+    /// To be sent, at `due_at` or later.
     Pending(Pending),
-    /// Done with: delivered, given up or the endpoint is gone.
-    Settled(Settled),
+    /// Not sent any more: delivered, dead or disabled.
+    #[serde(rename = "settled")]
+    Finished(Finished),
 }
 
-/// What a delivery is about.
+/// The event and the body of a delivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Payload {
-    /// The `webhook-id`.
+    /// The header `webhook-id`.
     pub id: DeliveryId,
-    /// Whose event it is.
+    /// The owner of the session.
     pub user: UserId,
-    /// The session it belongs to; its record has the endpoint.
+    /// The session, whose record has the endpoint.
     pub session: SessionId,
-    /// What happened.
+    /// The event.
     pub event: EventType,
-    /// The JSON that is signed and sent, byte for byte.
+    /// The JSON body that is signed and sent, byte for byte.
     pub body: Secret<String>,
-    /// When it happened.
+    /// When the event happened.
     pub created_at: Timestamp,
 }
 
-/// One call and what came of it.
+/// One attempt to send a delivery, and its result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// When it began.
+    /// When the attempt began.
     pub at: Timestamp,
-    /// The HTTP status, if there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
-    /// What went wrong, in a word or two.
+    /// What went wrong, if something did.
     pub error: Option<String>,
 }
 
-/// A delivery that is due at some time.
+/// A delivery that is to be sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     #[serde(rename = "parcel")]
@@ -144,17 +145,17 @@ pub struct Pending {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
-    /// A 2xx came back.
+    /// The endpoint answered with a status of 2xx.
     Delivered,
     /// All attempts failed.
     Dead,
-    /// The endpoint said 410, now or in an earlier delivery.
+    /// The endpoint answered 410 Gone, to this delivery or to an earlier one.
     Disabled,
 }
 
-/// A delivery that is over, unless its owner asks for it again.
+/// A delivery that is not sent any more, unless its owner requests a redelivery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settled {
+pub struct Finished {
     #[serde(rename = "parcel")]
     payload: Payload,
     outcome: Outcome,
@@ -163,64 +164,64 @@ pub struct Settled {
 }
 
 impl Delivery {
-    /// A new delivery, due at once.
-    #[expect(clippy::new_ret_no_self, reason = "a delivery is born pending")]
-    pub fn new(payload: Payload) -> Pending {
-        let due_at = payload.created_at;
-        Pending { payload, tries: 0, attempts: Vec::new(), due_at }
-    }
-
-    /// What it is about.
+    /// The event and the body.
     pub const fn payload(&self) -> &Payload {
         match self {
             Self::Pending(pending) => &pending.payload,
-            Self::Settled(settled) => &settled.payload,
+            Self::Finished(finished) => &finished.payload,
         }
     }
 
-    /// The calls so far.
+    /// The latest attempts, oldest first; 16 at most.
     pub fn attempts(&self) -> &[Attempt] {
         match self {
             Self::Pending(pending) => &pending.attempts,
-            Self::Settled(settled) => &settled.attempts,
+            Self::Finished(finished) => &finished.attempts,
         }
     }
 
-    /// When someone must look at it; none if it is settled.
+    /// When the delivery is due; none once it is finished.
     pub const fn due_at(&self) -> Option<Timestamp> {
         match self {
             Self::Pending(pending) => Some(pending.due_at),
-            Self::Settled(_) => None,
+            Self::Finished(_) => None,
         }
     }
 }
 
 impl Pending {
-    /// What it is about.
+    /// A new delivery, due at once.
+    pub const fn new(payload: Payload) -> Self {
+        let due_at = payload.created_at;
+        Self { payload, tries: 0, attempts: Vec::new(), due_at }
+    }
+
+    /// The event and the body.
     pub const fn payload(&self) -> &Payload {
         &self.payload
     }
 
-    /// When it may be sent.
+    /// When the delivery is due.
     pub const fn due_at(&self) -> Timestamp {
         self.due_at
     }
 
-    /// Claims the next attempt for this worker.
+    /// Claims the next attempt for a worker, for [`ATTEMPT_LEASE`].
     pub fn begin(mut self, now: Timestamp) -> Self {
         self.tries += 1;
         self.due_at = now + ATTEMPT_LEASE;
         self
     }
 
-    /// The endpoint took it.
-    pub fn delivered(mut self, attempt: Attempt, now: Timestamp) -> Settled {
-        self.note(attempt);
-        self.settle(Outcome::Delivered, now)
+    /// The endpoint accepted the delivery.
+    pub fn delivered(mut self, attempt: Attempt, now: Timestamp) -> Finished {
+        self.record(attempt);
+        self.finish(Outcome::Delivered, now)
     }
 
-    /// The attempt failed: due again later, or dead after the last one. `retry_after` is the
-    /// endpoint's wish; `jitter` in 0..1 spreads the wait by up to a fifth.
+    /// The attempt failed: the delivery is due again later, or dead after the last attempt.
+    /// `retry_after` is the delay that the endpoint asked for, honoured up to a day. `jitter`, from 0 to 1,
+    /// lengthens the scheduled delay by up to a fifth.
     pub fn failed(
         mut self,
         attempt: Attempt,
@@ -228,65 +229,55 @@ impl Pending {
         jitter: f64,
         now: Timestamp,
     ) -> Delivery {
-        self.note(attempt);
-        let done = usize::try_from(self.tries.saturating_sub(1)).unwrap_or(usize::MAX);
-        let Some(wait) = RETRY_AFTER.get(done) else {
-            return self.settle(Outcome::Dead, now).into();
+        self.record(attempt);
+        let retries = usize::try_from(self.tries.saturating_sub(1)).unwrap_or(usize::MAX);
+        let Some(delay) = RETRY_AFTER.get(retries) else {
+            return self.finish(Outcome::Dead, now).into();
         };
-        let spread = wait.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
-        let wished = retry_after.unwrap_or_default().min(Duration::from_hours(24));
-        self.due_at = now + spread.max(wished);
+        let scheduled = delay.mul_f64(1.0 + 0.2 * jitter.clamp(0.0, 1.0));
+        let requested = retry_after.unwrap_or_default().min(Duration::from_hours(24));
+        self.due_at = now + scheduled.max(requested);
         self.into()
     }
 
-    /// The endpoint is gone.
-    pub fn disabled(mut self, attempt: Option<Attempt>, now: Timestamp) -> Settled {
+    /// The endpoint is gone; `attempt` is the one that found this out, if it was of this delivery.
+    pub fn disabled(mut self, attempt: Option<Attempt>, now: Timestamp) -> Finished {
         if let Some(attempt) = attempt {
-            self.note(attempt);
+            self.record(attempt);
         }
-        self.settle(Outcome::Disabled, now)
+        self.finish(Outcome::Disabled, now)
     }
 
-    fn note(&mut self, attempt: Attempt) {
+    fn record(&mut self, attempt: Attempt) {
         self.attempts.push(attempt);
-        // A redelivered message adds attempts without end; the latest are enough.
+        // Each redelivery adds attempts, so the list is limited to the latest.
         let extra = self.attempts.len().saturating_sub(16);
         self.attempts.drain(..extra);
     }
 
-    fn settle(self, outcome: Outcome, at: Timestamp) -> Settled {
-        Settled { payload: self.payload, outcome, at, attempts: self.attempts }
+    fn finish(self, outcome: Outcome, at: Timestamp) -> Finished {
+        Finished { payload: self.payload, outcome, at, attempts: self.attempts }
     }
 }
 
-impl Settled {
-    /// How it ended.
+impl Finished {
+    /// How the delivery ended.
     pub const fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// When it ended.
+    /// When the delivery ended.
     pub const fn at(&self) -> Timestamp {
         self.at
     }
 
-    /// Its owner wants it again: all attempts anew, the same id.
+    /// The owner requested a redelivery: the whole schedule again, with the same id.
     pub fn redeliver(self, now: Timestamp) -> Pending {
         Pending { payload: self.payload, tries: 0, attempts: self.attempts, due_at: now }
     }
 }
 
-impl From<Pending> for Delivery {
-    fn from(state: Pending) -> Self {
-        Self::Pending(state)
-    }
-}
-
-impl From<Settled> for Delivery {
-    fn from(state: Settled) -> Self {
-        Self::Settled(state)
-    }
-}
+from_states!(Delivery: Pending Finished);
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
-//! Requests and events, and the frames they travel in.
+//! Requests to the runner, its events, and the frames that carry them.
 //!
-//! A connection carries any number of requests, answered in order. `Start` and `Attach` make it
-//! follow one job: `Started`, `Output`..., `Exited`. While it follows, the other requests are
-//! still answered, between two of the job's events; a second `Start` or `Attach` is an `Error`.
-//! Several connections may follow one job, and each gets everything at its own pace.
+//! A connection carries any number of requests, answered in order. `Start` and `Attach` make the
+//! connection follow one job: `Started`, `Output`..., `Exited`. While a connection follows a job, its
+//! other requests are still answered, between two of the job's events; a second `Start` or `Attach` is
+//! answered by `Error`. Several connections may follow one job; each receives all of its events at its
+//! own pace.
 
 use std::fmt;
 
@@ -11,90 +12,96 @@ use serde::{Deserialize, Serialize};
 
 mod codec;
 
-pub use codec::{Decoder, MAX_FRAME_BYTES, Message, Violation};
+pub use codec::{Decoder, MAX_FRAME_BYTES, Message, ProtocolError};
 
-/// Raised when a frame changes so that an older peer would misread it.
+/// Increased when a frame changes so that an older peer would misread it. Added fields that an older
+/// peer may ignore, and that have a default, leave it as it is.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// What a caller asks of the runner.
+/// A caller's request to the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]
 pub enum Request {
-    /// Runs a job, or follows it if its id was seen before: a job id never runs twice.
+    /// Runs a job and follows it. If the runner has seen the job id before, follows that job instead: a
+    /// job id never runs twice.
     Start(Start),
-    /// Follows a job from the given offsets. Answered by `Unknown` if no such id was seen.
+    /// Follows a job from the given offsets. Answered by `Unknown` if the runner has never seen the id.
     Attach { job_id: String, from: Offsets },
     /// Sends a signal to the job's process group. `Ok`, `Unknown`, or `Error` if it has ended.
     Signal { job_id: String, signal: i32 },
-    /// SIGTERM to the job's process group, SIGKILL 5 s later. Always `Ok`: an ended job stays as
-    /// it is, and an id not seen yet is remembered, so that a later `Start` never runs it.
+    /// Sends SIGTERM to the job's process group, and SIGKILL 5 s later. Always answered by `Ok`: a job
+    /// that has ended is not changed, and an unknown id is remembered, so that a later `Start` with
+    /// this id never runs it.
     Cancel { job_id: String },
-    /// The result is stored elsewhere: the kept output may go, the id and its exit stay known.
-    /// `Ok`, `Unknown`, or `Error` if the job still runs.
+    /// Deletes the job's output, because the caller has stored it elsewhere; the id and its exit stay
+    /// known. Answered by `Ok`, `Unknown`, or `Error` if the job still runs.
     Release { job_id: String },
-    /// Answered by `Ready` as soon as the runner takes jobs.
+    /// Answered by `Ready` as soon as the runner accepts jobs.
     Probe,
 }
 
-/// A job to run. `Debug` shows neither the command nor its environment or input.
+/// A job to run. `Debug` prints neither the command nor its environment or input, which may hold
+/// secrets.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// 1 to 64 characters of `A-Z a-z 0-9 _ -`.
     pub job_id: String,
     /// The program, looked up in `PATH`, and its arguments; `["sh", "-c", command]` for a shell line.
     pub argv: Vec<String>,
-    /// The user's home if `None`, or `/` without one. A directory that is asked for and can't be
-    /// entered ends the job as `SpawnFailed`.
+    /// The working directory; `None` is the user's home, or `/` if that does not exist. If a directory
+    /// is given and can't be entered, the job ends as `SpawnFailed`.
     pub cwd: Option<String>,
-    /// Added to the clean environment, and stronger than it.
+    /// Variables added to the runner's default environment; they override it.
     pub env: Vec<(String, String)>,
-    /// Any user of the image but root.
+    /// The name of any user in the image's `/etc/passwd` except root.
     pub user: String,
-    /// Read by the command, then end of file. Travels raw behind the JSON.
+    /// The command's standard input, followed by end of file. The frame carries it as raw bytes after
+    /// the JSON.
     #[serde(skip)]
     pub stdin: Vec<u8>,
-    /// From the spawn until SIGTERM; SIGKILL follows 5 s later.
+    /// Milliseconds from the start of the command until SIGTERM; SIGKILL follows 5 s later.
     pub timeout_ms: u64,
-    /// Kept of each stream; what comes after is counted and dropped.
+    /// Largest number of bytes kept of each stream; bytes beyond it are counted and dropped.
     pub max_output_bytes: u64,
-    /// Where to follow from, if the job was seen before.
+    /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
 }
 
-/// How many bytes of each stream the caller already has.
+/// Number of bytes of each stream that the caller already has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offsets {
     pub stdout: u64,
     pub stderr: u64,
 }
 
-/// What the runner answers.
+/// An answer or a report of the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// Answer to `Probe`.
     Ready { version: String, protocol: u32 },
-    /// The job's program runs or has run. Left out if the job ended without ever running.
+    /// The job's program runs or has run. Not sent if the job ended without ever running.
     Started,
-    /// Kept output, in order within its stream.
+    /// A piece of the kept output. The pieces of one stream arrive in order.
     #[serde(skip)]
     Output(Output),
-    /// The end, after all kept output was sent on this connection.
+    /// The job's end, sent after all of its kept output.
     Exited(Exit),
     /// This runner has never seen the job id.
     Unknown,
-    /// Done.
+    /// The request was carried out.
     Ok,
-    /// The request had no effect. A refused `Start` ran nothing and left its id unseen, so it may be
-    /// sent again when `retryable`: the lack (of processes, memory, disk) may pass.
+    /// The request had no effect. After a failed `Start` nothing ran and the id is still unknown. If
+    /// `retryable`, the cause (too few processes, too little memory or disk) may be temporary and the
+    /// request may be sent again.
     Error { message: String, retryable: bool },
 }
 
-/// A piece of kept output. `Debug` shows its place and size only.
+/// A piece of kept output. `Debug` prints only its position and size.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Output {
     pub stream: Stream,
-    /// Of the first byte, counted from the start of the stream.
+    /// Offset of the first byte from the start of the stream.
     pub offset: u64,
     pub bytes: Vec<u8>,
 }
@@ -106,7 +113,7 @@ pub enum Stream {
     Stderr,
 }
 
-/// How a job ended, for good.
+/// The final result of a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     pub cause: Cause,
@@ -115,41 +122,44 @@ pub struct Exit {
     pub usage: Usage,
 }
 
-/// One stream's size at the end.
+/// The final size of one output stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Total {
-    /// Written by the job, also beyond the cap.
+    /// Bytes written by the job, including those that were dropped.
     pub bytes: u64,
-    /// Kept and sent; less than `bytes` if the cap or a full disk cut the stream.
+    /// Bytes kept; less than `bytes` if the limit or a full disk truncated the stream.
     pub kept: u64,
 }
 
 impl Total {
+    /// Whether bytes of the stream were dropped.
     pub fn truncated(self) -> bool {
         self.kept < self.bytes
     }
 }
 
+/// Why a job ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "cause", rename_all = "snake_case")]
 pub enum Cause {
-    /// It ended by itself.
+    /// The command exited by itself.
     Exited { code: i32 },
-    /// A signal ended it that neither deadline, cancel nor shutdown sent.
+    /// A signal ended the command that was not sent because of its timeout, a cancel or a shutdown.
     Signalled { signal: i32 },
-    /// The deadline passed; `ended` says what the process made of it.
+    /// The timeout passed; `ended` is how the process ended after the signal.
     TimedOut { ended: Ended },
-    /// Cancelled; `None` if it had not been started and now never will be.
+    /// The job was cancelled; `None` if it had not been started and now never will be.
     Cancelled { ended: Option<Ended> },
-    /// The shell itself was stopped while the job ran.
+    /// The runner was stopped while the job ran.
     Interrupted { ended: Ended },
-    /// The kernel killed it for its memory.
+    /// The kernel's out-of-memory killer ended the job.
     OomKilled,
-    /// There is no such program.
+    /// The program does not exist.
     NotFound { message: String },
-    /// It could not be run as asked: no such user or directory, root, not executable.
+    /// The command could not be started as requested: unknown user or directory, root, not executable.
     SpawnFailed { message: String },
-    /// An earlier runner on the same job directory died while it ran; how it ended is not known.
+    /// An earlier runner on the same job directory died while the job ran; how the job ended is
+    /// unknown.
     Lost,
 }
 
@@ -171,7 +181,7 @@ impl Cause {
     }
 }
 
-/// How a process ended, as `wait` reports it.
+/// How a process ended, as reported by wait(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ended {
@@ -179,12 +189,12 @@ pub enum Ended {
     Signal(i32),
 }
 
-/// What the main process and its waited-for children used.
+/// Resources used by the job's main process and those of its descendants that were waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     pub wall_ms: u64,
     pub cpu_ms: u64,
-    /// Of the largest single process.
+    /// Peak resident set size of the largest single process.
     pub max_rss_bytes: u64,
 }
 

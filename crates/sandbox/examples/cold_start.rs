@@ -1,4 +1,4 @@
-//! How long a sandbox takes from `run` until its runner answers, and from `stop` until it is gone:
+//! Measures the time from `run` until the runner answers, and from `stop` until the sandbox is removed:
 //! `cargo run --release -p sandbox --example cold_start -- [TIMES]`.
 
 use std::error::Error;

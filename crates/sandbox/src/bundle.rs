@@ -2,18 +2,34 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    Capabilities, Capability, Linux, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder,
+    LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType, Mount, MountBuilder, Process,
+    ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+};
 
 use crate::rootfs::{RUNNER, SEARCH_PATH};
 use crate::seccomp;
 
-/// Where the runner keeps its socket, inside.
+/// The directory of the runner's socket, inside the sandbox.
 pub(crate) const RUN_DIR: &str = "/run/ephemeral";
 
-/// What the runner needs to work as another user, and nothing for the commands to inherit.
-const CAPABILITIES: [&str; 4] = ["CAP_KILL", "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP"];
+/// The runner's capabilities: what it needs to run commands as another user. Commands inherit none.
+const CAPABILITIES: [Capability; 4] =
+    [Capability::Kill, Capability::Setgid, Capability::Setuid, Capability::Setpcap];
 
-/// Hidden, as runc has them.
+/// The namespaces that the OCI runtime creates. The launcher has already entered a new network
+/// namespace, and a new mount namespace outside of this one.
+const NAMESPACES: [LinuxNamespaceType; 5] = [
+    LinuxNamespaceType::Pid,
+    LinuxNamespaceType::Ipc,
+    LinuxNamespaceType::Uts,
+    LinuxNamespaceType::Mount,
+    LinuxNamespaceType::Cgroup,
+];
+
+/// Masked paths, the same as runc's.
 const MASKED: [&str; 10] = [
     "/proc/acpi",
     "/proc/asound",
@@ -27,105 +43,138 @@ const MASKED: [&str; 10] = [
     "/proc/timer_stats",
 ];
 
-/// Not to be written to, as runc has them.
+/// Read-only paths, the same as runc's.
 const READ_ONLY: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// What one sandbox's configuration depends on.
+/// The parts of a sandbox's configuration that differ between sandboxes.
 #[derive(Debug)]
 pub(crate) struct Bundle<'a> {
     pub(crate) root: &'a Path,
-    /// Whether the root is a copy of the sandbox's own.
+    /// Whether the root belongs to this sandbox alone.
     pub(crate) writable: bool,
-    /// Directories of the host to show, read-only, at the same path.
+    /// Directories of the host, bound read-only to the same path.
     pub(crate) shared: &'a [PathBuf],
     /// Bound to [`RUN_DIR`].
     pub(crate) run_dir: &'a Path,
     /// Bound to `/tmp`.
     pub(crate) tmp: &'a Path,
-    /// Bound to the home of shelluser, which is the second.
+    /// The source and the destination of the bind mount of shelluser's home.
     pub(crate) home: (&'a Path, &'a Path),
-    /// A `resolv.conf`, where there is something to resolve.
+    /// Bound to `/etc/resolv.conf` if the sandbox has a network.
     pub(crate) resolv_conf: Option<&'a Path>,
-    /// For the output of jobs, MiB.
+    /// Size of the file system for the output of jobs, in MiB.
     pub(crate) jobs_mib: u32,
     pub(crate) cgroups_path: &'a Path,
 }
 
 impl Bundle<'_> {
-    /// `config.json`. Neither a mount namespace's outside nor a network is named in it: the launcher
-    /// has entered new ones before the runtime starts.
-    pub(crate) fn config(&self) -> Value {
-        let args = [
-            RUNNER.to_owned(),
-            "--socket".to_owned(),
-            format!("{RUN_DIR}/runner.sock"),
-            "--jobs".to_owned(),
-            format!("{RUN_DIR}/jobs"),
-        ];
-        let namespaces =
-            ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
-        json!({
-            "ociVersion": "1.0.2",
-            "root": { "path": self.root, "readonly": !self.writable },
-            "hostname": "shell",
-            "process": {
-                "terminal": false,
-                "user": { "uid": 0, "gid": 0 },
-                "args": args,
-                "env": [format!("PATH={SEARCH_PATH}")],
-                "cwd": "/",
-                "capabilities": {
-                    "bounding": CAPABILITIES,
-                    "effective": CAPABILITIES,
-                    "permitted": CAPABILITIES,
-                    "inheritable": [],
-                    "ambient": [],
-                },
-                "noNewPrivileges": true,
-            },
-            "mounts": self.mounts(),
-            "linux": {
-                "cgroupsPath": self.cgroups_path,
-                "namespaces": namespaces,
-                "maskedPaths": MASKED,
-                "readonlyPaths": READ_ONLY,
-                "seccomp": seccomp::oci(),
-            },
-        })
+    /// The content of `config.json`.
+    pub(crate) fn config(&self) -> Result<Spec, OciSpecError> {
+        let root = RootBuilder::default().path(self.root).readonly(!self.writable).build()?;
+        let mut spec = SpecBuilder::default()
+            .version("1.0.2")
+            .root(root)
+            .hostname("shell")
+            .process(process()?)
+            .mounts(self.mounts()?)
+            .linux(self.linux()?)
+            .build()?;
+        // The builder's default is an empty map.
+        spec.set_annotations(None);
+        Ok(spec)
     }
 
-    fn mounts(&self) -> Vec<Value> {
+    fn linux(&self) -> Result<Linux, OciSpecError> {
+        let namespace = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
+        let namespaces: Vec<LinuxNamespace> =
+            NAMESPACES.into_iter().map(namespace).collect::<Result<_, _>>()?;
+        let mut linux = LinuxBuilder::default()
+            .cgroups_path(self.cgroups_path)
+            .namespaces(namespaces)
+            .masked_paths(MASKED.map(str::to_owned))
+            .readonly_paths(READ_ONLY.map(str::to_owned))
+            .seccomp(seccomp::oci()?)
+            .build()?;
+        // The driver sets the limits itself.
+        linux.set_resources(None);
+        Ok(linux)
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
         let jobs = format!("size={}m", self.jobs_mib);
         let mut mounts = vec![
-            mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-            mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=64k"]),
+            mount("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
+            mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=64k"])?,
             mount(
                 "/dev/pts",
                 "devpts",
                 &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
-            ),
-            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=64m"]),
+            )?,
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=64m"])?,
         ];
-        mounts.extend(self.shared.iter().map(|dir| bind(dir, dir, &["ro"])));
-        mounts.push(bind(self.tmp, Path::new("/tmp"), &[]));
-        mounts.push(bind(self.home.0, self.home.1, &[]));
-        mounts.push(bind(self.run_dir, Path::new(RUN_DIR), &["noexec"]));
-        let hidden = ["nosuid", "noexec", "nodev", "mode=700", &jobs];
-        mounts.push(mount("/run/ephemeral/jobs", "tmpfs", &hidden));
-        if let Some(file) = self.resolv_conf {
-            mounts.push(bind(file, Path::new("/etc/resolv.conf"), &["ro"]));
+        for dir in self.shared {
+            mounts.push(bind(dir, dir, &["ro"])?);
         }
-        mounts
+        mounts.push(bind(self.tmp, Path::new("/tmp"), &[])?);
+        mounts.push(bind(self.home.0, self.home.1, &[])?);
+        mounts.push(bind(self.run_dir, Path::new(RUN_DIR), &["noexec"])?);
+        let hidden = ["nosuid", "noexec", "nodev", "mode=700", &jobs];
+        mounts.push(mount("/run/ephemeral/jobs", "tmpfs", &hidden)?);
+        if let Some(file) = self.resolv_conf {
+            mounts.push(bind(file, Path::new("/etc/resolv.conf"), &["ro"])?);
+        }
+        Ok(mounts)
     }
 }
 
-fn mount(at: &str, kind: &str, options: &[&str]) -> Value {
-    json!({ "destination": at, "type": kind, "source": kind, "options": options })
+fn process() -> Result<Process, OciSpecError> {
+    let args = [
+        RUNNER.to_owned(),
+        "--socket".to_owned(),
+        format!("{RUN_DIR}/runner.sock"),
+        "--jobs".to_owned(),
+        format!("{RUN_DIR}/jobs"),
+    ];
+    let mut process = ProcessBuilder::default()
+        .terminal(false)
+        .args(args)
+        .env([format!("PATH={SEARCH_PATH}")])
+        .cwd("/")
+        .capabilities(capabilities()?)
+        .no_new_privileges(true)
+        .build()?;
+    // The builder's default is a limit on open files that the server may not be allowed to set.
+    process.set_rlimits(None);
+    Ok(process)
 }
 
-/// Not recursive: what the host has mounted below stays the host's.
-fn bind(from: &Path, at: &Path, options: &[&str]) -> Value {
-    let options = [&["bind", "nosuid", "nodev"], options].concat();
-    json!({ "destination": at, "type": "bind", "source": from, "options": options })
+fn capabilities() -> Result<LinuxCapabilities, OciSpecError> {
+    LinuxCapabilitiesBuilder::default()
+        .bounding(CAPABILITIES)
+        .effective(CAPABILITIES)
+        .permitted(CAPABILITIES)
+        .inheritable(Capabilities::new())
+        .ambient(Capabilities::new())
+        .build()
 }
+
+fn mount(destination: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecError> {
+    let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
+    MountBuilder::default().destination(destination).typ(kind).source(kind).options(options).build()
+}
+
+/// A bind mount that is not recursive: what the host has mounted below `source` is not included.
+fn bind(source: &Path, destination: &Path, options: &[&str]) -> Result<Mount, OciSpecError> {
+    let options = [&["bind", "nosuid", "nodev"], options].concat();
+    let options: Vec<String> = options.into_iter().map(str::to_owned).collect();
+    MountBuilder::default()
+        .destination(destination)
+        .typ("bind")
+        .source(source)
+        .options(options)
+        .build()
+}
+
+#[cfg(test)]
+mod tests;

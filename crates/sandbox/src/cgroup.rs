@@ -1,7 +1,7 @@
-//! Control groups: the limits of a sandbox, and the means to find and kill all that is in it.
+//! The cgroups of sandboxes: they enforce limits, and they list every process of a sandbox.
 //!
-//! The driver makes and removes the groups itself, so that the limits do not depend on the runtime.
-//! On version 1 a sandbox has a directory in each hierarchy that has a limit for it.
+//! The driver creates and removes the groups itself, so that limits do not depend on the OCI runtime.
+//! On cgroup v1 a sandbox has a directory in each hierarchy that enforces one of its limits.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,11 +15,11 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use crate::host::{CgroupLayout, SERVER_GROUP};
 use crate::task::{TaskId, TaskSpec};
 
-/// 100 ms, as every runtime has it.
+/// Period of the CPU limit: 100 ms, the default of OCI runtimes.
 const PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1 << 20;
 
-/// The groups of one driver: a directory of its own in each hierarchy.
+/// The groups of one driver: one directory in each hierarchy.
 #[derive(Debug, Clone)]
 pub(crate) struct Cgroups {
     layout: CgroupLayout,
@@ -34,7 +34,7 @@ pub(crate) struct Cgroup<'a> {
 }
 
 impl Cgroups {
-    /// Prepares the driver's directories. `name` must tell this driver from others on the host.
+    /// Creates the driver's directories. `name` must be unique among the drivers on this host.
     pub(crate) fn open(layout: CgroupLayout, name: String) -> io::Result<Self> {
         let cgroups = Self { layout, name };
         for hierarchy in cgroups.layout.limiting() {
@@ -44,13 +44,13 @@ impl Cgroups {
             enable_controllers(base)?;
             enable_controllers(&base.join(&cgroups.name))?;
         }
-        cgroups.go_second()?;
+        cgroups.lower_cpu_weight()?;
         Ok(cgroups)
     }
 
-    /// All shells together weigh a quarter of a process outside, by default 1024 or 100: when the
-    /// cores are all busy, what was asked for is put on record before more of it is run.
-    fn go_second(&self) -> io::Result<()> {
+    /// Gives all sandboxes together a quarter of the default CPU weight (1024 on v1, 100 on v2), so that
+    /// the server stays responsive while sandboxes use all cores.
+    fn lower_cpu_weight(&self) -> io::Result<()> {
         match &self.layout {
             CgroupLayout::V1 { cpu, .. } => {
                 set_if_there(&cpu.join(&self.name).join("cpu.shares"), 256)
@@ -65,7 +65,7 @@ impl Cgroups {
         Cgroup { layout: &self.layout, path: Path::new(&self.name).join(id.as_str()) }
     }
 
-    /// The tasks that have a directory in any hierarchy.
+    /// The tasks that have a group in any hierarchy.
     pub(crate) fn present(&self) -> Vec<TaskId> {
         let mut ids: Vec<TaskId> = (self.layout.all())
             .filter_map(|hierarchy| fs::read_dir(hierarchy.join(&self.name)).ok())
@@ -77,7 +77,7 @@ impl Cgroups {
         ids
     }
 
-    /// Removes the driver's directories if no sandbox is left in them.
+    /// Removes the driver's directories unless they still contain groups of sandboxes.
     pub(crate) fn close(&self) {
         for hierarchy in self.layout.all() {
             let _ = fs::remove_dir(hierarchy.join(&self.name));
@@ -86,7 +86,7 @@ impl Cgroups {
 }
 
 impl Cgroup<'_> {
-    /// Makes the groups and sets every limit but the CPU's, which would slow the start down.
+    /// Creates the groups and sets every limit except that of the CPU, which would slow the start down.
     pub(crate) fn create(&self, spec: &TaskSpec) -> io::Result<()> {
         for hierarchy in self.layout.limiting() {
             create(&hierarchy.join(&self.path))?;
@@ -95,7 +95,8 @@ impl Cgroup<'_> {
         match self.layout {
             CgroupLayout::V1 { memory: hierarchy, .. } => {
                 let dir = hierarchy.join(&self.path);
-                // Set again on a sandbox half made, the first may not exceed the second.
+                // The group may exist already, and the kernel rejects a memory limit above the limit of
+                // memory and swap together.
                 set_if_there(&dir.join("memory.memsw.limit_in_bytes"), "-1")?;
                 set(&dir.join("memory.limit_in_bytes"), memory)?;
                 set_if_there(&dir.join("memory.memsw.limit_in_bytes"), memory)?;
@@ -116,7 +117,7 @@ impl Cgroup<'_> {
     }
 
     pub(crate) fn limit_cpu(&self, spec: &TaskSpec) -> io::Result<()> {
-        // The kernel refuses less than 1 ms.
+        // The kernel rejects a quota below 1 ms.
         let quota = (u64::from(spec.cpu_units) * PERIOD_US / 1024).max(1_000);
         self.set_cpu_quota(Some(quota))
     }
@@ -136,17 +137,18 @@ impl Cgroup<'_> {
         }
     }
 
-    /// The files to write `0` into for a process that enters the sandbox.
-    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
-        self.layout.limiting().map(|h| h.join(&self.path).join(self.layout.entrance())).collect()
+    /// The files into which a process writes `0` to enter the groups.
+    pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
+        self.layout.limiting().map(|h| h.join(&self.path).join(self.layout.procs_file())).collect()
     }
 
-    /// For `linux.cgroupsPath`: below the root of every hierarchy.
+    /// The value of `linux.cgroupsPath`, relative to the root of every hierarchy.
     pub(crate) fn oci_path(&self) -> PathBuf {
         self.layout.oci_prefix().join(&self.path)
     }
 
-    /// How many processes the kernel killed in it for lack of memory. 0 if it is gone.
+    /// Number of processes that the kernel's out-of-memory killer has killed in the group; 0 if the group
+    /// does not exist.
     pub(crate) fn oom_kills(&self) -> u64 {
         let file = match self.layout {
             CgroupLayout::V1 { memory, .. } => memory.join(&self.path).join("memory.oom_control"),
@@ -157,13 +159,14 @@ impl Cgroup<'_> {
         count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
     }
 
-    /// Kills all processes in it, waits until none is left, and removes it. Safe to repeat.
+    /// Kills all processes of the groups, waits until none is left, and removes the groups. Succeeds if
+    /// there are none.
     ///
     /// # Errors
-    /// `TimedOut` if a process outlives SIGKILL for `patience`; it is stuck in the kernel then.
-    pub(crate) fn destroy(&self, patience: Duration) -> io::Result<()> {
-        let deadline = Instant::now() + patience;
-        // What can't fork can't outrun us, and what is not throttled dies at once.
+    /// `TimedOut` if a process survives SIGKILL for `timeout`, because it is blocked in the kernel.
+    pub(crate) fn destroy(&self, timeout: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + timeout;
+        // Without forks no process escapes the loop below, and without a CPU quota processes die faster.
         let _ = self.set_pids(0);
         let _ = self.set_cpu_quota(None);
         let mut killed = BTreeSet::new();
@@ -176,7 +179,8 @@ impl Cgroup<'_> {
             thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
         }
-        // What a launcher left behind is a child of ours now. Others' children are not waited for.
+        // Processes whose launcher has ended were reparented to this process, which is a subreaper.
+        // waitpid fails for all others.
         for pid in killed.into_iter().filter_map(Pid::from_raw) {
             let _ = waitpid(Some(pid), WaitOptions::empty());
         }
@@ -191,7 +195,7 @@ impl Cgroup<'_> {
             killed.extend(&pids);
             if fs::write(dir.join("cgroup.kill"), "1").is_err() {
                 for pid in pids.into_iter().filter_map(Pid::from_raw) {
-                    // Gone already is as good.
+                    // Fails if the process has ended already.
                     let _ = kill_process(pid, Signal::KILL);
                 }
             }
@@ -209,7 +213,8 @@ impl Cgroup<'_> {
     }
 }
 
-/// Lets the groups below `dir` have limits. A group with processes in it can't, so they make room.
+/// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
+/// controllers, so this process moves itself into a child group if needed.
 fn enable_controllers(dir: &Path) -> io::Result<()> {
     let control = dir.join("cgroup.subtree_control");
     match fs::write(&control, "+memory +pids +cpu") {

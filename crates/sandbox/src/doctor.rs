@@ -1,4 +1,4 @@
-//! What this host can isolate, and what to do about what it can't. Everything is tried, not guessed.
+//! Checks what this host can isolate by trying it, and says what to do about what is missing.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,48 +12,48 @@ use crate::driver::{Config, Runtime};
 use crate::host::{self, CgroupLayout};
 use crate::task::{Network, TaskId, TaskSpec};
 
-/// What a sandbox costs on disk is little; images and records are not.
-const LITTLE_DISK_BYTES: u64 = 1 << 30;
-/// Has `mount_setattr`, by which mounts get their flags.
+/// Free space below which the disk check warns.
+const LOW_DISK_BYTES: u64 = 1 << 30;
+/// The first version with mount_setattr(2), which sets the flags of mounts.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
-/// How a check went.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CheckStatus {
     Ok,
-    /// Something optional is missing.
+    /// An optional feature is missing.
     Warn,
-    /// No sandbox without it.
+    /// A feature is missing without which no sandbox can be created.
     Fail,
 }
 
-/// One thing that was looked at.
+/// A checked feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     pub name: &'static str,
-    pub verdict: Verdict,
+    pub status: CheckStatus,
     /// What was found.
     pub detail: String,
-    /// What to do about it; empty if all is well.
+    /// What to do; empty if the status is `Ok`.
     pub remedy: String,
 }
 
 impl Check {
     fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, detail: detail.into(), remedy: String::new() }
+        Self { name, status: CheckStatus::Ok, detail: detail.into(), remedy: String::new() }
     }
 
     fn fail(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
         let remedy = remedy.to_owned();
-        Self { name, verdict: Verdict::Fail, detail: detail.into(), remedy }
+        Self { name, status: CheckStatus::Fail, detail: detail.into(), remedy }
     }
 
     fn warn(name: &'static str, detail: impl Into<String>, remedy: &str) -> Self {
-        Self { verdict: Verdict::Warn, ..Self::fail(name, detail, remedy) }
+        Self { status: CheckStatus::Warn, ..Self::fail(name, detail, remedy) }
     }
 }
 
-/// Looks at all that a driver with this configuration would need. Leaves nothing behind.
+/// Checks everything that a driver with this configuration needs. Leaves nothing behind.
 pub fn doctor(config: &Config) -> Vec<Check> {
     vec![
         kernel(),
@@ -76,20 +76,20 @@ fn kernel() -> Check {
     if version >= OLDEST_KERNEL {
         Check::ok(name, format!("Linux {release}"))
     } else {
-        Check::fail(name, format!("Linux {release}"), "needs Linux 5.12 or newer")
+        Check::fail(name, format!("Linux {release}"), "install Linux 5.12 or newer")
     }
 }
 
 fn namespaces(config: &Config) -> Check {
     let name = "namespaces";
     let remedy = "run the server as root, on the host itself or in a privileged container";
-    let apart = if rustix::process::geteuid().is_root() {
-        "mounts, processes and network can be kept apart"
+    let isolated = if rustix::process::geteuid().is_root() {
+        "mounts, processes and network can be isolated"
     } else {
-        "mounts, processes, network and users can be kept apart"
+        "mounts, processes, network and users can be isolated"
     };
     match probe(config, "namespaces") {
-        Ok(()) => Check::ok(name, apart),
+        Ok(()) => Check::ok(name, isolated),
         Err(reason) => Check::fail(name, reason, remedy),
     }
 }
@@ -99,20 +99,20 @@ fn cgroups() -> Check {
     let layout = match CgroupLayout::find() {
         Ok(layout) => layout,
         Err(error) => {
-            let remedy = "mount the control groups with memory, pids and cpu at /sys/fs/cgroup";
+            let remedy = "mount cgroup v2, or v1 with the controllers memory, pids and cpu, at /sys/fs/cgroup";
             return Check::fail(name, error.to_string(), remedy);
         }
     };
     let found = match &layout {
-        CgroupLayout::V1 { .. } => "version 1",
-        CgroupLayout::V2 { .. } => "version 2",
+        CgroupLayout::V1 { .. } => "cgroup v1",
+        CgroupLayout::V2 { .. } => "cgroup v2",
     };
     match try_limits(layout) {
         Ok(()) => Check::ok(name, format!("{found}; memory, pids and cpu can be limited")),
         Err(error) => {
-            let remedy = "run the server as root, or in a delegated group: \
+            let remedy = "run the server as root, or in a delegated cgroup: \
                           systemd-run --user --scope -p Delegate=yes ephemeral up";
-            Check::fail(name, format!("{found}, but no limit can be set: {error}"), remedy)
+            Check::fail(name, format!("{found}, but failed to set limits: {error}"), remedy)
         }
     }
 }
@@ -140,7 +140,7 @@ fn seccomp(config: &Config) -> Check {
     let name = "seccomp";
     match probe(config, "seccomp") {
         Ok(()) => Check::ok(name, "system calls can be filtered"),
-        Err(reason) => Check::fail(name, reason, "needs a kernel with CONFIG_SECCOMP_FILTER"),
+        Err(reason) => Check::fail(name, reason, "use a kernel with CONFIG_SECCOMP_FILTER"),
     }
 }
 
@@ -148,7 +148,11 @@ fn overlay(config: &Config) -> Check {
     let name = "overlayfs";
     match probe(config, "overlay") {
         Ok(()) => Check::ok(name, "images from files can be used"),
-        Err(reason) => Check::warn(name, reason, "without it, only the image host can be used"),
+        Err(reason) => Check::warn(
+            name,
+            reason,
+            "load the kernel module overlay; without it only the image host can be used",
+        ),
     }
 }
 
@@ -157,59 +161,69 @@ fn runtime(config: &Config) -> Check {
     let program = match &config.runtime {
         Runtime::BuiltIn => return Check::ok(name, "built in"),
         Runtime::Bare => {
-            let remedy = "leave out --sandbox none where a sandbox can be had";
+            let remedy = "omit --sandbox none if this host can run sandboxes";
             return Check::warn(name, "none: commands run on the host itself", remedy);
         }
         Runtime::Program(program) => program,
     };
-    let asked = Command::new(program).arg("--version").stdin(Stdio::null()).output();
-    match asked {
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    match output {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout);
             Check::ok(name, version.lines().next().unwrap_or_default())
         }
-        Ok(output) => Check::fail(name, output.status.to_string(), "name another --runtime"),
+        Ok(output) => Check::fail(name, output.status.to_string(), "choose another --runtime"),
         Err(error) => {
             let detail = format!("{}: {error}", program.display());
-            Check::fail(name, detail, "install it, or leave out --runtime")
+            Check::fail(name, detail, "install it or omit --runtime")
         }
     }
 }
 
 fn egress() -> Check {
     let name = "network";
-    match host::connector() {
-        Ok(path) => Check::ok(name, format!("{} can connect shells", path.display())),
-        Err(missing) => Check::warn(name, missing, "without it, shells have no network"),
+    match host::find_pasta() {
+        Ok(path) => {
+            Check::ok(name, format!("{} can connect shells to the network", path.display()))
+        }
+        Err(missing) => Check::warn(
+            name,
+            missing,
+            "install pasta (Debian's package passt) and make /dev/net/tun accessible; without them shells \
+                    have no network",
+        ),
     }
 }
 
 fn disk(config: &Config) -> Check {
     let name = "disk";
-    // The directory itself may be yet to be made.
-    let there = config.root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
-    match rustix::fs::statvfs(there) {
+    // The directory itself may not exist yet.
+    let existing = config.root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    match rustix::fs::statvfs(existing) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
-            let detail = format!("{} MiB free at {}", free >> 20, there.display());
-            if free >= LITTLE_DISK_BYTES {
+            let detail = format!("{} MiB free at {}", free >> 20, existing.display());
+            if free >= LOW_DISK_BYTES {
                 Check::ok(name, detail)
             } else {
-                Check::warn(name, detail, "make room, or choose another --data-dir")
+                Check::warn(name, detail, "free disk space or choose another --data-dir")
             }
         }
         Err(error) => Check::fail(name, error.to_string(), "choose another --data-dir"),
     }
 }
 
-/// Lets the launcher try something. Answers why it can't be done.
+/// Runs the launcher's probe of a feature.
+///
+/// # Errors
+/// The reason why the feature does not work.
 fn probe(config: &Config, what: &str) -> Result<(), String> {
     let dir = std::env::temp_dir().join(format!("ephemeral-doctor-{}-{what}", std::process::id()));
     fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
-    let asked = Command::new(&config.exe).args(args).stdin(Stdio::null()).output();
+    let output = Command::new(&config.exe).args(args).stdin(Stdio::null()).output();
     let removed = fs::remove_dir_all(&dir).map_err(|error| error.to_string());
-    let output = asked.map_err(|error| format!("{}: {error}", config.exe.display()))?;
+    let output = output.map_err(|error| format!("{}: {error}", config.exe.display()))?;
     if output.status.success() {
         return removed;
     }

@@ -1,13 +1,14 @@
-//! The driver: intents in, facts out.
+//! The driver: accepts tasks and reports their states.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::cgroup::Cgroups;
@@ -18,21 +19,21 @@ use crate::rootless::IdMap;
 use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
 
 mod config;
-mod end;
 mod launch;
+mod monitor;
 mod open;
 mod plan;
 mod pool;
-mod watch;
+mod teardown;
 
 pub use config::{Config, Image, OpenError, RunError, Runtime, StopError};
+use monitor::Monitor;
 use pool::{Pool, Work};
-use watch::Watch;
 
-/// How long a stopped task stays listed if nobody calls [`Driver::forget`].
-const KEEP_STOPPED: Duration = Duration::from_secs(3600);
+/// How long a stopped task stays listed without a call of [`Driver::forget`].
+const STOPPED_RETENTION: Duration = Duration::from_secs(3600);
 
-/// Starts, watches and ends sandboxes. Dropping it leaves them alone.
+/// Starts, monitors and stops sandboxes. Dropping the driver does not stop them.
 #[derive(Debug)]
 pub struct Driver {
     inner: Arc<Inner>,
@@ -46,30 +47,31 @@ struct Inner {
     records: Records,
     cgroups: Cgroups,
     image: Root,
-    /// Where we aren't root.
+    /// The id mapping of sandboxes, if this process isn't root.
     ids: Option<IdMap>,
     tasks: Mutex<BTreeMap<TaskId, Arc<Mutex<Task>>>>,
     report: Report,
     pool: Pool,
-    watch: Watch,
-    /// Held for the life of the driver.
+    monitor: Monitor,
+    /// An exclusive flock(2) on the directory, held while the driver lives.
     _lock: File,
 }
 
 struct Task {
     record: Record,
-    /// Of PID 1, while it runs.
+    /// The pidfd of PID 1, while it runs.
     init: Option<Arc<OwnedFd>>,
 }
 
 impl Driver {
-    /// Takes the directory over, with whatever a predecessor left in it: what runs is watched and
-    /// reported again, what was to start or to stop goes on, and what no record explains is removed.
+    /// Opens the directory and continues the work of an earlier driver on it: monitors and reports
+    /// running sandboxes, continues interrupted starts and stops, and removes sandboxes without a record.
     ///
     /// `report` is called from the driver's threads, for each change; it must not block.
     ///
     /// # Errors
-    /// `InUse` if a driver has the directory; `Unfit` if this host can't do what a sandbox needs.
+    /// `InUse` if another driver uses the directory; `Unsupported` if this host lacks something that a
+    /// sandbox needs; `PathTooLong`, `Image` or `Backend`.
     pub fn open(
         config: Config,
         report: impl Fn(TaskFacts) + Send + Sync + 'static,
@@ -80,18 +82,18 @@ impl Driver {
         let inner = Inner::new(config, Box::new(report), lock)?;
         let inner = Arc::new(inner);
         let mut threads = pool::start(&inner).map_err(OpenError::Backend)?;
-        threads.push(watch::start(&inner).map_err(OpenError::Backend)?);
+        threads.push(monitor::start(&inner).map_err(OpenError::Backend)?);
         let driver = Self { inner, threads };
         driver.inner.recover().map_err(OpenError::Backend)?;
         Ok(driver)
     }
 
-    /// Accepts a task; its start goes on in the background. A token seen before names the task that
-    /// it named then, whatever has become of it.
+    /// Accepts a task and starts it in the background. If the token was used before, returns the id of
+    /// that task, in whatever state the task is.
     ///
     /// # Errors
-    /// `NoEgress` if the network asked for can't be had here; `Backend` if the intent can't be
-    /// stored, in which case nothing was started.
+    /// `NoEgress` if this host can't provide the requested network; `Backend` if the task can't be
+    /// recorded. Nothing was started then.
     pub fn run(&self, spec: TaskSpec) -> Result<TaskId, RunError> {
         let id = TaskId::of_token(&spec.token);
         if spec.network == Network::Egress && !self.has_egress() {
@@ -112,10 +114,10 @@ impl Driver {
         Ok(id)
     }
 
-    /// Asks a task to end; returns at once. Stopping a stopped task succeeds.
+    /// Requests that a task stops; returns at once. Stopping a stopped task succeeds.
     ///
     /// # Errors
-    /// `Unknown` if no task has this id, or it was forgotten.
+    /// `Unknown` if no task has this id, or the task was forgotten.
     pub fn stop(&self, id: &TaskId, reason: &str) -> Result<(), StopError> {
         let known = self.inner.change(id, |task| {
             if task.record.facts.desired == Desired::Stopped {
@@ -130,34 +132,35 @@ impl Driver {
         known.then_some(()).ok_or(StopError::Unknown)
     }
 
-    /// The tasks of these ids that are known.
+    /// The known tasks among these ids.
     pub fn describe(&self, ids: &[TaskId]) -> Vec<TaskFacts> {
         ids.iter().filter_map(|id| self.inner.facts(id)).collect()
     }
 
-    /// All tasks, or those that one party started.
+    /// All tasks, or those with this owner.
     pub fn list(&self, started_by: Option<&str>) -> Vec<TaskFacts> {
         self.inner.drop_expired();
         let tasks: Vec<_> = self.inner.tasks().values().cloned().collect();
-        let facts = tasks.iter().map(|task| guard(task).record.facts.clone());
+        let facts = tasks.iter().map(|task| task.lock().record.facts.clone());
         facts.filter(|facts| started_by.is_none_or(|by| facts.started_by == by)).collect()
     }
 
-    /// Drops a stopped task from the list. One that isn't stopped stays.
+    /// Removes a stopped task from the list. Does nothing if the task isn't stopped.
     pub fn forget(&self, id: &TaskId) {
         self.inner.forget(id);
     }
-    /// Whether tasks can have [`Network::Egress`] here.
+
+    /// Whether this host can provide [`Network::Egress`].
     pub fn has_egress(&self) -> bool {
-        self.inner.config.runtime != Runtime::Bare && host::connector().is_ok()
+        self.inner.config.runtime != Runtime::Bare && host::find_pasta().is_ok()
     }
 
-    /// Where the runner of a task listens, on the host.
+    /// The path, on the host, of the socket on which the task's runner listens.
     pub fn socket(&self, id: &TaskId) -> PathBuf {
         self.inner.socket(id)
     }
 
-    /// How many processes of a task the kernel has killed for lack of memory so far.
+    /// Number of the task's processes that the kernel's out-of-memory killer has killed so far.
     pub fn oom_kills(&self, id: &TaskId) -> u64 {
         self.inner.cgroups.of(id).oom_kills()
     }
@@ -166,9 +169,9 @@ impl Driver {
 impl Drop for Driver {
     fn drop(&mut self) {
         self.inner.pool.close();
-        self.inner.watch.close();
+        self.inner.monitor.close();
         for thread in self.threads.drain(..) {
-            // A thread that panicked has said so.
+            // A thread that panicked has already printed its message.
             let _ = thread.join();
         }
         self.inner.cgroups.close();
@@ -176,27 +179,29 @@ impl Drop for Driver {
 }
 
 impl Inner {
-    /// Asks the runner to end, and sets the hour at which it is made to.
+    /// Sends SIGTERM to PID 1, and schedules SIGKILL.
     fn terminate(&self, task: &mut Task) {
         task.record.facts.last_status = Status::Stopping;
         if let Some(init) = &task.init {
-            // If it is gone already, the watch will say so.
+            // Fails if PID 1 has ended; the monitor reports that.
             let _ = pidfd_send_signal(init, Signal::TERM);
-            self.watch.look_at(&task.record.facts.id, Instant::now() + self.config.grace);
+            self.monitor.schedule(&task.record.facts.id, Instant::now() + self.config.grace);
         }
     }
 
-    /// Applies a change, stores and reports it if there was one. Answers whether the task is known.
+    /// Applies a change to a task; if it returns true, stores and reports the task. Returns whether the
+    /// task is known.
     fn change(&self, id: &TaskId, change: impl FnOnce(&mut Task) -> bool) -> bool {
         let Some(task) = self.task(id) else { return false };
-        let mut task = guard(&task);
+        let mut task = task.lock();
         if !change(&mut task) {
             return true;
         }
         task.record.facts.version += 1;
         if let Err(error) = self.records.save(&task.record) {
-            // The next driver will find an older truth, and the world as it is.
-            tracing::error!(task.id = %id, error = %error, "a task's record can't be written");
+            // Not fatal: after a restart the driver reads the older record and reconciles it with the
+            // sandboxes that exist.
+            tracing::error!(task.id = %id, error = %error, "failed to write a task's record");
         }
         let facts = task.record.facts.clone();
         drop(task);
@@ -211,7 +216,7 @@ impl Inner {
     }
 
     fn facts(&self, id: &TaskId) -> Option<TaskFacts> {
-        self.task(id).map(|task| guard(&task).record.facts.clone())
+        self.task(id).map(|task| task.lock().record.facts.clone())
     }
 
     fn task(&self, id: &TaskId) -> Option<Arc<Mutex<Task>>> {
@@ -219,25 +224,25 @@ impl Inner {
     }
 
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<TaskId, Arc<Mutex<Task>>>> {
-        guard(&self.tasks)
+        self.tasks.lock()
     }
 
     fn forget(&self, id: &TaskId) {
         let mut tasks = self.tasks();
         let Some(task) = tasks.get(id).cloned() else { return };
-        if guard(&task).record.facts.last_status == Status::Stopped {
+        if task.lock().record.facts.last_status == Status::Stopped {
             if let Err(error) = self.records.remove(id) {
-                tracing::warn!(task.id = %id, error = %error, "a task's record can't be removed");
+                tracing::warn!(task.id = %id, error = %error, "failed to remove a task's record");
             }
             tasks.remove(id);
         }
     }
 
     fn drop_expired(&self) {
-        let keep = u64::try_from(KEEP_STOPPED.as_millis()).unwrap_or(u64::MAX);
+        let keep = u64::try_from(STOPPED_RETENTION.as_millis()).unwrap_or(u64::MAX);
         let limit = now_ms().saturating_sub(keep);
         let tasks: Vec<_> = self.tasks().values().cloned().collect();
-        let facts = tasks.iter().map(|task| guard(task).record.facts.clone());
+        let facts = tasks.iter().map(|task| task.lock().record.facts.clone());
         for facts in facts.filter(|facts| facts.stopped_at_ms.is_some_and(|at| at < limit)) {
             self.forget(&facts.id);
         }
@@ -256,9 +261,4 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// A panic elsewhere leaves whole values behind: each is replaced, never half changed.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What this host has: control groups, programs.
+//! Features of this host: cgroup hierarchies and installed programs.
 
 use std::fs;
 use std::io;
@@ -8,46 +8,54 @@ use rustix::fs::Access;
 
 use crate::rootfs::SEARCH_PATH;
 
-/// A group for the server itself, beside those of the sandboxes.
+/// Name of the cgroup that the server moves itself into on cgroup v2, so that its own group may have
+/// children with limits.
 pub(crate) const SERVER_GROUP: &str = "ephemeral-server";
 
-/// Where control groups are, and which version.
+/// The version and the mount points of the cgroup hierarchies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CgroupLayout {
     V1 {
         memory: PathBuf,
         pids: PathBuf,
         cpu: PathBuf,
-        /// Every other hierarchy, also the unified one of a hybrid host: a foreign runtime may make
-        /// a group there.
+        /// Every other hierarchy, including the unified one of a hybrid host: an external OCI runtime
+        /// may create a group there.
         others: Vec<PathBuf>,
     },
     V2 {
-        /// The group to make groups in: the root's, or else the one delegated to us.
+        /// The parent of all groups of this server: the root group, or the delegated one if the
+        /// server isn't root.
         base: PathBuf,
     },
 }
 
-/// Why no sandbox can be limited here.
+/// This host has no usable cgroup hierarchy.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoCgroups {
-    #[error("the control groups of this host offer no {0} controller")]
+pub(crate) enum CgroupError {
+    #[error(
+        "this host has no cgroup controller {0}: enable it, for example by the kernel parameter \
+         cgroup_enable={0}"
+    )]
     Controller(&'static str),
-    #[error("without root, it takes control groups of version 2, and one that is delegated to us")]
+    #[error(
+        "rootless mode needs cgroup v2 with a delegated subtree \
+         (for example `systemd-run --user --scope -p Delegate=yes`)"
+    )]
     Delegation,
-    #[error("the mount table can't be read")]
+    #[error("failed to read /proc/self/mountinfo or /proc/self/cgroup")]
     Unreadable(#[from] io::Error),
 }
 
 impl CgroupLayout {
-    /// Looks at the mount table.
-    pub(crate) fn find() -> Result<Self, NoCgroups> {
+    /// Finds the hierarchies in the mount table.
+    pub(crate) fn find() -> Result<Self, CgroupError> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup")?;
         Self::parse(&mounts, &own, rustix::process::geteuid().is_root())
     }
 
-    fn parse(mountinfo: &str, own: &str, root: bool) -> Result<Self, NoCgroups> {
+    fn parse(mountinfo: &str, own: &str, root: bool) -> Result<Self, CgroupError> {
         let mut v1: Vec<(PathBuf, String)> = Vec::new();
         let mut v2 = None;
         for (point, kind, options) in mountinfo.lines().filter_map(mount) {
@@ -62,11 +70,11 @@ impl CgroupLayout {
             v1.iter()
                 .find(offers)
                 .map(|(point, _)| point.clone())
-                .ok_or(NoCgroups::Controller(name))
+                .ok_or(CgroupError::Controller(name))
         };
         match (hierarchy("memory"), v2) {
             (Err(_), Some(point)) => Ok(Self::v2(&point, own, root)),
-            (Ok(_), _) if !root => Err(NoCgroups::Delegation),
+            (Ok(_), _) if !root => Err(CgroupError::Delegation),
             (memory, unified) => {
                 let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
                 let others = v1.into_iter().map(|(point, _)| point).chain(unified);
@@ -78,16 +86,16 @@ impl CgroupLayout {
 
     fn v2(mount: &Path, own: &str, root: bool) -> Self {
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
-        // Where we have moved to ourselves, to make room.
+        // The server may already have moved itself into its own child group.
         let own = own.strip_suffix(SERVER_GROUP).unwrap_or(own).trim_end_matches('/');
         Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } }
     }
 
-    /// The hierarchies in which a sandbox has limits.
+    /// The hierarchies that enforce the limits of a sandbox.
     pub(crate) fn limiting(&self) -> impl Iterator<Item = &Path> {
         let own = match self {
             Self::V1 { memory, pids, cpu, .. } => {
-                // Two names may be one hierarchy.
+                // Several controllers may be mounted as one hierarchy.
                 let cpu = (cpu != pids && cpu != memory).then_some(cpu);
                 vec![Some(memory), Some(pids), cpu]
             }
@@ -96,7 +104,7 @@ impl CgroupLayout {
         own.into_iter().flatten().map(PathBuf::as_path)
     }
 
-    /// The hierarchies in which anyone may have made a group for a sandbox.
+    /// The hierarchies in which a sandbox may have a group, also if an OCI runtime created it.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Path> {
         let others: &[PathBuf] = match self {
             Self::V1 { others, .. } => others,
@@ -105,16 +113,17 @@ impl CgroupLayout {
         self.limiting().chain(others.iter().map(PathBuf::as_path))
     }
 
-    /// The file in a group that a process of one thread writes `0` into to be in it. `tasks` moves a
-    /// single thread, for which version 1 need not wait until no other process forks: milliseconds.
-    pub(crate) fn entrance(&self) -> &'static str {
+    /// The file of a group into which a process with a single thread writes `0` to enter the group.
+    /// On v1 `tasks` moves a single thread, which is some milliseconds faster than `cgroup.procs`,
+    /// because the kernel need not wait until no process forks.
+    pub(crate) fn procs_file(&self) -> &'static str {
         match self {
             Self::V1 { .. } => "tasks",
             Self::V2 { .. } => "cgroup.procs",
         }
     }
 
-    /// What a runtime must put before a path for it to be below our base.
+    /// The prefix of an OCI `cgroupsPath` below the parent group.
     pub(crate) fn oci_prefix(&self) -> PathBuf {
         match self {
             Self::V1 { .. } => PathBuf::from("/"),
@@ -126,20 +135,23 @@ impl CgroupLayout {
     }
 }
 
-/// Finds a program where the launcher will.
+/// Finds a program in the launcher's search path.
 pub(crate) fn program(name: &str) -> Option<PathBuf> {
     let mut dirs = SEARCH_PATH.split(':').map(|dir| Path::new(dir).join(name));
     dirs.find(|path| rustix::fs::access(path, Access::EXEC_OK).is_ok())
 }
 
-/// The program that connects sandboxes, or what is missing for it.
-pub(crate) fn connector() -> Result<PathBuf, &'static str> {
-    let pasta = program("pasta").ok_or("the program pasta (Debian's package passt) is missing")?;
+/// The path of pasta, which connects sandboxes to the network.
+///
+/// # Errors
+/// What is missing.
+pub(crate) fn find_pasta() -> Result<PathBuf, &'static str> {
+    let pasta = program("pasta").ok_or("the program pasta is not installed")?;
     let tun = rustix::fs::access("/dev/net/tun", Access::READ_OK | Access::WRITE_OK);
-    tun.map(|()| pasta).map_err(|_| "/dev/net/tun can't be opened")
+    tun.map(|()| pasta).map_err(|_| "the server can't open /dev/net/tun")
 }
 
-/// Mount point, type and superblock options of a line of `/proc/self/mountinfo`; see proc(5).
+/// The mount point, type and superblock options of a line of `/proc/self/mountinfo`; see proc(5).
 fn mount(line: &str) -> Option<(PathBuf, &str, &str)> {
     let (place, kind) = line.split_once(" - ")?;
     let mut kind = kind.split(' ');

@@ -1,6 +1,6 @@
-//! Images from files: an OCI layout, as a directory or a tar, or what `docker save` writes.
+//! Loads images from files: an OCI image layout (a directory or a tar), or a tar of `docker save`.
 //!
-//! An image is unpacked once; its sandboxes share it below an overlay of their own. Formats:
+//! An image is unpacked once; its sandboxes share it as the lower layer of their overlays. Formats:
 //! <https://github.com/opencontainers/image-spec>, version 1.1; the older `manifest.json` of
 //! <https://github.com/moby/moby/blob/v24.0.0/image/spec/v1.2.md>.
 
@@ -8,29 +8,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use crate::digest;
 
-mod furnish;
+mod base_files;
 mod layer;
 mod manifest;
 mod source;
 mod tree;
 
-pub(crate) use furnish::{Resident, find_resident};
+pub(crate) use base_files::{ShellUser, find_shell_user};
 use manifest::Manifest;
 use source::Source;
 pub(crate) use tree::Tree;
 
-/// Why an image can't be used.
+/// An image can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    #[error("{0} is no image: it is neither an OCI layout nor a tar of `docker save`")]
-    NoImage(PathBuf),
+    #[error("{0} is not an image: it is neither an OCI image layout nor a tar of `docker save`")]
+    NotAnImage(PathBuf),
     #[error("the image is damaged: {0}")]
     Damaged(String),
-    #[error("the image is for {image}, this host is {host}")]
-    OtherMachine { image: String, host: String },
-    #[error("the image can't be read or unpacked")]
+    #[error("the image is for {image}, but this host is {host}; use an image for {host}")]
+    WrongArchitecture { image: String, host: String },
+    #[error("failed to read or unpack the image")]
     Backend(#[from] io::Error),
 }
 
@@ -38,17 +38,17 @@ fn damaged(what: impl Into<String>) -> ImageError {
     ImageError::Damaged(what.into())
 }
 
-/// Unpacks the image below `images`, unless that was done before. Answers where its root is.
+/// Unpacks the image below `images`, unless that was done before. Returns the path of its root.
 pub(crate) fn unpacked(image: &Path, images: &Path) -> Result<PathBuf, ImageError> {
     let mut source = Source::open(image)?;
-    let manifest = Manifest::read(&mut source)?.ok_or_else(|| ImageError::NoImage(image.into()))?;
-    let key = Sha256::digest(manifest.identity.as_bytes());
-    let key: String = key.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let manifest =
+        Manifest::read(&mut source)?.ok_or_else(|| ImageError::NotAnImage(image.into()))?;
+    let key = digest::hex(manifest.identity.as_bytes(), 32);
     let root = images.join(&key);
     if root.exists() {
         return Ok(root);
     }
-    // Under another name until it is whole.
+    // Unpacks under a temporary name, so that an interrupted unpacking leaves no incomplete image.
     let new = images.join(format!("{key}.new"));
     if new.exists() {
         fs::remove_dir_all(&new)?;
@@ -58,7 +58,7 @@ pub(crate) fn unpacked(image: &Path, images: &Path) -> Result<PathBuf, ImageErro
     for blob in &manifest.layers {
         layer::apply(source.blob(blob)?, &tree)?;
     }
-    furnish::furnish(&tree)?;
+    base_files::add(&tree)?;
     fs::rename(&new, &root)?;
     Ok(root)
 }

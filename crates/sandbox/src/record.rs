@@ -1,8 +1,8 @@
-//! One file per task: what was asked, and what came of it.
+//! Stores one file per task: its specification and its state.
 //!
-//! A record is replaced by rename and not flushed to the disk: it must outlive this process, not
-//! the host. When the host goes down its sandboxes go with it, and a record that is lost or torn
-//! then is one of a task that no longer exists.
+//! A record is replaced by rename(2) and not flushed to the disk: it must survive this process, but not
+//! the host. All sandboxes end when the host goes down, so a record that is lost or truncated then
+//! belongs to a task that no longer exists.
 
 use std::fs;
 use std::io;
@@ -16,15 +16,15 @@ use crate::task::{Desired, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms
 pub(crate) struct Record {
     pub(crate) facts: TaskFacts,
     pub(crate) spec: TaskSpec,
-    /// Since the container was started.
+    /// PID 1 of the sandbox, once it was started.
     pub(crate) init: Option<Process>,
 }
 
-/// A process that can be told from a later one with the same number.
+/// Identifies a process even if its pid is reused later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
-    /// Clock ticks since boot, field 22 of `/proc/PID/stat`.
+    /// Start time of the process in clock ticks since boot: field 22 of `/proc/PID/stat`.
     pub(crate) start_ticks: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub(crate) boot: String,
@@ -49,7 +49,7 @@ impl Record {
         Self { facts, spec, init: None }
     }
 
-    /// Settles why the task ends; the first reason stays.
+    /// Records that the task must end, and why; an earlier reason is not replaced.
     pub(crate) fn end(&mut self, code: StopCode, reason: &str) {
         self.facts.desired = Desired::Stopped;
         if self.facts.stop_code.is_none() {
@@ -71,7 +71,7 @@ impl Records {
         Ok(Self { dir })
     }
 
-    /// All that can be read. A torn one is removed: its task ended with the host.
+    /// Reads all records. Removes truncated ones: their tasks ended with the host.
     pub(crate) fn load(&self) -> io::Result<Vec<Record>> {
         let mut records = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
@@ -103,7 +103,7 @@ impl Records {
     }
 }
 
-/// Puts `content` at `path` in one step; a reader sees the old file or the new one.
+/// Replaces the file at `path` atomically: a reader sees the old content or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     fs::write(&new, content)?;
@@ -111,16 +111,16 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
 }
 
 impl Process {
-    /// The process of this number as it is now, if there is one.
+    /// The process that has this pid now, if any.
     pub(crate) fn current(pid: i32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name, in parentheses, may hold anything; what follows the last one is plain.
+        // The program's name, in parentheses, may contain parentheses and spaces.
         let (_, fields) = stat.rsplit_once(')')?;
         let start_ticks = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
         Some(Self { pid, start_ticks, boot: boot_id() })
     }
 
-    /// Whether it still runs: same number, same start, same boot.
+    /// Whether the process still exists: same pid, same start time, same boot.
     pub(crate) fn is_current(&self) -> bool {
         Self::current(self.pid).as_ref() == Some(self)
     }

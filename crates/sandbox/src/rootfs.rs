@@ -1,39 +1,38 @@
-//! What a sandbox sees as its root.
+//! The root file systems of sandboxes.
 
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use crate::image::{self, ImageError, Resident, Tree};
+use crate::digest;
+use crate::image::{self, ImageError, ShellUser, Tree};
 
 mod host;
 
-/// The runner's place in every root: where the image that runs elsewhere has it too.
+/// Path of the runner in every root; the image for AWS has the same path.
 pub(crate) const RUNNER: &str = "/opt/ephemeral/runner";
-/// For the runner, and through it for the commands.
+/// `PATH` of the runner and of the launcher.
 pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Of shelluser, and of its group.
+/// Uid and gid of shelluser in the image `host`.
 pub(crate) const SHELL_UID: u32 = 1000;
 
-/// The static binary that is PID 1, for the architecture of this one.
+/// The statically linked runner, for this architecture.
 const RUNNER_BINARY: &[u8] = include_bytes!(env!("RUNNER_BINARY"));
 
-/// A root for any number of sandboxes.
+/// The root file system that the sandboxes of a driver share.
 #[derive(Debug)]
 pub(crate) enum Root {
-    /// A few directories and files of ours, read-only, with the host's programs bound over them.
+    /// A read-only directory, and the host's directories with programs, which are bound into it.
     Host { dir: PathBuf, shared: Vec<PathBuf> },
-    /// Below an overlay for each sandbox, the highest first.
-    Layers { lower: Vec<PathBuf>, resident: Resident },
-    /// None: the runner works on the host itself.
+    /// Read-only layers (the topmost first) below each sandbox's overlay.
+    Layers { lower: Vec<PathBuf>, user: ShellUser },
+    /// No root of their own: the runner runs on the host.
     Bare { runner: PathBuf },
 }
 
 impl Root {
-    /// Makes the host image's root below `dir`, or brings it up to date: sandboxes may be using it.
+    /// Creates or updates the root of the image `host` below `dir`. Existing sandboxes may be using it.
     pub(crate) fn host(dir: &Path) -> io::Result<Self> {
         let dir = dir.join("host");
         let shared = host::prepare(&dir)?;
@@ -41,14 +40,14 @@ impl Root {
         Ok(Self::Host { dir, shared })
     }
 
-    /// Unpacks an image below `dir`, unless that was done before.
+    /// The root of an image file, which is unpacked below `dir` unless that was done before.
     pub(crate) fn image(image: &Path, dir: &Path) -> Result<Self, ImageError> {
         let images = dir.join("images");
         fs::create_dir_all(&images)?;
         let lower = image::unpacked(image, &images)?;
-        let resident = image::find_resident(&Tree::open(&lower)?)?;
-        let resident = resident.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(Self::Layers { lower: vec![runner_layer(dir)?, lower], resident })
+        let user = image::find_shell_user(&Tree::open(&lower)?)?;
+        let user = user.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Self::Layers { lower: vec![runner_layer(dir)?, lower], user })
     }
 
     pub(crate) fn bare(dir: &Path) -> io::Result<Self> {
@@ -56,23 +55,21 @@ impl Root {
         Ok(Self::Bare { runner })
     }
 
-    pub(crate) fn resident(&self) -> Resident {
+    pub(crate) fn user(&self) -> ShellUser {
         match self {
             Self::Host { .. } | Self::Bare { .. } => {
                 let home = PathBuf::from("/home/shelluser");
-                Resident { uid: SHELL_UID, gid: SHELL_UID, home }
+                ShellUser { uid: SHELL_UID, gid: SHELL_UID, home }
             }
-            Self::Layers { resident, .. } => resident.clone(),
+            Self::Layers { user, .. } => user.clone(),
         }
     }
 }
 
-/// A layer with nothing but the runner, under the name of its content: what overlays use must not
-/// change.
+/// Creates a layer that contains only the runner. Its name contains the runner's digest, because a layer
+/// in use by an overlay must not change.
 fn runner_layer(dir: &Path) -> io::Result<PathBuf> {
-    let hash = Sha256::digest(RUNNER_BINARY);
-    let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let layer = dir.join(format!("runner-{hash}"));
+    let layer = dir.join(format!("runner-{}", digest::hex(RUNNER_BINARY, 16)));
     directory(&layer, 0o755)?;
     install_runner(&layer)?;
     Ok(layer)
@@ -86,13 +83,13 @@ fn install_runner(root: &Path) -> io::Result<()> {
     file(&path, RUNNER_BINARY, 0o755)
 }
 
-/// Makes a directory with exactly this mode, whatever the umask.
+/// Creates a directory with exactly this mode, whatever the umask.
 fn directory(path: &Path, mode: u32) -> io::Result<()> {
     fs::create_dir_all(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// Puts a file in place with exactly this mode. One that is the same already is left alone.
+/// Writes a file atomically, with exactly this mode. A file with the same content is not replaced.
 fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     if fs::read(path).is_ok_and(|old| old == content) {
         return fs::set_permissions(path, Permissions::from_mode(mode));
@@ -103,6 +100,7 @@ fn file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// Creates a symbolic link atomically.
 fn link(path: &Path, target: &Path) -> io::Result<()> {
     if fs::read_link(path).is_ok_and(|old| old == target) {
         return Ok(());
@@ -113,6 +111,7 @@ fn link(path: &Path, target: &Path) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
+/// A temporary path in the same directory.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".ephemeral-new");

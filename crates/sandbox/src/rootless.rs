@@ -1,4 +1,4 @@
-//! How a server that isn't root has root, and other users, in its sandboxes: user_namespaces(7).
+//! The user namespace of sandboxes whose server isn't root: user_namespaces(7).
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::host;
 
-/// Numbers that a user namespace needs besides 0: those of an image's users.
-const WANTED: u32 = 65_535;
+/// Number of ids that a user namespace needs besides 0: those that an image's users may have.
+const COUNT: u32 = 65_535;
 
-/// Who is who in a sandbox: 0 is the server's user, 1 and up are in a range that it may use.
+/// The id mapping of a user namespace: 0 inside is the server's user, 1 and above are in the
+/// subordinate id range of that user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct IdMap {
     users: Range,
@@ -25,30 +26,34 @@ struct Range {
     count: u32,
 }
 
-/// Why a server that isn't root can't have sandboxes.
+/// Rootless mode needs an id mapping that this host does not provide.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NoIdMap {
-    #[error("without root, it takes newuidmap and newgidmap (Debian's package uidmap)")]
+pub(crate) enum IdMapError {
+    #[error("rootless mode needs newuidmap and newgidmap: install the package uidmap")]
     NoProgram,
-    #[error("without root, it takes a range of {WANTED} numbers for {user} in {file}")]
+    #[error(
+        "rootless mode needs a range of {COUNT} ids for user {user} in {file}: \
+         add the line `{user}:100000:65536`"
+    )]
     NoRange { user: String, file: &'static str },
 }
 
 impl IdMap {
-    /// `None` for root, who needs none.
-    pub(crate) fn find() -> Result<Option<Self>, NoIdMap> {
+    /// The mapping for this process's user; `None` for root, which needs none.
+    pub(crate) fn find() -> Result<Option<Self>, IdMapError> {
         if geteuid().is_root() {
             return Ok(None);
         }
         for program in ["newuidmap", "newgidmap"] {
-            host::program(program).ok_or(NoIdMap::NoProgram)?;
+            host::program(program).ok_or(IdMapError::NoProgram)?;
         }
         let users = Range::find("/etc/subuid", geteuid().as_raw())?;
         let groups = Range::find("/etc/subgid", getegid().as_raw())?;
         Ok(Some(Self { users, groups }))
     }
 
-    /// What to run on the host, as arguments to a shell whose parent is the process to map.
+    /// A shell script that writes the mapping of the shell's parent process. It must run outside of the
+    /// new user namespace.
     pub(crate) fn script(&self) -> String {
         let map = |range: &Range| format!("0 {} 1 1 {} {}", range.own, range.first, range.count);
         let (users, groups) = (map(&self.users), map(&self.groups));
@@ -57,23 +62,23 @@ impl IdMap {
 }
 
 impl Range {
-    fn find(file: &'static str, own: u32) -> Result<Self, NoIdMap> {
+    fn find(file: &'static str, own: u32) -> Result<Self, IdMapError> {
         let uid = geteuid().as_raw();
         let user = name_of(uid, &fs::read_to_string("/etc/passwd").unwrap_or_default());
         let table = fs::read_to_string(Path::new(file)).unwrap_or_default();
         let found = Self::parse(&table, &user, uid);
-        let (first, count) = found.ok_or(NoIdMap::NoRange { user, file })?;
+        let (first, count) = found.ok_or(IdMapError::NoRange { user, file })?;
         Ok(Self { own, first, count })
     }
 
-    /// Lines of subuid(5): a user's name or number, the first number of its range, how many.
+    /// Parses subuid(5): each line has a user's name or number, the first id of a range, and its length.
     fn parse(table: &str, user: &str, uid: u32) -> Option<(u32, u32)> {
         table.lines().find_map(|line| {
             let mut fields = line.split(':');
             let owner = fields.next().filter(|o| *o == user || o.parse() == Ok(uid));
             let (first, count) = owner.and(Some((fields.next()?, fields.next()?)))?;
             let (first, count) = (first.parse().ok()?, count.trim().parse::<u32>().ok()?);
-            (count >= WANTED).then_some((first, WANTED))
+            (count >= COUNT).then_some((first, COUNT))
         })
     }
 }

@@ -1,9 +1,9 @@
-//! The program that makes one container and ends: `EXE runtime launch DIRECTORY`.
+//! The launcher, a program that creates one container and exits: `EXE runtime launch DIRECTORY`.
 //!
-//! It is a process of its own because a container is made by forking, which is safe only with a
-//! single thread. All mounts that the sandbox needs are made in a new mount namespace, so that they
-//! end with the sandbox, however it ends. The container itself is made by `libcontainer`, or by the
-//! program of the operator's choice (`runc`, `crun`, ...) in the same place.
+//! The launcher is a separate process because creating a container means forking, which is safe only
+//! with a single thread. It makes all mounts of the sandbox in a new mount namespace, so that the kernel
+//! removes them with the sandbox's last process. The container itself is created by `libcontainer`, or
+//! by another OCI runtime (`runc`, `crun`, ...) in the same namespaces.
 
 use std::error::Error;
 use std::ffi::OsString;
@@ -19,66 +19,67 @@ use serde::{Deserialize, Serialize};
 use crate::rootless::IdMap;
 
 mod container;
-mod links;
-mod place;
+mod namespaces;
+mod netlink;
 mod probe;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
-/// What the launcher finds in its directory.
+/// The launcher's input, read from its directory.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Plan {
     pub(crate) id: String,
-    /// The process that must be alive for the launch to make sense.
+    /// Pid of the driver; the launcher ends with it.
     pub(crate) parent: i32,
-    /// `cgroup.procs` files to enter by.
-    pub(crate) entrances: Vec<PathBuf>,
+    /// Files into which the launcher writes `0` to enter the sandbox's cgroups.
+    pub(crate) procs_files: Vec<PathBuf>,
     pub(crate) start: Start,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Start {
-    /// The bundle beside the plan, by the program given or else by ourselves.
-    Container { place: Place, program: Option<PathBuf> },
-    /// A runner on the host itself.
+    /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
+    /// is `None`, by libcontainer.
+    Container { isolation: Isolation, program: Option<PathBuf> },
+    /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
 
-/// What is made around a container.
+/// What the launcher prepares before the container is created.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Place {
-    /// For a user namespace, where the server isn't root.
+pub(crate) struct Isolation {
+    /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
     pub(crate) scratch: Scratch,
     pub(crate) overlay: Option<Overlay>,
-    /// Connects the network: run on the host once there is a network namespace to connect.
-    pub(crate) connector: Option<Vec<String>>,
+    /// A command that connects the network namespace. It runs in the host's namespaces.
+    pub(crate) network_command: Option<Vec<String>>,
 }
 
-/// A file system in memory: `tmp` and `home` are in it, and what an overlay writes.
+/// A tmpfs that contains `/tmp`, the home directory, and the upper directory of an overlay.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
     pub(crate) size_mib: u32,
-    /// User and group of the home.
+    /// Uid and gid of the home directory.
     pub(crate) owner: (u32, u32),
 }
 
-/// A root of the sandbox's own, above layers that it shares.
+/// An overlay mount: the sandbox's own root above read-only layers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Overlay {
     pub(crate) at: PathBuf,
-    /// The highest first.
+    /// Read-only layers, the topmost first.
     pub(crate) lower: Vec<PathBuf>,
 }
 
-/// Names in a sandbox's directory that the driver and its launcher share.
+/// Names of files in a sandbox's directory that the driver and its launcher share.
 pub(crate) const PLAN: &str = "plan.json";
 pub(crate) const PID_FILE: &str = "pid";
 pub(crate) const STATE_DIR: &str = "oci";
 
-/// The subcommand `runtime` of the binary that [`Config::exe`](crate::Config::exe) names: `args` are
-/// what follows that word. Says what went wrong on stderr, which the driver reads.
+/// The subcommand `runtime` of the binary [`Config::exe`](crate::Config::exe); `args` follow that word.
+/// Prints errors to stderr, which the driver reads.
 pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let done = match args.as_slice() {
@@ -89,8 +90,8 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell if stderr is gone.
-            let _ = writeln!(io::stderr(), "{}", in_one_line(error.as_ref()));
+            // If stderr can't be written, the exit code still reports the failure.
+            let _ = writeln!(io::stderr(), "{}", error_chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -99,52 +100,54 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn launch(dir: &Path) -> Result<(), AnyError> {
     let plan: Plan = serde_json::from_slice(&fs::read(dir.join(PLAN))?)?;
     die_with_parent(plan.parent)?;
-    place::enter_cgroups(&plan.entrances)?;
+    namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
         Start::Bare { command } => bare(command, dir),
-        Start::Container { place, program } => {
-            place::enter(place)?;
+        Start::Container { isolation, program } => {
+            namespaces::enter(isolation)?;
             match program {
                 None => {
-                    place::hide_cgroups()?;
+                    namespaces::mask_cgroups()?;
                     container::run(&plan.id, dir)
                 }
-                Some(program) => Err(foreign(program, &plan.id, dir)),
+                Some(program) => Err(exec_runtime(program, &plan.id, dir)),
             }
         }
     }
 }
 
-/// Becomes another OCI runtime. Answers only if that can't be.
-fn foreign(program: &Path, id: &str, dir: &Path) -> AnyError {
+/// Executes another OCI runtime in this process. Returns only if that fails.
+fn exec_runtime(program: &Path, id: &str, dir: &Path) -> AnyError {
     let mut command = Command::new(program);
     command.arg("--root").arg(dir.join(STATE_DIR)).args(["run", "--detach", "--bundle"]);
     command.arg(dir).arg("--pid-file").arg(dir.join(PID_FILE)).arg(id);
-    format!("{}: {}", program.display(), command.exec()).into()
+    format!("failed to execute {}: {}", program.display(), command.exec()).into()
 }
 
-/// Starts a runner that has the launcher's control groups and nothing else of a sandbox.
+/// Starts a runner on the host. It inherits the launcher's cgroups, which limit it.
 fn bare(command: &[OsString], dir: &Path) -> Result<(), AnyError> {
-    let (program, args) = command.split_first().ok_or("there is nothing to run")?;
+    let (program, args) = command.split_first().ok_or("the plan has no command")?;
     let child = Command::new(program).args(args).current_dir("/").process_group(0).spawn()?;
     Ok(fs::write(dir.join(PID_FILE), child.id().to_string())?)
 }
 
-/// A launcher that outlives the driver would make a sandbox that its successor believes gone.
+/// Makes the kernel kill the launcher when the driver ends. A launcher that outlives its driver could
+/// create a sandbox after the next driver has removed it.
 fn die_with_parent(parent: i32) -> Result<(), AnyError> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid().map(|pid| pid.as_raw_nonzero().get()) != Some(parent) {
-        return Err("the server that asked for it is gone".into());
+        return Err("the server that started this launcher has ended".into());
     }
     Ok(())
 }
 
-fn in_one_line(error: &(dyn Error + 'static)) -> String {
+/// The messages of an error and its causes in one line.
+fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
         let cause_text = cause.to_string();
-        // Some libraries repeat the cause in their own words.
+        // Some libraries include the message of the cause in their own.
         if !text.contains(&cause_text) {
             text = format!("{text}: {cause_text}");
         }

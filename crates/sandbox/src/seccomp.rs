@@ -1,19 +1,23 @@
-//! The system calls that a sandbox may make: what Docker and containerd allow a container without
-//! privileges, less `io_uring`, as they have it since 2023.
+//! The system calls that a sandbox may make: those that Docker and containerd allow an unprivileged
+//! container, without `io_uring`, which both have excluded since 2023.
 //!
-//! The same table makes the OCI form, for a runtime that reads it, and the filter that the built-in
-//! runtime installs by itself.
+//! One table is the source of the OCI form, for external runtimes, and of the filter that the built-in
+//! runtime installs itself.
 
 use std::collections::BTreeMap;
 
+use oci_spec::OciSpecError;
+use oci_spec::runtime::{
+    LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
+    LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
+};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule,
 };
-use serde_json::{Value, json};
 use syscalls::Sysno;
 
-/// One name a line; arranged by first letter.
+/// Names of allowed system calls, one per line, sorted.
 const ALLOWED: &str = include_str!("seccomp/allowed.txt");
 
 const EPERM: u32 = 1;
@@ -21,52 +25,82 @@ const ENOSYS: u32 = 38;
 
 /// `CLONE_NEW*` of clone(2): cgroup, uts, ipc, user, pid, net, mount.
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
-/// `AF_VSOCK`: would reach the hypervisor.
+/// `AF_VSOCK`, which connects to the hypervisor.
 const VSOCK: u64 = 40;
-/// `PER_LINUX`, `PER_LINUX32`, with and without `UNAME26`, and the query.
+/// Allowed arguments of personality(2): `PER_LINUX` and `PER_LINUX32`, with and without `UNAME26`, and
+/// the value that only queries.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
 
 fn allowed() -> impl Iterator<Item = &'static str> {
     ALLOWED.split_ascii_whitespace()
 }
 
-/// `linux.seccomp` of an OCI configuration.
-pub(crate) fn oci() -> Value {
-    let arg = |value: u64, op: &str| json!([{ "index": 0, "value": value, "op": op }]);
-    let allow = |name: &str, args: Value| json!({ "names": [name], "action": "SCMP_ACT_ALLOW", "args": args });
+/// The profile as `linux.seccomp` of an OCI configuration.
+pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
+    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpMaskedEq, ScmpCmpNe};
     let mut rules = vec![
-        json!({ "names": allowed().collect::<Vec<_>>(), "action": "SCMP_ACT_ALLOW" }),
-        json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS }),
-        json!({ "names": ["clone"], "action": "SCMP_ACT_ALLOW",
-                "args": [{ "index": 0, "value": NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }] }),
-        allow("socket", arg(VSOCK, "SCMP_CMP_NE")),
+        allow(allowed(), None)?,
+        LinuxSyscallBuilder::default()
+            .names(["clone3".to_owned()])
+            .action(LinuxSeccompAction::ScmpActErrno)
+            .errno_ret(ENOSYS)
+            .build()?,
+        allow(["clone"], Some(arg(ScmpCmpMaskedEq, NEW_NAMESPACES).value_two(0_u64)))?,
+        allow(["socket"], Some(arg(ScmpCmpNe, VSOCK)))?,
     ];
-    rules.extend(PERSONALITIES.map(|value| allow("personality", arg(value, "SCMP_CMP_EQ"))));
-    json!({ "defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": EPERM, "syscalls": rules })
+    for value in PERSONALITIES {
+        rules.push(allow(["personality"], Some(arg(ScmpCmpEq, value)))?);
+    }
+    LinuxSeccompBuilder::default()
+        .default_action(LinuxSeccompAction::ScmpActErrno)
+        .default_errno_ret(EPERM)
+        .syscalls(rules)
+        .build()
 }
 
-/// Refuses what the table does not allow, for good and for all that this process will start.
+/// A rule that allows these system calls, if their first argument matches.
+fn allow<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+    arg: Option<LinuxSeccompArgBuilder>,
+) -> Result<LinuxSyscall, OciSpecError> {
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let rule = LinuxSyscallBuilder::default().names(names).action(LinuxSeccompAction::ScmpActAllow);
+    match arg {
+        Some(arg) => rule.args([arg.build()?]).build(),
+        None => rule.build(),
+    }
+}
+
+/// Compares the first argument of a system call with `value`.
+fn arg(op: LinuxSeccompOperator, value: u64) -> LinuxSeccompArgBuilder {
+    LinuxSeccompArgBuilder::default().index(0_usize).value(value).op(op)
+}
+
+/// Installs the filter in this process. It can't be removed, and all children inherit it.
 ///
 /// # Errors
-/// In words: a kernel without seccomp, or an architecture that the filter compiler doesn't know.
+/// The kernel has no seccomp, or the filter compiler doesn't support this architecture.
 pub(crate) fn confine() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // Two filters, of which the stricter answer counts: one filter has one answer for a match.
-    for filter in [missing()?, permitted()?] {
+    // A filter has one action for all of its matches, so two actions need two filters. The kernel
+    // applies the stricter result of both.
+    for filter in [clone3_filter()?, allow_filter()?] {
         let program: BpfProgram = filter.try_into()?;
         seccompiler::apply_filter(&program)?;
     }
     Ok(())
 }
 
-/// clone3 hides its flags behind a pointer; to say that it is missing makes libc use clone.
-fn missing() -> Result<SeccompFilter, seccompiler::BackendError> {
+/// Answers clone3 with ENOSYS, which makes libc fall back to clone: the filter can't read the flags of
+/// clone3, because they are behind a pointer.
+fn clone3_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     let rules = BTreeMap::from([(i64::from(Sysno::clone3.id()), Vec::new())]);
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch)
 }
 
-fn permitted() -> Result<SeccompFilter, seccompiler::BackendError> {
-    // A name that this architecture doesn't have needs no permission.
+/// Answers every system call that is not in the table with EPERM.
+fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
+    // Skips names of system calls that this architecture doesn't have.
     let known = allowed().chain(["clone3"]).filter_map(|name| name.parse::<Sysno>().ok());
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         known.map(|call| (i64::from(call.id()), Vec::new())).collect();

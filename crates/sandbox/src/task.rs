@@ -1,24 +1,23 @@
-//! What is asked of a sandbox, and what is known of it.
+//! The specification of a task, and its reported state.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-/// Names a task: `task-` and 20 hex digits of its client token's SHA-256, so that asking twice
-/// with one token can only ever name one task.
+use crate::digest;
+
+/// The id of a task: `task-` and the first 20 hex digits of its client token's SHA-256, so that two
+/// requests with the same token always name the same task.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskId(String);
 
 impl TaskId {
-    /// The only task that this token can ever start.
+    /// The id of the task that this token starts.
     pub fn of_token(token: &str) -> Self {
-        let hash = Sha256::digest(token.as_bytes());
-        let hex: String = hash.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("task-{hex}"))
+        Self(format!("task-{}", digest::hex(token.as_bytes(), 20)))
     }
 
     pub fn as_str(&self) -> &str {
@@ -26,25 +25,25 @@ impl TaskId {
     }
 }
 
-/// The text is no task id.
+/// The text is not a task id.
 #[derive(Debug, thiserror::Error)]
-#[error("not a task id")]
-pub struct NotATaskId;
+#[error("not a task id: expected task- and 20 lower-case hex digits")]
+pub struct TaskIdError;
 
 impl FromStr for TaskId {
-    type Err = NotATaskId;
+    type Err = TaskIdError;
 
-    fn from_str(text: &str) -> Result<Self, NotATaskId> {
-        let hex = text.strip_prefix("task-").ok_or(NotATaskId)?;
+    fn from_str(text: &str) -> Result<Self, TaskIdError> {
+        let hex = text.strip_prefix("task-").ok_or(TaskIdError)?;
         let valid = hex.len() == 20 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if valid { Ok(Self(text.to_owned())) } else { Err(NotATaskId) }
+        if valid { Ok(Self(text.to_owned())) } else { Err(TaskIdError) }
     }
 }
 
 impl TryFrom<String> for TaskId {
-    type Error = NotATaskId;
+    type Error = TaskIdError;
 
-    fn try_from(text: String) -> Result<Self, NotATaskId> {
+    fn try_from(text: String) -> Result<Self, TaskIdError> {
         text.parse()
     }
 }
@@ -61,35 +60,35 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a task can reach.
+/// The network that a task can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
-    /// Its own loopback.
+    /// Only its own loopback interface.
     None,
-    /// The outside through user-mode translation (`pasta`); never the host's own network.
+    /// The internet through user-mode networking (`pasta`); never the host's own network namespace.
     Egress,
 }
 
-/// A sandbox to start.
+/// A task to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskSpec {
-    /// Who asked, for [`Driver::list`](crate::Driver::list).
+    /// The owner of the task, for [`Driver::list`](crate::Driver::list).
     pub started_by: String,
-    /// The same token names the same task, for ever.
+    /// Client token: the same token always names the same task.
     pub token: String,
-    /// 1024 are one CPU.
+    /// CPU limit; 1024 units are one CPU.
     pub cpu_units: u32,
-    /// Of all processes and files in memory; swap is not used.
+    /// Limit of the memory of all processes and of all files on tmpfs, in MiB. Swap is not used.
     pub memory_mib: u32,
-    /// Processes and threads.
+    /// Largest number of processes and threads.
     pub pids: u32,
-    /// Of `/tmp` and the home directory together.
+    /// Size of the file system that contains `/tmp` and the home directory, in MiB.
     pub tmpfs_mib: u32,
     pub network: Network,
 }
 
-/// Where a task is; ECS's words for it.
+/// The state of a task, with the names that ECS uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -99,7 +98,7 @@ pub enum Status {
     Stopped,
 }
 
-/// Where a task should be.
+/// The state that a task should reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Desired {
@@ -110,37 +109,40 @@ pub enum Desired {
 /// Why a task stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopCode {
-    /// It never ran.
+    /// The task never ran.
     TaskFailedToStart,
-    /// PID 1 ended by itself, or was killed from the outside.
+    /// PID 1 ended by itself or was killed from outside of the sandbox.
     EssentialContainerExited,
     /// [`Driver::stop`](crate::Driver::stop) was called.
     UserInitiated,
 }
 
-/// A task as it is known now.
+/// The current state of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskFacts {
     pub id: TaskId,
     pub started_by: String,
-    /// Grows with each change: of two reports, the one with the higher version is newer.
+    /// Increases with each change: of two reports, the one with the higher version is newer.
     pub version: u64,
     pub last_status: Status,
     pub desired: Desired,
     pub stop_code: Option<StopCode>,
-    /// In words; empty while nothing stopped it.
+    /// Explanation of the stop code for people; empty while nothing has stopped the task.
     pub stopped_reason: String,
-    /// Of PID 1; 128 + n if signal n killed it. `None` if it never ran, or ended unobserved.
+    /// Exit code of PID 1; 128 + n if signal n killed it. `None` if PID 1 never ran, or ended while no
+    /// driver was running.
     pub exit_code: Option<i32>,
-    /// Whether the kernel killed a process of it for lack of memory.
+    /// Whether the kernel's out-of-memory killer killed a process of the task.
     pub oom_killed: bool,
-    /// Milliseconds since 1970, as the others.
+    /// Milliseconds since the Unix epoch.
     pub created_at_ms: u64,
+    /// Milliseconds since the Unix epoch.
     pub started_at_ms: Option<u64>,
+    /// Milliseconds since the Unix epoch.
     pub stopped_at_ms: Option<u64>,
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -1,25 +1,25 @@
-//! Moves bytes through a client and a server over a WebSocket on loopback, and prints MB/s for each direction and size of chunk.
+//! Transfers bytes between a client and a server over a WebSocket on loopback, and prints MB/s per direction and chunk size.
 //!
 //! `cargo run --release -p ssm --example throughput [MEGABYTES]`
 
-#![expect(clippy::print_stdout, reason = "the figures are the product")]
+#![expect(clippy::print_stdout, reason = "the example prints its results")]
 
 use std::time::{Duration, Instant};
 
-use ssm::{Closed, client, server};
+use ssm::{CloseReason, client, server};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 const MEGABYTE: usize = 1_000_000;
-/// What goes through in one read or write.
+/// The size of one read or write in bytes.
 const PIECE: usize = 64 << 10;
 
 #[tokio::main]
-async fn main() -> Result<(), Failure> {
+async fn main() -> Result<(), BoxError> {
     let megabytes = std::env::args().nth(1).map_or(Ok(100), |number| number.parse())?;
     let bytes = megabytes * MEGABYTE;
     for chunk in [1024, 64 << 10] {
@@ -36,7 +36,7 @@ async fn main() -> Result<(), Failure> {
 }
 
 /// Server to client.
-async fn output(bytes: usize, chunk: usize) -> Result<Duration, Failure> {
+async fn output(bytes: usize, chunk: usize) -> Result<Duration, BoxError> {
     let (mut channel, _input, mut output) = connect(chunk).await?;
     let start = Instant::now();
     let writer = tokio::spawn(async move {
@@ -60,13 +60,13 @@ async fn output(bytes: usize, chunk: usize) -> Result<Duration, Failure> {
     let taken = start.elapsed();
     writer.await??;
     if seen != bytes {
-        return Err(format!("{seen} bytes of {bytes} came").into());
+        return Err(format!("{seen} of {bytes} bytes arrived").into());
     }
     Ok(taken)
 }
 
 /// Client to server.
-async fn input(bytes: usize, chunk: usize) -> Result<Duration, Failure> {
+async fn input(bytes: usize, chunk: usize) -> Result<Duration, BoxError> {
     let (mut channel, mut input, _output) = connect(chunk).await?;
     let start = Instant::now();
     let writer = tokio::spawn(async move {
@@ -84,28 +84,28 @@ async fn input(bytes: usize, chunk: usize) -> Result<Duration, Failure> {
         match input.next().await {
             Some(server::Event::Bytes(bytes)) => seen += bytes.len(),
             Some(server::Event::Size { .. }) => {}
-            Some(server::Event::Closed(_)) | None => return Err("the channel is over".into()),
+            Some(server::Event::Closed(_)) | None => return Err("the channel is closed".into()),
         }
     }
     let taken = start.elapsed();
     match writer.await??.close().await {
-        Closed::Left => Ok(taken),
-        other @ (Closed::Ended { .. } | Closed::Lost(_)) => {
-            Err(format!("closed otherwise: {other:?}").into())
+        CloseReason::Dropped => Ok(taken),
+        other @ (CloseReason::Ended { .. } | CloseReason::Lost(_)) => {
+            Err(format!("unexpected close reason: {other:?}").into())
         }
     }
 }
 
 async fn connect(
     chunk: usize,
-) -> Result<(client::Channel, server::Input, server::Output), Failure> {
+) -> Result<(client::Channel, server::Input, server::Output), BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("ws://{}/v1/data-channel/s", listener.local_addr()?);
     let options = server::Options { chunk, ..server::Options::default() };
     let (session, input, output) = server::session("s", options);
     let accept = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
-        server::accept(stream, |_| Some(session)).await.map_err(Failure::from)
+        server::accept(stream, |_| Some(session)).await.map_err(BoxError::from)
     });
     let options = client::Options { chunk, ..client::Options::default() };
     let channel = client::open_with(options, &url, "token", &[]).await?;

@@ -1,4 +1,4 @@
-//! The client's end: what AWS's session-manager-plugin is, without a terminal.
+//! The client end of a data channel: AWS's session-manager-plugin without a terminal.
 
 mod channel;
 mod connect;
@@ -12,24 +12,24 @@ use thiserror::Error;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    closed::BoxError,
-    driver::{Clock, Connection, Driver, PIPE, Policy},
+    close_reason::BoxError,
+    driver::{Clock, Connection, Driver, PIPE_CAPACITY, Policy},
     endpoint::{Endpoint, Role},
     frame::MessageId,
     inbox::inbox,
     message::{OpenDataChannel, Token},
 };
 
-/// How a client behaves. The defaults are AWS's.
+/// The options of a client. The defaults are those of AWS's client.
 #[derive(Clone)]
 pub struct Options {
-    /// Payload bytes of one message: 1024 by convention. AWS's readers take more, but nobody says how much more.
+    /// The maximum payload of one message in bytes: 1024 by convention. AWS's readers accept more; the limit is not documented.
     pub chunk: usize,
-    /// For connecting, TLS and the upgrade together.
+    /// The timeout for connecting, TLS and the WebSocket upgrade together.
     pub handshake_timeout: Duration,
-    /// Between pings. Three of them without any sign of life end the channel.
+    /// The interval between pings. The channel is lost after three pings without any message from the peer.
     pub keepalive: Duration,
-    /// For `wss`; by default the host's certificates.
+    /// The TLS configuration for `wss`; by default the host's certificates are trusted.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
@@ -54,24 +54,25 @@ impl fmt::Debug for Options {
     }
 }
 
-/// No channel.
+/// The error of [`open`].
 #[derive(Debug, Error)]
 pub enum OpenError {
     #[error("stream URL or header is invalid")]
     InvalidRequest(#[source] BoxError),
-    /// The status is that of an answer other than an upgrade: a signature or right that is missing, for one.
+    /// The service answered with this HTTP status instead of an upgrade, for example because a signature or permission is missing.
     #[error("upgrade refused with status {0}")]
     Refused(u16),
-    #[error("connecting took too long")]
+    #[error("connecting timed out")]
     TimedOut,
     #[error("connection failed")]
     Backend(#[source] BoxError),
 }
 
-/// Opens the data channel of a session, with the URL and token that came with it. `headers` join the upgrade request: those of a
-/// signature, if it is to be signed. The URL is used as given, so that the signature fits.
+/// Opens the data channel of a session with the stream URL and token that `ecs:ExecuteCommand` or `ssm:StartSession` returned.
+/// `headers` are added to the upgrade request, for example those of a SigV4 signature. The URL is used unchanged, so that the
+/// signature stays valid.
 ///
-/// The protocol has no answer to the token: one that is wrong shows as a channel that is lost at once.
+/// The protocol does not confirm the token: the service closes a channel with an invalid token at once.
 pub async fn open(
     stream_url: &str,
     token: &str,
@@ -80,7 +81,7 @@ pub async fn open(
     open_with(Options::default(), stream_url, token, headers).await
 }
 
-/// The same with options.
+/// Opens a data channel like [`open`], with options.
 pub async fn open_with(
     options: Options,
     stream_url: &str,
@@ -92,12 +93,12 @@ pub async fn open_with(
     let connected = tokio::time::timeout(options.handshake_timeout, connected).await;
     let mut socket = connected.map_err(|_| OpenError::TimedOut)??;
     let open = OpenDataChannel::new(Token::new(token), random_id()?, random_id()?);
-    let open = serde_json::to_string(&open).expect("texts have a JSON form");
+    let open = serde_json::to_string(&open).expect("strings can be serialized");
     futures::SinkExt::send(&mut socket, Message::text(open)).await.map_err(backend)?;
 
     let clock = Clock::start();
     let endpoint = Endpoint::client(random()?, clock.now());
-    let (pipe, input) = tokio::io::duplex(PIPE);
+    let (pipe, input) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = tokio::sync::mpsc::unbounded_channel();
     let (put, output) = inbox();
     let policy = Policy {

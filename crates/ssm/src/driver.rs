@@ -1,6 +1,6 @@
-//! Joins an [`Endpoint`] with a WebSocket, a clock and an application: one task for each end of a channel.
+//! Connects an [`Endpoint`] to a WebSocket, a clock and an application. Each end of a channel is one task.
 //!
-//! Reading and writing go on side by side in one `poll`, so that neither end waits for the other with both pipes full.
+//! One `poll` both reads and writes, so that two ends with full buffers can't block each other.
 
 mod clock;
 mod connection;
@@ -22,45 +22,46 @@ use tokio::{
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    closed::Closed,
+    close_reason::CloseReason,
     endpoint::{self, Endpoint, Role},
     inbox,
     message::{PayloadType, Size},
     server::Event,
 };
 
-/// Bytes between the application and the task.
-pub(crate) const PIPE: usize = 256 << 10;
-/// Largest payload of one message.
+/// The capacity in bytes of the pipe between the application and the task.
+pub(crate) const PIPE_CAPACITY: usize = 256 << 10;
+/// The maximum payload of one message in bytes.
 const MAX_CHUNK: usize = 1 << 20;
-/// Messages that may wait for a socket that takes none. More than both windows: those who only wait for each other never reach it.
+/// The maximum number of messages queued for a socket that accepts none. The limit exceeds the send windows of both ends, so that
+/// two ends that wait for each other never reach it.
 const MAX_BACKLOG: usize = 16_384;
-/// After this long without an acknowledgement a client gives up, as AWS's does.
-const GIVE_UP: Duration = Duration::from_secs(300);
-/// How long a client that was dropped waits for acknowledgements: as long as AWS's agent.
-const LEAVE: Duration = Duration::from_secs(2);
+/// The time without an acknowledgement after which a client ends the channel, as AWS's client does.
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+/// The time for which a dropped client waits for acknowledgements, equal to that of AWS's agent.
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the application asks for besides its bytes.
+/// A request of the application, besides its bytes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Connect(Box<Socket>),
     Resize(Size),
-    /// The text for the end that comes when the output ends.
+    /// Set the message sent when the output ends.
     Message(String),
-    /// End now.
+    /// End the session now with this message.
     End(String),
 }
 
-/// How an end behaves.
+/// The configuration of one end.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     pub(crate) session: String,
     pub(crate) role: Role,
     pub(crate) chunk: usize,
     pub(crate) keepalive: Duration,
-    /// Server: how long nothing may go or come.
+    /// Server: the maximum time without traffic.
     pub(crate) idle: Duration,
-    /// Server: how long the end waits for an acknowledgement.
+    /// Server: the time for which the end of the session waits for acknowledgements.
     pub(crate) drain: Duration,
 }
 
@@ -71,18 +72,18 @@ pub(crate) struct Driver {
     endpoint: Endpoint,
     connection: Option<Connection>,
     commands: mpsc::UnboundedReceiver<Command>,
-    /// What the application writes.
+    /// The bytes that the application writes.
     pipe: DuplexStream,
     chunk: Box<[u8]>,
     inbox: inbox::Sender,
     timer: Pin<Box<Sleep>>,
-    /// When the application has written its last byte.
-    finished: Option<Duration>,
-    /// When the application let go of the handle.
-    left: Option<Duration>,
+    /// The time at which the application wrote its last byte.
+    finished_at: Option<Duration>,
+    /// The time at which the application dropped its handle.
+    dropped_at: Option<Duration>,
     message: String,
     exit_code: Option<i32>,
-    closed: Option<Closed>,
+    closed: Option<CloseReason>,
 }
 
 impl Driver {
@@ -104,41 +105,41 @@ impl Driver {
             pipe,
             inbox,
             timer: Box::pin(sleep(Duration::ZERO)),
-            finished: None,
-            left: None,
+            finished_at: None,
+            dropped_at: None,
             message: String::new(),
             exit_code: None,
             closed: None,
         }
     }
 
-    /// Uses a connection, in place of the one there is.
+    /// Replaces the current connection, if any.
     pub(crate) fn connect(&mut self, connection: Connection, now: Duration) {
         self.disconnect();
         self.connection = Some(connection);
         self.endpoint.connected(now);
     }
 
-    /// Runs until the channel is over, tells why, and then takes leave of the peer.
-    pub(crate) async fn run(mut self, tell: impl FnOnce(&Closed)) {
+    /// Runs until the channel is closed, passes the reason to `on_close`, and closes the connection.
+    pub(crate) async fn run(mut self, on_close: impl FnOnce(&CloseReason)) {
         let closed = std::future::poll_fn(|cx| self.poll(cx)).await;
-        // First what makes writing fail, then what tells: nobody finds a channel half closed.
+        // Writing must fail before the reason is published, so that no observer sees a half-closed channel.
         drop(self.pipe);
         self.commands.close();
-        tell(&closed);
+        on_close(&closed);
         self.inbox.put(Event::Closed(closed));
         if let Some(connection) = self.connection {
             let last = std::iter::from_fn(|| self.endpoint.poll_transmit());
-            connection.say_goodbye(last).await;
+            connection.close_gracefully(last).await;
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         loop {
             let now = self.clock.now();
             let mut busy = self.poll_read(cx, now);
             busy |= self.poll_pipe(cx, now);
-            // After the pipe: who finishes says with what text before it closes the pipe.
+            // Commands come after the pipe: the application sends its closing message before it closes the pipe.
             busy |= self.poll_commands(cx, now);
             self.check_end(now);
             busy |= self.poll_write(cx);
@@ -152,7 +153,7 @@ impl Driver {
     }
 
     fn poll_commands(&mut self, cx: &mut Context<'_>, now: Duration) -> bool {
-        if self.left.is_some() {
+        if self.dropped_at.is_some() {
             return false;
         }
         let mut busy = false;
@@ -161,13 +162,13 @@ impl Driver {
             match command {
                 Some(Command::Connect(socket)) => self.connect(Connection::new(*socket, now), now),
                 Some(Command::Resize(size)) => {
-                    let size = serde_json::to_vec(&size).expect("two numbers have a JSON form");
+                    let size = serde_json::to_vec(&size).expect("numbers can be serialized");
                     self.endpoint.send(PayloadType::Size, &size, now);
                 }
                 Some(Command::Message(message)) => self.message = message,
                 Some(Command::End(message)) => self.end(message, now),
                 None => {
-                    self.left = Some(now);
+                    self.dropped_at = Some(now);
                     break;
                 }
             }
@@ -175,19 +176,19 @@ impl Driver {
         busy
     }
 
-    /// Takes messages from the socket while there is room for what is in them.
+    /// Reads messages from the socket while the queues have capacity.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Duration) -> bool {
         let mut busy = false;
-        while self.endpoint.backlog() < MAX_BACKLOG && self.inbox.poll_room(cx).is_ready() {
+        while self.endpoint.backlog() < MAX_BACKLOG && self.inbox.poll_capacity(cx).is_ready() {
             let Some(connection) = &mut self.connection else { break };
             match connection.poll_read(cx) {
                 Poll::Ready(Ok(Message::Binary(message))) => {
                     self.endpoint.receive(message, now);
                     self.take_events(now);
                 }
-                // Pings are answered below us; text is left aside, as AWS's client does.
+                // The WebSocket library answers pings; text is ignored, as AWS's client does.
                 Poll::Ready(Ok(_)) => {}
-                Poll::Ready(Err(loss)) => self.lose(loss),
+                Poll::Ready(Err(error)) => self.connection_lost(error),
                 Poll::Pending => break,
             }
             busy = true;
@@ -207,16 +208,16 @@ impl Driver {
                 endpoint::Event::HandshakeRefused => self.end("handshake refused".into(), now),
                 endpoint::Event::Closed { message } => {
                     let exit_code = self.exit_code;
-                    self.closed.get_or_insert(Closed::Ended { message, exit_code });
+                    self.closed.get_or_insert(CloseReason::Ended { message, exit_code });
                 }
             }
         }
     }
 
-    /// Takes what the application wrote, a chunk at a time, while not too much is unacknowledged.
+    /// Reads the application's bytes in chunks while the send window has capacity.
     fn poll_pipe(&mut self, cx: &mut Context<'_>, now: Duration) -> bool {
         let mut busy = false;
-        while self.finished.is_none() && self.endpoint.may_send() {
+        while self.finished_at.is_none() && self.endpoint.may_send() {
             let mut chunk = ReadBuf::new(&mut self.chunk);
             let Poll::Ready(read) = Pin::new(&mut self.pipe).poll_read(cx, &mut chunk) else {
                 break;
@@ -226,7 +227,7 @@ impl Driver {
                 filled if read.is_ok() && !filled.is_empty() => {
                     self.endpoint.send(PayloadType::Output, filled, now);
                 }
-                _ => self.finished = Some(now),
+                _ => self.finished_at = Some(now),
             }
         }
         busy
@@ -236,14 +237,14 @@ impl Driver {
         let Some(connection) = &mut self.connection else { return false };
         match connection.poll_write(cx, &mut self.endpoint) {
             Ok(busy) => busy,
-            Err(loss) => {
-                self.lose(loss);
+            Err(error) => {
+                self.connection_lost(error);
                 true
             }
         }
     }
 
-    /// Waits for whatever is due next; ready if something was.
+    /// Waits until the next timer is due; ready if one was due.
     fn poll_timer(&mut self, cx: &mut Context<'_>, now: Duration) -> Poll<()> {
         let due = self.next_due();
         if due <= now {
@@ -251,7 +252,7 @@ impl Driver {
             return Poll::Ready(());
         }
         let due = self.clock.instant(due);
-        // A timer that rings early is set again; one that would ring late is not left so.
+        // A timer that fires too early is set again; a timer that would fire too late is reset.
         if self.timer.is_elapsed() || due < self.timer.deadline() {
             self.timer.as_mut().reset(due);
         }

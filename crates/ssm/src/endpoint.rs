@@ -1,6 +1,6 @@
-//! One end of a data channel without I/O: bytes of messages go in and out, time is an argument.
+//! One end of a data channel without I/O: the caller passes received messages and the time, and takes messages to send.
 //!
-//! Times are durations since the epoch that never go back: what measures round trips also dates messages.
+//! Times are durations since the Unix epoch and must be monotonic: they both measure round trips and date messages.
 
 mod handshake;
 mod incoming;
@@ -21,54 +21,55 @@ use crate::{
     message::{ChannelClosed, HandshakeComplete, MessageType, PayloadType, Size},
 };
 
-/// Which of the two ends.
+/// The role of an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Sends input, reads output.
+    /// The client sends input and receives output.
     Client,
-    /// The service and the agent in one.
+    /// The server acts as AWS's service and agent in one.
     Server,
 }
 
-/// What came in, in order.
+/// A received event, in the order of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     Bytes(Bytes),
     Size(Size),
     ExitCode(i32),
-    /// The client wants the session to end.
+    /// The client asks to end the session.
     Terminate,
-    /// The client does not take the session for what it is.
+    /// The client rejected the session type in the handshake.
     HandshakeRefused,
-    /// The service ended the session; nothing follows.
+    /// The service ended the session; no event follows.
     Closed {
         message: String,
     },
 }
 
-/// The state of one end. It outlives connections.
+/// The state of one end. It persists across connections.
 #[derive(Debug)]
 pub struct Endpoint {
     role: Role,
     outgoing: Outgoing,
     incoming: Incoming,
     handshake: Handshake,
-    /// The service asked to hold back.
+    /// Whether the service asked to pause sending.
     paused: bool,
     transmit: VecDeque<Bytes>,
     events: VecDeque<Event>,
     seed: u128,
     ids: u64,
-    active: Duration,
+    last_active: Duration,
 }
 
 impl Endpoint {
-    /// `seed` makes the message ids; take it from a random source.
+    /// Creates a client end. Message ids are derived from `seed`, which must be random.
     pub fn client(seed: u128, now: Duration) -> Self {
         Self::new(Role::Client, seed, now)
     }
 
-    /// With `handshake`, the first message is a request for the session type, and nothing else is sent before it is answered or time is up.
+    /// Creates a server end. With `handshake`, the first message is a HandshakeRequest with the session type, and no data is sent until
+    /// the client answers or 3 s have passed.
     pub fn server(seed: u128, handshake: bool, now: Duration) -> Self {
         let mut server = Self::new(Role::Server, seed, now);
         if handshake {
@@ -89,16 +90,17 @@ impl Endpoint {
             events: VecDeque::new(),
             seed,
             ids: 0,
-            active: now,
+            last_active: now,
         }
     }
 
-    /// A connection stands. Counters go on; what is not acknowledged is sent again, for nobody knows how far it came.
+    /// Starts a new connection. Sequence numbers continue; all unacknowledged messages are sent again, because the old connection may
+    /// have lost them.
     pub fn connected(&mut self, now: Duration) {
         self.transmit.clear();
-        self.active = now;
+        self.last_active = now;
         if self.role == Role::Server {
-            // Its length, 17, is what some clients wait for where others have the payload type.
+            // Some clients read the payload length, 17, as the payload type and wait for it.
             let payload = MessageType::StartPublication.as_str().as_bytes().to_vec();
             self.transmit_short(MessageType::StartPublication, &payload, now);
             self.handshake.connected(now);
@@ -106,12 +108,12 @@ impl Endpoint {
         self.transmit.extend(self.outgoing.resend_all(now));
     }
 
-    /// Whether more data may be sent now. What waits for acknowledgements is bounded, and a handshake comes first.
+    /// Whether data may be sent now: the send window has capacity, sending is not paused, and no handshake is pending.
     pub fn may_send(&self) -> bool {
-        self.outgoing.has_room() && !self.paused && !self.handshake.is_pending()
+        self.outgoing.has_capacity() && !self.paused && !self.handshake.is_pending()
     }
 
-    /// Sends one stream message. Bounded only by who asks [`Self::may_send`] first.
+    /// Sends one stream message. The caller checks [`Self::may_send`] first; `send` itself does not limit the queue.
     pub fn send(&mut self, payload_type: PayloadType, payload: &[u8], now: Duration) {
         let (message_type, syn) = match self.role {
             Role::Client => (MessageType::InputStreamData, false),
@@ -128,10 +130,10 @@ impl Endpoint {
         let message = header.encode(payload);
         self.outgoing.push(header.id, message.clone(), now);
         self.transmit.push_back(message);
-        self.active = now;
+        self.last_active = now;
     }
 
-    /// Ends the session, as the service does.
+    /// Sends `channel_closed`, as the service does at the end of a session.
     pub fn close(&mut self, session: &str, message: &str, now: Duration) {
         let closed = ChannelClosed {
             message_id: self.next_id().to_string(),
@@ -144,27 +146,27 @@ impl Endpoint {
         self.transmit_short(MessageType::ChannelClosed, &payload, now);
     }
 
-    /// The next message for the wire.
+    /// The next message to send.
     pub fn poll_transmit(&mut self) -> Option<Bytes> {
         self.transmit.pop_front()
     }
 
-    /// The next thing that came in.
+    /// The next received event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// How many messages wait for [`Self::poll_transmit`].
+    /// The number of messages available from [`Self::poll_transmit`].
     pub fn backlog(&self) -> usize {
         self.transmit.len()
     }
 
-    /// When to call [`Self::elapsed`].
+    /// The time at which to call [`Self::elapsed`].
     pub fn deadline(&self) -> Option<Duration> {
         [self.resend_due(), self.handshake.deadline()].into_iter().flatten().min()
     }
 
-    /// Does what is due: sends the oldest unacknowledged message again, ends a handshake that nobody answers.
+    /// Processes timers: resends the oldest unacknowledged message and ends a handshake that the client does not answer.
     pub fn elapsed(&mut self, now: Duration) {
         if self.resend_due().is_some_and(|due| due <= now) {
             self.transmit.extend(self.outgoing.resend(now));
@@ -174,22 +176,22 @@ impl Endpoint {
         }
     }
 
-    /// Whether all that was sent is acknowledged.
-    pub fn is_settled(&self) -> bool {
+    /// Whether all sent messages are acknowledged.
+    pub fn is_fully_acknowledged(&self) -> bool {
         self.outgoing.is_empty()
     }
 
-    /// When the oldest unacknowledged message was first sent.
+    /// The time at which the oldest unacknowledged message was first sent.
     pub fn waiting_since(&self) -> Option<Duration> {
         self.outgoing.oldest()
     }
 
-    /// When data last went or came, or was acknowledged.
+    /// The time at which data was last sent, received or acknowledged.
     pub fn active_at(&self) -> Duration {
-        self.active
+        self.last_active
     }
 
-    /// While the wire takes nothing, sending again is of no use.
+    /// The time of the next resend. A resend is useless while messages still wait for the socket.
     fn resend_due(&self) -> Option<Duration> {
         self.outgoing.deadline().filter(|_| self.transmit.is_empty())
     }
@@ -203,7 +205,7 @@ impl Endpoint {
         self.send(PayloadType::HandshakeComplete, &json(&complete), now);
     }
 
-    /// Sends a message of the service's own.
+    /// Sends a message of the service itself, with the short header.
     fn transmit_short(&mut self, message_type: MessageType, payload: &[u8], now: Duration) {
         let id = self.next_id();
         let created = millis(now);
@@ -218,7 +220,7 @@ impl Endpoint {
     }
 }
 
-/// Spreads neighbouring numbers over all bits (the finaliser of SplitMix64, once per half).
+/// Distributes consecutive numbers over all bits (the finalizer of SplitMix64 for each half).
 fn mix(number: u128) -> u128 {
     let half = |mut z: u64| {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -234,5 +236,5 @@ fn millis(now: Duration) -> u64 {
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("texts, numbers and lists of them have a JSON form")
+    serde_json::to_vec(value).expect("strings, numbers and lists can be serialized")
 }

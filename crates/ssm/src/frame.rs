@@ -1,6 +1,7 @@
-//! The binary message: one per WebSocket message, header in front, big-endian.
+//! The binary message format: a big-endian header and a payload, one message per WebSocket message.
 //!
-//! Offsets and quirks as read in the public sources of AWS's client (session-manager-plugin) and agent (amazon-ssm-agent).
+//! Offsets and special cases follow the public sources of AWS's client (session-manager-plugin, `ClientMessage`) and agent
+//! (amazon-ssm-agent, `AgentMessage`).
 
 mod id;
 #[cfg(test)]
@@ -13,9 +14,9 @@ use thiserror::Error;
 
 use crate::message::{MessageType, PayloadType};
 
-/// A header with a payload type; its length is the value of the first field.
+/// The length of a header with a payload type, which is the value of its first field.
 const FULL: usize = 116;
-/// A header without one, as the service writes it for messages of its own.
+/// The length of a header without a payload type, which the service uses for its own messages.
 const SHORT: usize = 112;
 
 const TYPE: std::ops::Range<usize> = 4..36;
@@ -26,58 +27,61 @@ const ID: usize = 64;
 const DIGEST: std::ops::Range<usize> = 80..112;
 const PAYLOAD_TYPE: usize = 112;
 
-/// On the first message of a stream.
+/// The flag of the first message of a stream.
 pub const SYN: u64 = 1;
-/// With [`SYN`], on acknowledgements.
+/// The flag that, together with [`SYN`], marks an acknowledgement.
 pub const FIN: u64 = 2;
 
-/// What a message says of itself.
+/// The header of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     pub message_type: MessageType,
-    /// Milliseconds since the epoch. Readers refuse 0.
+    /// The creation time in milliseconds since the Unix epoch. AWS's client rejects 0.
     pub created: u64,
-    /// Place in its direction's stream, from 0.
+    /// The position in the stream of its direction, from 0.
     pub sequence: i64,
     pub flags: u64,
     pub id: MessageId,
-    /// `None` makes the header the short one.
+    /// The payload type; `None` selects the short header.
     pub payload_type: Option<PayloadType>,
 }
 
-/// A message as it was read.
+/// A received message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub header: Header,
-    /// What the sender says is the SHA-256 of the payload. Not every sender is right.
+    /// The SHA-256 digest of the payload according to the sender. Some senders write an incorrect digest.
     pub digest: [u8; 32],
     pub payload: Bytes,
 }
 
-/// Bytes that are no message.
+/// The error of [`Frame::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Malformed {
+pub enum FrameError {
     #[error("message of {0} bytes is too short")]
     TooShort(usize),
     #[error("header length {0} is unknown")]
     HeaderLength(u32),
-    #[error("message type is empty or no text")]
+    #[error("message type is empty or not UTF-8")]
     MessageType,
 }
 
 impl Frame {
-    /// Whether the digest is that of the payload. Without a payload there is nothing to compare.
+    /// Whether the digest matches the payload. An empty payload is not verified.
     pub fn is_intact(&self) -> bool {
         self.payload.is_empty() || digest(&SHA256, &self.payload).as_ref() == self.digest
     }
 
-    /// Reads one message. The payload goes to the end of the bytes, as both of AWS's readers have it: its length field is not used.
-    pub fn decode(bytes: Bytes) -> Result<Self, Malformed> {
-        let short = Malformed::TooShort(bytes.len());
+    /// Decodes one message. The payload extends to the end of the bytes: like AWS's client and agent, this ignores its length field.
+    ///
+    /// # Errors
+    /// [`FrameError`] if the bytes are too short, or the header length or message type is invalid.
+    pub fn decode(bytes: Bytes) -> Result<Self, FrameError> {
+        let short = FrameError::TooShort(bytes.len());
         let length = bytes.first_chunk().copied().map(u32::from_be_bytes).ok_or(short)?;
         let header_length = match usize::try_from(length) {
             Ok(known @ (FULL | SHORT)) => known,
-            _ => return Err(Malformed::HeaderLength(length)),
+            _ => return Err(FrameError::HeaderLength(length)),
         };
         if bytes.len() < header_length + 4 {
             return Err(short);
@@ -98,7 +102,7 @@ impl Frame {
 }
 
 impl Header {
-    /// Writes one message with this header. The type is padded with spaces; with NULs in the short form, as the service does.
+    /// Encodes one message with this header. The type is padded with spaces, or with NULs in the short form, as by the service.
     pub fn encode(&self, payload: &[u8]) -> Bytes {
         let (length, padding) = match self.payload_type {
             Some(_) => (FULL, b' '),
@@ -125,15 +129,15 @@ impl Header {
     }
 }
 
-/// Padding may be spaces or NULs, on either side.
-fn message_type(field: &[u8]) -> Result<MessageType, Malformed> {
-    let name = std::str::from_utf8(field).map_err(|_| Malformed::MessageType)?;
+/// Reads the message type, which may be padded with spaces or NULs on either side.
+fn message_type(field: &[u8]) -> Result<MessageType, FrameError> {
+    let name = std::str::from_utf8(field).map_err(|_| FrameError::MessageType)?;
     match name.trim_matches([' ', '\0']) {
-        "" => Err(Malformed::MessageType),
+        "" => Err(FrameError::MessageType),
         name => Ok(MessageType::from(name)),
     }
 }
 
 fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
-    *bytes[offset..].first_chunk().expect("the length was compared with the header's")
+    *bytes[offset..].first_chunk().expect("the length of the header was checked")
 }

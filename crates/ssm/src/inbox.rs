@@ -1,4 +1,5 @@
-//! What came in and is not read yet: takes everything, and says when it is full.
+//! The queue of received events that the application has not read yet. It accepts every event and reports when it is full; the
+//! driver then stops reading from the socket.
 
 use std::{
     sync::{
@@ -13,53 +14,53 @@ use tokio::sync::mpsc;
 
 use crate::server::Event;
 
-/// From here on it is full.
-const LIMIT: usize = 8 << 20;
-/// What an event takes besides its bytes: more than its place, for it may keep a piece of a read buffer.
+/// The number of bytes from which the queue is full.
+const CAPACITY: usize = 8 << 20;
+/// The size charged for an event besides its bytes. It exceeds the size of the event, which may keep part of a read buffer alive.
 const OVERHEAD: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Sender {
     events: mpsc::UnboundedSender<Event>,
-    level: Arc<Level>,
+    usage: Arc<Usage>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Receiver {
     events: mpsc::UnboundedReceiver<Event>,
-    level: Arc<Level>,
+    usage: Arc<Usage>,
 }
 
 #[derive(Debug, Default)]
-struct Level {
+struct Usage {
     size: AtomicUsize,
     writer: AtomicWaker,
 }
 
 pub(crate) fn inbox() -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let level = Arc::new(Level::default());
-    (Sender { events: sender, level: level.clone() }, Receiver { events: receiver, level })
+    let usage = Arc::new(Usage::default());
+    (Sender { events: sender, usage: usage.clone() }, Receiver { events: receiver, usage })
 }
 
 impl Sender {
-    /// What nobody will read is dropped.
+    /// Adds an event; it is discarded if the receiver is closed.
     pub(crate) fn put(&self, event: Event) {
-        self.level.size.fetch_add(size(&event), Ordering::Relaxed);
+        self.usage.size.fetch_add(size(&event), Ordering::Relaxed);
         let _ = self.events.send(event);
     }
 
-    /// There is room, or nobody reads.
-    pub(crate) fn has_room(&self) -> bool {
-        self.level.size.load(Ordering::Acquire) < LIMIT || self.events.is_closed()
+    /// Whether the queue is not full, or its receiver is closed.
+    pub(crate) fn has_capacity(&self) -> bool {
+        self.usage.size.load(Ordering::Acquire) < CAPACITY || self.events.is_closed()
     }
 
-    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
-        if self.has_room() {
+    pub(crate) fn poll_capacity(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.has_capacity() {
             return Poll::Ready(());
         }
-        self.level.writer.register(cx.waker());
-        if self.has_room() { Poll::Ready(()) } else { Poll::Pending }
+        self.usage.writer.register(cx.waker());
+        if self.has_capacity() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
@@ -68,9 +69,9 @@ impl Receiver {
         let event = ready!(self.events.poll_recv(cx));
         if let Some(event) = &event {
             let size = size(event);
-            let before = self.level.size.fetch_sub(size, Ordering::Release);
-            if before >= LIMIT && before - size < LIMIT {
-                self.level.writer.wake();
+            let before = self.usage.size.fetch_sub(size, Ordering::Release);
+            if before >= CAPACITY && before - size < CAPACITY {
+                self.usage.writer.wake();
             }
         }
         Poll::Ready(event)
@@ -80,7 +81,7 @@ impl Receiver {
 impl Drop for Receiver {
     fn drop(&mut self) {
         self.events.close();
-        self.level.writer.wake();
+        self.usage.writer.wake();
     }
 }
 

@@ -1,17 +1,15 @@
-//! The data channel of AWS Systems Manager sessions, as ECS Exec uses it: codec, sequencing, and both of its ends.
-//!
-//! [`frame`] and [`message`] are the bytes, [`endpoint`] the rules without I/O, [`client`] and [`server`] thin ends over WebSockets.
+#![doc = include_str!("../README.md")]
 
 pub mod client;
-mod closed;
+mod close_reason;
 mod driver;
 pub mod endpoint;
 pub mod frame;
 mod inbox;
 pub mod message;
 #[cfg(test)]
-mod raw;
+mod raw_peer;
 pub mod server;
 
 pub use bytes::Bytes;
-pub use closed::{BoxError, Closed};
+pub use close_reason::{BoxError, CloseReason};

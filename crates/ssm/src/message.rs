@@ -1,4 +1,4 @@
-//! What the messages are and carry: their types, and the JSON of those that steer.
+//! Message types, payload types, and the JSON payloads of control messages.
 
 mod control;
 mod open;
@@ -11,14 +11,14 @@ pub use control::{
 };
 pub use open::{OpenDataChannel, Token};
 
-/// Level of the protocol that this client speaks, as a release of AWS's own: the first one that signs the upgrade, and the oldest
-/// that AWS documents as supported.
+/// The client version that this client reports: the first release of session-manager-plugin that signs the upgrade request, and the
+/// oldest that AWS documents as supported.
 pub const CLIENT_VERSION: &str = "1.2.764.0";
 
-/// The generation of AWS's agent that the server end acts as.
+/// The version of amazon-ssm-agent that the server end reports.
 pub const AGENT_VERSION: &str = "3.3.0.0";
 
-/// Kind of a message.
+/// The type of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MessageType {
     /// Client to agent; sequenced and acknowledged.
@@ -26,11 +26,11 @@ pub enum MessageType {
     /// Agent to client; sequenced and acknowledged.
     OutputStreamData,
     Acknowledge,
-    /// From the service: the session is over.
+    /// From the service: the session has ended.
     ChannelClosed,
-    /// From the service: the peer is there.
+    /// From the service: the peer is connected; data may be sent.
     StartPublication,
-    /// From the service: the peer is away.
+    /// From the service: the peer is disconnected; sending must pause.
     PausePublication,
     Other(String),
 }
@@ -65,7 +65,7 @@ impl From<&str> for MessageType {
 
 macro_rules! payload_types {
     ($($(#[$doc:meta])* $number:literal $name:ident,)*) => {
-        /// What the payload of a stream message is.
+        /// The type of the payload of a stream message.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum PayloadType { $($(#[$doc])* $name,)* Other(u32) }
 
@@ -84,12 +84,12 @@ macro_rules! payload_types {
 }
 
 payload_types! {
-    /// Acknowledgements.
+    /// The payload type of acknowledgements.
     0 Absent,
-    /// Bytes of the terminal, in both directions.
+    /// Terminal bytes, in both directions.
     1 Output,
     2 Error,
-    /// [`Size`].
+    /// A terminal size, see [`Size`].
     3 Size,
     4 Parameter,
     5 HandshakeRequest,
@@ -99,11 +99,11 @@ payload_types! {
     9 EncryptionChallengeResponse,
     /// A big-endian `u32`: see [`TERMINATE_SESSION`].
     10 Flag,
-    /// Only where the session's document keeps the streams apart.
+    /// Standard error, only in sessions whose document separates the streams.
     11 StdErr,
-    /// Text, see [`parse_exit_code`].
+    /// The exit code as text, see [`parse_exit_code`].
     12 ExitCode,
 }
 
-/// The [`PayloadType::Flag`] by which a client ends the session.
+/// The [`PayloadType::Flag`] with which a client ends the session.
 pub const TERMINATE_SESSION: u32 = 2;

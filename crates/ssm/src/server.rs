@@ -1,4 +1,4 @@
-//! The server's end: AWS's service and its agent in one, for tests and for one machine.
+//! The server end of a data channel: AWS's service and agent in one, for tests and for local use.
 
 mod accept;
 mod session;
@@ -9,17 +9,15 @@ pub use accept::{AcceptError, Opening, accept};
 use bytes::Bytes;
 pub use session::{Input, Options, Output, Session, session};
 
-use crate::closed::Closed;
+use crate::close_reason::CloseReason;
 
-/// What the client sent.
+/// An event from the client.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// Input of the client.
     Bytes(Bytes),
-    /// The size of its terminal.
-    Size {
-        cols: u16,
-        rows: u16,
-    },
-    /// The session is over. A client that only disconnected may come back.
-    Closed(Closed),
+    /// The size of the client's terminal.
+    Size { cols: u16, rows: u16 },
+    /// The session has ended. A mere disconnection of the client does not end it, because the client may reconnect.
+    Closed(CloseReason),
 }

@@ -90,11 +90,11 @@ fn again(env: &Env, delivery: Delivery) -> Result<Delivery, Problem> {
             let detail = format!("the next attempt is due at {}", pending.due_at());
             Err(Problem::new(Code::DeliveryPending, detail))
         }
-        Delivery::Settled(settled) if settled.outcome() == Outcome::Disabled => {
+        Delivery::Finished(finished) if finished.outcome() == Outcome::Disabled => {
             let detail = "the endpoint answered 410 Gone, so nothing is sent there any more";
             Err(Problem::new(Code::EndpointDisabled, detail))
         }
-        Delivery::Settled(settled) => Ok(settled.redeliver(env.now()).into()),
+        Delivery::Finished(finished) => Ok(finished.redeliver(env.now()).into()),
     }
 }
 
@@ -103,7 +103,7 @@ impl<'a> DeliveryView<'a> {
         let payload = delivery.payload();
         let (status, settled_at) = match delivery {
             Delivery::Pending(_) => ("pending", None),
-            Delivery::Settled(settled) => (word(settled.outcome()), Some(settled.at())),
+            Delivery::Finished(finished) => (word(finished.outcome()), Some(finished.at())),
         };
         Self {
             delivery_id: payload.id,

@@ -68,7 +68,7 @@ async fn plan(env: &Env, ready: Ready, read: Expect, wish: &Wish) -> Result<Plan
     let moved = ready.extend(wish.expires_at, env.stamp(Actor::User)).any();
     let reply = sessions::shown(env, &moved.session).await?;
     let bells = if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
-    Ok(Plan { batch: Some(Batch::default().moved(env, &moved, read)), bells, reply })
+    Ok(Plan { batch: Some(Batch::default().transition(env, &moved, read)), bells, reply })
 }
 
 fn read(fields: &mut Fields<'_>, now: Timestamp, max_ttl: Duration) -> Option<Wish> {

@@ -89,7 +89,7 @@ fn plan(env: &Env, user: &UserId, wish: &Wish, names: &Names, position: Option<u
         moved.session = moved.session.one_shot(stamp.now);
     }
     let start = job(user, id, names.start, Work::Start, stamp.now);
-    batch = batch.moved(env, &moved, Expect::New).write(new(&start));
+    batch = batch.transition(env, &moved, Expect::New).write(new(&start));
     let mut accepted = Accepted::of(&start);
     accepted.position = position;
     if let Some(program) = &wish.one_shot {

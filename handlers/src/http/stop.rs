@@ -52,8 +52,8 @@ fn plan(env: &Env, session: Session, read: Version, job: Job, wish: &Wish) -> Pl
     let event =
         if wish.drain { Event::Drain { reason, note } } else { Event::Stop { reason, note } };
     let mut moved = session.on(event, env.stamp(Actor::User)).unwrap_or_else(unmoved);
-    moved.session = moved.session.stopped_for(job.id());
-    let batch = Batch::default().moved(env, &moved, Expect::At(read)).write(start::new(&job));
+    moved.session = moved.session.add_stop_job(job.id());
+    let batch = Batch::default().transition(env, &moved, Expect::At(read)).write(start::new(&job));
     let bells = vec![Message::NotifySession { session: id }];
     Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), bells }
 }

@@ -1,23 +1,24 @@
 use std::time::Duration;
 
+use domain::message::Message;
 use serde_json::json;
 use testkit::{Fakes, session_id};
 
-use crate::{Handler, tests::env};
+use crate::{Step, tests::env};
 
 #[tokio::test]
-async fn a_session_at_work_is_looked_at_seldom_and_idle_as_soon_as_it_is_done() {
+async fn a_busy_session_is_rechecked_seldom_and_is_idle_once_its_last_job_is_done() {
     let fakes = Fakes::new()
         .with_spec(|spec| spec.idle_timeout = Some(Duration::from_secs(2)))
         .with_ready_session("s")
         .with_queued_job("s", "j", "true");
     let of_session = json!({"sessionId": session_id("s")});
     fakes.clock.advance(Duration::from_secs(5));
-    let next = Handler::InspectSession.invoke(&env(&fakes), of_session.clone()).await.unwrap();
+    let next = Step::InspectSession.run(&env(&fakes), of_session).await.unwrap();
     assert_eq!(next, json!({"action": "wait", "waitSeconds": 60}));
     let waiting = json!({"sessionId": session_id("s"), "token": "t", "waitSeconds": 60});
-    Handler::AwaitEnd.invoke(&env(&fakes), waiting).await.unwrap();
-    Handler::RunJob.invoke(&env(&fakes), of_session).await.unwrap();
+    Step::AwaitEnd.run(&env(&fakes), waiting).await.unwrap();
+    crate::handle(&env(&fakes), Message::RunJob { session: session_id("s") }).await.unwrap();
     let resumed = fakes.workflow.take_resumed();
     let [(_, answer)] = &resumed[..] else { panic!("{resumed:?}") };
     assert_eq!(answer, r#"{"action":"wait","waitSeconds":2}"#);

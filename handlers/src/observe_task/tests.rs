@@ -1,10 +1,9 @@
 use std::time::Duration;
 
 use domain::message::Message;
-use serde_json::json;
 use testkit::{Fakes, task_id};
 
-use crate::{Handler, tests::env};
+use crate::tests::env;
 
 #[tokio::test]
 async fn a_runner_that_has_not_answered_for_long_is_probed_less_often() {
@@ -14,7 +13,7 @@ async fn a_runner_that_has_not_answered_for_long_is_probed_less_often() {
     let facts = fakes.compute.facts(&task).unwrap();
     for (age, wait) in [(2, 1), (80, 10), (500, 30)] {
         fakes.clock.set(facts.at + Duration::from_secs(age));
-        Handler::ObserveTask.invoke(&env(&fakes), json!(facts)).await.unwrap();
+        crate::handle(&env(&fakes), Message::TaskEvent { facts: facts.clone() }).await.unwrap();
         let held = fakes.queue.take_held();
         let [probe] = &held[..] else { panic!("{held:?}") };
         assert!(matches!(probe.message, Message::ProbeTask { .. }));

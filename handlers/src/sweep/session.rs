@@ -4,47 +4,41 @@ use std::time::Duration;
 
 use domain::{
     SessionId, TaskId,
-    ports::Resume,
     session::{Event, Session, Step},
     task::TaskStatus,
     timeline::Actor,
 };
 
-use super::recheck_later;
 use crate::{
-    Env, HandlerError, close_session, inspect_session, notification, observe_task, stop_task,
-    transition,
+    Env, HandlerError, close_session, observe_task,
+    reconcile::{self, Reconciled},
+    stop_task, transition,
 };
 
-/// How soon a session that is on its way is looked at again.
-const SOON: Duration = Duration::from_secs(15);
-/// A provider may take this long to know a task that it has just given: its answers may lag.
+/// When a session is due again whose state is about to change.
+const RECHECK_SOON: Duration = Duration::from_secs(15);
+/// When a session is due again that only waits for its end or for a slot.
+const RECHECK_IDLE: Duration = Duration::from_mins(1);
+/// How long a provider may not know a task that it has just started: its reads may lag behind.
 const KNOWN_AFTER: Duration = Duration::from_mins(1);
-/// How soon a session is looked at again that only waits for its end.
-const CALM: Duration = Duration::from_mins(1);
 
-/// Brings the record up to the time and to what its task is, wakes its execution, and where there is
-/// none that would act, acts.
-pub(super) async fn look(env: &Env, id: SessionId) -> Result<(), HandlerError> {
-    let session = inspect_session::refresh(env, id, Actor::Sweep).await?;
+/// Brings the record up to date with the time and with the task, notifies the execution, and acts
+/// where no execution does.
+pub(super) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let session = reconcile::refresh(env, id, Actor::Sweep).await?;
     if matches!(session, Session::Waiting(_)) {
         close_session::admit_next(env, &session).await?;
-        return recheck_later(env, id, CALM).await;
+        return recheck_after(env, id, RECHECK_IDLE).await;
     }
     check_task(env, &session).await?;
-    let session = inspect_session::refresh(env, id, Actor::Sweep).await?;
-    let rung = notification::wake_execution(env, &session).await?;
-    if rung != Some(Resume::Resumed) {
+    let Reconciled { session, is_resumed } = reconcile::reconcile(env, id, Actor::Sweep).await?;
+    if !is_resumed {
         act(env, &session).await?;
     }
-    if matches!(session, Session::Ready(_)) {
-        transition::start_jobs(env, &session).await?;
-    }
-    let until = calm_time(env, &session);
-    recheck_later(env, id, until).await
+    recheck_after(env, id, recheck_delay(env, &session)).await
 }
 
-/// Asks the provider for the task, in case its events were lost.
+/// Asks the provider for the task, because its events may be lost.
 async fn check_task(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
     let Some(task) = session.task() else {
@@ -60,26 +54,34 @@ async fn check_task(env: &Env, session: &Session) -> Result<(), HandlerError> {
         }
         Some(_) => Ok(()),
         None if is_new(env, session) => Ok(()),
-        None => gone(env, id, task).await,
+        None => record_lost_task(env, id, task).await,
     }
 }
 
-/// The provider does not know the task any more.
-async fn gone(env: &Env, id: SessionId, task: &TaskId) -> Result<(), HandlerError> {
-    tracing::warn!(session.id = %id, task.id = %task, "the session's task is gone");
+/// Records that the provider does not know the session's task any more.
+async fn record_lost_task(env: &Env, id: SessionId, task: &TaskId) -> Result<(), HandlerError> {
+    tracing::warn!(
+        session.id = %id,
+        task.id = %task,
+        "the provider does not know the session's task any more; the session will end"
+    );
     let event = Event::TaskStopped(None);
     transition::apply(env, id, Actor::Sweep, &[event]).await?;
     Ok(())
 }
 
 fn is_new(env: &Env, session: &Session) -> bool {
-    let given_at = session.common().task_at;
+    let started_at = session.common().task_at;
     matches!(session, Session::Starting(_))
-        && given_at.is_some_and(|at| env.now() < at + KNOWN_AFTER)
+        && started_at.is_some_and(|at| env.now() < at + KNOWN_AFTER)
 }
 
-/// Nobody waits to be rung: the execution is busy, late or gone. What the handlers would do is done
-/// here; all of it is safe to do twice.
+const fn is_ready(session: &Session) -> bool {
+    matches!(session, Session::Ready(_))
+}
+
+/// Does what the execution would do next. No execution waits for the session: it is busy, late or
+/// gone. All of this is safe to do twice.
 async fn act(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
     match session.next_step(env.now()) {
@@ -99,19 +101,27 @@ async fn act(env: &Env, session: &Session) -> Result<(), HandlerError> {
     Ok(())
 }
 
-const fn is_ready(session: &Session) -> bool {
-    matches!(session, Session::Ready(_))
-}
-
-fn calm_time(env: &Env, session: &Session) -> Duration {
+fn recheck_delay(env: &Env, session: &Session) -> Duration {
     match session.next_step(env.now()) {
-        Step::WaitEnd { until } => until.since(env.now()).clamp(Duration::from_millis(1), CALM),
+        Step::WaitEnd { until } => {
+            until.since(env.now()).clamp(Duration::from_millis(1), RECHECK_IDLE)
+        }
         Step::AwaitSlot
         | Step::Provision
         | Step::WaitRunning
         | Step::StopTask
         | Step::WaitStopped
         | Step::Finish
-        | Step::Done => SOON,
+        | Step::Done => RECHECK_SOON,
     }
+}
+
+/// Sets when the session is due again, unless it has changed meanwhile.
+async fn recheck_after(env: &Env, id: SessionId, delay: Duration) -> Result<(), HandlerError> {
+    let read = transition::read(env, id).await?;
+    let now = env.now();
+    if read.value.due_at().is_some_and(|due| due <= now) {
+        transition::put(env, read.value.recheck_at(now + delay), read.version).await?;
+    }
+    Ok(())
 }

@@ -4,14 +4,13 @@ use domain::{
     DeliveryId, Secret,
     ports::{Clock, Expect, Ids, Write},
     session::Status,
-    webhook::{Delivery, EventType, Payload},
+    webhook::{EventType, Payload, Pending},
 };
-use serde_json::json;
 use testkit::{Fakes, session_id, task_id, user_id};
 
-use crate::{Handler, tests::env};
+use crate::tests::env;
 
-/// More records than the first round looks at. They stay due until somebody else handles them.
+/// More records than one read returns. They stay due until another handler handles them.
 fn with_many_deliveries() -> Fakes {
     let fakes = Fakes::new();
     for _ in 0..450 {
@@ -23,26 +22,26 @@ fn with_many_deliveries() -> Fakes {
             body: Secret::new(String::new()),
             created_at: fakes.now(),
         };
-        let delivery = Box::new(Delivery::new(payload).into());
+        let delivery = Box::new(Pending::new(payload).into());
         fakes.store.apply(&[Write::Delivery(delivery, Expect::New)]).unwrap();
     }
     fakes
 }
 
 #[tokio::test]
-async fn what_stays_due_does_not_hide_what_is_behind_it() {
+async fn records_that_stay_due_do_not_hide_the_records_behind_them() {
     let fakes = with_many_deliveries();
     fakes.clock.advance(Duration::from_mins(10));
     let fakes = fakes.with_queued_session("late");
     fakes.clock.advance(Duration::from_mins(5));
-    let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
-    assert_eq!(swept["failed"], 0);
+    let swept = crate::sweep(&env(&fakes)).await.unwrap();
+    assert_eq!(swept.failed, 0);
     assert_eq!(fakes.workflow.take_started(), [session_id("late")]);
-    assert_eq!(fakes.queue.len(), 450, "each was rung for once");
+    assert_eq!(fakes.queue.len(), 450, "one message for each");
 }
 
 #[tokio::test]
-async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
+async fn a_sweep_that_reaches_its_time_limit_leaves_the_rest_to_the_next_one() {
     let fakes = with_many_deliveries();
     fakes.clock.advance(Duration::from_mins(5));
     let (begun_at, clock) = (fakes.now(), fakes.clock.clone());
@@ -50,19 +49,19 @@ async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
         clock.advance(Duration::from_secs(1));
         None
     });
-    let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
-    assert_eq!(swept["due"], 59, "{swept}");
+    let swept = crate::sweep(&env(&fakes)).await.unwrap();
+    assert_eq!(swept.due, 59, "{swept:?}");
     assert!(fakes.clock.now().since(begun_at) < Duration::from_mins(2));
 }
 
 #[tokio::test]
-async fn a_task_that_its_provider_does_not_know_yet_is_waited_for() {
+async fn a_task_that_its_provider_does_not_know_yet_is_not_lost() {
     let fakes = Fakes::new().with_starting_session("s");
     fakes.compute.forget(&task_id("s"));
     for (minutes, status) in [(0, Status::Starting), (1, Status::Failed)] {
         fakes.clock.advance(Duration::from_mins(minutes) + Duration::from_secs(20));
-        let swept = Handler::Sweep.invoke(&env(&fakes), json!({})).await.unwrap();
-        assert_eq!(swept["failed"], 0);
+        let swept = crate::sweep(&env(&fakes)).await.unwrap();
+        assert_eq!(swept.failed, 0);
         assert_eq!(fakes.session("s").status(), status);
     }
 }

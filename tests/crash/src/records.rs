@@ -166,7 +166,7 @@ fn due(copied: &Copied, verdict: &Verdict) {
         }
     }
     for delivery in &copied.deliveries {
-        if delivery.due_at().is_none() != matches!(delivery, Delivery::Settled(_)) {
+        if delivery.due_at().is_none() != matches!(delivery, Delivery::Finished(_)) {
             open(delivery.payload().id.to_string());
         }
     }

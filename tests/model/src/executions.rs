@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, TaskRef, execution_of};
 use domain::{SessionId, Timestamp, ports::Resume};
 use fastrand::Rng;
-use handlers::Handler;
 use serde_json::{Value, json};
 
 const DEFINITION: &str = include_str!("../../../statemachine/session.asl.json");
@@ -48,9 +47,10 @@ pub enum Action {
 impl Executions {
     /// No executions; the seed is for the jitter of retries.
     pub fn new(seed: u64) -> Self {
-        let definition = Handler::ALL.iter().fold(DEFINITION.to_owned(), |text, handler| {
-            text.replace(&format!("${{{handler:?}}}"), handler.name())
-        });
+        let definition =
+            handlers::Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
+                text.replace(&format!("${{{}}}", step.placeholder()), step.name())
+            });
         let machine = Machine::parse(&definition).expect("a scenario parses the definition");
         Self { machine, jitter: Jitter(Rng::with_seed(seed)), live: BTreeMap::new() }
     }
@@ -74,7 +74,7 @@ impl Executions {
         let live = session.and_then(|session: SessionId| self.live.get_mut(&session));
         let output = serde_json::from_str(output).expect("a handler writes JSON");
         let answered = live.map(|live| live.current.answered(token, Ok(output)));
-        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::Late }
+        if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::NotWaiting }
     }
 
     /// Steps the execution of a session.
@@ -91,7 +91,9 @@ impl Executions {
                 self.live.remove(&session);
                 match outcome {
                     Outcome::Succeeded { .. } => Action::Wait,
-                    Outcome::Failed(failure) => Action::CloseSession(failure.error),
+                    Outcome::Failed(failure) => {
+                        Action::CloseSession(failure.error_name().to_owned())
+                    }
                     Outcome::TimedOut => Action::CloseSession("States.Timeout".into()),
                 }
             }

@@ -6,14 +6,15 @@ use domain::{
     JobId, SessionId, Timestamp,
     job::{self, Job, Work},
     ports::{Clock, Expect, Write},
-    session::{Event, Queued, Reason, Session, Spec, Waiting},
+    session::{Event, Queued, Reason, Session, Spec, Transition, Waiting},
     task::TaskStatus,
     timeline::{Actor, Stamp},
 };
 
 use crate::{
     Gate, MemoryChanges, MemoryCompute, MemoryQueue, MemoryShell, MemoryStore, MemoryWebhooks,
-    MemoryWorkflow, SeqIds, SimClock, command, job_id, session_id, spec, task_id, user_id,
+    MemoryWorkflow, SeqIds, SimClock, command, finish, job_id, provision, session_id, spec,
+    task_id, user_id,
 };
 
 /// Every port in memory. The fields have the names of the fields of the `Env` of handlers.
@@ -112,7 +113,7 @@ impl Fakes {
 
     /// A session whose task is being requested.
     pub fn with_provisioning_session(self, name: &str) -> Self {
-        self.with_queued_session(name).after(name, Event::Provision)
+        self.with_queued_session(name).transition(name, provision)
     }
 
     /// A session whose task was placed; the task is `task_id(name)`, and runs.
@@ -141,7 +142,7 @@ impl Fakes {
         let fakes = self.with_stopping_session(name);
         fakes.compute.advance(&task_id(name), TaskStatus::Stopped);
         fakes.compute.take_events();
-        let ended = fakes.after(name, Event::TaskStopped(None)).after(name, Event::Finish);
+        let ended = fakes.after(name, Event::TaskStopped(None)).transition(name, finish);
         let free = Write::FreeSlot { user: user_id() };
         ended.store.apply(&[free]).expect("the slot was held");
         ended
@@ -188,7 +189,18 @@ impl Fakes {
     /// # Panics
     /// If the session's state does not accept the event.
     pub fn after(self, name: &str, event: Event) -> Self {
-        let moved = self.session(name).on(event, self.stamp()).expect("the event fits the state");
+        self.transition(name, |session, stamp| {
+            session.on(event, stamp).expect("the event fits the state")
+        })
+    }
+
+    /// Writes what this transition makes of the session.
+    pub fn transition(
+        self,
+        name: &str,
+        transition: impl FnOnce(Session, Stamp) -> Transition,
+    ) -> Self {
+        let moved = transition(self.session(name), self.stamp());
         let version = self.version(session_id(name));
         let mut writes = vec![Write::Session(Box::new(moved.session), Expect::At(version))];
         writes.extend(moved.entries.into_iter().map(|entry| Write::Entry(Box::new(entry))));

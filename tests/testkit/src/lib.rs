@@ -17,6 +17,7 @@ mod queue;
 mod real;
 mod shell;
 mod store;
+mod transitions;
 mod webhooks;
 mod workflow;
 
@@ -32,5 +33,6 @@ pub use queue::{HeldMessage, MemoryQueue};
 pub use real::RealRunner;
 pub use shell::{MemoryShell, Script};
 pub use store::{Change, MemoryStore};
+pub use transitions::{admit, finish, provision};
 pub use webhooks::MemoryWebhooks;
 pub use workflow::MemoryWorkflow;

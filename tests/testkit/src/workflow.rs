@@ -76,7 +76,7 @@ impl Workflow for MemoryWorkflow {
                     return on_resume(token.expose(), output);
                 }
                 if !state.used_tokens.insert(token.expose().clone()) {
-                    return Resume::Late;
+                    return Resume::NotWaiting;
                 }
                 state.resumed.push((token.expose().clone(), output.to_owned()));
                 Resume::Resumed

@@ -3,14 +3,14 @@ use std::collections::BTreeSet;
 use super::*;
 
 #[test]
-fn ids_only_go_up() {
+fn ids_are_in_increasing_order() {
     let ids = MonotonicIds::default();
     let given: Vec<Ulid> = (0..10_000).map(|_| ids.ulid()).collect();
     assert!(given.is_sorted_by(|a, b| a < b));
 }
 
 #[test]
-fn ids_go_up_though_the_clock_goes_back() {
+fn ids_increase_although_the_clock_goes_back() {
     let ahead = Ulid::from_parts(SystemClock.now().millis().unsigned_abs() + 60_000, u128::MAX);
     let ids = MonotonicIds { last: Mutex::new(ahead) };
     let (first, second) = (ids.ulid(), ids.ulid());
@@ -18,7 +18,7 @@ fn ids_go_up_though_the_clock_goes_back() {
 }
 
 #[test]
-fn secrets_are_as_long_as_asked_and_never_the_same() {
+fn secrets_have_the_requested_length_and_never_repeat() {
     let ids = MonotonicIds::default();
     let secrets: BTreeSet<Vec<u8>> = (0..100).map(|_| ids.secret(16)).collect();
     assert_eq!(secrets.len(), 100);
@@ -26,7 +26,7 @@ fn secrets_are_as_long_as_asked_and_never_the_same() {
 }
 
 #[test]
-fn fractions_are_spread_over_zero_to_one() {
+fn fractions_are_spread_between_zero_and_one() {
     let ids = MonotonicIds::default();
     let given: Vec<f64> = (0..1000).map(|_| ids.fraction()).collect();
     assert!(given.iter().all(|one| (0.0..1.0).contains(one)));

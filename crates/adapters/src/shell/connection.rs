@@ -1,60 +1,64 @@
-//! Frames over a byte stream.
+//! One connection to a runner: frames over a byte stream.
 
 use std::io;
 
-use runner::protocol::{Decoder, Event, Message, Request, Violation};
+use runner::protocol::{Decoder, Event, Message, ProtocolError, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Transport;
 
-const PIECE_BYTES: usize = 64 << 10;
+/// How many bytes are read at once at most.
+const READ_BYTES: usize = 64 << 10;
 
-/// Why a connection can't be used.
-#[derive(Debug)]
-pub(crate) enum Broken {
-    /// Nobody listens, or the other end went away.
+/// Why a connection can't be used any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// Nothing listens, or the runner closed the connection.
+    #[error("the connection is closed")]
     Closed,
-    /// The stream failed in a way that says nothing about the runner.
+    /// The stream failed for a reason that says nothing about the runner.
+    #[error(transparent)]
     Io(io::Error),
-    /// One side broke the protocol.
-    Protocol(Violation),
+    /// One side violated the protocol.
+    #[error(transparent)]
+    Protocol(ProtocolError),
 }
 
 /// One connection to a runner.
 pub(crate) struct Connection {
     stream: Box<dyn Transport>,
     decoder: Decoder<Event>,
-    piece: Vec<u8>,
+    buffer: Vec<u8>,
 }
 
 impl Connection {
     pub(crate) fn over(stream: Box<dyn Transport>) -> Self {
-        Self { stream, decoder: Decoder::default(), piece: Vec::new() }
+        Self { stream, decoder: Decoder::default(), buffer: Vec::new() }
     }
 
-    pub(crate) async fn send(&mut self, request: &Request) -> Result<(), Broken> {
-        let frame = request.encode().map_err(Broken::Protocol)?;
+    pub(crate) async fn send(&mut self, request: &Request) -> Result<(), ConnectionError> {
+        let frame = request.encode().map_err(ConnectionError::Protocol)?;
         self.stream.write_all(&frame).await?;
         Ok(self.stream.flush().await?)
     }
 
-    /// The next event. Safe to drop: nothing read is lost.
-    pub(crate) async fn receive(&mut self) -> Result<Event, Broken> {
+    /// The next event. Cancel-safe: a dropped call loses no bytes.
+    pub(crate) async fn receive(&mut self) -> Result<Event, ConnectionError> {
         loop {
-            if let Some(event) = self.decoder.next().map_err(Broken::Protocol)? {
+            if let Some(event) = self.decoder.next().map_err(ConnectionError::Protocol)? {
                 return Ok(event);
             }
-            self.piece.reserve(PIECE_BYTES);
-            if self.stream.read_buf(&mut self.piece).await? == 0 {
-                return Err(Broken::Closed);
+            self.buffer.reserve(READ_BYTES);
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(ConnectionError::Closed);
             }
-            self.decoder.feed(&self.piece);
-            self.piece.clear();
+            self.decoder.feed(&self.buffer);
+            self.buffer.clear();
         }
     }
 }
 
-impl From<io::Error> for Broken {
+impl From<io::Error> for ConnectionError {
     fn from(error: io::Error) -> Self {
         use io::ErrorKind as K;
         let closed = matches!(

@@ -1,4 +1,4 @@
-//! The runner's words for a command's end in the domain's.
+//! Converts the runner's report of a command's end into the domain's.
 
 use domain::{
     job::{Exit, Usage},
@@ -7,7 +7,7 @@ use domain::{
 use runner::protocol::{self, Cause, Ended};
 
 const SIGKILL: i32 = 9;
-/// What a shell says of a child that SIGKILL ended.
+/// The exit code of a shell whose child was ended by SIGKILL.
 const CHILD_KILLED: i32 = 128 + SIGKILL;
 
 pub(crate) const fn stream(stream: protocol::Stream) -> Stream {
@@ -17,8 +17,8 @@ pub(crate) const fn stream(stream: protocol::Stream) -> Stream {
     }
 }
 
-/// `memory_kill` says whether the kernel killed for
-/// memory while the command ran: inside, that kill looks like anybody's SIGKILL.
+/// The domain's report. `memory_kill` says whether the kernel killed a process of the task for memory
+/// while the command ran: to the runner that kill is a SIGKILL like any other.
 pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -> CommandEnd {
     let (cause, exit) = match end.cause {
         Cause::Exited { code: CHILD_KILLED } if memory_kill() => {

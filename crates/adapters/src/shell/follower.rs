@@ -1,4 +1,4 @@
-//! Follows one command.
+//! Follows one command to its end.
 
 use std::sync::Arc;
 
@@ -12,44 +12,44 @@ use runner::protocol::{Event, Request};
 
 use super::{
     Dial,
-    connection::{Broken, Connection},
+    connection::{Connection, ConnectionError},
     end,
-    line::{Line, unexpected},
+    pool::{ConnectionPool, unexpected},
 };
 
-/// On the connection that a start was sent on.
+/// Reads the events of one command from the connection on which its start was sent.
 pub(crate) struct Follower<D> {
-    line: Arc<Line<D>>,
+    pool: Arc<ConnectionPool<D>>,
     task: TaskId,
-    /// None once the command's end was told.
+    /// None once the command's end was read.
     connection: Option<Connection>,
-    /// Came before anybody asked for it.
+    /// An event that was read before the first call of `next`.
     first: Option<Event>,
-    /// As it was before the command, or before we took it over.
+    /// The task's memory kills before the command was started or attached to.
     memory_kills: u64,
 }
 
 impl<D: Dial> Follower<D> {
     pub(crate) async fn start(
-        line: &Arc<Line<D>>,
+        pool: &Arc<ConnectionPool<D>>,
         task: &TaskId,
         start: &Request,
     ) -> Result<Self, ShellError> {
-        let memory_kills = line.dial.memory_kills(task);
-        let (connection, first) = line.send(task, start).await?;
-        let (line, task) = (Arc::clone(line), task.clone());
-        Ok(Self { line, task, connection: Some(connection), first, memory_kills })
+        let memory_kills = pool.dial.memory_kills(task);
+        let (connection, first) = pool.send(task, start).await?;
+        let (pool, task) = (Arc::clone(pool), task.clone());
+        Ok(Self { pool, task, connection: Some(connection), first, memory_kills })
     }
 
-    async fn receive(&mut self) -> Result<Event, Broken> {
+    async fn receive(&mut self) -> Result<Event, ConnectionError> {
         match (self.first.take(), &mut self.connection) {
             (Some(first), _) => Ok(first),
             (None, Some(connection)) => connection.receive().await,
-            (None, None) => Err(Broken::Closed),
+            (None, None) => Err(ConnectionError::Closed),
         }
     }
 
-    fn told(&mut self, event: Event) -> Result<CommandEvent, ShellError> {
+    fn command_event(&mut self, event: Event) -> Result<CommandEvent, ShellError> {
         Ok(match event {
             Event::Started => CommandEvent::Started,
             Event::Output(output) => CommandEvent::Output {
@@ -59,10 +59,10 @@ impl<D: Dial> Follower<D> {
             },
             Event::Exited(exit) => {
                 self.give_back();
-                let killed = || self.line.dial.memory_kills(&self.task) > self.memory_kills;
+                let killed = || self.pool.dial.memory_kills(&self.task) > self.memory_kills;
                 CommandEvent::Ended(end::command_end(exit, killed))
             }
-            // The runner will not run it, now or later.
+            // The runner will never run this command.
             Event::Error { message, retryable: false } => {
                 self.give_back();
                 CommandEvent::Ended(CommandEnd {
@@ -85,7 +85,7 @@ impl<D: Dial> Follower<D> {
 
     fn give_back(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.line.give_back(&self.task, connection);
+            self.pool.give_back(&self.task, connection);
         }
     }
 }
@@ -93,13 +93,13 @@ impl<D: Dial> Follower<D> {
 #[async_trait]
 impl<D: Dial> Attached for Follower<D> {
     async fn next(&mut self, until: Timestamp) -> Result<Option<CommandEvent>, ShellError> {
-        let rest = until.since(self.line.clock.now());
-        let Ok(received) = tokio::time::timeout(rest, self.receive()).await else {
+        let timeout = until.since(self.pool.clock.now());
+        let Ok(received) = tokio::time::timeout(timeout, self.receive()).await else {
             return Ok(None);
         };
         match received {
-            Ok(event) => self.told(event).map(Some),
-            Err(broken) => Err(self.line.meaning(broken, &self.task).await),
+            Ok(event) => self.command_event(event).map(Some),
+            Err(error) => Err(self.pool.shell_error(error, &self.task).await),
         }
     }
 }

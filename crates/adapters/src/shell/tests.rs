@@ -1,17 +1,16 @@
-//! Against the real runner, outside of a sandbox.
+//! Tests against the real runner, outside of a sandbox.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use crate::clock::SystemClock;
 use async_trait::async_trait;
 use domain::{
     JobId, Secret, TaskId,
@@ -19,14 +18,16 @@ use domain::{
     job::Exit,
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
+use parking_lot::Mutex;
 use testkit::{RealRunner, conformance, job_id};
 use tokio::net::UnixStream;
 
 use super::{Dial, RunnerShell, Transport, connection::Connection};
+use crate::clock::SystemClock;
 
 mod idle;
 
-/// A runner and what would be known of its task.
+/// A runner, and what a provider would know of its task.
 struct Runner {
     host: Arc<Host>,
     shell: RunnerShell<Arc<Host>>,
@@ -66,7 +67,7 @@ impl Dial for Arc<Host> {
 }
 
 impl Runner {
-    /// None, with the reason printed, where its binary was not built.
+    /// None, with a message on standard error, if the runner's binary was not built.
     fn start() -> Option<Self> {
         Some(Self::of(RealRunner::start()?, Duration::ZERO))
     }
@@ -94,7 +95,7 @@ impl Runner {
     }
 }
 
-/// Whether commands can have another user.
+/// Whether commands can run as another user.
 fn is_root() -> bool {
     std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0
 }
@@ -119,7 +120,7 @@ async fn next(attached: &mut Box<dyn Attached>) -> Result<CommandEvent, ShellErr
     attached.next(until).await.map(|event| event.expect("within half a minute"))
 }
 
-/// Follows to the end: stdout, stderr, end.
+/// Follows a command to its end and returns stdout, stderr and the end.
 async fn finish(mut attached: Box<dyn Attached>) -> (String, String, CommandEnd) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
@@ -136,7 +137,7 @@ async fn finish(mut attached: Box<dyn Attached>) -> (String, String, CommandEnd)
 }
 
 #[tokio::test]
-async fn a_command_gets_its_input_and_tells_its_output_and_its_end() {
+async fn a_command_gets_its_input_and_its_output_and_end_are_reported() {
     let Some(runner) = Runner::start() else { return };
     runner.shell.probe(&task()).await.unwrap();
     let line = r#"cat; printf "$A $B" >&2; exit 3"#;
@@ -147,7 +148,7 @@ async fn a_command_gets_its_input_and_tells_its_output_and_its_end() {
 }
 
 #[tokio::test]
-async fn whoever_attaches_again_gets_the_rest_of_the_one_run() {
+async fn a_second_attachment_gets_the_rest_of_the_same_run() {
     let Some(runner) = Runner::start() else { return };
     let mark = runner.host.dir.join("go");
     let line =
@@ -166,7 +167,7 @@ async fn whoever_attaches_again_gets_the_rest_of_the_one_run() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_at_its_time_and_the_command_goes_on() {
+async fn a_wait_ends_at_its_deadline_and_the_command_runs_on() {
     let Some(runner) = Runner::start() else { return };
     let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
     assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
@@ -175,7 +176,7 @@ async fn a_wait_ends_at_its_time_and_the_command_goes_on() {
     runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
     let (_, _, end) = finish(attached).await;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(15))));
-    // It has ended: no effect.
+    // The command has ended, so this has no effect.
     runner.shell.signal(&task(), job_id("a"), 15).await.unwrap();
 }
 
@@ -200,7 +201,7 @@ async fn a_missing_program_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_kill_is_for_memory_only_if_the_kernel_killed_for_memory_meanwhile() {
+async fn a_sigkill_counts_as_out_of_memory_only_after_a_memory_kill_of_the_kernel() {
     let Some(runner) = Runner::start() else { return };
     let (_, _, end) = runner.run("a", "kill -9 $$").await;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Signal(9))));
@@ -210,7 +211,7 @@ async fn a_kill_is_for_memory_only_if_the_kernel_killed_for_memory_meanwhile() {
     assert_eq!((end.cause, end.exit), (EndCause::OutOfMemory, Some(Exit::Signal(9))));
     let (_, _, end) = runner.run("c", "kill -9 $$").await;
     assert_eq!(end.cause, EndCause::Exited);
-    // A shell whose child was killed says so by its own code.
+    // A shell whose child was killed exits with 128 + SIGKILL.
     let attached = runner.attach(job_id("d"), "read line; exit 137", (0, 0)).await;
     runner.host.memory_kills.store(2, SeqCst);
     let (_, _, end) = finish(attached).await;
@@ -218,11 +219,11 @@ async fn a_kill_is_for_memory_only_if_the_kernel_killed_for_memory_meanwhile() {
 }
 
 #[tokio::test]
-async fn a_runner_that_does_not_answer_is_gone_if_its_task_is() {
+async fn a_runner_that_does_not_answer_is_gone_if_its_task_has_stopped() {
     let Some(runner) = Runner::start() else { return };
     let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
     assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
-    runner.host.runner.lock().unwrap().kill();
+    runner.host.runner.lock().kill();
     assert!(matches!(next(&mut attached).await, Err(ShellError::NotReady)));
     assert!(matches!(runner.shell.probe(&task()).await, Err(ShellError::NotReady)));
     runner.host.gone.store(true, SeqCst);
@@ -231,7 +232,7 @@ async fn a_runner_that_does_not_answer_is_gone_if_its_task_is() {
 }
 
 #[tokio::test]
-async fn the_suite_of_the_port_passes() {
+async fn the_conformance_suite_of_the_port_passes() {
     if RealRunner::start_apart().is_none() {
         return;
     }

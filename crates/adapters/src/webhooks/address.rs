@@ -1,11 +1,11 @@
-//! Which addresses are outside. What is not known to be outside counts as inside.
+//! Which addresses are public. Any other address counts as private.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use reqwest::Url;
 
-/// Whether the host is an address, written out, that must not be called. No resolver sees these.
-pub(super) fn is_inside_literal(url: &Url) -> bool {
+/// Whether the host of the URL is a literal private address. Literal addresses never reach a resolver.
+pub(super) fn is_private_literal(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     bare.parse().is_ok_and(|address| !is_public(address))
@@ -23,7 +23,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let special = match address.octets() {
         [0 | 10 | 127, ..] => true,
-        // Shared by carriers for NAT (RFC 6598).
+        // Shared address space for carrier-grade NAT (RFC 6598).
         [100, second, ..] => second & 0b1100_0000 == 64,
         [169, 254, ..] => true,
         [172, second, ..] => second & 0b1111_0000 == 16,
@@ -40,13 +40,13 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
     match segments {
-        // NAT64 (RFC 6052) and 6to4 (RFC 3056) lead to the IPv4 address that they hold.
+        // NAT64 (RFC 6052) and 6to4 (RFC 3056) addresses contain the IPv4 address that they lead to.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_v4(embedded(high, low)),
         [0x2002, high, low, ..] => is_public_v4(embedded(high, low)),
         // Protocol assignments with Teredo, benchmarks and ORCHID; documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
-        // Global unicast is 2000::/3. The rest is mapped, local, multicast or not assigned.
+        // Global unicast is 2000::/3. All others are mapped, local, multicast or not assigned.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

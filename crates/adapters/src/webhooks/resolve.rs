@@ -1,5 +1,5 @@
-//! Looks names up and keeps only outside addresses. The connection goes to what this gives, so a
-//! name that answers differently the next time gains nothing.
+//! Resolves names to public addresses only. The connection is made to an address that was checked, so
+//! DNS rebinding has no effect.
 
 use std::{
     fmt,
@@ -14,55 +14,56 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::is_public;
 
-/// The name leads to inside addresses only.
+/// The name resolves to no public address.
 #[derive(Debug, thiserror::Error)]
 #[error("the name has no public address")]
-pub(super) struct Forbidden;
+pub(super) struct ForbiddenAddressError;
 
-type Found = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// The lookup of a name under way.
+type Lookup = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Gives public addresses only.
-pub(super) struct Public {
-    look_up: Arc<dyn Fn(String) -> Found + Send + Sync>,
+/// A resolver that returns public addresses only.
+pub(super) struct PublicResolver {
+    lookup: Arc<dyn Fn(String) -> Lookup + Send + Sync>,
     is_public: fn(IpAddr) -> bool,
 }
 
-impl Public {
+impl PublicResolver {
     #[cfg(test)]
     pub(super) fn new(
-        look_up: impl Fn(String) -> Found + Send + Sync + 'static,
+        lookup: impl Fn(String) -> Lookup + Send + Sync + 'static,
         is_public: fn(IpAddr) -> bool,
     ) -> Self {
-        Self { look_up: Arc::new(look_up), is_public }
+        Self { lookup: Arc::new(lookup), is_public }
     }
 }
 
-impl Default for Public {
-    /// Asks this system's resolver.
+impl Default for PublicResolver {
+    /// Uses the resolver of this system.
     fn default() -> Self {
-        let look_up = |name: String| -> Found {
+        let lookup = |name: String| -> Lookup {
             Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) })
         };
-        Self { look_up: Arc::new(look_up), is_public }
+        Self { lookup: Arc::new(lookup), is_public }
     }
 }
 
-impl Resolve for Public {
+impl Resolve for PublicResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let (found, is_public) = ((self.look_up)(name.as_str().to_owned()), self.is_public);
+        let (found, is_public) = ((self.lookup)(name.as_str().to_owned()), self.is_public);
         Box::pin(async move {
             let mut public = found.await?;
             public.retain(|at| is_public(at.ip()));
             if public.is_empty() {
-                return Err(Forbidden.into());
+                return Err(ForbiddenAddressError.into());
             }
             Ok(Box::new(public.into_iter()) as Addrs)
         })
     }
 }
 
-impl fmt::Debug for Public {
+impl fmt::Debug for PublicResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Public").finish_non_exhaustive()
+        f.debug_struct("PublicResolver").finish_non_exhaustive()
     }
 }

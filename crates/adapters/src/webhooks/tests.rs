@@ -1,19 +1,20 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use domain::{
     Secret,
     ports::{PostError, SignedPost, Webhooks},
 };
+use parking_lot::Mutex;
 use testkit::conformance;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 
-use super::{HttpWebhooks, address::is_public, resolve::Public};
+use super::{HttpWebhooks, address::is_public, resolve::PublicResolver};
 
 fn post_to(url: &str) -> SignedPost {
     SignedPost {
@@ -25,11 +26,11 @@ fn post_to(url: &str) -> SignedPost {
     }
 }
 
-/// Answers one request with this text and gives what was asked.
+/// Answers one request with this text, and returns the request.
 async fn endpoint(answer: &'static str) -> (String, tokio::task::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/hook", listener.local_addr().unwrap());
-    let asked = tokio::spawn(async move {
+    let requested = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut request = Vec::new();
         while !request.ends_with(br#""session.ready"}"#) {
@@ -39,12 +40,12 @@ async fn endpoint(answer: &'static str) -> (String, tokio::task::JoinHandle<Stri
         stream.write_all(answer.as_bytes()).await.unwrap();
         String::from_utf8(request).unwrap()
     });
-    (url, asked)
+    (url, requested)
 }
 
 #[test]
-fn only_unicast_addresses_of_the_internet_are_outside() {
-    let outside = [
+fn only_unicast_addresses_of_the_internet_are_public() {
+    let public = [
         "1.1.1.1",
         "100.63.255.255",
         "100.128.0.0",
@@ -59,7 +60,7 @@ fn only_unicast_addresses_of_the_internet_are_outside() {
         "2002:0101:0101::1",
         "64:ff9b::1.1.1.1",
     ];
-    let inside = [
+    let private = [
         "0.0.0.0",
         "0.1.2.3",
         "10.0.0.1",
@@ -102,16 +103,16 @@ fn only_unicast_addresses_of_the_internet_are_outside() {
         "fec0::1",
         "ff02::1",
     ];
-    for text in outside {
-        assert!(is_public(text.parse::<IpAddr>().unwrap()), "{text} is outside");
+    for text in public {
+        assert!(is_public(text.parse::<IpAddr>().unwrap()), "{text} is public");
     }
-    for text in inside {
-        assert!(!is_public(text.parse::<IpAddr>().unwrap()), "{text} is inside");
+    for text in private {
+        assert!(!is_public(text.parse::<IpAddr>().unwrap()), "{text} is private");
     }
 }
 
 #[tokio::test]
-async fn no_spelling_of_an_inside_address_is_called() {
+async fn no_spelling_of_a_private_address_is_called() {
     let webhooks = HttpWebhooks::new(false);
     for url in [
         "https://127.0.0.1/",
@@ -133,39 +134,39 @@ async fn no_spelling_of_an_inside_address_is_called() {
 
 #[tokio::test]
 async fn a_post_carries_the_standard_headers_and_reports_the_answer() {
-    let (url, asked) = endpoint(
+    let (url, requested) = endpoint(
         "HTTP/1.1 503 Busy\r\nRetry-After: 17\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
     )
     .await;
     let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
     assert_eq!(posted.status, 503);
     assert_eq!(posted.retry_after, Some(std::time::Duration::from_secs(17)));
-    let asked = asked.await.unwrap();
-    assert!(asked.starts_with("POST /hook HTTP/1.1\r\n"), "{asked}");
+    let requested = requested.await.unwrap();
+    assert!(requested.starts_with("POST /hook HTTP/1.1\r\n"), "{requested}");
     for header in
         ["webhook-id: msg_1", "webhook-timestamp: 1700000000", "webhook-signature: v1,abc"]
     {
-        assert!(asked.contains(header), "{header} in {asked}");
+        assert!(requested.contains(header), "{header} in {requested}");
     }
 }
 
 #[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
-    let (url, asked) = endpoint(
+    let (url, requested) = endpoint(
         "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
     )
     .await;
     let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
     assert_eq!(posted.status, 302);
-    asked.await.unwrap();
+    requested.await.unwrap();
 }
 
 #[tokio::test]
 async fn an_endless_body_does_not_hold_up_its_status() {
-    let (url, asked) = endpoint("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx").await;
+    let (url, requested) = endpoint("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\nx").await;
     let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
     assert_eq!(posted.status, 200);
-    asked.await.unwrap();
+    requested.await.unwrap();
 }
 
 #[tokio::test]
@@ -177,72 +178,73 @@ async fn a_closed_port_is_a_failed_connection() {
     assert_eq!(posted, Err(PostError::Failed));
 }
 
-/// Stands for an address of the internet: this machine has no other to listen on.
-const OUTSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-const INSIDE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// Stands for a public address: this machine has none to listen on.
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const PRIVATE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// A name whose owner gives these answers, one after the other, and the last one for ever.
+/// A client whose resolver gives these answers, one after the other, and then always the last one;
+/// and the number of lookups.
 fn rebinding(answers: &[&[Ipv4Addr]]) -> (HttpWebhooks, Arc<Mutex<usize>>) {
     let answers: Vec<Vec<SocketAddr>> = answers
         .iter()
         .map(|answer| answer.iter().map(|ip| SocketAddr::from((*ip, 0))).collect())
         .collect();
-    let asked = Arc::new(Mutex::new(0));
-    let count = Arc::clone(&asked);
-    let look_up = move |_| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
-        let mut count = count.lock().unwrap();
+    let requested = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&requested);
+    let lookup = move |_| -> std::pin::Pin<Box<dyn Future<Output = _> + Send>> {
+        let mut count = count.lock();
         let answer = answers[(*count).min(answers.len() - 1)].clone();
         *count += 1;
         Box::pin(async move { Ok(answer) })
     };
-    let names = Public::new(look_up, |ip| ip == IpAddr::V4(OUTSIDE));
-    (HttpWebhooks::with(false, names), asked)
+    let resolver = PublicResolver::new(lookup, |ip| ip == IpAddr::V4(PUBLIC));
+    (HttpWebhooks::with(false, resolver), requested)
 }
 
-/// Listens inside, where nobody may call.
-fn trap(port: u16) -> std::net::TcpListener {
-    let trap = std::net::TcpListener::bind((INSIDE, port)).unwrap();
-    trap.set_nonblocking(true).unwrap();
-    trap
+/// Listens on the private address, which must not be called.
+fn listen_private(port: u16) -> std::net::TcpListener {
+    let listener = std::net::TcpListener::bind((PRIVATE, port)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
 }
 
-fn was_called(trap: &std::net::TcpListener) -> bool {
-    trap.accept().is_ok()
+fn was_called(listener: &std::net::TcpListener) -> bool {
+    listener.accept().is_ok()
 }
 
 #[tokio::test]
-async fn a_name_that_turns_inside_after_its_check_is_not_followed_there() {
-    let outside = TcpListener::bind((OUTSIDE, 0)).await.unwrap();
-    let port = outside.local_addr().unwrap().port();
-    let inside = trap(port);
-    let (webhooks, asked) = rebinding(&[&[OUTSIDE], &[INSIDE]]);
+async fn a_name_that_becomes_private_after_its_check_is_not_called() {
+    let public = TcpListener::bind((PUBLIC, 0)).await.unwrap();
+    let port = public.local_addr().unwrap().port();
+    let private = listen_private(port);
+    let (webhooks, requested) = rebinding(&[&[PUBLIC], &[PRIVATE]]);
     let post = post_to(&format!("https://rebinding.example:{port}/"));
 
     let first = async {
-        // Hangs up: a handshake would need a certificate that the client trusts.
-        drop(outside.accept().await.unwrap());
+        // Closes the connection: a handshake would need a certificate that the client trusts.
+        drop(public.accept().await.unwrap());
     };
     let (posted, ()) = tokio::join!(webhooks.post(&post), first);
     assert_eq!(posted, Err(PostError::Failed));
-    assert_eq!(*asked.lock().unwrap(), 1, "the address that was checked is the one called");
+    assert_eq!(*requested.lock(), 1, "the address that was checked is the one called");
 
     assert_eq!(webhooks.post(&post).await, Err(PostError::Forbidden));
-    assert_eq!(*asked.lock().unwrap(), 2, "a new connection is checked anew");
-    assert!(!was_called(&inside));
+    assert_eq!(*requested.lock(), 2, "a new connection is checked again");
+    assert!(!was_called(&private));
 }
 
 #[tokio::test]
-async fn an_inside_address_among_outside_ones_is_not_called() {
-    let inside = trap(0);
-    let port = inside.local_addr().unwrap().port();
-    let (webhooks, _) = rebinding(&[&[INSIDE, OUTSIDE]]);
+async fn a_private_address_among_public_ones_is_not_called() {
+    let private = listen_private(0);
+    let port = private.local_addr().unwrap().port();
+    let (webhooks, _) = rebinding(&[&[PRIVATE, PUBLIC]]);
     let posted = webhooks.post(&post_to(&format!("https://rebinding.example:{port}/"))).await;
-    assert_eq!(posted, Err(PostError::Failed), "nobody listens outside");
-    assert!(!was_called(&inside));
+    assert_eq!(posted, Err(PostError::Failed), "nothing listens on the public address");
+    assert!(!was_called(&private));
 }
 
 #[tokio::test]
-async fn the_suite_of_the_port_passes() {
+async fn the_conformance_suite_of_the_port_passes() {
     conformance::webhooks_suite(async || Arc::new(HttpWebhooks::new(true)) as _).await;
     conformance::strict_webhooks_suite(async || Arc::new(HttpWebhooks::new(false)) as _).await;
 }

@@ -1,6 +1,6 @@
-//! Runs a definition with virtual time and canned task answers, and prints its history.
+//! Runs a definition with virtual time and scripted task answers, and prints its history.
 
-use asl::{Event, Execution, Failure, Host, Invocation, Machine, Millis, Outcome, Step, What};
+use asl::{Event, EventKind, Execution, Failure, Host, Invocation, Machine, Millis, Outcome, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -16,18 +16,19 @@ JSON lines: {\"state\", \"event\", \"at\", \"input\" | \"output\" | \"error\" an
 The last line is {\"status\": \"SUCCEEDED\" | \"FAILED\" | \"TIMED_OUT\", ...}.
 
 \"at\" is virtual time as RFC 3339 in UTC; every run starts at 2000-01-01T00:00:00.000Z.
-Nothing is random: full jitter waits its longest.
+Nothing is random: full jitter always waits the maximum delay.
 
 ANSWERS.json has, for each state, one answer per attempt:
   {\"State\": [{\"error\": \"E\", \"cause\": \"why\"}, {\"timeout\": true}, {\"output\": {}}]}
-An output is what the called function returns; for a .waitForTaskToken state it comes with the token.
+An error or a cause of null is one that the task did not report.
+An output is the result of the called function; a .waitForTaskToken state receives it with its token.
 
-Exits with 0 when the definition ran, whatever its status, and with 2 when it could not.
+Exits with 0 if the definition ran, with any status, and with 2 if it could not run.
 ";
 
-type Problem = Box<dyn Error>;
+type BoxError = Box<dyn Error>;
 
-/// What a task answers to one attempt.
+/// The scripted answer to one attempt of a task.
 #[derive(Deserialize)]
 #[serde(
     untagged,
@@ -48,9 +49,10 @@ struct Output {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Failed {
-    error: String,
+    #[serde(deserialize_with = "Option::deserialize")]
+    error: Option<String>,
     #[serde(default)]
-    cause: String,
+    cause: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -61,16 +63,16 @@ struct TimedOut {
 
 type Answers = HashMap<String, VecDeque<Answer>>;
 
-/// Prints each event as it comes.
+/// Prints each event as a JSON line.
 struct Printer<'o> {
     out: &'o mut dyn Write,
 }
 
 impl Printer<'_> {
-    /// A reader that went away is no reason to fail.
+    /// Ignores errors: a closed standard output must not fail the run.
     fn print(&mut self, line: &impl Serialize) {
         let line = serde_json::to_string(line).expect("all keys are strings");
-        let _gone = writeln!(self.out, "{line}");
+        let _closed = writeln!(self.out, "{line}");
     }
 }
 
@@ -79,22 +81,31 @@ impl Host for Printer<'_> {
         u64::MAX
     }
 
-    fn record(&mut self, event: Event) {
+    fn record(&mut self, event: Event<'_>) {
         let mut rest = Map::new();
         let mut put = |name: &str, value: Value| rest.insert(name.to_owned(), value);
-        let name = event.what.name();
-        match event.what {
-            What::StateEntered { input } | What::TaskScheduled { input, .. } => put("input", input),
-            What::TaskSucceeded { output } | What::StateExited { output } => put("output", output),
-            What::TaskFailed(failure)
-            | What::TaskTimedOut(failure)
-            | What::StateFailed(failure) => {
-                put("error", failure.error.into());
-                put("cause", failure.cause.into())
+        let name = event.kind.name();
+        match event.kind {
+            EventKind::StateEntered { input } | EventKind::TaskScheduled { input, .. } => {
+                put("input", input.into_owned())
             }
-            What::RetryScheduled { until } => put("until", until.to_string().into()),
+            EventKind::TaskSucceeded { output } | EventKind::StateExited { output } => {
+                put("output", output.into_owned())
+            }
+            EventKind::TaskFailed(failure)
+            | EventKind::TaskTimedOut(failure)
+            | EventKind::StateFailed(failure) => {
+                put("error", json!(failure.error));
+                put("cause", json!(failure.cause))
+            }
+            EventKind::RetryScheduled { until } => put("until", until.to_string().into()),
         };
-        self.print(&Line { state: event.state, event: name, at: event.at.to_string(), rest });
+        self.print(&Line {
+            state: event.state.into_owned(),
+            event: name,
+            at: event.at.to_string(),
+            rest,
+        });
     }
 }
 
@@ -117,7 +128,7 @@ struct LastLine {
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        let _gone = write!(std::io::stdout(), "{HELP}");
+        let _closed = write!(std::io::stdout(), "{HELP}");
         return ExitCode::SUCCESS;
     }
     match load(&arguments)
@@ -131,13 +142,13 @@ fn main() -> ExitCode {
                 text.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            let _gone = writeln!(std::io::stderr(), "{text}");
+            let _closed = writeln!(std::io::stderr(), "{text}");
             ExitCode::from(2)
         }
     }
 }
 
-fn load(arguments: &[String]) -> Result<(Machine, Value, Answers), Problem> {
+fn load(arguments: &[String]) -> Result<(Machine, Value, Answers), BoxError> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (definition, input, tasks) = match arguments.as_slice() {
         [definition, input] => (definition, input, None),
@@ -146,19 +157,19 @@ fn load(arguments: &[String]) -> Result<(Machine, Value, Answers), Problem> {
         }
         _ => {
             return Err(
-                "wants DEFINITION.json INPUT.json [--tasks ANSWERS.json]; see --help".into()
+                "expected DEFINITION.json INPUT.json [--tasks ANSWERS.json]; see --help".into()
             );
         }
     };
     let machine = Machine::parse(&read(definition)?)?;
     let input = serde_json::from_str(&read(input)?).map_err(|e| format!("{input}: {e}"))?;
     let answers = tasks.map_or(Ok(Answers::new()), |path| {
-        serde_json::from_str(&read(path)?).map_err(|e| Problem::from(format!("{path}: {e}")))
+        serde_json::from_str(&read(path)?).map_err(|e| BoxError::from(format!("{path}: {e}")))
     })?;
     Ok((machine, input, answers))
 }
 
-fn read(path: &str) -> Result<String, Problem> {
+fn read(path: &str) -> Result<String, BoxError> {
     std::fs::read_to_string(path).map_err(|e| format!("cannot read {path}: {e}").into())
 }
 
@@ -167,9 +178,9 @@ fn run(
     input: Value,
     mut answers: Answers,
     out: &mut dyn Write,
-) -> Result<(), Problem> {
+) -> Result<(), BoxError> {
     let mut printer = Printer { out };
-    let mut now = Millis::from_rfc3339("2000-01-01T00:00:00Z").expect("it is a timestamp");
+    let mut now = Millis::from_rfc3339("2000-01-01T00:00:00Z").expect("the text is a timestamp");
     let mut execution = Execution::start(machine, "trace", input, now);
     loop {
         match execution.step(machine, now, &mut printer) {
@@ -185,20 +196,20 @@ fn run(
     }
 }
 
-/// Gives the next canned answer, and says what time it is then.
+/// Applies the next scripted answer and returns the time after it.
 fn answer(
     execution: &mut Execution,
     invocation: Invocation,
     answers: &mut Answers,
     now: Millis,
-) -> Result<Millis, Problem> {
+) -> Result<Millis, BoxError> {
     let state = &invocation.task.state;
     let answer = answers.get_mut(state).and_then(VecDeque::pop_front);
     let result = match answer.ok_or_else(|| format!("no answer left for the state '{state}'"))? {
         Answer::Timeout(TimedOut { timeout: true }) => return Ok(invocation.until),
         Answer::Timeout(_) => return Err(format!("a timeout of '{state}' must be true").into()),
         Answer::Output(Output { output }) => Ok(output),
-        Answer::Error(Failed { error, cause }) => Err(Failure::new(error, cause)),
+        Answer::Error(Failed { error, cause }) => Err(Failure { error, cause }),
     };
     match &invocation.token {
         None => execution.returned(&invocation.task, result)?,

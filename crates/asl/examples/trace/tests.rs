@@ -2,7 +2,7 @@ use super::{Answers, run};
 use asl::Machine;
 use serde_json::{Value, json};
 
-/// What a run prints, or why it could not go on.
+/// The output of a run, or the error that stopped it.
 fn trace(definition: &Value, input: Value, answers: Value) -> Result<String, String> {
     let machine = Machine::parse(&definition.to_string()).map_err(|e| e.to_string())?;
     let answers: Answers = serde_json::from_value(answers).map_err(|e| e.to_string())?;
@@ -20,7 +20,7 @@ fn task() -> Value {
 }
 
 #[test]
-fn each_line_says_what_happened_where_and_when() {
+fn each_line_has_the_state_the_event_and_the_time() {
     let answers =
         json!({ "T": [{ "error": "E", "cause": "why" }, { "timeout": true }, { "output": 10 }] });
     let expected = r#"
@@ -68,11 +68,20 @@ fn a_token_task_is_answered_through_its_token() {
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_named() {
+fn a_failure_without_error_and_cause_has_nulls() {
+    let failed = trace(&task(), json!({}), json!({ "T": [{ "error": null }] })).unwrap();
+    let last: Value = serde_json::from_str(failed.lines().last().unwrap()).unwrap();
+    assert_eq!(last, json!({ "status": "FAILED", "error": null, "cause": null }));
+    let empty = trace(&task(), json!({}), json!({ "T": [{}] })).unwrap_err();
+    assert!(empty.starts_with("an answer is {\"output\""), "{empty}");
+}
+
+#[test]
+fn a_missing_or_invalid_answer_is_reported() {
     let none = trace(&task(), json!({}), json!({ "T": [{ "error": "E" }] }));
     assert_eq!(none.unwrap_err(), "no answer left for the state 'T'");
-    let wrong = trace(&task(), json!({}), json!({ "T": [{ "outptu": 1 }] })).unwrap_err();
-    assert!(wrong.starts_with("an answer is {\"output\""), "{wrong}");
+    let invalid = trace(&task(), json!({}), json!({ "T": [{ "outptu": 1 }] })).unwrap_err();
+    assert!(invalid.starts_with("an answer is {\"output\""), "{invalid}");
     let map = json!({ "StartAt": "M", "States": { "M": { "Type": "Map", "End": true } } });
     let refused = trace(&map, json!({}), json!({})).unwrap_err();
     assert_eq!(refused, "state 'M', field 'Type': 'Map' is not supported");

@@ -1,7 +1,8 @@
-//! From the `Choices` of a definition to [`Rule`]s.
+//! Parses the `Choices` of a definition into [`Rule`]s.
 
-use super::{Kind, Operand, Property, Relation, Rule, Test};
+use super::{Condition, Operand, Property, Relation, Rule, ValueType};
 use crate::LoadError;
+use crate::machine::Next;
 use crate::machine::fields::Fields;
 use crate::path::Path;
 use serde_json::Value;
@@ -13,11 +14,11 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("GreaterThan", Relation::GreaterThan),
     ("GreaterThanEquals", Relation::GreaterThanEquals),
 ];
-const KINDS: &[(&str, Kind)] = &[
-    ("Boolean", Kind::Boolean),
-    ("Numeric", Kind::Numeric),
-    ("String", Kind::String),
-    ("Timestamp", Kind::Timestamp),
+const VALUE_TYPES: &[(&str, ValueType)] = &[
+    ("Boolean", ValueType::Boolean),
+    ("Numeric", ValueType::Numeric),
+    ("String", ValueType::String),
+    ("Timestamp", ValueType::Timestamp),
 ];
 const PROPERTIES: &[(&str, Property)] = &[
     ("IsPresent", Property::Present),
@@ -28,7 +29,7 @@ const PROPERTIES: &[(&str, Property)] = &[
     ("IsTimestamp", Property::Timestamp),
 ];
 
-/// The rules of a Choice state.
+/// Parses the rules of a Choice state.
 pub(crate) fn rules(fields: &mut Fields<'_>) -> Result<Vec<Rule>, LoadError> {
     let Some(choices) = fields.array("Choices")? else {
         return Err(fields.invalid("Choices", "is required"));
@@ -38,61 +39,71 @@ pub(crate) fn rules(fields: &mut Fields<'_>) -> Result<Vec<Rule>, LoadError> {
         let Some(next) = rule.string("Next")? else {
             return Err(rule.invalid("Next", "is required"));
         };
-        Ok(Rule { test: test(&mut rule)?, next: next.to_owned() })
+        Ok(Rule { condition: condition(&mut rule)?, next: Next::State(next.to_owned()) })
     };
     choices.iter().enumerate().map(rule).collect()
 }
 
-/// The one comparison of a rule. What surrounds it is checked here, so no field stays unread.
-fn test(rule: &mut Fields<'_>) -> Result<Test, LoadError> {
-    let around = ["Comment", "Next", "Variable"];
-    let comparisons: Vec<_> = rule.entries().filter(|(name, _)| !around.contains(name)).collect();
+/// Parses the single comparison of a rule and refuses every other field.
+fn condition(rule: &mut Fields<'_>) -> Result<Condition, LoadError> {
+    let known = ["Comment", "Next", "Variable"];
+    let comparisons: Vec<_> = rule.entries().filter(|(name, _)| !known.contains(name)).collect();
     let (operator, value) = match comparisons.as_slice() {
         [one] => *one,
-        [] => return Err(rule.invalid("Variable", "a comparison is missing beside it")),
+        [] => return Err(rule.invalid("Variable", "requires a comparison")),
         [_, (other, _), ..] => {
-            return Err(rule.invalid(other, "cannot stand beside another comparison"));
+            return Err(rule.invalid(other, "cannot be combined with another comparison"));
         }
     };
     if ["And", "Or", "Not"].contains(&operator) && rule.take("Variable").is_some() {
-        return Err(rule.invalid("Variable", format!("cannot stand beside '{operator}'")));
+        return Err(rule.invalid("Variable", format!("cannot be combined with '{operator}'")));
     }
     match operator {
-        "And" => inner_tests(rule, operator, value).map(Test::And),
-        "Or" => inner_tests(rule, operator, value).map(Test::Or),
-        "Not" => inner_test(rule, operator, value).map(|inner| Test::Not(Box::new(inner))),
+        "And" => inner_conditions(rule, operator, value).map(Condition::And),
+        "Or" => inner_conditions(rule, operator, value).map(Condition::Or),
+        "Not" => {
+            inner_condition(rule, operator, value).map(|inner| Condition::Not(Box::new(inner)))
+        }
         _ => comparison(rule, operator, value),
     }
 }
 
-fn inner_tests(rule: &Fields<'_>, name: &str, value: &Value) -> Result<Vec<Test>, LoadError> {
+fn inner_conditions(
+    rule: &Fields<'_>,
+    name: &str,
+    value: &Value,
+) -> Result<Vec<Condition>, LoadError> {
     let rules = value.as_array().filter(|rules| !rules.is_empty());
     let rules = rules.ok_or_else(|| rule.invalid(name, "must be an array that is not empty"))?;
-    let inner = |(at, value)| inner_test(rule, &format!("{name}[{at}]"), value);
+    let inner = |(at, value)| inner_condition(rule, &format!("{name}[{at}]"), value);
     rules.iter().enumerate().map(inner).collect()
 }
 
-fn inner_test(rule: &Fields<'_>, name: &str, value: &Value) -> Result<Test, LoadError> {
+fn inner_condition(rule: &Fields<'_>, name: &str, value: &Value) -> Result<Condition, LoadError> {
     let mut inner = rule.inner(name, value)?;
     if inner.take("Next").is_some() {
-        return Err(inner.invalid("Next", "can stand in a top-level rule only"));
+        return Err(inner.invalid("Next", "is only allowed in a top-level rule"));
     }
-    test(&mut inner)
+    condition(&mut inner)
 }
 
-fn comparison(rule: &mut Fields<'_>, operator: &str, value: &Value) -> Result<Test, LoadError> {
+fn comparison(
+    rule: &mut Fields<'_>,
+    operator: &str,
+    value: &Value,
+) -> Result<Condition, LoadError> {
     let Some(variable) = rule.parsed("Variable", Path::parse_reference)? else {
         return Err(rule.invalid("Variable", "is required"));
     };
     if let Some((_, property)) = PROPERTIES.iter().find(|(name, _)| *name == operator) {
         let expected = value.as_bool();
         let expected = expected.ok_or_else(|| rule.invalid(operator, "must be true or false"))?;
-        return Ok(Test::Is { variable, property: *property, expected });
+        return Ok(Condition::Is { variable, property: *property, expected });
     }
     if operator == "StringMatches" {
         let pattern = value.as_str();
         let pattern = pattern.ok_or_else(|| rule.invalid(operator, "must be a string"))?;
-        return Ok(Test::Matches { variable, pattern: pattern.to_owned() });
+        return Ok(Condition::Matches { variable, pattern: pattern.to_owned() });
     }
     let plain = operator.strip_suffix("Path").unwrap_or(operator);
     let Some((kind, relation)) = split(plain) else {
@@ -108,13 +119,13 @@ fn comparison(rule: &mut Fields<'_>, operator: &str, value: &Value) -> Result<Te
         let path = Path::parse_reference(text);
         Operand::Path(path.map_err(|problem| rule.invalid(operator, problem))?)
     };
-    Ok(Test::Compare { variable, kind, relation, operand })
+    Ok(Condition::Compare { variable, kind, relation, operand })
 }
 
-/// `NumericLessThan` is a kind and a relation; booleans know equality only.
-fn split(operator: &str) -> Option<(Kind, Relation)> {
-    let (name, kind) = KINDS.iter().find(|(name, _)| operator.starts_with(name))?;
+/// Splits `NumericLessThan` into type and relation; booleans support only equality.
+fn split(operator: &str) -> Option<(ValueType, Relation)> {
+    let (name, kind) = VALUE_TYPES.iter().find(|(name, _)| operator.starts_with(name))?;
     let (_, relation) =
         RELATIONS.iter().find(|(relation, _)| operator[name.len()..] == **relation)?;
-    (*kind != Kind::Boolean || *relation == Relation::Equals).then_some((*kind, *relation))
+    (*kind != ValueType::Boolean || *relation == Relation::Equals).then_some((*kind, *relation))
 }

@@ -1,18 +1,19 @@
 use super::matches;
 use super::parse::rules;
 use crate::machine::fields::Fields;
+use crate::scope::Scope;
 use serde_json::{Value, json};
 
-/// Whether a rule holds, or the name of the error; a refusal is its text.
+/// The result of a rule as text, the error name if it fails, or the message if it is refused.
 fn holds(mut rule: Value, input: &Value) -> String {
     rule["Next"] = "N".into();
     let state = json!({ "Choices": [rule] });
     let mut fields = Fields::new(Some("S"), state.as_object().unwrap());
     match rules(&mut fields) {
         Err(refusal) => refusal.to_string(),
-        Ok(rules) => match rules[0].test.holds(input, &json!({})) {
+        Ok(rules) => match rules[0].condition.holds(&Scope::new(input, &json!({}))) {
             Ok(holds) => holds.to_string(),
-            Err(failure) => failure.error,
+            Err(error) => error.into_failure("S", 2).error_name().to_owned(),
         },
     }
 }
@@ -79,7 +80,7 @@ fn a_value_of_another_type_makes_a_comparison_false() {
 }
 
 #[test]
-fn each_is_operator_knows_its_type() {
+fn each_is_operator_tests_its_type() {
     let values = [
         ("IsNull", json!(null)),
         ("IsBoolean", json!(false)),
@@ -105,7 +106,7 @@ fn each_is_operator_knows_its_type() {
 }
 
 #[test]
-fn a_missing_variable_is_an_error_unless_presence_is_asked() {
+fn a_missing_variable_is_an_error_except_in_is_present() {
     let input = json!({ "there": null });
     let present = |path: &str, wanted: bool| json!({ "Variable": path, "IsPresent": wanted });
     assert_eq!(holds(present("$.there", true), &input), "true");
@@ -118,7 +119,7 @@ fn a_missing_variable_is_an_error_unless_presence_is_asked() {
 }
 
 #[test]
-fn and_or_and_not_stop_as_soon_as_they_can() {
+fn and_or_and_not_evaluate_lazily() {
     let yes = json!({ "Variable": "$.v", "IsPresent": true });
     let no = json!({ "Not": yes });
     let error = json!({ "Variable": "$.missing", "IsNull": true });
@@ -159,10 +160,10 @@ fn patterns_match_whole_texts() {
 }
 
 #[test]
-fn malformed_rules_are_refused_by_name() {
+fn an_invalid_rule_is_refused_with_its_field() {
     let place = "state 'S', field 'Choices[0].";
     let table = [
-        (json!({ "Variable": "$.v" }), "Variable': a comparison is missing beside it"),
+        (json!({ "Variable": "$.v" }), "Variable': requires a comparison"),
         (json!({ "IsNull": true }), "Variable': is required"),
         (
             json!({ "Variable": "$.v[*]", "IsNull": true }),
@@ -183,15 +184,15 @@ fn malformed_rules_are_refused_by_name() {
         ),
         (
             json!({ "Variable": "$.v", "IsNull": true, "IsString": true }),
-            "IsString': cannot stand beside another comparison",
+            "IsString': cannot be combined with another comparison",
         ),
         (json!({ "Condition": "{% true %}" }), "Variable': is required"),
         (json!({ "And": [] }), "And': must be an array that is not empty"),
         (json!({ "Not": [] }), "Not': must be an object"),
-        (json!({ "Variable": "$.v", "Not": {} }), "Variable': cannot stand beside 'Not'"),
+        (json!({ "Variable": "$.v", "Not": {} }), "Variable': cannot be combined with 'Not'"),
         (
             json!({ "Or": [{ "Variable": "$.v", "IsNull": true, "Next": "X" }] }),
-            "Or[0].Next': can stand in a top-level rule only",
+            "Or[0].Next': is only allowed in a top-level rule",
         ),
     ];
     for (rule, problem) in table {

@@ -1,48 +1,53 @@
-//! Whole runs with virtual time. `Driver` plays the driver; the modules below hold the cases.
+//! Whole executions with virtual time: a driver for tests, and the cases in the modules below.
 
 mod data;
 mod errors;
+mod limits;
+mod recorded;
 mod resume;
 mod session;
 mod timing;
 
 use super::{Execution, Host, Invocation, Outcome, Step};
-use crate::{Event, Failure, Machine, Millis, What};
+use crate::{Event, EventKind, Failure, Machine, Millis};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 
-/// What a task does in one attempt.
+/// The scripted result of one attempt of a task.
 #[derive(Clone, Debug)]
-enum Act {
+enum TaskResult {
     Output(Value),
     Error(&'static str),
+    Failure(Failure),
     Timeout,
 }
 
-/// Runs a machine: answers tasks from a list, moves the clock, keeps the history.
+/// Runs a machine: answers tasks from a script, advances the clock, records the history.
 struct Driver {
     machine: Machine,
-    answers: HashMap<String, VecDeque<Act>>,
+    answers: HashMap<String, VecDeque<TaskResult>>,
     history: History,
     invocations: Vec<Invocation>,
     now: Millis,
-    /// Store and read back the execution, and ask for each step twice.
-    distrust: bool,
+    /// Whether to store and reload the execution after each step and to repeat the step.
+    reload: bool,
+    /// Whether a resource returns before the answer to its token arrives.
+    submits: bool,
 }
 
 #[derive(Default)]
 struct History {
-    events: Vec<Event>,
-    dice: u64,
+    events: Vec<Event<'static>>,
+    random: u64,
 }
 
 impl Host for History {
     fn random(&mut self) -> u64 {
-        self.dice
+        self.random
     }
 
-    fn record(&mut self, event: Event) {
-        self.events.push(event);
+    fn record(&mut self, event: Event<'_>) {
+        self.events.push(event.into_owned());
     }
 }
 
@@ -51,25 +56,26 @@ impl Driver {
         Self {
             machine: Machine::parse(&definition.to_string()).unwrap(),
             answers: HashMap::new(),
-            history: History { events: Vec::new(), dice: u64::MAX },
+            history: History { events: Vec::new(), random: u64::MAX },
             invocations: Vec::new(),
             now: Millis(0),
-            distrust: false,
+            reload: false,
+            submits: false,
         }
     }
 
-    fn answer(mut self, state: &str, acts: impl IntoIterator<Item = Act>) -> Self {
-        self.answers.entry(state.to_owned()).or_default().extend(acts);
+    fn answer(mut self, state: &str, results: impl IntoIterator<Item = TaskResult>) -> Self {
+        self.answers.entry(state.to_owned()).or_default().extend(results);
         self
     }
 
-    fn with_dice(mut self, dice: u64) -> Self {
-        self.history.dice = dice;
+    fn with_random(mut self, random: u64) -> Self {
+        self.history.random = random;
         self
     }
 
-    fn distrustful(mut self) -> Self {
-        self.distrust = true;
+    fn reloading(mut self) -> Self {
+        self.reload = true;
         self
     }
 
@@ -78,7 +84,7 @@ impl Driver {
         loop {
             let step = self.step(&mut execution);
             match step {
-                Step::Invoke(invocation) => self.act(&mut execution, &invocation),
+                Step::Invoke(invocation) => self.invoke(&mut execution, &invocation),
                 Step::AwaitToken { until } | Step::Sleep { until } => self.now = until,
                 Step::Done(outcome) => return outcome,
             }
@@ -87,7 +93,7 @@ impl Driver {
 
     fn step(&mut self, execution: &mut Execution) -> Step {
         let step = execution.step(&self.machine, self.now, &mut self.history);
-        if self.distrust {
+        if self.reload {
             let stored = serde_json::to_string(execution).unwrap();
             *execution = serde_json::from_str(&stored).unwrap();
             let before = self.history.events.len();
@@ -97,43 +103,47 @@ impl Driver {
         step
     }
 
-    fn act(&mut self, execution: &mut Execution, invocation: &Invocation) {
+    fn invoke(&mut self, execution: &mut Execution, invocation: &Invocation) {
         self.invocations.push(invocation.clone());
         let state = &invocation.task.state;
-        let act = self.answers.get_mut(state).and_then(VecDeque::pop_front);
-        let result = match act.unwrap_or_else(|| panic!("no answer left for {state}")) {
-            Act::Timeout => {
+        let scripted = self.answers.get_mut(state).and_then(VecDeque::pop_front);
+        let result = match scripted.unwrap_or_else(|| panic!("no answer left for {state}")) {
+            TaskResult::Timeout => {
                 self.now = invocation.until;
                 return;
             }
-            Act::Output(output) => Ok(output),
-            Act::Error(error) => Err(Failure::new(error, "why")),
+            TaskResult::Output(output) => Ok(output),
+            TaskResult::Error(error) => Err(Failure::new(error, "why")),
+            TaskResult::Failure(failure) => Err(failure),
         };
+        if self.submits && invocation.token.is_some() {
+            execution.returned(&invocation.task, Ok(Value::Null)).unwrap();
+        }
         match &invocation.token {
             Some(token) => execution.answered(token, result).unwrap(),
             None => execution.returned(&invocation.task, result).unwrap(),
         }
     }
 
-    /// The states entered, in order.
+    /// The names of the entered states, in order.
     fn states(&self) -> Vec<&str> {
-        let entered = |event: &&Event| matches!(event.what, What::StateEntered { .. });
-        self.history.events.iter().filter(entered).map(|event| event.state.as_str()).collect()
+        let entered = |event: &&Event<'_>| matches!(event.kind, EventKind::StateEntered { .. });
+        self.history.events.iter().filter(entered).map(|event| event.state.as_ref()).collect()
     }
 
     /// The history as `<ms> <state> <event>`.
     fn lines(&self) -> Vec<String> {
-        let line = |e: &Event| format!("{} {} {}", e.at.0, e.state, e.what.name());
+        let line = |e: &Event<'_>| format!("{} {} {}", e.at.0, e.state, e.kind.name());
         self.history.events.iter().map(line).collect()
     }
 
-    /// What the last call of a resource got.
+    /// The input of the last call of a resource.
     fn last_input(&self) -> &Value {
         &self.invocations.last().unwrap().input
     }
 }
 
-/// A machine of one state that ends.
+/// The definition of a machine with this single state.
 fn single(mut state: Value) -> Value {
     if !["Succeed", "Fail"].contains(&state["Type"].as_str().unwrap()) {
         state["End"] = true.into();
@@ -145,10 +155,10 @@ fn output(value: Value) -> Outcome {
     Outcome::Succeeded { output: value }
 }
 
-/// The error name that ended the run.
+/// The error name with which an execution ended.
 fn error(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Failed(failure) => &failure.error,
+        Outcome::Failed(failure) => failure.error_name(),
         Outcome::Succeeded { .. } => "succeeded",
         Outcome::TimedOut => "timed out",
     }

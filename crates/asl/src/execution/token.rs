@@ -6,8 +6,8 @@ pub(super) fn new(execution: &str, attempt: u64, host: &mut dyn Host) -> String 
     format!("{execution}.{attempt}.{:016x}{:016x}", host.random(), host.random())
 }
 
-/// The name of the execution that a task token belongs to; `None` if it is no token. Whether the
-/// token is the right one, the execution itself says.
+/// The name of the execution that issued a task token; `None` if the text does not have the form of
+/// a token. Only [`Execution::answered`](crate::Execution::answered) checks that the token is valid.
 pub fn execution_of(token: &str) -> Option<&str> {
     let mut parts = token.rsplitn(3, '.');
     let (nonce, attempt, execution) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,15 +1,18 @@
-//! What each intrinsic function does. Facts: AWS Step Functions developer guide, "Intrinsic
-//! functions for JSONPath states".
+//! The intrinsic functions (AWS Step Functions Developer Guide, "Intrinsic functions for JSONPath
+//! states").
 
+use super::java;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write;
 
-/// The longest text, in characters, that encoding, decoding and hashing take.
+/// The maximum length in characters of a text to encode, decode or hash.
 const MAX_CHARS: usize = 10_000;
-/// The longest array that `States.ArrayRange` makes.
+/// The maximum number of items that `States.ArrayRange` returns.
 const MAX_RANGE: i128 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub(super) enum Function {
     StringToJson,
 }
 
-/// Name, function, fewest and most arguments.
+/// Name, function, minimum and maximum number of arguments.
 const TABLE: &[(&str, Function, usize, usize)] = &[
     ("States.Array", Function::Array, 0, usize::MAX),
     ("States.ArrayContains", Function::ArrayContains, 2, 2),
@@ -52,39 +55,35 @@ const TABLE: &[(&str, Function, usize, usize)] = &[
     ("States.StringToJson", Function::StringToJson, 1, 1),
 ];
 
-type Answer = Result<Value, String>;
-
 impl Function {
     pub(super) fn named(name: &str) -> Result<Self, String> {
         if matches!(name, "States.MathRandom" | "States.UUID") {
-            return Err(format!("'{name}' would make the run depend on chance"));
+            return Err(format!("'{name}' is non-deterministic"));
         }
         let row = TABLE.iter().find(|row| row.0 == name);
-        row.map(|row| row.1).ok_or_else(|| format!("there is no function '{name}'"))
-    }
-
-    fn row(self) -> &'static (&'static str, Self, usize, usize) {
-        TABLE.iter().find(|row| row.1 == self).expect("the table lists every function")
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.row().0
+        row.map(|row| row.1).ok_or_else(|| format!("unknown function '{name}'"))
     }
 
     pub(super) fn check_arity(self, given: usize) -> Result<(), String> {
-        let (name, _, fewest, most) = *self.row();
-        if (fewest..=most).contains(&given) {
+        let row = TABLE.iter().find(|row| row.1 == self);
+        let (name, _, min, max) = *row.expect("the table lists every function");
+        if (min..=max).contains(&given) {
             Ok(())
         } else {
             Err(format!("'{name}' does not take {given} arguments"))
         }
     }
 
+    /// Whether the function copies an unlimited number of arguments into its result.
+    pub(super) fn copies_arguments(self) -> bool {
+        matches!(self, Self::Array | Self::Format)
+    }
+
     /// Calls the function. The number of arguments was checked when the call was parsed.
-    pub(super) fn apply(self, args: &[Value]) -> Answer {
+    pub(super) fn apply(self, args: &[Cow<'_, Value>]) -> Result<Value, String> {
         match self {
-            Self::Array => Ok(Value::Array(args.to_vec())),
-            Self::ArrayContains => Ok(array(&args[0])?.contains(&args[1]).into()),
+            Self::Array => Ok(args.iter().map(|arg| arg.as_ref().clone()).collect()),
+            Self::ArrayContains => Ok(array(&args[0])?.contains(args[1].as_ref()).into()),
             Self::ArrayGetItem => array_get_item(array(&args[0])?, &args[1]),
             Self::ArrayLength => Ok(array(&args[0])?.len().into()),
             Self::ArrayPartition => array_partition(array(&args[0])?, &args[1]),
@@ -98,9 +97,7 @@ impl Function {
             Self::JsonToString => Ok(args[0].to_string().into()),
             Self::MathAdd => math_add(&args[0], &args[1]),
             Self::StringSplit => Ok(string_split(text(&args[0])?, text(&args[1])?)),
-            Self::StringToJson => {
-                serde_json::from_str(text(&args[0])?).map_err(|_| "the text is not JSON".to_owned())
-            }
+            Self::StringToJson => parse_json(text(&args[0])?),
         }
     }
 }
@@ -121,37 +118,63 @@ fn short_text(value: &Value) -> Result<&str, String> {
     Ok(text)
 }
 
-/// An integer; a fraction is rounded to the nearest one, as on AWS.
+/// Parses JSON text as AWS does: blank text is `null`, and `-0` is `0`.
+pub(super) fn parse_json(text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    let mut value = serde_json::from_str(text).map_err(|_| "the text is not JSON".to_owned())?;
+    make_zeros_positive(&mut value);
+    Ok(value)
+}
+
+/// Replaces negative zeros. The parser limits the depth of the value, and with it the recursion.
+fn make_zeros_positive(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if number.as_f64().is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()) {
+                *value = 0.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_zeros_positive),
+        Value::Object(map) => map.values_mut().for_each(make_zeros_positive),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The value as an integer. A fraction is rounded to the nearest integer, and a half up, as AWS does
+/// (Java's `Math.round`).
 fn integer(value: &Value) -> Result<i64, String> {
     let number = value.as_i64().or_else(|| {
-        let rounded = value.as_f64()?.round();
+        let number = value.as_f64()?;
+        let rounded = number.floor() + if number - number.floor() >= 0.5 { 1.0 } else { 0.0 };
         (rounded.abs() < 9.2e18).then_some(rounded as i64)
     });
     number.ok_or_else(|| "an argument is not an integer".to_owned())
 }
 
-fn array_get_item(items: &[Value], index: &Value) -> Answer {
+fn array_get_item(items: &[Value], index: &Value) -> Result<Value, String> {
     let index = index.as_u64().ok_or("the index is not a non-negative integer")?;
     let item = usize::try_from(index).ok().and_then(|index| items.get(index));
     item.cloned().ok_or_else(|| "the index is out of bounds".to_owned())
 }
 
-fn array_partition(items: &[Value], size: &Value) -> Answer {
+fn array_partition(items: &[Value], size: &Value) -> Result<Value, String> {
     match usize::try_from(integer(size)?) {
         Ok(size) if size > 0 => Ok(items.chunks(size).map(<[Value]>::to_vec).collect()),
         _ => Err("the chunk size is not positive".to_owned()),
     }
 }
 
-fn array_range(args: &[Value]) -> Answer {
+fn array_range(args: &[Cow<'_, Value>]) -> Result<Value, String> {
     let (first, last, step) = (integer(&args[0])?, integer(&args[1])?, integer(&args[2])?);
     if step == 0 {
         return Err("the increment is zero".to_owned());
     }
     let (first, last, step) = (i128::from(first), i128::from(last), i128::from(step));
     let count = ((last - first) / step + 1).max(0);
-    let wrong_way = (last - first).signum() * step.signum() < 0;
-    if wrong_way {
+    let diverges = (last - first).signum() * step.signum() < 0;
+    if diverges {
         return Ok(json!([]));
     }
     if count > MAX_RANGE {
@@ -162,22 +185,18 @@ fn array_range(args: &[Value]) -> Answer {
 }
 
 fn array_unique(items: &[Value]) -> Value {
-    let mut unique: Vec<Value> = Vec::new();
-    for item in items {
-        if !unique.contains(item) {
-            unique.push(item.clone());
-        }
-    }
-    Value::Array(unique)
+    // Equal values have equal texts, because the keys of objects are sorted.
+    let mut seen = HashSet::new();
+    items.iter().filter(|item| seen.insert(item.to_string())).cloned().collect()
 }
 
-fn base64_decode(text: &str) -> Answer {
+fn base64_decode(text: &str) -> Result<Value, String> {
     let bytes = STANDARD.decode(text).map_err(|_| "the text is not Base64")?;
     let text = String::from_utf8(bytes).map_err(|_| "the decoded bytes are not UTF-8")?;
     Ok(text.into())
 }
 
-fn hash(data: &Value, algorithm: &str) -> Answer {
+fn hash(data: &Value, algorithm: &str) -> Result<Value, String> {
     let data = data.as_str().map_or_else(|| data.to_string(), str::to_owned);
     if data.chars().count() > MAX_CHARS {
         return Err(format!("the data is longer than {MAX_CHARS} characters"));
@@ -197,30 +216,32 @@ fn hash(data: &Value, algorithm: &str) -> Answer {
     Ok(hex.into())
 }
 
-fn json_merge(args: &[Value]) -> Answer {
-    match args {
+fn json_merge(args: &[Cow<'_, Value>]) -> Result<Value, String> {
+    let args: Vec<&Value> = args.iter().map(Cow::as_ref).collect();
+    match args.as_slice() {
         [Value::Object(first), Value::Object(second), Value::Bool(false)] => {
             let mut merged = first.clone();
             merged.extend(second.clone());
             Ok(Value::Object(merged))
         }
-        [_, _, Value::Bool(true)] => Err("only shallow merging (false) exists".to_owned()),
-        _ => Err("it takes two objects and false".to_owned()),
+        [_, _, Value::Bool(true)] => Err("only shallow merging (false) is supported".to_owned()),
+        _ => Err("the arguments must be two objects and false".to_owned()),
     }
 }
 
-fn math_add(left: &Value, right: &Value) -> Answer {
+fn math_add(left: &Value, right: &Value) -> Result<Value, String> {
     let sum = integer(left)?.checked_add(integer(right)?);
     sum.map(Value::from).ok_or_else(|| "the sum is too large".to_owned())
 }
 
-/// Each character of the splitter separates; empty parts are left out.
+/// Splits at each character of the splitter and drops empty parts.
 fn string_split(text: &str, splitter: &str) -> Value {
-    let parts = text.split(|c| splitter.contains(c)).filter(|part| !part.is_empty());
+    let separators: HashSet<char> = splitter.chars().collect();
+    let parts = text.split(|c| separators.contains(&c)).filter(|part| !part.is_empty());
     parts.map(Value::from).collect()
 }
 
-/// The pieces of a format template; `None` stands for `{}`.
+/// The pieces of a format template; `None` represents `{}`.
 fn pieces(template: &str) -> Result<Vec<Option<char>>, String> {
     let mut pieces = Vec::new();
     let mut chars = template.chars();
@@ -235,12 +256,12 @@ fn pieces(template: &str) -> Result<Vec<Option<char>>, String> {
     Ok(pieces)
 }
 
-/// How many `{}` a template holds.
+/// The number of `{}` in a template.
 pub(super) fn placeholders(template: &str) -> Result<usize, String> {
     Ok(pieces(template)?.iter().filter(|piece| piece.is_none()).count())
 }
 
-fn format(template: &str, values: &[Value]) -> Answer {
+fn format(template: &str, values: &[Cow<'_, Value>]) -> Result<Value, String> {
     let pieces = pieces(template)?;
     let mut values = values.iter();
     let mut text = String::new();
@@ -249,7 +270,7 @@ fn format(template: &str, values: &[Value]) -> Answer {
             Some(c) => text.push(c),
             None => {
                 let value = values.next().ok_or("there are more {} than arguments")?;
-                text.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                java::write(value, &mut text);
             }
         }
     }

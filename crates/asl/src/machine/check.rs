@@ -1,11 +1,11 @@
-//! Checks on the graph of states.
+//! Validates the graph of states.
 
 use super::Machine;
 use crate::LoadError;
-use crate::load_error::Place;
+use crate::load_error::Location;
 use std::collections::BTreeSet;
 
-/// Every target exists, every state can be reached, and some state ends the run.
+/// Checks that every target exists, every state is reachable, and some state ends the execution.
 pub(super) fn graph(machine: &Machine) -> Result<(), LoadError> {
     if !machine.states.contains_key(&machine.start_at) {
         let problem = format!("there is no state '{}'", machine.start_at);
@@ -19,7 +19,7 @@ pub(super) fn graph(machine: &Machine) -> Result<(), LoadError> {
     }
     let reached = reachable(machine);
     if let Some(name) = machine.states.keys().find(|name| !reached.contains(name.as_str())) {
-        return Err(invalid(Some(name), "Next", "no state leads to this one".to_owned()));
+        return Err(invalid(Some(name), "Next", "the state is unreachable".to_owned()));
     }
     if !machine.states.values().any(super::State::is_terminal) {
         return Err(invalid(None, "States", "no state ends the execution".to_owned()));
@@ -37,5 +37,6 @@ fn reachable(machine: &Machine) -> BTreeSet<&str> {
 }
 
 fn invalid(state: Option<&String>, field: &str, problem: String) -> LoadError {
-    LoadError::Invalid { place: Place { state: state.cloned(), field: field.to_owned() }, problem }
+    let location = Location { state: state.cloned(), field: field.to_owned() };
+    LoadError::Invalid { location, problem }
 }

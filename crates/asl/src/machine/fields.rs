@@ -1,10 +1,10 @@
-//! Reads the fields of one JSON object of a definition, and refuses those that nobody read.
+//! Reads the fields of one JSON object of a definition and refuses unknown fields.
 
-use crate::load_error::{LoadError, Place};
+use crate::load_error::{LoadError, Location};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// An object of the definition, and where it is.
+/// A JSON object of the definition, its location, and which of its fields were read.
 pub(crate) struct Fields<'d> {
     state: Option<&'d str>,
     prefix: String,
@@ -17,7 +17,7 @@ impl<'d> Fields<'d> {
         Self { state, prefix: String::new(), map, read: BTreeSet::from(["Comment"]) }
     }
 
-    /// The fields of an object inside this one. `name` is the path to it: `Retry[0]`.
+    /// The fields of an object nested in this one. `name` is the relative path: `Retry[0]`.
     pub(crate) fn inner(&self, name: &str, value: &'d Value) -> Result<Self, LoadError> {
         let Some(map) = value.as_object() else {
             return Err(self.invalid(name, "must be an object"));
@@ -27,19 +27,19 @@ impl<'d> Fields<'d> {
         Ok(inner)
     }
 
-    pub(crate) fn place(&self, field: &str) -> Place {
-        Place { state: self.state.map(str::to_owned), field: format!("{}{field}", self.prefix) }
+    pub(crate) fn location(&self, field: &str) -> Location {
+        Location { state: self.state.map(str::to_owned), field: format!("{}{field}", self.prefix) }
     }
 
     pub(crate) fn invalid(&self, field: &str, problem: impl Into<String>) -> LoadError {
-        LoadError::Invalid { place: self.place(field), problem: problem.into() }
+        LoadError::Invalid { location: self.location(field), problem: problem.into() }
     }
 
-    pub(crate) fn unsupported(&self, field: &str, what: impl Into<String>) -> LoadError {
-        LoadError::Unsupported { place: self.place(field), what: what.into() }
+    pub(crate) fn unsupported(&self, field: &str, feature: impl Into<String>) -> LoadError {
+        LoadError::Unsupported { location: self.location(field), feature: feature.into() }
     }
 
-    /// The field's value, if the object has it.
+    /// The field's value, if the object has the field. Marks the field as known.
     pub(crate) fn take(&mut self, name: &'static str) -> Option<&'d Value> {
         self.read.insert(name);
         self.map.get(name)
@@ -57,7 +57,7 @@ impl<'d> Fields<'d> {
         }
     }
 
-    /// An integer between `least` and `most`.
+    /// An integer from `least` to `most`, both included.
     pub(crate) fn integer(
         &mut self,
         name: &'static str,
@@ -80,7 +80,7 @@ impl<'d> Fields<'d> {
         }
     }
 
-    /// Something parsed from a string field.
+    /// The parsed value of a string field.
     pub(crate) fn parsed<T>(
         &mut self,
         name: &'static str,
@@ -90,20 +90,20 @@ impl<'d> Fields<'d> {
         text.map(|text| parse(text).map_err(|problem| self.invalid(name, problem))).transpose()
     }
 
-    /// Refuses two fields that say the same thing.
+    /// Refuses two mutually exclusive fields.
     pub(crate) fn not_both(&self, one: &str, other: &str) -> Result<(), LoadError> {
         if self.map.contains_key(one) && self.map.contains_key(other) {
-            return Err(self.invalid(other, format!("cannot stand beside '{one}'")));
+            return Err(self.invalid(other, format!("cannot be combined with '{one}'")));
         }
         Ok(())
     }
 
-    /// All fields, read or not.
+    /// All fields of the object.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&'d str, &'d Value)> + use<'d> {
         self.map.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Refuses the first field that was not read.
+    /// Refuses the object if it has a field that was never read.
     pub(crate) fn finish(&self) -> Result<(), LoadError> {
         let unread = self.entries().find(|(name, _)| !self.read.contains(name));
         unread.map_or(Ok(()), |(name, _)| Err(self.unsupported(name, "this field")))

@@ -1,25 +1,23 @@
-//! The top level of a definition, and what all states share.
+//! Parses the top level of a definition and the fields that several state types share.
 
 use super::fields::Fields;
 use super::{Flow, Machine, Next, State, check, states};
 use crate::LoadError;
-use crate::load_error::Place;
+use crate::load_error::Location;
 use crate::path::Path;
 use crate::template::Template;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// The longest name of a state, in characters.
+/// The maximum length of a state name, in characters (Step Functions service quotas).
 const MAX_NAME: usize = 80;
 
 pub(super) fn machine(json: &str) -> Result<Machine, LoadError> {
     let definition: Value = super::unique::parse(json).map_err(LoadError::Json)?;
     let Some(map) = definition.as_object() else {
-        let place = Place { state: None, field: "States".to_owned() };
-        return Err(LoadError::Invalid {
-            place,
-            problem: "the definition is not an object".into(),
-        });
+        let location = Location { state: None, field: "States".to_owned() };
+        let problem = "the definition is not an object".to_owned();
+        return Err(LoadError::Invalid { location, problem });
     };
     let mut fields = Fields::new(None, map);
     json_path_only(&mut fields)?;
@@ -65,7 +63,7 @@ fn json_path_only(fields: &mut Fields<'_>) -> Result<(), LoadError> {
     }
 }
 
-/// Which data fields a type of state has besides InputPath and OutputPath.
+/// The data fields that a state type has besides `InputPath` and `OutputPath`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Data {
     Paths,
@@ -89,7 +87,7 @@ pub(super) fn flow(fields: &mut Fields<'_>, data: Data) -> Result<Flow, LoadErro
     Ok(flow)
 }
 
-/// A path field: absent means `$`, null means none.
+/// A path field: `$` if it is absent, `None` if it is `null`.
 fn path_or_null(
     fields: &mut Fields<'_>,
     name: &'static str,
@@ -128,7 +126,7 @@ pub(super) fn next(fields: &mut Fields<'_>) -> Result<Next, LoadError> {
         (None, Some(Value::Bool(true))) => Ok(Next::End),
         (None, None) => Err(fields.invalid("Next", "is required, unless 'End' is true")),
         (Some(_), Some(Value::Bool(true))) => {
-            Err(fields.invalid("End", "cannot stand beside 'Next'"))
+            Err(fields.invalid("End", "cannot be combined with 'Next'"))
         }
         (_, Some(_)) => Err(fields.invalid("End", "must be true")),
     }

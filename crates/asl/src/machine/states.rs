@@ -1,8 +1,8 @@
-//! One function per type of state.
+//! Parses states: one function per state type.
 
 use super::fields::Fields;
 use super::parse::{Data, flow, next, result_path};
-use super::{Flow, Kind, MAX_SECONDS, Resource, Seconds, State, Task, Text, Until};
+use super::{Flow, Kind, MAX_SECONDS, Next, Resource, Seconds, State, Task, Text, Until};
 use crate::LoadError;
 use crate::choice::parse::rules;
 use crate::failure::{ALL, RESERVED};
@@ -12,7 +12,7 @@ use crate::retry::{Catcher, Retrier};
 use crate::template::{Expression, Template};
 use serde_json::Value;
 
-/// The largest `MaxDelaySeconds`: a year.
+/// The maximum of `MaxDelaySeconds`: 366 days.
 const MAX_DELAY_SECONDS: u64 = 31_622_400;
 const LAMBDA_INVOKE: &str = "arn:aws:states:::lambda:invoke";
 const WAIT_FOR_TOKEN: &str = ".waitForTaskToken";
@@ -36,7 +36,7 @@ pub(super) fn parse(fields: &mut Fields<'_>) -> Result<State, LoadError> {
 
 fn choice(fields: &mut Fields<'_>) -> Result<State, LoadError> {
     let rules = rules(fields)?;
-    let default = fields.string("Default")?.map(str::to_owned);
+    let default = fields.string("Default")?.map(|name| Next::State(name.to_owned()));
     Ok(State { kind: Kind::Choice { rules, default }, flow: flow(fields, Data::Paths)? })
 }
 
@@ -66,19 +66,18 @@ fn text(
 }
 
 fn wait(fields: &mut Fields<'_>) -> Result<State, LoadError> {
-    const WAYS: [&str; 4] = ["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
+    const WAIT_FIELDS: [&str; 4] = ["Seconds", "SecondsPath", "Timestamp", "TimestampPath"];
     let names = fields.entries().map(|(name, _)| name);
-    let given: Vec<&str> = names.filter(|name| WAYS.contains(name)).collect();
+    let given: Vec<&str> = names.filter(|name| WAIT_FIELDS.contains(name)).collect();
     let until = match given.as_slice() {
         [] => return Err(fields.invalid("Seconds", "is required, or one of its alternatives")),
         [_, other, ..] => {
-            return Err(fields.invalid(other, "cannot stand beside another of its kind"));
+            return Err(fields.invalid(other, "cannot be combined with another wait field"));
         }
         ["Timestamp"] => {
             let parse = |text: &str| {
-                let moment =
-                    crate::millis::timestamp(text).and_then(|_| Millis::from_rfc3339(text));
-                moment.ok_or_else(|| format!("'{text}' is no RFC 3339 timestamp"))
+                Millis::from_rfc3339(text)
+                    .ok_or_else(|| format!("'{text}' is not an RFC 3339 timestamp"))
             };
             fields.parsed("Timestamp", parse)?.map(Until::Timestamp)
         }
@@ -87,7 +86,7 @@ fn wait(fields: &mut Fields<'_>) -> Result<State, LoadError> {
         }
         _ => seconds(fields, "Seconds", "SecondsPath", 0)?.map(Until::Seconds),
     };
-    let until = until.expect("one of the four fields is there");
+    let until = until.expect("one of the four fields is present");
     let flow = flow(fields, Data::Paths)?;
     Ok(State { kind: Kind::Wait { until, next: next(fields)? }, flow })
 }
@@ -168,7 +167,7 @@ fn retriers(fields: &mut Fields<'_>) -> Result<Vec<Retrier>, LoadError> {
         let backoff_rate = match entry.take("BackoffRate").map(Value::as_f64) {
             None => 2.0,
             Some(Some(rate)) if rate >= 1.0 => rate,
-            Some(_) => return Err(entry.invalid("BackoffRate", "must be a number from 1.0 on")),
+            Some(_) => return Err(entry.invalid("BackoffRate", "must be a number of at least 1.0")),
         };
         let max_attempts = entry.integer("MaxAttempts", 0, MAX_SECONDS)?.unwrap_or(3);
         Ok(Retrier {
@@ -187,11 +186,11 @@ fn catchers(fields: &mut Fields<'_>) -> Result<Vec<Catcher>, LoadError> {
         let Some(next) = entry.string("Next")? else {
             return Err(entry.invalid("Next", "is required"));
         };
-        Ok(Catcher { errors, next: next.to_owned(), result_path: result_path(entry)? })
+        Ok(Catcher { errors, next: Next::State(next.to_owned()), result_path: result_path(entry)? })
     })
 }
 
-/// The entries of `Retry` or `Catch`, which share the rules for `ErrorEquals`.
+/// Parses the entries of `Retry` or `Catch`, which share the rules for `ErrorEquals`.
 fn list<T>(
     fields: &mut Fields<'_>,
     name: &'static str,
@@ -218,14 +217,16 @@ fn error_names(entry: &mut Fields<'_>, last: bool) -> Result<Vec<String>, LoadEr
     };
     let strings = names.iter().map(|name| name.as_str().map(str::to_owned));
     let Some(errors) = strings.collect::<Option<Vec<String>>>() else {
-        return Err(entry.invalid(FIELD, "must hold strings only"));
+        return Err(entry.invalid(FIELD, "must contain only strings"));
     };
     let reserved = |name: &&String| name.starts_with("States.");
     if let Some(name) = errors.iter().filter(reserved).find(|n| !RESERVED.contains(&n.as_str())) {
-        return Err(entry.invalid(FIELD, format!("'{name}' is no error name of the language")));
+        return Err(entry.invalid(FIELD, format!("'{name}' is not a reserved error name")));
     }
     if errors.iter().any(|name| name == ALL) && (errors.len() > 1 || !last) {
-        return Err(entry.invalid(FIELD, "States.ALL must stand alone and in the last entry"));
+        return Err(
+            entry.invalid(FIELD, "States.ALL must be alone in its list and in the last entry")
+        );
     }
     Ok(errors)
 }

@@ -2,12 +2,12 @@ use super::Machine;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Why a definition is refused.
+/// The error with which a definition is refused.
 fn refusal(definition: &Value) -> String {
     Machine::parse(&definition.to_string()).unwrap_err().to_string()
 }
 
-/// Why a definition is refused whose first state is this one.
+/// The error with which a definition with this single state is refused.
 fn state_refusal(mut state: Value) -> String {
     let others = ["Fail", "Succeed", "Choice"];
     if state.get("Next").is_none() && !others.contains(&state["Type"].as_str().unwrap_or("Fail")) {
@@ -21,7 +21,7 @@ fn task(field: &str, value: Value) -> Value {
 }
 
 #[test]
-fn what_is_not_supported_is_named_with_its_state_and_field() {
+fn an_unsupported_feature_is_reported_with_its_state_and_field() {
     let table = [
         (json!({ "Type": "Parallel" }), "Type': 'Parallel'"),
         (json!({ "Type": "Map" }), "Type': 'Map'"),
@@ -49,14 +49,14 @@ fn what_is_not_supported_is_named_with_its_state_and_field() {
             "Parameters.InvocationType': this field",
         ),
     ];
-    for (state, what) in table {
-        let expected = format!("state 'S', field '{what} is not supported");
+    for (state, feature) in table {
+        let expected = format!("state 'S', field '{feature} is not supported");
         assert_eq!(state_refusal(state.clone()), expected, "{state}");
     }
 }
 
 #[test]
-fn what_is_against_the_rules_is_named_with_its_state_and_field() {
+fn an_invalid_field_is_reported_with_its_state_and_field() {
     let retry = |entry: Value| task("Retry", json!([entry]));
     let invoke = |parameters: Value| {
         json!({ "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
@@ -81,11 +81,11 @@ fn what_is_against_the_rules_is_named_with_its_state_and_field() {
         ),
         (
             json!({ "Type": "Wait", "Seconds": 1, "SecondsPath": "$.s" }),
-            "SecondsPath': cannot stand beside another of its kind",
+            "SecondsPath': cannot be combined with another wait field",
         ),
         (
             json!({ "Type": "Wait", "Timestamp": "now" }),
-            "Timestamp': 'now' is no RFC 3339 timestamp",
+            "Timestamp': 'now' is not an RFC 3339 timestamp",
         ),
         (json!({ "Type": "Pass", "InputPath": 1 }), "InputPath': must be a string"),
         (json!({ "Type": "Pass", "Parameters": "x" }), "Parameters': must be an object"),
@@ -111,7 +111,7 @@ fn what_is_against_the_rules_is_named_with_its_state_and_field() {
         ),
         (
             json!({ "Type": "Fail", "Error": "E", "ErrorPath": "$.e" }),
-            "ErrorPath': cannot stand beside 'Error'",
+            "ErrorPath': cannot be combined with 'Error'",
         ),
         (
             task("TimeoutSeconds", json!(0)),
@@ -127,18 +127,18 @@ fn what_is_against_the_rules_is_named_with_its_state_and_field() {
             retry(json!({ "ErrorEquals": [] })),
             "Retry[0].ErrorEquals': must be an array that is not empty",
         ),
-        (retry(json!({ "ErrorEquals": [1] })), "Retry[0].ErrorEquals': must hold strings only"),
+        (retry(json!({ "ErrorEquals": [1] })), "Retry[0].ErrorEquals': must contain only strings"),
         (
             retry(json!({ "ErrorEquals": ["States.Typo"] })),
-            "Retry[0].ErrorEquals': 'States.Typo' is no error name of the language",
+            "Retry[0].ErrorEquals': 'States.Typo' is not a reserved error name",
         ),
         (
             retry(json!({ "ErrorEquals": ["E", "States.ALL"] })),
-            "Retry[0].ErrorEquals': States.ALL must stand alone and in the last entry",
+            "Retry[0].ErrorEquals': States.ALL must be alone in its list and in the last entry",
         ),
         (
             task("Retry", json!([{ "ErrorEquals": ["States.ALL"] }, { "ErrorEquals": ["E"] }])),
-            "Retry[0].ErrorEquals': States.ALL must stand alone and in the last entry",
+            "Retry[0].ErrorEquals': States.ALL must be alone in its list and in the last entry",
         ),
         (
             retry(json!({ "ErrorEquals": ["E"], "IntervalSeconds": 0 })),
@@ -146,7 +146,7 @@ fn what_is_against_the_rules_is_named_with_its_state_and_field() {
         ),
         (
             retry(json!({ "ErrorEquals": ["E"], "BackoffRate": 0.5 })),
-            "Retry[0].BackoffRate': must be a number from 1.0 on",
+            "Retry[0].BackoffRate': must be a number of at least 1.0",
         ),
         (
             retry(json!({ "ErrorEquals": ["E"], "MaxDelaySeconds": 31_622_401 })),
@@ -170,7 +170,7 @@ fn what_is_against_the_rules_is_named_with_its_state_and_field() {
 }
 
 #[test]
-fn the_end_of_a_state_is_stated_once() {
+fn a_state_has_either_next_or_end() {
     let of = |fields: Value| {
         let mut state = fields;
         state["Type"] = "Pass".into();
@@ -179,11 +179,11 @@ fn the_end_of_a_state_is_stated_once() {
     assert_eq!(of(json!({})), "state 'S', field 'Next': is required, unless 'End' is true");
     assert_eq!(of(json!({ "End": false })), "state 'S', field 'End': must be true");
     let both = of(json!({ "End": true, "Next": "S" }));
-    assert_eq!(both, "state 'S', field 'End': cannot stand beside 'Next'");
+    assert_eq!(both, "state 'S', field 'End': cannot be combined with 'Next'");
 }
 
 #[test]
-fn the_graph_must_hold_together() {
+fn an_inconsistent_graph_of_states_is_refused() {
     let end = json!({ "Type": "Succeed" });
     let to = |next: &str| json!({ "Type": "Pass", "Next": next });
     let catch = json!({ "Type": "Task", "Resource": "r", "End": true,
@@ -203,7 +203,7 @@ fn the_graph_must_hold_together() {
         ),
         (
             json!({ "StartAt": "S", "States": { "S": end, "T": end } }),
-            "state 'T', field 'Next': no state leads to this one",
+            "state 'T', field 'Next': the state is unreachable",
         ),
         (
             json!({ "StartAt": "S", "States": { "S": to("S") } }),
@@ -238,16 +238,16 @@ fn the_graph_must_hold_together() {
 }
 
 #[test]
-fn a_key_given_twice_is_refused() {
+fn a_repeated_key_is_refused() {
     let twice =
         r#"{ "StartAt": "S", "States": { "S": { "Type": "Fail" }, "S": { "Type": "Fail" } } }"#;
     let refusal = Machine::parse(twice).unwrap_err();
     let source = std::error::Error::source(&refusal).unwrap().to_string();
-    assert!(source.contains("the key 'S' stands twice"), "{source}");
+    assert!(source.contains("the key 'S' is repeated"), "{source}");
 }
 
 #[test]
-fn comments_may_stand_everywhere() {
+fn comments_are_allowed_at_every_level() {
     let definition = json!({
         "Comment": "c", "StartAt": "T", "Version": "1.0", "QueryLanguage": "JSONPath",
         "States": {
@@ -267,7 +267,7 @@ fn comments_may_stand_everywhere() {
 }
 
 #[test]
-fn resources_are_listed_by_what_is_called() {
+fn resources_lists_the_called_resources_and_functions() {
     let definition = json!({ "StartAt": "A", "States": {
         "A": { "Type": "Task", "Resource": "plain", "Next": "B" },
         "B": { "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken",
@@ -281,7 +281,7 @@ fn resources_are_listed_by_what_is_called() {
 
 proptest! {
     #[test]
-    fn no_change_to_a_definition_makes_the_parser_panic(at in 0_usize..9000, with in "[ -~]{0,3}") {
+    fn no_edit_of_a_definition_makes_the_parser_panic(at in 0_usize..9000, with in "[ -~]{0,3}") {
         let text = include_str!("../../../../statemachine/session.asl.json");
         let at = text.floor_char_boundary(at);
         let end = text.floor_char_boundary(at + with.len());

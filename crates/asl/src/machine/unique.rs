@@ -1,5 +1,5 @@
-//! JSON in which no object names a key twice: the second of two states of one name would silently
-//! replace the first.
+//! Parses JSON and refuses an object that repeats a key, because the second of two states with the
+//! same name would silently replace the other.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -46,7 +46,8 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        // The parser reads `-0` as a negative zero; for AWS it is the integer 0.
+        Ok(if value == 0.0 && value.is_sign_negative() { 0.into() } else { value.into() })
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
@@ -65,9 +66,7 @@ impl<'de> Visitor<'de> for Unique {
         let mut all = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if all.contains_key(&key) {
-                return Err(A::Error::custom(format!(
-                    "the key '{key}' stands twice in one object"
-                )));
+                return Err(A::Error::custom(format!("the key '{key}' is repeated in one object")));
             }
             let value = entries.next_value_seed(Unique)?;
             all.insert(key, value);

@@ -1,4 +1,6 @@
 use super::Path;
+use crate::scope::Scope;
+use crate::state_error::StateError;
 use serde_json::{Value, json};
 
 fn input() -> Value {
@@ -11,11 +13,13 @@ fn input() -> Value {
 }
 
 fn select(path: &str) -> Option<Value> {
-    Path::parse(path).unwrap().select(&input(), &json!({ "Execution": { "Name": "run" } }))
+    let (input, context) = (input(), json!({ "Execution": { "Name": "run" } }));
+    let selected = Path::parse(path).unwrap().select(&Scope::new(&input, &context)).unwrap();
+    selected.map(|selected| selected.into_owned())
 }
 
 #[test]
-fn definite_paths_name_one_node() {
+fn a_definite_path_selects_one_node() {
     let table = [
         ("$", Some(input())),
         ("$.a.b[0]", Some(json!(10))),
@@ -40,7 +44,7 @@ fn definite_paths_name_one_node() {
 }
 
 #[test]
-fn indefinite_paths_collect_what_they_find() {
+fn an_indefinite_path_collects_all_matches() {
     let table = [
         ("$.list[*].n", Some(json!([1, 2]))),
         ("$.list[0:2]", Some(json!([{ "n": 1, "m": 4 }, { "n": 2 }]))),
@@ -57,7 +61,7 @@ fn indefinite_paths_collect_what_they_find() {
     ];
     for (path, expected) in table {
         let found = select(path).map(|mut found| {
-            // The order of an object's values is no matter here.
+            // The order of an object's values does not matter here.
             if path.ends_with('*') {
                 found.as_array_mut().unwrap().sort_by_key(|v| std::cmp::Reverse(v.as_i64()));
             }
@@ -68,7 +72,7 @@ fn indefinite_paths_collect_what_they_find() {
 }
 
 #[test]
-fn what_is_no_supported_path_is_refused() {
+fn an_invalid_or_unsupported_path_is_refused() {
     let table = [
         "",
         "a",
@@ -94,7 +98,7 @@ fn what_is_no_supported_path_is_refused() {
 }
 
 #[test]
-fn reference_paths_name_one_node_only() {
+fn a_reference_path_identifies_exactly_one_node() {
     for path in ["$", "$.a", "$.a['b'][0]", "$$.State.Name"] {
         assert!(Path::parse_reference(path).is_ok(), "{path}");
     }
@@ -105,7 +109,7 @@ fn reference_paths_name_one_node_only() {
 }
 
 #[test]
-fn a_result_goes_where_its_path_points() {
+fn insert_places_the_value_at_the_path() {
     let table = [
         (json!({ "a": 1 }), "$", json!("new"), Some(json!("new"))),
         (json!({ "a": 1 }), "$.b", json!(2), Some(json!({ "a": 1, "b": 2 }))),
@@ -120,9 +124,15 @@ fn a_result_goes_where_its_path_points() {
     for (mut into, path, value, expected) in table {
         let result = Path::parse_reference(path).unwrap().insert(&mut into, value);
         match expected {
-            Some(expected) => assert_eq!((result, into), (Ok(()), expected), "{path}"),
+            Some(expected) => {
+                assert!(result.is_ok(), "{path}");
+                assert_eq!(into, expected, "{path}");
+            }
             None => {
-                assert_eq!(result.unwrap_err().error, "States.ResultPathMatchFailure", "{path}")
+                let StateError::Failed { error, .. } = result.unwrap_err() else {
+                    panic!("{path}")
+                };
+                assert_eq!(error, "States.ResultPathMatchFailure", "{path}");
             }
         }
     }

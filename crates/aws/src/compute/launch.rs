@@ -1,4 +1,4 @@
-//! Having a task run.
+//! Runs tasks.
 
 use std::collections::BTreeMap;
 
@@ -16,28 +16,28 @@ use domain::{
 };
 
 use super::{
-    choice::{Choice, choices},
-    refusal::{self, Verdict},
+    launch_result::{self, LaunchResult},
+    placement::{Placement, placements},
 };
 
-/// What tasks of this deployment are made of.
+/// The settings that all tasks of this deployment share.
 #[derive(Debug, Clone)]
-pub struct Launch {
-    /// The one image's name.
+pub struct LaunchConfig {
+    /// The name of the only image.
     pub image: String,
-    /// Its task definition: an ARN, or a family, which stands for its newest revision.
+    /// The task definition of the image: an ARN, or a family, which stands for its latest revision.
     pub task_definition: String,
-    /// Where tasks may be; one subnet a zone.
+    /// The subnets in which tasks may run, one per availability zone.
     pub subnets: Vec<String>,
-    /// What keeps tasks of each network apart from the rest. A network without one can't be had.
+    /// The security group of each network. A network without one is not available.
     pub security_groups: BTreeMap<Network, String>,
-    /// Whether tasks need an address of their own to reach AWS.
+    /// Whether tasks need a public address to reach AWS.
     pub assign_public_ip: bool,
 }
 
-impl Launch {
-    /// Asks at one place after the other. Asked again with the same token, it goes the same way and
-    /// comes to the same task: a refused request stays refused under its token.
+impl LaunchConfig {
+    /// Tries one placement after the other. A repeated call with the same token tries the same
+    /// placements and returns the same task, because ECS repeats a refusal for the same token.
     pub(super) async fn run(
         &self,
         client: &Client,
@@ -45,101 +45,103 @@ impl Launch {
         task: &RunTask,
     ) -> Result<TaskId, RunError> {
         let group = self.group(task)?;
-        let mut refused = "there is no subnet".to_owned();
-        for choice in choices(&self.subnets, task.spot, &task.client_token) {
-            match self.ask(client, cluster, task, group, &choice).await {
-                Verdict::Runs(id) => return Ok(id),
-                Verdict::NoRoom(cause) => {
+        let mut last = "no subnets are configured".to_owned();
+        for placement in placements(&self.subnets, task.spot, &task.client_token) {
+            match self.try_placement(client, cluster, task, group, &placement).await {
+                LaunchResult::Started(id) => return Ok(id),
+                LaunchResult::NoCapacity(cause) => {
                     tracing::info!(
-                        capacity = choice.capacity.provider(),
-                        subnet = choice.subnet,
+                        started_by = task.started_by,
+                        capacity = placement.capacity.provider(),
+                        subnet = placement.subnet,
                         cause,
-                        "no room for a task"
+                        "no capacity for a task at this placement"
                     );
-                    refused = cause;
+                    last = cause;
                 }
-                Verdict::Failed(error) => return Err(error),
+                LaunchResult::Failed(error) => return Err(error),
             }
         }
-        Err(RunError::Capacity(refused))
+        Err(RunError::Capacity(last))
     }
 
     fn group(&self, task: &RunTask) -> Result<&str, RunError> {
         if task.image != self.image {
-            return Err(RunError::Refused(format!("there is no image {}", task.image)));
+            return Err(RunError::Refused(format!("image {} does not exist", task.image)));
         }
         self.security_groups
             .get(&task.network)
             .map(String::as_str)
-            .ok_or_else(|| RunError::Refused("this network can't be had".to_owned()))
+            .ok_or_else(|| RunError::Refused("this network is not available".to_owned()))
     }
 
-    async fn ask(
+    async fn try_placement(
         &self,
         client: &Client,
         cluster: &str,
         task: &RunTask,
         group: &str,
-        choice: &Choice<'_>,
-    ) -> Verdict {
-        let (provider, network) = match self.place(group, choice) {
-            Ok(place) => place,
-            Err(error) => return Verdict::Failed(error.into()),
+        placement: &Placement<'_>,
+    ) -> LaunchResult {
+        let (provider, network) = match self.provider_and_network(group, placement) {
+            Ok(both) => both,
+            Err(error) => return LaunchResult::Failed(error.into()),
         };
         let size = TaskOverride::builder()
             .cpu(task.size.cpu().to_string())
             .memory(task.size.memory_mib().to_string())
             .build();
-        let asked = client
+        let sent = client
             .run_task()
             .cluster(cluster)
             .task_definition(&self.task_definition)
             .count(1)
             .started_by(&task.started_by)
-            .client_token(&choice.token)
+            .client_token(&placement.token)
             .capacity_provider_strategy(provider)
             .network_configuration(network)
             .overrides(size)
             .enable_execute_command(true)
-            // By which the bill can tell shells apart.
+            // Cost reports can group by this tag.
             .tags(Tag::builder().key("ephemeral").value("1").build())
             .send()
             .await;
-        let told = match asked {
-            Ok(told) => told,
-            Err(error) => return refusal::of_error(error),
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return launch_result::from_error(error),
         };
-        if let Some(arn) = told.tasks().first().and_then(|task| task.task_arn()) {
-            return Verdict::Runs(TaskId::new(arn));
+        if let Some(arn) = response.tasks().first().and_then(|task| task.task_arn()) {
+            return LaunchResult::Started(TaskId::new(arn));
         }
-        match told.failures().first() {
-            Some(failure) => refusal::of_failure(failure),
-            None => Verdict::Failed(
-                BackendError::new("running a task", "neither a task nor a failure").into(),
+        match response.failures().first() {
+            Some(failure) => launch_result::from_failure(failure),
+            None => LaunchResult::Failed(
+                BackendError::new("running a task", "ECS returned neither a task nor a failure")
+                    .into(),
             ),
         }
     }
 
-    fn place(
+    fn provider_and_network(
         &self,
         group: &str,
-        choice: &Choice<'_>,
+        placement: &Placement<'_>,
     ) -> Result<(CapacityProviderStrategyItem, NetworkConfiguration), BackendError> {
-        let incomplete = |error| BackendError::new("describing a task", error);
-        // The API's own default weight is 0, with which nothing is ever placed.
+        let invalid = |error| BackendError::new("building a RunTask request", error);
+        // The API's default weight is 0, which places no task.
         let provider = CapacityProviderStrategyItem::builder()
-            .capacity_provider(choice.capacity.provider())
+            .capacity_provider(placement.capacity.provider())
             .weight(1)
             .build()
-            .map_err(incomplete)?;
+            .map_err(invalid)?;
         let public_ip =
             if self.assign_public_ip { AssignPublicIp::Enabled } else { AssignPublicIp::Disabled };
         let vpc = AwsVpcConfiguration::builder()
-            .subnets(choice.subnet)
+            .subnets(placement.subnet)
             .security_groups(group)
             .assign_public_ip(public_ip)
             .build()
-            .map_err(incomplete)?;
+            .map_err(invalid)?;
         Ok((provider, NetworkConfiguration::builder().awsvpc_configuration(vpc).build()))
     }
 }

@@ -1,4 +1,4 @@
-//! What a deployment allows and prefers.
+//! The policy of a deployment.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,14 +10,15 @@ use domain::{
 use handlers::Policy;
 
 use super::IMAGE;
-use crate::variable::{BadVariable, Variables};
+use crate::variable::{VariableError, Variables};
 
-/// How long an invocation stays with a job.
+/// How long an invocation follows a running job.
 const WORKER_HOLD: Duration = Duration::from_secs(20);
-/// When the next invocation looks at a job that goes on. In between it costs nothing.
+/// The delay until the next invocation follows a job that is still running. In between the job costs
+/// nothing but its task.
 const HAND_ON_DELAY: Duration = Duration::from_secs(10);
 
-pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
+pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let ttl = |name, default: Duration| {
         let longest = Policy::MAX_TTL.as_secs();
         variables.in_range(name, 1..=longest, default.as_secs()).map(Duration::from_secs)
@@ -41,7 +42,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
         refused_networks,
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: variables.parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
-        // The gateway gives an answer only when all of it is there.
+        // API Gateway returns a response only when it is complete.
         streaming: false,
         retention: Duration::from_hours(24) * days,
         worker_hold: WORKER_HOLD,
@@ -55,7 +56,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, BadVariable> {
     })
 }
 
-/// The networks that can be had, each with what keeps its tasks to it.
+/// The available networks, each with its security group.
 pub(super) fn security_groups(variables: &Variables) -> BTreeMap<Network, String> {
     let names = [
         (Network::Egress, "EPHEMERAL_SECURITY_GROUP_EGRESS"),
@@ -67,26 +68,26 @@ pub(super) fn security_groups(variables: &Variables) -> BTreeMap<Network, String
         .collect()
 }
 
-/// Whether tasks have an address of their own, without which those in a public subnet reach nothing.
-pub(super) fn assign_public_ip(variables: &Variables) -> Result<bool, BadVariable> {
+/// Whether tasks get a public address, which tasks in a public subnet need to reach anything.
+pub(super) fn assign_public_ip(variables: &Variables) -> Result<bool, VariableError> {
     variables.parsed("EPHEMERAL_ASSIGN_PUBLIC_IP", false)
 }
 
-/// The networks that can't be had, and why.
+/// The networks that are not available, with the reason.
 fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, String> {
     let reasons = [
-        (Network::Egress, "tasks of this deployment have no way to the internet"),
+        (Network::Egress, "tasks of this deployment have no route to the internet"),
         (Network::None, "tasks of this deployment reach AWS over the internet"),
     ];
     let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
     refused.map(|(network, reason)| (network, reason.to_owned())).collect()
 }
 
-fn architecture(variables: &Variables) -> Result<Architecture, BadVariable> {
+fn architecture(variables: &Variables) -> Result<Architecture, VariableError> {
     let name = "EPHEMERAL_ARCHITECTURE";
     match variables.optional(name) {
         None | Some("arm64") => Ok(Architecture::Arm64),
         Some("x86_64") => Ok(Architecture::X86_64),
-        Some(_) => Err(BadVariable::unreadable(name)),
+        Some(_) => Err(VariableError::invalid(name)),
     }
 }

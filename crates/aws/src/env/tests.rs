@@ -1,42 +1,43 @@
 use std::collections::HashMap;
 
-use super::*;
-use crate::functions::{FUNCTIONS, Trigger};
+use handlers::permissions::{FUNCTIONS, Trigger};
 
-/// The variables that a function gets, as the deployment makes them of its list.
+use super::*;
+
+/// The variables of a function, derived from its list as the deployment does.
 fn variables(function: &Function) -> HashMap<String, String> {
     let mut names = vec![
         "AWS_ACCESS_KEY_ID".to_owned(),
         "AWS_SECRET_ACCESS_KEY".to_owned(),
         "AWS_REGION".to_owned(),
     ];
-    for right in function.uses {
-        names.extend(of(*right));
+    for permission in function.uses {
+        names.extend(of(*permission));
     }
     names.into_iter().map(|name| (name, "x".to_owned())).collect()
 }
 
-fn of(right: Use) -> Vec<String> {
-    let names: &[&str] = match right {
-        Use::Store => &["EPHEMERAL_TABLE"],
-        Use::Queue(lane) => {
+fn of(permission: Permission) -> Vec<String> {
+    let names: &[&str] = match permission {
+        Permission::Store => &["EPHEMERAL_TABLE"],
+        Permission::Queue(lane) => {
             let name = lane.name().replace('-', "_").to_uppercase();
             return vec![format!("EPHEMERAL_QUEUE_{name}")];
         }
-        Use::StartExecution => &["EPHEMERAL_STATE_MACHINE"],
-        Use::RunTask => &[
+        Permission::StartExecution => &["EPHEMERAL_STATE_MACHINE"],
+        Permission::RunTask => &[
             "EPHEMERAL_CLUSTER",
             "EPHEMERAL_TASK_DEFINITION",
             "EPHEMERAL_SUBNETS",
             "EPHEMERAL_SECURITY_GROUP_EGRESS",
         ],
-        Use::StopTask | Use::ReadTasks | Use::Shell => &["EPHEMERAL_CLUSTER"],
-        Use::ResumeExecution | Use::Webhooks => &[],
+        Permission::StopTask | Permission::ReadTasks | Permission::Shell => &["EPHEMERAL_CLUSTER"],
+        Permission::ResumeExecution | Permission::Webhooks => &[],
     };
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, BadVariable> {
+fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, VariableError> {
     let more = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     policy::read(&Variables::from(more.collect::<HashMap<_, _>>()))
 }
@@ -69,24 +70,24 @@ async fn what_a_function_does_not_list_is_refused() {
     for function in &FUNCTIONS {
         let env = open(function, &variables(function).into()).unwrap();
         let (task, nobody) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
-        let refused = |right: Use, error: &dyn std::error::Error| {
+        let refused = |permission: Permission, error: &dyn std::error::Error| {
             let words = error.source().map(ToString::to_string).unwrap_or_default();
-            assert!(words.contains("does not list"), "{} {right:?}: {words}", function.name);
+            assert!(words.contains("does not list"), "{} {permission:?}: {words}", function.name);
         };
-        if !function.may(Use::Queue(Lane::Control)) {
+        if !function.may(Permission::Queue(Lane::Control)) {
             let sent = env.queue.send(&Message::FillPool, std::time::Duration::ZERO).await;
-            refused(Use::Queue(Lane::Control), &sent.unwrap_err());
+            refused(Permission::Queue(Lane::Control), &sent.unwrap_err());
         }
-        if !function.may(Use::StartExecution) {
-            refused(Use::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
+        if !function.may(Permission::StartExecution) {
+            refused(Permission::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
         }
-        if !function.may(Use::ReadTasks) {
-            refused(Use::ReadTasks, &env.compute.list(None).await.unwrap_err());
+        if !function.may(Permission::ReadTasks) {
+            refused(Permission::ReadTasks, &env.compute.list(None).await.unwrap_err());
         }
-        if !function.may(Use::StopTask) {
-            refused(Use::StopTask, &env.compute.stop(&task, "r").await.unwrap_err());
+        if !function.may(Permission::StopTask) {
+            refused(Permission::StopTask, &env.compute.stop(&task, "r").await.unwrap_err());
         }
-        if !function.may(Use::RunTask) {
+        if !function.may(Permission::RunTask) {
             let request = RunTask {
                 started_by: nobody.to_string(),
                 client_token: "c".into(),
@@ -95,10 +96,10 @@ async fn what_a_function_does_not_list_is_refused() {
                 network: domain::size::Network::Egress,
                 spot: false,
             };
-            refused(Use::RunTask, &env.compute.run(&request).await.unwrap_err());
+            refused(Permission::RunTask, &env.compute.run(&request).await.unwrap_err());
         }
-        if !function.may(Use::Shell) {
-            refused(Use::Shell, &env.shell.probe(&task).await.unwrap_err());
+        if !function.may(Permission::Shell) {
+            refused(Permission::Shell, &env.shell.probe(&task).await.unwrap_err());
         }
     }
 }
@@ -111,7 +112,7 @@ fn the_api_needs_neither_a_cluster_nor_a_state_machine() {
 }
 
 #[test]
-fn a_deployment_without_words_has_the_usual_limits() {
+fn a_deployment_without_settings_has_the_default_limits() {
     let policy = policy(&[("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg")]).unwrap();
     assert_eq!(policy.max_active_sessions, 5);
     assert_eq!(policy.default_ttl.as_secs(), 3600);
@@ -124,13 +125,13 @@ fn a_deployment_without_words_has_the_usual_limits() {
 }
 
 #[test]
-fn a_default_life_is_no_longer_than_the_longest() {
+fn the_default_ttl_is_at_most_the_maximum() {
     let policy = policy(&[("EPHEMERAL_MAX_TTL_SECONDS", "60")]).unwrap();
     assert_eq!((policy.default_ttl.as_secs(), policy.max_ttl.as_secs()), (60, 60));
 }
 
 #[test]
-fn a_value_that_makes_no_sense_is_named() {
+fn an_invalid_value_is_named() {
     for (name, value) in [
         ("EPHEMERAL_MAX_TTL_SECONDS", "0"),
         ("EPHEMERAL_MAX_TTL_SECONDS", "28801"),

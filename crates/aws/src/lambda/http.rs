@@ -1,4 +1,4 @@
-//! Requests of the HTTP API, in the gateway's format 2.0
+//! Handles requests of the HTTP API, in payload format 2.0
 //! (<https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>).
 
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -17,12 +17,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tower::ServiceExt;
 
-/// The stage's name, which is also what all our paths begin with.
+/// The stage of the HTTP API, which is also the prefix of all paths.
 const STAGE: &str = "/v1";
-/// Larger answers than Lambda takes are not made. Bytes.
-const ANSWER: usize = 6 * 1024 * 1024;
+/// The largest response that Lambda accepts. Bytes.
+const MAX_RESPONSE: usize = 6 * 1024 * 1024;
 
-/// A request.
+/// The event of a request.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Event {
@@ -59,36 +59,36 @@ struct Jwt {
     claims: Map<String, Value>,
 }
 
-/// An answer.
+/// The response, as API Gateway expects it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Answer {
+pub(super) struct GatewayResponse {
     status_code: u16,
     headers: BTreeMap<String, String>,
     body: String,
     is_base64_encoded: bool,
 }
 
-pub(super) async fn handle(router: &Router, event: Event) -> Result<Answer, Diagnostic> {
+pub(super) async fn handle(router: &Router, event: Event) -> Result<GatewayResponse, Diagnostic> {
     let request = request(event);
     let response = match router.clone().oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
     };
-    Ok(answer(response).await)
+    Ok(gateway_response(response).await)
 }
 
-/// The request that the gateway got.
+/// The request that API Gateway received.
 fn request(event: Event) -> Request<Body> {
     let caller = caller(event.request_context.authorizer.as_ref());
     let body = match (event.body, event.is_base64_encoded) {
-        // What the gateway encoded can be decoded; if not, the body is wrong like any other.
+        // An invalid encoding is passed on as it is, and rejected as an invalid body.
         (Some(body), true) => BASE64_STANDARD.decode(&body).unwrap_or_else(|_| body.into_bytes()),
         (Some(body), false) => body.into_bytes(),
         (None, _) => Vec::new(),
     };
     let mut request = Request::new(Body::from(body));
-    // What is no method or no path is found nowhere.
+    // An invalid method or path matches no route.
     *request.method_mut() = event.request_context.http.method.parse().unwrap_or(Method::OPTIONS);
     *request.uri_mut() = uri(&event.raw_path, &event.raw_query_string);
     for (name, value) in &event.headers {
@@ -102,9 +102,8 @@ fn request(event: Event) -> Request<Body> {
     request
 }
 
-/// The subject of the token that the gateway's authorizer has verified. Nothing else says who calls.
-/// An identity token of the same issuer is not meant for APIs; Cognito tells the two apart by
-/// `token_use`
+/// The caller: the subject of the token that the authorizer of API Gateway has verified. Identity tokens of
+/// the same issuer are rejected, because they are not meant for APIs; Cognito marks them by `token_use`
 /// (<https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html>).
 fn caller(authorizer: Option<&Authorizer>) -> Option<Caller> {
     let claims = &authorizer?.jwt.as_ref()?.claims;
@@ -115,15 +114,16 @@ fn caller(authorizer: Option<&Authorizer>) -> Option<Caller> {
     Some(Caller(UserId::new(subject)))
 }
 
-/// The gateway has decoded the path, all but percent signs, and may have taken off the stage.
+/// The URI of the request. API Gateway decodes the path except for percent signs, so all other characters
+/// are encoded again. The path may lack the stage.
 fn uri(path: &str, query: &str) -> Uri {
-    let staged = path.strip_prefix(STAGE).is_some_and(|rest| rest.starts_with('/'));
-    let mut uri = if staged { String::new() } else { STAGE.to_owned() };
+    let has_stage = path.strip_prefix(STAGE).is_some_and(|rest| rest.starts_with('/'));
+    let mut uri = if has_stage { String::new() } else { STAGE.to_owned() };
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/%-._~:@!$&'()*+,;=".contains(&byte) {
             uri.push(char::from(byte));
         } else {
-            write!(uri, "%{byte:02X}").expect("a string takes all that is written to it");
+            write!(uri, "%{byte:02X}").expect("writing to a string succeeds");
         }
     }
     if !query.is_empty() {
@@ -133,23 +133,23 @@ fn uri(path: &str, query: &str) -> Uri {
     uri.parse().unwrap_or_default()
 }
 
-async fn answer(response: Response) -> Answer {
+async fn gateway_response(response: Response) -> GatewayResponse {
     let (parts, body) = response.into_parts();
     let headers = parts.headers.iter().filter_map(|(name, value)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     });
     let headers = headers.collect();
-    let Ok(body) = to_bytes(body, ANSWER).await else {
-        tracing::error!("an answer was larger than Lambda takes");
+    let Ok(body) = to_bytes(body, MAX_RESPONSE).await else {
+        tracing::error!(limit = MAX_RESPONSE, "a response exceeds the size that Lambda accepts");
         let status_code = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
         let (headers, body) = (BTreeMap::new(), String::new());
-        return Answer { status_code, headers, body, is_base64_encoded: false };
+        return GatewayResponse { status_code, headers, body, is_base64_encoded: false };
     };
     let (body, is_base64_encoded) = match String::from_utf8(body.into()) {
         Ok(text) => (text, false),
         Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), true),
     };
-    Answer { status_code: parts.status.as_u16(), headers, body, is_base64_encoded }
+    GatewayResponse { status_code: parts.status.as_u16(), headers, body, is_base64_encoded }
 }
 
 #[cfg(test)]

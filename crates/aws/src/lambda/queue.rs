@@ -1,17 +1,16 @@
-//! Messages of a lane, several at once.
+//! Handles batches of SQS messages.
 
 use std::panic::AssertUnwindSafe;
 
 use domain::message::Message;
 use futures::{FutureExt, future::join_all};
-use handlers::{Env, Handler};
+use handlers::Env;
 use lambda_runtime::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use super::log;
 use crate::compute::TaskDetail;
 
-/// What Lambda hands over from a queue
+/// The event of an SQS event source
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>).
 #[derive(Debug, Deserialize)]
 pub(super) struct Batch {
@@ -32,20 +31,20 @@ impl std::fmt::Debug for Record {
     }
 }
 
-/// What is to come again; all else is settled.
+/// The messages that SQS delivers again; it deletes all others of the batch.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Unsettled {
-    batch_item_failures: Vec<Item>,
+pub(super) struct BatchResponse {
+    batch_item_failures: Vec<ItemFailure>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Item {
+struct ItemFailure {
     item_identifier: String,
 }
 
-/// EventBridge's envelope around a task's event.
+/// The envelope of EventBridge around a task event.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct TaskEvent {
@@ -55,54 +54,57 @@ struct TaskEvent {
 
 const TASK_CHANGED: &str = "ECS Task State Change";
 
-/// Works off all messages at once. One that fails comes again alone, and goes to the dead-letter
-/// queue when it has come often enough; so does one that nobody can read.
-pub(super) async fn handle(env: &Env, batch: Batch) -> Result<Unsettled, Diagnostic> {
-    let worked = batch.records.into_iter().map(async |record| {
-        let settled = work(env, &record).await;
-        (!settled).then_some(Item { item_identifier: record.message_id })
+/// Handles all messages concurrently. SQS delivers a message that failed or cannot be decoded again, and
+/// moves it to the dead-letter queue after the queue's `maxReceiveCount`.
+pub(super) async fn handle(env: &Env, batch: Batch) -> Result<BatchResponse, Diagnostic> {
+    let handled = batch.records.into_iter().map(async |record| {
+        let done = handle_record(env, &record).await;
+        (!done).then_some(ItemFailure { item_identifier: record.message_id })
     });
-    let batch_item_failures = join_all(worked).await.into_iter().flatten().collect();
-    Ok(Unsettled { batch_item_failures })
+    let batch_item_failures = join_all(handled).await.into_iter().flatten().collect();
+    Ok(BatchResponse { batch_item_failures })
 }
 
-/// Whether the message is settled.
-async fn work(env: &Env, record: &Record) -> bool {
+/// Handles one message. Returns false if SQS is to deliver it again.
+async fn handle_record(env: &Env, record: &Record) -> bool {
     let message = match decode(&record.body) {
         Ok(Some(message)) => message,
         Ok(None) => return true,
-        Err(Unreadable) => {
-            tracing::error!(message.id = record.message_id, "a message can't be read");
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(message.id = record.message_id, error, "failed to decode a message");
             return false;
         }
     };
-    let (handler, input) = Handler::of_message(&message);
-    // A message that makes a handler panic must not take the others along.
-    match AssertUnwindSafe(handler.invoke(env, input)).catch_unwind().await {
-        Ok(Ok(_)) => true,
-        Ok(Err(failure)) => {
-            log(handler, &failure);
-            false
-        }
+    let handler = handlers::handler_of(&message);
+    // A panic must not end the process: other messages of the batch are being handled.
+    match AssertUnwindSafe(handlers::handle(env, message)).catch_unwind().await {
+        Ok(result) => result.is_ok(),
         Err(_) => {
-            tracing::error!(handler = handler.name(), "a handler panicked");
+            tracing::error!(
+                message.id = record.message_id,
+                handler,
+                "a handler panicked; the message will be delivered again"
+            );
             false
         }
     }
 }
 
-/// Neither a message nor a task's event. The decoder's words may quote it, so they are dropped.
-#[derive(Debug, PartialEq, Eq)]
-struct Unreadable;
+/// The body is neither a message nor a task event. The decoder's message is left out because it may
+/// quote the body.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body is neither a message nor a task event")]
+struct DecodeError;
 
-/// A message of ours, or the event of a task. None: the task is nobody's of ours.
-fn decode(body: &str) -> Result<Option<Message>, Unreadable> {
+/// Decodes a message or a task event. None for the event of a task that this product did not start.
+fn decode(body: &str) -> Result<Option<Message>, DecodeError> {
     if let Ok(message) = serde_json::from_str(body) {
         return Ok(Some(message));
     }
-    let event: TaskEvent = serde_json::from_str(body).map_err(|_| Unreadable)?;
+    let event: TaskEvent = serde_json::from_str(body).map_err(|_| DecodeError)?;
     if event.detail_type != TASK_CHANGED {
-        return Err(Unreadable);
+        return Err(DecodeError);
     }
     Ok(event.detail.facts().map(|facts| Message::TaskEvent { facts }))
 }

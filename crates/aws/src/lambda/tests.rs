@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use domain::size::Network;
 use handlers::{Code, Policy};
+use serde_json::json;
 use testkit::Fakes;
 
 use super::*;
@@ -21,16 +22,17 @@ pub(super) fn env(fakes: &Fakes) -> Env {
 #[tokio::test]
 async fn an_error_has_the_name_of_its_code() {
     let env = env(&Fakes::new());
-    let nobody = json!({"sessionId": testkit::session_id("nobody")});
-    let error = invoke(Handler::InspectSession, &env, nobody).await.unwrap_err();
+    let id = testkit::session_id("nobody");
+    let nobody = json!({"sessionId": id});
+    let error = run(Step::InspectSession, &env, nobody).await.unwrap_err();
     assert_eq!(error.error_type, Code::BadInput.name());
-    assert_eq!(error.error_message, "there is no such session");
+    assert_eq!(error.error_message, format!("session {id} does not exist"));
 }
 
 #[tokio::test]
 async fn an_error_does_not_quote_the_input() {
     let env = env(&Fakes::new());
     let input = json!({"sessionId": 1, "token": "planted-marker"});
-    let error = invoke(Handler::AwaitEnd, &env, input).await.unwrap_err();
+    let error = run(Step::AwaitEnd, &env, input).await.unwrap_err();
     assert!(!format!("{error:?}").contains("planted-marker"));
 }

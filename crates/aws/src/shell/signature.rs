@@ -1,4 +1,5 @@
-//! Signs the upgrade to a data channel, as AWS's own client does since its version 1.2.764.
+//! Signs the WebSocket upgrade of a data channel, as AWS's session-manager-plugin does since version
+//! 1.2.764.
 
 use std::time::SystemTime;
 
@@ -10,8 +11,8 @@ use aws_sigv4::{
 use aws_types::{SdkConfig, region::Region};
 use domain::ports::BackendError;
 
-const ACTION: &str = "signing the way to a runner";
-/// The service's name for signatures.
+const ACTION: &str = "signing a data channel request";
+/// The service name in signatures.
 const SERVICE: &str = "ssmmessages";
 
 /// Signs with the credentials of this process.
@@ -26,7 +27,8 @@ impl Signer {
         Self { region: config.region().cloned(), credentials: config.credentials_provider() }
     }
 
-    /// The headers for this URL. None for one that holds a signature, or that can't be AWS's.
+    /// The headers that sign a request to this URL. Empty for a URL that contains a signature, and for one
+    /// without TLS, which is not an AWS endpoint.
     pub(super) async fn headers(&self, url: &str) -> Result<Vec<(String, String)>, BackendError> {
         self.headers_at(url, SystemTime::now()).await
     }
@@ -40,7 +42,7 @@ impl Signer {
             return Ok(Vec::new());
         };
         let (Some(credentials), Some(region)) = (&self.credentials, &self.region) else {
-            return Err(BackendError::new(ACTION, "there are no credentials"));
+            return Err(BackendError::new(ACTION, "no credentials or region are configured"));
         };
         let credentials = credentials.provide_credentials().await;
         let identity = credentials.map_err(|error| BackendError::new(ACTION, error))?.into();
@@ -63,7 +65,7 @@ impl Signer {
     }
 }
 
-/// Whether the signature is in the query.
+/// Whether the query contains a signature.
 fn is_signed(url: &str) -> bool {
     url.split_once('?').is_some_and(|(_, query)| {
         query.split('&').any(|pair| pair.to_ascii_lowercase().starts_with("x-amz-"))

@@ -1,8 +1,9 @@
-//! Removes ended sessions, each with all that belongs to it.
+//! Deletes ended sessions, each with all items that belong to it.
 //!
-//! Not left to the table's own expiry, which takes items one by one, in any order and days late: a
-//! session goes when it is said to go, and its record last, so that a broken-off removal is found and
-//! finished by the next. What nothing hangs on (answers, final warm tasks) does expire by itself.
+//! DynamoDB's own expiry (TTL) is not used for sessions: it deletes single items in any order and up to
+//! days late. Here a session is deleted when its retention ends, and its record last, so that an
+//! interrupted deletion is found and completed by the next sweep. Items on which no other item depends
+//! (idempotent responses, final warm tasks) do expire by TTL.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,21 +12,25 @@ use domain::{DeliveryId, JobId, SessionId, Timestamp, ports::Stream, session::Se
 use ulid::Ulid;
 
 use super::{
+    backoff::Backoff,
     due,
-    fault::Fault,
-    keys::{self, Attributes, DUE, Key, LIST_KEY, hooks_of},
-    pace::Pace,
+    error::StoreError,
+    keys::{self, Attributes, DUE, Key, LIST_KEY, deliveries_of},
     record::has_part,
     table::{Bounds, Range, Table},
 };
 
-/// How many deletions one call may have.
-const DELETED_AT_ONCE: usize = 25;
-/// How far apart the clocks may be by which a session and its deliveries got their names.
-const CLOCKS_APART: Duration = Duration::from_hours(1);
+/// Deletions that BatchWriteItem accepts in one call.
+const MAX_DELETES_PER_CALL: usize = 25;
+/// Largest difference between the clocks that produced the ids of a session and of its deliveries.
+const MAX_CLOCK_SKEW: Duration = Duration::from_hours(1);
 
-/// Removes up to `limit` sessions that ended before `before`; says how many those were.
-pub(super) async fn forget(table: &Table, before: Timestamp, limit: u32) -> Result<u32, Fault> {
+/// Deletes up to `limit` sessions that ended before `before`; returns how many were deleted.
+pub(super) async fn forget(
+    table: &Table,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u32, StoreError> {
     let mut forgotten = 0;
     for id in due::ended(table, before, limit).await? {
         let Some(read) = table.record::<Session>(id).await? else { continue };
@@ -34,8 +39,9 @@ pub(super) async fn forget(table: &Table, before: Timestamp, limit: u32) -> Resu
     Ok(forgotten)
 }
 
-/// False if something of it is still due: a webhook may outlast its session.
-async fn forget_session(table: &Table, session: &Session) -> Result<bool, Fault> {
+/// Returns false, and deletes nothing, while a record of the session is due: a webhook delivery may
+/// outlive its session.
+async fn forget_session(table: &Table, session: &Session) -> Result<bool, StoreError> {
     let id = session.id();
     let mut owned = jobs(table, id).await?;
     owned.extend(deliveries(table, session).await?);
@@ -43,21 +49,20 @@ async fn forget_session(table: &Table, session: &Session) -> Result<bool, Fault>
     if records.values().any(|item| item.contains_key(DUE)) {
         return Ok(false);
     }
-    let mut doomed = vec![Key::waiting(session.user(), id)];
+    let mut keys = vec![Key::waiting(session.user(), id)];
     for (key, item) in records {
-        doomed.extend(of_record(table, key, &item).await?);
+        keys.extend(of_record(table, key, &item).await?);
     }
     let beside = table.all(Range::of(id.to_string(), Bounds::All).keys_only()).await?;
-    doomed.extend(beside.iter().filter_map(Key::of).filter(|key| *key != Key::record(id)));
-    table.delete(doomed).await?;
+    keys.extend(beside.iter().filter_map(Key::of).filter(|key| *key != Key::record(id)));
+    table.delete(keys).await?;
     table.delete(vec![Key::record(id)]).await?;
     Ok(true)
 }
 
-/// A record's item with all that is beside it.
-async fn of_record(table: &Table, key: Key, item: &Attributes) -> Result<Vec<Key>, Fault> {
-    let has_output =
-        [Stream::Stdout, Stream::Stderr].iter().any(|one| item.contains_key(one.name()));
+/// The keys of a record and of its part or output.
+async fn of_record(table: &Table, key: Key, item: &Attributes) -> Result<Vec<Key>, StoreError> {
+    let has_output = [Stream::Stdout, Stream::Stderr].iter().any(|of| item.contains_key(of.name()));
     if has_output {
         let all = table.all(Range::of(key.pk, Bounds::All).keys_only()).await?;
         return Ok(all.iter().filter_map(Key::of).collect());
@@ -66,23 +71,23 @@ async fn of_record(table: &Table, key: Key, item: &Attributes) -> Result<Vec<Key
     Ok(part.into_iter().chain([key]).collect())
 }
 
-async fn jobs(table: &Table, session: SessionId) -> Result<Vec<Key>, Fault> {
+async fn jobs(table: &Table, session: SessionId) -> Result<Vec<Key>, StoreError> {
     let listed = table.all(Range::listed(session.to_string(), Bounds::All)).await?;
     let ids = listed.iter().filter_map(|item| keys::text(item, LIST_KEY)?.parse::<JobId>().ok());
     Ok(ids.map(Key::record).collect())
 }
 
-/// Ids sort by the time they were made, and a session's deliveries are made during its life.
-async fn deliveries(table: &Table, session: &Session) -> Result<Vec<Key>, Fault> {
+/// Ids sort by creation time, and a session's deliveries are created during its life.
+async fn deliveries(table: &Table, session: &Session) -> Result<Vec<Key>, StoreError> {
     let Session::Ended(ended) = session else { return Ok(Vec::new()) };
-    let first = session.common().created_at - CLOCKS_APART;
-    let last = ended.ended_at() + CLOCKS_APART;
+    let first = session.common().created_at - MAX_CLOCK_SKEW;
+    let last = ended.ended_at() + MAX_CLOCK_SKEW;
     let id_at = |at: Timestamp, random| {
         let millis = at.millis().unsigned_abs();
         DeliveryId::from_ulid(Ulid::from_parts(millis, random)).to_string()
     };
     let bounds = Bounds::Between(id_at(first, 0), id_at(last, u128::MAX));
-    let listed = table.all(Range::listed(hooks_of(session.user()), bounds)).await?;
+    let listed = table.all(Range::listed(deliveries_of(session.user()), bounds)).await?;
     let id = session.id().to_string();
     let ids = listed.iter().filter_map(|item| {
         let (delivery, of) = keys::text(item, LIST_KEY)?.split_once('#')?;
@@ -92,30 +97,30 @@ async fn deliveries(table: &Table, session: &Session) -> Result<Vec<Key>, Fault>
 }
 
 impl Table {
-    /// Deletes these items. Those that are not there do no harm.
-    async fn delete(&self, keys: Vec<Key>) -> Result<(), Fault> {
-        for keys in keys.chunks(DELETED_AT_ONCE) {
+    /// Deletes these items; keys without an item are ignored.
+    async fn delete(&self, keys: Vec<Key>) -> Result<(), StoreError> {
+        for keys in keys.chunks(MAX_DELETES_PER_CALL) {
             let mut left: Vec<WriteRequest> = keys.iter().map(deletion).collect();
-            let mut pace = Pace::new();
+            let mut backoff = Backoff::new();
             loop {
                 left = self.delete_some(left).await?;
                 if left.is_empty() {
                     break;
                 }
-                if !pace.next().await {
-                    let last = "unprocessed items".to_owned();
-                    return Err(Fault::GivenUp { tries: pace.tries(), last });
-                }
+                backoff.wait("unprocessed items").await?;
             }
         }
         Ok(())
     }
 
-    /// What one call left for another.
-    async fn delete_some(&self, requests: Vec<WriteRequest>) -> Result<Vec<WriteRequest>, Fault> {
+    /// Deletes what one call can; returns the requests that DynamoDB left unprocessed.
+    async fn delete_some(
+        &self,
+        requests: Vec<WriteRequest>,
+    ) -> Result<Vec<WriteRequest>, StoreError> {
         let requests = HashMap::from([(self.name.clone(), requests)]);
         let call = self.client.batch_write_item().set_request_items(Some(requests));
-        let done = call.send().await.map_err(|error| Fault::of(&error))?;
+        let done = call.send().await.map_err(|error| StoreError::from_sdk(&error))?;
         let left = done.unprocessed_items.and_then(|mut all| all.remove(&self.name));
         Ok(left.unwrap_or_default())
     }

@@ -1,4 +1,4 @@
-//! One item of a transaction: what is done to it, under which condition, and what it means if that
+//! One item of a transaction: the action, its condition, and what the commit reports if the condition
 //! does not hold.
 
 use std::collections::HashMap;
@@ -10,32 +10,32 @@ use aws_sdk_dynamodb::{
 
 use super::keys::{Attributes, Key, VERSION};
 
-/// What it means that an item's condition does not hold.
+/// What a commit reports when an item's condition does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum ConditionFailure {
     Conflict,
     QuotaReached,
-    Answered,
+    AlreadyAnswered,
     Closed,
-    /// Nothing: the transaction is done without the item.
-    Moot,
+    /// Nothing: the transaction is repeated without the item.
+    Skip,
 }
 
-/// What is done to one item.
+/// The action on one item, with its condition.
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub(super) key: Key,
-    pub(super) refusal: Refusal,
-    /// The version that the item has afterwards, if it has one.
+    pub(super) on_failure: ConditionFailure,
+    /// The version that a versioned item has afterwards.
     pub(super) version: Option<u64>,
-    act: Act,
+    action: Action,
     condition: Option<String>,
     names: HashMap<String, String>,
     values: HashMap<String, AttributeValue>,
 }
 
 #[derive(Debug, Clone)]
-enum Act {
+enum Action {
     Put(Attributes),
     Update(Clauses),
     Delete,
@@ -52,43 +52,44 @@ struct Clauses {
 }
 
 impl Item {
-    fn new(key: Key, act: Act, refusal: Refusal) -> Self {
+    fn new(key: Key, action: Action) -> Self {
         let (names, values) = (HashMap::new(), HashMap::new());
-        Self { key, refusal, version: None, act, condition: None, names, values }
+        let on_failure = ConditionFailure::Conflict;
+        Self { key, on_failure, version: None, action, condition: None, names, values }
     }
 
-    /// Puts these attributes in place of all that was there.
+    /// Replaces the whole item by these attributes.
     pub(super) fn put(key: Key, attributes: Attributes) -> Self {
         let mut whole = key.attributes();
         whole.extend(attributes);
-        Self::new(key, Act::Put(whole), Refusal::Conflict)
+        Self::new(key, Action::Put(whole))
     }
 
-    /// Changes what [`Self::set`] and the like name, and leaves the rest.
+    /// Changes the attributes that [`Self::set`] and its siblings name, and leaves the others.
     pub(super) fn update(key: Key) -> Self {
-        Self::new(key, Act::Update(Clauses::default()), Refusal::Conflict)
+        Self::new(key, Action::Update(Clauses::default()))
     }
 
-    /// Removes the item. Succeeds without one.
+    /// Removes the item. Succeeds if there is none.
     pub(super) fn delete(key: Key) -> Self {
-        Self::new(key, Act::Delete, Refusal::Conflict)
+        Self::new(key, Action::Delete)
     }
 
-    /// Only looks at the item.
+    /// Checks the condition and changes nothing.
     pub(super) fn check(key: Key) -> Self {
-        Self::new(key, Act::Check, Refusal::Conflict)
+        Self::new(key, Action::Check)
     }
 
-    /// What it means if a condition does not hold. A conflict unless said otherwise.
-    pub(super) const fn or(mut self, refusal: Refusal) -> Self {
-        self.refusal = refusal;
+    /// Sets what the commit reports if the condition does not hold; the default is a conflict.
+    pub(super) const fn on_failure(mut self, failure: ConditionFailure) -> Self {
+        self.on_failure = failure;
         self
     }
 
     /// Sets an attribute.
     pub(super) fn set(mut self, name: &str, value: AttributeValue) -> Self {
         let assignment = format!("{} = {}", self.name(name), self.value(value));
-        if let Act::Update(clauses) = &mut self.act {
+        if let Action::Update(clauses) = &mut self.action {
             clauses.set.push(assignment);
         }
         self
@@ -98,7 +99,7 @@ impl Item {
     pub(super) fn set_or_remove(mut self, name: &str, value: Option<AttributeValue>) -> Self {
         let Some(value) = value else {
             let name = self.name(name);
-            if let Act::Update(clauses) = &mut self.act {
+            if let Action::Update(clauses) = &mut self.action {
                 clauses.remove.push(name);
             }
             return self;
@@ -106,25 +107,25 @@ impl Item {
         self.set(name, value)
     }
 
-    /// Adds a number to a number, or members to a set. What is not there counts as 0 or empty.
+    /// Adds a number to a number, or members to a set. A missing attribute counts as 0 or empty.
     pub(super) fn add(mut self, name: &str, value: AttributeValue) -> Self {
         let addition = format!("{} {}", self.name(name), self.value(value));
-        if let Act::Update(clauses) = &mut self.act {
+        if let Action::Update(clauses) = &mut self.action {
             clauses.add.push(addition);
         }
         self
     }
 
-    /// Takes members out of a set. Those that are not in it do no harm.
-    pub(super) fn take_out(mut self, name: &str, value: AttributeValue) -> Self {
+    /// Removes members from a set. Members that are not in the set are ignored.
+    pub(super) fn delete_from_set(mut self, name: &str, value: AttributeValue) -> Self {
         let removal = format!("{} {}", self.name(name), self.value(value));
-        if let Act::Update(clauses) = &mut self.act {
+        if let Action::Update(clauses) = &mut self.action {
             clauses.delete.push(removal);
         }
         self
     }
 
-    /// Sets the version, and requires the one before; 1 requires that there is none.
+    /// Sets the version and requires the previous one; version 1 requires that the item has none.
     pub(super) fn next_version(mut self, version: u64) -> Self {
         self.version = Some(version);
         let read = version.saturating_sub(1);
@@ -136,19 +137,19 @@ impl Item {
         self.set(VERSION, AttributeValue::N(version.to_string()))
     }
 
-    /// Requires that this attribute compares so.
+    /// Requires that the comparison `name operator value` holds.
     pub(super) fn when(mut self, name: &str, operator: &str, value: AttributeValue) -> Self {
         let condition = format!("{} {operator} {}", self.name(name), self.value(value));
         self.and(condition)
     }
 
-    /// Requires that there is no such attribute.
+    /// Requires that the attribute is missing.
     pub(super) fn when_none(mut self, name: &str) -> Self {
         let condition = format!("attribute_not_exists({})", self.name(name));
         self.and(condition)
     }
 
-    /// Requires that there is no such attribute, or that it compares so.
+    /// Requires that the attribute is missing, or that the comparison holds.
     pub(super) fn when_none_or(
         mut self,
         name: &str,
@@ -160,7 +161,7 @@ impl Item {
         self.and(format!("(attribute_not_exists({name}) OR {name} {operator} {value})"))
     }
 
-    /// Requires that there is no such set, or that this is in it.
+    /// Requires that the set is missing, or that it contains the value.
     pub(super) fn when_none_or_has(mut self, name: &str, value: AttributeValue) -> Self {
         let name = self.name(name);
         let value = self.value(value);
@@ -175,7 +176,7 @@ impl Item {
         self
     }
 
-    /// Many words are reserved, so all names stand behind a `#`.
+    /// DynamoDB reserves many words, so every attribute name is passed as a placeholder.
     fn name(&mut self, name: &str) -> String {
         let placeholder = format!("#{name}");
         self.names.insert(placeholder.clone(), name.to_owned());
@@ -188,29 +189,30 @@ impl Item {
         placeholder
     }
 
-    /// Whether it can be done by itself, for half the price: if done twice, the second time must fail.
-    pub(super) const fn can_be_alone(&self) -> bool {
-        matches!(self.act, Act::Update(_)) && self.version.is_some()
+    /// Whether the action can be a call of its own, which costs half. The second execution of a repeated
+    /// call must fail, so only versioned updates qualify.
+    pub(super) const fn can_be_single_update(&self) -> bool {
+        matches!(self.action, Action::Update(_)) && self.version.is_some()
     }
 
-    /// The same update, which also leaves this on the item.
-    pub(super) fn stamped(&self, name: &str, value: AttributeValue) -> Self {
+    /// The same update, which also sets this attribute.
+    pub(super) fn also_setting(&self, name: &str, value: AttributeValue) -> Self {
         self.clone().set(name, value)
     }
 
-    /// As part of a transaction.
+    /// The action as part of a transaction.
     pub(super) fn in_transaction(&self, table: &str) -> TransactWriteItem {
         let (names, values) = (some(&self.names), some(&self.values));
         let condition = self.condition.clone();
         let whole = TransactWriteItem::builder();
-        match &self.act {
-            Act::Put(attributes) => {
+        match &self.action {
+            Action::Put(attributes) => {
                 let put = Put::builder().table_name(table).set_item(Some(attributes.clone()));
                 let put = put.set_condition_expression(condition);
                 let put = put.set_expression_attribute_names(names);
                 whole.put(put.set_expression_attribute_values(values).build().expect(COMPLETE))
             }
-            Act::Update(_) => {
+            Action::Update(_) => {
                 let update =
                     Update::builder().table_name(table).set_key(Some(self.key.attributes()));
                 let update = update.update_expression(self.expression());
@@ -219,12 +221,12 @@ impl Item {
                 let update = update.set_expression_attribute_values(values);
                 whole.update(update.build().expect(COMPLETE))
             }
-            Act::Delete => {
+            Action::Delete => {
                 let delete =
                     Delete::builder().table_name(table).set_key(Some(self.key.attributes()));
                 whole.delete(delete.build().expect(COMPLETE))
             }
-            Act::Check => {
+            Action::Check => {
                 let check = ConditionCheck::builder().table_name(table);
                 let check = check.set_key(Some(self.key.attributes()));
                 let check = check.set_condition_expression(condition);
@@ -236,8 +238,8 @@ impl Item {
         .build()
     }
 
-    /// As a call of its own.
-    pub(super) fn alone(&self, update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
+    /// The update as a call of its own.
+    pub(super) fn update_call(&self, update: UpdateItemFluentBuilder) -> UpdateItemFluentBuilder {
         update
             .set_key(Some(self.key.attributes()))
             .update_expression(self.expression())
@@ -247,19 +249,19 @@ impl Item {
     }
 
     fn expression(&self) -> String {
-        let Act::Update(Clauses { set, remove, add, delete }) = &self.act else {
+        let Action::Update(Clauses { set, remove, add, delete }) = &self.action else {
             return String::new();
         };
         let clauses = [("SET", set), ("REMOVE", remove), ("ADD", add), ("DELETE", delete)];
         let clauses = clauses.iter().filter(|(_, parts)| !parts.is_empty());
-        let clauses = clauses.map(|(word, parts)| format!("{word} {}", parts.join(", ")));
+        let clauses = clauses.map(|(keyword, parts)| format!("{keyword} {}", parts.join(", ")));
         clauses.collect::<Vec<_>>().join(" ")
     }
 }
 
 const COMPLETE: &str = "the key, the table and the expression are set";
 
-/// An empty map is an error there; none is not.
+/// DynamoDB rejects an empty map, but accepts none.
 fn some<T: Clone>(map: &HashMap<String, T>) -> Option<HashMap<String, T>> {
     (!map.is_empty()).then(|| map.clone())
 }

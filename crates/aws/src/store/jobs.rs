@@ -8,9 +8,9 @@ use domain::{
 };
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::{self, LIST_KEY, SK},
-    records::{Gathered, no_page},
+    records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
 };
 
@@ -19,29 +19,29 @@ pub(super) async fn page(
     session: SessionId,
     cursor: Option<&str>,
     limit: u32,
-) -> Result<Page<Job>, Fault> {
-    let Some(bounds) = Bounds::behind::<JobId>(cursor, Bounds::Above) else {
-        return Ok(no_page());
+) -> Result<Page<Job>, StoreError> {
+    let Some(bounds) = Bounds::after_cursor::<JobId>(cursor, Bounds::Above) else {
+        return Ok(empty_page());
     };
     let range = Range::listed(session.to_string(), bounds).paged(limit.saturating_add(1));
     let mut pages = table.pages(range);
-    let mut found = Gathered::<Job>::of(limit);
-    while found.is_short()
+    let mut page = PageBuilder::<Job>::new(limit);
+    while page.needs_more()
         && let Some(items) = pages.next().await?
     {
         let ids: Vec<&str> = items.iter().filter_map(|item| keys::text(item, LIST_KEY)).collect();
-        found.add(table, &ids, |_| true).await?;
+        page.add(table, &ids, |_| true).await?;
     }
-    Ok(found.page(|job| job.id().to_string()))
+    Ok(page.build(|job| job.id().to_string()))
 }
 
-/// Commands that are not over. A job that ended after its pointer was read is left out.
+/// Execute jobs that have not ended. A job that ended after its pointer was read is left out.
 pub(super) async fn open(
     table: &Table,
     session: SessionId,
     concurrency: Concurrency,
     limit: u32,
-) -> Result<Vec<Versioned<Job>>, Fault> {
+) -> Result<Vec<Versioned<Job>>, StoreError> {
     let prefix = keys::open(concurrency);
     let range = Range::of(session.to_string(), Bounds::Begins(prefix.to_owned()));
     let mut pages = table.pages(range.keys_only().paged(limit));

@@ -1,4 +1,4 @@
-//! Where things are: the names of attributes and indexes, and the keys of items.
+//! The names of attributes and indexes, and the keys of items.
 
 use std::{collections::HashMap, fmt::Display};
 
@@ -16,36 +16,36 @@ pub(super) const PK: &str = "pk";
 pub(super) const SK: &str = "sk";
 /// The record as JSON.
 pub(super) const RECORD: &str = "record";
-/// The large values that a record holds and never changes, beside it.
+/// Whether the record has a part: an item with its large constant values.
 pub(super) const PART: &str = "part";
-/// What a command reads, in the part of its job.
+/// A command's standard input, in the part of its job.
 pub(super) const STDIN: &str = "stdin";
 pub(crate) const VERSION: &str = "version";
-/// Which write made the item what it is.
+/// The token of the single update that wrote the item last.
 pub(super) const WRITTEN_BY: &str = "by";
-/// Whether a session takes jobs.
+/// Whether a session accepts jobs.
 pub(super) const OPEN: &str = "open";
 /// A session's status, which the index `list` has too.
 pub(super) const STATUS: &str = "status";
-/// Which job has a session's serial turn: a set of at most one.
+/// The job that holds a session's serial turn: a set of at most one id.
 pub(super) const TURN: &str = "turn";
 /// How many sessions of a user hold a slot.
 pub(super) const ACTIVE: &str = "active";
-/// When an answer's key may be used afresh. Milliseconds since 1970.
+/// When an idempotency key may be used again. Milliseconds since 1970.
 pub(super) const EXPIRES: &str = "expires";
-/// A piece of output.
+/// A chunk of output.
 pub(super) const BYTES: &str = "bytes";
-/// When the table may drop the item by itself. Seconds since 1970.
+/// When DynamoDB may expire the item. Seconds since 1970.
 pub(super) const TTL: &str = "ttl";
 
-/// The index of lists that users ask for, by owner.
+/// The index of the lists that users request, by owner.
 pub(super) const LIST: &str = "list";
 pub(super) const LIST_KEY: &str = "listKey";
-/// The index of what is due, and of ended sessions.
+/// The index of due records, and of ended sessions.
 pub(super) const DUE: &str = "due";
 pub(super) const DUE_KEY: &str = "dueKey";
 
-/// How many partitions the index of what is due has. Each takes 1,000 changes a second.
+/// Partitions of the index `due`. Each accepts 1,000 writes per second.
 pub(super) const SHARDS: u128 = 4;
 
 /// The key of an item.
@@ -60,12 +60,12 @@ impl Key {
         Self { pk: pk.into(), sk: sk.into() }
     }
 
-    /// The record that has this id.
+    /// The record with this id.
     pub(crate) fn record(id: impl Display) -> Self {
         Self::new(id.to_string(), RECORD)
     }
 
-    /// What that record never changes, if it is large. Sorts right behind the record.
+    /// The part of the record with this id. Sorts directly after the record.
     pub(super) fn part(id: impl Display) -> Self {
         Self::new(id.to_string(), "record#part")
     }
@@ -78,12 +78,12 @@ impl Key {
         Self::new(session.to_string(), format!("{ENTRY}{seq:010}"))
     }
 
-    /// Says that the session has this command to end.
+    /// A pointer to an execute job of the session that has not ended.
     pub(super) fn open(session: SessionId, concurrency: Concurrency, job: JobId) -> Self {
         Self::new(session.to_string(), format!("{}{job}", open(concurrency)))
     }
 
-    pub(super) fn piece(job: JobId, stream: Stream, offset: u64) -> Self {
+    pub(super) fn chunk(job: JobId, stream: Stream, offset: u64) -> Self {
         Self::new(job.to_string(), format!("{}{offset:020}", output(stream)))
     }
 
@@ -91,18 +91,19 @@ impl Key {
         Self::new(of_user(user), "slots")
     }
 
-    /// Says that the user has this session in line.
+    /// A pointer to a waiting session of the user.
     pub(super) fn waiting(user: &UserId, session: SessionId) -> Self {
         Self::new(of_user(user), format!("{WAITING}{session}"))
     }
 
-    /// The user is all of the one key and the caller's key all of the other, so no two meet.
+    /// The response to a request with an idempotency key. The user is the whole partition key and the
+    /// idempotency key the whole sort key, so no two users or keys can collide.
     pub(super) fn answer(user: &UserId, key: &str) -> Self {
         Self::new(format!("answers#{user}"), key)
     }
 
-    /// Says that the pool of this kind has this warm task.
-    pub(super) fn pooled(kind: &Kind, warm: WarmId) -> Self {
+    /// A pointer to a live warm task of this kind.
+    pub(super) fn pool_member(kind: &Kind, warm: WarmId) -> Self {
         Self::new(pool(kind), warm.to_string())
     }
 
@@ -113,18 +114,18 @@ impl Key {
         ])
     }
 
-    /// The key of an item that was read.
+    /// The key of an item that was read. None if the item has none.
     pub(super) fn of(item: &Attributes) -> Option<Self> {
         Some(Self::new(text(item, PK)?, text(item, SK)?))
     }
 }
 
-/// What the keys of a session's timeline begin with.
+/// Prefix of the sort keys of a session's timeline.
 pub(super) const ENTRY: &str = "entry#";
-/// What the keys of a user's waiting sessions begin with.
+/// Prefix of the sort keys of a user's waiting sessions.
 pub(super) const WAITING: &str = "waiting#";
 
-/// What the keys of a session's open commands begin with.
+/// Prefix of the sort keys of a session's open execute jobs.
 pub(super) const fn open(concurrency: Concurrency) -> &'static str {
     match concurrency {
         Concurrency::Serial => "open#serial#",
@@ -132,7 +133,7 @@ pub(super) const fn open(concurrency: Concurrency) -> &'static str {
     }
 }
 
-/// What the keys of a job's output begin with.
+/// Prefix of the sort keys of a job's output.
 pub(super) const fn output(stream: Stream) -> &'static str {
     match stream {
         Stream::Stdout => "out#stdout#",
@@ -144,12 +145,12 @@ pub(super) fn of_user(user: &UserId) -> String {
     format!("user#{user}")
 }
 
-/// The list of a user's deliveries.
-pub(super) fn hooks_of(user: &UserId) -> String {
+/// Partition of the index `list` with a user's deliveries.
+pub(super) fn deliveries_of(user: &UserId) -> String {
     format!("hooks#{user}")
 }
 
-/// A pool's partition. The image comes last: it may hold any character.
+/// The partition of a pool. The image is last because it may contain any character.
 pub(super) fn pool(kind: &Kind) -> String {
     let network = match kind.network {
         Network::None => "none",
@@ -158,32 +159,32 @@ pub(super) fn pool(kind: &Kind) -> String {
     format!("pool#{}#{}#{network}#{}", kind.size.cpu(), kind.size.memory_mib(), kind.image)
 }
 
-/// The index partition of what is due, for the record with this ULID.
+/// Partition of the index `due` with the due records of this shard, taken modulo the shards.
 pub(super) fn due_shard(shard: u128) -> String {
     format!("due#{}", shard % SHARDS)
 }
 
-/// The index partition of sessions that ended, for the session with this ULID.
+/// Partition of the index `due` with the ended sessions of this shard, taken modulo the shards.
 pub(super) fn ended_shard(shard: u128) -> String {
     format!("ended#{}", shard % SHARDS)
 }
 
-/// What spreads records over the shards: chance, the same for all writes of one record.
-pub(super) const fn spread(id: Ulid) -> u128 {
+/// Assigns a record to a shard by the random part of its id, so all its writes use the same one.
+pub(super) const fn shard_of(id: Ulid) -> u128 {
     id.random()
 }
 
-/// A point in time as part of a key. Sorts by time, and comes before itself with a suffix.
-pub(super) fn instant(at: Timestamp) -> String {
+/// A time as part of a key. Sorts by time; a key with a suffix sorts after the same key without it.
+pub(super) fn timestamp(at: Timestamp) -> String {
     at.to_string()
 }
 
-/// An attribute that holds text.
+/// The value of a text attribute; none if it is missing or of another type.
 pub(super) fn text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 
-/// An attribute that holds a number.
+/// The value of a number attribute; none if it is missing or of another type.
 pub(crate) fn number<T: std::str::FromStr>(item: &Attributes, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }

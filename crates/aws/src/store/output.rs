@@ -1,77 +1,107 @@
-//! Output: pieces that follow one another without gaps, each under its first byte's offset.
+//! Output of jobs: chunks that follow one another without gaps, each keyed by its first byte's offset.
 
 use domain::{JobId, ports::Stream};
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::{self, Attributes, BYTES, Key, SK},
     table::{Bounds, Range, Table},
 };
 
-/// How many pieces the first page has; each further one has twice as many. Pieces may be tiny or have
-/// a quarter of a megabyte, and what is read is paid for.
+/// Chunks in the first page; each further page has twice as many. A chunk has between 1 byte and
+/// 256 KiB, and every byte that is read is billed.
 const FIRST_PAGE: i32 = 4;
 const LARGEST_PAGE: i32 = 256;
 
-/// Bytes from `offset` on, across pieces.
+/// Up to `limit` bytes from `offset` on, across chunks.
 pub(super) async fn read(
     table: &Table,
     job: JobId,
     stream: Stream,
     offset: u64,
     limit: u64,
-) -> Result<Vec<u8>, Fault> {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    if limit == 0 {
-        return Ok(found);
+) -> Result<Vec<u8>, StoreError> {
+    let mut output =
+        Output { bytes: Vec::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    if output.is_full() {
+        return Ok(output.bytes);
     }
-    let last = Key::piece(job, stream, u64::MAX).sk;
+    let last = Key::chunk(job, stream, u64::MAX).sk;
     let range =
-        Range::of(job.to_string(), Bounds::Between(Key::piece(job, stream, offset).sk, last));
+        Range::of(job.to_string(), Bounds::Between(Key::chunk(job, stream, offset).sk, last));
     let mut pages = table.pages(range);
+    pages.set_size(FIRST_PAGE);
+    let first_page = pages.next_non_empty().await?;
+
+    if !starts_at(&first_page, stream, offset)? {
+        output.append(&end_of_previous(table, job, stream, offset).await?);
+    }
+    output.append_all(&first_page, stream)?;
     let mut size = FIRST_PAGE;
-    let mut first = true;
-    while found.len() < limit {
-        pages.of_size(size);
-        let Some(items) = pages.next().await? else { break };
-        for item in items {
-            let (start, bytes) = piece(&item, stream)?;
-            // Who reads piece by piece starts at one. Else what comes first is in the piece before.
-            if std::mem::take(&mut first) && start != offset {
-                append(&mut found, &before(table, job, stream, offset).await?, limit);
-            }
-            append(&mut found, bytes, limit);
-        }
+    while !output.is_full() {
         size = (size * 2).min(LARGEST_PAGE);
+        pages.set_size(size);
+        let Some(page) = pages.next().await? else { break };
+        output.append_all(&page, stream)?;
     }
-    if first && offset > 0 {
-        append(&mut found, &before(table, job, stream, offset).await?, limit);
-    }
-    Ok(found)
+    Ok(output.bytes)
 }
 
-fn append(found: &mut Vec<u8>, bytes: &[u8], limit: usize) {
-    let room = limit - found.len();
-    found.extend_from_slice(&bytes[..bytes.len().min(room)]);
+/// Whether the page begins with the chunk at this offset. If not, the byte at `offset` is inside the
+/// chunk before the page, or does not exist yet.
+fn starts_at(page: &[Attributes], stream: Stream, offset: u64) -> Result<bool, StoreError> {
+    match page.first() {
+        Some(item) => Ok(decode(item, stream)?.0 == offset),
+        None => Ok(offset == 0),
+    }
 }
 
-/// What the piece before `offset` has from there on.
-async fn before(table: &Table, job: JobId, stream: Stream, offset: u64) -> Result<Vec<u8>, Fault> {
-    let first = Key::piece(job, stream, 0).sk;
-    let end = Key::piece(job, stream, offset).sk;
+/// The bytes from `offset` on of the chunk that begins before it.
+async fn end_of_previous(
+    table: &Table,
+    job: JobId,
+    stream: Stream,
+    offset: u64,
+) -> Result<Vec<u8>, StoreError> {
+    let first = Key::chunk(job, stream, 0).sk;
+    let end = Key::chunk(job, stream, offset).sk;
     let range = Range::of(job.to_string(), Bounds::Between(first, end));
     let page = table.pages(range.newest_first().paged(1)).next().await?.unwrap_or_default();
     let Some(item) = page.first() else { return Ok(Vec::new()) };
-    let (start, bytes) = piece(item, stream)?;
+    let (start, bytes) = decode(item, stream)?;
     let skip = usize::try_from(offset - start).unwrap_or(usize::MAX);
     Ok(bytes.get(skip..).unwrap_or_default().to_vec())
 }
 
-fn piece(item: &Attributes, stream: Stream) -> Result<(u64, &[u8]), Fault> {
+/// Bytes collected so far, at most `limit`.
+struct Output {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Output {
+    const fn is_full(&self) -> bool {
+        self.bytes.len() >= self.limit
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        let free = self.limit - self.bytes.len();
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(free)]);
+    }
+
+    fn append_all(&mut self, page: &[Attributes], stream: Stream) -> Result<(), StoreError> {
+        for item in page {
+            self.append(decode(item, stream)?.1);
+        }
+        Ok(())
+    }
+}
+
+/// A chunk's offset and bytes.
+fn decode(item: &Attributes, stream: Stream) -> Result<(u64, &[u8]), StoreError> {
     let read = || {
         let start = keys::text(item, SK)?.strip_prefix(keys::output(stream))?.parse().ok()?;
         Some((start, item.get(BYTES)?.as_b().ok()?.as_ref()))
     };
-    read().ok_or(Fault::Record("decoded"))
+    read().ok_or(StoreError::Decode)
 }

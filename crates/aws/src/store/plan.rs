@@ -1,26 +1,28 @@
-//! What the writes of a transaction do to items.
+//! Translates the writes of a commit into items of a transaction.
 
 use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{
-    JobId, SessionId,
+    JobId, SessionId, UserId,
     command::Concurrency,
     job::Job,
     ports::{CommitError, IdempotentResponse, Stream, Write},
+    timeline::Entry,
 };
 
 use super::{
-    fault::Fault,
-    item::{Item, Refusal},
+    error::StoreError,
+    item::{ConditionFailure, Item},
     keys::{ACTIVE, BYTES, EXPIRES, Key, OPEN, RECORD, TTL, TURN},
     record, writing,
 };
 
 mod records;
 
-/// An item may have 400 KB; output comes in pieces that are smaller by far, but need not.
-const LARGEST_PIECE: usize = 256 * 1024;
+/// Largest chunk of output in one item. DynamoDB accepts items up to 400 KB. Bytes.
+const MAX_CHUNK: usize = 256 * 1024;
+
 /// The items of a transaction, in the order of its writes.
 pub(super) fn items(writes: Vec<Write>) -> Result<Vec<Item>, CommitError> {
     let mut plan = Plan::of(&writes)?;
@@ -32,22 +34,22 @@ pub(super) fn items(writes: Vec<Write>) -> Result<Vec<Item>, CommitError> {
 
 struct Plan {
     items: Vec<Item>,
-    /// Where the output of a job stands afterwards, until its record takes it.
-    ends: HashMap<JobId, Ends>,
-    /// Jobs that never take a turn.
+    /// The growth of each job's output, until the item of the job's record includes it.
+    growth: HashMap<JobId, Growth>,
+    /// Parallel jobs, which never take a turn.
     parallel: HashSet<JobId>,
 }
 
-/// Where the stored output of each stream begins to grow, and where it ends then.
-type Ends = HashMap<Stream, (u64, u64)>;
+/// The offsets at which the stored output of each stream ends before and after the commit.
+type Growth = HashMap<Stream, (u64, u64)>;
 
 impl Plan {
     fn of(writes: &[Write]) -> Result<Self, CommitError> {
-        let mut ends: HashMap<JobId, Ends> = HashMap::new();
+        let mut growth: HashMap<JobId, Growth> = HashMap::new();
         let mut parallel = HashSet::new();
         for write in writes {
             if let Write::Output { job, stream, offset, bytes } = write {
-                let of_job = ends.entry(*job).or_default();
+                let of_job = growth.entry(*job).or_default();
                 let (_, end) = of_job.entry(*stream).or_insert((*offset, *offset));
                 if end != offset {
                     return Err(CommitError::Conflict);
@@ -59,94 +61,107 @@ impl Plan {
                 parallel.insert(job.id());
             }
         }
-        Ok(Self { items: Vec::with_capacity(writes.len() + 4), ends, parallel })
+        Ok(Self { items: Vec::with_capacity(writes.len() + 4), growth, parallel })
     }
 
-    fn add(&mut self, write: Write) -> Result<(), Fault> {
+    fn add(&mut self, write: Write) -> Result<(), StoreError> {
         match write {
             Write::Session(session, expect) => self.session(&session, expect)?,
             Write::Job(job, expect) => self.job(&job, expect)?,
-            Write::Entry(entry) => {
-                let attributes = [(RECORD.to_owned(), record::plain(&entry)?)].into();
-                let key = Key::entry(entry.session, entry.seq);
-                self.items.push(Item::put(key, attributes).when_none(RECORD));
-            }
+            Write::Entry(entry) => self.items.push(timeline_entry(&entry)?),
             Write::Output { job, stream, offset, bytes } => {
                 self.output(job, stream, offset, bytes.expose());
             }
             Write::Delivery(delivery, expect) => self.delivery(&delivery, expect)?,
             Write::Warm(warm, expect) => self.warm(&warm, expect)?,
-            Write::IdempotentResponse(answer) => self.items.push(kept(&answer)?),
-            Write::TakeSlot { user, limit } => {
-                let slots = Item::update(Key::slots(&user)).or(Refusal::QuotaReached);
-                let slots = if limit == 0 {
-                    // Who never had a slot has no count, and gets none either.
-                    slots.when(ACTIVE, "<", number(limit))
-                } else {
-                    slots.when_none_or(ACTIVE, "<", number(limit))
-                };
-                self.items.push(slots.add(ACTIVE, number(1)));
+            Write::IdempotentResponse(response) => {
+                self.items.push(idempotent_response(&response)?);
             }
-            Write::FreeSlot { user } => {
-                let slots = Item::update(Key::slots(&user)).or(Refusal::Moot);
-                let slots = slots.when(ACTIVE, ">", number(0));
-                self.items.push(slots.add(ACTIVE, number(-1)));
-            }
-            Write::TakeTurn { session, job } => {
-                let turn = Item::update(Key::turn(session));
-                let turn = turn.when_none_or_has(TURN, AttributeValue::S(job.to_string()));
-                self.items.push(turn.add(TURN, AttributeValue::Ss(vec![job.to_string()])));
-            }
+            Write::TakeSlot { user, limit } => self.items.push(take_slot(&user, limit)),
+            Write::FreeSlot { user } => self.items.push(free_slot(&user)),
+            Write::TakeTurn { session, job } => self.items.push(take_turn(session, job)),
             Write::EndTurn { session, job } => self.end_turn(session, job),
-            Write::RequireOpen(session) => {
-                let check = Item::check(Key::record(session)).or(Refusal::Closed);
-                self.items.push(check.when(OPEN, "=", AttributeValue::Bool(true)));
-            }
+            Write::RequireOpen(session) => self.items.push(require_open(session)),
         }
         Ok(())
     }
 
-    /// Output without its job's record in the same transaction still has its end there.
+    /// The items. Output whose job is not written in the same commit still changes the job's item.
     fn finish(mut self) -> Vec<Item> {
-        for (job, ends) in std::mem::take(&mut self.ends) {
-            self.items.push(at_ends(Item::update(Key::record(job)), ends));
+        for (job, growth) in std::mem::take(&mut self.growth) {
+            self.items.push(extend_output(Item::update(Key::record(job)), growth));
         }
         self.items
     }
 
     fn output(&mut self, job: JobId, stream: Stream, offset: u64, bytes: &[u8]) {
-        for (number, piece) in (0..).zip(bytes.chunks(LARGEST_PIECE)) {
-            let from = offset + number * LARGEST_PIECE as u64;
-            let bytes = AttributeValue::B(Blob::new(piece));
-            let key = Key::piece(job, stream, from);
+        for (number, chunk) in (0..).zip(bytes.chunks(MAX_CHUNK)) {
+            let from = offset + number * MAX_CHUNK as u64;
+            let bytes = AttributeValue::B(Blob::new(chunk));
+            let key = Key::chunk(job, stream, from);
             self.items.push(Item::put(key, [(BYTES.to_owned(), bytes)].into()));
         }
     }
 
+    /// Adds nothing for a parallel job: it holds no turn, and the write would be billed.
     fn end_turn(&mut self, session: SessionId, job: JobId) {
-        // What never took the turn need not pay for ending it.
         if !self.parallel.contains(&job) {
             let turn = Item::update(Key::turn(session));
-            self.items.push(turn.take_out(TURN, AttributeValue::Ss(vec![job.to_string()])));
+            self.items.push(turn.delete_from_set(TURN, AttributeValue::Ss(vec![job.to_string()])));
         }
     }
 }
 
-fn kept(answer: &IdempotentResponse) -> Result<Item, Fault> {
-    let expires = answer.expires_at.millis();
+fn timeline_entry(entry: &Entry) -> Result<Item, StoreError> {
+    let attributes = [(RECORD.to_owned(), record::plain(entry)?)].into();
+    Ok(Item::put(Key::entry(entry.session, entry.seq), attributes).when_none(RECORD))
+}
+
+fn idempotent_response(response: &IdempotentResponse) -> Result<Item, StoreError> {
+    let expires = response.expires_at.millis();
     let attributes = [
-        (RECORD.to_owned(), record::plain(answer)?),
+        (RECORD.to_owned(), record::plain(response)?),
         (EXPIRES.to_owned(), number(expires)),
         (TTL.to_owned(), number(expires / 1000 + 1)),
     ];
-    let item = Item::put(Key::answer(&answer.user, &answer.key), attributes.into());
-    let item = item.when_none_or(EXPIRES, "<=", number(answer.created_at.millis()));
-    Ok(item.or(Refusal::Answered))
+    let item = Item::put(Key::answer(&response.user, &response.key), attributes.into());
+    let item = item.when_none_or(EXPIRES, "<=", number(response.created_at.millis()));
+    Ok(item.on_failure(ConditionFailure::AlreadyAnswered))
 }
 
-/// Output is appended where the last write left off, and nowhere else.
-fn at_ends(item: Item, ends: Ends) -> Item {
-    ends.into_iter().fold(item, |item, (stream, (from, to))| {
+fn take_slot(user: &UserId, limit: u32) -> Item {
+    let slots = Item::update(Key::slots(user)).on_failure(ConditionFailure::QuotaReached);
+    let slots = if limit == 0 {
+        // Users without a count must be refused too.
+        slots.when(ACTIVE, "<", number(limit))
+    } else {
+        slots.when_none_or(ACTIVE, "<", number(limit))
+    };
+    slots.add(ACTIVE, number(1))
+}
+
+fn free_slot(user: &UserId) -> Item {
+    let slots = Item::update(Key::slots(user)).on_failure(ConditionFailure::Skip);
+    slots.when(ACTIVE, ">", number(0)).add(ACTIVE, number(-1))
+}
+
+fn take_turn(session: SessionId, job: JobId) -> Item {
+    Item::update(Key::turn(session))
+        .when_none_or_has(TURN, AttributeValue::S(job.to_string()))
+        .add(TURN, AttributeValue::Ss(vec![job.to_string()]))
+}
+
+fn require_open(session: SessionId) -> Item {
+    Item::check(Key::record(session)).on_failure(ConditionFailure::Closed).when(
+        OPEN,
+        "=",
+        AttributeValue::Bool(true),
+    )
+}
+
+/// Moves the end of a job's output, on condition that no other write has moved it.
+fn extend_output(item: Item, growth: Growth) -> Item {
+    growth.into_iter().fold(item, |item, (stream, (from, to))| {
         let name = stream.name();
         let item = match from {
             0 => item.when_none_or(name, "=", number(0)),

@@ -1,22 +1,22 @@
-//! Reads of whole records: an item and, if it has one, the part beside it.
+//! Reads of whole records: an item and, if it has one, its part.
 
 use std::{collections::HashMap, fmt::Display};
 
 use domain::ports::{Page, Versioned};
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::{Attributes, Key, RECORD},
     record::{self, Record},
     table::{Bounds, Range, Table},
 };
 
 impl Table {
-    /// A record by its id: one call, whether or not it has a part.
+    /// A record by its id. One call reads the record and its part.
     pub(super) async fn record<T: Record>(
         &self,
         id: impl Display,
-    ) -> Result<Option<Versioned<T>>, Fault> {
+    ) -> Result<Option<Versioned<T>>, StoreError> {
         let whole = Range::of(id.to_string(), Bounds::Begins(RECORD.to_owned()));
         let items = self.all(whole).await?;
         let item = items.iter().find(|item| Key::of(item) == Some(Key::record(&id)));
@@ -24,11 +24,11 @@ impl Table {
         item.map_or(Ok(None), |item| record::decode(item, part))
     }
 
-    /// Those of these records that exist, in this order.
+    /// The records that exist under these ids, in the given order.
     pub(super) async fn records<T: Record>(
         &self,
         ids: &[impl Display],
-    ) -> Result<Vec<Versioned<T>>, Fault> {
+    ) -> Result<Vec<Versioned<T>>, StoreError> {
         let keys: Vec<Key> = ids.iter().map(Key::record).collect();
         let items = self.get_all(&keys).await?;
         let parts = self.parts(ids, &items).await?;
@@ -44,51 +44,52 @@ impl Table {
         &self,
         ids: &[impl Display],
         items: &HashMap<Key, Attributes>,
-    ) -> Result<HashMap<Key, Attributes>, Fault> {
+    ) -> Result<HashMap<Key, Attributes>, StoreError> {
         let split = |id: &&_| items.get(&Key::record(id)).is_some_and(record::has_part);
         let keys: Vec<Key> = ids.iter().filter(split).map(Key::part).collect();
         self.get_all(&keys).await
     }
 }
 
-/// What a page is made of, until there is one record more than it takes.
+/// Collects the records of a page, and one more, which tells that another page follows.
 #[derive(Debug)]
-pub(super) struct Gathered<T> {
+pub(super) struct PageBuilder<T> {
     found: Vec<Versioned<T>>,
     wanted: usize,
 }
 
-impl<T: Record> Gathered<T> {
-    /// Nothing of a page with this many records.
-    pub(super) fn of(limit: u32) -> Self {
+impl<T: Record> PageBuilder<T> {
+    /// An empty page of up to `limit` records.
+    pub(super) fn new(limit: u32) -> Self {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         Self { found: Vec::new(), wanted: limit.saturating_add(1) }
     }
 
-    /// Whether more is wanted.
-    pub(super) const fn is_short(&self) -> bool {
+    /// Whether more records are needed.
+    pub(super) const fn needs_more(&self) -> bool {
         self.found.len() < self.wanted
     }
 
-    /// Adds those of these records that exist and fit. In portions: maybe few of them are wanted.
+    /// Adds the records that exist under these ids and match. Reads them in batches and stops when the
+    /// page is full.
     pub(super) async fn add(
         &mut self,
         table: &Table,
         ids: &[&str],
-        fits: impl Fn(&T) -> bool,
-    ) -> Result<(), Fault> {
+        matches: impl Fn(&T) -> bool,
+    ) -> Result<(), StoreError> {
         for ids in ids.chunks(self.wanted.min(100)) {
-            if !self.is_short() {
+            if !self.needs_more() {
                 break;
             }
             let records = table.records::<T>(ids).await?.into_iter();
-            self.found.extend(records.filter(|read| fits(&read.value)));
+            self.found.extend(records.filter(|read| matches(&read.value)));
         }
         Ok(())
     }
 
-    /// The page; `cursor` names its last record.
-    pub(super) fn page(self, cursor: impl Fn(&T) -> String) -> Page<T> {
+    /// The page; `cursor` gives the id of its last record.
+    pub(super) fn build(self, cursor: impl Fn(&T) -> String) -> Page<T> {
         let limit = self.wanted - 1;
         let more = self.found.len() > limit;
         let items: Vec<T> = self.found.into_iter().take(limit).map(|read| read.value).collect();
@@ -97,7 +98,7 @@ impl<T: Record> Gathered<T> {
     }
 }
 
-/// What an unreadable cursor gives.
-pub(super) const fn no_page<T>() -> Page<T> {
+/// The answer to an invalid cursor.
+pub(super) const fn empty_page<T>() -> Page<T> {
     Page { items: Vec::new(), next: None }
 }

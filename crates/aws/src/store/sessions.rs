@@ -7,9 +7,9 @@ use domain::{
 };
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::{self, LIST_KEY, SK, STATUS, WAITING, of_user},
-    records::{Gathered, no_page},
+    records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
 };
 
@@ -19,35 +19,35 @@ pub(super) async fn page(
     status: Option<Status>,
     cursor: Option<&str>,
     limit: u32,
-) -> Result<Page<Session>, Fault> {
-    let Some(bounds) = Bounds::behind::<SessionId>(cursor, Bounds::Below) else {
-        return Ok(no_page());
+) -> Result<Page<Session>, StoreError> {
+    let Some(bounds) = Bounds::after_cursor::<SessionId>(cursor, Bounds::Below) else {
+        return Ok(empty_page());
     };
     let mut range = Range::listed(of_user(user), bounds).newest_first();
     if status.is_none() {
         range = range.paged(limit.saturating_add(1));
     }
-    let fits = |name: Option<&str>| status.is_none_or(|status| name == Some(status.name()));
+    let matches = |name: Option<&str>| status.is_none_or(|status| name == Some(status.name()));
     let mut pages = table.pages(range);
-    let mut found = Gathered::<Session>::of(limit);
-    while found.is_short()
+    let mut page = PageBuilder::<Session>::new(limit);
+    while page.needs_more()
         && let Some(items) = pages.next().await?
     {
-        let ids = items.iter().filter(|item| fits(keys::text(item, STATUS)));
+        let ids = items.iter().filter(|item| matches(keys::text(item, STATUS)));
         let ids: Vec<&str> = ids.filter_map(|item| keys::text(item, LIST_KEY)).collect();
-        // The index trails: the records themselves say what they are.
-        found.add(table, &ids, |session| fits(Some(session.status().name()))).await?;
+        // The index lags behind the table, so the status of the record itself decides.
+        page.add(table, &ids, |session| matches(Some(session.status().name()))).await?;
     }
-    Ok(found.page(|session| session.id().to_string()))
+    Ok(page.build(|session| session.id().to_string()))
 }
 
-/// Those in line, oldest first. The records decide: a pointer may outlive its session's wait.
+/// The user's waiting sessions, oldest first. A pointer may outlive the wait, so the record decides.
 pub(super) async fn waiting(
     table: &Table,
     user: &UserId,
-) -> Result<Vec<Versioned<Session>>, Fault> {
-    let line = Range::of(of_user(user), Bounds::Begins(WAITING.to_owned()));
-    let pointers = table.all(line.keys_only()).await?;
+) -> Result<Vec<Versioned<Session>>, StoreError> {
+    let pointers = Range::of(of_user(user), Bounds::Begins(WAITING.to_owned()));
+    let pointers = table.all(pointers.keys_only()).await?;
     let ids = pointers.iter().filter_map(|item| keys::text(item, SK)?.strip_prefix(WAITING));
     let mut found = table.records::<Session>(&ids.collect::<Vec<_>>()).await?;
     found.retain(|read| matches!(read.value, Session::Waiting(_)));

@@ -8,22 +8,22 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    fault::Fault,
+    backoff::Backoff,
+    error::StoreError,
     keys::{Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PK, SK},
-    pace::Pace,
 };
 
-/// How many keys one call may ask for.
-const KEYS_AT_ONCE: usize = 100;
+/// Keys that BatchGetItem accepts in one call.
+const MAX_KEYS_PER_CALL: usize = 100;
 
-/// The table that all records are in.
+/// The table that holds all records.
 #[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) client: Client,
     pub(super) name: String,
 }
 
-/// A part of a partition, of the table or of an index.
+/// A range of sort keys in one partition of the table or of an index.
 #[derive(Debug, Clone)]
 pub(super) struct Range {
     index: Option<(&'static str, &'static str)>,
@@ -34,7 +34,7 @@ pub(super) struct Range {
     keys_only: bool,
 }
 
-/// Which sort keys.
+/// The sort keys of a range.
 #[derive(Debug, Clone)]
 pub(super) enum Bounds {
     All,
@@ -45,8 +45,9 @@ pub(super) enum Bounds {
 }
 
 impl Bounds {
-    /// What comes behind a cursor, which is the id that a page ended with. None if it is no such id.
-    pub(super) fn behind<I: FromStr + ToString>(
+    /// The bounds after a cursor, which is the last id of the previous page. None if the cursor is not
+    /// an id of this type.
+    pub(super) fn after_cursor<I: FromStr + ToString>(
         cursor: Option<&str>,
         last: fn(String) -> Self,
     ) -> Option<Self> {
@@ -56,35 +57,35 @@ impl Bounds {
 }
 
 impl Range {
-    /// Items of the table itself, as the last commit left them.
+    /// Items of the table itself, read consistently.
     pub(super) fn of(partition: String, bounds: Bounds) -> Self {
         let (index, newest_first, limit, keys_only) = (None, false, None, false);
         Self { index, partition, bounds, newest_first, limit, keys_only }
     }
 
-    /// Keys of the index of lists. Commits of the last moments may be missing.
+    /// Keys of the index `list`. The latest commits may be missing.
     pub(super) fn listed(partition: String, bounds: Bounds) -> Self {
         Self { index: Some((LIST, LIST_KEY)), ..Self::of(partition, bounds) }
     }
 
-    /// Keys of the index of what is due. Commits of the last moments may be missing.
+    /// Keys of the index `due`. The latest commits may be missing.
     pub(super) fn due(partition: String, bounds: Bounds) -> Self {
         Self { index: Some((DUE, DUE_KEY)), ..Self::of(partition, bounds) }
     }
 
-    /// From the highest sort key on.
+    /// Descending by sort key.
     pub(super) const fn newest_first(mut self) -> Self {
         self.newest_first = true;
         self
     }
 
-    /// How many items a page has at most.
+    /// Limits the items of a page.
     pub(super) fn paged(mut self, items: u32) -> Self {
         self.limit = Some(i32::try_from(items.clamp(1, 1000)).unwrap_or(1000));
         self
     }
 
-    /// Nothing but the keys of the table.
+    /// Reads only the keys.
     pub(super) const fn keys_only(mut self) -> Self {
         self.keys_only = true;
         self
@@ -97,24 +98,24 @@ pub(super) struct Pages<'a> {
     table: &'a Table,
     range: Range,
     from: Option<Attributes>,
-    over: bool,
+    is_exhausted: bool,
 }
 
 impl Table {
-    /// An item as the last commit left it.
-    pub(super) async fn get(&self, key: &Key) -> Result<Option<Attributes>, Fault> {
+    /// An item, read consistently.
+    pub(super) async fn get(&self, key: &Key) -> Result<Option<Attributes>, StoreError> {
         let call = self.client.get_item().table_name(&self.name).consistent_read(true);
         let got = call.set_key(Some(key.attributes())).send().await;
-        Ok(got.map_err(|error| Fault::of(&error))?.item)
+        Ok(got.map_err(|error| StoreError::from_sdk(&error))?.item)
     }
 
     /// The pages of a range.
     pub(super) const fn pages(&self, range: Range) -> Pages<'_> {
-        Pages { table: self, range, from: None, over: false }
+        Pages { table: self, range, from: None, is_exhausted: false }
     }
 
     /// All items of a range.
-    pub(super) async fn all(&self, range: Range) -> Result<Vec<Attributes>, Fault> {
+    pub(super) async fn all(&self, range: Range) -> Result<Vec<Attributes>, StoreError> {
         let mut pages = self.pages(range);
         let mut all = Vec::new();
         while let Some(page) = pages.next().await? {
@@ -123,37 +124,37 @@ impl Table {
         Ok(all)
     }
 
-    /// Those of these items that exist, as the last commit left them.
-    pub(super) async fn get_all(&self, keys: &[Key]) -> Result<HashMap<Key, Attributes>, Fault> {
+    /// The items that exist under these keys, read consistently.
+    pub(super) async fn get_all(
+        &self,
+        keys: &[Key],
+    ) -> Result<HashMap<Key, Attributes>, StoreError> {
         let mut found = HashMap::with_capacity(keys.len());
-        for keys in keys.chunks(KEYS_AT_ONCE) {
+        for keys in keys.chunks(MAX_KEYS_PER_CALL) {
             let mut left = keys.iter().map(Key::attributes).collect::<Vec<_>>();
-            let mut pace = Pace::new();
+            let mut backoff = Backoff::new();
             loop {
                 let (items, rest) = self.get_some(left).await?;
                 found.extend(items.into_iter().filter_map(|item| Some((Key::of(&item)?, item))));
                 if rest.is_empty() {
                     break;
                 }
-                if !pace.next().await {
-                    let last = "unprocessed keys".to_owned();
-                    return Err(Fault::GivenUp { tries: pace.tries(), last });
-                }
+                backoff.wait("unprocessed keys").await?;
                 left = rest;
             }
         }
         Ok(found)
     }
 
-    /// What one call gives of these keys, and the keys that it left for another.
+    /// The items that one call returned, and the keys that DynamoDB left unprocessed.
     async fn get_some(
         &self,
         keys: Vec<Attributes>,
-    ) -> Result<(Vec<Attributes>, Vec<Attributes>), Fault> {
+    ) -> Result<(Vec<Attributes>, Vec<Attributes>), StoreError> {
         let wanted = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true);
         let wanted = wanted.build().expect("the keys are set");
         let call = self.client.batch_get_item().request_items(&self.name, wanted);
-        let mut got = call.send().await.map_err(|error| Fault::of(&error))?;
+        let mut got = call.send().await.map_err(|error| StoreError::from_sdk(&error))?;
         let items = got.responses.as_mut().and_then(|all| all.remove(&self.name));
         let left = got.unprocessed_keys.as_mut().and_then(|all| all.remove(&self.name));
         Ok((items.unwrap_or_default(), left.map(|left| left.keys).unwrap_or_default()))
@@ -161,9 +162,9 @@ impl Table {
 }
 
 impl Pages<'_> {
-    /// The next page; none after the last. A page may be empty.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Attributes>>, Fault> {
-        if self.over {
+    /// The next page, which may be empty; none after the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Attributes>>, StoreError> {
+        if self.is_exhausted {
             return Ok(None);
         }
         let range = &self.range;
@@ -184,14 +185,24 @@ impl Pages<'_> {
         let call = call.set_index_name(index.map(str::to_owned)).set_limit(range.limit);
         let call = call.consistent_read(index.is_none()).scan_index_forward(!range.newest_first);
         let call = call.set_exclusive_start_key(self.from.take());
-        let page = call.send().await.map_err(|error| Fault::of(&error))?;
+        let page = call.send().await.map_err(|error| StoreError::from_sdk(&error))?;
         self.from = page.last_evaluated_key;
-        self.over = self.from.is_none();
+        self.is_exhausted = self.from.is_none();
         Ok(Some(page.items.unwrap_or_default()))
     }
 
-    /// Lets the coming pages have this many items.
-    pub(super) const fn of_size(&mut self, items: i32) {
+    /// The next page that has items; empty after the last one.
+    pub(super) async fn next_non_empty(&mut self) -> Result<Vec<Attributes>, StoreError> {
+        while let Some(page) = self.next().await? {
+            if !page.is_empty() {
+                return Ok(page);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Limits the items of the following pages.
+    pub(super) const fn set_size(&mut self, items: i32) {
         self.range.limit = Some(items);
     }
 }

@@ -3,7 +3,7 @@
 use domain::{SessionId, timeline::Entry};
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::Key,
     record,
     table::{Bounds, Range, Table},
@@ -14,7 +14,7 @@ pub(super) async fn after(
     session: SessionId,
     after: u32,
     limit: u32,
-) -> Result<Vec<Entry>, Fault> {
+) -> Result<Vec<Entry>, StoreError> {
     let Some(first) = after.checked_add(1) else { return Ok(Vec::new()) };
     let (first, last) = (Key::entry(session, first), Key::entry(session, u32::MAX));
     let range = Range::of(session.to_string(), Bounds::Between(first.sk, last.sk)).paged(limit);

@@ -6,13 +6,16 @@ use domain::{
 };
 
 use super::{
-    fault::Fault,
+    error::StoreError,
     keys::{self, SK, pool},
     table::{Bounds, Range, Table},
 };
 
-/// Those that are not final, oldest first.
-pub(super) async fn of_kind(table: &Table, kind: &Kind) -> Result<Vec<Versioned<Warm>>, Fault> {
+/// The kind's warm tasks that are not final, oldest first.
+pub(super) async fn of_kind(
+    table: &Table,
+    kind: &Kind,
+) -> Result<Vec<Versioned<Warm>>, StoreError> {
     let pointers = table.all(Range::of(pool(kind), Bounds::All).keys_only()).await?;
     let ids: Vec<&str> = pointers.iter().filter_map(|item| keys::text(item, SK)).collect();
     let mut found = table.records::<Warm>(&ids).await?;

@@ -1,13 +1,8 @@
-//! An ECS that gives the answers that it is told to, and remembers what it was asked.
+//! A fake ECS that gives scripted responses and records the calls.
 
-use std::{
-    collections::VecDeque,
-    net::Ipv4Addr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use aws::compute::{EcsCompute, Launch};
+use aws::compute::{EcsCompute, LaunchConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
@@ -20,19 +15,20 @@ use axum::{
     routing::post,
 };
 use domain::size::Network;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What comes of a call.
+/// The response to a call.
 pub(crate) enum Answer {
-    /// This.
-    Told(Value),
-    /// An exception of this name with these fields.
-    Refused(&'static str, Value),
-    /// A server's error.
-    Broken,
-    /// Nothing, until the caller gives up.
-    Silent,
+    /// A success with this body.
+    Success(Value),
+    /// An exception with this name and these fields.
+    Exception(&'static str, Value),
+    /// A server error.
+    ServerError,
+    /// No response: the caller times out.
+    Timeout,
 }
 
 #[derive(Default)]
@@ -41,17 +37,17 @@ struct Script {
     calls: Mutex<Vec<(String, Value)>>,
 }
 
-/// A port on such an ECS.
+/// The fake and a port that calls it.
 pub(crate) struct Ecs {
     script: Arc<Script>,
     pub(crate) compute: EcsCompute,
 }
 
 impl Ecs {
-    /// One with these answers, in order.
+    /// Starts a fake with these responses, in order.
     pub(crate) async fn with(answers: impl IntoIterator<Item = Answer>) -> Self {
         let script = Arc::new(Script::default());
-        script.answers.lock().unwrap().extend(answers);
+        script.answers.lock().extend(answers);
         let router = Router::new().route("/", post(answer)).with_state(script.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -60,12 +56,12 @@ impl Ecs {
         Self { script, compute }
     }
 
-    /// What it was asked: operation and body.
+    /// The recorded calls: operation and body.
     pub(crate) fn calls(&self) -> Vec<(String, Value)> {
-        self.script.calls.lock().unwrap().clone()
+        self.script.calls.lock().clone()
     }
 
-    /// This field of each call.
+    /// The value of this JSON pointer in each call.
     pub(crate) fn asked(&self, pointer: &str) -> Vec<String> {
         let calls = self.calls();
         let asked = calls.iter().map(|(_, body)| body.pointer(pointer).cloned());
@@ -88,8 +84,8 @@ fn config(endpoint: String) -> SdkConfig {
         .build()
 }
 
-fn launch() -> Launch {
-    Launch {
+fn launch() -> LaunchConfig {
+    LaunchConfig {
         image: "default".into(),
         task_definition: "arn:shell:7".into(),
         subnets: vec!["subnet-a".into(), "subnet-b".into()],
@@ -101,16 +97,18 @@ fn launch() -> Launch {
 async fn answer(State(script): State<Arc<Script>>, headers: HeaderMap, body: String) -> Response {
     let operation = headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap();
     let call = (operation.to_owned(), serde_json::from_str(&body).unwrap());
-    script.calls.lock().unwrap().push(call);
-    let next = script.answers.lock().unwrap().pop_front();
-    let (status, body) = match next.expect("no more calls than answers") {
-        Answer::Told(body) => (StatusCode::OK, body),
-        Answer::Refused(name, mut fields) => {
+    script.calls.lock().push(call);
+    let next = script.answers.lock().pop_front();
+    let (status, body) = match next.expect("a scripted response is left") {
+        Answer::Success(body) => (StatusCode::OK, body),
+        Answer::Exception(name, mut fields) => {
             fields["__type"] = json!(name);
             (StatusCode::BAD_REQUEST, fields)
         }
-        Answer::Broken => (StatusCode::INTERNAL_SERVER_ERROR, json!({"__type": "ServerException"})),
-        Answer::Silent => std::future::pending().await,
+        Answer::ServerError => {
+            (StatusCode::INTERNAL_SERVER_ERROR, json!({"__type": "ServerException"}))
+        }
+        Answer::Timeout => std::future::pending().await,
     };
     let headers = [("content-type", "application/x-amz-json-1.1")];
     (status, headers, body.to_string()).into_response()

@@ -1,4 +1,4 @@
-//! Tasks on an ECS whose every answer is given by the test.
+//! The compute port against a scripted ECS.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
@@ -6,4 +6,4 @@ mod ecs;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
-mod tell;
+mod stop_describe_list;

@@ -1,4 +1,4 @@
-//! What the functions use: a table, the queues, a state machine.
+//! The resources of the functions: a table, the queues, a state machine.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::{
 
 const SERVICES: &str = "dynamodb,sqs,states";
 
-/// An emulator with all that functions use in it.
+/// An emulator with the resources of the functions.
 pub(crate) struct Deployment {
     server: Ministack,
     /// The queues' URLs.
@@ -23,19 +23,15 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// Says so and gives none where there is no emulator. `machine` is what executions run.
-    pub(crate) async fn make(machine: &str) -> Option<Self> {
+    /// Creates the resources; `machine` is the definition of the state machine. Prints a note and returns
+    /// none if ministack is not installed.
+    pub(crate) async fn create(machine: &str) -> Option<Self> {
         let server = Ministack::start(SERVICES)?;
         let config = server.config_over(plain_http());
         table::create(&aws_sdk_dynamodb::Client::new(&config), "records").await;
-        let sqs = aws_sdk_sqs::Client::new(&config);
-        let mut queues = HashMap::new();
-        for lane in Lane::ALL {
-            let made = sqs.create_queue().queue_name(lane.name()).send().await.unwrap();
-            queues.insert(lane, made.queue_url.unwrap());
-        }
+        let queues = create_queues(&config).await;
         let log = LoggingConfiguration::builder().level(LogLevel::Off).build();
-        let made = aws_sdk_sfn::Client::new(&config)
+        let created = aws_sdk_sfn::Client::new(&config)
             .create_state_machine()
             .name("sessions")
             .definition(machine)
@@ -44,15 +40,15 @@ impl Deployment {
             .send()
             .await
             .unwrap();
-        Some(Self { server, queues, machine: made.state_machine_arn })
+        Some(Self { server, queues, machine: created.state_machine_arn })
     }
 
-    /// What clients need to talk to it.
+    /// The configuration of clients.
     pub(crate) fn config(&self) -> SdkConfig {
         self.server.config_over(plain_http())
     }
 
-    /// The environment of a function that uses all of it.
+    /// The environment of a function with all permissions.
     pub(crate) fn variables(&self) -> HashMap<String, String> {
         let mut variables: HashMap<String, String> = [
             ("AWS_ACCESS_KEY_ID", "test"),
@@ -76,13 +72,24 @@ impl Deployment {
         variables
     }
 
-    /// Takes and settles what lies in a queue.
+    /// Receives and deletes all messages of a lane.
     pub(crate) async fn take(&self, lane: Lane) -> Vec<Message> {
         take(&self.config(), &self.queues[&lane]).await
     }
 }
 
-/// Takes and settles what may be delivered now.
+/// Creates a queue for each lane; returns their URLs.
+pub(crate) async fn create_queues(config: &SdkConfig) -> HashMap<Lane, String> {
+    let sqs = aws_sdk_sqs::Client::new(config);
+    let mut queues = HashMap::new();
+    for lane in Lane::ALL {
+        let created = sqs.create_queue().queue_name(lane.name()).send().await.unwrap();
+        queues.insert(lane, created.queue_url.unwrap());
+    }
+    queues
+}
+
+/// Receives and deletes all messages that are visible now.
 pub(crate) async fn take(config: &SdkConfig, url: &str) -> Vec<Message> {
     let sqs = aws_sdk_sqs::Client::new(config);
     let mut messages = Vec::new();

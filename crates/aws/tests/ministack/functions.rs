@@ -1,4 +1,4 @@
-//! The functions as Lambda runs them: real processes of the real program.
+//! The functions as Lambda runs them: processes of the real program.
 
 use aws_sdk_sfn::types::ExecutionStatus;
 use domain::message::{Lane, Message};
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use crate::{deployment::Deployment, lambda::Lambda};
 
-/// Ends at once.
+/// A state machine that succeeds at once.
 const MACHINE: &str = r#"{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}"#;
 
-/// A session that does not exist.
-const NOBODY: &str = "sh_01KDWPXG0000000000000000S0";
+/// The id of a session that does not exist.
+const UNKNOWN: &str = "sh_01KDWPXG0000000000000000S0";
 
-/// A request as the gateway hands it over; the path comes as its user wrote it.
+/// An event of the HTTP API for a request with this path.
 fn request(method: &str, path: &str, claims: Option<Value>, body: Option<Value>) -> Value {
     json!({
         "version": "2.0",
@@ -52,40 +52,40 @@ fn batch(messages: &[Value]) -> Value {
     json!({"Records": records.collect::<Vec<_>>()})
 }
 
-fn body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+fn body(response: &Value) -> Value {
+    serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_goes_from_the_api_over_its_queue_to_an_execution() {
-    let Some(place) = Deployment::make(MACHINE).await else { return };
-    let api = Lambda::start("api", &place.variables()).await;
+async fn a_start_request_reaches_an_execution_through_the_control_queue() {
+    let Some(deployment) = Deployment::create(MACHINE).await else { return };
+    let api = Lambda::start("api", &deployment.variables()).await;
     let start =
         request("POST", "/v1/shell/start", ann(), Some(json!({"command": "planted-marker"})));
-    let answer = api.invoke(start).await.unwrap();
-    assert_eq!(answer["statusCode"], 202, "{answer}");
-    let accepted = body(&answer);
+    let response = api.invoke(start).await.unwrap();
+    assert_eq!(response["statusCode"], 202, "{response}");
+    let accepted = body(&response);
     let session = accepted["sessionId"].as_str().unwrap();
 
     let polled = request("GET", accepted["links"]["job"].as_str().unwrap(), ann(), None);
     assert_eq!(body(&api.invoke(polled.clone()).await.unwrap())["status"], "queued");
     let foreign = Some(json!({"sub": "bob", "token_use": "access"}));
     let path = accepted["links"]["job"].as_str().unwrap();
-    let answer = api.invoke(request("GET", path, foreign, None)).await.unwrap();
-    assert_eq!(answer["statusCode"], 404, "{answer}");
+    let response = api.invoke(request("GET", path, foreign, None)).await.unwrap();
+    assert_eq!(response["statusCode"], 404, "{response}");
 
-    let messages = place.take(Lane::Control).await;
+    let messages = deployment.take(Lane::Control).await;
     let wanted = Message::StartSession { session: session.parse().unwrap() };
     assert_eq!(messages, std::slice::from_ref(&wanted));
-    let control = Lambda::start("control", &place.variables()).await;
-    // It comes twice, which it may.
+    let control = Lambda::start("control", &deployment.variables()).await;
+    // SQS may deliver a message twice.
     let twice = batch(&[json!(wanted), json!(wanted)]);
     assert_eq!(control.invoke(twice).await.unwrap(), json!({"batchItemFailures": []}));
-    let execution = place.machine.replace(":stateMachine:", ":execution:") + ":" + session;
-    let sfn = aws_sdk_sfn::Client::new(&place.config());
-    let told = sfn.describe_execution().execution_arn(execution).send().await.unwrap();
-    assert!(matches!(told.status, ExecutionStatus::Running | ExecutionStatus::Succeeded));
-    assert_eq!(told.input.unwrap(), json!({"sessionId": session}).to_string());
+    let arn = deployment.machine.replace(":stateMachine:", ":execution:") + ":" + session;
+    let sfn = aws_sdk_sfn::Client::new(&deployment.config());
+    let execution = sfn.describe_execution().execution_arn(arn).send().await.unwrap();
+    assert!(matches!(execution.status, ExecutionStatus::Running | ExecutionStatus::Succeeded));
+    assert_eq!(execution.input.unwrap(), json!({"sessionId": session}).to_string());
 
     for function in [api, control] {
         let log = function.log().await;
@@ -95,30 +95,30 @@ async fn a_start_goes_from_the_api_over_its_queue_to_an_execution() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_what_failed_of_a_batch_comes_again() {
-    let Some(place) = Deployment::make(MACHINE).await else { return };
-    let control = Lambda::start("control", &place.variables()).await;
-    let bad = json!({"type": "startSession", "session": NOBODY});
+async fn only_failed_messages_of_a_batch_are_delivered_again() {
+    let Some(deployment) = Deployment::create(MACHINE).await else { return };
+    let control = Lambda::start("control", &deployment.variables()).await;
+    let bad = json!({"type": "startSession", "session": UNKNOWN});
     let messages = [json!("planted-marker"), bad, json!({"type": "fillPool"})];
-    let answer = control.invoke(batch(&messages)).await.unwrap();
+    let response = control.invoke(batch(&messages)).await.unwrap();
     let failed = json!([{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]);
-    assert_eq!(answer, json!({"batchItemFailures": failed}));
+    assert_eq!(response, json!({"batchItemFailures": failed}));
     let log = control.log().await;
-    assert!(log.contains("a message can't be read"), "{log}");
+    assert!(log.contains("failed to decode a message"), "{log}");
     assert!(!log.contains("planted-marker"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failure_has_the_name_that_the_state_machine_waits_for() {
-    let Some(place) = Deployment::make(MACHINE).await else { return };
-    let provision = Lambda::start("provision-task", &place.variables()).await;
+async fn a_failure_has_the_error_name_that_the_state_machine_catches() {
+    let Some(deployment) = Deployment::create(MACHINE).await else { return };
+    let provision = Lambda::start("provision-task", &deployment.variables()).await;
     let error = provision.invoke(json!({"sessionId": "planted-marker"})).await.unwrap_err();
     assert_eq!(error["errorType"], "BadInput");
     assert!(!error.to_string().contains("planted-marker"));
-    let mut variables = place.variables();
+    let mut variables = deployment.variables();
     variables.insert("EPHEMERAL_TABLE".into(), "no-such-table".into());
     let inspect = Lambda::start("inspect-session", &variables).await;
-    let session = json!({"sessionId": NOBODY});
+    let session = json!({"sessionId": UNKNOWN});
     let error = inspect.invoke(session).await.unwrap_err();
     assert_eq!(error["errorType"], "Backend", "{error}");
     let log = inspect.log().await;
@@ -126,10 +126,10 @@ async fn a_failure_has_the_name_that_the_state_machine_waits_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_schedule_sweeps() {
-    let Some(place) = Deployment::make(MACHINE).await else { return };
-    let mut variables = place.variables();
-    // Nobody answers for ECS there.
+async fn the_schedule_runs_the_sweep() {
+    let Some(deployment) = Deployment::create(MACHINE).await else { return };
+    let mut variables = deployment.variables();
+    // Nothing listens on this port.
     variables.insert("AWS_ENDPOINT_URL_ECS".into(), "http://127.0.0.1:9".into());
     let sweep = Lambda::start("sweep", &variables).await;
     let event = json!({"source": "aws.scheduler", "detail-type": "Scheduled Event"});

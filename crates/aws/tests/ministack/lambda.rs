@@ -1,13 +1,7 @@
-//! Lambda's side of a function: its process, and the Runtime API that it asks for work
+//! Runs a function as Lambda does: a process, and the Runtime API from which it takes events
 //! (<https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>).
 
-use std::{
-    collections::HashMap,
-    net::Ipv4Addr,
-    process::Stdio,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, net::Ipv4Addr, process::Stdio, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::{
     io::AsyncReadExt,
@@ -24,15 +19,15 @@ use tokio::{
     time::timeout,
 };
 
-/// How long one invocation may take while all cores are busy.
-const LIMIT: Duration = Duration::from_secs(60);
+/// Time limit of one invocation, long enough for a busy machine.
+const INVOCATION_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What an invocation came to: the answer, or the error that was reported.
+/// The result of an invocation: the response, or the reported error.
 pub(crate) type Outcome = Result<Value, Value>;
 
 type Event = (Value, oneshot::Sender<Outcome>);
 
-/// A function that runs.
+/// A running function.
 pub(crate) struct Lambda {
     process: Child,
     events: mpsc::UnboundedSender<Event>,
@@ -44,7 +39,7 @@ struct Api {
 }
 
 impl Lambda {
-    /// Starts the program as this function, with nothing else in its environment.
+    /// Starts the program as this function with only these environment variables.
     pub(crate) async fn start(function: &str, variables: &HashMap<String, String>) -> Self {
         let (events, received) = mpsc::unbounded_channel();
         let api = Api { events: received.into(), open: Mutex::default() };
@@ -71,14 +66,17 @@ impl Lambda {
         Self { process, events }
     }
 
-    /// Has the function work on this.
+    /// Invokes the function with this event.
     pub(crate) async fn invoke(&self, event: Value) -> Outcome {
         let (answer, answered) = oneshot::channel();
         self.events.send((event, answer)).unwrap();
-        timeout(LIMIT, answered).await.expect("it answers in time").expect("it answers")
+        timeout(INVOCATION_TIMEOUT, answered)
+            .await
+            .expect("a response within the time limit")
+            .expect("a response")
     }
 
-    /// Ends the function; gives what it logged.
+    /// Kills the function; returns its log.
     pub(crate) async fn log(mut self) -> String {
         self.process.start_kill().unwrap();
         let mut log = String::new();
@@ -89,11 +87,11 @@ impl Lambda {
 
 async fn next(State(api): State<Arc<Api>>) -> Response {
     let Some((event, answer)) = api.events.lock().await.recv().await else {
-        // The test is over, and so is the process.
+        // The test has ended and kills the process.
         return std::future::pending().await;
     };
-    let id = api.open.lock().unwrap().len().to_string();
-    api.open.lock().unwrap().insert(id.clone(), answer);
+    let id = api.open.lock().len().to_string();
+    api.open.lock().insert(id.clone(), answer);
     let headers = [
         ("lambda-runtime-aws-request-id", id.as_str()),
         ("lambda-runtime-deadline-ms", "9999999999999"),
@@ -103,16 +101,16 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
 }
 
 async fn answered(State(api): State<Arc<Api>>, Path(id): Path<String>, body: String) {
-    settle(&api, &id, Ok(serde_json::from_str(&body).unwrap()));
+    complete(&api, &id, Ok(serde_json::from_str(&body).unwrap()));
 }
 
 async fn failed(State(api): State<Arc<Api>>, Path(id): Path<String>, body: String) {
-    settle(&api, &id, Err(serde_json::from_str(&body).unwrap()));
+    complete(&api, &id, Err(serde_json::from_str(&body).unwrap()));
 }
 
-fn settle(api: &Api, id: &str, outcome: Outcome) {
+fn complete(api: &Api, id: &str, outcome: Outcome) {
     let (taken, _) = oneshot::channel();
-    let waiting = api.open.lock().unwrap().insert(id.to_owned(), taken).unwrap();
-    // A test that waited too long is over.
-    let _gone = waiting.send(outcome);
+    let waiting = api.open.lock().insert(id.to_owned(), taken).unwrap();
+    // The receiver is gone if the test timed out.
+    let _timed_out = waiting.send(outcome);
 }

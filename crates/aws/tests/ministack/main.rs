@@ -1,4 +1,4 @@
-//! The ports against ministack, an emulator of AWS's services.
+//! The ports against ministack, an emulator of AWS services.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]

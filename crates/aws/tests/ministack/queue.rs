@@ -1,10 +1,9 @@
-//! Lanes on SQS.
+//! The queue port on SQS.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use adapters::clock::SystemClock;
 use aws::queue::SqsQueue;
-use aws_sdk_sqs::Client;
 use domain::{
     message::{Lane, Message},
     ports::Queue,
@@ -15,24 +14,15 @@ use testkit::{
 };
 
 use crate::{
-    deployment::take,
+    deployment::{create_queues, take},
     server::{Ministack, plain_http},
 };
-
-async fn queues(server: &Ministack) -> HashMap<Lane, String> {
-    let sqs = Client::new(&server.config_over(plain_http()));
-    let mut urls = HashMap::new();
-    for lane in Lane::ALL {
-        let made = sqs.create_queue().queue_name(lane.name()).send().await.unwrap();
-        urls.insert(lane, made.queue_url.unwrap());
-    }
-    urls
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_passes_the_suite() {
     let Some(server) = Ministack::start("sqs") else { return };
-    let (config, urls) = (server.config_over(plain_http()), queues(&server).await);
+    let config = server.config_over(plain_http());
+    let urls = create_queues(&config).await;
     queue_suite(async || {
         let queue = Arc::new(SqsQueue::new(&config, urls.clone()));
         let (config, urls) = (config.clone(), urls.clone());
@@ -54,12 +44,12 @@ async fn it_passes_the_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lane_whose_queue_is_not_known_or_not_there_is_an_error() {
+async fn a_lane_whose_queue_is_not_configured_or_does_not_exist_is_an_error() {
     let Some(server) = Ministack::start("sqs") else { return };
     let config = server.config_over(plain_http());
     let message = Message::RunJob { session: session_id("s") };
-    let gone = format!("{}/000000000000/no-such-queue", server.endpoint());
-    for urls in [HashMap::new(), HashMap::from([(Lane::Exec, gone)])] {
+    let missing = format!("{}/000000000000/no-such-queue", server.endpoint());
+    for urls in [HashMap::new(), HashMap::from([(Lane::Exec, missing)])] {
         let queue = SqsQueue::new(&config, urls);
         queue.send(&message, Duration::ZERO).await.unwrap_err();
     }

@@ -1,4 +1,4 @@
-//! An emulator of one's own: on a free port of the loopback, without any data of others.
+//! An emulator for one test: on a free loopback port, with its own data.
 
 use std::{
     env,
@@ -13,27 +13,27 @@ use aws_smithy_runtime_api::client::{behavior_version::BehaviorVersion, http::Sh
 use aws_types::{SdkConfig, region::Region};
 use tempfile::TempDir;
 
-/// How long it may take to start while all cores are busy.
-const STARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Time limit of the start, long enough for a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running emulator. Ends when this is dropped, and also when the test dies.
+/// A running emulator. Its process ends when this is dropped, and also when the test process dies.
 #[derive(Debug)]
 pub(crate) struct Ministack {
     port: u16,
     guard: Child,
-    lives: Option<ChildStdin>,
+    guard_stdin: Option<ChildStdin>,
     _dir: TempDir,
 }
 
 impl Ministack {
-    /// Starts one with these services (`dynamodb,sqs`). Says so and gives none where it is not
-    /// installed.
+    /// Starts an emulator with these services (`dynamodb,sqs`). Prints a note and returns none if ministack
+    /// is not installed.
     pub(crate) fn start(services: &str) -> Option<Self> {
         let Some(program) = program() else {
             println!("SKIPPED: ministack is not installed (scripts/aws-tools installs it)");
             return None;
         };
-        // A port that was free may be taken meanwhile.
+        // Another process may take the free port before ministack binds it.
         let started = (0..5).find_map(|_| Self::try_start(&program, services));
         Some(started.expect("ministack starts"))
     }
@@ -43,7 +43,8 @@ impl Ministack {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        // The guard ends it when its own input ends, as it does when this process is no more.
+        // The guard kills ministack when its standard input is closed, which the death of this process
+        // does too.
         let mut guard = Command::new("sh")
             .args([
                 "-c",
@@ -56,31 +57,31 @@ impl Ministack {
             .env("SERVICES", services)
             .env("HOME", dir.path())
             .env("TMPDIR", dir.path())
-            // They would listen on fixed ports of all addresses.
+            // These services would listen on fixed ports of all addresses.
             .env("IOT_MTLS_ENABLED", "0")
             .env("SFTP_ENABLED", "0")
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let lives = guard.stdin.take();
-        let made = Self { port, guard, lives, _dir: dir };
-        let began = Instant::now();
+        let guard_stdin = guard.stdin.take();
+        let server = Self { port, guard, guard_stdin, _dir: dir };
+        let started = Instant::now();
         let address = (Ipv4Addr::LOCALHOST, port).into();
         while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            if began.elapsed() > STARTS_WITHIN {
+            if started.elapsed() > START_TIMEOUT {
                 return None;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        Some(made)
+        Some(server)
     }
 
-    /// Where it answers.
+    /// The URL of the emulator.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// What clients need to talk to it, over this HTTP client.
+    /// The configuration of clients over this HTTP client.
     pub(crate) fn config_over(&self, http: SharedHttpClient) -> SdkConfig {
         let credentials = Credentials::new("test", "test", None, None, "test");
         SdkConfig::builder()
@@ -100,7 +101,7 @@ pub(crate) fn plain_http() -> SharedHttpClient {
 
 impl Drop for Ministack {
     fn drop(&mut self) {
-        drop(self.lives.take());
+        drop(self.guard_stdin.take());
         let _ended = self.guard.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! The store on DynamoDB.
+//! The store port on DynamoDB.
 
 use std::sync::{
     Arc,
@@ -20,37 +20,37 @@ use crate::server::{Ministack, plain_http};
 
 mod changes;
 mod costs;
-mod faults;
+mod failures;
+mod fault_injector;
 mod meter;
 mod races;
 mod records;
 pub(crate) mod table;
-mod wire;
 
-/// An emulator with a table in it.
-struct Place {
+/// A running DynamoDB emulator.
+struct Emulator {
     server: Ministack,
     tables: AtomicU32,
 }
 
-impl Place {
-    fn make() -> Option<Self> {
+impl Emulator {
+    fn start() -> Option<Self> {
         Some(Self { server: Ministack::start("dynamodb")?, tables: AtomicU32::new(0) })
     }
 
-    /// A client's settings over plain HTTP.
+    /// The configuration of a client over plain HTTP.
     fn config(&self) -> config::Builder {
         config::Builder::from(&self.server.config_over(plain_http()))
     }
 
-    /// The name of a new table.
+    /// Creates a table; returns its name.
     async fn table(&self) -> String {
         let name = format!("records-{}", self.tables.fetch_add(1, Ordering::Relaxed));
         table::create(&Client::from_conf(self.config().build()), &name).await;
         name
     }
 
-    /// A store on a table of its own.
+    /// A store on a new table.
     async fn store(&self) -> DynamoStore {
         DynamoStore::new(Client::from_conf(self.config().build()), self.table().await)
     }
@@ -77,6 +77,6 @@ fn job(session: &str, name: &str) -> job::Queued {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_passes_the_suite() {
-    let Some(place) = Place::make() else { return };
-    conformance::store_suite(async || Arc::new(place.store().await) as Arc<dyn Store>).await;
+    let Some(emulator) = Emulator::start() else { return };
+    conformance::store_suite(async || Arc::new(emulator.store().await) as Arc<dyn Store>).await;
 }

@@ -1,4 +1,4 @@
-//! What AWS's agent is in a container: a command on a terminal, carried over a data channel.
+//! A fake of the ECS Exec agent in a container: a command on a terminal, connected to a data channel.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use ssm::server::{Event, Input, Output};
 use tokio::io::AsyncWriteExt;
 
-/// Of output, in one message.
+/// Bytes of output in one message.
 const CHUNK: usize = 1024;
 
 /// Runs the command until it ends or its terminal is closed.
@@ -28,32 +28,32 @@ pub(crate) fn run(mut command: Command, input: Input, output: Output) -> Child {
     };
     let child = command.stdin(inner()).stdout(inner()).stderr(inner()).spawn().unwrap();
     let terminal = File::from(terminal);
-    print(terminal.try_clone().unwrap(), output);
-    enter(terminal, input);
+    forward_output(terminal.try_clone().unwrap(), output);
+    forward_input(terminal, input);
     child
 }
 
-fn print(mut terminal: File, mut output: Output) {
+fn forward_output(mut terminal: File, mut output: Output) {
     let (send, mut printed) = tokio::sync::mpsc::channel::<Vec<u8>>(1);
     thread::spawn(move || {
-        let mut piece = [0; CHUNK];
-        // An error is how a terminal says that nobody has its other end open.
-        while let Ok(count @ 1..) = terminal.read(&mut piece) {
-            if send.blocking_send(piece[..count].to_vec()).is_err() {
+        let mut buffer = [0; CHUNK];
+        // A terminal reports by an error that its other end is closed.
+        while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+            if send.blocking_send(buffer[..count].to_vec()).is_err() {
                 break;
             }
         }
     });
     tokio::spawn(async move {
-        while let Some(piece) = printed.recv().await {
-            if output.write_all(&piece).await.is_err() {
+        while let Some(buffer) = printed.recv().await {
+            if output.write_all(&buffer).await.is_err() {
                 break;
             }
         }
     });
 }
 
-fn enter(mut terminal: File, mut input: Input) {
+fn forward_input(mut terminal: File, mut input: Input) {
     let (send, typed) = mpsc::channel::<Vec<u8>>();
     thread::spawn(move || {
         while let Ok(bytes) = typed.recv() {

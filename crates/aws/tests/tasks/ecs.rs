@@ -1,10 +1,10 @@
-//! ECS as far as ECS Exec needs it.
+//! A fake of the ECS calls that ECS Exec needs.
 
 use std::{
     collections::{HashMap, VecDeque},
     process::{Child, Command},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
 };
@@ -21,6 +21,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use ssm::server::{Opening, Session};
 use testkit::RealRunner;
@@ -32,19 +33,19 @@ pub(crate) const TASK: &str = "arn:aws:ecs:eu-west-1:123456789012:task/shells/0a
 pub(crate) const CLUSTER: &str = "shells";
 const TOKEN: &str = "token-of-a-session";
 
-/// One task with a runner.
+/// A fake ECS with one task, in which a runner runs.
 pub(crate) struct Ecs {
     pub(crate) runner: Mutex<RealRunner>,
-    /// Errors to give in place of sessions: name and message.
+    /// Scripted errors of ExecuteCommand: name and message.
     pub(crate) refusals: Mutex<VecDeque<(&'static str, &'static str)>>,
     pub(crate) stopped: AtomicBool,
-    /// Terminals in which the runner's program has not got far.
+    /// Whether terminals run a program that never sends the greeting.
     pub(crate) is_slow: AtomicBool,
-    /// A client has opened a data channel.
+    /// Notified when a client opens a data channel.
     pub(crate) opened: Notify,
-    /// How many sessions there were.
+    /// Number of sessions so far.
     pub(crate) sessions: AtomicUsize,
-    /// What their terminals run.
+    /// The programs in the terminals of the sessions.
     pub(crate) bridges: Mutex<Vec<Child>>,
     open: Mutex<HashMap<String, Session>>,
     data_channels: String,
@@ -53,7 +54,7 @@ pub(crate) struct Ecs {
 
 type Answer = (StatusCode, Json<Value>);
 
-/// For clients of whatever listens there.
+/// The configuration of clients for this URL.
 pub(crate) fn config(url: &str) -> SdkConfig {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     SdkConfig::builder()
@@ -95,16 +96,16 @@ impl Ecs {
     }
 
     pub(crate) fn refuse(&self, name: &'static str, message: &'static str) {
-        self.refusals.lock().unwrap().push_back((name, message));
+        self.refusals.lock().push_back((name, message));
     }
 
     pub(crate) fn session_count(&self) -> usize {
         self.sessions.load(SeqCst)
     }
 
-    /// Breaks all data channels, as if the service had closed them.
-    pub(crate) fn hang_up(&self) {
-        self.open.lock().unwrap().drain().for_each(|(_, session)| session.end("the end"));
+    /// Closes all data channels, as the service may.
+    pub(crate) fn close_channels(&self) {
+        self.open.lock().drain().for_each(|(_, session)| session.end("the end"));
     }
 
     fn describe(&self) -> Answer {
@@ -124,14 +125,14 @@ impl Ecs {
                 "command": "/opt/ephemeral/runner --stdio",
             })
         );
-        if let Some((name, message)) = self.refusals.lock().unwrap().pop_front() {
+        if let Some((name, message)) = self.refusals.lock().pop_front() {
             let error = json!({ "__type": name, "message": message });
             return (StatusCode::BAD_REQUEST, Json(error));
         }
         let id = format!("ecs-execute-command-{}", self.sessions.fetch_add(1, SeqCst));
         let (session, input, output) = ssm::server::session(&id, ssm::server::Options::default());
-        self.bridges.lock().unwrap().push(agent::run(self.bridge(), input, output));
-        self.open.lock().unwrap().insert(id.clone(), session);
+        self.bridges.lock().push(agent::run(self.bridge(), input, output));
+        self.open.lock().insert(id.clone(), session);
         let url = format!("{}/{id}?role=publish_subscribe", self.data_channels);
         let session = json!({ "sessionId": id, "streamUrl": url, "tokenValue": TOKEN });
         (StatusCode::OK, Json(json!({ "session": session })))
@@ -140,26 +141,26 @@ impl Ecs {
     fn bridge(&self) -> Command {
         if self.is_slow.load(SeqCst) {
             let mut slow = Command::new("sh");
-            // It will find the line that it is to end at.
+            // It ends at the end line.
             slow.args(["-c", "read line; test \"$line\" = ."]);
             return slow;
         }
         let mut bridge = Command::new(RealRunner::binary().unwrap());
-        bridge.arg("--stdio").arg("--socket").arg(self.runner.lock().unwrap().socket());
+        bridge.arg("--stdio").arg("--socket").arg(self.runner.lock().socket());
         bridge
     }
 
     fn find(&self, opening: &Opening) -> Option<Session> {
         assert!(opening.token.is(TOKEN));
         self.opened.notify_one();
-        self.open.lock().unwrap().get(&opening.session_id).cloned()
+        self.open.lock().get(&opening.session_id).cloned()
     }
 }
 
 impl Drop for Ecs {
     fn drop(&mut self) {
-        for bridge in self.bridges.get_mut().unwrap() {
-            // Gone already is fine too.
+        for bridge in self.bridges.get_mut() {
+            // The program may have ended already.
             let _ = bridge.kill();
             let _ = bridge.wait();
         }
@@ -178,6 +179,6 @@ async fn call(State(ecs): State<Arc<Ecs>>, headers: HeaderMap, body: String) -> 
     match headers["x-amz-target"].to_str().unwrap().rsplit('.').next().unwrap() {
         "ExecuteCommand" => ecs.execute(&request),
         "DescribeTasks" => ecs.describe(),
-        other => panic!("{other} is not to be called"),
+        other => panic!("unexpected call of {other}"),
     }
 }

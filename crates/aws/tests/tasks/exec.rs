@@ -17,18 +17,18 @@ use testkit::{RealRunner, conformance, job_id};
 
 use crate::ecs::{Ecs, TASK};
 
-struct Place {
+struct Fixture {
     ecs: Arc<Ecs>,
     shell: RunnerShell<ExecDial>,
 }
 
-async fn place() -> Option<Place> {
+async fn fixture() -> Option<Fixture> {
     let ecs = Ecs::start(RealRunner::start_apart()?).await;
     let shell = ecs.shell();
-    Some(Place { ecs, shell })
+    Some(Fixture { ecs, shell })
 }
 
-impl Place {
+impl Fixture {
     async fn probe(&self) -> Result<(), ShellError> {
         self.shell.probe(&TaskId::new(TASK)).await
     }
@@ -42,17 +42,17 @@ impl Place {
         finish(self.start(name, command).await).await
     }
 
-    /// Waits until at most so many of the programs behind terminals are left.
+    /// Waits until at most `left` programs in terminals are left.
     async fn await_bridges(&self, left: usize) {
-        let began = Instant::now();
+        let started = Instant::now();
         while self.bridges() > left {
-            assert!(began.elapsed() < Duration::from_secs(30), "{} are left", self.bridges());
+            assert!(started.elapsed() < Duration::from_secs(30), "{} are left", self.bridges());
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     fn bridges(&self) -> usize {
-        let mut bridges = self.ecs.bridges.lock().unwrap();
+        let mut bridges = self.ecs.bridges.lock();
         bridges.retain_mut(|bridge| matches!(bridge.try_wait(), Ok(None)));
         bridges.len()
     }
@@ -62,7 +62,7 @@ async fn finish(mut attached: Box<dyn Attached>) -> (Vec<u8>, CommandEnd) {
     let mut stdout = Vec::new();
     loop {
         let until = SystemClock.now() + Duration::from_secs(30);
-        match attached.next(until).await.unwrap().expect("an event within half a minute") {
+        match attached.next(until).await.unwrap().expect("an event within 30 s") {
             CommandEvent::Started => {}
             CommandEvent::Output { stream, bytes, .. } => {
                 assert_eq!(stream, Stream::Stdout);
@@ -79,9 +79,9 @@ async fn the_suite_of_the_port_passes() {
         return;
     }
     conformance::shell_suite(async || {
-        let place = place().await.unwrap();
+        let fixture = fixture().await.unwrap();
         conformance::ShellUnderTest {
-            shell: Arc::new(place.shell),
+            shell: Arc::new(fixture.shell),
             task: TaskId::new(TASK),
             clock: Arc::new(SystemClock),
         }
@@ -90,128 +90,128 @@ async fn the_suite_of_the_port_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_byte_passes_both_ways() {
-    let Some(place) = place().await else { return };
-    // The most that the API takes.
+async fn every_byte_value_passes_in_both_directions() {
+    let Some(fixture) = fixture().await else { return };
+    // The largest standard input that the API accepts.
     let stdin: Vec<u8> = (0..=255).cycle().take(128 << 10).collect();
     let command = Command { stdin: Secret::new(stdin.clone()), ..testkit::command("cat") };
-    let (stdout, end) = place.run("a", &command).await;
+    let (stdout, end) = fixture.run("a", &command).await;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Code(0))));
     assert!(stdout == stdin, "what cat read is what cat wrote");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_session_serves_all_commands_of_a_task() {
-    let Some(place) = place().await else { return };
-    place.probe().await.unwrap();
+    let Some(fixture) = fixture().await else { return };
+    fixture.probe().await.unwrap();
     for name in ["a", "b", "c"] {
-        let (stdout, _) = place.run(name, &testkit::command("echo here")).await;
+        let (stdout, _) = fixture.run(name, &testkit::command("echo here")).await;
         assert_eq!(stdout, b"here\n");
-        place.shell.release(&TaskId::new(TASK), job_id(name)).await.unwrap();
+        fixture.shell.release(&TaskId::new(TASK), job_id(name)).await.unwrap();
     }
-    assert_eq!(place.ecs.session_count(), 1);
+    assert_eq!(fixture.ecs.session_count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_was_ended_is_replaced() {
-    let Some(place) = place().await else { return };
-    place.probe().await.unwrap();
-    place.ecs.hang_up();
-    let (stdout, _) = place.run("a", &testkit::command("echo here")).await;
+async fn a_closed_session_is_replaced() {
+    let Some(fixture) = fixture().await else { return };
+    fixture.probe().await.unwrap();
+    fixture.ecs.close_channels();
+    let (stdout, _) = fixture.run("a", &testkit::command("echo here")).await;
     assert_eq!(stdout, b"here\n");
-    assert_eq!(place.ecs.session_count(), 2);
+    assert_eq!(fixture.ecs.session_count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_outlives_its_session_and_is_found_again() {
-    let Some(place) = place().await else { return };
+async fn a_command_outlives_its_session_and_is_followed_again() {
+    let Some(fixture) = fixture().await else { return };
     let command = testkit::command(
         "echo one; read line; while [ ! -e /tmp/go ]; do sleep 0.01; done; echo two",
     );
-    let mut attached = place.start("a", &command).await;
+    let mut attached = fixture.start("a", &command).await;
     let until = SystemClock.now() + Duration::from_secs(30);
     while !matches!(attached.next(until).await.unwrap(), Some(CommandEvent::Output { .. })) {}
-    place.ecs.hang_up();
+    fixture.ecs.close_channels();
     assert!(matches!(attached.next(until).await, Err(ShellError::NotReady)));
-    let go_on = place.ecs.runner.lock().unwrap().dir().join("tmp/go");
-    std::fs::write(go_on, "").unwrap();
-    let (stdout, _) = place.run("a", &command).await;
+    let flag = fixture.ecs.runner.lock().dir().join("tmp/go");
+    std::fs::write(flag, "").unwrap();
+    let (stdout, _) = fixture.run("a", &command).await;
     assert_eq!(stdout, b"one\ntwo\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_task_that_can_not_be_entered_yet_is_not_ready_and_then_it_is() {
-    let Some(place) = place().await else { return };
-    place.ecs.refuse(
+async fn a_task_whose_agent_is_not_connected_is_not_ready() {
+    let Some(fixture) = fixture().await else { return };
+    fixture.ecs.refuse(
         "TargetNotConnectedException",
         "The execute command failed due to an internal error.",
     );
-    place.ecs.refuse("InvalidParameterException", "The execute command failed because execute command was not enabled when the task was run or the execute command agent isn't running.");
+    fixture.ecs.refuse("InvalidParameterException", "The execute command failed because execute command was not enabled when the task was run or the execute command agent isn't running.");
     for _ in 0..2 {
-        assert!(matches!(place.probe().await, Err(ShellError::NotReady)));
+        assert!(matches!(fixture.probe().await, Err(ShellError::NotReady)));
     }
-    place.probe().await.unwrap();
+    fixture.probe().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_that_does_not_listen_yet_is_not_ready() {
-    let Some(place) = place().await else { return };
-    place.ecs.runner.lock().unwrap().kill();
-    assert!(matches!(place.probe().await, Err(ShellError::NotReady)));
+    let Some(fixture) = fixture().await else { return };
+    fixture.ecs.runner.lock().kill();
+    assert!(matches!(fixture.probe().await, Err(ShellError::NotReady)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_stopped_is_gone() {
-    let Some(place) = place().await else { return };
-    let mut attached = place.start("a", &testkit::command("sleep 100")).await;
+    let Some(fixture) = fixture().await else { return };
+    let mut attached = fixture.start("a", &testkit::command("sleep 100")).await;
     let until = SystemClock.now() + Duration::from_secs(30);
     assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
-    place.ecs.stopped.store(true, SeqCst);
-    place.ecs.hang_up();
+    fixture.ecs.stopped.store(true, SeqCst);
+    fixture.ecs.close_channels();
     assert!(matches!(attached.next(until).await, Err(ShellError::Gone)));
-    place.ecs.refuse("TargetNotConnectedException", "The execute command failed.");
-    assert!(matches!(place.probe().await, Err(ShellError::Gone)));
+    fixture.ecs.refuse("TargetNotConnectedException", "The execute command failed.");
+    assert!(matches!(fixture.probe().await, Err(ShellError::Gone)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_too_many_is_put_off() {
-    let Some(place) = place().await else { return };
+async fn a_throttled_call_is_not_ready() {
+    let Some(fixture) = fixture().await else { return };
     for _ in 0..3 {
-        place.ecs.refuse("ThrottlingException", "Rate exceeded");
+        fixture.ecs.refuse("ThrottlingException", "Rate exceeded");
     }
-    assert!(matches!(place.probe().await, Err(ShellError::NotReady)));
-    place.probe().await.unwrap();
+    assert!(matches!(fixture.probe().await, Err(ShellError::NotReady)));
+    fixture.probe().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_matter_of_time_is_an_error() {
-    let Some(place) = place().await else { return };
-    place.ecs.refuse("AccessDeniedException", "not authorized");
-    assert!(matches!(place.probe().await, Err(ShellError::Backend(_))));
+async fn a_permanent_error_is_a_backend_error() {
+    let Some(fixture) = fixture().await else { return };
+    fixture.ecs.refuse("AccessDeniedException", "not authorized");
+    assert!(matches!(fixture.probe().await, Err(ShellError::Backend(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_in_the_task_when_a_worker_leaves() {
-    let Some(place) = place().await else { return };
+async fn no_bridge_is_left_in_the_task_when_a_worker_disconnects() {
+    let Some(fixture) = fixture().await else { return };
     let command = testkit::command("sleep 100");
-    let mut attached = place.start("a", &command).await;
+    let mut attached = fixture.start("a", &command).await;
     let until = SystemClock.now() + Duration::from_secs(30);
     assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
     drop(attached);
-    place.await_bridges(0).await;
-    // The command does not mind.
-    place.shell.cancel(&TaskId::new(TASK), job_id("a")).await.unwrap();
-    let (_, end) = place.run("a", &command).await;
+    fixture.await_bridges(0).await;
+    // The command still runs.
+    fixture.shell.cancel(&TaskId::new(TASK), job_id("a")).await.unwrap();
+    let (_, end) = fixture.run("a", &command).await;
     assert_eq!(end.cause, EndCause::Cancelled);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_left_in_the_task_when_a_worker_leaves_before_the_greeting() {
-    let Some(place) = place().await else { return };
-    place.ecs.is_slow.store(true, SeqCst);
+async fn no_bridge_is_left_in_the_task_when_a_worker_disconnects_before_the_greeting() {
+    let Some(fixture) = fixture().await else { return };
+    fixture.ecs.is_slow.store(true, SeqCst);
     tokio::select! {
-        done = place.probe() => panic!("{done:?} without a greeting"),
-        () = place.ecs.opened.notified() => {}
+        done = fixture.probe() => panic!("{done:?} without a greeting"),
+        () = fixture.ecs.opened.notified() => {}
     }
-    place.await_bridges(0).await;
+    fixture.await_bridges(0).await;
 }

@@ -1,5 +1,4 @@
-//! The ports over the local Fargate: sandboxes with the shell's own runner, entered as AWS's agent
-//! enters containers.
+//! The ports over the local Fargate: real sandboxes with the real runner, reached as over ECS Exec.
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +14,7 @@ use std::{
 use adapters::clock::SystemClock;
 use adapters::shell::RunnerShell;
 use aws::{
-    compute::{EcsCompute, Launch},
+    compute::{EcsCompute, LaunchConfig},
     shell::ExecDial,
 };
 use domain::{
@@ -29,7 +28,7 @@ use crate::ecs::{CLUSTER, config};
 
 const IMAGE: &str = "default";
 
-/// A task of its own for each that asks.
+/// A local Fargate process, and the ports that call it.
 struct Fargate {
     process: Child,
     url: String,
@@ -40,7 +39,7 @@ struct Fargate {
 }
 
 impl Fargate {
-    /// None, with the reason printed, where it was not built or has no sandboxes.
+    /// Prints the reason and returns none if the program is not built or this host has no sandboxes.
     fn start() -> Option<Self> {
         let exe = std::env::current_exe().unwrap();
         let program = exe.ancestors().nth(2).unwrap().join("fargate");
@@ -67,8 +66,8 @@ impl Fargate {
             println!("SKIPPED: {}", reason.trim());
             return None;
         }
-        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let url = told["url"].as_str().unwrap().to_owned();
+        let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = started["url"].as_str().unwrap().to_owned();
         let compute = compute(&url, CLUSTER);
         let dial = ExecDial::new(&config(&url), CLUSTER.to_owned(), compute.clone());
         let shell = Arc::new(RunnerShell::new(dial, Arc::new(SystemClock)));
@@ -88,15 +87,18 @@ impl Fargate {
         self.compute.run(&task).await.unwrap()
     }
 
-    /// Probes until the answer is another one than "not yet".
-    async fn settled(&self, task: &TaskId) -> Result<(), ShellError> {
-        let began = Instant::now();
+    /// Probes until the result is anything but `NotReady`.
+    async fn probe_until_decided(&self, task: &TaskId) -> Result<(), ShellError> {
+        let started = Instant::now();
         loop {
             match self.shell.probe(task).await {
                 Err(ShellError::NotReady) => {}
-                settled => return settled,
+                decided => return decided,
             }
-            assert!(began.elapsed() < Duration::from_secs(60), "it never answers");
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "the task is not ready after 60 s"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -105,7 +107,7 @@ impl Fargate {
 impl Drop for Fargate {
     fn drop(&mut self) {
         let pid = rustix::process::Pid::from_child(&self.process);
-        // Takes its tasks along.
+        // The process stops its tasks before it exits.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.process.wait();
     }
@@ -113,7 +115,7 @@ impl Drop for Fargate {
 
 fn compute(url: &str, cluster: &str) -> Arc<EcsCompute> {
     let group = |network, name: &str| (network, name.to_owned());
-    let launch = Launch {
+    let launch = LaunchConfig {
         image: IMAGE.to_owned(),
         task_definition: "ephemeral-shell".to_owned(),
         subnets: vec!["subnet-0a".to_owned()],
@@ -131,7 +133,7 @@ async fn the_suite_of_the_port_passes_in_sandboxes() {
     let Some(fargate) = Fargate::start() else { return };
     conformance::shell_suite(async || {
         let task = fargate.run().await;
-        fargate.settled(&task).await.unwrap();
+        fargate.probe_until_decided(&task).await.unwrap();
         let (shell, clock) = (Arc::clone(&fargate.shell) as _, Arc::new(SystemClock));
         conformance::ShellUnderTest { shell, task, clock }
     })
@@ -142,7 +144,7 @@ async fn the_suite_of_the_port_passes_in_sandboxes() {
 async fn the_suite_of_tasks_passes() {
     let Some(fargate) = Fargate::start() else { return };
     conformance::compute_suite(async || {
-        // A cluster of its own for each case: any name is one.
+        // Each case uses its own cluster; the local Fargate accepts any name.
         let cluster = format!("cluster-{}", fargate.tasks.fetch_add(1, SeqCst));
         conformance::ComputeUnderTest {
             compute: compute(&fargate.url, &cluster),
@@ -158,20 +160,20 @@ async fn a_task_is_not_ready_then_ready_then_gone() {
     let Some(fargate) = Fargate::start() else { return };
     let task = fargate.run().await;
     assert!(matches!(fargate.shell.probe(&task).await, Err(ShellError::NotReady)));
-    fargate.settled(&task).await.unwrap();
+    fargate.probe_until_decided(&task).await.unwrap();
     fargate.compute.stop(&task, "test").await.unwrap();
-    let began = Instant::now();
-    while !matches!(fargate.settled(&task).await, Err(ShellError::Gone)) {
-        assert!(began.elapsed() < Duration::from_secs(60), "it never goes");
+    let started = Instant::now();
+    while !matches!(fargate.probe_until_decided(&task).await, Err(ShellError::Gone)) {
+        assert!(started.elapsed() < Duration::from_secs(60), "the task is not gone after 60 s");
     }
 }
 
-/// What the agent runs for us is root's, in the same sandbox as the command.
+/// The agent runs the bridge as root in the same sandbox as the command.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_has_no_hand_in_the_way_that_it_is_reached() {
+async fn a_command_cannot_interfere_with_the_bridge() {
     let Some(fargate) = Fargate::start() else { return };
     let task = fargate.run().await;
-    fargate.settled(&task).await.unwrap();
+    fargate.probe_until_decided(&task).await.unwrap();
     let line = r#"
         for process in /proc/[0-9]*; do
             test "$(cat $process/comm 2>/dev/null)" = runner || continue
@@ -190,14 +192,14 @@ async fn a_command_has_no_hand_in_the_way_that_it_is_reached() {
     let (job, env) = (testkit::job_id("a"), BTreeMap::new());
     let command = testkit::command(line);
     let mut attached = fargate.shell.start(&task, job, &command, &env, (0, 0)).await.unwrap();
-    let mut said = Vec::new();
+    let mut output = Vec::new();
     let until = SystemClock.now() + Duration::from_secs(30);
     while let Some(event) = attached.next(until).await.unwrap() {
         match event {
-            CommandEvent::Output { bytes, .. } => said.extend(bytes),
+            CommandEvent::Output { bytes, .. } => output.extend(bytes),
             CommandEvent::Started => {}
             CommandEvent::Ended(_) => break,
         }
     }
-    assert_eq!(String::from_utf8(said).unwrap(), "a runner\na runner\nthe end\n");
+    assert_eq!(String::from_utf8(output).unwrap(), "a runner\na runner\nthe end\n");
 }

@@ -1,5 +1,4 @@
-//! Tasks, and the shells in them: over the local Fargate, and over an ECS of a few lines that fails as
-//! it is told to.
+//! Tasks and their shells: over the local Fargate, and over a small fake of ECS Exec with scripted errors.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]

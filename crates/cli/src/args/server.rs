@@ -1,4 +1,4 @@
-//! What is said to a server on this machine, not over the API.
+//! Options of the server on this machine, and of commands that work on its data directory.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -9,42 +9,42 @@ pub(crate) struct Up {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
-    /// Certificate chain (PEM) to serve https with.
+    /// Certificate chain (PEM) for https.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM).
+    /// Private key (PEM) of the certificate.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
-    /// Listen beyond loopback without TLS: tokens and output travel in the clear.
+    /// Permit a non-loopback address without TLS: tokens and output are sent unencrypted.
     #[arg(long)]
     pub(crate) insecure_listen: bool,
-    /// Shells that a user may have at once.
+    /// Maximum number of active shells per user.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub(crate) quota: u32,
-    /// Shells kept ready to be taken.
+    /// Number of warm shells, started ahead of their use.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) warm: u32,
     /// Permit webhooks to http and to private addresses.
     #[arg(long)]
     pub(crate) webhook_allow_private: bool,
-    /// What is in the shells: an OCI layout or `docker save` tar; without it this machine's /usr.
+    /// Image of the shells: an OCI layout or a `docker save` archive; default: this machine's /usr.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,
-    /// What to log, such as `info` or `local=debug`.
+    /// Log filter, such as `info` or `local=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) isolation: Isolation,
 }
 
-/// How a server on this machine makes its shells.
+/// How a server on this machine isolates its shells.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Shells on this machine")]
-pub(crate) struct Place {
-    /// OCI runtime such as runc or crun, in the place of the built-in one.
+#[command(next_help_heading = "Isolation")]
+pub(crate) struct Isolation {
+    /// OCI runtime such as runc or crun; default: the built-in runtime.
     #[arg(long, value_name = "PATH", conflicts_with = "sandbox")]
     pub(crate) runtime: Option<PathBuf>,
-    /// `none` does not isolate commands from this machine at all.
+    /// `none` runs commands on this machine without any isolation.
     #[arg(long, value_enum, default_value_t = Sandbox::Oci)]
     pub(crate) sandbox: Sandbox,
 }
@@ -57,10 +57,10 @@ pub(crate) enum Sandbox {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {
-    /// Make a token for a user and print it, once.
+    /// Create a token for a user and print it once.
     Add { user: String },
-    /// List who has tokens.
+    /// List the users that have tokens.
     List,
-    /// Take all tokens from a user.
+    /// Revoke all tokens of a user.
     Revoke { user: String },
 }

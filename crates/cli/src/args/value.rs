@@ -1,38 +1,38 @@
-//! Values that are more than text.
+//! Option values that need parsing.
 
-/// A span of time in seconds.
+/// A duration in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Span(pub(crate) u64);
+pub(crate) struct Seconds(pub(crate) u64);
 
-/// A name and what it stands for.
+/// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair(pub(crate) String, pub(crate) String);
 
 /// Reads `90`, `90s`, `10m`, `2h` or `1h30m`.
-pub(super) fn span(text: &str) -> Result<Span, String> {
-    let wrong = || "not a time such as 90s, 10m, 1h30m".to_owned();
+pub(super) fn seconds(text: &str) -> Result<Seconds, String> {
+    let invalid = || "expected a duration such as 90s, 10m, 1h30m".to_owned();
     if let Ok(seconds) = text.parse() {
-        return Ok(Span(seconds));
+        return Ok(Seconds(seconds));
     }
-    let (mut sum, mut rest) = (0_u64, text);
-    while let Some(end) = rest.find(|c: char| !c.is_ascii_digit()) {
-        let number: u64 = rest[..end].parse().map_err(|_| wrong())?;
-        let (unit, after) = match rest.as_bytes()[end] {
-            b's' => (1, &rest[end + 1..]),
-            b'm' => (60, &rest[end + 1..]),
-            b'h' => (3600, &rest[end + 1..]),
-            _ => return Err(wrong()),
+    let (mut sum, mut remaining) = (0_u64, text);
+    while let Some(end) = remaining.find(|c: char| !c.is_ascii_digit()) {
+        let number: u64 = remaining[..end].parse().map_err(|_| invalid())?;
+        let (unit, after) = match remaining.as_bytes()[end] {
+            b's' => (1, &remaining[end + 1..]),
+            b'm' => (60, &remaining[end + 1..]),
+            b'h' => (3600, &remaining[end + 1..]),
+            _ => return Err(invalid()),
         };
-        sum = number.checked_mul(unit).and_then(|n| sum.checked_add(n)).ok_or_else(wrong)?;
-        rest = after;
+        sum = number.checked_mul(unit).and_then(|n| sum.checked_add(n)).ok_or_else(invalid)?;
+        remaining = after;
     }
-    if rest.is_empty() && !text.is_empty() { Ok(Span(sum)) } else { Err(wrong()) }
+    if remaining.is_empty() && !text.is_empty() { Ok(Seconds(sum)) } else { Err(invalid()) }
 }
 
 /// Reads `KEY=VALUE`.
 pub(super) fn pair(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok(Pair(key.to_owned(), value.to_owned())),
-        _ => Err("not of the form KEY=VALUE".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }

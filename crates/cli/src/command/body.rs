@@ -1,76 +1,76 @@
-//! What the options say, as the API wants it.
+//! Request bodies from options.
 
 use std::io::{self, Read};
 
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{How, Network, Pair, Wish},
-    failure::{Exit, Failure},
+    args::{CommandOptions, Network, Pair, ShellOptions},
+    error::{CliError, Exit},
 };
 
-/// Most that a command can be given on its standard input. Bytes.
+/// Maximum size of the standard input of a command. Bytes.
 const STDIN_LIMIT: u64 = 131_072;
 
-/// The body of a start.
-pub(super) fn start(wish: Wish) -> Map<String, Value> {
-    let network = wish.network.map(|network| match network {
+/// The body of a start request.
+pub(super) fn start(options: ShellOptions) -> Map<String, Value> {
+    let network = options.network.map(|network| match network {
         Network::None => "none",
         Network::Egress => "egress",
     });
     let mut body = Map::new();
-    set(&mut body, "image", wish.image);
-    if let (Some(cpu), Some(memory)) = (wish.cpu, wish.memory) {
+    set(&mut body, "image", options.image);
+    if let (Some(cpu), Some(memory)) = (options.cpu, options.memory) {
         body.insert("size".into(), json!({"cpu": cpu, "memoryMiB": memory}));
     }
-    set(&mut body, "ttlSeconds", wish.ttl.map(|span| span.0));
-    set(&mut body, "env", pairs(wish.env));
+    set(&mut body, "ttlSeconds", options.ttl.map(|ttl| ttl.0));
+    set(&mut body, "env", pairs(options.env));
     set(&mut body, "network", network);
-    set(&mut body, "spot", wish.spot.then_some(true));
+    set(&mut body, "spot", options.spot.then_some(true));
     body
 }
 
-/// The part of a body that says what to run.
-pub(super) fn how(how: How) -> Result<Map<String, Value>, Failure> {
+/// The part of a body that describes a command.
+pub(super) fn command(options: CommandOptions) -> Result<Map<String, Value>, CliError> {
     let mut body = Map::new();
-    let command = match <[String; 1]>::try_from(how.command) {
+    let command = match <[String; 1]>::try_from(options.argv) {
         Ok([line]) => json!(line),
         Err(argv) => json!(argv),
     };
     body.insert("command".into(), command);
-    set(&mut body, "cwd", how.cwd);
-    set(&mut body, "user", how.user);
-    set(&mut body, "timeoutSeconds", how.timeout.map(|span| span.0));
-    set(&mut body, "maxOutputBytes", how.max_output);
-    if how.stdin {
+    set(&mut body, "cwd", options.cwd);
+    set(&mut body, "user", options.user);
+    set(&mut body, "timeoutSeconds", options.timeout.map(|ttl| ttl.0));
+    set(&mut body, "maxOutputBytes", options.max_output);
+    if options.stdin {
         set(&mut body, "stdin", Some(stdin()?));
     }
     Ok(body)
 }
 
-/// Puts a value in, if there is one.
+/// Sets a field, if there is a value.
 pub(super) fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {
         body.insert(name.to_owned(), value.into());
     }
 }
 
-/// An object of the pairs, if there are any.
+/// An object from the pairs; none if there are no pairs.
 pub(super) fn pairs(pairs: Vec<Pair>) -> Option<Map<String, Value>> {
     let object: Map<_, _> =
         pairs.into_iter().map(|Pair(key, value)| (key, Value::String(value))).collect();
     (!object.is_empty()).then_some(object)
 }
 
-fn stdin() -> Result<String, Failure> {
+fn stdin() -> Result<String, CliError> {
     let mut text = String::new();
     let read = io::stdin().take(STDIN_LIMIT + 1).read_to_string(&mut text);
     read.map_err(|error| {
-        Failure::chain("can't read standard input", &error).hint("it must be UTF-8 text")
+        CliError::chain("can't read standard input", &error).hint("only UTF-8 text is supported")
     })?;
     if text.len() as u64 > STDIN_LIMIT {
-        return Err(Failure::new(Exit::Usage, "standard input is larger than 128 KiB")
-            .hint("send it in pieces, or have the command fetch it"));
+        return Err(CliError::new(Exit::Usage, "standard input is larger than 128 KiB")
+            .hint("send it in parts, or let the command fetch it"));
     }
     Ok(text)
 }

@@ -1,21 +1,21 @@
-//! `cancel JOB`
+//! `cancel JOB`: cancels a job and waits for its end.
 
 use serde_json::json;
 
 use super::Context;
-use crate::{client::read, failure::Failure, view::Job};
+use crate::{client::read, error::CliError, view::Job};
 
-pub(super) async fn cancel(context: &Context, job: &str) -> Result<(), Failure> {
+pub(super) async fn cancel(context: &Context, job: &str) -> Result<(), CliError> {
     let client = context.client()?;
     client.post(&format!("/jobs/{job}/cancel"), &json!({})).await?;
-    let spinner = context.screen.spinner("cancelling");
+    let spinner = context.terminal.spinner("cancelling");
     let value = loop {
         let value = client.get(&format!("/jobs/{job}?waitSeconds=20")).await?;
-        if read::<Job>(&value)?.is_over() {
+        if read::<Job>(&value)?.is_final() {
             break value;
         }
     };
     drop(spinner);
     let view: Job = read(&value)?;
-    context.screen.result(&value, &format!("{} {}", view.job_id, view.status))
+    context.terminal.result(&value, &format!("{} {}", view.job_id, view.status))
 }

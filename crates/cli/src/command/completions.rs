@@ -1,13 +1,13 @@
-//! `completions SHELL`
+//! `completions SHELL`: prints a completion script.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
 use super::Context;
-use crate::{args::Cli, failure::Failure, screen::Stream};
+use crate::{args::Cli, error::CliError, terminal::Stream};
 
-pub(super) fn completions(context: &Context, shell: Shell) -> Result<(), Failure> {
+pub(super) fn completions(context: &Context, shell: Shell) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "ephemeral", &mut script);
-    context.screen.bytes(Stream::Stdout, &script)
+    context.terminal.bytes(Stream::Stdout, &script)
 }

@@ -1,93 +1,95 @@
-//! `doctor`: what this machine can and can't isolate, and what to do about it.
+//! `doctor`: reports what this machine can isolate, and how to fix what it can't.
 
 use std::time::Instant;
 
-use local::sandbox::{self, Check, Verdict};
+use local::sandbox::{self, Check, CheckStatus};
 use serde_json::json;
 
-use super::{Context, run::Errand};
+use super::{Context, run::OneCommand};
 use crate::{
-    args::Place,
+    args::Isolation,
     client::Client,
     embedded::{self, Embedded},
-    failure::{Exit, Failure},
-    find,
+    error::{CliError, Exit},
+    find_server,
     interrupt::Interrupt,
-    moment::fine,
     table::table,
+    time_format::fine,
 };
 
-pub(super) async fn doctor(context: &Context, place: &Place) -> Result<(), Failure> {
-    let spinner = context.screen.spinner("looking");
-    let mut checks = sandbox::doctor(&config(context, place)?);
-    let fit = |checks: &[Check]| checks.iter().all(|check| check.verdict != Verdict::Fail);
+pub(super) async fn doctor(context: &Context, isolation: &Isolation) -> Result<(), CliError> {
+    let spinner = context.terminal.spinner("checking");
+    let mut checks = sandbox::doctor(&config(context, isolation)?);
+    let fit = |checks: &[Check]| checks.iter().all(|check| check.status != CheckStatus::Fail);
     if fit(&checks) {
-        spinner.say("making a shell");
-        checks.push(real_shell(context, place).await);
+        spinner.set_message("starting a shell");
+        checks.push(real_shell(context, isolation).await);
     }
     drop(spinner);
-    tell(context, &checks)?;
+    print(context, &checks)?;
     if fit(&checks) {
         Ok(())
     } else {
-        Err(Failure::new(Exit::Other, "this machine can't make shells"))
+        Err(CliError::new(Exit::Other, "this machine can't make shells"))
     }
 }
 
-fn config(context: &Context, place: &Place) -> Result<sandbox::Config, Failure> {
-    let local::config::Sandbox { exe, runtime, image } = embedded::sandbox(place, None)?;
-    let root = find::data_dir(&context.global).join("sandboxes");
+fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, CliError> {
+    let local::config::Sandbox { exe, runtime, image } = embedded::sandbox(isolation, None)?;
+    let root = find_server::data_dir(&context.global).join("sandboxes");
     Ok(sandbox::Config { root, exe, runtime, image, grace: std::time::Duration::ZERO })
 }
 
-/// The proof: a shell is made, runs a command and is gone.
-async fn real_shell(context: &Context, place: &Place) -> Check {
-    let begun = Instant::now();
-    let (verdict, detail) = match one_shell(context, place).await {
-        Ok(0) => (Verdict::Ok, format!("made, used and gone in {}", fine(begun.elapsed()))),
-        Ok(code) => (Verdict::Fail, format!("`true` exited with {code}")),
-        Err(failure) => (Verdict::Fail, failure.what().to_owned()),
+/// Starts a shell, runs a command in it and stops it.
+async fn real_shell(context: &Context, isolation: &Isolation) -> Check {
+    let started = Instant::now();
+    let (status, detail) = match one_shell(context, isolation).await {
+        Ok(0) => {
+            (CheckStatus::Ok, format!("started, used and stopped in {}", fine(started.elapsed())))
+        }
+        Ok(code) => (CheckStatus::Fail, format!("`true` exited with {code}")),
+        Err(error) => (CheckStatus::Fail, error.message().to_owned()),
     };
-    let remedy = match verdict {
-        Verdict::Ok | Verdict::Warn => String::new(),
-        Verdict::Fail => "RUST_LOG=debug ephemeral run true says more".to_owned(),
+    let remedy = match status {
+        CheckStatus::Ok | CheckStatus::Warn => String::new(),
+        CheckStatus::Fail => "see the log: RUST_LOG=debug ephemeral run true".to_owned(),
     };
-    Check { name: "a real shell", verdict, detail, remedy }
+    Check { name: "a real shell", status, detail, remedy }
 }
 
-async fn one_shell(context: &Context, place: &Place) -> Result<u8, Failure> {
-    let server = Embedded::start(place, None).await?;
-    let done = async {
+async fn one_shell(context: &Context, isolation: &Isolation) -> Result<u8, CliError> {
+    let server = Embedded::start(isolation, None).await?;
+    let result = async {
         let client = Client::new(server.address()?)?;
-        Errand::of("true").run(context, &client, &mut Interrupt::listen()?).await
+        OneCommand::new("true").run(context, &client, &mut Interrupt::listen()?).await
     }
     .await;
     server.stop().await?;
-    done?.exit()
+    result?.exit()
 }
 
-fn tell(context: &Context, checks: &[Check]) -> Result<(), Failure> {
-    if context.screen.json {
+fn print(context: &Context, checks: &[Check]) -> Result<(), CliError> {
+    if context.terminal.json {
         return checks.iter().try_for_each(|check| {
-            let Check { name, verdict, detail, remedy } = check;
-            let verdict = word(*verdict);
+            let Check { name, status, detail, remedy } = check;
+            let verdict = status_name(*status);
             let line =
                 json!({"name": name, "verdict": verdict, "detail": detail, "remedy": remedy});
-            context.screen.line(&line.to_string())
+            context.terminal.line(&line.to_string())
         });
     }
     let cells = |check: &Check| {
-        let verdict = word(check.verdict).to_owned();
+        let verdict = status_name(check.status).to_owned();
         vec![check.name.to_owned(), verdict, check.detail.clone(), check.remedy.clone()]
     };
     let rows: Vec<_> = checks.iter().map(cells).collect();
-    context.screen.line(&table(&["WHAT", "", "FOUND", "WHAT TO DO"], &rows))
+    context.terminal.line(&table(&["WHAT", "", "FOUND", "WHAT TO DO"], &rows))
 }
 
-const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Ok => "ok",
-        Verdict::Warn => "less",
-        Verdict::Fail => "bad",
+const fn status_name(status: CheckStatus) -> &'static str {
+    match status {
+        CheckStatus::Ok => "ok",
+        CheckStatus::Warn => "less",
+        CheckStatus::Fail => "bad",
     }
 }

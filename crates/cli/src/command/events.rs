@@ -1,4 +1,4 @@
-//! `events ID [-f]`
+//! `events ID [-f]`: prints the timeline of a shell.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use super::Context;
 use crate::{
     args::Events,
     client::{Client, read},
-    failure::Failure,
+    error::CliError,
     timeline,
     view::{Page, Session},
 };
 
-/// How often a timeline is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
-/// Entries asked for at once. Their numbers have no gaps, so counting them tells the next.
+/// Interval between two reads of a timeline that is followed.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Entries requested per page. Entry numbers have no gaps, so the count of entries is the last number.
 const PAGE: usize = 100;
 
-pub(super) async fn events(context: &Context, args: Events) -> Result<(), Failure> {
+pub(super) async fn events(context: &Context, args: Events) -> Result<(), CliError> {
     let client = context.client()?;
     let mut seen = 0;
     loop {
@@ -26,30 +26,30 @@ pub(super) async fn events(context: &Context, args: Events) -> Result<(), Failur
         let new = entries(&client, &args.id, seen).await?;
         show(context, &new, seen == 0)?;
         seen += new.len();
-        if !args.follow || read::<Session>(&session)?.is_over() {
+        if !args.follow || read::<Session>(&session)?.is_final() {
             return Ok(());
         }
-        tokio::time::sleep(LOOK_AGAIN).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-fn show(context: &Context, entries: &[Value], first: bool) -> Result<(), Failure> {
-    if context.screen.json {
-        return entries.iter().try_for_each(|entry| context.screen.line(&entry.to_string()));
+fn show(context: &Context, entries: &[Value], first: bool) -> Result<(), CliError> {
+    if context.terminal.json {
+        return entries.iter().try_for_each(|entry| context.terminal.line(&entry.to_string()));
     }
     let rows = rows(entries)?;
     if first {
-        return context.screen.line(&timeline::table(&rows));
+        return context.terminal.line(&timeline::table(&rows));
     }
-    rows.iter().try_for_each(|row| context.screen.line(&timeline::line(row)))
+    rows.iter().try_for_each(|row| context.terminal.line(&timeline::line(row)))
 }
 
-/// A session's timeline after this many entries.
+/// The entries of a session's timeline after the first `after` ones.
 pub(super) async fn entries(
     client: &Client,
     id: &str,
     mut after: usize,
-) -> Result<Vec<Value>, Failure> {
+) -> Result<Vec<Value>, CliError> {
     let mut all = Vec::new();
     loop {
         let page = client.get(&format!("/sessions/{id}/events?after={after}&limit={PAGE}")).await?;
@@ -63,7 +63,7 @@ pub(super) async fn entries(
     }
 }
 
-/// The same, as it is shown.
-pub(super) fn rows(entries: &[Value]) -> Result<Vec<timeline::Row>, Failure> {
+/// The entries as rows of a table.
+pub(super) fn rows(entries: &[Value]) -> Result<Vec<timeline::Row>, CliError> {
     entries.iter().map(|entry| read(entry).map(timeline::Row::of_event)).collect()
 }

@@ -1,4 +1,4 @@
-//! `exec ID -- CMD`
+//! `exec ID -- CMD`: runs a command in a shell and follows its output.
 
 use std::process::ExitCode;
 
@@ -8,83 +8,87 @@ use super::{Context, body};
 use crate::{
     args::Exec,
     client::{Client, read},
-    failure::{Exit, Failure},
+    error::{CliError, Exit},
     follow::Follower,
     interrupt::Interrupt,
     view::{Accepted, Job},
 };
 
-pub(super) async fn exec(context: &Context, args: Exec) -> Result<ExitCode, Failure> {
+pub(super) async fn exec(context: &Context, args: Exec) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
     let client = context.client()?;
-    let mut request = body::how(args.how)?;
+    let mut request = body::command(args.command)?;
     request.insert("sessionId".into(), args.id.into());
     body::set(&mut request, "env", body::pairs(args.env));
     body::set(&mut request, "concurrency", args.parallel.then_some("parallel"));
-    let answer = client.post("/shell/execute", &request.into()).await?;
-    let accepted: Accepted = read(&answer)?;
+    let response = client.post("/shell/execute", &request.into()).await?;
+    let accepted: Accepted = read(&response)?;
     if args.detach {
-        context.screen.result(&answer, &accepted.job_id)?;
+        context.terminal.result(&response, &accepted.job_id)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let watched = watch(context, &client, &accepted.job_id, &mut interrupt).await?;
-    report(context, &watched)
+    let finished = follow(context, &client, &accepted.job_id, &mut interrupt).await?;
+    report(context, &finished)
 }
 
 /// A job that has ended.
-pub(super) struct Watched {
+pub(super) struct FinishedJob {
     pub(super) job: Value,
-    /// The exit code of the signal that made us cancel it.
+    /// The exit code for the signal that made us cancel the job.
     interrupted: Option<u8>,
 }
 
-impl Watched {
-    /// The exit code that stands for how it came out.
-    pub(super) fn exit(&self) -> Result<u8, Failure> {
+impl FinishedJob {
+    /// The exit code for the outcome.
+    pub(super) fn exit(&self) -> Result<u8, CliError> {
         let view: Job = read(&self.job)?;
         Ok(self.interrupted.unwrap_or_else(|| view.exit()))
     }
 }
 
-/// Prints a job's output to its end; cancels it when we are interrupted, and waits for that.
-pub(super) async fn watch(
+/// Prints the output of a job until it is final. On a signal, cancels the job and waits for its end.
+pub(super) async fn follow(
     context: &Context,
     client: &Client,
     job: &str,
     interrupt: &mut Interrupt,
-) -> Result<Watched, Failure> {
-    let mut follower = Follower::new(client, context.screen, job);
-    let shown = async {
-        if context.screen.json { quietly(client, job).await } else { follower.until_end().await }
+) -> Result<FinishedJob, CliError> {
+    let mut follower = Follower::new(client, context.terminal, job);
+    let followed = async {
+        if context.terminal.json {
+            wait_for_end(client, job).await
+        } else {
+            follower.until_end().await
+        }
     };
     let code = tokio::select! {
-        job = shown => return Ok(Watched { job: job?, interrupted: None }),
-        code = interrupt.came() => code,
+        job = followed => return Ok(FinishedJob { job: job?, interrupted: None }),
+        code = interrupt.received() => code,
     };
-    context.screen.note("cancelling");
-    // A job that ended just now is what we want, too.
+    context.terminal.note("cancelling");
+    // The job may have ended meanwhile, which is no error.
     match client.post(&format!("/jobs/{job}/cancel"), &json!({})).await {
-        Err(failure) if failure.exit() != Exit::Other => return Err(failure),
+        Err(error) if error.exit() != Exit::Other => return Err(error),
         Ok(_) | Err(_) => {}
     }
-    Ok(Watched { job: quietly(client, job).await?, interrupted: Some(code) })
+    Ok(FinishedJob { job: wait_for_end(client, job).await?, interrupted: Some(code) })
 }
 
-/// Tells how a job came out, and gives the exit code that stands for it.
-pub(super) fn report(context: &Context, watched: &Watched) -> Result<ExitCode, Failure> {
-    let view: Job = read(&watched.job)?;
-    if context.screen.json {
-        context.screen.line(&watched.job.to_string())?;
+/// Prints the outcome of a job and returns the exit code for it.
+pub(super) fn report(context: &Context, finished: &FinishedJob) -> Result<ExitCode, CliError> {
+    let view: Job = read(&finished.job)?;
+    if context.terminal.json {
+        context.terminal.line(&finished.job.to_string())?;
     } else if let Some(remark) = view.remark() {
-        context.screen.tell(&format!("ephemeral: {remark}"));
+        context.terminal.message(&format!("ephemeral: {remark}"));
     }
-    watched.exit().map(ExitCode::from)
+    finished.exit().map(ExitCode::from)
 }
 
-async fn quietly(client: &Client, job: &str) -> Result<Value, Failure> {
+async fn wait_for_end(client: &Client, job: &str) -> Result<Value, CliError> {
     loop {
         let value = client.get(&format!("/jobs/{job}?waitSeconds=20")).await?;
-        if read::<Job>(&value)?.is_over() {
+        if read::<Job>(&value)?.is_final() {
             return Ok(value);
         }
     }

@@ -1,37 +1,38 @@
-//! `ls`
+//! `ls`: lists shells.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Context;
 use crate::{
     args::Ls,
     client::{Client, read},
-    failure::Failure,
-    moment::Moment,
+    error::CliError,
     table::table,
+    time_format::relative,
     view::{Page, Session},
 };
 
-pub(super) async fn ls(context: &Context, args: Ls) -> Result<(), Failure> {
+pub(super) async fn ls(context: &Context, args: Ls) -> Result<(), CliError> {
     let values = sessions(&context.client()?, &args).await?;
-    if context.screen.json {
-        return values.iter().try_for_each(|value| context.screen.line(&value.to_string()));
+    if context.terminal.json {
+        return values.iter().try_for_each(|value| context.terminal.line(&value.to_string()));
     }
     let sessions = values.iter().map(read).collect::<Result<Vec<Session>, _>>()?;
     if sessions.is_empty() {
-        context.screen.note("no shells; `ephemeral start` makes one");
+        context.terminal.note("no shells; start one with `ephemeral start`");
         return Ok(());
     }
-    context.screen.line(&listing(&sessions, Moment::now()))
+    context.terminal.line(&listing(&sessions, OffsetDateTime::now_utc()))
 }
 
-async fn sessions(client: &Client, args: &Ls) -> Result<Vec<Value>, Failure> {
+async fn sessions(client: &Client, args: &Ls) -> Result<Vec<Value>, CliError> {
     let status = args.status.as_ref().map_or_else(String::new, |name| format!("&status={name}"));
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
         let page = client.get(&format!("/sessions?limit=100{status}{cursor}")).await?;
         for value in read::<Page<Value>>(&page)?.data {
-            if args.all || args.status.is_some() || !read::<Session>(&value)?.is_over() {
+            if args.all || args.status.is_some() || !read::<Session>(&value)?.is_final() {
                 found.push(value);
             }
         }
@@ -44,7 +45,7 @@ async fn sessions(client: &Client, args: &Ls) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn listing(sessions: &[Session], now: Moment) -> String {
+fn listing(sessions: &[Session], now: OffsetDateTime) -> String {
     let rows: Vec<_> = sessions
         .iter()
         .map(|session| {
@@ -52,11 +53,11 @@ fn listing(sessions: &[Session], now: Moment) -> String {
                 Some(at) => (session.reason.clone().unwrap_or_default(), Some(at)),
                 None => (String::new(), session.expires_at),
             };
-            let when = until.map_or_else(String::new, |at| at.relative(now));
+            let when = until.map_or_else(String::new, |at| relative(at, now));
             vec![
                 session.session_id.clone(),
                 session.status.clone(),
-                session.created_at.relative(now),
+                relative(session.created_at, now),
                 when,
                 end,
             ]

@@ -1,4 +1,4 @@
-//! `run [--] CMD`: a shell for one command, gone afterwards.
+//! `run [--] CMD`: starts a shell, runs one command in it and stops it.
 
 use std::process::ExitCode;
 
@@ -6,88 +6,88 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Context, body, events,
-    exec::{Watched, report, watch},
-    start::{completed, ended},
+    exec::{FinishedJob, follow, report},
+    start::{require_completed, wait_until_final},
     up,
 };
 use crate::{
-    args::{Place, Run},
+    args::{Isolation, Run},
     client::{Client, read},
     embedded::Embedded,
-    failure::Failure,
-    find,
+    error::CliError,
+    find_server,
     interrupt::Interrupt,
     timeline::{self, Row},
     view::Accepted,
 };
 
-pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, Failure> {
+pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
-    let errand = Errand {
-        start: body::start(args.wish),
-        execute: body::how(args.how)?,
+    let one_command = OneCommand {
+        start: body::start(args.shell),
+        execute: body::command(args.command)?,
         timeline: args.timeline,
     };
-    let watched = match find::server(&context.global)? {
-        Some(address) => errand.run(context, &Client::new(address)?, &mut interrupt).await,
-        None => alone(context, &args.place, errand, &mut interrupt).await,
+    let finished = match find_server::find(&context.global)? {
+        Some(address) => one_command.run(context, &Client::new(address)?, &mut interrupt).await,
+        None => without_server(context, &args.isolation, one_command, &mut interrupt).await,
     }?;
-    report(context, &watched)
+    report(context, &finished)
 }
 
-/// With a server of our own, which is gone afterwards whatever happened.
-async fn alone(
+/// Runs the command on a temporary server, which is stopped whatever happened.
+async fn without_server(
     context: &Context,
-    place: &Place,
-    mut errand: Errand,
+    isolation: &Isolation,
+    mut one_command: OneCommand,
     interrupt: &mut Interrupt,
-) -> Result<Watched, Failure> {
+) -> Result<FinishedJob, CliError> {
     up::log(&std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned()))?;
-    // Our own server has no images but the one that it is given.
-    let image = errand.start.remove("image").and_then(|path| Some(path.as_str()?.into()));
-    let server = Embedded::start(place, image).await?;
-    let done = async {
+    // The temporary server has only the image that it is started with.
+    let image = one_command.start.remove("image").and_then(|path| Some(path.as_str()?.into()));
+    let server = Embedded::start(isolation, image).await?;
+    let result = async {
         let client = Client::new(server.address()?)?;
-        errand.run(context, &client, interrupt).await
+        one_command.run(context, &client, interrupt).await
     }
     .await;
     let stopped = server.stop().await;
-    done.and_then(|watched| stopped.map(|()| watched))
+    result.and_then(|finished| stopped.map(|()| finished))
 }
 
-/// A session for one command.
-pub(super) struct Errand {
+/// A session that runs one command.
+pub(super) struct OneCommand {
     start: Map<String, Value>,
     execute: Map<String, Value>,
     timeline: bool,
 }
 
-impl Errand {
-    /// This line for the shell, and nothing else said.
-    pub(super) fn of(line: &str) -> Self {
+impl OneCommand {
+    /// Runs this shell command line with the default options.
+    pub(super) fn new(line: &str) -> Self {
         let mut execute = Map::new();
         execute.insert("command".into(), line.into());
         Self { start: Map::new(), execute, timeline: false }
     }
 
-    /// From the session's start until it is gone.
+    /// Starts the session, runs the command and stops the session.
     pub(super) async fn run(
         self,
         context: &Context,
         client: &Client,
         interrupt: &mut Interrupt,
-    ) -> Result<Watched, Failure> {
+    ) -> Result<FinishedJob, CliError> {
         let timeline = self.timeline;
         let started = client.post("/shell/start", &self.start.into()).await?;
         let session = read::<Accepted>(&started)?.session_id;
-        let done = command(context, client, &session, self.execute, interrupt).await;
-        let gone = stop(context, client, &session).await;
-        let watched = done?;
-        gone?;
+        let result = command(context, client, &session, self.execute, interrupt).await;
+        let stopped = stop(context, client, &session).await;
+        let finished = result?;
+        stopped?;
         if timeline {
-            tell_timeline(context, client, &session, &watched.job).await?;
+            print_timeline(context, client, &session, &finished.job).await?;
         }
-        Ok(watched)
+        Ok(finished)
     }
 }
 
@@ -97,30 +97,30 @@ async fn command(
     session: &str,
     mut execute: Map<String, Value>,
     interrupt: &mut Interrupt,
-) -> Result<Watched, Failure> {
+) -> Result<FinishedJob, CliError> {
     execute.insert("sessionId".into(), session.into());
     let accepted: Accepted = read(&client.post("/shell/execute", &execute.into()).await?)?;
-    // From here on the session ends with its command, even if we are killed.
+    // A draining session ends with its command, even if this process is killed.
     client.post("/shell/stop", &json!({"sessionId": session, "drain": true})).await?;
-    watch(context, client, &accepted.job_id, interrupt).await
+    follow(context, client, &accepted.job_id, interrupt).await
 }
 
-async fn stop(context: &Context, client: &Client, session: &str) -> Result<(), Failure> {
+async fn stop(context: &Context, client: &Client, session: &str) -> Result<(), CliError> {
     let stop: Accepted = read(&client.post("/shell/stop", &json!({"sessionId": session})).await?)?;
-    let spinner = context.screen.spinner("stopping");
-    let stopped = ended(client, &stop.job_id, &spinner).await?;
-    completed(&stopped, "the shell was not stopped")
+    let spinner = context.terminal.spinner("stopping");
+    let stopped = wait_until_final(client, &stop.job_id, &spinner).await?;
+    require_completed(&stopped, "the shell was not stopped")
 }
 
-async fn tell_timeline(
+async fn print_timeline(
     context: &Context,
     client: &Client,
     session: &str,
     job: &Value,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let entries = events::entries(client, session, 0).await?;
     let mut rows = events::rows(&entries)?;
     rows.extend(Row::of_job(&read(job)?));
-    context.screen.tell(&timeline::table(&rows));
+    context.terminal.message(&timeline::table(&rows));
     Ok(())
 }

@@ -1,53 +1,54 @@
-//! `show ID`
+//! `show ID`: prints the details of a shell or a job.
 
 use serde_json::Value;
+use time::OffsetDateTime;
 
 use super::Context;
 use crate::{
     client::{Client, read},
-    failure::{Exit, Failure},
-    moment::Moment,
-    table::{facts, table},
+    error::{CliError, Exit},
+    table::{properties, table},
+    time_format::relative,
     view::{Job, Page, Session},
 };
 
-pub(super) async fn show(context: &Context, id: &str) -> Result<(), Failure> {
+pub(super) async fn show(context: &Context, id: &str) -> Result<(), CliError> {
     let client = context.client()?;
     if id.starts_with("job_") {
         let value = client.get(&format!("/jobs/{id}")).await?;
-        return context.screen.result(&value, &job(&read(&value)?, Moment::now()));
+        return context.terminal.result(&value, &job(&read(&value)?, OffsetDateTime::now_utc()));
     }
     if !id.starts_with("sh_") {
-        return Err(Failure::new(Exit::Usage, format!("not an id: {id}"))
+        return Err(CliError::new(Exit::Usage, format!("invalid id: {id}"))
             .hint("ids start with sh_ (a shell) or job_ (a job); `ephemeral ls` lists shells"));
     }
     show_session(context, &client, id).await
 }
 
-async fn show_session(context: &Context, client: &Client, id: &str) -> Result<(), Failure> {
+async fn show_session(context: &Context, client: &Client, id: &str) -> Result<(), CliError> {
     let value = client.get(&format!("/sessions/{id}")).await?;
-    let now = Moment::now();
-    context.screen.result(&value, &session(&read(&value)?, now))?;
-    if context.screen.json {
+    let now = OffsetDateTime::now_utc();
+    context.terminal.result(&value, &session(&read(&value)?, now))?;
+    if context.terminal.json {
         return Ok(());
     }
     let page = client.get(&format!("/sessions/{id}/jobs?limit=100")).await?;
     let values = read::<Page<Value>>(&page)?.data;
     let jobs = values.iter().map(read).collect::<Result<Vec<Job>, _>>()?;
-    context.screen.line(&format!("\n{}", listing(&jobs, now)))
+    context.terminal.line(&format!("\n{}", listing(&jobs, now)))
 }
 
-fn session(session: &Session, now: Moment) -> String {
-    let relative = |at: Option<Moment>| at.map(|at| at.relative(now));
+fn session(session: &Session, now: OffsetDateTime) -> String {
+    let relative = |at: Option<OffsetDateTime>| at.map(|at| relative(at, now));
     let size = session.size.as_ref();
     let metadata: Vec<_> =
         session.metadata.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    facts(&[
+    properties(&[
         ("id", Some(session.session_id.clone())),
         ("status", Some(session.status.clone())),
         ("reason", session.reason.clone()),
         ("note", session.note.clone()),
-        ("in line", session.position.map(|place| place.to_string())),
+        ("queue position", session.position.map(|position| position.to_string())),
         ("image", session.image.clone()),
         ("size", size.map(|size| format!("{}/1024 cpu, {} MiB", size.cpu, size.memory_mib))),
         ("network", session.network.clone()),
@@ -60,9 +61,9 @@ fn session(session: &Session, now: Moment) -> String {
     ])
 }
 
-fn job(job: &Job, now: Moment) -> String {
-    let relative = |at: Option<Moment>| at.map(|at| at.relative(now));
-    facts(&[
+fn job(job: &Job, now: OffsetDateTime) -> String {
+    let relative = |at: Option<OffsetDateTime>| at.map(|at| relative(at, now));
+    properties(&[
         ("id", Some(job.job_id.clone())),
         ("shell", Some(job.session_id.clone())),
         ("type", Some(job.kind.clone())),
@@ -73,11 +74,11 @@ fn job(job: &Job, now: Moment) -> String {
         ("created", relative(Some(job.created_at))),
         ("started", relative(job.started_at)),
         ("finished", relative(job.finished_at)),
-        ("used", job.usage.as_ref().map(crate::view::Usage::words)),
+        ("used", job.usage.as_ref().map(crate::view::Usage::summary)),
     ])
 }
 
-fn listing(jobs: &[Job], now: Moment) -> String {
+fn listing(jobs: &[Job], now: OffsetDateTime) -> String {
     let rows: Vec<_> = jobs
         .iter()
         .map(|job| {
@@ -87,7 +88,7 @@ fn listing(jobs: &[Job], now: Moment) -> String {
                 job.kind.clone(),
                 job.status.clone(),
                 exit.unwrap_or_default(),
-                job.created_at.relative(now),
+                relative(job.created_at, now),
             ]
         })
         .collect();

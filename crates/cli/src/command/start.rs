@@ -1,4 +1,4 @@
-//! `start`
+//! `start`: starts a shell and prints its id.
 
 use serde_json::{Value, json};
 
@@ -6,55 +6,59 @@ use super::{Context, body};
 use crate::{
     args::Start,
     client::{Client, read},
-    failure::Failure,
-    screen::Spinner,
+    error::CliError,
+    terminal::Spinner,
     view::{Accepted, Job},
 };
 
-pub(super) async fn start(context: &Context, args: Start) -> Result<(), Failure> {
+pub(super) async fn start(context: &Context, args: Start) -> Result<(), CliError> {
     let client = context.client()?;
-    let mut request = body::start(args.wish);
-    body::set(&mut request, "idleTimeoutSeconds", args.idle.map(|span| span.0));
+    let mut request = body::start(args.shell);
+    body::set(&mut request, "idleTimeoutSeconds", args.idle.map(|idle| idle.0));
     body::set(&mut request, "metadata", body::pairs(args.metadata));
     body::set(&mut request, "webhook", args.webhook.map(|url| json!({"url": url})));
     body::set(&mut request, "admission", args.queue.then_some("queue"));
-    let answer = client.post("/shell/start", &request.into()).await?;
-    let accepted: Accepted = read(&answer)?;
+    let response = client.post("/shell/start", &request.into()).await?;
+    let accepted: Accepted = read(&response)?;
     if let Some(secret) = &accepted.webhook_secret
-        && !context.screen.json
+        && !context.terminal.json
     {
-        context.screen.tell(&format!("webhook secret, shown once: {secret}"));
+        context.terminal.message(&format!("webhook secret, printed only once: {secret}"));
     }
     if !args.no_wait {
-        let spinner = context.screen.spinner("starting");
-        let job = ended(&client, &accepted.job_id, &spinner).await?;
+        let spinner = context.terminal.spinner("starting");
+        let job = wait_until_final(&client, &accepted.job_id, &spinner).await?;
         drop(spinner);
-        completed(&job, "the shell did not start")?;
+        require_completed(&job, "the shell did not start")?;
     }
-    context.screen.result(&answer, &accepted.session_id)
+    context.terminal.result(&response, &accepted.session_id)
 }
 
-/// Waits for a job's end, saying its status.
-pub(super) async fn ended(client: &Client, job: &str, spinner: &Spinner) -> Result<Value, Failure> {
+/// Waits until a job is final, showing its status.
+pub(super) async fn wait_until_final(
+    client: &Client,
+    job: &str,
+    spinner: &Spinner,
+) -> Result<Value, CliError> {
     loop {
         let value = client.get(&format!("/jobs/{job}?waitSeconds=20")).await?;
         let view: Job = read(&value)?;
-        if view.is_over() {
+        if view.is_final() {
             return Ok(value);
         }
-        spinner.say(view.status);
+        spinner.set_message(view.status);
     }
 }
 
-/// Nothing, if the job completed.
-pub(super) fn completed(job: &Value, otherwise: &str) -> Result<(), Failure> {
+/// An error that begins with `message`, unless the job completed.
+pub(super) fn require_completed(job: &Value, message: &str) -> Result<(), CliError> {
     let view: Job = read(job)?;
     match view.status.as_str() {
         "completed" => Ok(()),
         status => {
             let remark = view.remark().unwrap_or_else(|| status.to_owned());
-            Err(Failure::other(format!("{otherwise}: {remark}"))
-                .hint(format!("`ephemeral events {}` tells what happened", view.session_id)))
+            Err(CliError::other(format!("{message}: {remark}"))
+                .hint(format!("see `ephemeral events {}` for what happened", view.session_id)))
         }
     }
 }

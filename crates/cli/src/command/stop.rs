@@ -1,24 +1,24 @@
-//! `stop ID`
+//! `stop ID`: stops a shell and waits for its end.
 
 use serde_json::Map;
 
 use super::{Context, body, start};
-use crate::{args::Stop, client::read, failure::Failure, view::Accepted};
+use crate::{args::Stop, client::read, error::CliError, view::Accepted};
 
-pub(super) async fn stop(context: &Context, args: Stop) -> Result<(), Failure> {
+pub(super) async fn stop(context: &Context, args: Stop) -> Result<(), CliError> {
     let client = context.client()?;
     let mut request = Map::new();
     request.insert("sessionId".into(), args.id.into());
     body::set(&mut request, "reason", args.reason);
     body::set(&mut request, "drain", args.drain.then_some(true));
-    let answer = client.post("/shell/stop", &request.into()).await?;
-    let accepted: Accepted = read(&answer)?;
+    let response = client.post("/shell/stop", &request.into()).await?;
+    let accepted: Accepted = read(&response)?;
     if args.no_wait {
-        return context.screen.result(&answer, &accepted.session_id);
+        return context.terminal.result(&response, &accepted.session_id);
     }
-    let spinner = context.screen.spinner("stopping");
-    let job = start::ended(&client, &accepted.job_id, &spinner).await?;
+    let spinner = context.terminal.spinner("stopping");
+    let job = start::wait_until_final(&client, &accepted.job_id, &spinner).await?;
     drop(spinner);
-    start::completed(&job, "the shell was not stopped")?;
-    context.screen.result(&job, &accepted.session_id)
+    start::require_completed(&job, "the shell was not stopped")?;
+    context.terminal.result(&job, &accepted.session_id)
 }

@@ -1,4 +1,4 @@
-//! `token add|list|revoke`: who may use the server on this machine.
+//! `token add|list|revoke`: manages the users of the server on this machine.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use serde_json::json;
 use super::Context;
 use crate::{
     args::Token,
-    failure::{Exit, Failure},
-    find,
+    error::{CliError, Exit},
+    find_server,
     table::table,
 };
 
-pub(super) async fn token(context: &Context, command: Token) -> Result<(), Failure> {
+pub(super) async fn token(context: &Context, command: Token) -> Result<(), CliError> {
     let tokens = open(context)?;
     match command {
         Token::Add { user } => add(context, &tokens, user).await,
@@ -27,56 +27,59 @@ pub(super) async fn token(context: &Context, command: Token) -> Result<(), Failu
     }
 }
 
-/// The server, if it runs, sees what we change.
-fn open(context: &Context) -> Result<Tokens, Failure> {
-    let dir = find::data_dir(&context.global);
-    let db = Database::open_beside(&dir).map_err(|error| {
-        Failure::chain(&format!("can't open {}", dir.display()), &error)
-            .hint("tokens are managed by the user who runs the server, with the same --data-dir")
+/// Opens the token table of the data directory. A running server sees changes at once.
+fn open(context: &Context) -> Result<Tokens, CliError> {
+    let dir = find_server::data_dir(&context.global);
+    let db = Database::open_shared(&dir).map_err(|error| {
+        CliError::chain(&format!("can't open {}", dir.display()), &error)
+            .hint("run this as the user who runs the server, with the same --data-dir")
     })?;
     Ok(Tokens::new(db, Arc::new(SystemClock), Arc::new(MonotonicIds::default())))
 }
 
-async fn add(context: &Context, tokens: &Tokens, user: String) -> Result<(), Failure> {
+async fn add(context: &Context, tokens: &Tokens, user: String) -> Result<(), CliError> {
     if user.is_empty() || user.chars().any(char::is_control) {
-        return Err(Failure::new(Exit::Usage, "a user needs a name"));
+        return Err(CliError::new(
+            Exit::Usage,
+            "the user name must not be empty or contain control characters",
+        ));
     }
-    let made = tokens.create(&UserId::new(user.clone())).await;
-    let token = made.map_err(|error| Failure::chain("can't store the token", &error))?;
-    context.screen.note("shown once:");
-    context.screen.result(&json!({"user": user, "token": token.expose()}), token.expose())
+    let created = tokens.create(&UserId::new(user.clone())).await;
+    let token = created.map_err(|error| CliError::chain("can't store the token", &error))?;
+    context.terminal.note("printed only once:");
+    context.terminal.result(&json!({"user": user, "token": token.expose()}), token.expose())
 }
 
-fn list(context: &Context, tokens: &Tokens) -> Result<(), Failure> {
+fn list(context: &Context, tokens: &Tokens) -> Result<(), CliError> {
     let all = read(tokens)?;
-    if context.screen.json {
-        return all.iter().try_for_each(|token| context.screen.line(&json(token).to_string()));
+    if context.terminal.json {
+        return all.iter().try_for_each(|token| context.terminal.line(&json(token).to_string()));
     }
     let rows: Vec<_> = all
         .iter()
         .map(|token| vec![token.user.to_string(), token.created_at.to_string(), token.id.clone()])
         .collect();
-    context.screen.line(&table(&["USER", "CREATED", "ID"], &rows))
+    context.terminal.line(&table(&["USER", "CREATED", "ID"], &rows))
 }
 
-async fn revoke(context: &Context, tokens: &Tokens, user: &str) -> Result<(), Failure> {
+async fn revoke(context: &Context, tokens: &Tokens, user: &str) -> Result<(), CliError> {
     let all = read(tokens)?;
-    let theirs: Vec<_> = all.iter().filter(|token| token.user.as_str() == user).collect();
-    if theirs.is_empty() {
-        return Err(Failure::new(Exit::Gone, format!("{user} has no token"))
-            .hint("`ephemeral token list` says who has"));
+    let revocable: Vec<_> = all.iter().filter(|token| token.user.as_str() == user).collect();
+    if revocable.is_empty() {
+        return Err(CliError::new(Exit::Gone, format!("{user} has no token"))
+            .hint("`ephemeral token list` lists the users that have one"));
     }
-    for token in &theirs {
+    for token in &revocable {
         let revoked = tokens.revoke(&token.id).await;
-        revoked.map_err(|error| Failure::chain("can't revoke the token", &error))?;
+        revoked.map_err(|error| CliError::chain("can't revoke the token", &error))?;
     }
-    let count = theirs.len();
-    let words = format!("{user} has no token any more; revoked {count}");
-    context.screen.result(&json!({"user": user, "revoked": count}), &words)
+    let count = revocable.len();
+    let text = format!("revoked {count} token(s) of {user}");
+    context.terminal.result(&json!({"user": user, "revoked": count}), &text)
 }
 
-fn read(tokens: &Tokens) -> Result<Vec<TokenInfo>, Failure> {
-    tokens.list().map_err(|error| Failure::chain("can't read the tokens", &error))
+fn read(tokens: &Tokens) -> Result<Vec<TokenInfo>, CliError> {
+    tokens.list().map_err(|error| CliError::chain("can't read the tokens", &error))
 }
 
 fn json(token: &TokenInfo) -> serde_json::Value {

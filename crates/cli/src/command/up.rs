@@ -1,4 +1,4 @@
-//! `up`: the server on this machine.
+//! `up`: runs the server on this machine.
 
 use std::fmt::Display;
 
@@ -13,20 +13,24 @@ use super::Context;
 use crate::{
     args::{Sandbox, Up},
     embedded,
-    failure::{Exit, Failure},
-    find,
+    error::{CliError, Exit},
+    find_server,
     interrupt::Interrupt,
-    table::facts,
+    table::properties,
 };
 
-pub(super) async fn up(context: &Context, args: Up) -> Result<(), Failure> {
+pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     log(&args.log)?;
     let mut interrupt = Interrupt::listen()?;
-    if args.place.sandbox == Sandbox::None {
-        context.screen.tell("warning: --sandbox none: commands run on this machine itself");
+    if args.isolation.sandbox == Sandbox::None {
+        context
+            .terminal
+            .message("warning: --sandbox none: commands run on this machine without isolation");
     }
-    let mut config =
-        Config::new(find::data_dir(&context.global), embedded::sandbox(&args.place, args.image)?);
+    let mut config = Config::new(
+        find_server::data_dir(&context.global),
+        embedded::sandbox(&args.isolation, args.image)?,
+    );
     config.listen = args.listen;
     config.insecure_listen = args.insecure_listen;
     config.tls =
@@ -34,20 +38,22 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), Failure> {
     config.max_active_sessions = args.quota;
     config.warm = args.warm;
     config.webhook_allow_private = args.webhook_allow_private;
-    let told = config.clone();
-    let server = Server::start(config).await.map_err(|error| embedded::refused(&error))?;
-    tell(context, &server, &told)?;
-    interrupt.came().await;
-    context.screen.note("stopping; shells go on until the next `ephemeral up` or their end");
-    server.stop().await.map_err(|error| Failure::chain("the server did not stop well", &error))
+    let shown = config.clone();
+    let server = Server::start(config).await.map_err(|error| embedded::start_failed(&error))?;
+    print(context, &server, &shown)?;
+    interrupt.received().await;
+    context
+        .terminal
+        .note("stopping; shells keep running, and the next `ephemeral up` finds them again");
+    server.stop().await.map_err(|error| CliError::chain("the server did not stop cleanly", &error))
 }
 
-/// Logs to standard error.
-pub(super) fn log(filter: &str) -> Result<(), Failure> {
+/// Initializes logging to standard error.
+pub(super) fn log(filter: &str) -> Result<(), CliError> {
     let filter = EnvFilter::try_new(filter).map_err(|error| {
-        Failure::chain("--log can't be read", &error)
+        CliError::chain("can't parse --log", &error)
             .with_exit(Exit::Usage)
-            .hint("it looks like `info` or `warn,local=debug`")
+            .hint("examples: `info`, `warn,local=debug`")
     })?;
     let colours = console::colors_enabled_stderr();
     tracing_subscriber::fmt()
@@ -59,12 +65,12 @@ pub(super) fn log(filter: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(context: &Context, server: &Server, config: &Config) -> Result<(), Failure> {
+fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliError> {
     let token = server.token_path();
     let runtime = match &config.sandbox.runtime {
         Runtime::BuiltIn => "built-in runtime".into(),
         Runtime::Program(path) => path.display().to_string(),
-        Runtime::Bare => "bare host, without any isolation".into(),
+        Runtime::Bare => "this machine, without isolation".into(),
     };
     let value = json!({
         "url": server.url(),
@@ -73,19 +79,19 @@ fn tell(context: &Context, server: &Server, config: &Config) -> Result<(), Failu
         "sandbox": if config.sandbox.runtime == Runtime::Bare { "none" } else { "oci" },
         "runtime": runtime,
     });
-    let shown = |value: &dyn Display| Some(value.to_string());
-    let words = facts(&[
-        ("url", shown(&server.url())),
-        ("token", shown(&format_args!("in {}", token.display()))),
-        ("data", shown(&config.data_dir.display())),
+    let text = |value: &dyn Display| Some(value.to_string());
+    let lines = properties(&[
+        ("url", text(&server.url())),
+        ("token", text(&format_args!("in {}", token.display()))),
+        ("data", text(&config.data_dir.display())),
         (
             "shells",
-            shown(&format_args!(
-                "by the {runtime}, {} a user at once, {} kept warm",
+            text(&format_args!(
+                "{runtime}; at most {} per user; {} warm",
                 config.max_active_sessions, config.warm,
             )),
         ),
-        ("try", shown(&"ephemeral run 'id; uname -r'   (in another terminal)")),
+        ("try", text(&"ephemeral run 'id; uname -r'   (in another terminal)")),
     ]);
-    context.screen.result(&value, &words)
+    context.terminal.result(&value, &lines)
 }

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn events_come_whole_however_the_bytes_are_cut() {
+fn events_are_decoded_for_every_chunking() {
     let text =
         b": hello\n\nid: 7\nevent: output\ndata: {\"a\":\ndata: 1}\n\nevent: end\ndata: {}\n\n";
     let whole = {

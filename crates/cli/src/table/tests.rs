@@ -14,9 +14,9 @@ fn columns_are_as_wide_as_their_widest_cell() {
 }
 
 #[test]
-fn facts_without_a_value_are_left_out() {
+fn properties_without_a_value_are_left_out() {
     let given = [("id", Some("1".to_owned())), ("reason", None), ("status", Some("up".to_owned()))];
-    assert_snapshot!(facts(&given), @r"
+    assert_snapshot!(properties(&given), @r"
     id      1
     status  up
     ");

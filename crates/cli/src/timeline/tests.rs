@@ -4,7 +4,7 @@ use serde_json::json;
 use super::*;
 
 #[test]
-fn a_jobs_times_stand_between_its_sessions() {
+fn the_times_of_a_job_are_sorted_among_the_entries_of_its_session() {
     console::set_colors_enabled(false);
     let event = |at: &str, what: &str, to: &str, cause: Option<&str>| {
         let event = json!({

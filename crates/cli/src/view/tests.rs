@@ -14,7 +14,7 @@ fn job(mut fields: Value) -> Job {
 }
 
 #[test]
-fn an_exit_code_stands_for_how_a_job_came_out() {
+fn every_outcome_has_its_exit_code() {
     let error = |code: &str| json!({"code": code, "message": "no"});
     for (fields, code) in [
         (json!({"status": "completed", "exitCode": 0}), 0),
@@ -33,14 +33,14 @@ fn an_exit_code_stands_for_how_a_job_came_out() {
 }
 
 #[test]
-fn what_the_exit_code_does_not_say_is_remarked() {
+fn an_outcome_that_the_exit_code_does_not_express_has_a_remark() {
     let lost = json!({"status": "lost", "error": {"code": "gone", "message": "the shell is gone"}});
     assert_eq!(job(lost).remark().as_deref(), Some("lost: the shell is gone (gone)"));
     assert_eq!(job(json!({"status": "completed", "exitCode": 1})).remark(), None);
 }
 
 #[test]
-fn usage_is_told_in_peoples_units() {
+fn usage_is_printed_in_readable_units() {
     let usage = Usage { wall_ms: 12, cpu_ms: 3_449, max_rss_bytes: 1_572_864 };
-    assert_eq!(usage.words(), "12ms wall, 3.4s cpu, 1.5 MiB at most");
+    assert_eq!(usage.summary(), "12ms wall, 3.4s cpu, 1.5 MiB at most");
 }

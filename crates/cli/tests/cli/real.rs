@@ -1,4 +1,4 @@
-//! The real binary with a server of its own and real shells, where this host can make them.
+//! The real binary with a temporary server and real shells, where this host supports them.
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -8,31 +8,32 @@ use std::{
 
 use serde_json::Value;
 
-use crate::stub::ephemeral;
+use crate::scripted_server::ephemeral;
 
-/// Why there are no real shells here, if so.
-static UNFIT: LazyLock<Option<String>> = LazyLock::new(|| {
+/// Why this host supports no real shells; none if it does.
+static UNSUPPORTED: LazyLock<Option<String>> = LazyLock::new(|| {
     let doctor = run(&["doctor"]);
     (!doctor.status.success()).then(|| String::from_utf8_lossy(&doctor.stdout).replace('\n', "; "))
 });
 
 fn run(args: &[&str]) -> Output {
     let dir = tempfile::tempdir().expect("a directory");
-    // An empty data directory: no server is found, so it starts its own.
+    // No server is found in an empty data directory, so `run` starts a temporary one.
     ephemeral(args).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs")
 }
 
-fn is_unfit() -> bool {
-    if let Some(reason) = UNFIT.as_ref() {
-        let told = writeln!(io::stdout(), "SKIPPED: no real shells here: {reason}");
-        told.expect("a test can say why it is skipped");
+fn is_unsupported() -> bool {
+    if let Some(reason) = UNSUPPORTED.as_ref() {
+        let written =
+            writeln!(io::stdout(), "SKIPPED: this host supports no real shells: {reason}");
+        written.expect("standard output is open");
     }
-    UNFIT.is_some()
+    UNSUPPORTED.is_some()
 }
 
-/// Runs it and says what it left: exit code, stdout, stderr. Nothing if this host is unfit.
+/// Runs `ephemeral run` and returns exit code, stdout and stderr; none if this host is unsupported.
 fn shell(args: &[&str]) -> Option<(Option<i32>, String, String)> {
-    if is_unfit() {
+    if is_unsupported() {
         return None;
     }
     let ran = run(&[&["run"], args].concat());
@@ -41,25 +42,25 @@ fn shell(args: &[&str]) -> Option<(Option<i32>, String, String)> {
 }
 
 #[test]
-fn a_command_says_what_it_has_to_say_and_nothing_else() {
+fn the_output_of_the_command_is_printed_and_nothing_else() {
     let Some(ran) = shell(&["echo out; echo err >&2"]) else { return };
     assert_eq!(ran, (Some(0), "out\n".to_owned(), "err\n".to_owned()));
 }
 
 #[test]
-fn its_exit_code_is_ours() {
+fn the_exit_code_of_the_command_is_passed_on() {
     let Some((code, ..)) = shell(&["exit 7"]) else { return };
     assert_eq!(code, Some(7));
 }
 
 #[test]
-fn a_signal_is_128_and_its_number() {
+fn a_signal_n_exits_with_128_plus_n() {
     let Some((code, ..)) = shell(&["kill -9 $$"]) else { return };
     assert_eq!(code, Some(137));
 }
 
 #[test]
-fn a_missing_program_is_127_in_either_form() {
+fn a_missing_program_exits_with_127_in_either_form() {
     let Some((code, _, err)) = shell(&["no-such-program"]) else { return };
     assert_eq!(code, Some(127), "{err}");
     let Some((code, _, err)) = shell(&["--", "no-such-program", "-x"]) else { return };
@@ -68,7 +69,7 @@ fn a_missing_program_is_127_in_either_form() {
 }
 
 #[test]
-fn a_command_that_takes_too_long_is_124() {
+fn a_command_that_times_out_exits_with_124() {
     let Some((code, _, err)) = shell(&["--timeout", "1s", "sleep 60"]) else { return };
     assert_eq!(code, Some(124), "{err}");
 }
@@ -83,11 +84,11 @@ fn json_is_the_job_with_its_output() {
 }
 
 #[test]
-fn the_timeline_tells_from_accepted_to_stopped() {
+fn the_timeline_goes_from_accepted_to_stopped() {
     let Some((_, out, err)) = shell(&["--timeline", "true"]) else { return };
     assert_eq!(out, "");
-    for what in ["accepted", "task_placed", "ready", "job completed", "stopped"] {
-        assert!(err.contains(&format!("  {what} ")), "{what} in {err}");
+    for event in ["accepted", "task_placed", "ready", "job completed", "stopped"] {
+        assert!(err.contains(&format!("  {event} ")), "{event} in {err}");
     }
 }
 
@@ -99,8 +100,8 @@ fn options_reach_the_command() {
 }
 
 #[test]
-fn an_interrupted_run_cleans_up_and_says_so_by_its_exit_code() {
-    if is_unfit() {
+fn an_interrupted_run_cleans_up_and_exits_with_130() {
+    if is_unsupported() {
         return;
     }
     let dir = tempfile::tempdir().expect("a directory");
@@ -113,7 +114,7 @@ fn an_interrupted_run_cleans_up_and_says_so_by_its_exit_code() {
         .expect("it runs");
     let mut line = String::new();
     let out = child.stdout.take().expect("it is piped");
-    BufReader::new(out).read_line(&mut line).expect("it says something");
+    BufReader::new(out).read_line(&mut line).expect("it prints a line");
     assert_eq!(line, "started\n");
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill runs").success());

@@ -1,29 +1,29 @@
-//! The price table: list prices in US dollars, one region (us-east-1), without free tiers, taxes and
-//! discounts. No other file knows a price.
+//! The price table: list prices in US dollars in the region us-east-1, without free tiers, taxes and
+//! discounts. All prices of the project are in this file.
 
 use super::{Architecture, Calls};
 
-/// When the table was last compared with its sources.
+/// The date on which the table was last compared with its sources.
 pub const AS_OF: &str = "2026-11-23";
 
-/// What is charged for. A field's unit is in its name.
+/// The prices; the unit of each is in its name.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Prices {
-    /// A task's processor. Price list of 2026-08-10.
+    /// A vCPU of a task. Price list of 2026-08-10.
     pub vcpu_hour: f64,
-    /// A task's memory. Price list of 2026-08-10.
+    /// A GiB of a task's memory. Price list of 2026-08-10.
     pub gib_hour: f64,
-    /// What capacity that can be taken back costs, of the full price. It floats; about this.
+    /// The price of Spot capacity as a share of the full price. It varies; this is typical.
     pub spot_share: f64,
     /// A public IPv4 address. Price list of 2026-08-10.
     pub address_hour: f64,
     /// A request to the HTTP API, the first 300 million a month.
     pub http_request: f64,
-    /// A step of a standard execution.
+    /// A state transition of a standard workflow.
     pub transition: f64,
     /// An invocation of a function.
     pub invocation: f64,
-    /// A function's memory while it runs.
+    /// A GiB of a function's memory for a second of its run.
     pub function_gib_second: f64,
     /// A request to a standard queue.
     pub queue_request: f64,
@@ -31,7 +31,7 @@ pub struct Prices {
     pub write_unit: f64,
     /// A read request unit, on demand.
     pub read_unit: f64,
-    /// A GB of logs taken in. Price list of 2026-08-10.
+    /// A GB of ingested logs. Price list of 2026-08-10.
     pub log_gb: f64,
 }
 
@@ -54,7 +54,7 @@ const X86_64: Prices =
     Prices { vcpu_hour: 0.040_48, gib_hour: 0.004_445, function_gib_second: 16.666_7e-6, ..ARM64 };
 
 impl Prices {
-    /// What is charged where this architecture is used.
+    /// The prices of this architecture.
     pub const fn of(architecture: Architecture) -> Self {
         match architecture {
             Architecture::Arm64 => ARM64,
@@ -63,21 +63,21 @@ impl Prices {
     }
 }
 
-/// Memory of the functions. GiB.
+/// The memory of a function, in GiB.
 pub const FUNCTION_GIB: f64 = 0.25;
-/// How long a function runs that reads and writes a few records. Seconds; assumed.
+/// How many seconds a function runs that reads and writes a few records; an assumption.
 pub const INVOCATION_SECONDS: f64 = 0.05;
-/// How long a worker takes to get at a shell and to bring its result home. Seconds; assumed: opening a
-/// channel takes one at least.
+/// How many seconds a worker takes to connect to a shell and to store the result; an assumption: to open
+/// a channel takes at least one.
 pub const DIAL_SECONDS: f64 = 1.2;
-/// What the platform and we log of an invocation. GB; assumed: about 0.8 KB.
+/// How many GB the platform and the function log for one invocation; an assumption: about 0.8 KB.
 pub const INVOCATION_LOG_GB: f64 = 0.8e-6;
-/// What the history of an execution logs of a step. GB; assumed: about 2.5 KB.
+/// How many GB the history of an execution logs for one state transition; an assumption: about 2.5 KB.
 pub const TRANSITION_LOG_GB: f64 = 2.5e-6;
 
-/// What a session calls besides its commands: its start, its stop, and what happens in between if
-/// nothing goes wrong. Write units as measured by the store's tests (docs/decisions/0010), the others as
-/// counted by the end-to-end tests on AWS's shape.
+/// The calls of a session besides those of its commands: its start, its stop, and what happens in
+/// between if nothing fails. The write units were measured by the store's tests (docs/decisions/0010),
+/// the others were counted in the end-to-end tests on emulated AWS services.
 pub const PER_SESSION: Calls = Calls {
     http_requests: 5.0,
     transitions: 9.0,
@@ -89,7 +89,7 @@ pub const PER_SESSION: Calls = Calls {
     log_gb: 18.0 * INVOCATION_LOG_GB + 9.0 * TRANSITION_LOG_GB,
 };
 
-/// What a command calls, and a look at its result. The time of the command itself comes on top.
+/// The calls of one command and of one request for its result. The run time of the command is extra.
 pub const PER_JOB: Calls = Calls {
     http_requests: 2.0,
     transitions: 0.0,

@@ -13,10 +13,10 @@ fn thousand(dollars: f64) -> f64 {
 }
 
 #[test]
-fn a_task_costs_what_its_size_and_architecture_cost_by_the_second() {
-    let quarter_hour = Duration::from_mins(16);
-    assert_eq!(thousand(ARM64.task(Size::DEFAULT, false, quarter_hour)), 2.63);
-    assert_eq!(thousand(X86_64.task(Size::DEFAULT, false, quarter_hour)), 3.29);
+fn a_task_is_priced_by_size_architecture_and_seconds() {
+    let sixteen_minutes = Duration::from_mins(16);
+    assert_eq!(thousand(ARM64.task(Size::DEFAULT, false, sixteen_minutes)), 2.63);
+    assert_eq!(thousand(X86_64.task(Size::DEFAULT, false, sixteen_minutes)), 3.29);
     let large = Size::new(4096, 8192).unwrap();
     let hour = Duration::from_hours(1);
     let expected = 4.0 * 0.032_38 + 8.0 * 0.003_56;
@@ -24,7 +24,7 @@ fn a_task_costs_what_its_size_and_architecture_cost_by_the_second() {
 }
 
 #[test]
-fn capacity_that_can_be_taken_back_costs_less_but_its_address_does_not() {
+fn spot_capacity_costs_less_but_its_public_address_does_not() {
     let hour = Duration::from_hours(1);
     let (full, cheap) =
         (ARM64.task(Size::DEFAULT, false, hour), ARM64.task(Size::DEFAULT, true, hour));
@@ -34,7 +34,7 @@ fn capacity_that_can_be_taken_back_costs_less_but_its_address_does_not() {
 }
 
 #[test]
-fn a_task_is_charged_for_a_minute_at_least_and_none_is_free() {
+fn a_task_is_charged_for_a_minute_at_least_and_no_task_costs_nothing() {
     let second = ARM64.task(Size::DEFAULT, false, Duration::from_secs(1));
     let minute = ARM64.task(Size::DEFAULT, false, Duration::from_mins(1));
     assert!((second - minute).abs() < 1e-12);
@@ -55,7 +55,7 @@ fn commands_their_time_and_refused_attempts_add_to_a_session() {
 }
 
 #[test]
-fn an_estimate_has_no_more_digits_than_it_can_mean() {
+fn an_estimate_is_rounded_to_millionths_of_a_dollar() {
     let dollars = ARM64.estimate(Size::DEFAULT, false, &held(7));
     assert_eq!(dollars.to_string().parse::<f64>().unwrap(), (dollars * 1e6).round() / 1e6);
     assert!(dollars.to_string().len() <= "0.123456".len(), "{dollars}");

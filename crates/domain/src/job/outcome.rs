@@ -1,48 +1,48 @@
-//! How a job ended.
+//! The outcome of a job.
 
 use serde::{Deserialize, Serialize};
 
 use super::Status;
 
-/// How a command's process ended, as the runner saw it.
+/// How a command's process ended, as the runner reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// This signal terminated it (a number of signal(7)).
     Signal(i32),
 }
 
-/// Why the platform could not run a job.
+/// What went wrong with a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// A word for programs, such as `command_not_found`.
+    /// A stable name for programs, for example `command_not_found`.
     pub code: String,
     /// A sentence for people.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure of this kind.
+    /// A failure with this code and message.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: message.into() }
     }
 }
 
-/// How a job came out. `Completed` with an exit is said only if the runner said so.
+/// How a job ended. An `exit` is there only if the runner reported it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Outcome {
-    /// It ran, whatever its exit code; start and stop jobs have none.
+    /// The command ran to its end, with any exit code; start and stop jobs have no exit.
     Completed { exit: Option<Exit>, failure: Option<Failure> },
-    /// The platform could not run it.
+    /// The platform could not run the job.
     Failed { failure: Failure },
-    /// It ran into its deadline.
+    /// The command reached its timeout.
     TimedOut { exit: Option<Exit> },
-    /// Somebody cancelled it, or its session ended before its turn.
+    /// The job was cancelled, or its session ended before the job's turn.
     Cancelled { exit: Option<Exit>, failure: Option<Failure> },
-    /// What became of it can't be known.
+    /// The command was started, and how it ended can't be known.
     Lost { failure: Failure },
 }
 
@@ -58,7 +58,7 @@ impl Outcome {
         }
     }
 
-    /// How the process ended, if the runner saw it.
+    /// How the process ended, if the runner reported it.
     pub const fn exit(&self) -> Option<Exit> {
         match self {
             Self::Completed { exit, .. }
@@ -68,7 +68,7 @@ impl Outcome {
         }
     }
 
-    /// What went wrong, if there is something to say.
+    /// What went wrong, if something did.
     pub const fn failure(&self) -> Option<&Failure> {
         match self {
             Self::Completed { failure, .. } | Self::Cancelled { failure, .. } => failure.as_ref(),
@@ -78,12 +78,12 @@ impl Outcome {
     }
 }
 
-/// What there is of one output stream. Bytes.
+/// The sizes of one output stream, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamStats {
-    /// Stored, from the beginning on.
+    /// How many bytes are stored, from the start of the stream.
     pub stored: u64,
-    /// Written by the command in all, as far as is known.
+    /// How many bytes the command has written, as far as is known.
     pub written: u64,
 }
 
@@ -91,27 +91,27 @@ impl StreamStats {
     /// No output.
     pub const NOTHING: Self = Self { stored: 0, written: 0 };
 
-    /// This many more bytes were stored.
+    /// The sizes after `bytes` more were stored.
     pub const fn plus(self, bytes: u64) -> Self {
         let stored = self.stored + bytes;
         let written = if self.written > stored { self.written } else { stored };
         Self { stored, written }
     }
 
-    /// Whether the command wrote more than is kept.
+    /// Whether the command wrote more than is stored.
     pub const fn truncated(self) -> bool {
         self.written > self.stored
     }
 }
 
-/// What a command used.
+/// The resources that a command used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
-    /// Time from its start to its end.
+    /// Milliseconds from the start of the command to its end.
     pub wall_ms: u64,
-    /// Time on a core, user and system.
+    /// CPU time, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// Largest resident set.
+    /// The largest resident set size, in bytes.
     pub max_rss_bytes: u64,
 }

@@ -1,20 +1,20 @@
-//! The states and their transitions.
+//! The states of a job and their transitions.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Common, LEASE, Outcome, StreamStats, Usage};
 use crate::Timestamp;
 
-/// A worker's hold on a job.
+/// A worker's claim on a job, which runs out unless the worker renews it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
-    /// Who holds it.
+    /// The worker's name.
     pub worker: String,
-    /// Until when; after that anybody may take over.
+    /// When the lease runs out; from then on another worker may take over.
     pub until: Timestamp,
 }
 
-/// Accepted; nobody has begun.
+/// Accepted; no worker has claimed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
     #[serde(rename = "head")]
@@ -22,7 +22,7 @@ pub struct Queued {
     pub(super) due_at: Timestamp,
 }
 
-/// A worker has it; `attempt` is the fence against the workers before.
+/// Claimed by a worker. `attempt` is the fence against the workers before it: they can't write any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     #[serde(rename = "head")]
@@ -35,7 +35,7 @@ pub struct Running {
     pub(super) cancel_requested_at: Option<Timestamp>,
 }
 
-/// Over.
+/// Finished. Final.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finished {
     #[serde(rename = "head")]
@@ -50,12 +50,12 @@ pub struct Finished {
 }
 
 impl Queued {
-    /// What every state knows.
+    /// The part of the record that every state has.
     pub const fn common(&self) -> &Common {
         &self.common
     }
 
-    /// A worker takes it.
+    /// A worker claims the job.
     pub fn claim(self, worker: &str, now: Timestamp) -> Running {
         Running {
             common: self.common,
@@ -68,13 +68,13 @@ impl Queued {
         }
     }
 
-    /// Its turn has not come: look again later.
+    /// Moves the time at which the sweep checks the job.
     pub fn recheck_at(mut self, due_at: Timestamp) -> Self {
         self.due_at = due_at;
         self
     }
 
-    /// It ends without having run; start and stop jobs end like this too.
+    /// Ends the job without a run; start and stop jobs end like this too.
     pub fn end(self, outcome: Outcome, now: Timestamp) -> Finished {
         Finished {
             common: self.common,
@@ -90,63 +90,63 @@ impl Queued {
 }
 
 impl Running {
-    /// What every state knows.
+    /// The part of the record that every state has.
     pub const fn common(&self) -> &Common {
         &self.common
     }
 
-    /// Who holds it.
+    /// The lease of the worker that holds the job.
     pub const fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// Which worker's hold this is, counted from 1.
+    /// How many workers have claimed the job so far.
     pub const fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// Where its output stands: stdout, stderr.
+    /// The sizes of stdout and stderr so far.
     pub const fn output(&self) -> (StreamStats, StreamStats) {
         (self.stdout, self.stderr)
     }
 
-    /// Whether somebody wants it to end.
+    /// Whether the job is to be cancelled.
     pub const fn cancel_requested(&self) -> bool {
         self.cancel_requested_at.is_some()
     }
 
-    /// Whether this worker may take over now.
-    pub fn is_free(&self, now: Timestamp) -> bool {
+    /// Whether another worker may take over.
+    pub fn lease_expired(&self, now: Timestamp) -> bool {
         now >= self.lease.until
     }
 
-    /// Another worker takes over where the last one stored.
+    /// Another worker takes over, from the stored output on.
     pub fn take_over(mut self, worker: &str, now: Timestamp) -> Self {
         self.attempt += 1;
         self.lease = lease(worker, now);
         self
     }
 
-    /// More output was stored; the hold is renewed.
+    /// More output was stored, to these sizes; the lease is renewed.
     pub fn progress(mut self, stdout: StreamStats, stderr: StreamStats, now: Timestamp) -> Self {
         (self.stdout, self.stderr) = (stdout, stderr);
         self.lease.until = self.lease.until.max(now + LEASE);
         self
     }
 
-    /// The worker lets go while the command runs on; the next may come at once.
-    pub fn let_go(mut self, now: Timestamp) -> Self {
+    /// The worker stops following the command, which runs on; another worker may take over at once.
+    pub fn release_lease(mut self, now: Timestamp) -> Self {
         self.lease.until = now;
         self
     }
 
-    /// Somebody wants it to end.
+    /// Records that the job is to be cancelled.
     pub fn request_cancel(mut self, now: Timestamp) -> Self {
         self.cancel_requested_at.get_or_insert(now);
         self
     }
 
-    /// It ended as the runner said, with all its output stored.
+    /// Ends the job, with all its output stored.
     pub fn end(self, outcome: Outcome, usage: Option<Usage>, now: Timestamp) -> Finished {
         Finished {
             common: self.common,
@@ -162,17 +162,17 @@ impl Running {
 }
 
 impl Finished {
-    /// How it came out.
+    /// How the job ended.
     pub const fn outcome(&self) -> &Outcome {
         &self.outcome
     }
 
-    /// When it ended.
+    /// When the job ended.
     pub const fn finished_at(&self) -> Timestamp {
         self.finished_at
     }
 
-    /// What it used, if the runner said so.
+    /// The resources that the command used, if the runner reported them.
     pub const fn usage(&self) -> Option<Usage> {
         self.usage
     }

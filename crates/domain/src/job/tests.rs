@@ -20,7 +20,7 @@ fn exited(code: i32) -> Outcome {
 
 /// One outcome of each class, with the status that it means.
 fn outcomes() -> [(Outcome, Status); 5] {
-    let failure = Failure::new("code", "words");
+    let failure = Failure::new("code", "message");
     let none = None::<Failure>;
     [
         (exited(7), Status::Completed),
@@ -32,7 +32,7 @@ fn outcomes() -> [(Outcome, Status); 5] {
 }
 
 #[test]
-fn every_state_meets_every_transition() {
+fn every_transition_gives_the_expected_status() {
     let running = || queued().claim("w", at(1));
     let end = || exited(0);
     let table: [(&str, Job, Status); 8] = [
@@ -45,7 +45,7 @@ fn every_state_meets_every_transition() {
             running().progress(StreamStats::NOTHING, StreamStats::NOTHING, at(2)).into(),
             Status::Running,
         ),
-        ("running: let_go", running().let_go(at(2)).into(), Status::Running),
+        ("running: let_go", running().release_lease(at(2)).into(), Status::Running),
         ("running: request_cancel", running().request_cancel(at(2)).into(), Status::Running),
         ("running: end", running().end(end(), None, at(2)).into(), Status::Completed),
     ];
@@ -58,7 +58,7 @@ fn every_state_meets_every_transition() {
 }
 
 #[test]
-fn every_outcome_has_its_status_and_comes_back_from_its_text() {
+fn every_outcome_has_its_status_and_survives_a_round_trip_through_json() {
     for (outcome, status) in outcomes() {
         let job = Job::from(queued().claim("w", at(1)).end(outcome, None, at(2)));
         assert_eq!(job.status(), status);
@@ -68,52 +68,53 @@ fn every_outcome_has_its_status_and_comes_back_from_its_text() {
 }
 
 #[test]
-fn a_lease_that_lapsed_may_be_taken_over_with_a_higher_attempt() {
+fn an_expired_lease_may_be_taken_over_with_a_higher_attempt() {
     let job = queued().claim("w", at(0));
-    assert!(!job.is_free(at(29)));
-    assert!(job.is_free(at(30)));
+    assert!(!job.lease_expired(at(29)));
+    assert!(job.lease_expired(at(30)));
     assert_eq!(job.attempt(), 1);
     let taken = job.take_over("v", at(30));
     assert_eq!((taken.attempt(), taken.lease().worker.as_str()), (2, "v"));
-    assert!(!taken.is_free(at(59)));
+    assert!(!taken.lease_expired(at(59)));
     assert_eq!(Job::from(taken).started_at(), Some(at(0)));
 }
 
 #[test]
-fn a_sign_of_life_renews_the_lease_and_never_shortens_it() {
+fn progress_renews_the_lease_and_never_shortens_it() {
     let job =
         queued().claim("w", at(0)).progress(StreamStats::NOTHING, StreamStats::NOTHING, at(20));
     assert_eq!(job.lease().until, at(50));
     let back = job.progress(StreamStats::NOTHING, StreamStats::NOTHING, at(5));
     assert_eq!(back.lease().until, at(50));
-    assert_eq!(back.let_go(at(6)).lease().until, at(6));
+    assert_eq!(back.release_lease(at(6)).lease().until, at(6));
 }
 
 #[test]
-fn a_wish_to_cancel_outlives_the_worker() {
-    let job = queued().claim("w", at(0)).request_cancel(at(1)).let_go(at(2)).take_over("v", at(3));
+fn a_requested_cancellation_survives_the_worker() {
+    let job =
+        queued().claim("w", at(0)).request_cancel(at(1)).release_lease(at(2)).take_over("v", at(3));
     assert!(job.cancel_requested());
 }
 
 #[test]
-fn a_job_that_never_ran_has_no_start() {
+fn a_job_that_never_ran_has_no_start_time() {
     let job = Job::from(queued().end(exited(0), at(3)));
     assert_eq!((job.started_at(), job.attempt()), (None, 0));
 }
 
 #[test]
 fn output_beyond_what_is_stored_is_counted() {
-    let kept = StreamStats::NOTHING.plus(10);
-    assert!(!kept.truncated());
-    let kept = StreamStats { written: 50, ..kept };
-    assert!(kept.truncated());
-    assert_eq!(kept.plus(5), StreamStats { stored: 15, written: 50 });
-    assert_eq!(kept.plus(100), StreamStats { stored: 110, written: 110 });
+    let stats = StreamStats::NOTHING.plus(10);
+    assert!(!stats.truncated());
+    let stats = StreamStats { written: 50, ..stats };
+    assert!(stats.truncated());
+    assert_eq!(stats.plus(5), StreamStats { stored: 15, written: 50 });
+    assert_eq!(stats.plus(100), StreamStats { stored: 110, written: 110 });
 }
 
 proptest! {
     #[test]
-    fn attempts_only_grow_and_the_start_stays(turns in prop::collection::vec((0..5_usize, 0..90_i64), 0..40)) {
+    fn attempts_never_decrease_and_the_start_time_never_changes(turns in prop::collection::vec((0..5_usize, 0..90_i64), 0..40)) {
         let mut job = queued().claim("w", at(0));
         let mut now = 0;
         for (turn, later) in turns {
@@ -123,7 +124,7 @@ proptest! {
             job = match turn {
                 0 => job.take_over("v", at(now)),
                 1 => job.progress(stdout.plus(3), stderr, at(now)),
-                2 => job.let_go(at(now)),
+                2 => job.release_lease(at(now)),
                 3 => job.request_cancel(at(now)),
                 _ => job.progress(stdout, stderr.plus(1), at(now)),
             };

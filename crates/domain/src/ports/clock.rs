@@ -1,4 +1,4 @@
-//! Time and chance.
+//! Time, ids, random numbers, and changes of records.
 
 use async_trait::async_trait;
 use ulid::Ulid;
@@ -6,26 +6,27 @@ use ulid::Ulid;
 use super::{BackendError, Version};
 use crate::{JobId, Timestamp};
 
-/// The time of day.
+/// The wall clock.
 pub trait Clock: Send + Sync {
-    /// Now. May go backwards.
+    /// The current time. It may go back when the clock is set.
     fn now(&self) -> Timestamp;
 }
 
-/// New names and other chance.
+/// New ids and random numbers.
 pub trait Ids: Send + Sync {
-    /// A ULID that sorts after all that this instance gave before.
+    /// A ULID that sorts after all earlier ones of this instance.
     fn ulid(&self) -> Ulid;
-    /// This many bytes that nobody can guess.
+    /// This many cryptographically secure random bytes.
     fn secret(&self, bytes: usize) -> Vec<u8>;
-    /// An even number in 0..1.
+    /// A uniformly distributed number in `0.0..1.0`.
     fn fraction(&self) -> f64;
 }
 
-/// Waits for a record to change, so that long-polls need not ask again and again.
+/// Waits for a record to change, for long polls.
 #[async_trait]
 pub trait Changes: Send + Sync {
-    /// Returns when the job has another version than `seen`, or at `until`; may return early.
+    /// Returns when the job has another version than `seen`, or at `until`. It may return earlier: the
+    /// caller reads the record again.
     async fn job_changed(
         &self,
         job: JobId,

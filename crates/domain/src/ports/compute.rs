@@ -1,40 +1,40 @@
-//! Where tasks run.
+//! The provider that runs tasks.
 
 use async_trait::async_trait;
 
 use super::BackendError;
 use crate::{TaskId, size::Network, size::Size, task::TaskFacts};
 
-/// A task to be run.
+/// A request to run a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunTask {
-    /// Whom it is for; its events carry this.
+    /// The id of the session or of the warm task that requests the task; the task's events carry it.
     pub started_by: String,
-    /// The same token never runs a second task.
+    /// Requests with the same token run one task.
     pub client_token: String,
     /// Image name.
     pub image: String,
     /// CPU and memory.
     pub size: Size,
-    /// What it can reach.
+    /// What the task can reach over the network.
     pub network: Network,
-    /// Cheaper capacity first.
+    /// Whether to prefer cheaper capacity that the provider can take back.
     pub spot: bool,
 }
 
 /// Why no task was run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// There is no room now. Definite: nothing runs; ask again with a new token.
+    /// The provider has no capacity now. No task runs; try again with a new token.
     #[error("no capacity: {0}")]
     Capacity(String),
-    /// Asked too often. Nothing runs; ask again with the same token.
-    #[error("asked too often")]
+    /// The provider throttled the request. No task runs; try again with the same token.
+    #[error("the provider throttled the request")]
     Throttled,
-    /// This can't be run, ever: the words say why.
+    /// The provider refuses this request for good; its message.
     #[error("refused: {0}")]
     Refused(String),
-    /// Whether a task runs is not known; ask again with the same token.
+    /// Whether a task runs is not known; try again with the same token.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
@@ -42,26 +42,26 @@ pub enum RunError {
 /// Why a task was not stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    /// There is no such task (any more).
+    /// There is no such task, or no more.
     #[error("unknown task")]
     Unknown,
-    /// Asked too often.
-    #[error("asked too often")]
+    /// The provider throttled the request; try again.
+    #[error("the provider throttled the request")]
     Throttled,
-    /// Try again.
+    /// Whether the request was received is not known; try again.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
-/// Runs and stops tasks. What becomes of them comes as task events.
+/// Runs and stops tasks. Their changes arrive as [`TaskEvent`](crate::message::Message::TaskEvent) messages.
 #[async_trait]
 pub trait Compute: Send + Sync {
-    /// Has a task run. Safe to repeat with the same token: the same task comes back.
+    /// Requests a task. Safe to repeat with the same token, which gives the same task.
     async fn run(&self, task: &RunTask) -> Result<TaskId, RunError>;
-    /// Has a task stopped. Stopping a stopped task succeeds. `reason` is for people.
+    /// Requests that a task stops. Succeeds for a stopped task. `reason` is for people.
     async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError>;
-    /// What is known of these tasks; unknown ones are left out.
+    /// The latest observations of these tasks; unknown tasks are left out.
     async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError>;
-    /// All tasks that are not stopped, or those of one starter.
+    /// All tasks that have not stopped, or those with this `started_by`.
     async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError>;
 }

@@ -1,4 +1,4 @@
-//! How work is handed on.
+//! The queues that pass work on.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use super::BackendError;
 use crate::message::Message;
 
-/// Sends messages. At least once, in no order; a lost one is made good by the record's `due_at`.
+/// Sends messages: at least once, in no order. The record's `due_at` makes up for a lost message.
 #[async_trait]
 pub trait Queue: Send + Sync {
-    /// Sends a message that arrives after `delay` at the earliest; at most 15 minutes.
+    /// Sends a message that arrives after `delay` at the earliest. `delay` is 15 minutes at most.
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError>;
 }

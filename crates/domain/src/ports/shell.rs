@@ -1,4 +1,4 @@
-//! The runner inside a task, reached from outside.
+//! The client of the runner inside a task.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use crate::{
     job::{Exit, Usage},
 };
 
-/// Why a runner was not reached.
+/// Why a request to a runner failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
-    /// It does not answer yet, or not for the moment.
+    /// The runner does not answer yet, or does not answer now; try again later.
     #[error("the shell does not answer yet")]
     NotReady,
-    /// The task is gone, and the runner with it.
+    /// The task has stopped, and its runner with it.
     #[error("the shell is gone")]
     Gone,
-    /// Try again.
+    /// Whether the request was received is not known; try again.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
-/// One of a command's two outputs.
+/// One of a command's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stream {
     Stdout,
@@ -42,14 +42,14 @@ impl Stream {
     }
 }
 
-/// What an attached runner tells.
+/// An event of a command, as its runner reports it.
 #[derive(Clone, PartialEq, Eq)]
 pub enum CommandEvent {
-    /// The process runs.
+    /// The process was started.
     Started,
-    /// Output from this offset on.
+    /// Output, from this offset of the stream on.
     Output { stream: Stream, offset: u64, bytes: Vec<u8> },
-    /// The process ended; all kept output was told before.
+    /// The process ended; all stored output came before this event.
     Ended(CommandEnd),
 }
 
@@ -68,53 +68,54 @@ impl std::fmt::Debug for CommandEvent {
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandEnd {
-    /// The class of its end.
+    /// Why the command ended.
     pub cause: EndCause,
-    /// How the process ended, if one ran.
+    /// How the process ended, if one was started.
     pub exit: Option<Exit>,
-    /// Bytes it wrote to stdout in all, kept or not.
+    /// How many bytes it wrote to stdout, stored or not.
     pub stdout_written: u64,
-    /// Bytes it wrote to stderr in all, kept or not.
+    /// How many bytes it wrote to stderr, stored or not.
     pub stderr_written: u64,
-    /// What it used.
+    /// The resources that it used.
     pub usage: Usage,
 }
 
-/// The classes of a command's end.
+/// Why a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndCause {
-    /// By itself, or by a signal from inside or from the caller.
+    /// The process exited, or a signal of the caller or of another process ended it.
     Exited,
-    /// The deadline.
+    /// The command reached its timeout.
     TimedOut,
-    /// It was cancelled, perhaps before it ran.
+    /// The command was cancelled, possibly before it was started.
     Cancelled,
-    /// The session's end took it along.
+    /// The task shut down.
     Shutdown,
-    /// The memory limit.
+    /// A process was killed because the task reached its memory limit.
     OutOfMemory,
-    /// There is no such program.
+    /// There is no such program; the message says which.
     NotFound(String),
-    /// The process could not be made.
+    /// The process could not be started; the message says why.
     SpawnFailed(String),
-    /// It was begun, and the runner does not know what became of it.
+    /// The command was started, and the runner does not know how it ended.
     Unknown,
 }
 
-/// A connection to one command. Dropping it leaves the command alone.
+/// A connection to one command. The command runs on when the connection is dropped.
 #[async_trait]
 pub trait Attached: Send {
-    /// The next event; none when `until` has come first.
+    /// The next event; none if there is none before `until`.
     async fn next(&mut self, until: Timestamp) -> Result<Option<CommandEvent>, ShellError>;
 }
 
 /// Runs commands in a task.
 #[async_trait]
 pub trait Shell: Send + Sync {
-    /// Succeeds once the runner takes commands.
+    /// Succeeds once the runner accepts commands.
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError>;
-    /// Starts the command of a job, or attaches to it if this runner has seen the job: it never runs
-    /// twice. Output is told from these offsets on (stdout, stderr). `env` goes below the command's.
+    /// Starts the command of a job, or attaches to it if this runner knows the job: a command never runs
+    /// twice. Output is reported from these offsets on (stdout, stderr). `env` holds the session's
+    /// variables, which those of the command override.
     async fn start(
         &self,
         task: &TaskId,
@@ -123,11 +124,13 @@ pub trait Shell: Send + Sync {
         env: &BTreeMap<String, String>,
         from: (u64, u64),
     ) -> Result<Box<dyn Attached>, ShellError>;
-    /// Sends a signal to a running command's process group; no effect if it has ended. `NotReady` if
-    /// this runner has not seen the job: its start may be on the way.
+    /// Sends a signal to a running command's process group; no effect if the command has ended.
+    ///
+    /// # Errors
+    /// `NotReady` if this runner does not know the job: the request to start it may be under way.
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError>;
-    /// Ends a command; one that was not started yet never will be.
+    /// Terminates a command; one that was not started yet never will be.
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
-    /// The result is stored: the runner may drop the output. It goes on to know the job.
+    /// Tells the runner that the result is stored: it may drop the output. It still knows the job.
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
 }

@@ -1,4 +1,4 @@
-//! The records. All writes go through [`Store::commit`]: conditional, all or none.
+//! The store of records. All writes go through [`Store::commit`]: conditional, and all or none.
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -14,28 +14,28 @@ use crate::{
     webhook::Delivery,
 };
 
-/// Counts the writes of a record; 1 after the first.
+/// How often a record was written; 1 after the first write.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Version(pub u64);
 
-/// A record and the version that was read.
+/// A record with its version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Versioned<T> {
     /// The record.
     pub value: T,
-    /// What a write must find to succeed.
+    /// The version to expect in the next write.
     pub version: Version,
 }
 
-/// What a write must find.
+/// The condition of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expect {
-    /// No record.
+    /// The record does not exist.
     New,
-    /// The record as it was read.
+    /// The record has this version.
     At(Version),
 }
 
@@ -46,89 +46,90 @@ pub enum Write {
     Session(Box<Session>, Expect),
     /// A job's record, with the version it must have.
     Job(Box<Job>, Expect),
-    /// A timeline entry that must not be there yet.
+    /// A timeline entry, which must not exist yet.
     Entry(Box<Entry>),
-    /// Output that must begin where the stored output of that stream ends.
+    /// Output, which must begin where the stored output of the stream ends.
     Output { job: JobId, stream: Stream, offset: u64, bytes: Secret<Vec<u8>> },
     /// A delivery, with the version it must have.
     Delivery(Box<Delivery>, Expect),
     /// A warm task, with the version it must have.
     Warm(Box<Warm>, Expect),
-    /// An answer to a request with an idempotency key; fails with `Answered` while another is kept.
+    /// The response to a request with an idempotency key; fails with `AlreadyAnswered` while another
+    /// response for that key has not expired.
     IdempotentResponse(Box<IdempotentResponse>),
-    /// One more active session of this user; fails with `QuotaReached` at the limit.
+    /// One more session of this user holds a slot; fails with `QuotaReached` at the limit.
     TakeSlot { user: UserId, limit: u32 },
-    /// One active session less.
+    /// One session less of this user holds a slot.
     FreeSlot { user: UserId },
-    /// The session's serial job begins; fails with `Conflict` while another one has the turn.
+    /// This serial job takes its session's turn; fails with `Conflict` while another job has it.
     TakeTurn { session: SessionId, job: JobId },
-    /// The session's serial job is over. No effect if it has not the turn.
+    /// This serial job gives up its session's turn. No effect if it does not have the turn.
     EndTurn { session: SessionId, job: JobId },
-    /// The session takes jobs; fails with `Closed` otherwise.
+    /// Requires that the session takes new jobs; fails with `Closed` otherwise.
     RequireOpen(SessionId),
 }
 
-/// Why nothing of a transaction was written.
+/// Why a transaction failed. Nothing of it was written, except perhaps after `Backend`.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A record is not as it was read: read again, decide again.
+    /// A record was changed since it was read: read it again and decide again.
     #[error("a record changed meanwhile")]
     Conflict,
-    /// The user has as many sessions as it may.
+    /// The user's sessions hold all slots of the quota.
     #[error("the quota is reached")]
     QuotaReached,
-    /// A request with this idempotency key was accepted before.
+    /// A response for this idempotency key exists.
     #[error("the request was accepted before")]
     AlreadyAnswered,
-    /// The session takes no more jobs.
+    /// The session takes no new jobs.
     #[error("the session takes no more jobs")]
     Closed,
-    /// Try again; the writes may have been done.
+    /// Whether the writes were done is not known.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
-/// The answer to an accepted request, kept for its idempotency key.
+/// The response to an accepted request, stored for its idempotency key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IdempotentResponse {
-    /// Whose key.
+    /// The user whose key it is.
     pub user: UserId,
-    /// The key as the caller gave it.
+    /// The value of `Idempotency-Key`.
     pub key: String,
-    /// What tells whether a later request is the same.
+    /// A digest of the request, to recognise another request with the same key.
     pub fingerprint: String,
     /// The HTTP status.
     pub status: u16,
-    /// `Location`, if there was one.
+    /// The header `Location`, if there was one.
     pub location: Option<String>,
-    /// The body, byte for byte. May hold a generated secret.
+    /// The body, byte for byte. It may hold a generated secret.
     pub body: Secret<String>,
-    /// When it was given.
+    /// When the request was accepted.
     pub created_at: Timestamp,
-    /// When the key may be used afresh.
+    /// From when on the key may be used for another request.
     pub expires_at: Timestamp,
 }
 
-/// A user's use of the quota.
+/// How much of the quota a user takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quota {
-    /// Sessions that hold a slot.
+    /// How many sessions hold a slot.
     pub active: u32,
-    /// Sessions that wait for one.
+    /// How many sessions wait for a slot.
     pub waiting: u32,
 }
 
-/// A part of a list.
+/// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page<T> {
     /// The records.
     pub items: Vec<T>,
-    /// Where the next part begins; none at the end.
+    /// The cursor of the next page; none on the last one.
     pub next: Option<String>,
 }
 
-/// A record whose time has come.
+/// A record that is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Due {
     Session(SessionId),
@@ -137,15 +138,15 @@ pub enum Due {
     Warm(WarmId),
 }
 
-/// Keeps the records. Reads see every commit that was answered before.
+/// Stores the records. A read sees every commit that returned before it.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// Writes all or nothing. When it returns, the writes survive a crash.
+    /// Writes all or nothing. Once it has returned, the writes survive a crash.
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError>;
 
     /// A session by its id.
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError>;
-    /// A user's sessions, newest first. `cursor` as a page before gave it.
+    /// A user's sessions, newest first, from the `cursor` of an earlier page on.
     async fn sessions(
         &self,
         user: &UserId,
@@ -172,8 +173,8 @@ pub trait Store: Send + Sync {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Job>, BackendError>;
-    /// A session's execute jobs of this kind that are not final, in order of arrival, at most
-    /// `limit`.
+    /// The first `limit` of a session's execute jobs with this concurrency that are not finished, in
+    /// order of arrival.
     async fn open_jobs(
         &self,
         session: SessionId,
@@ -189,19 +190,19 @@ pub trait Store: Send + Sync {
         limit: u64,
     ) -> Result<Secret<Vec<u8>>, BackendError>;
 
-    /// The answer kept for a key, if it has not expired at `now`.
+    /// The response stored for a key, if it has not expired at `now`.
     async fn answer(
         &self,
         user: &UserId,
         key: &str,
         now: Timestamp,
     ) -> Result<Option<IdempotentResponse>, BackendError>;
-    /// A user's use of the quota.
+    /// How much of the quota a user takes.
     async fn quota(&self, user: &UserId) -> Result<Quota, BackendError>;
 
     /// A delivery by its id.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Versioned<Delivery>>, BackendError>;
-    /// A user's deliveries, newest first; those of one session if given.
+    /// A user's deliveries, or those of one session, newest first.
     async fn deliveries(
         &self,
         user: &UserId,
@@ -217,6 +218,6 @@ pub trait Store: Send + Sync {
 
     /// Records whose `due_at` is not after `now`, the longest overdue first.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
-    /// Removes final records that ended before `before`; says how many.
+    /// Removes final records that ended before `before`, and returns how many.
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError>;
 }

@@ -1,4 +1,4 @@
-//! The way out to users' endpoints.
+//! The client that posts webhooks to users' endpoints.
 
 use std::time::Duration;
 
@@ -6,37 +6,37 @@ use async_trait::async_trait;
 
 use crate::Secret;
 
-/// A request, ready to be sent.
+/// A signed webhook request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedPost {
-    /// Where to.
+    /// The URL of the endpoint.
     pub url: Secret<String>,
-    /// `webhook-id`.
+    /// The header `webhook-id`.
     pub id: String,
-    /// `webhook-timestamp`: seconds since 1970.
+    /// The header `webhook-timestamp`: seconds since 1970-01-01T00:00:00Z.
     pub timestamp: i64,
-    /// `webhook-signature`.
+    /// The header `webhook-signature`.
     pub signature: Secret<String>,
-    /// The JSON.
+    /// The JSON body.
     pub body: Secret<String>,
 }
 
-/// An answer came.
+/// The response of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Posted {
     /// The HTTP status; redirects are not followed.
     pub status: u16,
-    /// `Retry-After`, if it was given.
+    /// The header `Retry-After`, if it is there and in seconds.
     pub retry_after: Option<Duration>,
 }
 
-/// No answer came.
+/// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
-    /// The address is not one that may be called: not https, private, or no address at all.
+    /// The URL is invalid, is not https, or leads to an address that is not public.
     #[error("forbidden address")]
     Forbidden,
-    /// No connection or no answer in time.
+    /// No connection or no response in time.
     #[error("no answer in time")]
     TimedOut,
     /// The connection failed.
@@ -44,9 +44,9 @@ pub enum PostError {
     Failed,
 }
 
-/// Posts to the outside: 5 s to connect, 10 s in all, no redirects, no inside addresses.
+/// Posts to users' endpoints: 5 s to connect, 10 s in all, no redirects, public addresses only.
 #[async_trait]
 pub trait Webhooks: Send + Sync {
-    /// Sends once.
+    /// Sends the request once.
     async fn post(&self, post: &SignedPost) -> Result<Posted, PostError>;
 }

@@ -1,78 +1,120 @@
-//! What a session knows in every state.
-
-use std::time::Duration;
+//! The part of a session's record that every state has, and how each transition is recorded in it.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Drain, Spec, Status, Waiter};
+use super::{Reason, Spec, Status};
 use crate::{
     EventId, JobId, SessionId, Timestamp, UserId,
     timeline::{Entry, EventKind, Stamp},
 };
 
-/// How long after a change somebody looks whether it was noticed.
-pub(super) const RECHECK_AFTER: Duration = Duration::from_secs(15);
-
 /// The part of the record that every state has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Common {
-    /// Its id.
+    /// The session's id.
     pub id: SessionId,
-    /// Its owner.
+    /// The session's owner.
     pub user: UserId,
-    /// What was asked for.
+    /// What the start request asked for.
     pub spec: Spec,
-    /// The job that its start is.
+    /// The start job, which completes when the session is ready.
     pub start_job: JobId,
-    /// The jobs that wait for its end.
+    /// The stop jobs, which complete when the session has ended.
     pub stop_jobs: Vec<JobId>,
-    /// When it was accepted.
+    /// When the start request was accepted.
     pub created_at: Timestamp,
-    /// When it ends at the latest. Transition on when it becomes ready and when it is extended.
+    /// When the session ends at the latest. Moved when it gets its slot, becomes ready or is extended.
     pub expires_at: Timestamp,
-    /// Set when it ends as soon as its jobs are done.
+    /// Set while the session drains: it ends as soon as its open jobs are done.
     pub drain: Option<Drain>,
-    /// The attempts to get a task so far.
+    /// How many attempts to get a task were begun.
     pub attempt: u32,
-    /// Since when it has a task, if it ever had one.
+    /// When the session got its task, if it ever had one.
     pub task_at: Option<Timestamp>,
-    /// How many timeline entries there are.
+    /// How many timeline entries the session has.
     pub entries: u32,
-    /// When the last of them was made.
+    /// When the latest timeline entry was made.
     pub last_entry_at: Timestamp,
-    /// When it last had something to do; counts for the idle timeout.
+    /// When the session was last busy; the idle timeout counts from here.
     pub last_active_at: Timestamp,
-    /// The deadline that its owner was warned of.
+    /// The deadline that the owner was warned of, to warn once of each.
     pub warned_of: Option<Timestamp>,
 }
 
-/// What a session knows while it is not over: who waits, and when to look.
+/// The decision that a session takes no new jobs and ends once its open jobs are done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Wakeup {
-    pub(super) due_at: Timestamp,
-    pub(super) waiter: Option<Waiter>,
+pub struct Drain {
+    /// When the decision was made.
+    pub at: Timestamp,
+    /// Why the session will end.
+    pub reason: Reason,
+    /// The owner's message.
+    pub note: Option<String>,
 }
 
-impl Wakeup {
-    /// Somebody just changed the record: look soon whether the change was noticed.
-    pub(super) fn touched(mut self, stamp: Stamp) -> Self {
-        self.due_at = stamp.now + RECHECK_AFTER;
-        self
+/// What the timeline entry of a transition says, besides the actor and the time.
+pub(super) struct Change {
+    kind: EventKind,
+    from: Option<Status>,
+    to: Status,
+    cause: Option<String>,
+}
+
+impl Change {
+    /// A change from one status to another.
+    pub(super) const fn of(kind: EventKind, from: Status, to: Status) -> Self {
+        Self { kind, from: Some(from), to, cause: None }
+    }
+
+    /// A change that leaves the status as it is.
+    pub(super) const fn within(kind: EventKind, status: Status) -> Self {
+        Self::of(kind, status, status)
+    }
+
+    /// The same change with a reason or a provider's message, where there is one.
+    pub(super) fn because(self, cause: impl Into<Option<String>>) -> Self {
+        Self { cause: cause.into(), ..self }
     }
 }
 
 impl Common {
-    /// Writes the next timeline entry.
-    pub(super) fn record(
-        &mut self,
+    /// The record of a session that is accepted now, and its first timeline entry.
+    pub(super) fn accept(
+        id: SessionId,
+        user: UserId,
+        start_job: JobId,
+        spec: Spec,
         stamp: Stamp,
-        kind: EventKind,
-        from: Option<Status>,
-        to: Status,
-        cause: Option<String>,
-    ) -> Entry {
+    ) -> (Self, Entry) {
+        let now = stamp.now;
+        let mut common = Self {
+            id,
+            user,
+            expires_at: now + spec.ttl,
+            spec,
+            start_job,
+            stop_jobs: Vec::new(),
+            created_at: now,
+            drain: None,
+            attempt: 0,
+            task_at: None,
+            entries: 0,
+            last_entry_at: now,
+            last_active_at: now,
+            warned_of: None,
+        };
+        let kind = EventKind::Accepted;
+        let change = Change { kind, from: None, to: Status::Queued, cause: None };
+        let entry = common.enter(change, stamp);
+        (common, entry)
+    }
+
+    /// Records that the session enters a status, or stays in it: gives the timeline entry that must be
+    /// written with the session.
+    pub(super) fn enter(&mut self, change: Change, stamp: Stamp) -> Entry {
+        let Change { kind, from, to, cause } = change;
         self.entries += 1;
         let latency = stamp.now.since(self.last_entry_at);
         self.last_entry_at = self.last_entry_at.max(stamp.now);

@@ -1,4 +1,4 @@
-//! What the caller asked for when it started the session.
+//! What a start request asks for.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     webhook::Endpoint,
 };
 
-/// The wishes that a start came with. Checked by whoever builds it.
+/// What a start request asks for. Its values were checked by the code that builds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
@@ -19,36 +19,36 @@ pub struct Spec {
     pub image: String,
     /// CPU and memory.
     pub size: Size,
-    /// How long it lives once it is ready.
+    /// How long the session lives once it is ready.
     pub ttl: Duration,
-    /// How long it may have nothing to do.
+    /// How long the session may be idle before it ends; without limit if absent.
     pub idle_timeout: Option<Duration>,
-    /// Variables of every command.
+    /// Environment variables of every command.
     pub env: Secret<BTreeMap<String, String>>,
-    /// The caller's own notes.
+    /// The caller's own labels; never interpreted.
     pub metadata: BTreeMap<String, String>,
-    /// What it can reach.
+    /// What the session can reach over the network.
     pub network: Network,
-    /// Cheaper capacity that can be taken back.
+    /// Whether to prefer cheaper capacity that the provider can take back (Fargate Spot).
     pub spot: bool,
-    /// What happens at the quota.
+    /// What happens to the request above the quota.
     pub admission: Admission,
-    /// Where events are sent.
+    /// Where webhooks are sent; none are sent if absent.
     pub webhook: Option<Endpoint>,
 }
 
-/// What happens to a start above the quota.
+/// What happens to a start request above the quota.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Admission {
-    /// It is refused.
+    /// It is rejected.
     Reject,
-    /// It waits in order.
+    /// It waits for a slot, in order of arrival.
     Queue,
 }
 
 impl Spec {
-    /// The kind of warm task that could serve this session.
+    /// The kind of warm task that can serve this session.
     pub fn warm_kind(&self) -> warm::Kind {
         warm::Kind { image: self.image.clone(), size: self.size, network: self.network }
     }

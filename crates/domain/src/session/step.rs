@@ -1,36 +1,31 @@
-//! What is to be done next with a session: one pure function that all ask.
+//! What a session needs next: one pure function of its record and the time.
 
-use std::time::Duration;
+use super::{Placement, Reason, Session};
+use crate::Timestamp;
 
-use super::{Placement, Ready, Reason, Session};
-use crate::{Timestamp, webhook::EventType};
-
-/// How long before its end the owner is warned; not at all if it lives less than twice that.
-pub const WARN_BEFORE: Duration = Duration::from_mins(1);
-
-/// The next thing to do with a session.
+/// What a session needs next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Wait until a slot of its owner's quota is free.
+    /// A slot of its owner's quota.
     AwaitSlot,
-    /// Get it a task.
+    /// A task.
     Provision,
-    /// Wait until its task answers.
+    /// To wait until the runner in its task answers.
     WaitRunning,
-    /// Wait for a reason to stop, until then at the latest; then look again.
+    /// To wait for a reason to stop, until `until` at the latest; then ask for the next step again.
     WaitEnd { until: Timestamp },
-    /// Tell its task to stop.
+    /// A stop request to its task's provider.
     StopTask,
-    /// Wait until its task is gone.
+    /// To wait until its task has stopped.
     WaitStopped,
-    /// Close its record.
+    /// The end of its record.
     Finish,
-    /// Nothing.
+    /// Nothing: the session has ended.
     Done,
 }
 
 impl Session {
-    /// What to do next at this time.
+    /// What the session needs next at this time.
     pub fn next_step(&self, now: Timestamp) -> Step {
         if self.overdue(now).is_some() {
             return match self {
@@ -57,7 +52,7 @@ impl Session {
         }
     }
 
-    /// The reason to stop it that the time alone gives.
+    /// The reason to stop the session that the time alone gives: a deadline that has passed.
     pub fn overdue(&self, now: Timestamp) -> Option<Reason> {
         match self {
             Self::Queued(s) => (now >= s.ready_by).then_some(Reason::ProvisionTimeout),
@@ -67,27 +62,5 @@ impl Session {
             Self::Ready(s) if s.idle_at().is_some_and(|at| now >= at) => Some(Reason::IdleTimeout),
             Self::Waiting(_) | Self::Ready(_) | Self::Stopping(_) | Self::Ended(_) => None,
         }
-    }
-}
-
-impl Ready {
-    /// When it ends for having had nothing to do, as far as the record knows.
-    pub fn idle_at(&self) -> Option<Timestamp> {
-        self.common.spec.idle_timeout.map(|span| self.common.last_active_at + span)
-    }
-
-    /// When its owner is to be warned, if that is still to come.
-    pub fn warn_at(&self) -> Option<Timestamp> {
-        let common = &self.common;
-        let wanted =
-            common.spec.webhook.as_ref().is_some_and(|hook| hook.wants(EventType::SessionExpiring));
-        let long = common.expires_at.since(self.ready_at) >= WARN_BEFORE * 2;
-        let fresh = common.warned_of != Some(common.expires_at);
-        (wanted && long && fresh).then(|| common.expires_at - WARN_BEFORE)
-    }
-
-    fn next_deadline(&self) -> Timestamp {
-        let ends = [Some(self.common.expires_at), self.idle_at(), self.warn_at()];
-        ends.into_iter().flatten().min().unwrap_or(self.common.expires_at)
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use ulid::Ulid;
 
+use self::Change::On;
 use super::*;
 use crate::{
     Secret, TaskId,
@@ -64,31 +65,63 @@ fn queued(spec: Spec) -> Session {
     Queued::accept(id(), UserId::new("u"), start_job(), spec, stamp(0)).any().session
 }
 
-/// The session after these events, all at second 0.
-fn after(session: Session, events: &[Event]) -> Session {
-    events.iter().fold(session, |session, event| {
-        session.on(event.clone(), stamp(0)).expect("the event fits the state").session
-    })
+/// Any transition: by an event, or by a method that only one state has.
+#[derive(Debug, Clone)]
+enum Change {
+    Admit,
+    Provision,
+    Claim(TaskId),
+    Extend(Timestamp),
+    Finish,
+    On(Event),
 }
 
-fn stop(reason: Reason) -> Event {
-    Event::Stop { reason, note: None }
+impl Change {
+    /// Makes the transition; hands the session back if its state does not have this one.
+    fn apply(self, session: Session, stamp: Stamp) -> Result<Transition, TransitionError> {
+        Ok(match (session, self) {
+            (Session::Waiting(s), Self::Admit) => s.admit(stamp).any(),
+            (Session::Queued(s), Self::Provision) => s.provision(stamp).any(),
+            (Session::Queued(s), Self::Claim(task)) => s.claim(task, stamp).any(),
+            (Session::Ready(s), Self::Extend(to)) => s.extend(to, stamp).any(),
+            (Session::Stopping(s), Self::Finish) => s.finish(stamp).any(),
+            (session, Self::On(event)) => return session.on(event, stamp),
+            (session, _) => return Err(TransitionError { session: Box::new(session) }),
+        })
+    }
+}
+
+/// The session after this change at this second.
+fn next(session: Session, change: Change, seconds: i64) -> Session {
+    change.apply(session, stamp(seconds)).expect("the state has this transition").session
+}
+
+/// The session after these changes, all at second 0.
+fn after(session: Session, changes: &[Change]) -> Session {
+    changes.iter().fold(session, |session, change| next(session, change.clone(), 0))
+}
+
+fn stop(reason: Reason) -> Change {
+    On(Event::Stop { reason, note: None })
 }
 
 fn cause(code: StopCode) -> StopCause {
-    StopCause { code, message: "words".into(), exit_code: None }
+    StopCause { code, message: "message".into(), exit_code: None }
 }
 
 fn ready(spec: Spec) -> Session {
-    after(queued(spec), &[Event::Provision, Event::Placed(task()), Event::Running, Event::Ready])
+    after(
+        queued(spec),
+        &[Change::Provision, On(Event::Placed(task())), On(Event::Running), On(Event::Ready)],
+    )
 }
 
 /// Every state, by its name.
 fn states() -> Vec<(&'static str, Session)> {
-    let provisioning = after(queued(spec()), &[Event::Provision]);
-    let starting = after(provisioning.clone(), &[Event::Placed(task())]);
+    let provisioning = after(queued(spec()), &[Change::Provision]);
+    let starting = after(provisioning.clone(), &[On(Event::Placed(task()))]);
     let stopping = after(ready(spec()), &[stop(Reason::UserStop)]);
-    let ended = after(stopping.clone(), &[Event::TaskStopped(None), Event::Finish]);
+    let ended = after(stopping.clone(), &[On(Event::TaskStopped(None)), Change::Finish]);
     vec![
         ("waiting", waiting()),
         ("queued", queued(spec())),
@@ -106,31 +139,31 @@ fn placements() -> Vec<(&'static str, Session)> {
     let placed = stopped(ready(spec()));
     vec![
         ("none", stopped(queued(spec()))),
-        ("asked", stopped(after(queued(spec()), &[Event::Provision]))),
+        ("asked", stopped(after(queued(spec()), &[Change::Provision]))),
         ("placed", placed.clone()),
-        ("told", after(placed.clone(), &[Event::StopSent])),
-        ("gone", after(placed, &[Event::TaskStopped(None)])),
+        ("stop sent", after(placed.clone(), &[On(Event::StopSent)])),
+        ("gone", after(placed, &[On(Event::TaskStopped(None))])),
     ]
 }
 
-/// Every event, by its name.
-fn events() -> Vec<(&'static str, Event)> {
+/// Every transition, by its name in `docs/states.md`.
+fn changes() -> Vec<(&'static str, Change)> {
     let reason = Reason::UserStop;
     vec![
-        ("Admit", Event::Admit),
-        ("Provision", Event::Provision),
-        ("Claim", Event::Claim(task())),
-        ("Placed", Event::Placed(task())),
-        ("Refused", Event::Refused("no room".into())),
-        ("Running", Event::Running),
-        ("Ready", Event::Ready),
-        ("Extend", Event::Extend(at(9000))),
-        ("Warn", Event::Warn),
-        ("Drain", Event::Drain { reason, note: None }),
+        ("Admit", Change::Admit),
+        ("Provision", Change::Provision),
+        ("Claim", Change::Claim(task())),
+        ("Placed", On(Event::Placed(task()))),
+        ("Refused", On(Event::Refused("no capacity".into()))),
+        ("Running", On(Event::Running)),
+        ("Ready", On(Event::Ready)),
+        ("Extend", Change::Extend(at(9000))),
+        ("Warn", On(Event::Warn)),
+        ("Drain", On(Event::Drain { reason, note: None })),
         ("Stop", stop(reason)),
-        ("StopSent", Event::StopSent),
-        ("TaskStopped", Event::TaskStopped(None)),
-        ("Finish", Event::Finish),
+        ("StopSent", On(Event::StopSent)),
+        ("TaskStopped", On(Event::TaskStopped(None))),
+        ("Finish", Change::Finish),
     ]
 }
 

@@ -1,15 +1,12 @@
-//! What a session has used.
+//! The resources that a session has used.
 
 use std::time::Duration;
 
-use super::{Ended, Placement, Session};
-use crate::{
-    Timestamp,
-    cost::{Tally, Usage},
-};
+use super::{Placement, Session};
+use crate::{Timestamp, cost::Usage};
 
 impl Session {
-    /// What it has used until now, or until its end.
+    /// The resources that the session has used until `now`, or until its end.
     pub fn usage(&self, now: Timestamp) -> Usage {
         let common = self.common();
         let commands = match self {
@@ -26,7 +23,7 @@ impl Session {
         Usage { task, refusals: common.attempt.saturating_sub(1), commands }
     }
 
-    /// When its task was gone, if it is.
+    /// When the task was observed to have stopped, if it was.
     const fn task_until(&self) -> Option<Timestamp> {
         match self {
             Self::Stopping(s) => match &s.placement {
@@ -40,14 +37,5 @@ impl Session {
             | Self::Starting(_)
             | Self::Ready(_) => None,
         }
-    }
-}
-
-impl Ended {
-    /// Adds what its commands used.
-    #[must_use]
-    pub const fn with_commands(mut self, commands: Tally) -> Self {
-        self.commands = Some(commands);
-        self
     }
 }

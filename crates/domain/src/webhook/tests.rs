@@ -7,7 +7,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn pending() -> Pending {
-    Delivery::new(Payload {
+    Pending::new(Payload {
         id: DeliveryId::from_ulid(Ulid::from_parts(1, 1)),
         user: UserId::new("u"),
         session: SessionId::from_ulid(Ulid::from_parts(1, 2)),
@@ -35,26 +35,26 @@ fn a_delivery_that_never_succeeds_is_dead_after_eight_attempts() {
 }
 
 #[test]
-fn the_endpoint_may_ask_for_a_longer_wait_but_not_for_ever() {
-    let wait = |wish| {
-        let next = pending().begin(at(0)).failed(refused(0), Some(wish), 0.0, at(0));
+fn the_endpoint_may_request_a_longer_delay_of_up_to_a_day() {
+    let delay = |requested| {
+        let next = pending().begin(at(0)).failed(refused(0), Some(requested), 0.0, at(0));
         next.due_at().unwrap().since(at(0))
     };
-    assert_eq!(wait(Duration::from_secs(1)), Duration::from_secs(5));
-    assert_eq!(wait(Duration::from_mins(2)), Duration::from_mins(2));
-    assert_eq!(wait(Duration::from_hours(9999)), Duration::from_hours(24));
+    assert_eq!(delay(Duration::from_secs(1)), Duration::from_secs(5));
+    assert_eq!(delay(Duration::from_mins(2)), Duration::from_mins(2));
+    assert_eq!(delay(Duration::from_hours(9999)), Duration::from_hours(24));
 }
 
 #[test]
-fn a_redelivery_keeps_the_id_and_starts_the_schedule_anew() {
-    let settled = pending().begin(at(0)).delivered(refused(0), at(1));
-    let again = settled.clone().redeliver(at(9));
-    assert_eq!(again.payload().id, settled.payload.id);
+fn a_redelivery_keeps_the_id_and_restarts_the_schedule() {
+    let finished = pending().begin(at(0)).delivered(refused(0), at(1));
+    let again = finished.clone().redeliver(at(9));
+    assert_eq!(again.payload().id, finished.payload.id);
     assert_eq!(again.due_at(), at(9));
 }
 
 #[test]
-fn an_endpoint_that_is_gone_wants_nothing() {
+fn an_endpoint_that_is_gone_gets_no_events() {
     let mut endpoint = Endpoint {
         url: Secret::default(),
         events: vec![EventType::JobLost],

@@ -1,9 +1,10 @@
-//! The one door to the handlers: counts, logs a failure once, and survives a panic.
+//! Calls the handlers: counts each call, and survives a panic.
 
-use std::{error::Error, fmt, panic::AssertUnwindSafe, time::Instant};
+use std::{fmt, panic::AssertUnwindSafe, time::Instant};
 
+use domain::message::Message;
 use futures::FutureExt;
-use handlers::{Code, Env, Handler, HandlerError};
+use handlers::{Code, Env, HandlerError, Step, Swept};
 use serde_json::Value;
 
 use super::Metrics;
@@ -30,31 +31,35 @@ impl Invoker {
         &self.metrics
     }
 
-    /// Calls a handler. One that panics has failed like any other; it is safe to run again.
-    pub async fn invoke(&self, handler: Handler, input: Value) -> Result<Value, HandlerError> {
-        let begun = Instant::now();
-        let result = AssertUnwindSafe(handler.invoke(&self.env, input)).catch_unwind().await;
-        let result = result
-            .unwrap_or_else(|_| Err(HandlerError::new(Code::Backend, "the handler panicked")));
-        self.metrics.called(handler, begun.elapsed(), result.is_err());
-        if let Err(failure) = &result {
-            log(handler, failure);
-        }
-        result
+    /// Runs a state of the state machine.
+    pub async fn run(&self, step: Step, input: Value) -> Result<Value, HandlerError> {
+        self.call(step.name(), step.run(&self.env, input)).await
     }
-}
 
-fn log(handler: Handler, failure: &HandlerError) {
-    let (name, code) = (handler.name(), failure.code().name());
-    let error: &dyn Error = failure;
-    match failure.code() {
-        // Answers that the callers reckon with.
-        Code::StopRequested | Code::CapacityUnavailable | Code::Throttled | Code::Conflict => {
-            tracing::info!(handler = name, code, error, "{name} answered {code}");
-        }
-        Code::BadInput | Code::Backend => {
-            tracing::warn!(handler = name, code, error, "{name} failed: {code}");
-        }
+    /// Handles a message.
+    pub async fn handle(&self, message: Message) -> Result<(), HandlerError> {
+        let name = handlers::handler_of(&message);
+        self.call(name, handlers::handle(&self.env, message)).await
+    }
+
+    /// Handles every record that is due.
+    pub async fn sweep(&self) -> Result<Swept, HandlerError> {
+        self.call(handlers::SWEEP, handlers::sweep(&self.env)).await
+    }
+
+    /// A handler that panics has failed like any other: it is safe to repeat.
+    async fn call<T>(
+        &self,
+        handler: &'static str,
+        call: impl Future<Output = Result<T, HandlerError>>,
+    ) -> Result<T, HandlerError> {
+        let begun = Instant::now();
+        let result = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(handler, "{handler} panicked; the call will be repeated");
+            Err(HandlerError::new(Code::Backend, "the handler panicked"))
+        });
+        self.metrics.called(handler, begun.elapsed(), result.is_err());
+        result
     }
 }
 

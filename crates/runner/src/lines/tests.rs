@@ -9,14 +9,14 @@ fn encoded(bytes: &[u8]) -> Vec<u8> {
     lines
 }
 
-fn decoded(mut decoder: Decoder, text: &[u8]) -> Result<Vec<u8>, Garbled> {
+fn decoded(mut decoder: Decoder, text: &[u8]) -> Result<Vec<u8>, LineError> {
     let mut out = Vec::new();
     decoder.feed(text, &mut out).map(|()| out)
 }
 
 proptest! {
     #[test]
-    fn any_bytes_in_any_pieces_come_out_as_they_went_in(
+    fn any_bytes_in_pieces_of_any_size_are_decoded_unchanged(
         bytes in vec(any::<u8>(), 0..10_000),
         size in 1..2_000_usize,
         crlf in any::<bool>(),
@@ -29,7 +29,7 @@ proptest! {
         }
         let (mut decoder, mut out) = (Decoder::before_greeting(), Vec::new());
         for piece in text.chunks(size) {
-            // CR ends the last line too; its LF may come in a piece of its own.
+            // CR also ends the last line; the LF of its CRLF may arrive in a later piece.
             prop_assert!(!decoder.is_over() || piece == b"\n");
             decoder.feed(piece, &mut out).unwrap();
         }
@@ -38,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn no_input_makes_the_decoder_panic_or_grow(pieces in vec(vec(any::<u8>(), 0..4_000), 0..20)) {
+    fn no_input_makes_the_decoder_panic_or_buffer_without_limit(pieces in vec(vec(any::<u8>(), 0..4_000), 0..20)) {
         for mut decoder in [Decoder::before_greeting(), Decoder::open()] {
             for piece in &pieces {
                 if decoder.feed(piece, &mut Vec::new()).is_err() {
@@ -58,7 +58,7 @@ fn lines_are_plain_text_that_a_terminal_takes() {
 }
 
 #[test]
-fn noise_without_an_end_does_not_hide_the_greeting() {
+fn a_long_line_before_the_greeting_does_not_hide_it() {
     let mut decoder = Decoder::before_greeting();
     for _ in 0..100 {
         decoder.feed(&[b'x'; 1000], &mut Vec::new()).unwrap();
@@ -70,13 +70,13 @@ fn noise_without_an_end_does_not_hide_the_greeting() {
 }
 
 #[test]
-fn after_the_greeting_only_base64_will_do() {
+fn after_the_greeting_every_line_must_be_base64() {
     assert_eq!(decoded(Decoder::open(), b"aGk=\n\n\r\naG8=\n"), Ok(b"hiho".to_vec()));
-    assert_eq!(decoded(Decoder::open(), b"aGk=\n----------ERROR-------\n"), Err(Garbled));
-    assert_eq!(decoded(Decoder::open(), &[b'a'; MAX_LINE_CHARS + 1]), Err(Garbled));
+    assert_eq!(decoded(Decoder::open(), b"aGk=\n----------ERROR-------\n"), Err(LineError));
+    assert_eq!(decoded(Decoder::open(), &[b'a'; MAX_LINE_CHARS + 1]), Err(LineError));
 }
 
 #[test]
-fn nothing_that_follows_the_end_is_read() {
+fn nothing_after_the_end_line_is_decoded() {
     assert_eq!(decoded(Decoder::open(), b"aGk=\n.\nwhat?\n"), Ok(b"hi".to_vec()));
 }

@@ -1,6 +1,8 @@
-//! A frame is its length (u32, big endian, of what follows), one byte that says its kind, and a
-//! body. Control frames are JSON; a start is the JSON's length (u32), the JSON, and the raw stdin;
-//! output is the stream (u8), the offset (u64), and the raw bytes.
+//! Encodes messages as frames and decodes them.
+//!
+//! A frame is the length of the rest (u32, big endian), one byte for its kind, and a body. The body of
+//! a control frame is JSON. A start frame holds the length of its JSON (u32), the JSON, and the raw
+//! standard input. An output frame holds the stream (u8), the offset (u64), and the raw bytes.
 
 use std::marker::PhantomData;
 
@@ -10,7 +12,7 @@ use thiserror::Error;
 
 use super::{Event, Output, Request, Start, Stream};
 
-/// The longest frame, without its length field.
+/// Length of the longest frame in bytes, without its length field.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
 const LENGTH_BYTES: usize = 4;
@@ -20,16 +22,16 @@ const CONTROL: u8 = 0;
 const START: u8 = 1;
 const OUTPUT: u8 = 2;
 
-/// The peer, or the message to send, broke the protocol. The connection can't go on.
+/// A received or an outgoing message violates the protocol. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Violation {
-    #[error("frame of {0} bytes is longer than {MAX_FRAME_BYTES}")]
+pub enum ProtocolError {
+    #[error("a frame of {0} bytes exceeds the limit of {MAX_FRAME_BYTES} bytes")]
     TooLong(usize),
-    #[error("frame has no body")]
+    #[error("a frame is empty")]
     Empty,
-    #[error("frame kind {0} is not known here")]
-    Kind(u8),
-    #[error("frame body is malformed")]
+    #[error("frame kind {0} is not supported")]
+    UnknownKind(u8),
+    #[error("a frame's body is malformed")]
     Malformed,
 }
 
@@ -39,25 +41,25 @@ mod sealed {
     impl Sealed for super::Event {}
 }
 
-/// What travels in a frame: a [`Request`] or an [`Event`].
+/// The content of a frame: a [`Request`] or an [`Event`].
 pub trait Message: sealed::Sealed + Sized {
     /// Appends the frame to `out`.
     ///
     /// # Errors
-    /// [`Violation::TooLong`], with `out` as it was.
-    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), Violation>;
+    /// [`ProtocolError::TooLong`]; `out` is left unchanged.
+    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), ProtocolError>;
 
-    /// Reads what follows a frame's length.
+    /// Decodes the part of a frame that follows its length.
     ///
     /// # Errors
-    /// Any [`Violation`] but `TooLong` and `Empty`.
-    fn decode(kind: u8, body: &[u8]) -> Result<Self, Violation>;
+    /// Any [`ProtocolError`] except `TooLong` and `Empty`.
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, ProtocolError>;
 
-    /// The frame alone.
+    /// Encodes the message as one frame.
     ///
     /// # Errors
-    /// [`Violation::TooLong`].
-    fn encode(&self) -> Result<Vec<u8>, Violation> {
+    /// [`ProtocolError::TooLong`].
+    fn encode(&self) -> Result<Vec<u8>, ProtocolError> {
         let mut out = Vec::new();
         self.encode_into(&mut out)?;
         Ok(out)
@@ -65,20 +67,20 @@ pub trait Message: sealed::Sealed + Sized {
 }
 
 impl Message for Request {
-    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), Violation> {
+    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
         let Self::Start(start) = self else {
             return frame(out, CONTROL, &[&json(self)?]);
         };
         let json = json(start)?;
-        let length = u32::try_from(json.len()).map_err(|_| Violation::TooLong(json.len()))?;
+        let length = u32::try_from(json.len()).map_err(|_| ProtocolError::TooLong(json.len()))?;
         frame(out, START, &[&length.to_be_bytes(), &json, &start.stdin])
     }
 
-    fn decode(kind: u8, body: &[u8]) -> Result<Self, Violation> {
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, ProtocolError> {
         match kind {
             CONTROL => parse(body).and_then(|request| match request {
-                // A start without its own kind would silently lose its stdin.
-                Self::Start(_) => Err(Violation::Malformed),
+                // A `Start` in a control frame would silently lose its standard input.
+                Self::Start(_) => Err(ProtocolError::Malformed),
                 Self::Attach { .. }
                 | Self::Signal { .. }
                 | Self::Cancel { .. }
@@ -86,13 +88,13 @@ impl Message for Request {
                 | Self::Probe => Ok(request),
             }),
             START => decode_start(body).map(Self::Start),
-            kind => Err(Violation::Kind(kind)),
+            kind => Err(ProtocolError::UnknownKind(kind)),
         }
     }
 }
 
 impl Message for Event {
-    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), Violation> {
+    fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
         let Self::Output(output) = self else {
             return frame(out, CONTROL, &[&json(self)?]);
         };
@@ -103,40 +105,40 @@ impl Message for Event {
         frame(out, OUTPUT, &[&[stream], &output.offset.to_be_bytes(), &output.bytes])
     }
 
-    fn decode(kind: u8, body: &[u8]) -> Result<Self, Violation> {
+    fn decode(kind: u8, body: &[u8]) -> Result<Self, ProtocolError> {
         match kind {
             CONTROL => parse(body),
             OUTPUT => decode_output(body).map(Self::Output),
-            kind => Err(Violation::Kind(kind)),
+            kind => Err(ProtocolError::UnknownKind(kind)),
         }
     }
 }
 
-fn decode_start(body: &[u8]) -> Result<Start, Violation> {
-    let (length, rest) = body.split_first_chunk().ok_or(Violation::Malformed)?;
+fn decode_start(body: &[u8]) -> Result<Start, ProtocolError> {
+    let (length, rest) = body.split_first_chunk().ok_or(ProtocolError::Malformed)?;
     let length = u32::from_be_bytes(*length) as usize;
-    let (json, stdin) = rest.split_at_checked(length).ok_or(Violation::Malformed)?;
+    let (json, stdin) = rest.split_at_checked(length).ok_or(ProtocolError::Malformed)?;
     let start: Start = parse(json)?;
     Ok(Start { stdin: stdin.to_vec(), ..start })
 }
 
-fn decode_output(body: &[u8]) -> Result<Output, Violation> {
+fn decode_output(body: &[u8]) -> Result<Output, ProtocolError> {
     let (head, bytes) =
-        body.split_first_chunk::<OUTPUT_HEAD_BYTES>().ok_or(Violation::Malformed)?;
+        body.split_first_chunk::<OUTPUT_HEAD_BYTES>().ok_or(ProtocolError::Malformed)?;
     let [stream, offset @ ..] = *head;
     let stream = match stream {
         1 => Stream::Stdout,
         2 => Stream::Stderr,
-        _ => return Err(Violation::Malformed),
+        _ => return Err(ProtocolError::Malformed),
     };
     Ok(Output { stream, offset: u64::from_be_bytes(offset), bytes: bytes.to_vec() })
 }
 
-fn frame(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) -> Result<(), Violation> {
+fn frame(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) -> Result<(), ProtocolError> {
     let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
-    let field = u32::try_from(length).map_err(|_| Violation::TooLong(length))?;
+    let field = u32::try_from(length).map_err(|_| ProtocolError::TooLong(length))?;
     if length > MAX_FRAME_BYTES {
-        return Err(Violation::TooLong(length));
+        return Err(ProtocolError::TooLong(length));
     }
     out.reserve(LENGTH_BYTES + length);
     out.extend_from_slice(&field.to_be_bytes());
@@ -145,19 +147,19 @@ fn frame(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) -> Result<(), Violation> 
     Ok(())
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>, Violation> {
-    serde_json::to_vec(value).map_err(|_| Violation::Malformed)
+fn json(value: &impl Serialize) -> Result<Vec<u8>, ProtocolError> {
+    serde_json::to_vec(value).map_err(|_| ProtocolError::Malformed)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Violation> {
-    serde_json::from_slice(body).map_err(|_| Violation::Malformed)
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
+    serde_json::from_slice(body).map_err(|_| ProtocolError::Malformed)
 }
 
-/// Cuts a byte stream, fed in pieces of any size, into messages.
+/// Splits a byte stream, fed in pieces of any size, into messages.
 #[derive(Debug)]
 pub struct Decoder<M> {
     buffer: Vec<u8>,
-    /// Where the next frame begins in `buffer`.
+    /// Position of the next frame in `buffer`.
     start: usize,
     messages: PhantomData<M>,
 }
@@ -169,34 +171,34 @@ impl<M> Default for Decoder<M> {
 }
 
 impl<M: Message> Decoder<M> {
-    /// Takes the next bytes of the stream. Drain with [`Decoder::next`] before feeding more:
-    /// the buffer then never holds more than one frame and one piece.
+    /// Adds the next bytes of the stream. Call [`Decoder::next`] until it returns `None` before
+    /// feeding more; the buffer then never holds more than one frame and one piece.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next whole message, or `None` until more bytes are fed.
+    /// The next complete message, or `None` until more bytes are fed.
     ///
     /// # Errors
-    /// A [`Violation`]; the stream can't be read any further.
+    /// A [`ProtocolError`]; the rest of the stream can't be decoded.
     #[expect(clippy::should_implement_trait, reason = "None means not yet, not the end")]
-    pub fn next(&mut self) -> Result<Option<M>, Violation> {
+    pub fn next(&mut self) -> Result<Option<M>, ProtocolError> {
         let pending = &self.buffer[self.start..];
         let Some((length, rest)) = pending.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
         let length = u32::from_be_bytes(*length) as usize;
         if length > MAX_FRAME_BYTES {
-            return Err(Violation::TooLong(length));
+            return Err(ProtocolError::TooLong(length));
         }
         let Some(frame) = rest.get(..length) else { return Ok(None) };
-        let (kind, body) = frame.split_first().ok_or(Violation::Empty)?;
+        let (kind, body) = frame.split_first().ok_or(ProtocolError::Empty)?;
         let message = M::decode(*kind, body)?;
         self.start += LENGTH_BYTES + length;
         if self.start == self.buffer.len() {
-            // Most connections are idle most of the time; an empty buffer costs nothing.
+            // Frees the buffer: most connections are idle most of the time.
             *self = Self::default();
         }
         Ok(Some(message))

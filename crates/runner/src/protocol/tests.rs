@@ -78,33 +78,33 @@ fn every_message_survives_pieces_of_any_size() {
 }
 
 #[test]
-fn a_frame_longer_than_the_limit_is_refused_by_both_sides() {
+fn both_sides_reject_a_frame_longer_than_the_limit() {
     let too_big = Start { stdin: vec![0; MAX_FRAME_BYTES], ..start() };
     let mut out = vec![1];
-    let refused = Request::Start(too_big).encode_into(&mut out);
-    assert!(matches!(refused, Err(Violation::TooLong(_))));
+    let result = Request::Start(too_big).encode_into(&mut out);
+    assert!(matches!(result, Err(ProtocolError::TooLong(_))));
     assert_eq!(out, [1]);
 
     let mut decoder = Decoder::<Request>::default();
     decoder.feed(&u32::MAX.to_be_bytes());
-    assert_eq!(decoder.next(), Err(Violation::TooLong(u32::MAX as usize)));
+    assert_eq!(decoder.next(), Err(ProtocolError::TooLong(u32::MAX as usize)));
 }
 
 #[test]
-fn an_empty_frame_and_an_unknown_kind_are_violations() {
+fn an_empty_frame_and_an_unknown_kind_are_errors() {
     let mut decoder = Decoder::<Event>::default();
     decoder.feed(&[0, 0, 0, 0]);
-    assert_eq!(decoder.next(), Err(Violation::Empty));
+    assert_eq!(decoder.next(), Err(ProtocolError::Empty));
 
     let mut decoder = Decoder::<Event>::default();
     decoder.feed(&[0, 0, 0, 1, 9]);
-    assert_eq!(decoder.next(), Err(Violation::Kind(9)));
+    assert_eq!(decoder.next(), Err(ProtocolError::UnknownKind(9)));
 }
 
 #[test]
 fn a_start_in_a_control_frame_is_malformed() {
     let json = serde_json::to_vec(&Request::Start(start())).unwrap();
-    assert_eq!(Request::decode(0, &json), Err(Violation::Malformed));
+    assert_eq!(Request::decode(0, &json), Err(ProtocolError::Malformed));
 }
 
 #[test]
@@ -116,14 +116,14 @@ fn debug_shows_neither_command_nor_output() {
 }
 
 #[test]
-fn only_what_was_spawned_has_run() {
+fn only_a_job_that_was_spawned_has_run() {
     let ran = |event: &Event| matches!(event, Event::Exited(exit) if exit.cause.ran());
     assert_eq!(events().iter().filter(|event| ran(event)).count(), 7);
 }
 
 proptest! {
     #[test]
-    fn garbage_never_panics(pieces in vec(vec(any::<u8>(), 0..64), 0..8)) {
+    fn random_bytes_never_panic(pieces in vec(vec(any::<u8>(), 0..64), 0..8)) {
         let mut requests = Decoder::<Request>::default();
         let mut events = Decoder::<Event>::default();
         for piece in &pieces {
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn a_well_framed_garbage_body_never_panics(kind in 0u8..4, body in vec(any::<u8>(), 0..256)) {
+    fn a_frame_with_a_random_body_never_panics(kind in 0u8..4, body in vec(any::<u8>(), 0..256)) {
         let _ = Request::decode(kind, &body);
         let _ = Event::decode(kind, &body);
     }

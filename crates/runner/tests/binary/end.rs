@@ -1,4 +1,4 @@
-//! Deadlines, signals, leftovers and shutdown.
+//! Timeouts, signals, leftover processes and shutdown.
 
 use std::fs;
 use std::process::Command;
@@ -8,10 +8,10 @@ use runner::protocol::{Cause, Ended, Event, Request, Start};
 
 use crate::shell::{Shell, argv, sh};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !check() {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::yield_now();
@@ -28,7 +28,7 @@ fn children(shell: &Shell) -> String {
 }
 
 #[test]
-fn the_deadline_ends_a_job_that_obeys() {
+fn the_timeout_ends_a_job_with_sigterm() {
     let start = argv("job_1", &["sleep", "1000"]);
     let ran = Shell::boot().run(Start { timeout_ms: 100, ..start });
     assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Signal(libc::SIGTERM) });
@@ -36,7 +36,7 @@ fn the_deadline_ends_a_job_that_obeys() {
 }
 
 #[test]
-fn a_job_that_obeys_the_deadline_may_still_say_its_code() {
+fn a_job_that_handles_sigterm_at_its_timeout_reports_its_own_exit_code() {
     let command = "trap 'echo bye; exit 9' TERM; while :; do sleep 0.01; done";
     let ran = Shell::boot().run(Start { timeout_ms: 300, ..sh("job_1", command) });
     assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Code(9) });
@@ -44,14 +44,14 @@ fn a_job_that_obeys_the_deadline_may_still_say_its_code() {
 }
 
 #[test]
-fn a_group_that_ignores_the_deadline_is_killed() {
+fn a_process_group_that_ignores_sigterm_is_killed() {
     let command =
         "trap '' TERM; (trap '' TERM; echo $$ >&2; sh -c 'echo $$; exec sleep 1000') & wait";
     let ran = Shell::boot().run(Start { timeout_ms: 200, ..sh("job_1", command) });
     assert_eq!(ran.exit.cause, Cause::TimedOut { ended: Ended::Signal(libc::SIGKILL) });
     assert!(ran.exit.usage.wall_ms >= 5_200, "{:?}", ran.exit.usage);
     let child = ran.text().trim().to_owned();
-    eventually("the child is gone", || !is_running(&child));
+    eventually("the child has ended", || !is_running(&child));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_background_process_ends_with_its_job() {
     assert_eq!(ran.code(), 4);
     assert!(ran.exit.usage.wall_ms < 10_000);
     let child = ran.text().trim().to_owned();
-    eventually("the background process is gone", || !is_running(&child));
+    eventually("the background process has ended", || !is_running(&child));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_signal_reaches_the_whole_group() {
 }
 
 #[test]
-fn signals_to_an_ended_job_and_signals_that_are_none_are_refused() {
+fn signals_to_an_ended_job_and_invalid_signal_numbers_are_rejected() {
     let shell = Shell::boot();
     shell.run(sh("job_1", "true"));
     let mut caller = shell.connect();
@@ -88,10 +88,10 @@ fn signals_to_an_ended_job_and_signals_that_are_none_are_refused() {
 }
 
 #[test]
-fn jobs_run_side_by_side() {
+fn jobs_run_concurrently() {
     let shell = Shell::boot();
     let mut callers: Vec<_> = (0..20).map(|_| shell.connect()).collect();
-    // Each waits for the signal, so all of them run at once before any can end.
+    // Each job waits for the signal, so all jobs run at the same time before any of them ends.
     let command = "trap 'echo done; exit' USR1; echo up; while :; do sleep 0.01; done";
     for (number, caller) in callers.iter_mut().enumerate() {
         caller.send(&Request::Start(sh(&format!("job_{number}"), command)));
@@ -106,7 +106,7 @@ fn jobs_run_side_by_side() {
 }
 
 #[test]
-fn a_job_too_many_is_put_off_and_runs_later() {
+fn a_job_beyond_the_limit_gets_a_retryable_error_and_runs_later() {
     let shell = Shell::boot();
     let mut callers: Vec<_> = (0..96).map(|_| shell.connect()).collect();
     for (number, caller) in callers.iter_mut().enumerate() {
@@ -143,23 +143,23 @@ fn hundreds_of_processes_end_with_one_cancel() {
 }
 
 #[test]
-fn shutdown_interrupts_jobs_reports_them_and_ends_well() {
+fn shutdown_interrupts_jobs_reports_them_and_exits_with_success() {
     let mut shell = Shell::boot();
-    let mut obeys = shell.connect();
-    obeys.send(&Request::Start(argv("job_1", &["sleep", "1000"])));
-    assert_eq!(obeys.next(), Event::Started);
+    let mut first = shell.connect();
+    first.send(&Request::Start(argv("job_1", &["sleep", "1000"])));
+    assert_eq!(first.next(), Event::Started);
     let mut caller = shell.connect();
     caller.send(&Request::Start(sh("job_2", "trap '' TERM; echo up; while :; do sleep 1; done")));
     caller.until("up");
     shell.terminate();
     let interrupted = |signal| Cause::Interrupted { ended: Ended::Signal(signal) };
-    assert_eq!(obeys.finish().exit.cause, interrupted(libc::SIGTERM));
+    assert_eq!(first.finish().exit.cause, interrupted(libc::SIGTERM));
     assert_eq!(caller.finish().exit.cause, interrupted(libc::SIGKILL));
     assert!(shell.process.wait().unwrap().success());
 }
 
 #[test]
-fn what_left_its_job_still_ends_with_the_shell() {
+fn a_process_that_outlives_its_job_ends_with_the_shell() {
     let mut shell = Shell::boot();
     let mut caller = shell.connect();
     caller.send(&Request::Start(sh("job_1", "setsid sh -c 'echo $$; exec sleep 1000' & wait")));
@@ -181,7 +181,7 @@ fn an_idle_runner_ends_at_once() {
 }
 
 #[test]
-fn a_wrong_option_is_an_error() {
+fn an_unknown_option_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_runner")).arg("--what").output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));

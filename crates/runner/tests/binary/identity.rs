@@ -1,4 +1,4 @@
-//! A job id runs at most once, whatever is asked, and in whatever order.
+//! A job id runs at most once, whatever requests are sent in whatever order.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ fn cancel(job_id: &str) -> Request {
 }
 
 #[test]
-fn a_job_started_twice_runs_once_and_both_hear_all_of_it() {
+fn a_job_started_twice_runs_once_and_both_callers_receive_all_of_it() {
     let shell = Shell::boot();
     let first = shell.run(sh("job_1", "echo $$; echo err >&2"));
     let second = shell.run(sh("job_1", "echo something else"));
@@ -20,7 +20,7 @@ fn a_job_started_twice_runs_once_and_both_hear_all_of_it() {
 }
 
 #[test]
-fn two_callers_of_a_running_job_both_hear_all_of_it() {
+fn two_callers_of_a_running_job_both_receive_all_of_it() {
     let shell = Shell::boot();
     let mut first = shell.connect();
     let fifo = shell.directory.path().join("jobs/job_1");
@@ -30,17 +30,17 @@ fn two_callers_of_a_running_job_both_hear_all_of_it() {
     let mut second = shell.connect();
     second.send(&Request::Start(sh("job_1", "echo other")));
     second.until("begin");
-    let go_on = Request::Signal { job_id: "job_1".into(), signal: libc::SIGCONT };
-    // The stop may come after the first signal to go on.
-    second.send(&go_on);
+    let resume = Request::Signal { job_id: "job_1".into(), signal: libc::SIGCONT };
+    // The job may stop itself only after the first SIGCONT.
+    second.send(&resume);
     while !matches!(second.next(), Event::Exited(_)) {
-        second.send(&go_on);
+        second.send(&resume);
     }
     assert_eq!(first.finish().text(), "end\n");
 }
 
 #[test]
-fn attaching_gets_what_follows_the_offsets() {
+fn attaching_sends_the_output_after_the_offsets() {
     let shell = Shell::boot();
     shell.run(sh("job_1", "printf 0123456789; printf abc >&2"));
     let ran = shell.attach("job_1", 4, 1);
@@ -60,11 +60,11 @@ fn an_id_never_seen_is_unknown() {
 }
 
 #[test]
-fn an_id_that_is_no_file_name_is_refused() {
+fn an_id_that_is_not_a_safe_file_name_is_rejected() {
     let shell = Shell::boot();
     for id in ["", ".", "../job", "a/b", "a b", &"a".repeat(65)] {
-        let refused = shell.ask(Request::Start(sh(id, "true")));
-        assert!(matches!(refused, Event::Error { retryable: false, .. }), "{id:?}: {refused:?}");
+        let answer = shell.ask(Request::Start(sh(id, "true")));
+        assert!(matches!(answer, Event::Error { retryable: false, .. }), "{id:?}: {answer:?}");
         assert!(matches!(shell.ask(cancel(id)), Event::Error { .. }), "{id:?}");
     }
 }
@@ -88,7 +88,7 @@ fn cancelling_an_ended_job_changes_nothing() {
 }
 
 #[test]
-fn a_cancelled_job_says_how_it_ended() {
+fn a_cancelled_job_reports_how_it_ended() {
     let shell = Shell::boot();
     let mut caller = shell.connect();
     caller.send(&Request::Start(argv("job_1", &["sleep", "1000"])));
@@ -149,9 +149,12 @@ fn a_job_of_a_runner_that_died_is_lost_and_never_runs_again() {
 }
 
 #[test]
-fn a_second_runner_on_the_same_jobs_is_refused() {
+fn a_second_runner_on_the_same_job_directory_exits_with_an_error() {
     let shell = Shell::boot();
     let output = Shell::command(&shell.directory).output().unwrap();
     assert!(!output.status.success());
-    assert!(matches!(shell.ask(Request::Probe), Event::Ready { .. }), "and the first goes on");
+    assert!(
+        matches!(shell.ask(Request::Probe), Event::Ready { .. }),
+        "the first runner must still run"
+    );
 }

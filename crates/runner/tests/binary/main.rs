@@ -1,4 +1,4 @@
-//! What callers of the real binary may rely on.
+//! Tests of the runner binary through its socket.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! What is kept of a job's output, and who gets it when.
+//! Which output of a job is kept, and which callers receive it.
 
 use runner::protocol::{Event, Request, Start, Total};
 
 use crate::shell::{Shell, argv, sh};
 
 #[test]
-fn both_streams_are_apart_and_every_byte_survives() {
+fn stdout_and_stderr_are_separate_and_every_byte_survives() {
     let all = "i=0; while [ $i -lt 256 ]; do printf \"\\\\$(printf %03o $i)\"; i=$((i+1)); done";
     let ran = Shell::boot().run(sh("job_1", &format!("{all}; {all} >&2; {all} >&2")));
     let bytes: Vec<u8> = (0..=255).collect();
@@ -14,7 +14,7 @@ fn both_streams_are_apart_and_every_byte_survives() {
 }
 
 #[test]
-fn what_exceeds_the_cap_is_counted_and_dropped() {
+fn output_beyond_the_limit_is_counted_and_dropped() {
     let command = "head -c 30000000 /dev/zero; printf 12345 >&2";
     let ran = Shell::boot().run(Start { max_output_bytes: 1000, ..sh("job_1", command) });
     assert_eq!(ran.exit.stdout, Total { bytes: 30_000_000, kept: 1000 });
@@ -24,13 +24,13 @@ fn what_exceeds_the_cap_is_counted_and_dropped() {
 }
 
 #[test]
-fn a_cap_of_nothing_still_counts() {
+fn a_limit_of_zero_still_counts() {
     let ran = Shell::boot().run(Start { max_output_bytes: 0, ..sh("job_1", "echo hello") });
     assert_eq!(ran.exit.stdout, Total { bytes: 6, kept: 0 });
 }
 
 #[test]
-fn on_a_full_disk_jobs_still_end_and_output_is_counted() {
+fn on_a_full_disk_jobs_still_end_and_their_output_is_counted() {
     let Some(shell) = Shell::boot_on_a_small_disk() else { return };
     let ran = shell.run(sh("job_1", "head -c 500000 /dev/zero; exit 3"));
     assert_eq!((ran.code(), ran.exit.stdout.bytes), (3, 500_000));
@@ -54,7 +54,7 @@ fn output_of_a_process_that_left_the_group_is_kept_until_the_job_ends() {
 }
 
 #[test]
-fn a_caller_that_reads_nothing_holds_up_neither_the_job_nor_others() {
+fn a_caller_that_reads_nothing_blocks_neither_the_job_nor_other_callers() {
     let shell = Shell::boot();
     let start = || Start {
         max_output_bytes: 8 << 20,
@@ -64,34 +64,34 @@ fn a_caller_that_reads_nothing_holds_up_neither_the_job_nor_others() {
     idle.send(&Request::Start(start()));
     let ran = shell.run(start());
     assert_eq!(ran.stdout.len(), 8 << 20);
-    let late = idle.finish();
-    assert_eq!((late.stdout.len(), late.exit), (8 << 20, ran.exit));
+    let slow = idle.finish();
+    assert_eq!((slow.stdout.len(), slow.exit), (8 << 20, ran.exit));
 }
 
 #[test]
-fn a_violation_is_answered_and_ends_the_connection_only() {
+fn a_protocol_error_is_answered_and_closes_only_its_connection() {
     let shell = Shell::boot();
     let mut caller = shell.connect();
     caller.send_raw(&[0, 0, 0, 1, 99]);
     assert!(matches!(caller.next(), Event::Error { .. }));
-    assert!(caller.is_hung_up());
+    assert!(caller.is_closed());
     assert!(matches!(shell.ask(Request::Probe), Event::Ready { .. }));
 }
 
 #[test]
-fn a_caller_that_hangs_up_leaves_the_job_alone() {
+fn a_caller_that_disconnects_does_not_end_its_job() {
     let shell = Shell::boot();
     let mut caller = shell.connect();
     caller.send(&Request::Start(sh("job_1", "kill -STOP $$; echo end")));
     drop(caller);
     let mut caller = shell.connect();
-    // Sent before, but on another connection: it may be read later.
+    // The runner may read the request of the first connection after this one.
     caller.send(&Request::Start(sh("job_1", "kill -STOP $$; echo end")));
     assert_eq!(caller.next(), Event::Started);
-    let go_on = Request::Signal { job_id: "job_1".into(), signal: libc::SIGCONT };
+    let resume = Request::Signal { job_id: "job_1".into(), signal: libc::SIGCONT };
     let mut seen = Vec::new();
     loop {
-        caller.send(&go_on);
+        caller.send(&resume);
         let event = caller.next();
         if let Event::Output(output) = event {
             seen.extend(output.bytes);

@@ -1,4 +1,4 @@
-//! The real binary over a socket in a temporary directory, and a caller that blocks.
+//! Starts the runner binary with a socket in a temporary directory, and connects to it.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -12,16 +12,16 @@ use runner::protocol::{
 };
 use tempfile::TempDir;
 
-/// Far above what anything here takes, so that a hang fails instead.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above what any test takes; a runner that does not answer fails the test.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running runner. Shut down when dropped.
+/// A running runner; it is shut down when dropped.
 pub(crate) struct Shell {
     pub(crate) process: Child,
     pub(crate) directory: Rc<TempDir>,
 }
 
-/// Root switches to a user that every system has; others can only stay who they are.
+/// Whether the runner can switch users; otherwise commands run as the user of the test.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
@@ -31,7 +31,7 @@ impl Shell {
         Self::boot_in(Rc::new(tempfile::tempdir().unwrap()))
     }
 
-    /// Killed, and another one on the same directory.
+    /// Kills the runner and starts another one on the same directory.
     pub(crate) fn replaced(mut self) -> Self {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
@@ -40,14 +40,15 @@ impl Shell {
 
     pub(crate) fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.process);
-        // Fails if it has ended and was waited for.
+        // Fails if the process has ended and was waited for.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 
-    /// With 256 KiB for the jobs. `None`, and says why, where nothing can be mounted.
+    /// Starts a runner whose job directory has 256 KiB. Returns `None` and prints the reason where no
+    /// file system can be mounted.
     pub(crate) fn boot_on_a_small_disk() -> Option<Self> {
         if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|s| s.success()) {
-            println!("SKIPPED: no mount namespace to be had");
+            println!("SKIPPED: no mount namespace can be created");
             return None;
         }
         let directory = Rc::new(tempfile::tempdir().unwrap());
@@ -72,7 +73,7 @@ impl Shell {
     fn spawn(command: &mut Command, directory: Rc<TempDir>) -> Self {
         let process = command.spawn().unwrap();
         let shell = Self { process, directory };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while UnixStream::connect(shell.socket()).is_err() {
             assert!(Instant::now() < deadline, "the runner never listened");
             std::thread::yield_now();
@@ -97,18 +98,18 @@ impl Shell {
 
     pub(crate) fn connect(&self) -> Caller {
         let stream = UnixStream::connect(self.socket()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Caller { stream, decoder: Decoder::default() }
     }
 
-    /// Runs a job on a connection of its own to its end.
+    /// Runs a job to its end on a new connection.
     pub(crate) fn run(&self, start: Start) -> Ran {
         let mut caller = self.connect();
         caller.send(&Request::Start(start));
         caller.finish()
     }
 
-    /// One request that has one answer.
+    /// Sends a request that has a single answer.
     pub(crate) fn ask(&self, request: Request) -> Event {
         let mut caller = self.connect();
         caller.send(&request);
@@ -125,19 +126,19 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        // Not SIGKILL: its jobs end with it.
+        // SIGTERM, because the runner then ends its jobs.
         self.terminate();
         let _ = self.process.wait();
     }
 }
 
-/// One connection.
+/// A connection to the runner.
 pub(crate) struct Caller {
     stream: UnixStream,
     decoder: Decoder<Event>,
 }
 
-/// What a connection heard of a job.
+/// What a connection received of a job.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) started: bool,
@@ -173,17 +174,17 @@ impl Caller {
                 return event;
             }
             let count = self.stream.read(&mut piece).expect("an event in time");
-            assert!(count > 0, "the runner hung up");
+            assert!(count > 0, "the runner closed the connection");
             self.decoder.feed(&piece[..count]);
         }
     }
 
     /// Whether the runner has closed the connection, with nothing left to read.
-    pub(crate) fn is_hung_up(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         self.stream.read(&mut [0]).expect("the end in time") == 0
     }
 
-    /// Everything until the job's exit, with no gap in its output.
+    /// Receives everything until the job's exit and checks that its output has no gap.
     pub(crate) fn finish(&mut self) -> Ran {
         let (mut started, mut outputs) = (false, Vec::<Output>::new());
         let exit = loop {
@@ -201,7 +202,7 @@ impl Caller {
         Ran { started, stdout, stderr, exit }
     }
 
-    /// Output of one stream until it contains the text; the job need not end.
+    /// Receives output until it contains the text; the job may still run.
     pub(crate) fn until(&mut self, text: &str) -> Vec<u8> {
         let mut seen = Vec::new();
         while !String::from_utf8_lossy(&seen).contains(text) {

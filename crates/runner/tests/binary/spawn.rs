@@ -1,4 +1,4 @@
-//! How a command is started: as whom, where, with what.
+//! How a command is started: its user, directory, environment, input and privileges.
 
 use std::fs;
 
@@ -63,7 +63,7 @@ fn a_command_leads_a_session_of_its_own_and_inherits_no_descriptor() {
 }
 
 #[test]
-fn root_is_refused_whatever_its_name() {
+fn a_command_never_runs_as_root() {
     let shell = Shell::boot();
     let ran = shell.run(Start { user: "root".into(), ..sh("job_1", "id") });
     assert!(matches!(ran.exit.cause, Cause::SpawnFailed { .. }), "{ran:?}");
@@ -71,9 +71,9 @@ fn root_is_refused_whatever_its_name() {
 }
 
 #[test]
-fn keeping_the_user_is_refused_to_root() {
+fn root_can_not_start_the_runner_with_keep_user() {
     if !is_root() {
-        return println!("SKIPPED: only root can be refused to stay root");
+        return println!("SKIPPED: needs root");
     }
     let directory = tempfile::tempdir().unwrap();
     let output = Shell::command(&directory).arg("--keep-user").output().unwrap();
@@ -82,7 +82,7 @@ fn keeping_the_user_is_refused_to_root() {
 }
 
 #[test]
-fn an_unknown_user_is_refused() {
+fn an_unknown_user_is_an_error() {
     if !is_root() {
         return println!("SKIPPED: without root the user is never looked up");
     }
@@ -92,7 +92,7 @@ fn an_unknown_user_is_refused() {
 }
 
 #[test]
-fn a_missing_program_is_told_from_a_missing_directory() {
+fn a_missing_program_and_a_missing_directory_are_different_errors() {
     let shell = Shell::boot();
     for program in ["no-such-program", "/no/such/program"] {
         let ran = shell.run(argv(&program.replace('/', "_"), &[program]));
@@ -105,14 +105,14 @@ fn a_missing_program_is_told_from_a_missing_directory() {
 }
 
 #[test]
-fn a_shell_says_itself_that_it_found_no_program() {
+fn a_shell_reports_a_missing_program_itself() {
     let ran = Shell::boot().run(sh("job_1", "no-such-program"));
     assert_eq!(ran.code(), 127);
     assert!(String::from_utf8_lossy(&ran.stderr).contains("not found"));
 }
 
 #[test]
-fn what_can_not_be_a_command_fails_without_a_word_of_it() {
+fn an_invalid_command_fails_to_spawn() {
     let shell = Shell::boot();
     let nul = shell.run(argv("nul", &["echo", "a\0b"]));
     let none = shell.run(argv("none", &[]));
@@ -140,7 +140,7 @@ fn a_home_that_is_missing_is_replaced_by_the_root_directory() {
 }
 
 #[test]
-fn a_command_goes_before_the_runner_when_memory_runs_out() {
+fn the_oom_killer_prefers_commands_to_the_runner() {
     let ran = Shell::boot().run(argv("job_1", &["cat", "/proc/self/oom_score_adj"]));
     assert!(ran.text().trim().parse::<i32>().unwrap() >= 500, "{}", ran.text());
 }
@@ -159,7 +159,7 @@ fn a_command_may_reopen_its_own_output() {
 }
 
 #[test]
-fn socket_and_jobs_are_closed_to_everybody_else() {
+fn other_users_can_access_neither_the_socket_nor_the_jobs() {
     use std::os::unix::fs::PermissionsExt;
     let shell = Shell::boot();
     shell.run(sh("job_1", "true"));
@@ -169,7 +169,7 @@ fn socket_and_jobs_are_closed_to_everybody_else() {
     assert_eq!([mode("sock"), mode("jobs"), mode("jobs/job_1")], [0o600, 0o700, 0o700]);
 }
 
-/// What Fargate gives to PID 1 leads to the credentials of the task.
+/// On Fargate, PID 1's environment leads to the credentials of the task.
 #[test]
 fn a_command_reaches_neither_the_runner_nor_what_the_runner_was_given() {
     use std::os::unix::fs::PermissionsExt;
@@ -177,8 +177,8 @@ fn a_command_reaches_neither_the_runner_nor_what_the_runner_was_given() {
         return println!("SKIPPED: without root commands have the user of the runner");
     }
     let shell = Shell::boot();
-    let everybody = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(shell.directory.path(), everybody).unwrap();
+    let world_readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(shell.directory.path(), world_readable).unwrap();
     let socket = shell.socket().display().to_string();
     let line = "for of in environ mem maps fd cwd exe; do \
                   cat /proc/$PPID/$of 2>&1 | grep -a SECRET_OF_PID_1; \

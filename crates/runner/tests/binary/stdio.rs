@@ -1,4 +1,4 @@
-//! The runner over a terminal, as ECS Exec reaches it.
+//! The runner over a terminal, as ECS Exec uses it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,18 +14,18 @@ use rustix::termios::{InputModes, LocalModes, OutputModes};
 
 use crate::shell::{Shell, sh};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Whoever holds the other end of the terminal.
+/// The caller at the other end of the terminal.
 struct Caller {
-    bridge: Child,
+    relay: Child,
     terminal: File,
     lines: lines::Decoder,
     events: Decoder<Event>,
 }
 
 impl Caller {
-    /// Runs the line, whose `$0` is the runner's program and whose `$1` is its socket.
+    /// Runs the line by `sh`; `$0` is the runner's program and `$1` its socket.
     fn run(line: &str, shell: &Shell) -> Self {
         let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         rustix::pty::grantpt(&terminal).unwrap();
@@ -35,7 +35,7 @@ impl Caller {
             let open = File::options().read(true).write(true).open(name.to_str().unwrap());
             OwnedFd::from(open.unwrap()).into()
         };
-        let bridge = Command::new("sh")
+        let relay = Command::new("sh")
             .args(["-c", line, env!("CARGO_BIN_EXE_runner")])
             .arg(shell.socket())
             .stdin(inner())
@@ -44,32 +44,32 @@ impl Caller {
             .spawn()
             .unwrap();
         let lines = lines::Decoder::before_greeting();
-        Self { bridge, terminal: terminal.into(), lines, events: Decoder::default() }
+        Self { relay, terminal: terminal.into(), lines, events: Decoder::default() }
     }
 
     fn greeted(shell: &Shell) -> Self {
         let mut caller = Self::run("exec \"$0\" --stdio --socket \"$1\"", shell);
         while !caller.lines.is_greeted() {
-            caller.hear();
+            caller.receive();
         }
         caller
     }
 
-    /// What is there, at least a byte; nothing at the end.
+    /// Reads at least a byte; returns nothing at the end.
     fn read(&mut self) -> Vec<u8> {
         let mut fds = [PollFd::from_borrowed_fd(self.terminal.as_fd(), PollFlags::IN)];
-        let patience = Timespec::try_from(PATIENCE).unwrap();
+        let patience = Timespec::try_from(TIMEOUT).unwrap();
         assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1), "a byte in time");
         let mut piece = vec![0; 64 << 10];
-        // An error is how the terminal says that nobody has its other end open.
+        // A terminal reports an error when its other end is closed.
         let count = self.terminal.read(&mut piece).unwrap_or(0);
         piece.truncate(count);
         piece
     }
 
-    fn hear(&mut self) {
+    fn receive(&mut self) {
         let piece = self.read();
-        assert!(!piece.is_empty(), "the bridge is gone");
+        assert!(!piece.is_empty(), "the relay has ended");
         let mut bytes = Vec::new();
         self.lines.feed(&piece, &mut bytes).unwrap();
         self.events.feed(&bytes);
@@ -86,11 +86,11 @@ impl Caller {
             if let Some(event) = self.events.next().unwrap() {
                 return event;
             }
-            self.hear();
+            self.receive();
         }
     }
 
-    /// The job's stdout, from its start to its end.
+    /// Runs the job and returns its stdout.
     fn stdout_of(&mut self, start: Start) -> Vec<u8> {
         self.send(&Request::Start(start));
         let mut stdout = Vec::new();
@@ -108,14 +108,14 @@ impl Caller {
         }
     }
 
-    /// How the bridge ended.
+    /// Waits for the relay to end.
     fn end(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
-            if let Some(status) = self.bridge.try_wait().unwrap() {
+            if let Some(status) = self.relay.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "the bridge goes on");
+            assert!(Instant::now() < deadline, "the relay still runs");
             std::thread::yield_now();
         }
     }
@@ -123,8 +123,8 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        let _ = self.bridge.kill();
-        let _ = self.bridge.wait();
+        let _ = self.relay.kill();
+        let _ = self.relay.wait();
     }
 }
 
@@ -161,36 +161,36 @@ fn the_terminal_is_raw_before_the_greeting() {
 }
 
 #[test]
-fn what_others_say_before_the_greeting_is_passed_over() {
+fn text_before_the_greeting_is_ignored() {
     let shell = Shell::boot();
     let line = "echo 'Starting session'; printf '$ '; exec \"$0\" --stdio --socket \"$1\"";
     let mut caller = Caller::run(line, &shell);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while !caller.lines.is_greeted() {
         let piece = caller.read();
         caller.lines.feed(&piece, &mut Vec::new()).unwrap();
-        heard.extend(piece);
+        received.extend(piece);
     }
-    let text = String::from_utf8(heard).unwrap();
+    let text = String::from_utf8(received).unwrap();
     assert_eq!(text, format!("Starting session\r\n$ {GREETING}\n"));
     caller.send(&Request::Probe);
     assert!(matches!(caller.next(), Event::Ready { .. }));
 }
 
 #[test]
-fn the_bridge_ends_when_the_caller_says_so() {
+fn the_relay_ends_when_the_caller_sends_the_end_line() {
     let shell = Shell::boot();
     let mut caller = Caller::greeted(&shell);
     caller.send(&Request::Start(sh("job_1", "sleep 1000")));
     assert_eq!(caller.next(), Event::Started);
     caller.terminal.write_all(END.as_bytes()).unwrap();
     assert!(caller.end().success());
-    // The command does not mind.
+    // The job still runs.
     assert_eq!(shell.ask(Request::Cancel { job_id: "job_1".into() }), Event::Ok);
 }
 
 #[test]
-fn the_bridge_ends_when_the_terminal_is_closed() {
+fn the_relay_ends_when_the_terminal_is_closed() {
     let shell = Shell::boot();
     let mut caller = Caller::greeted(&shell);
     caller.terminal = File::open("/dev/null").unwrap();
@@ -198,24 +198,24 @@ fn the_bridge_ends_when_the_terminal_is_closed() {
 }
 
 #[test]
-fn the_bridge_ends_after_the_runner_and_says_so() {
+fn the_relay_sends_the_end_line_and_ends_after_the_runner() {
     let mut shell = Shell::boot();
     let mut caller = Caller::greeted(&shell);
     shell.terminate();
     assert!(shell.process.wait().unwrap().success());
     while !caller.lines.is_over() {
-        caller.hear();
+        caller.receive();
     }
     assert!(caller.end().success());
 }
 
 #[test]
-fn lines_that_are_none_end_the_bridge() {
+fn a_line_that_is_not_base64_ends_the_relay() {
     let shell = Shell::boot();
     let mut caller = Caller::greeted(&shell);
     caller.terminal.write_all(b"ls -l\n").unwrap();
     assert!(!caller.end().success());
-    assert!(matches!(shell.ask(Request::Probe), Event::Ready { .. }), "and the runner goes on");
+    assert!(matches!(shell.ask(Request::Probe), Event::Ready { .. }), "the runner must still run");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The subcommand `runtime` alone: what tests and benches of this crate launch sandboxes with.
+//! The launcher (the subcommand `runtime`) as a program of its own, for the tests of this crate.
 
 use std::process::ExitCode;
 

@@ -13,7 +13,7 @@ fn spec() -> TaskSpec {
     }
 }
 
-/// A directory that stands in for the unified hierarchy.
+/// A directory in place of the mount point of cgroup v2.
 fn version_2(dir: &Path) -> Cgroups {
     fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
     Cgroups::open(CgroupLayout::V2 { base: dir.to_owned() }, "ephemeral-test".into()).unwrap()
@@ -24,7 +24,7 @@ fn value(dir: &Path, file: &str) -> String {
 }
 
 #[test]
-fn version_2_gets_its_limits_and_its_controllers() {
+fn v2_gets_limits_and_controllers() {
     let top = tempfile::tempdir().unwrap();
     let cgroups = version_2(top.path());
     assert_eq!(value(top.path(), "cgroup.subtree_control"), "+memory +pids +cpu");
@@ -41,12 +41,12 @@ fn version_2_gets_its_limits_and_its_controllers() {
     assert_eq!(value(&dir, "memory.swap.max"), "0");
     assert_eq!(value(&dir, "pids.max"), "10");
     assert_eq!(value(&dir, "cpu.max"), "25000 100000");
-    assert_eq!(cgroup.entrances(), [dir.join("cgroup.procs")]);
+    assert_eq!(cgroup.procs_files(), [dir.join("cgroup.procs")]);
     assert_eq!(cgroups.present(), [id]);
 }
 
 #[test]
-fn kills_for_lack_of_memory_are_counted() {
+fn oom_kills_are_counted() {
     let top = tempfile::tempdir().unwrap();
     let cgroups = version_2(top.path());
     let id = TaskId::of_token("a");
@@ -58,7 +58,7 @@ fn kills_for_lack_of_memory_are_counted() {
 }
 
 #[test]
-fn destroying_what_is_not_there_succeeds() {
+fn destroying_a_missing_group_succeeds() {
     let top = tempfile::tempdir().unwrap();
     let cgroups = version_2(top.path());
     cgroups.of(&TaskId::of_token("a")).destroy(Duration::ZERO).unwrap();

@@ -1,4 +1,4 @@
-//! What a driver is given, and why it refuses.
+//! The driver's configuration and its errors.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,68 +6,69 @@ use std::time::Duration;
 
 use crate::image::ImageError;
 
-/// What a driver works with.
+/// Configuration of a driver.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Its directory, for itself alone.
+    /// Directory for the driver's exclusive use.
     pub root: PathBuf,
-    /// The binary that runs [`runtime_main`](crate::runtime_main) as its subcommand `runtime`.
+    /// The binary whose subcommand `runtime` calls [`runtime_main`](crate::runtime_main).
     pub exe: PathBuf,
     pub runtime: Runtime,
     pub image: Image,
-    /// From SIGTERM to the runner until everything is killed.
+    /// Time from SIGTERM to the runner until SIGKILL.
     pub grace: Duration,
 }
 
-/// What makes the containers.
+/// The OCI runtime that creates containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Runtime {
+    /// libcontainer, in the program named by [`Config::exe`].
     BuiltIn,
-    /// An OCI runtime that is called as `runc` is.
+    /// An OCI runtime with the command line of `runc`.
     Program(PathBuf),
-    /// No container at all: commands run on the host itself, as the user `shelluser` where the
-    /// server is root and else as whoever started it. Only for those who ask for it by name.
+    /// No container: commands run on the host itself, as the user `shelluser` if the server is root and
+    /// else as the server's user. Must be requested explicitly.
     Bare,
 }
 
-/// What is in the containers.
+/// The root file system of sandboxes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Image {
-    /// The programs of this host, read-only.
+    /// The programs of this host, mounted read-only.
     Host,
-    /// An OCI layout, as a directory or a tar, or a tar of `docker save`.
+    /// An OCI image layout (a directory or a tar) or a tar written by `docker save`.
     File(PathBuf),
 }
 
-/// Why a driver can't work.
+/// A driver could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("another process uses {0}")]
+    #[error("the directory {0} is in use by another server; stop it or choose another directory")]
     InUse(PathBuf),
-    #[error("{0} is too long a path for a socket below it")]
+    #[error("the path {0} is too long for a unix socket below it; choose a shorter directory")]
     PathTooLong(PathBuf),
     #[error("this host can't isolate a sandbox: {0}")]
-    Unfit(String),
-    #[error("the image can't be used")]
+    Unsupported(String),
+    #[error("failed to load the image")]
     Image(#[source] ImageError),
-    #[error("the directory of the sandboxes can't be used")]
+    #[error("failed to open the directory of the sandboxes")]
     Backend(#[source] io::Error),
 }
 
-/// Why a task was not accepted.
+/// A task was not accepted; nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     #[error(
-        "network access takes a sandbox, the program pasta (Debian's package passt) and /dev/net/tun"
+        "network access needs a sandbox, the program pasta (Debian's package passt) and /dev/net/tun"
     )]
     NoEgress,
-    #[error("the task can't be recorded")]
+    #[error("failed to record the task")]
     Backend(#[source] io::Error),
 }
 
-/// Why a task can't be stopped.
+/// A task could not be stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum StopError {
-    #[error("there is no such task")]
+    #[error("no such task")]
     Unknown,
 }

@@ -1,4 +1,4 @@
-//! From an intent to a running sandbox.
+//! Starts sandboxes.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,37 +13,37 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
+use super::Inner;
 use super::pool::Work;
-use super::{Inner, guard};
 use crate::record::Process;
 use crate::runtime::PID_FILE;
 use crate::task::{Desired, Status, StopCode, TaskId, TaskSpec, now_ms};
 
-/// For the launcher, and then for the runner's first sign of life.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Of a failed launcher's last words.
+/// Longest time for the launcher to end, and then for the runner to accept a connection.
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Largest part of a failed launcher's output that is reported.
 const MAX_REASON_BYTES: usize = 2000;
 
 impl Inner {
-    /// Makes the sandbox, unless it is not wanted any more.
+    /// Creates the sandbox, unless the task must stop.
     pub(super) fn launch(&self, id: &TaskId) {
         let Some(task) = self.task(id) else { return };
         let (spec, desired) = {
-            let task = guard(&task);
+            let task = task.lock();
             (task.record.spec.clone(), task.record.facts.desired)
         };
         if desired == Desired::Stopped {
-            return self.end(id);
+            return self.teardown(id);
         }
-        match self.make(id, &spec) {
+        match self.create(id, &spec) {
             Ok((process, init)) => self.launched(id, process, init),
             Err(reason) => {
-                tracing::warn!(task.id = %id, reason, "a sandbox failed to start");
+                tracing::warn!(task.id = %id, reason, "failed to start a sandbox");
                 self.change(id, |task| {
                     task.record.end(StopCode::TaskFailedToStart, &reason);
                     true
                 });
-                self.end(id);
+                self.teardown(id);
             }
         }
     }
@@ -59,29 +59,30 @@ impl Inner {
             }
             true
         });
-        self.watch.add(id, &init);
+        self.monitor.add(id, &init);
     }
 
-    fn make(&self, id: &TaskId, spec: &TaskSpec) -> Result<(Process, Arc<OwnedFd>), String> {
+    fn create(&self, id: &TaskId, spec: &TaskSpec) -> Result<(Process, Arc<OwnedFd>), String> {
         let fail = |what: &str| {
             let what = what.to_owned();
             move |error: io::Error| format!("{what}: {error}")
         };
-        self.demolish(id).map_err(fail("what was left of it can't be removed"))?;
-        self.prepare(id, spec).map_err(fail("its files can't be written"))?;
+        self.remove_sandbox(id).map_err(fail("failed to remove an earlier sandbox of the task"))?;
+        self.prepare(id, spec).map_err(fail("failed to write the sandbox's files"))?;
         let cgroup = self.cgroups.of(id);
-        cgroup.create(spec).map_err(fail("its control group can't be made"))?;
+        cgroup.create(spec).map_err(fail("failed to create the sandbox's cgroup"))?;
         self.run_launcher(id)?;
-        let (process, init) = self.find_init(id).map_err(fail("its PID 1 can't be found"))?;
+        let (process, init) =
+            self.find_init(id).map_err(fail("failed to find the sandbox's PID 1"))?;
         self.await_runner(id, &init)?;
-        cgroup.limit_cpu(spec).map_err(fail("its CPU limit can't be set"))?;
+        cgroup.limit_cpu(spec).map_err(fail("failed to set the CPU limit"))?;
         Ok((process, init))
     }
 
     fn run_launcher(&self, id: &TaskId) -> Result<(), String> {
         let dir = self.dir(id);
         let log = dir.join("log");
-        let failed = |error: io::Error| format!("its launcher can't be run: {error}");
+        let failed = |error: io::Error| format!("failed to run the launcher: {error}");
         let output = File::create(&log).map_err(failed)?;
         let mut child = Command::new(&self.config.exe)
             .args(["runtime", "launch"])
@@ -95,15 +96,15 @@ impl Inner {
             .map_err(failed)?;
         let pidfd = Pid::from_child(&child);
         let pidfd = pidfd_open(pidfd, PidfdFlags::empty()).map_err(|error| failed(error.into()))?;
-        if !readable_within(&pidfd, PATIENCE) {
-            // Whatever it has made is in the control group, which goes next.
+        if !readable_within(&pidfd, START_TIMEOUT) {
+            // Removing the sandbox's cgroup kills everything that the launcher has started.
             child.kill().map_err(failed)?;
         }
         let status = child.wait().map_err(failed)?;
         if status.success() {
             Ok(())
         } else {
-            Err(format!("its launcher failed: {}", last_words(&log)))
+            Err(format!("the launcher failed: {}", log_tail(&log)))
         }
     }
 
@@ -116,27 +117,27 @@ impl Inner {
         Ok((process, init))
     }
 
-    /// Waits until the runner's socket takes a connection.
+    /// Waits until the runner's socket accepts a connection.
     fn await_runner(&self, id: &TaskId, init: &OwnedFd) -> Result<(), String> {
         let socket = self.socket(id);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         let mut pause = Duration::from_micros(200);
         while UnixStream::connect(&socket).is_err() {
             if readable_within(init, pause) {
                 return Err(format!(
-                    "PID 1 ended at once: {}",
-                    last_words(&self.dir(id).join("log"))
+                    "PID 1 ended right after its start: {}",
+                    log_tail(&self.dir(id).join("log"))
                 ));
             }
             if Instant::now() >= deadline {
-                return Err("PID 1 does not answer".to_owned());
+                return Err(format!("PID 1 did not answer within {START_TIMEOUT:?}"));
             }
             pause = (pause * 2).min(Duration::from_millis(10));
         }
         Ok(())
     }
 
-    /// PID 1 of a task has ended.
+    /// Handles the end of a task's PID 1.
     pub(super) fn exited(&self, id: &TaskId, code: Option<i32>) {
         let oom_killed = self.cgroups.of(id).oom_kills() > 0;
         self.change(id, |task| {
@@ -145,7 +146,10 @@ impl Inner {
             facts.oom_killed = oom_killed;
             facts.last_status = Status::Stopping;
             let reason = match (oom_killed, code) {
-                (true, _) => "PID 1 ended, after the kernel killed for lack of memory".to_owned(),
+                (true, _) => {
+                    "PID 1 ended, and the kernel killed processes of the sandbox for lack of memory"
+                        .to_owned()
+                }
                 (false, Some(code)) => format!("PID 1 ended with {code}"),
                 (false, None) => "PID 1 ended".to_owned(),
             };
@@ -153,17 +157,18 @@ impl Inner {
             task.init = None;
             true
         });
-        self.pool.push(Work::End(id.clone()));
+        self.pool.push(Work::Teardown(id.clone()));
     }
 }
 
-/// A handle that stays with this very process. `None` if it is gone.
+/// A pidfd of this process; `None` if the process has ended.
 pub(super) fn open_process(process: &Process) -> Option<Arc<OwnedFd>> {
     let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
-    // Looked at again, for the number may have passed on in between.
+    // Checked after opening the pidfd, because the pid may have been reused before.
     process.is_current().then(|| Arc::new(pidfd))
 }
 
+/// Whether the descriptor becomes readable within this time. A pidfd does when its process ends.
 fn readable_within(fd: &impl AsFd, time: Duration) -> bool {
     let Ok(timeout) = Timespec::try_from(time) else { return false };
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
@@ -176,10 +181,11 @@ fn readable_within(fd: &impl AsFd, time: Duration) -> bool {
     }
 }
 
-fn last_words(log: &Path) -> String {
+/// The end of the launcher's output.
+fn log_tail(log: &Path) -> String {
     let text = fs::read(log).unwrap_or_default();
     let start = text.len().saturating_sub(MAX_REASON_BYTES);
     let text = String::from_utf8_lossy(text.get(start..).unwrap_or_default());
     let text = text.trim();
-    if text.is_empty() { "it said nothing".to_owned() } else { text.to_owned() }
+    if text.is_empty() { "it printed nothing".to_owned() } else { text.to_owned() }
 }

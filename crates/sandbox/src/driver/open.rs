@@ -1,24 +1,25 @@
-//! Opening a directory: what the host must offer, and what a predecessor left, however it ended.
+//! Opens a driver's directory: checks the host, and continues the work of an earlier driver.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
-use sha2::{Digest, Sha256};
 
+use super::monitor::Monitor;
 use super::pool::{Pool, Work};
-use super::watch::Watch;
-use super::{Config, Image, Inner, OpenError, Report, Runtime, Task, guard, launch};
+use super::{Config, Image, Inner, OpenError, Report, Runtime, Task, launch};
 use crate::cgroup::Cgroups;
+use crate::digest;
 use crate::host::CgroupLayout;
 use crate::record::Records;
 use crate::rootfs::Root;
 use crate::rootless::IdMap;
 use crate::task::{Status, TaskId};
 
-/// `sun_path` of unix(7), without its end.
+/// Length of `sun_path` of unix(7), without the terminating NUL.
 const MAX_SOCKET_PATH: usize = 107;
 
 impl Inner {
@@ -28,28 +29,28 @@ impl Inner {
         if longest.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(OpenError::PathTooLong(root));
         }
-        let unfit = |error: io::Error| OpenError::Unfit(error.to_string());
-        let layout = CgroupLayout::find().map_err(|error| OpenError::Unfit(error.to_string()))?;
-        let name = Sha256::digest(root.as_os_str().as_encoded_bytes());
-        let name: String = name.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-        // What a launcher starts must come back to us to be waited for when the launcher is gone.
+        let unsupported = |error: io::Error| OpenError::Unsupported(error.to_string());
+        let layout =
+            CgroupLayout::find().map_err(|error| OpenError::Unsupported(error.to_string()))?;
+        let name = digest::hex(root.as_os_str().as_encoded_bytes(), 8);
+        // As a subreaper, this process becomes the parent of a sandbox's PID 1 when the launcher ends.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| OpenError::Backend(error.into()))?;
         Ok(Self {
             records: Records::open(root.join("records")).map_err(OpenError::Backend)?,
-            cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unfit)?,
+            cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unsupported)?,
             image: open_image(&config, &root)?,
             ids: id_map(&config)?,
             tasks: Mutex::default(),
             report,
             pool: Pool::default(),
-            watch: Watch::new().map_err(OpenError::Backend)?,
+            monitor: Monitor::new().map_err(OpenError::Backend)?,
             _lock: lock,
             config: Config { root, ..config },
         })
     }
 
-    /// Takes up what a predecessor left.
+    /// Continues the work of an earlier driver on this directory.
     pub(super) fn recover(&self) -> io::Result<()> {
         for record in self.records.load()? {
             let id = record.facts.id.clone();
@@ -58,26 +59,28 @@ impl Inner {
         let known: Vec<TaskId> = self.tasks().keys().cloned().collect();
         self.sweep(&known)?;
         for id in known {
-            self.take_up(&id);
+            self.resume(&id);
         }
         Ok(())
     }
 
-    fn take_up(&self, id: &TaskId) {
+    fn resume(&self, id: &TaskId) {
         let Some(task) = self.task(id) else { return };
-        let mut task = guard(&task);
+        let mut task = task.lock();
         let found = task.record.init.as_ref().and_then(launch::open_process);
         match (task.record.facts.last_status, found) {
             (Status::Stopped, _) => return,
-            // Started or not, nobody can have used it: whatever is there makes way for a new one.
+            // The sandbox was never reported as running, so nothing uses it: launching replaces it.
             (Status::Provisioning, _) => self.pool.push(Work::Launch(id.clone())),
-            (Status::Running | Status::Stopping, None) => self.pool.push(Work::End(id.clone())),
+            (Status::Running | Status::Stopping, None) => {
+                self.pool.push(Work::Teardown(id.clone()))
+            }
             (Status::Running, Some(init)) => {
-                self.watch.add(id, &init);
+                self.monitor.add(id, &init);
                 task.init = Some(init);
             }
             (Status::Stopping, Some(init)) => {
-                self.watch.add(id, &init);
+                self.monitor.add(id, &init);
                 task.init = Some(init);
                 self.terminate(&mut task);
             }
@@ -87,13 +90,13 @@ impl Inner {
         (self.report)(facts);
     }
 
-    /// Removes directories and control groups of tasks that have no record.
+    /// Removes directories and cgroups of tasks that have no record.
     fn sweep(&self, known: &[TaskId]) -> io::Result<()> {
         let dirs = fs::read_dir(&self.config.root)?;
         let dirs = dirs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let found: Vec<TaskId> = dirs.chain(self.cgroups.present()).collect();
         for id in found.iter().filter(|id| !known.contains(id)) {
-            self.demolish(id)?;
+            self.remove_sandbox(id)?;
         }
         Ok(())
     }
@@ -103,7 +106,7 @@ fn id_map(config: &Config) -> Result<Option<IdMap>, OpenError> {
     match config.runtime {
         Runtime::Bare => Ok(None),
         Runtime::BuiltIn | Runtime::Program(_) => {
-            IdMap::find().map_err(|error| OpenError::Unfit(error.to_string()))
+            IdMap::find().map_err(|error| OpenError::Unsupported(error.to_string()))
         }
     }
 }

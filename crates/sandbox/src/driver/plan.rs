@@ -1,4 +1,4 @@
-//! What is written down for the launcher.
+//! Writes the files that the launcher reads: its plan and the OCI bundle.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -8,23 +8,23 @@ use std::path::Path;
 use super::{Inner, Runtime};
 use crate::bundle::Bundle;
 use crate::rootfs::Root;
-use crate::runtime::{Overlay, PLAN, Place, Plan, STATE_DIR, Scratch, Start};
+use crate::runtime::{Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
 use crate::task::{Network, TaskId, TaskSpec};
 
-/// Where a sandbox finds its resolver; pasta hands on what is sent there.
+/// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
 const RESOLVER: &str = "169.254.1.1";
-/// Of the memory, for the output of jobs until it is stored elsewhere: a quarter, or this.
-const LEAST_OUTPUT_MIB: u32 = 32;
+/// Smallest size of the file system for the output of jobs; by default it is a quarter of the memory.
+const MIN_JOBS_MIB: u32 = 32;
 
 impl Inner {
-    /// Writes the bundle, and what the launcher must know.
+    /// Creates the sandbox's directory with the plan and the bundle.
     pub(super) fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
         let dir = self.dir(id);
-        for needed in ["scratch", "run", "run/jobs", "rootfs", STATE_DIR] {
-            let needed = dir.join(needed);
-            fs::create_dir_all(&needed)?;
-            // Jobs could connect to the runner's socket otherwise, and read each other's output.
-            fs::set_permissions(needed, Permissions::from_mode(0o700))?;
+        for name in ["scratch", "run", "run/jobs", "rootfs", STATE_DIR] {
+            let subdir = dir.join(name);
+            fs::create_dir_all(&subdir)?;
+            // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
+            fs::set_permissions(subdir, Permissions::from_mode(0o700))?;
         }
         let start = match &self.image {
             Root::Bare { runner } => self.bare(id, runner),
@@ -41,27 +41,30 @@ impl Inner {
         let plan = Plan {
             id: id.to_string(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
-            entrances: self.cgroups.of(id).entrances(),
+            procs_files: self.cgroups.of(id).procs_files(),
             start,
         };
         fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
     }
 
     fn container(&self, id: &TaskId, spec: &TaskSpec, overlay: Option<Overlay>) -> Start {
-        let resident = self.image.resident();
+        let user = self.image.user();
         let at = self.dir(id).join("scratch");
-        let owner = (resident.uid, resident.gid);
+        let owner = (user.uid, user.gid);
         let scratch = Scratch { at, size_mib: spec.tmpfs_mib, owner };
-        let connector = match spec.network {
+        let network_command = match spec.network {
             Network::None => None,
-            Network::Egress => Some(connector()),
+            Network::Egress => Some(pasta_command()),
         };
         let program = match &self.config.runtime {
             Runtime::Program(program) => Some(program.clone()),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
         let ids = self.ids.clone();
-        Start::Container { place: Place { ids, scratch, overlay, connector }, program }
+        Start::Container {
+            isolation: Isolation { ids, scratch, overlay, network_command },
+            program,
+        }
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -70,7 +73,7 @@ impl Inner {
             vec![runner.into(), "--socket".into(), run_dir.join("runner.sock").into()];
         command.extend(["--jobs".into(), run_dir.join("jobs").into()]);
         if !rustix::process::geteuid().is_root() {
-            // There is no other user to become.
+            // Without root, commands can run only as the server's user.
             command.push("--keep-user".into());
         }
         Start::Bare { command }
@@ -86,8 +89,8 @@ impl Inner {
         let dir = self.dir(id);
         let scratch = dir.join("scratch");
         let resolv_conf = dir.join("resolv.conf");
-        let resolves = spec.network == Network::Egress;
-        if resolves {
+        let has_network = spec.network == Network::Egress;
+        if has_network {
             fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
             fs::set_permissions(&resolv_conf, Permissions::from_mode(0o644))?;
         }
@@ -97,22 +100,24 @@ impl Inner {
             shared,
             run_dir: &dir.join("run"),
             tmp: &scratch.join("tmp"),
-            home: (&scratch.join("home"), &self.image.resident().home),
-            resolv_conf: resolves.then_some(resolv_conf.as_path()),
-            jobs_mib: (spec.memory_mib / 4).max(LEAST_OUTPUT_MIB),
+            home: (&scratch.join("home"), &self.image.user().home),
+            resolv_conf: has_network.then_some(resolv_conf.as_path()),
+            jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
         };
-        fs::write(dir.join("config.json"), bundle.config().to_string())
+        let config = bundle.config().map_err(io::Error::other)?;
+        config.save(dir.join("config.json")).map_err(io::Error::other)
     }
 }
 
-/// pasta, with neither the host's loopback nor any of its ports. It ends with the control group.
-fn connector() -> Vec<String> {
+/// The command line of pasta: maps neither the host's loopback nor any port into the sandbox. The
+/// process is in the sandbox's cgroup and ends with it.
+fn pasta_command() -> Vec<String> {
     let mut command = vec!["pasta", "--config-net", "--quiet", "--no-map-gw"];
     command.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
     command.extend(["--dns-forward", RESOLVER]);
     if rustix::process::geteuid().is_root() {
-        // As another user it could not enter the namespace; it gives its capabilities away.
+        // As another user pasta could not enter the namespaces. It drops its capabilities itself.
         command.extend(["--runas", "0"]);
     } else {
         command.extend(["--userns", "/proc/self/fd/4"]);

@@ -1,17 +1,19 @@
-//! A few threads for what takes milliseconds: starting sandboxes and tearing them down.
+//! A pool of threads that start sandboxes and remove them.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use super::{Inner, guard};
+use parking_lot::{Condvar, Mutex};
+
+use super::Inner;
 use crate::task::TaskId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Work {
     Launch(TaskId),
-    End(TaskId),
+    Teardown(TaskId),
 }
 
 #[derive(Debug, Default)]
@@ -28,23 +30,23 @@ struct Queue {
 
 impl Pool {
     pub(super) fn push(&self, work: Work) {
-        let mut queue = guard(&self.queue);
+        let mut queue = self.queue.lock();
         match &work {
-            // What ends makes room for what starts.
-            Work::End(_) => queue.work.push_front(work),
+            // A removal frees resources that a launch may need.
+            Work::Teardown(_) => queue.work.push_front(work),
             Work::Launch(_) => queue.work.push_back(work),
         }
         self.changed.notify_one();
     }
 
-    /// Lets the threads end after what they are at. The records tell a successor about the rest.
+    /// Lets the threads end after their current work. The next driver reads the rest from the records.
     pub(super) fn close(&self) {
-        guard(&self.queue).closed = true;
+        self.queue.lock().closed = true;
         self.changed.notify_all();
     }
 
     fn next(&self) -> Option<Work> {
-        let mut queue = guard(&self.queue);
+        let mut queue = self.queue.lock();
         loop {
             if queue.closed {
                 return None;
@@ -52,12 +54,12 @@ impl Pool {
             if let Some(work) = queue.work.pop_front() {
                 return Some(work);
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut queue);
         }
     }
 }
 
-/// Two threads for each core: half of a start is waiting for the kernel.
+/// Starts two threads per core, because half of a start's time is waiting for the kernel.
 pub(super) fn start(inner: &Arc<Inner>) -> io::Result<Vec<JoinHandle<()>>> {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     (0..(2 * cores).min(16))
@@ -72,7 +74,7 @@ fn work(inner: &Inner) {
     while let Some(work) = inner.pool.next() {
         match work {
             Work::Launch(id) => inner.launch(&id),
-            Work::End(id) => inner.end(&id),
+            Work::Teardown(id) => inner.teardown(&id),
         }
     }
 }

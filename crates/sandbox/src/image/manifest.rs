@@ -1,4 +1,4 @@
-//! Which layers make the image, lowest first.
+//! Reads which layers an image has.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::source::Source;
 use super::{ImageError, damaged};
 
-/// A file of the image, and what it must hash to where the image says so.
+/// A layer's file in the image, and its expected digest if the image states one.
 #[derive(Debug)]
 pub(super) struct Blob {
     pub(super) name: String,
@@ -15,8 +15,9 @@ pub(super) struct Blob {
 
 #[derive(Debug)]
 pub(super) struct Manifest {
-    /// The same for the same content.
+    /// A text that is equal for equal images.
     pub(super) identity: String,
+    /// The lowest first.
     pub(super) layers: Vec<Blob>,
 }
 
@@ -59,7 +60,7 @@ struct ImageConfig {
 }
 
 impl Manifest {
-    /// `None` if the source has neither kind of manifest.
+    /// Reads the manifest; `None` if the source has neither kind of manifest.
     pub(super) fn read(source: &mut Source) -> Result<Option<Self>, ImageError> {
         if let Some(text) = source.document("index.json")? {
             return Self::of_index(source, &parse(&text)?).map(Some);
@@ -67,9 +68,12 @@ impl Manifest {
         let Some(text) = source.document("manifest.json")? else { return Ok(None) };
         let images: Vec<SavedImage> = parse(&text)?;
         let [image] = images.as_slice() else {
-            return Err(damaged(format!("it holds {} images, not one", images.len())));
+            return Err(damaged(format!(
+                "the archive contains {} images, expected one",
+                images.len()
+            )));
         };
-        check_machine(source, &image.config)?;
+        check_architecture(source, &image.config)?;
         let layers = image.layers.iter();
         let layers = layers.map(|name| Blob { name: name.clone(), sha256: None }).collect();
         Ok(Some(Self { identity: String::from_utf8_lossy(&text).into_owned(), layers }))
@@ -79,42 +83,43 @@ impl Manifest {
         let descriptor = choose(&index.manifests)?;
         let text = document(source, &blob(&descriptor.digest)?.name)?;
         if descriptor.media_type.contains("index") || descriptor.media_type.contains("list") {
-            // The index of a layout may name another one, which tells the machines apart.
+            // The index of a layout may refer to an index with one manifest per platform.
             return Self::of_index(source, &parse(&text)?);
         }
         let manifest: OciManifest = parse(&text)?;
-        check_machine(source, &blob(&manifest.config.digest)?.name)?;
+        check_architecture(source, &blob(&manifest.config.digest)?.name)?;
         let layers =
             manifest.layers.iter().map(|layer| blob(&layer.digest)).collect::<Result<_, _>>()?;
         Ok(Self { identity: descriptor.digest.clone(), layers })
     }
 }
 
-/// The manifest for this machine; the only one, if it doesn't say.
+/// The manifest for this host's architecture, or the first without a platform.
 fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ImageError> {
-    let ours = |platform: &Platform| platform.os == "linux" && platform.architecture == machine();
-    let fits = |found: &&Descriptor| found.platform.as_ref().is_none_or(ours);
+    let matches =
+        |platform: &Platform| platform.os == "linux" && platform.architecture == architecture();
+    let fits = |found: &&Descriptor| found.platform.as_ref().is_none_or(matches);
     match (manifests.iter().find(fits), manifests.first().and_then(|m| m.platform.as_ref())) {
         (Some(found), _) => Ok(found),
-        (None, Some(other)) => Err(other_machine(&other.architecture)),
-        (None, None) => Err(damaged("its index is empty")),
+        (None, Some(other)) => Err(wrong_architecture(&other.architecture)),
+        (None, None) => Err(damaged("the index has no manifest")),
     }
 }
 
-fn check_machine(source: &mut Source, config: &str) -> Result<(), ImageError> {
+fn check_architecture(source: &mut Source, config: &str) -> Result<(), ImageError> {
     let config: ImageConfig = parse(&document(source, config)?)?;
     match config.architecture {
-        Some(other) if other != machine() => Err(other_machine(&other)),
+        Some(other) if other != architecture() => Err(wrong_architecture(&other)),
         _ => Ok(()),
     }
 }
 
-fn other_machine(image: &str) -> ImageError {
-    ImageError::OtherMachine { image: image.to_owned(), host: machine().to_owned() }
+fn wrong_architecture(image: &str) -> ImageError {
+    ImageError::WrongArchitecture { image: image.to_owned(), host: architecture().to_owned() }
 }
 
-/// This machine in the words of images, which are Go's.
-fn machine() -> &'static str {
+/// This host's architecture, by the name that Go and images use.
+fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -125,12 +130,12 @@ fn machine() -> &'static str {
 fn blob(digest: &str) -> Result<Blob, ImageError> {
     let hex =
         digest.strip_prefix("sha256:").filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
-    let hex = hex.ok_or_else(|| damaged(format!("{digest} is no sha256 digest")))?;
+    let hex = hex.ok_or_else(|| damaged(format!("{digest} is not a sha256 digest")))?;
     Ok(Blob { name: format!("blobs/sha256/{hex}"), sha256: Some(hex.to_owned()) })
 }
 
 fn document(source: &mut Source, name: &str) -> Result<Vec<u8>, ImageError> {
-    source.document(name)?.ok_or_else(|| damaged(format!("it lacks {name}")))
+    source.document(name)?.ok_or_else(|| damaged(format!("the file {name} is missing")))
 }
 
 fn parse<T: DeserializeOwned>(text: &[u8]) -> Result<T, ImageError> {

@@ -1,4 +1,4 @@
-//! The files of an image, by name.
+//! Reads the files of an image by name.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,18 +10,19 @@ use sha2::{Digest, Sha256};
 
 use super::manifest::Blob;
 use super::{ImageError, damaged};
+use crate::digest;
 
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
-/// Of a manifest or a configuration; real ones have a few KiB.
+/// Largest size of a manifest or a configuration that is read; real ones have a few KiB.
 const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 
 #[derive(Debug)]
 pub(super) enum Source {
     Directory(PathBuf),
-    /// Where in the file each member's content begins, and its length.
     Tar {
         file: File,
+        /// Position and length of each member's content in the file.
         members: HashMap<PathBuf, (u64, u64)>,
     },
 }
@@ -37,12 +38,12 @@ impl Source {
             file = inflated(file)?;
         }
         file.rewind()?;
-        let no_image = |_| ImageError::NoImage(path.to_owned());
-        let members = members(&file).map_err(no_image)?;
+        let not_an_image = |_| ImageError::NotAnImage(path.to_owned());
+        let members = members(&file).map_err(not_an_image)?;
         Ok(Self::Tar { file, members })
     }
 
-    /// A small file in full. `None` if there is none of this name.
+    /// The content of a small file; `None` if no file has this name.
     pub(super) fn document(&mut self, name: &str) -> Result<Option<Vec<u8>>, ImageError> {
         let Some(reader) = self.reader(name)? else { return Ok(None) };
         let mut text = Vec::new();
@@ -50,10 +51,9 @@ impl Source {
         Ok(Some(text))
     }
 
-    /// A layer's tar, whatever it is compressed with. One that is not what its digest says is
-    /// refused when its end is read.
+    /// A layer's uncompressed tar. If the layer does not match its digest, reading its end fails.
     pub(super) fn blob(&mut self, blob: &Blob) -> Result<Box<dyn Read + '_>, ImageError> {
-        let missing = || damaged(format!("it lacks {}", blob.name));
+        let missing = || damaged(format!("the file {} is missing", blob.name));
         let reader = self.reader(&blob.name)?.ok_or_else(missing)?;
         let checked = Checked { reader, hash: Sha256::new(), expected: blob.sha256.clone() };
         let mut reader = BufReader::with_capacity(1 << 16, checked);
@@ -71,7 +71,7 @@ impl Source {
     fn reader(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {
         let path = Path::new(name);
         if !path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
-            return Err(damaged("it names a file outside of itself"));
+            return Err(damaged(format!("the path {name} leads out of the image")));
         }
         match self {
             Self::Directory(dir) => match File::open(dir.join(path)) {
@@ -80,7 +80,7 @@ impl Source {
                 Err(error) => Err(error.into()),
             },
             Self::Tar { file, members } => {
-                let Some((start, length)) = members.get(&plain(path)).copied() else {
+                let Some((start, length)) = members.get(&normalized(path)).copied() else {
                     return Ok(None);
                 };
                 file.seek(SeekFrom::Start(start))?;
@@ -96,45 +96,45 @@ fn members(file: &File) -> io::Result<HashMap<PathBuf, (u64, u64)>> {
     let mut archive = tar::Archive::new(file);
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
-        let name = plain(&entry.path()?);
+        let name = normalized(&entry.path()?);
         match entry.link_name()? {
-            // `docker save` links layers that are the same.
+            // `docker save` writes identical layers as links.
             Some(target) => {
-                links.push((name.clone(), plain(&name.with_file_name("").join(target))))
+                links.push((name.clone(), normalized(&name.with_file_name("").join(target))))
             }
             None => drop(members.insert(name, (entry.raw_file_position(), entry.size()))),
         }
     }
     for (name, target) in links {
-        if let Some(place) = members.get(&target).copied() {
-            members.insert(name, place);
+        if let Some(position) = members.get(&target).copied() {
+            members.insert(name, position);
         }
     }
     Ok(members)
 }
 
-/// Without `.`, and with `..` taken back.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
+/// The path without `.`, with `..` resolved lexically.
+fn normalized(path: &Path) -> PathBuf {
+    let mut normalized = PathBuf::new();
     for part in path.components() {
         match part {
-            Component::Normal(name) => plain.push(name),
-            Component::ParentDir => drop(plain.pop()),
+            Component::Normal(name) => normalized.push(name),
+            Component::ParentDir => drop(normalized.pop()),
             Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
         }
     }
-    plain
+    normalized
 }
 
-/// A compressed archive can't be read out of order.
+/// Decompresses an archive into a temporary file, because members are read in any order.
 fn inflated(mut file: File) -> io::Result<File> {
     file.rewind()?;
-    let mut plain = tempfile()?;
-    io::copy(&mut MultiGzDecoder::new(BufReader::new(file)), &mut plain)?;
-    Ok(plain)
+    let mut inflated = tempfile()?;
+    io::copy(&mut MultiGzDecoder::new(BufReader::new(file)), &mut inflated)?;
+    Ok(inflated)
 }
 
-/// A file without a name, gone when it is closed.
+/// A file without a name, which is removed when it is closed.
 fn tempfile() -> io::Result<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
@@ -142,6 +142,7 @@ fn tempfile() -> io::Result<File> {
     Ok(file.into())
 }
 
+/// Computes the digest of what is read and checks it at the end.
 struct Checked<R> {
     reader: R,
     hash: Sha256,
@@ -155,9 +156,8 @@ impl<R: Read> Read for Checked<R> {
             self.hash.update(new);
         } else if let Some(expected) = self.expected.take().filter(|_| !buffer.is_empty()) {
             let hash = self.hash.finalize_reset();
-            let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            if hash != expected {
-                return Err(io::Error::other("a layer is not what its digest says"));
+            if digest::encode(&hash) != expected {
+                return Err(io::Error::other("a layer does not match its digest"));
             }
         }
         Ok(length)

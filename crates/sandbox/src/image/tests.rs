@@ -7,7 +7,7 @@ use tar::{Builder, EntryType, Header};
 
 use super::*;
 
-/// Something in a layer.
+/// An entry of a layer.
 enum Item {
     Dir(&'static str),
     File(&'static str, &'static str),
@@ -22,11 +22,10 @@ fn header(kind: EntryType, path: &str, size: usize) -> Header {
     header.set_entry_type(kind);
     header.set_size(size.try_into().unwrap());
     header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o4755 });
-    // As the kernel is: what owns the files of an image may be anyone.
     header.set_uid(rustix::process::geteuid().as_raw().into());
     header.set_gid(rustix::process::getegid().as_raw().into());
     header.set_mtime(1_000_000_000);
-    // By hand, for the crate refuses what an attacker would write.
+    // Written into the raw header, because the tar crate rejects paths that an attacker would use.
     let name = &mut header.as_old_mut().name;
     name[..path.len()].copy_from_slice(path.as_bytes());
     header
@@ -87,7 +86,7 @@ fn layers_add_replace_and_hide() {
 }
 
 #[test]
-fn a_file_takes_the_place_of_a_directory_and_back() {
+fn a_file_replaces_a_directory_and_the_reverse() {
     let (dir, done) = apply(&[
         &[Dir("x"), File("x/y", ""), File("z", "")],
         &[File("x", "file"), Dir("z"), File("z/in", "dir")],
@@ -98,7 +97,7 @@ fn a_file_takes_the_place_of_a_directory_and_back() {
 }
 
 #[test]
-fn a_link_out_of_the_image_ends_at_its_root() {
+fn a_link_out_of_the_image_stops_at_its_root() {
     let outside = tempfile::tempdir().unwrap();
     let target: &'static str = outside.path().to_str().unwrap().to_owned().leak();
     let (dir, done) = apply(&[
@@ -107,13 +106,13 @@ fn a_link_out_of_the_image_ends_at_its_root() {
     ]);
     done.unwrap();
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
-    // Where a link leads nowhere within, a directory takes its place.
+    // A link whose target does not exist in the image is replaced by a directory.
     assert_eq!(text(&dir, "out/file"), "caught");
     assert_eq!(text(&dir, "tmp/file"), "caught");
 }
 
 #[test]
-fn a_layer_may_write_through_a_link_within() {
+fn a_layer_may_write_through_a_link_inside_the_image() {
     let (dir, done) =
         apply(&[&[Dir("usr"), Dir("usr/lib"), Link("lib", "usr/lib")], &[File("lib/a", "1")]]);
     done.unwrap();
@@ -121,7 +120,7 @@ fn a_layer_may_write_through_a_link_within() {
 }
 
 #[test]
-fn a_path_that_leads_up_is_refused() {
+fn a_path_with_dot_dot_is_rejected() {
     for path in ["../evil", "a/../../evil", "/../evil"] {
         let (_dir, done) = apply(&[&[Dir("a"), File(path, "evil")]]);
         assert!(matches!(done, Err(ImageError::Damaged(_))), "{path}: {done:?}");
@@ -129,7 +128,7 @@ fn a_path_that_leads_up_is_refused() {
 }
 
 #[test]
-fn a_hard_link_stays_within() {
+fn a_hard_link_stays_inside_the_image() {
     let (dir, done) = apply(&[&[File("a", "1"), Hard("b", "/a")]]);
     done.unwrap();
     assert_eq!(text(&dir, "b"), "1");
@@ -138,7 +137,7 @@ fn a_hard_link_stays_within() {
 }
 
 #[test]
-fn devices_are_left_out_and_setuid_bits_taken_off() {
+fn devices_are_skipped_and_setuid_bits_removed() {
     let (dir, done) = apply(&[&[Device("sda"), File("su", "1")]]);
     done.unwrap();
     assert!(!dir.path().join("sda").exists());
@@ -158,7 +157,7 @@ fn layout(layer: &[u8], architecture: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir_all(dir.path().join("blobs/sha256")).unwrap();
     let blob = |content: &[u8]| {
-        let hash: String = Sha256::digest(content).iter().map(|b| format!("{b:02x}")).collect();
+        let hash: String = digest::hex(content, 64);
         fs::write(dir.path().join("blobs/sha256").join(&hash), content).unwrap();
         format!("sha256:{hash}")
     };
@@ -177,43 +176,43 @@ fn here() -> &'static str {
 }
 
 #[test]
-fn a_layout_is_unpacked_once_and_furnished() {
+fn a_layout_is_unpacked_once_and_gets_base_files() {
     for layer in [layer(&[File("hello", "1")]), gzip(&layer(&[File("hello", "1")]))] {
         let images = tempfile::tempdir().unwrap();
         let image = layout(&layer, here());
         let root = unpacked(image.path(), images.path()).unwrap();
         assert_eq!(fs::read_to_string(root.join("hello")).unwrap(), "1");
         assert!(root.join("home/shelluser").is_dir() && root.join("proc").is_dir());
-        let resident = find_resident(&Tree::open(&root).unwrap()).unwrap().unwrap();
-        assert_eq!((resident.uid, resident.home), (1000, "/home/shelluser".into()));
+        let user = find_shell_user(&Tree::open(&root).unwrap()).unwrap().unwrap();
+        assert_eq!((user.uid, user.home), (1000, "/home/shelluser".into()));
         fs::write(root.join("mark"), "").unwrap();
         assert_eq!(unpacked(image.path(), images.path()).unwrap(), root);
-        assert!(root.join("mark").exists(), "it was unpacked twice");
+        assert!(root.join("mark").exists(), "the image was unpacked twice");
     }
 }
 
 #[test]
-fn a_user_that_the_image_brings_is_kept() {
+fn a_user_of_the_image_is_kept() {
     let passwd = "root:x:0:0::/root:/bin/sh\nshelluser:x:1234:1235::/work:/bin/bash\n";
     let image = layout(&layer(&[Dir("etc"), File("etc/passwd", passwd)]), here());
     let images = tempfile::tempdir().unwrap();
     let root = unpacked(image.path(), images.path()).unwrap();
-    let resident = find_resident(&Tree::open(&root).unwrap()).unwrap().unwrap();
-    assert_eq!(resident, Resident { uid: 1234, gid: 1235, home: "/work".into() });
+    let user = find_shell_user(&Tree::open(&root).unwrap()).unwrap().unwrap();
+    assert_eq!(user, ShellUser { uid: 1234, gid: 1235, home: "/work".into() });
 }
 
 #[test]
-fn a_number_that_is_taken_is_not_given_twice() {
+fn an_id_in_use_is_not_assigned_again() {
     let passwd = "root:x:0:0::/root:/bin/sh\nubuntu:x:1000:1000::/home/ubuntu:/bin/bash";
     let image = layout(&layer(&[Dir("etc"), File("etc/passwd", passwd)]), here());
     let images = tempfile::tempdir().unwrap();
     let root = unpacked(image.path(), images.path()).unwrap();
-    let resident = find_resident(&Tree::open(&root).unwrap()).unwrap().unwrap();
-    assert_eq!(resident.uid, 1001);
+    let user = find_shell_user(&Tree::open(&root).unwrap()).unwrap().unwrap();
+    assert_eq!(user.uid, 1001);
 }
 
 #[test]
-fn a_layer_that_is_not_its_digest_is_refused() {
+fn a_layer_that_does_not_match_its_digest_is_rejected() {
     let image = layout(&layer(&[File("hello", "1")]), here());
     let largest = fs::read_dir(image.path().join("blobs/sha256")).unwrap();
     let largest = largest.map(|e| e.unwrap().path()).max_by_key(|p| p.metadata().unwrap().size());
@@ -223,26 +222,27 @@ fn a_layer_that_is_not_its_digest_is_refused() {
     bytes[last] ^= 1;
     fs::write(largest.unwrap(), bytes).unwrap();
     let images = tempfile::tempdir().unwrap();
-    let refused = unpacked(image.path(), images.path());
-    assert!(matches!(refused, Err(ImageError::Damaged(_))), "{refused:?}");
+    let result = unpacked(image.path(), images.path());
+    assert!(matches!(result, Err(ImageError::Damaged(_))), "{result:?}");
 }
 
 #[test]
-fn an_image_for_another_machine_is_refused() {
+fn an_image_for_another_architecture_is_rejected() {
     let image = layout(&layer(&[]), "s390x");
     let images = tempfile::tempdir().unwrap();
-    let refused = unpacked(image.path(), images.path()).unwrap_err();
-    let words = format!("the image is for s390x, this host is {}", here());
-    assert_eq!(refused.to_string(), words);
+    let error = unpacked(image.path(), images.path()).unwrap_err();
+    let message =
+        format!("the image is for s390x, but this host is {0}; use an image for {0}", here());
+    assert_eq!(error.to_string(), message);
 }
 
 #[test]
-fn what_is_no_image_is_said_to_be_none() {
+fn a_file_that_is_not_an_image_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let images = tempfile::tempdir().unwrap();
     let check = |path: &Path| {
-        let refused = unpacked(path, images.path());
-        assert!(matches!(refused, Err(ImageError::NoImage(_))), "{refused:?}");
+        let result = unpacked(path, images.path());
+        assert!(matches!(result, Err(ImageError::NotAnImage(_))), "{result:?}");
     };
     check(dir.path());
     let file = dir.path().join("file");
@@ -257,7 +257,7 @@ fn what_is_no_image_is_said_to_be_none() {
 }
 
 #[test]
-fn damage_is_told_from_absence() {
+fn a_damaged_image_is_a_different_error() {
     let images = tempfile::tempdir().unwrap();
     let bad: [&[Item]; 5] = [
         &[File("manifest.json", "{")],
@@ -269,13 +269,13 @@ fn damage_is_told_from_absence() {
     for items in bad {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&layer(items)).unwrap();
-        let refused = unpacked(file.path(), images.path());
-        assert!(matches!(refused, Err(ImageError::Damaged(_))), "{refused:?}");
+        let result = unpacked(file.path(), images.path());
+        assert!(matches!(result, Err(ImageError::Damaged(_))), "{result:?}");
     }
 }
 
 #[test]
-fn what_docker_saves_is_an_image_compressed_or_not() {
+fn a_docker_save_archive_is_unpacked_compressed_or_not() {
     let inner: &'static str = String::from_utf8(layer(&[File("hello", "saved")])).unwrap().leak();
     let manifest = r#"[{"Config":"config.json","RepoTags":["x"],"Layers":["1/layer.tar"]}]"#;
     let saved = layer(&[

@@ -1,4 +1,4 @@
-//! A directory tree that is never left, whatever links are in it.
+//! Access to a directory tree that never leaves it, whatever symbolic links it contains.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
@@ -10,16 +10,16 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 
-/// The root of an image while it is put together. Paths are resolved as in a chroot: `..` and
-/// links that point outside end at the root.
+/// The root of an image that is being unpacked. Paths are resolved as in a chroot: `..` and symbolic
+/// links that point outside stop at the root.
 #[derive(Debug)]
 pub(crate) struct Tree {
     root: OwnedFd,
 }
 
-/// A name in a directory that is held open.
+/// A name in an open directory; the entry need not exist.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct TreeEntry {
     dir: OwnedFd,
     name: OsString,
 }
@@ -30,11 +30,11 @@ impl Tree {
         Ok(Self { root: rustix::fs::open(root, flags, Mode::empty())? })
     }
 
-    /// Where this path would be. Makes the directories above it.
+    /// The entry of this path. Creates missing parent directories.
     ///
     /// # Errors
-    /// `InvalidInput` if the path has no name of its own or leads up.
-    pub(crate) fn place(&self, path: &Path) -> io::Result<Place> {
+    /// `InvalidInput` if the path is empty or contains `..`.
+    pub(crate) fn entry(&self, path: &Path) -> io::Result<TreeEntry> {
         let mut names = Vec::new();
         for part in path.components() {
             match part {
@@ -46,12 +46,12 @@ impl Tree {
             }
         }
         let name = names.pop().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(Place { dir: self.directory(&names)?, name: name.to_owned() })
+        Ok(TreeEntry { dir: self.directory(&names)?, name: name.to_owned() })
     }
 
-    /// Makes this directory and those above it, unless they are there.
+    /// Creates this directory and its parents, unless they exist.
     pub(crate) fn ensure(&self, path: &Path) -> io::Result<()> {
-        self.place(&path.join("x")).map(drop)
+        self.entry(&path.join("x")).map(drop)
     }
 
     fn directory(&self, names: &[&OsStr]) -> io::Result<OwnedFd> {
@@ -61,7 +61,7 @@ impl Tree {
             path.push(name);
             dir = match self.resolve(&path) {
                 Err(rustix::io::Errno::NOENT) => {
-                    let missing = Place { dir, name: (*name).to_owned() };
+                    let missing = TreeEntry { dir, name: (*name).to_owned() };
                     missing.make_directory(0o755)?;
                     self.resolve(&path)?
                 }
@@ -77,13 +77,13 @@ impl Tree {
     }
 }
 
-impl Place {
-    /// For the file system calls of std: the kernel resolves the open directory, not a path to it.
+impl TreeEntry {
+    /// A path for std's file functions, by which the kernel starts at the open directory.
     fn path(&self) -> PathBuf {
         Path::new(&format!("/proc/self/fd/{}", self.dir.as_raw_fd())).join(&self.name)
     }
 
-    /// Another name in the same directory.
+    /// Another entry of the same directory.
     pub(crate) fn beside(&self, name: &OsStr) -> io::Result<Self> {
         Ok(Self { dir: self.dir.try_clone()?, name: name.to_owned() })
     }
@@ -98,7 +98,7 @@ impl Place {
         fs::symlink_metadata(self.path()).is_ok_and(|found| found.is_dir())
     }
 
-    /// Removes whatever is there.
+    /// Removes the entry, if it exists.
     pub(crate) fn clear(&self) -> io::Result<()> {
         let path = self.path();
         match fs::symlink_metadata(&path) {
@@ -109,7 +109,7 @@ impl Place {
         }
     }
 
-    /// Makes a directory, or gives the one that is there this mode.
+    /// Creates a directory, or sets the mode of an existing one.
     pub(crate) fn make_directory(&self, mode: u32) -> io::Result<()> {
         if !self.is_directory() {
             self.clear()?;
@@ -118,7 +118,7 @@ impl Place {
         fs::set_permissions(self.path(), Permissions::from_mode(mode))
     }
 
-    /// Puts a file in the place of whatever is there.
+    /// Creates a file; replaces an existing entry.
     pub(crate) fn make_file(&self, content: &mut dyn Read, mode: u32) -> io::Result<File> {
         self.clear()?;
         let mut options = File::options();
@@ -128,18 +128,20 @@ impl Place {
         Ok(file)
     }
 
+    /// Creates a symbolic link; replaces an existing entry.
     pub(crate) fn make_link(&self, target: &Path) -> io::Result<()> {
         self.clear()?;
         symlink(target, self.path())
     }
 
-    /// Makes this another name of a file, or of a link itself.
+    /// Creates a hard link to a file or to a symbolic link; replaces an existing entry.
     pub(crate) fn link_to(&self, existing: &Self) -> io::Result<()> {
         self.clear()?;
         fs::hard_link(existing.path(), self.path())
     }
 
-    /// Without root everything stays ours, which is root's inside.
+    /// Changes the owner. Does nothing in rootless mode, where all files belong to the server's user,
+    /// which is root inside the sandbox.
     pub(crate) fn give_to(&self, uid: u32, gid: u32) -> io::Result<()> {
         if !rustix::process::geteuid().is_root() {
             return Ok(());
@@ -151,7 +153,7 @@ impl Place {
         fs::set_permissions(self.path(), Permissions::from_mode(mode))
     }
 
-    /// The content of a regular file here; nothing if there is none. A link is not followed.
+    /// The content of the entry; empty if it is not a regular file. Does not follow a symbolic link.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
         let flags = i32::try_from(flags).unwrap_or_default();
@@ -164,7 +166,8 @@ impl Place {
         Ok(content)
     }
 
-    /// What a whiteout hides: `Some(None)` for all of the directory below.
+    /// The name that this entry hides if it is a whiteout; `Some(None)` if it hides all entries of lower
+    /// layers in its directory.
     pub(crate) fn whiteout(&self) -> Option<Option<&OsStr>> {
         let hidden = self.name.as_bytes().strip_prefix(b".wh.")?;
         Some((hidden != b".wh..opq").then_some(OsStr::from_bytes(hidden)))

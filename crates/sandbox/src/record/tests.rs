@@ -15,7 +15,7 @@ fn record() -> Record {
 }
 
 #[test]
-fn a_record_is_read_back() {
+fn a_saved_record_is_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path().join("records")).unwrap();
     records.save(&record()).unwrap();
@@ -28,7 +28,7 @@ fn a_record_is_read_back() {
 }
 
 #[test]
-fn a_torn_record_is_dropped() {
+fn a_truncated_record_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let records = Records::open(dir.path().to_owned()).unwrap();
     fs::write(dir.path().join("task-0.json"), b"{\"facts\":").unwrap();
@@ -37,7 +37,7 @@ fn a_torn_record_is_dropped() {
 }
 
 #[test]
-fn the_first_reason_to_end_stays() {
+fn the_first_reason_to_end_is_kept() {
     let mut record = record();
     record.end(StopCode::UserInitiated, "asked");
     record.end(StopCode::EssentialContainerExited, "exited");
@@ -46,7 +46,7 @@ fn the_first_reason_to_end_stays() {
 }
 
 #[test]
-fn a_process_is_told_from_a_later_one_of_the_same_number() {
+fn a_later_process_with_the_same_pid_is_a_different_one() {
     let me = Process::current(std::process::id().try_into().unwrap()).unwrap();
     assert!(me.is_current());
     assert!(!Process { start_ticks: me.start_ticks + 1, ..me.clone() }.is_current());

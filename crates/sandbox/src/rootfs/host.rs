@@ -1,4 +1,4 @@
-//! The image `host`: the programs of this host, and nothing else of it.
+//! The image `host`: the programs of this host and a generated `/etc`.
 
 use std::fs;
 use std::io;
@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use super::{SHELL_UID, directory, file, link};
 
-/// Where programs are, bound read-only, or links into `/usr` where the host has merged them.
+/// Directories with programs. They are bound read-only, or are links into `/usr` on a merged-usr host.
 const PROGRAMS: [&str; 7] = ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+/// Empty directories.
 const EMPTY: [&str; 8] =
     ["proc", "dev", "sys", "tmp", "run/ephemeral", "home/shelluser", "etc", "var"];
 
-/// Copied from the host's `/etc`, if there and readable by anyone.
+/// Copied from the host's `/etc` if they exist and are world-readable.
 const COPIED: [&str; 9] = [
     "alternatives",
     "ca-certificates.conf",
@@ -25,7 +26,7 @@ const COPIED: [&str; 9] = [
     "ssl/certs",
 ];
 
-/// Makes the root in `dir`. Answers the host's directories to bind over it.
+/// Creates the root in `dir`. Returns the host's directories to bind into it.
 pub(super) fn prepare(dir: &Path) -> io::Result<Vec<PathBuf>> {
     directory(dir, 0o755)?;
     for name in EMPTY {
@@ -34,7 +35,7 @@ pub(super) fn prepare(dir: &Path) -> io::Result<Vec<PathBuf>> {
     directory(&dir.join("root"), 0o700)?;
     link(&dir.join("var/tmp"), Path::new("/tmp"))?;
     let etc = dir.join("etc");
-    synthetic_etc(&etc)?;
+    write_etc(&etc)?;
     for name in COPIED {
         copy(&Path::new("/etc").join(name), &etc.join(name))?;
     }
@@ -57,7 +58,7 @@ fn programs(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(shared)
 }
 
-fn synthetic_etc(etc: &Path) -> io::Result<()> {
+fn write_etc(etc: &Path) -> io::Result<()> {
     let shell = if Path::new("/bin/bash").exists() { "/bin/bash" } else { "/bin/sh" };
     let passwd = format!(
         "root:x:0:0:root:/root:/bin/sh\n\
@@ -72,7 +73,7 @@ fn synthetic_etc(etc: &Path) -> io::Result<()> {
         ("hosts", "127.0.0.1 localhost shell\n::1 localhost\n"),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
         ("profile", "export PATH\nPS1='\\u@\\h:\\w\\$ '\n"),
-        // Bound over where there is something to resolve.
+        // Replaced by a bind mount if the sandbox has a network.
         ("resolv.conf", ""),
     ];
     for (name, content) in files {
@@ -82,7 +83,7 @@ fn synthetic_etc(etc: &Path) -> io::Result<()> {
     link(&etc.join("os-release"), Path::new("/usr/lib/os-release"))
 }
 
-/// Copies links, directories, and the files that anyone may read.
+/// Copies links, directories and world-readable files.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let Ok(found) = fs::symlink_metadata(from) else { return Ok(()) };
     if let Some(parent) = to.parent() {

@@ -10,15 +10,15 @@ fn a_range_is_found_by_name_or_number_if_it_is_large_enough() {
 }
 
 #[test]
-fn a_user_without_a_name_goes_by_number() {
+fn a_user_without_a_passwd_entry_is_named_by_its_number() {
     let passwd = "root:x:0:0::/root:/bin/sh\nme:x:1234:1234::/home/me:/bin/sh\n";
     assert_eq!(name_of(1234, passwd), "me");
     assert_eq!(name_of(77, passwd), "77");
 }
 
 #[test]
-fn root_is_the_servers_user_and_the_others_are_from_its_range() {
-    let range = |own, first| Range { own, first, count: WANTED };
+fn root_maps_to_the_servers_user_and_other_ids_to_its_range() {
+    let range = |own, first| Range { own, first, count: COUNT };
     let map = IdMap { users: range(1234, 100_000), groups: range(1235, 200_000) };
     let expected = "newuidmap \"$PPID\" 0 1234 1 1 100000 65535 && \
                     newgidmap \"$PPID\" 0 1235 1 1 200000 65535";

@@ -1,6 +1,5 @@
-//! The built-in runtime: `libcontainer`, and our own seccomp filter.
-//!
-//! libcontainer's filter needs the C library libseccomp at build time; ours needs only cargo.
+//! The built-in runtime: `libcontainer` with the seccomp filter of this crate, because libcontainer's
+//! own filter needs the C library libseccomp at build time.
 
 use std::path::Path;
 
@@ -13,10 +12,10 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use super::{AnyError, PID_FILE, STATE_DIR};
 use crate::seccomp;
 
-/// Makes the container of the bundle in `dir` and starts it.
+/// Creates and starts the container of the bundle in `dir`.
 pub(super) fn run(id: &str, dir: &Path) -> Result<(), AnyError> {
     let mut container = ContainerBuilder::new(id.to_owned(), SyscallType::default())
-        .with_executor(Confined)
+        .with_executor(SeccompExecutor)
         .with_root_path(dir.join(STATE_DIR))?
         .with_pid_file(Some(dir.join(PID_FILE)))?
         .as_init(dir)
@@ -27,11 +26,11 @@ pub(super) fn run(id: &str, dir: &Path) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Executes as libcontainer does, with the filter in force from the last step on.
+/// Installs the seccomp filter right before libcontainer executes the container's process.
 #[derive(Clone)]
-struct Confined;
+struct SeccompExecutor;
 
-impl Executor for Confined {
+impl Executor for SeccompExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         seccomp::confine()?;
         get_executor().exec(spec)

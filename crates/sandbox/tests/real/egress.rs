@@ -1,4 +1,4 @@
-//! Network for those who ask.
+//! Sandboxes with network access.
 
 use std::net::TcpListener;
 
@@ -7,7 +7,7 @@ use sandbox::{Network, RunError, TaskSpec};
 use crate::host::{host, spec};
 
 #[test]
-fn the_network_goes_through_pasta_or_not_at_all() {
+fn the_network_goes_through_pasta_only() {
     let Some(host) = host() else { return };
     let spec = TaskSpec { network: Network::Egress, ..spec("egress") };
     if let Err(refused) = host.driver().run(spec.clone()) {
@@ -19,7 +19,7 @@ fn the_network_goes_through_pasta_or_not_at_all() {
     let interfaces = host.sh(&id, "tail -n +3 /proc/net/dev | wc -l; cat /etc/resolv.conf");
     assert_eq!(interfaces.stdout, "2\nnameserver 169.254.1.1\n");
 
-    // What listens on the host's loopback is not to be reached, by any name.
+    // Ports on the host's loopback interface are not reachable, neither by 127.0.0.1 nor by the gateway.
     let secret = TcpListener::bind("127.0.0.1:0").unwrap();
     secret.set_nonblocking(true).unwrap();
     let port = secret.local_addr().unwrap().port();
@@ -34,7 +34,7 @@ fn the_network_goes_through_pasta_or_not_at_all() {
     assert!(!reached.stdout.contains("open"), "{reached:?}");
     assert!(secret.accept().is_err());
 
-    // Nor is what the host's cloud tells the host.
+    // The metadata services of clouds are not reachable.
     for address in ["169.254.169.254", "169.254.170.2"] {
         let line = format!(
             "perl -MIO::Socket::INET -e 'IO::Socket::INET->new(PeerAddr => shift, \

@@ -1,4 +1,4 @@
-//! A driver in a directory of its own, what it reports, and a client of its runners.
+//! A driver in a temporary directory, its reports, and a client of its runners.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -13,24 +13,24 @@ use sandbox::{
 };
 use tempfile::TempDir;
 
-/// Nothing here takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Far above what any test takes; a sandbox that does not answer fails the test.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Host {
-    /// `None` only while it is being replaced.
+    /// `None` only while the driver is being replaced.
     driver: Option<Driver>,
     facts: Receiver<TaskFacts>,
     pub(crate) dir: TempDir,
 }
 
-/// Also after a failure: a driver leaves its sandboxes running.
+/// Stops all tasks, also after a failed test: dropping a driver leaves its sandboxes running.
 impl Drop for Host {
     fn drop(&mut self) {
         let Some(driver) = &self.driver else { return };
         for facts in driver.list(None) {
             let _ = driver.stop(&facts.id, "the test is over");
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while driver.list(None).iter().any(|facts| facts.last_status != Status::Stopped) {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.facts.recv_timeout(left).is_err() {
@@ -50,7 +50,7 @@ pub(crate) fn config(root: &Path) -> Config {
     }
 }
 
-/// A driver, or `None` where the host refuses sandboxes; says so then.
+/// Opens a driver. Returns `None` and prints the reason where the host can't run sandboxes.
 pub(crate) fn host() -> Option<Host> {
     host_with(|_| {})
 }
@@ -70,7 +70,7 @@ fn open(dir: TempDir, config: Config) -> Option<Host> {
     let (send, facts) = mpsc::channel();
     match Driver::open(config, move |fact| drop(send.send(fact))) {
         Ok(driver) => Some(Host { driver: Some(driver), facts, dir }),
-        Err(OpenError::Unfit(reason)) => {
+        Err(OpenError::Unsupported(reason)) => {
             println!("SKIPPED: {reason}");
             None
         }
@@ -95,7 +95,7 @@ impl Host {
         self.driver.as_ref().unwrap()
     }
 
-    /// Closes the driver, does something behind its back, and opens another on the same directory.
+    /// Closes the driver, calls `between`, and opens another driver on the same directory.
     pub(crate) fn reopen(&mut self, between: impl FnOnce(&Path)) {
         self.driver = None;
         between(self.dir.path());
@@ -113,7 +113,7 @@ impl Host {
         id
     }
 
-    /// The first report that the task is in this state. Fails at once if it stops instead.
+    /// Waits until the task is in this state; fails if the task stops instead.
     pub(crate) fn wait(&self, id: &TaskId, status: Status) -> TaskFacts {
         let facts = self
             .until(id, |facts| facts.last_status == status || facts.last_status == Status::Stopped);
@@ -125,9 +125,9 @@ impl Host {
         self.until(id, |facts| facts.last_status == Status::Stopped)
     }
 
-    /// What is known of the task as soon as it is as wanted.
+    /// Waits until the condition holds for the task.
     pub(crate) fn until(&self, id: &TaskId, wanted: impl Fn(&TaskFacts) -> bool) -> TaskFacts {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let known = self.driver().describe(std::slice::from_ref(id)).pop().unwrap();
             if wanted(&known) {
@@ -191,7 +191,7 @@ pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
         .collect()
 }
 
-/// Changes a record as a crash could have left it.
+/// Changes a record to one that a crash could have left.
 pub(crate) fn edit_record(root: &Path, id: &TaskId, edit: impl FnOnce(&mut serde_json::Value)) {
     let path = root.join(format!("records/{id}.json"));
     let mut record = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
@@ -199,7 +199,7 @@ pub(crate) fn edit_record(root: &Path, id: &TaskId, edit: impl FnOnce(&mut serde
     fs::write(path, record.to_string()).unwrap();
 }
 
-/// The host's number of a task's PID 1.
+/// The pid, on the host, of a task's PID 1.
 pub(crate) fn init_of(host: &Host, id: &TaskId) -> rustix::process::Pid {
     let record = host.dir.path().join(format!("records/{id}.json"));
     let record: serde_json::Value = serde_json::from_slice(&fs::read(record).unwrap()).unwrap();
@@ -224,7 +224,7 @@ pub(crate) struct Done {
 impl Client {
     fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         Self { stream, decoder: Decoder::default() }
     }
 
@@ -233,7 +233,7 @@ impl Client {
         self.stream.write_all(&bytes).unwrap();
     }
 
-    /// The next event. `None` when the runner hangs up.
+    /// The next event; `None` when the runner closes the connection.
     pub(crate) fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.decoder.next().unwrap() {

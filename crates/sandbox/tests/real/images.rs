@@ -1,4 +1,4 @@
-//! A sandbox from an image: a shell, its libraries, and nothing else.
+//! Sandboxes whose root is an image file.
 
 use std::fs::File;
 use std::io::Write;
@@ -39,7 +39,7 @@ fn saved_image(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_sandbox_runs_from_what_docker_saved() {
+fn a_sandbox_runs_from_a_docker_save_archive() {
     let dir = tempfile::tempdir().unwrap();
     let image = saved_image(dir.path());
     let Some(host) = host_with(|config| config.image = Image::File(image)) else { return };
@@ -56,12 +56,12 @@ fn a_sandbox_runs_from_what_docker_saved() {
 }
 
 #[test]
-fn a_driver_does_not_open_with_an_image_that_is_none() {
+fn a_driver_does_not_open_with_a_file_that_is_not_an_image() {
     let dir = tempfile::tempdir().unwrap();
     let none = dir.path().join("none.tar");
     std::fs::write(&none, "not an image").unwrap();
     let mut config = config(&dir.path().join("root"));
     config.image = Image::File(none);
     let refused = Driver::open(config, |_| {});
-    assert!(matches!(refused, Err(OpenError::Image(_) | OpenError::Unfit(_))), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Image(_) | OpenError::Unsupported(_))), "{refused:?}");
 }

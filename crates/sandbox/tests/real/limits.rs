@@ -1,4 +1,4 @@
-//! What a sandbox may use.
+//! The limits of a sandbox.
 
 use runner::protocol::{Cause, Event};
 use sandbox::{StopCode, TaskSpec};
@@ -6,7 +6,7 @@ use sandbox::{StopCode, TaskSpec};
 use crate::host::{host, spec};
 
 #[test]
-fn more_memory_than_allowed_ends_the_job_and_is_counted() {
+fn a_job_beyond_the_memory_limit_is_killed_and_counted() {
     let Some(host) = host() else { return };
     let id = host.start(TaskSpec { memory_mib: 64, ..spec("memory") });
     assert_eq!(host.driver().oom_kills(&id), 0);
@@ -17,12 +17,12 @@ fn more_memory_than_allowed_ends_the_job_and_is_counted() {
         "{done:?}"
     );
     assert_eq!(host.driver().oom_kills(&id), 1);
-    assert!(matches!(host.client(&id).probe(), Event::Ready { .. }), "the shell lives on");
+    assert!(matches!(host.client(&id).probe(), Event::Ready { .. }), "the shell must still run");
     assert!(host.stop(&id).oom_killed);
 }
 
 #[test]
-fn files_in_memory_are_limited() {
+fn files_on_tmpfs_are_limited() {
     let Some(host) = host() else { return };
     let id = host.start(TaskSpec { tmpfs_mib: 8, ..spec("tmpfs") });
     let done = host.sh(&id, "head -c 6M /dev/zero > /tmp/a; head -c 6M /dev/zero > ~/b");
@@ -33,7 +33,7 @@ fn files_in_memory_are_limited() {
 }
 
 #[test]
-fn a_fork_bomb_meets_the_limit_and_dies_with_the_sandbox() {
+fn a_fork_bomb_is_limited_and_ends_with_the_sandbox() {
     let Some(host) = host() else { return };
     let id = host.start(TaskSpec { pids: 40, ..spec("bomb") });
     let mut client = host.client(&id);
@@ -44,7 +44,7 @@ fn a_fork_bomb_meets_the_limit_and_dies_with_the_sandbox() {
 }
 
 #[test]
-fn processes_beyond_the_limit_are_refused() {
+fn processes_beyond_the_limit_are_denied() {
     let Some(host) = host() else { return };
     let id = host.start(TaskSpec { pids: 20, ..spec("pids") });
     let line = "perl -e 'for (1..100) { my $p = fork; defined $p or last; $p or sleep(60), exit; $n++ } \
@@ -55,10 +55,10 @@ fn processes_beyond_the_limit_are_refused() {
 }
 
 #[test]
-fn cpu_time_is_rationed() {
+fn cpu_time_is_limited() {
     let Some(host) = host() else { return };
     let id = host.start(TaskSpec { cpu_units: 128, ..spec("cpu") });
-    // An eighth of a CPU: burning 0.1 s of it takes about 0.8 s, less a period's allowance.
+    // With an eighth of a CPU, using 0.1 s of CPU time takes about 0.8 s, minus the quota of a period.
     let line = "perl -MTime::HiRes=time,clock -e '$t = time; $c = clock; 1 while clock() - $c < 0.1; \
                 print time() - $t > 0.4 ? qq(slow\\n) : time() - $t'";
     assert_eq!(host.sh(&id, line).stdout, "slow\n");

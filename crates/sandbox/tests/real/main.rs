@@ -1,4 +1,4 @@
-//! Sandboxes for real: namespaces, control groups, processes. Each test leaves the host as it was.
+//! Tests with real namespaces, cgroups and processes. Each test leaves the host unchanged.
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
@@ -10,10 +10,10 @@ mod host;
 #[cfg(test)]
 mod images;
 #[cfg(test)]
-mod life;
+mod isolation;
+#[cfg(test)]
+mod lifecycle;
 #[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod runtimes;
-#[cfg(test)]
-mod walls;

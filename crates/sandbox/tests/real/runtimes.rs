@@ -1,4 +1,4 @@
-//! Other runtimes, and none.
+//! External OCI runtimes, and tasks without a sandbox.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ fn installed(name: &str) -> Option<PathBuf> {
     found
 }
 
-fn works_with(program: PathBuf) {
+fn assert_works_with(program: PathBuf) {
     let Some(host) = host_with(|config| config.runtime = Runtime::Program(program)) else { return };
     let id = host.driver().run(spec("foreign")).unwrap();
     let facts = host.until(&id, |facts| facts.last_status >= Status::Running);
@@ -35,21 +35,21 @@ fn works_with(program: PathBuf) {
 }
 
 #[test]
-fn runc_stands_in() {
+fn sandboxes_run_by_runc() {
     if let Some(program) = installed("runc") {
-        works_with(program);
+        assert_works_with(program);
     }
 }
 
 #[test]
-fn crun_stands_in() {
+fn sandboxes_run_by_crun() {
     if let Some(program) = installed("crun") {
-        works_with(program);
+        assert_works_with(program);
     }
 }
 
 #[test]
-fn a_runtime_that_is_missing_is_the_reason() {
+fn a_missing_runtime_is_the_stop_reason() {
     let missing = Runtime::Program("/nonexistent/runc".into());
     let Some(host) = host_with(|config| config.runtime = missing) else { return };
     let id = host.driver().run(spec("missing")).unwrap();
@@ -60,12 +60,12 @@ fn a_runtime_that_is_missing_is_the_reason() {
 }
 
 #[test]
-fn without_a_sandbox_limits_and_teardown_remain() {
+fn without_a_sandbox_a_task_still_has_limits_and_is_removed() {
     let Some(host) = host_with(|config| config.runtime = Runtime::Bare) else { return };
     let id = host.start(spec("bare"));
     let mut client = host.client(&id);
     client.start("(trap '' TERM; setsid sleep 1000 &) ; sleep 1000");
-    // Without the user shelluser on the host, the job is refused; the runner lives on.
+    // If the host has no user shelluser, the job fails to spawn.
     let done = host.sh(&id, "echo $((6 * 7))");
     if !matches!(done.exit.cause, Cause::SpawnFailed { .. }) {
         assert_eq!(done.stdout, "42\n");

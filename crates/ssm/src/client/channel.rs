@@ -12,28 +12,28 @@ use tokio::{
 };
 
 use crate::{
-    closed::{Closed, Loss},
+    close_reason::{CloseReason, ConnectionError},
     driver::{Command, Driver},
     inbox,
     message::Size,
     server::Event,
 };
 
-/// An open data channel: reads the session's output, writes its input.
+/// An open data channel: reading returns the session's output, writing sends its input.
 ///
-/// Reading ends when the service closed the channel, and fails when the connection was lost. Writing waits while too much is
-/// unacknowledged. The protocol has no half-close: after a shutdown nothing more is written, and output can still be read.
+/// Reading ends when the service closes the channel, and fails when the connection is lost. Writing waits while too much input is
+/// unacknowledged. The protocol has no half-close: after a shutdown, output can still be read.
 ///
-/// When it is dropped, what was written is still sent: acknowledgements are awaited for 2 s in the background. AWS does not end the
-/// command with the channel.
+/// A dropped channel still sends the written input and waits up to 2 s for acknowledgements in the background. AWS does not end the
+/// command when the channel closes.
 pub struct Channel {
     pipe: DuplexStream,
     output: inbox::Receiver,
     unread: Bytes,
-    /// The end, once it was read.
-    end: Option<Closed>,
+    /// The reason for the end, once reading has reached it.
+    end: Option<CloseReason>,
     commands: mpsc::UnboundedSender<Command>,
-    closed: watch::Receiver<Option<Closed>>,
+    closed: watch::Receiver<Option<CloseReason>>,
 }
 
 impl Channel {
@@ -43,52 +43,52 @@ impl Channel {
         commands: mpsc::UnboundedSender<Command>,
         output: inbox::Receiver,
     ) -> Self {
-        let (tell, closed) = watch::channel(None);
+        let (sender, closed) = watch::channel(None);
         tokio::spawn(async move {
-            let told = driver.run(|closed| {
-                tell.send_replace(Some(closed.clone()));
-            });
-            told.await;
-            // Dropped last: it stands for the connection.
-            drop(tell);
+            let on_close = |reason: &CloseReason| {
+                sender.send_replace(Some(reason.clone()));
+            };
+            driver.run(on_close).await;
+            // `close` waits for this drop, which means that the connection is closed.
+            drop(sender);
         });
         Self { pipe, output, unread: Bytes::new(), end: None, commands, closed }
     }
 
-    /// Resolves when the channel is over, and says why. It outlives the channel.
-    pub fn closed(&self) -> impl Future<Output = Closed> + Send + 'static {
+    /// Resolves with the reason when the channel is closed. The future may outlive the channel.
+    pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + 'static {
         let mut closed = self.closed.clone();
-        async move { told(&mut closed).await }
+        async move { close_reason(&mut closed).await }
     }
 
-    /// Tells the size of the terminal.
+    /// Sends the size of the terminal.
     pub fn resize(&self, cols: u16, rows: u16) {
-        // Fails after the end, when nobody has a use for it.
+        // The send fails only after the end of the channel, when the size no longer matters.
         let _ = self.commands.send(Command::Resize(Size { cols, rows }));
     }
 
-    /// Drops the channel and waits until it is closed, for 4 s at most.
-    pub async fn close(self) -> Closed {
+    /// Drops the channel and waits until the connection is closed, for at most 4 s.
+    pub async fn close(self) -> CloseReason {
         let mut closed = self.closed.clone();
         drop(self);
-        let why = told(&mut closed).await;
+        let reason = close_reason(&mut closed).await;
         while closed.changed().await.is_ok() {}
-        why
+        reason
     }
 
     fn ended(&self) -> Option<io::Result<()>> {
         Some(match self.end.as_ref()? {
-            Closed::Ended { .. } | Closed::Left => Ok(()),
-            Closed::Lost(cause) => {
+            CloseReason::Ended { .. } | CloseReason::Dropped => Ok(()),
+            CloseReason::Lost(cause) => {
                 Err(io::Error::new(io::ErrorKind::ConnectionAborted, Arc::clone(cause)))
             }
         })
     }
 }
 
-async fn told(closed: &mut watch::Receiver<Option<Closed>>) -> Closed {
+async fn close_reason(closed: &mut watch::Receiver<Option<CloseReason>>) -> CloseReason {
     let closed = closed.wait_for(Option::is_some).await.ok().and_then(|closed| closed.clone());
-    closed.unwrap_or_else(|| Loss::Stopped.into())
+    closed.unwrap_or_else(|| ConnectionError::RuntimeShutdown.into())
 }
 
 impl AsyncRead for Channel {
@@ -99,7 +99,7 @@ impl AsyncRead for Channel {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.remaining();
-        // As much as is there: each piece is one message, and small.
+        // Fill the buffer with all available messages, because each message is small.
         while buffer.remaining() > 0 {
             if this.unread.has_remaining() {
                 let length = this.unread.len().min(buffer.remaining());
@@ -114,7 +114,7 @@ impl AsyncRead for Channel {
                 Poll::Ready(Some(Event::Bytes(bytes))) => this.unread = bytes,
                 Poll::Ready(Some(Event::Size { .. })) => {}
                 Poll::Ready(Some(Event::Closed(closed))) => this.end = Some(closed),
-                Poll::Ready(None) => this.end = Some(Loss::Stopped.into()),
+                Poll::Ready(None) => this.end = Some(ConnectionError::RuntimeShutdown.into()),
                 Poll::Pending if read => break,
                 Poll::Pending => return Poll::Pending,
             }

@@ -1,4 +1,4 @@
-//! TCP, TLS and the upgrade.
+//! Connecting: TCP, TLS and the WebSocket upgrade.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,20 +17,20 @@ use tokio_tungstenite::{
 
 use super::{OpenError, backend};
 use crate::{
-    closed::BoxError,
+    close_reason::BoxError,
     driver::{Io, Socket, socket_config},
 };
 
-/// The upgrade request. AWS's client sends neither a subprotocol nor an origin.
+/// Builds the upgrade request. Like AWS's client, it has neither a subprotocol nor an origin.
 pub(super) fn request(url: &str, headers: &[(String, String)]) -> Result<Request, OpenError> {
     let mut request = url.into_client_request().map_err(invalid)?;
     if !matches!(request.uri().scheme_str(), Some("ws" | "wss")) {
         return Err(invalid("scheme is neither ws nor wss"));
     }
     for (name, value) in headers {
-        let name: HeaderName = name.parse().map_err(|_| invalid("name of a header is invalid"))?;
+        let name: HeaderName = name.parse().map_err(|_| invalid("header name is invalid"))?;
         let mut value =
-            HeaderValue::from_str(value).map_err(|_| invalid("value of a header is invalid"))?;
+            HeaderValue::from_str(value).map_err(|_| invalid("header value is invalid"))?;
         value.set_sensitive(true);
         request.headers_mut().insert(name, value);
     }
@@ -51,8 +51,8 @@ pub(super) async fn connect(
 }
 
 async fn stream(uri: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Io>, OpenError> {
-    let host = uri.host().ok_or_else(|| invalid("there is no host"))?;
-    // An address of version 6 has brackets in a URL, and there only.
+    let host = uri.host().ok_or_else(|| invalid("stream URL has no host"))?;
+    // An IPv6 address has brackets in a URL but not in a socket address.
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let secure = uri.scheme_str() == Some("wss");
     let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -70,7 +70,7 @@ async fn stream(uri: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<Box<dyn Io>
     Ok(Box::new(stream))
 }
 
-/// Trusts what this host trusts. Reads the certificates once.
+/// A TLS configuration that trusts the certificates of this host, which are read once.
 async fn host_config() -> Result<Arc<ClientConfig>, OpenError> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     if let Some(config) = CONFIG.get() {
@@ -86,7 +86,9 @@ fn load_config() -> Result<Arc<ClientConfig>, OpenError> {
     let (added, _) = roots.add_parsable_certificates(found.certs);
     if added == 0 {
         let error = found.errors.pop().map(BoxError::from);
-        return Err(backend(error.unwrap_or_else(|| "this host has no certificates".into())));
+        return Err(backend(error.unwrap_or_else(|| {
+            "this host has no trusted certificates; install the package ca-certificates".into()
+        })));
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

@@ -13,9 +13,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{
-    closed::Closed,
+    close_reason::CloseReason,
     message::PayloadType,
-    raw::{DEADLINE, Raw},
+    raw_peer::{DEADLINE, RawPeer},
 };
 
 async fn listen() -> (TcpListener, String) {
@@ -25,10 +25,10 @@ async fn listen() -> (TcpListener, String) {
     (listener, url)
 }
 
-/// An open channel, and what the other side has of it.
-async fn channel() -> (Channel, Raw) {
+/// An open channel and its peer.
+async fn channel() -> (Channel, RawPeer) {
     let (listener, url) = listen().await;
-    let (channel, raw) = tokio::join!(open(&url, "token", &[]), Raw::accept(&listener));
+    let (channel, raw) = tokio::join!(open(&url, "token", &[]), RawPeer::accept(&listener));
     (channel.unwrap(), raw)
 }
 
@@ -39,7 +39,7 @@ async fn read_all(channel: &mut Channel) -> String {
 }
 
 #[tokio::test]
-async fn the_upgrade_has_the_headers_given_and_the_first_message_the_token() {
+async fn the_upgrade_has_the_given_headers_and_the_first_message_has_the_token() {
     let (listener, url) = listen().await;
     let client = tokio::spawn(async move {
         let headers = [("authorization".to_owned(), "AWS4-HMAC-SHA256 …".replace('…', "x"))];
@@ -81,14 +81,14 @@ async fn a_short_channel_closed_ends_reading_after_the_last_byte() {
     raw.channel_closed("bye").await;
     let closed = channel.closed();
     assert_eq!(read_all(&mut channel).await, "hello world");
-    let Closed::Ended { message, exit_code } = closed.await else { panic!("not ended") };
+    let CloseReason::Ended { message, exit_code } = closed.await else { panic!("not ended") };
     assert_eq!((&*message, exit_code), ("bye", Some(3)));
     let written = channel.write_all(b"too late").await.unwrap_err();
     assert_eq!(written.kind(), ErrorKind::BrokenPipe);
 }
 
 #[tokio::test]
-async fn messages_with_wrong_digests_and_garbage_do_no_harm() {
+async fn messages_with_invalid_digests_and_garbage_are_ignored() {
     let (mut channel, mut raw) = channel().await;
     let right = raw.header(0, PayloadType::Output).encode(b"right").to_vec();
     let mut wrong = right.clone();
@@ -97,7 +97,7 @@ async fn messages_with_wrong_digests_and_garbage_do_no_harm() {
     raw.send_raw(b"short".to_vec()).await;
     raw.socket.send(Message::text("text")).await.unwrap();
     raw.send(1, PayloadType::Output, b" and later").await;
-    assert_eq!(raw.next_acknowledged().await, 1, "the wrong one is not acknowledged");
+    assert_eq!(raw.next_acknowledged().await, 1, "the invalid message is not acknowledged");
     raw.send_raw(right).await;
     assert_eq!(raw.next_acknowledged().await, 0);
     raw.channel_closed("").await;
@@ -120,7 +120,7 @@ async fn an_agent_may_take_a_second_for_its_first_output() {
 }
 
 #[tokio::test]
-async fn input_is_sent_again_until_it_is_acknowledged() {
+async fn input_is_resent_until_it_is_acknowledged() {
     let (mut channel, mut raw) = channel().await;
     channel.write_all(b"ls\n").await.unwrap();
     let first = raw.next_data().await;
@@ -137,7 +137,7 @@ async fn input_is_sent_again_until_it_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn large_input_is_cut_into_the_pieces_that_the_agent_is_used_to() {
+async fn large_input_is_split_into_chunks_of_1024_bytes() {
     let (mut channel, mut raw) = channel().await;
     let text: Vec<u8> = (0..10_000_u32).map(|number| number as u8).collect();
     channel.write_all(&text).await.unwrap();
@@ -156,7 +156,7 @@ async fn large_input_is_cut_into_the_pieces_that_the_agent_is_used_to() {
 }
 
 #[tokio::test]
-async fn what_was_written_before_a_drop_still_arrives() {
+async fn bytes_written_before_a_drop_still_arrive() {
     let (mut channel, mut raw) = channel().await;
     channel.write_all(b"exit\n").await.unwrap();
     let closed = tokio::spawn(channel.close());
@@ -164,20 +164,20 @@ async fn what_was_written_before_a_drop_still_arrives() {
     assert_eq!(frame.payload, "exit\n");
     raw.acknowledge(&frame.header).await;
     while raw.next().await.is_some() {}
-    assert!(matches!(closed.await.unwrap(), Closed::Left));
+    assert!(matches!(closed.await.unwrap(), CloseReason::Dropped));
 }
 
 #[tokio::test]
-async fn a_drop_does_not_wait_for_a_peer_that_is_silent() {
+async fn a_drop_does_not_wait_for_a_silent_peer() {
     let (mut channel, raw) = channel().await;
     channel.write_all(&vec![0; 8 << 20][..1000]).await.unwrap();
     let closed = timeout(DEADLINE, channel.close()).await.unwrap();
-    assert!(matches!(closed, Closed::Left));
+    assert!(matches!(closed, CloseReason::Dropped));
     drop(raw);
 }
 
 #[tokio::test]
-async fn after_a_shutdown_output_is_still_read() {
+async fn output_can_be_read_after_a_shutdown() {
     let (mut channel, mut raw) = channel().await;
     channel.shutdown().await.unwrap();
     raw.send(0, PayloadType::Output, b"late").await;
@@ -187,7 +187,7 @@ async fn after_a_shutdown_output_is_still_read() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_an_error_after_what_was_read() {
+async fn a_lost_connection_is_an_error_after_the_received_bytes() {
     let (mut channel, mut raw) = channel().await;
     raw.send(0, PayloadType::Output, b"half").await;
     assert_eq!(raw.next_acknowledged().await, 0);
@@ -195,13 +195,13 @@ async fn a_connection_that_breaks_is_an_error_after_what_was_read() {
     let mut text = String::new();
     let error = channel.read_to_string(&mut text).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
-    assert!(matches!(channel.closed().await, Closed::Lost(_)));
+    assert!(matches!(channel.closed().await, CloseReason::Lost(_)));
     let mut half = Vec::new();
     assert!(channel.read_to_end(&mut half).await.is_err(), "the error stays");
 }
 
 #[tokio::test]
-async fn a_close_without_a_word_is_a_loss_with_its_code() {
+async fn a_close_without_channel_closed_is_a_lost_connection() {
     let (mut channel, mut raw) = channel().await;
     raw.socket.close(None).await.unwrap();
     let error = channel.read_u8().await.unwrap_err();
@@ -211,7 +211,7 @@ async fn a_close_without_a_word_is_a_loss_with_its_code() {
 }
 
 #[tokio::test]
-async fn pings_are_answered_and_sent_from_the_start() {
+async fn pings_are_answered_and_the_first_is_sent_at_once() {
     let (_channel, mut raw) = channel().await;
     raw.socket.send(Message::Ping("are you there".into())).await.unwrap();
     let mut seen = (false, false);
@@ -230,22 +230,22 @@ async fn pings_are_answered_and_sent_from_the_start() {
 }
 
 #[tokio::test]
-async fn a_peer_without_a_sign_of_life_is_lost() {
+async fn a_peer_that_answers_no_pings_is_lost() {
     let (listener, url) = listen().await;
     let options = Options { keepalive: Duration::from_millis(10), ..Options::default() };
     let (channel, _raw) =
-        tokio::join!(open_with(options, &url, "token", &[]), Raw::accept(&listener));
+        tokio::join!(open_with(options, &url, "token", &[]), RawPeer::accept(&listener));
     let closed = timeout(DEADLINE, channel.unwrap().closed()).await.unwrap();
-    let Closed::Lost(cause) = closed else { panic!("{closed:?}") };
-    assert_eq!(cause.to_string(), "nothing heard from the peer for too long");
+    let CloseReason::Lost(cause) = closed else { panic!("{closed:?}") };
+    assert_eq!(cause.to_string(), "peer did not answer keepalive pings");
 }
 
 #[tokio::test]
-async fn output_is_acknowledged_though_nobody_reads_up_to_a_bound() {
+async fn unread_output_is_acknowledged_up_to_a_limit() {
     let (mut channel, mut raw) = channel().await;
     let piece = vec![b'x'; 1 << 20];
     let mut sequence = 0;
-    // Stops where no acknowledgement comes any more.
+    // The loop stops when acknowledgements cease.
     let stopped = loop {
         raw.send(sequence, PayloadType::Output, &piece).await;
         match timeout(Duration::from_millis(500), raw.next_acknowledged()).await {
@@ -253,10 +253,10 @@ async fn output_is_acknowledged_though_nobody_reads_up_to_a_bound() {
             Err(_) => break sequence,
         }
         sequence += 1;
-        assert!(sequence < 64, "it takes anything");
+        assert!(sequence < 64, "the queue is unbounded");
     };
     assert!(stopped >= 8, "only {stopped} MiB");
-    // Reading lets it go on.
+    // Reading makes the client continue.
     let mut read = vec![0; piece.len() * 4];
     channel.read_exact(&mut read).await.unwrap();
     let acknowledged = timeout(DEADLINE, raw.next_acknowledged()).await.unwrap();
@@ -269,7 +269,7 @@ async fn writing_waits_while_nothing_is_acknowledged() {
     let writing = tokio::spawn(async move { channel.write_all(&vec![0; 64 << 20]).await });
     let mut taken = 0;
     let mut next = 0;
-    // The oldest comes again only when nothing else is left to send.
+    // The oldest message is resent only when no new message may be sent.
     loop {
         let frame = raw.next_data().await;
         if frame.header.sequence < next {
@@ -285,7 +285,7 @@ async fn writing_waits_while_nothing_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn an_answer_other_than_an_upgrade_is_told_by_its_status() {
+async fn a_refused_upgrade_is_an_error_with_the_status() {
     let (listener, url) = listen().await;
     let refuse = async {
         let (mut stream, _) = listener.accept().await.unwrap();
@@ -299,7 +299,7 @@ async fn an_answer_other_than_an_upgrade_is_told_by_its_status() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_answer_is_not_waited_for() {
+async fn opening_times_out_if_the_server_does_not_answer() {
     let (_listener, url) = listen().await;
     let options = Options { handshake_timeout: Duration::from_millis(20), ..Options::default() };
     let error = open_with(options, &url, "token", &[]).await.unwrap_err();
@@ -307,7 +307,7 @@ async fn a_server_that_does_not_answer_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_a_failure_of_the_backend() {
+async fn a_refused_connection_is_a_backend_error() {
     let (listener, url) = listen().await;
     drop(listener);
     let error = open(&url, "token", &[]).await.unwrap_err();
@@ -315,7 +315,7 @@ async fn nobody_there_is_a_failure_of_the_backend() {
 }
 
 #[tokio::test]
-async fn what_is_no_url_or_header_is_told_before_connecting() {
+async fn an_invalid_url_or_header_is_an_error_before_connecting() {
     let bad = [("a b".to_owned(), "c".to_owned())];
     let worse = [("a".to_owned(), "b\nc".to_owned())];
     for (url, headers) in [
@@ -331,7 +331,7 @@ async fn what_is_no_url_or_header_is_told_before_connecting() {
 }
 
 #[tokio::test]
-async fn a_secure_channel_needs_a_certificate_that_is_trusted() {
+async fn a_secure_channel_requires_a_trusted_certificate() {
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
@@ -366,13 +366,13 @@ async fn a_secure_channel_needs_a_certificate_that_is_trusted() {
     let mut roots = RootCertStore::empty();
     roots.add(cert.der().clone()).unwrap();
     let channel = open_with(trusting(roots), &url, "token", &[]).await.unwrap();
-    assert!(matches!(channel.close().await, Closed::Left));
+    assert!(matches!(channel.close().await, CloseReason::Dropped));
 }
 
 #[tokio::test]
-async fn nothing_shows_the_token() {
+async fn the_token_is_never_shown() {
     let (listener, url) = listen().await;
-    let (channel, _raw) = tokio::join!(open(&url, "planted", &[]), Raw::accept(&listener));
+    let (channel, _raw) = tokio::join!(open(&url, "planted", &[]), RawPeer::accept(&listener));
     let shown = format!("{:?} {:?}", channel.unwrap(), Options::default());
     assert!(!shown.contains("planted"), "{shown}");
 }

@@ -2,9 +2,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-const FAR: Duration = Duration::from_hours(24 * 365);
+/// The longest timer; tokio can't represent arbitrarily distant instants.
+const MAX_TIMER: Duration = Duration::from_hours(24 * 365);
 
-/// Time since the epoch that never goes back.
+/// A monotonic clock that returns the time since the Unix epoch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     start: Instant,
@@ -21,8 +22,8 @@ impl Clock {
         self.epoch + self.start.elapsed()
     }
 
-    /// For timers: what is very far away comes nearer.
+    /// Converts a time into an instant for a timer; distant times are capped at a year.
     pub(crate) fn instant(&self, time: Duration) -> Instant {
-        self.start + time.saturating_sub(self.epoch).min(FAR)
+        self.start + time.saturating_sub(self.epoch).min(MAX_TIMER)
     }
 }

@@ -1,29 +1,32 @@
-//! When and how a channel ends.
+//! The end of a channel: its conditions and timers.
 
 use std::time::Duration;
 
-use super::{Driver, GIVE_UP, LEAVE};
+use super::{ACKNOWLEDGEMENT_TIMEOUT, DROP_TIMEOUT, Driver};
 use crate::{
-    closed::{Closed, Loss},
+    close_reason::{CloseReason, ConnectionError},
     endpoint::Role,
 };
 
 impl Driver {
-    /// A client's channel is over with its connection; a session waits for the next one.
-    pub(super) fn lose(&mut self, loss: Loss) {
+    /// Handles a lost connection: a client's channel is closed, a session waits for the next connection.
+    pub(super) fn connection_lost(&mut self, error: ConnectionError) {
         self.disconnect();
         match self.policy.role {
             Role::Client => {
-                self.closed.get_or_insert(loss.into());
+                self.closed.get_or_insert(error.into());
             }
-            Role::Server => tracing::debug!("connection of a session is over: {loss}"),
+            Role::Server => {
+                let session = &self.policy.session;
+                tracing::debug!(session, "session lost its connection: {error}");
+            }
         }
     }
 
-    /// Lets go of the connection, and closes it in the background if it still stands.
+    /// Releases the connection and closes it in the background.
     pub(super) fn disconnect(&mut self) {
         if let Some(connection) = self.connection.take() {
-            tokio::spawn(connection.say_goodbye(std::iter::empty()));
+            tokio::spawn(connection.close_gracefully(std::iter::empty()));
         }
     }
 
@@ -31,36 +34,37 @@ impl Driver {
     pub(super) fn end(&mut self, message: String, now: Duration) {
         if self.closed.is_none() {
             self.endpoint.close(&self.policy.session, &message, now);
-            self.closed = Some(Closed::Ended { message, exit_code: None });
+            self.closed = Some(CloseReason::Ended { message, exit_code: None });
         }
     }
 
-    /// Looks whether the application is done, and what it wrote has arrived.
+    /// Ends the channel if the application has finished and its bytes are acknowledged.
     pub(super) fn check_end(&mut self, now: Duration) {
         if self.closed.is_some() {
             return;
         }
-        // Nobody there: even an end without output waits for a client, to be told.
-        let present = self.connection.is_some();
-        let arrived = present && self.finished.is_some() && self.endpoint.is_settled();
+        // Without a client, even an end without output waits, so that the next client receives the message.
+        let connected = self.connection.is_some();
+        let arrived =
+            connected && self.finished_at.is_some() && self.endpoint.is_fully_acknowledged();
         if arrived || self.drain_due().is_some_and(|due| due <= now) {
-            match (self.policy.role, self.left) {
+            match (self.policy.role, self.dropped_at) {
                 (Role::Server, _) => {
                     let message = std::mem::take(&mut self.message);
                     self.end(message, now);
                 }
-                (Role::Client, Some(_)) => self.closed = Some(Closed::Left),
+                (Role::Client, Some(_)) => self.closed = Some(CloseReason::Dropped),
                 (Role::Client, None) => {}
             }
         }
     }
 
-    /// The next time at which something is to do.
+    /// The time of the next timer.
     pub(super) fn next_due(&self) -> Duration {
         let connection = self.connection.as_ref();
         let ping = connection.map(|connection| connection.ping);
         let endpoint = connection.and_then(|_| self.endpoint.deadline());
-        let due = [ping, endpoint, self.drain_due(), self.give_up_due(), self.idle_due()];
+        let due = [ping, endpoint, self.drain_due(), self.acknowledgement_due(), self.idle_due()];
         due.into_iter().flatten().min().unwrap_or(Duration::MAX)
     }
 
@@ -69,8 +73,8 @@ impl Driver {
             self.endpoint.elapsed(now);
         }
         self.keep_alive(now);
-        if self.give_up_due().is_some_and(|due| due <= now) {
-            self.lose(Loss::Unacknowledged);
+        if self.acknowledgement_due().is_some_and(|due| due <= now) {
+            self.connection_lost(ConnectionError::AcknowledgementTimeout);
         }
         if self.idle_due().is_some_and(|due| due <= now) {
             self.end("session timed out due to inactivity".to_owned(), now);
@@ -83,28 +87,28 @@ impl Driver {
             return;
         }
         let next = now.saturating_add(self.policy.keepalive);
-        if !self.inbox.has_room() {
-            // Nobody listens, so no answer would be heard.
+        if !self.inbox.has_capacity() {
+            // The endpoint does not read while the inbox is full, so an answer could not be received.
             connection.ping = next;
-        } else if let Err(loss) = connection.send_ping(next) {
-            self.lose(loss);
+        } else if let Err(error) = connection.send_ping(next) {
+            self.connection_lost(error);
         }
     }
 
-    /// When the end no longer waits for acknowledgements. A session without a client waits on for one.
+    /// The time at which the end stops to wait for acknowledgements. A session without a client keeps waiting.
     fn drain_due(&self) -> Option<Duration> {
         match self.policy.role {
-            Role::Client => self.left.map(|left| left + LEAVE),
+            Role::Client => self.dropped_at.map(|dropped_at| dropped_at + DROP_TIMEOUT),
             Role::Server => {
-                let finished = self.finished.filter(|_| self.connection.is_some())?;
-                Some(finished.max(self.endpoint.active_at()).saturating_add(self.policy.drain))
+                let finished_at = self.finished_at.filter(|_| self.connection.is_some())?;
+                Some(finished_at.max(self.endpoint.active_at()).saturating_add(self.policy.drain))
             }
         }
     }
 
-    fn give_up_due(&self) -> Option<Duration> {
+    fn acknowledgement_due(&self) -> Option<Duration> {
         let waiting = self.endpoint.waiting_since()?;
-        (self.policy.role == Role::Client).then_some(waiting + GIVE_UP)
+        (self.policy.role == Role::Client).then_some(waiting + ACKNOWLEDGEMENT_TIMEOUT)
     }
 
     fn idle_due(&self) -> Option<Duration> {

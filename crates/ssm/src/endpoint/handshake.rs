@@ -8,17 +8,17 @@ use crate::message::{
     ProcessedAction, RequestedAction,
 };
 
-/// How long the server waits for an answer. Some clients give none, and get their session all the same.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The time for which the server waits for a HandshakeResponse. Some clients never answer and still get their session.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A handshake, which the agent leads.
+/// The state of the handshake, which the agent initiates.
 #[derive(Debug)]
 pub(super) enum Handshake {
-    /// None, or done.
+    /// No handshake, or a completed handshake.
     None,
-    /// Server: asked at this time; waits from the first connection on.
-    Asked { at: Duration, until: Option<Duration> },
-    /// Client: answered; the agent throws away what it gets before it says complete.
+    /// Server: the request was created at `at`; the timeout starts with the first connection.
+    Requested { at: Duration, until: Option<Duration> },
+    /// Client: the response was sent; the agent discards input until HandshakeComplete.
     Answered,
 }
 
@@ -29,30 +29,30 @@ impl Handshake {
 
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self {
-            Self::Asked { until, .. } => *until,
+            Self::Requested { until, .. } => *until,
             Self::None | Self::Answered => None,
         }
     }
 
     pub(super) fn connected(&mut self, now: Duration) {
-        if let Self::Asked { until, .. } = self {
-            until.get_or_insert(now + PATIENCE);
+        if let Self::Requested { until, .. } = self {
+            until.get_or_insert(now + RESPONSE_TIMEOUT);
         }
     }
 
-    /// Nanoseconds since the request.
+    /// The time since the request, in nanoseconds.
     pub(super) fn age(&self, now: Duration) -> u64 {
         match self {
-            Self::Asked { at, .. } => {
+            Self::Requested { at, .. } => {
                 u64::try_from(now.saturating_sub(*at).as_nanos()).unwrap_or(u64::MAX)
             }
             Self::None | Self::Answered => 0,
         }
     }
 
-    /// Starts one as the agent does for a plain terminal, and gives the payload.
+    /// Starts the handshake for a plain terminal session and returns the payload of the request.
     pub(super) fn request(&mut self, now: Duration) -> Vec<u8> {
-        *self = Self::Asked { at: now, until: None };
+        *self = Self::Requested { at: now, until: None };
         json(&HandshakeRequest {
             agent_version: AGENT_VERSION.to_owned(),
             requested_client_actions: vec![RequestedAction {
@@ -62,7 +62,7 @@ impl Handshake {
         })
     }
 
-    /// Answers one as a client that knows no encryption, and gives the payload.
+    /// Answers a request as a client without encryption and returns the payload of the response.
     pub(super) fn answer(&mut self, request: &[u8]) -> Vec<u8> {
         *self = Self::Answered;
         let actions = serde_json::from_slice(request)
@@ -78,7 +78,7 @@ impl Handshake {
     }
 }
 
-/// Whether a client takes the session for what it is.
+/// Whether a HandshakeResponse accepts all requested actions.
 pub(super) fn is_accepted(response: &[u8]) -> bool {
     let response = serde_json::from_slice(response);
     response.is_ok_and(|response: HandshakeResponse| {

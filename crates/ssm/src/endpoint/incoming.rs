@@ -4,12 +4,12 @@ use bytes::Bytes;
 
 use crate::message::PayloadType;
 
-/// How far ahead a message may be: as much as AWS's client keeps.
-const AHEAD: i64 = 10_000;
-/// How many bytes may wait for an earlier message.
-const BYTES: usize = 16 << 20;
+/// The maximum distance of a message from the expected one, equal to the buffer of AWS's client.
+const MAX_AHEAD: i64 = 10_000;
+/// The maximum number of buffered bytes of out-of-order messages.
+const MAX_BYTES: usize = 16 << 20;
 
-/// Puts what comes in back in order.
+/// Restores the order of received messages and removes duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Incoming {
     expected: i64,
@@ -18,14 +18,14 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Says whether to acknowledge. A duplicate is acknowledged again, for the first time may have been lost; what there is no room
-    /// for is not, so that it comes again.
+    /// Buffers a message and returns whether to acknowledge it. A duplicate is acknowledged again, because the earlier acknowledgement
+    /// may have been lost. A message that exceeds the buffer is not, so that the peer resends it.
     pub(super) fn insert(&mut self, sequence: i64, kind: PayloadType, payload: Bytes) -> bool {
         let ahead = sequence.saturating_sub(self.expected);
         if ahead < 0 || self.waiting.contains_key(&sequence) {
             return true;
         }
-        if ahead > AHEAD || ahead > 0 && self.bytes + payload.len() > BYTES {
+        if ahead > MAX_AHEAD || ahead > 0 && self.bytes + payload.len() > MAX_BYTES {
             return false;
         }
         self.bytes += payload.len();
@@ -33,7 +33,7 @@ impl Incoming {
         true
     }
 
-    /// The next one in order.
+    /// The next message in order.
     pub(super) fn pop(&mut self) -> Option<(PayloadType, Bytes)> {
         let (kind, payload) = self.waiting.remove(&self.expected)?;
         self.expected = self.expected.saturating_add(1);

@@ -7,15 +7,15 @@ use bytes::Bytes;
 
 use crate::frame::MessageId;
 
-/// How many messages may follow the oldest unacknowledged one. AWS's client keeps 10,000 that came early.
-const MESSAGES: usize = 2048;
-/// How many bytes may wait for acknowledgement.
-const BYTES: usize = 4 << 20;
+/// The send window in messages. AWS's client buffers up to 10,000 out-of-order messages.
+const MAX_MESSAGES: usize = 2048;
+/// The send window in bytes.
+const MAX_BYTES: usize = 4 << 20;
 
-/// What was sent, until it is acknowledged.
+/// The sent messages that are not acknowledged yet.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    /// Sequence number of the first in the queue.
+    /// The sequence number of the first message in the queue.
     first: i64,
     queue: VecDeque<Option<Sent>>,
     bytes: usize,
@@ -26,18 +26,18 @@ pub(super) struct Outgoing {
 struct Sent {
     id: MessageId,
     message: Bytes,
-    first: Duration,
-    last: Duration,
+    first_sent: Duration,
+    last_sent: Duration,
 }
 
 impl Outgoing {
-    /// The next message's sequence number.
+    /// The sequence number of the next message.
     pub(super) fn next(&self) -> i64 {
         self.first + i64::try_from(self.queue.len()).expect("the queue is in memory")
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.queue.len() < MESSAGES && self.bytes < BYTES
+    pub(super) fn has_capacity(&self) -> bool {
+        self.queue.len() < MAX_MESSAGES && self.bytes < MAX_BYTES
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -46,10 +46,10 @@ impl Outgoing {
 
     pub(super) fn push(&mut self, id: MessageId, message: Bytes, now: Duration) {
         self.bytes += message.len();
-        self.queue.push_back(Some(Sent { id, message, first: now, last: now }));
+        self.queue.push_back(Some(Sent { id, message, first_sent: now, last_sent: now }));
     }
 
-    /// Forgets a message, found by its number; an id, if there is one, must be the message's. Says whether there was one.
+    /// Removes the message with this sequence number and, if given, this id. Returns whether a message was removed.
     pub(super) fn acknowledge(
         &mut self,
         sequence: i64,
@@ -64,7 +64,7 @@ impl Outgoing {
             return false;
         };
         self.bytes -= sent.message.len();
-        self.resend_after.measured(now.saturating_sub(sent.first));
+        self.resend_after.measured(now.saturating_sub(sent.first_sent));
         while let Some(None) = self.queue.front() {
             self.queue.pop_front();
             self.first += 1;
@@ -72,37 +72,38 @@ impl Outgoing {
         true
     }
 
-    /// When the head is due again. Only the head: whoever waits for it has the others, or gets them in its turn.
+    /// The time at which to resend the oldest message. Later messages are not resent: the peer has buffered them, or they become the
+    /// oldest in turn.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.head().map(|head| head.last + self.resend_after.value)
+        self.head().map(|head| head.last_sent + self.resend_after.value)
     }
 
     pub(super) fn oldest(&self) -> Option<Duration> {
-        self.head().map(|head| head.first)
+        self.head().map(|head| head.first_sent)
     }
 
-    /// The head, once more.
+    /// Returns the oldest message for a resend.
     pub(super) fn resend(&mut self, now: Duration) -> Option<Bytes> {
         let head = self.queue.front_mut()?.as_mut()?;
-        head.last = now;
+        head.last_sent = now;
         Some(head.message.clone())
     }
 
-    /// All that is unacknowledged, in order.
+    /// All unacknowledged messages, in order.
     pub(super) fn resend_all(&mut self, now: Duration) -> impl Iterator<Item = Bytes> {
         self.queue.iter_mut().flatten().map(move |sent| {
-            sent.last = now;
+            sent.last_sent = now;
             sent.message.clone()
         })
     }
 
-    /// The front of the queue is never a gap.
+    /// The oldest unacknowledged message. The front of the queue is never an acknowledged message.
     fn head(&self) -> Option<&Sent> {
         self.queue.front()?.as_ref()
     }
 }
 
-/// How long to wait for an acknowledgement: TCP's estimate with the constants of AWS's client and agent.
+/// The retransmission timeout: TCP's estimator (RFC 6298) with the constants of AWS's client and agent.
 #[derive(Debug)]
 struct ResendAfter {
     round_trip: Duration,

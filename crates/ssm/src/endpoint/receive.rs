@@ -1,4 +1,4 @@
-//! What an end does with what it gets.
+//! Processing of received messages.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,11 +13,11 @@ use crate::{
 };
 
 impl Endpoint {
-    /// Reads one message. What is malformed, unknown or of the wrong direction is left aside, as both of AWS's ends do.
+    /// Processes one message. A malformed or unknown message, or one of the wrong direction, is ignored, as by AWS's client and agent.
     pub fn receive(&mut self, message: Bytes, now: Duration) {
         let frame = match Frame::decode(message) {
             Ok(frame) => frame,
-            Err(malformed) => return tracing::debug!("left a message aside: {malformed}"),
+            Err(error) => return tracing::debug!("ignored a malformed message: {error}"),
         };
         match (&frame.header.message_type, self.role) {
             (MessageType::OutputStreamData, Role::Client)
@@ -30,14 +30,16 @@ impl Endpoint {
             }
             (MessageType::StartPublication, Role::Client) => self.paused = false,
             (MessageType::PausePublication, Role::Client) => self.paused = true,
-            (message_type, _) => tracing::debug!("left aside a message {}", message_type.as_str()),
+            (message_type, _) => {
+                tracing::debug!("ignored a message of type {}", message_type.as_str())
+            }
         }
     }
 
     fn stream_data(&mut self, frame: Frame, now: Duration) {
-        // The agent does not look at it, and has clients that send something else.
+        // The agent does not verify the digest, and some clients send an incorrect one.
         if self.role == Role::Client && !frame.is_intact() {
-            return tracing::debug!("left aside a message with a wrong digest");
+            return tracing::debug!("ignored a message with an incorrect digest");
         }
         let Frame { header, payload, .. } = frame;
         let payload_type = header.payload_type.unwrap_or(PayloadType::Absent);
@@ -47,7 +49,7 @@ impl Endpoint {
         self.paused = false;
         self.acknowledge(&header, now);
         while let Some((payload_type, payload)) = self.incoming.pop() {
-            self.active = now;
+            self.last_active = now;
             self.deliver(payload_type, payload, now);
         }
     }
@@ -81,7 +83,7 @@ impl Endpoint {
             (PayloadType::Flag, Role::Server) if *payload == TERMINATE_SESSION.to_be_bytes() => {
                 Event::Terminate
             }
-            (other, _) => return tracing::debug!("left aside a payload of type {other:?}"),
+            (other, _) => return tracing::debug!("ignored a payload of type {other:?}"),
         };
         self.events.push_back(event);
     }
@@ -106,12 +108,12 @@ impl Endpoint {
 
     fn acknowledgement(&mut self, frame: &Frame, now: Duration) {
         let Ok(acknowledge) = serde_json::from_slice::<Acknowledge<'_>>(&frame.payload) else {
-            return tracing::debug!("left aside an acknowledgement that can't be read");
+            return tracing::debug!("ignored an invalid acknowledgement");
         };
-        // Clients are seen that acknowledge whatever they get as if it were output: only the id tells.
+        // Some clients acknowledge every message as if it were output; only the id identifies the message.
         let id = acknowledge.message_id.parse().ok();
         if self.outgoing.acknowledge(acknowledge.sequence, id, now) {
-            self.active = now;
+            self.last_active = now;
             self.paused = false;
         }
     }

@@ -43,7 +43,7 @@ fn input(sequence: i64, payload: &[u8]) -> Bytes {
     data(Role::Client, sequence, PayloadType::Output, payload)
 }
 
-/// A message of the service's own.
+/// A message of the service itself.
 fn short(message_type: MessageType, payload: &[u8]) -> Bytes {
     let id = MessageId::from_random(9);
     Header { message_type, created: 1, sequence: 0, flags: 3, id, payload_type: None }
@@ -72,7 +72,7 @@ fn events(endpoint: &mut Endpoint) -> Vec<Event> {
     std::iter::from_fn(|| endpoint.poll_event()).collect()
 }
 
-/// Numbers that were acknowledged.
+/// The acknowledged sequence numbers.
 fn acknowledged(endpoint: &mut Endpoint) -> Vec<i64> {
     let acknowledgements = sent(endpoint).into_iter().map(|frame| {
         assert_eq!(frame.header.message_type, MessageType::Acknowledge);
@@ -87,7 +87,7 @@ fn bytes(text: &'static str) -> Event {
 }
 
 #[test]
-fn numbers_start_at_zero_and_only_the_servers_first_is_a_syn() {
+fn sequence_numbers_start_at_zero_and_only_the_first_of_a_server_has_syn() {
     for (mut endpoint, syn) in [(client(), 0), (server(), SYN)] {
         endpoint.send(PayloadType::Output, b"a", at(0));
         endpoint.send(PayloadType::Output, b"b", at(0));
@@ -98,7 +98,7 @@ fn numbers_start_at_zero_and_only_the_servers_first_is_a_syn() {
 }
 
 #[test]
-fn what_comes_early_or_twice_is_acknowledged_and_delivered_in_order_once() {
+fn early_and_repeated_messages_are_acknowledged_and_delivered_once_in_order() {
     let mut client = client();
     for (sequence, text) in [(1, "b"), (2, "c"), (0, "a"), (1, "b"), (0, "a")] {
         client.receive(output(sequence, text.as_bytes()), at(0));
@@ -108,7 +108,7 @@ fn what_comes_early_or_twice_is_acknowledged_and_delivered_in_order_once() {
 }
 
 #[test]
-fn what_comes_much_too_early_is_not_acknowledged() {
+fn a_message_too_far_ahead_is_not_acknowledged() {
     let mut server = server();
     server.receive(input(10_001, b"far"), at(0));
     server.receive(input(i64::MAX, b"farther"), at(0));
@@ -120,7 +120,7 @@ fn what_comes_much_too_early_is_not_acknowledged() {
 }
 
 #[test]
-fn a_wrong_digest_counts_for_the_client_only() {
+fn only_the_client_verifies_the_digest() {
     let damaged = |message: Bytes| {
         let mut message = message.to_vec();
         message[80] ^= 1;
@@ -138,7 +138,7 @@ fn a_wrong_digest_counts_for_the_client_only() {
 }
 
 #[test]
-fn only_the_oldest_is_sent_again_until_it_is_acknowledged() {
+fn only_the_oldest_message_is_resent_until_it_is_acknowledged() {
     let mut client = client();
     client.send(PayloadType::Output, b"a", at(0));
     client.send(PayloadType::Output, b"b", at(0));
@@ -158,7 +158,7 @@ fn only_the_oldest_is_sent_again_until_it_is_acknowledged() {
 }
 
 #[test]
-fn what_the_wire_does_not_take_is_not_sent_again() {
+fn a_message_that_is_still_queued_is_not_resent() {
     let mut client = client();
     client.send(PayloadType::Output, b"a", at(0));
     assert_eq!(client.deadline(), None);
@@ -167,7 +167,7 @@ fn what_the_wire_does_not_take_is_not_sent_again() {
 }
 
 #[test]
-fn acknowledgements_of_something_else_are_ignored() {
+fn acknowledgements_of_other_messages_are_ignored() {
     let mut server = server();
     server.send(PayloadType::Output, b"a", at(0));
     let id = sent(&mut server)[0].header.id.to_string();
@@ -179,18 +179,18 @@ fn acknowledgements_of_something_else_are_ignored() {
             })),
             at(1),
         );
-        assert!(!server.is_settled());
+        assert!(!server.is_fully_acknowledged());
     }
     server.receive(acknowledgement(&json!("no object")), at(1));
     let right = json!({"AcknowledgedMessageSequenceNumber": 0, "AcknowledgedMessageId": id});
     server.receive(acknowledgement(&right), at(1));
-    assert!(server.is_settled());
+    assert!(server.is_fully_acknowledged());
     server.receive(acknowledgement(&right), at(1));
     assert_eq!(server.deadline(), None);
 }
 
 #[test]
-fn a_new_connection_gets_all_that_is_unacknowledged_and_the_numbers_go_on() {
+fn a_new_connection_receives_all_unacknowledged_messages_and_continues_the_numbers() {
     let mut server = server();
     server.connected(at(0));
     for text in [b"a", b"b", b"c"] {
@@ -217,7 +217,7 @@ fn a_new_connection_gets_all_that_is_unacknowledged_and_the_numbers_go_on() {
 }
 
 #[test]
-fn a_client_takes_the_session_type_and_nothing_else() {
+fn a_client_accepts_only_the_session_type_in_a_handshake() {
     let mut client = client();
     let action = |name: &str| RequestedAction {
         action_type: name.to_owned(),
@@ -229,7 +229,7 @@ fn a_client_takes_the_session_type_and_nothing_else() {
     };
     let request = serde_json::to_vec(&request).unwrap();
     client.receive(data(Role::Server, 0, PayloadType::HandshakeRequest, &request), at(0));
-    assert!(!client.may_send(), "the agent throws away what comes before the end of the handshake");
+    assert!(!client.may_send(), "the agent discards input before the end of the handshake");
     let sent = sent(&mut client);
     assert_eq!(sent[1].header.payload_type, Some(PayloadType::HandshakeResponse));
     let response: HandshakeResponse = from_slice(&sent[1].payload).unwrap();
@@ -243,10 +243,10 @@ fn a_client_takes_the_session_type_and_nothing_else() {
 }
 
 #[test]
-fn a_server_starts_after_the_answer_to_its_handshake() {
+fn a_server_sends_data_after_the_answer_to_its_handshake() {
     let mut server = Endpoint::server(2, true, at(0));
     assert!(!server.may_send());
-    assert_eq!(server.deadline(), None, "nobody is there yet");
+    assert_eq!(server.deadline(), None, "no client is connected yet");
     server.connected(at(500));
     let request = sent(&mut server).remove(1);
     assert_eq!((request.header.sequence, request.header.flags), (0, SYN));
@@ -264,7 +264,7 @@ fn a_server_starts_after_the_answer_to_its_handshake() {
 }
 
 #[test]
-fn a_server_does_without_the_answer_of_a_client_that_gives_none() {
+fn a_server_sends_data_after_a_handshake_timeout() {
     let mut server = Endpoint::server(2, true, at(0));
     server.connected(at(1000));
     sent(&mut server);
@@ -277,7 +277,7 @@ fn a_server_does_without_the_answer_of_a_client_that_gives_none() {
 }
 
 #[test]
-fn a_refused_handshake_is_told() {
+fn a_refused_handshake_is_an_event() {
     let mut server = Endpoint::server(2, true, at(0));
     let refusal =
         json!({"ProcessedClientActions": [{"ActionType": "SessionType", "ActionStatus": 3}]});
@@ -297,15 +297,15 @@ fn a_client_ends_on_channel_closed_in_either_form() {
         id: MessageId::from_random(9),
         payload_type: Some(PayloadType::Absent),
     };
-    let said = |message: &str| vec![Event::Closed { message: message.to_owned() }];
-    for (message, said) in [
-        (short(MessageType::ChannelClosed, payload), said("bye")),
-        (long.encode(payload), said("bye")),
-        (short(MessageType::ChannelClosed, b"no JSON"), said("")),
+    let expected = |message: &str| vec![Event::Closed { message: message.to_owned() }];
+    for (message, expected) in [
+        (short(MessageType::ChannelClosed, payload), expected("bye")),
+        (long.encode(payload), expected("bye")),
+        (short(MessageType::ChannelClosed, b"no JSON"), expected("")),
     ] {
         let mut client = client();
         client.receive(message.clone(), at(0));
-        assert_eq!(events(&mut client), said);
+        assert_eq!(events(&mut client), expected);
         let mut server = server();
         server.receive(message, at(0));
         assert_eq!(events(&mut server), []);
@@ -323,7 +323,7 @@ fn a_server_closes_as_the_service_does() {
 }
 
 #[test]
-fn a_client_holds_back_while_the_peer_is_away() {
+fn a_client_pauses_while_the_peer_is_disconnected() {
     for resumed in [
         short(MessageType::StartPublication, b"start_publication"),
         output(0, b"a"),
@@ -339,7 +339,7 @@ fn a_client_holds_back_while_the_peer_is_away() {
 }
 
 #[test]
-fn payloads_reach_the_end_that_knows_them() {
+fn each_payload_type_is_an_event_at_the_end_that_supports_it() {
     let size = br#"{"cols":80,"rows":24}"#;
     let flag = TERMINATE_SESSION.to_be_bytes();
     let payloads: [(PayloadType, &[u8]); 8] = [
@@ -363,7 +363,7 @@ fn payloads_reach_the_end_that_knows_them() {
 }
 
 #[test]
-fn messages_for_the_other_end_and_unknown_ones_get_no_answer() {
+fn messages_for_the_other_end_and_unknown_messages_are_ignored() {
     let (mut client, mut server) = (client(), server());
     client.receive(input(0, b"a"), at(0));
     server.receive(output(0, b"a"), at(0));
@@ -375,7 +375,7 @@ fn messages_for_the_other_end_and_unknown_ones_get_no_answer() {
 }
 
 #[test]
-fn what_waits_for_acknowledgement_is_bounded() {
+fn unacknowledged_messages_are_bounded() {
     for (length, most) in [(1, 2048), (1 << 20, 4)] {
         let mut client = client();
         let payload = vec![0; length];
@@ -391,7 +391,7 @@ fn what_waits_for_acknowledgement_is_bounded() {
 }
 
 #[test]
-fn ids_differ() {
+fn message_ids_are_distinct() {
     let mut ids = std::collections::HashSet::new();
     for seed in 0..100 {
         let mut client = Endpoint::client(seed << 64, START);

@@ -1,17 +1,17 @@
 use std::{fmt, str::FromStr};
 
-/// A message's UUID.
+/// The UUID of a message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageId(u128);
 
 impl MessageId {
-    /// Makes a UUID of version 4 of 128 bits, of which six are lost.
+    /// Creates a version 4 UUID from 128 random bits, six of which are replaced by version and variant.
     pub fn from_random(bits: u128) -> Self {
         let version = bits & !(0xf << 76) | 4 << 76;
         Self(version & !(0b11 << 62) | 0b10 << 62)
     }
 
-    /// On the wire the halves change places: bytes 8 to 15 of the usual form come first.
+    /// Reads the wire format, in which the halves are swapped: bytes 8 to 15 of the RFC 9562 form come first.
     pub(super) fn from_wire(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes).rotate_left(64))
     }
@@ -35,23 +35,23 @@ impl fmt::Debug for MessageId {
     }
 }
 
-/// Text that is no UUID.
+/// The text is not a UUID in its canonical form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a UUID")]
-pub struct NotAnId;
+pub struct ParseMessageIdError;
 
 impl FromStr for MessageId {
-    type Err = NotAnId;
+    type Err = ParseMessageIdError;
 
-    fn from_str(text: &str) -> Result<Self, NotAnId> {
+    fn from_str(text: &str) -> Result<Self, ParseMessageIdError> {
         let places = |(at, byte): (usize, u8)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23);
         if text.len() != 36 || !text.bytes().enumerate().all(places) {
-            return Err(NotAnId);
+            return Err(ParseMessageIdError);
         }
         let digits = text.bytes().filter(|byte| *byte != b'-');
         let mut number = digits.map(|digit| char::from(digit).to_digit(16));
         let number =
             number.try_fold(0, |number: u128, digit| Some(number << 4 | u128::from(digit?)));
-        number.map(Self).ok_or(NotAnId)
+        number.map(Self).ok_or(ParseMessageIdError)
     }
 }

@@ -30,7 +30,7 @@ fn data() -> Header {
 }
 
 #[test]
-fn data_is_written_and_read_as_aws_does() {
+fn data_is_encoded_and_decoded_as_by_aws() {
     assert_eq!(data().encode(b"hello\r\n"), bytes(DATA));
 
     let frame = Frame::decode(bytes(DATA).into()).unwrap();
@@ -39,7 +39,7 @@ fn data_is_written_and_read_as_aws_does() {
 }
 
 #[test]
-fn an_acknowledgement_is_written_and_read_as_aws_does() {
+fn an_acknowledgement_is_encoded_and_decoded_as_by_aws() {
     let header = Header {
         message_type: MessageType::Acknowledge,
         created: 1_700_000_000_456,
@@ -76,7 +76,7 @@ fn a_short_header_has_no_payload_type_and_pads_with_nuls() {
 }
 
 #[test]
-fn padding_may_stand_on_either_side() {
+fn padding_is_accepted_on_either_side() {
     for padded in ["\0\0input_stream_data  ", "  input_stream_data\0", "input_stream_data"] {
         let mut message = data().encode(b"").to_vec();
         message[TYPE].fill(b' ');
@@ -87,14 +87,14 @@ fn padding_may_stand_on_either_side() {
 }
 
 #[test]
-fn the_payload_goes_to_the_end_whatever_its_length_field_says() {
+fn the_payload_extends_to_the_end_whatever_its_length_field() {
     let mut message = data().encode(b"hello").to_vec();
     message[116..120].copy_from_slice(&2_u32.to_be_bytes());
     assert_eq!(Frame::decode(message.into()).unwrap().payload, "hello");
 }
 
 #[test]
-fn a_wrong_digest_is_noticed_but_read() {
+fn a_message_with_an_invalid_digest_is_decoded_and_not_intact() {
     let mut message = data().encode(b"hello").to_vec();
     message[80] ^= 1;
     let frame = Frame::decode(message.into()).unwrap();
@@ -103,23 +103,23 @@ fn a_wrong_digest_is_noticed_but_read() {
 }
 
 #[test]
-fn what_is_no_message_is_told_apart() {
+fn each_malformed_message_has_its_own_error() {
     let decode = |bytes: &[u8]| Frame::decode(Bytes::copy_from_slice(bytes)).unwrap_err();
     let whole = data().encode(b"");
-    assert_eq!(decode(b""), Malformed::TooShort(0));
-    assert_eq!(decode(&whole[..119]), Malformed::TooShort(119));
+    assert_eq!(decode(b""), FrameError::TooShort(0));
+    assert_eq!(decode(&whole[..119]), FrameError::TooShort(119));
     let mut message = whole.to_vec();
     message[..4].copy_from_slice(&u32::MAX.to_be_bytes());
-    assert_eq!(decode(&message), Malformed::HeaderLength(u32::MAX));
+    assert_eq!(decode(&message), FrameError::HeaderLength(u32::MAX));
     let mut message = whole.to_vec();
     message[TYPE].fill(b' ');
-    assert_eq!(decode(&message), Malformed::MessageType);
+    assert_eq!(decode(&message), FrameError::MessageType);
     message[TYPE].fill(0xff);
-    assert_eq!(decode(&message), Malformed::MessageType);
+    assert_eq!(decode(&message), FrameError::MessageType);
 }
 
 #[test]
-fn an_id_is_text_only_in_the_usual_form() {
+fn an_id_is_parsed_only_in_its_canonical_form() {
     let text = "0a1b2c3d-4e5f-4a6b-8c9d-0e1f2a3b4c5d";
     assert_eq!(text.parse::<MessageId>().unwrap().to_string(), text);
     for wrong in ["", "0a1b2c3d4e5f4a6b8c9d0e1f2a3b4c5d", "0a1b2c3d-4e5f-4a6b-8c9d-0e1f2a3b4c5g"] {
@@ -140,7 +140,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read_again(header in any_header(), payload: Vec<u8>) {
+    fn an_encoded_message_decodes_to_itself(header in any_header(), payload: Vec<u8>) {
         let frame = Frame::decode(header.encode(&payload)).unwrap();
         prop_assert!(frame.is_intact());
         prop_assert_eq!(frame.header, header);
@@ -148,12 +148,12 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_reader_panic(bytes: Vec<u8>) {
+    fn no_bytes_make_the_decoder_panic(bytes: Vec<u8>) {
         let _ = Frame::decode(bytes.into());
     }
 
     #[test]
-    fn no_damage_makes_the_reader_panic(
+    fn no_damaged_message_makes_the_decoder_panic(
         header in any_header(), payload: Vec<u8>, cut: prop::sample::Index, at: prop::sample::Index, with: u8,
     ) {
         let mut message = header.encode(&payload).to_vec();

@@ -3,7 +3,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Payload of an acknowledgement.
+/// The payload of an acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledge<'a> {
     #[serde(rename = "AcknowledgedMessageType", borrow, default)]
@@ -16,7 +16,7 @@ pub struct Acknowledge<'a> {
     pub is_sequential: bool,
 }
 
-/// What the agent asks of the client before the session starts.
+/// The payload of the agent's handshake request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HandshakeRequest {
@@ -33,7 +33,7 @@ pub struct RequestedAction {
     pub action_parameters: Value,
 }
 
-/// The client's answer.
+/// The payload of the client's handshake response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HandshakeResponse {
@@ -64,36 +64,36 @@ pub enum ActionStatus {
     Unsupported = 3,
 }
 
-/// The agent's last word of the handshake.
+/// The payload of the agent's last message of the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct HandshakeComplete {
-    /// Nanoseconds.
+    /// The duration of the handshake in nanoseconds.
     #[serde(default)]
     pub handshake_time_to_complete: u64,
     #[serde(default)]
     pub customer_message: String,
 }
 
-/// Size of the client's terminal.
+/// The size of the client's terminal in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
     pub cols: u16,
     pub rows: u16,
 }
 
-/// The service's last message.
+/// The payload of the service's last message, `channel_closed`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct ChannelClosed {
     pub message_id: String,
-    /// Text, whatever the format: AWS's client reads no number here.
+    /// The creation time as text; AWS's client fails on a number.
     pub created_date: String,
     pub destination_id: String,
     pub session_id: String,
     pub message_type: String,
     pub schema_version: u32,
-    /// Why, for people; mostly empty.
+    /// A human-readable reason; often empty.
     pub output: String,
 }
 
@@ -111,7 +111,7 @@ impl Default for ChannelClosed {
     }
 }
 
-/// Reads `EXIT_CODE: N`.
+/// Parses an exit code of the form `EXIT_CODE: N`.
 pub fn parse_exit_code(payload: &[u8]) -> Option<i32> {
     std::str::from_utf8(payload).ok()?.trim().strip_prefix("EXIT_CODE:")?.trim().parse().ok()
 }

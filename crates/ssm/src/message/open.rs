@@ -16,12 +16,13 @@ impl Token {
         Self(token.into())
     }
 
-    /// Whether it is this one, in a time that does not tell how much of it fits.
+    /// Compares the token with `other` in constant time for equal lengths.
     pub fn is(&self, other: &str) -> bool {
         let differing = self.0.bytes().zip(other.bytes()).fold(0, |seen, (a, b)| seen | (a ^ b));
         self.0.len() == other.len() && differing == 0
     }
 
+    /// The secret itself.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -33,7 +34,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The first message on a connection, and the only one in text (`OpenDataChannelInput`).
+/// The first message on a connection and the only text message (`OpenDataChannelInput` in AWS's sources).
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct OpenDataChannel {
@@ -58,7 +59,8 @@ impl OpenDataChannel {
         }
     }
 
-    /// Requires the token only: clients are seen that leave out the others, or write the schema's version as a number.
+    /// Parses the message; `None` if it is not JSON with a token. Other fields are optional, because some clients omit them or send
+    /// the schema version as a number.
     pub fn parse(text: &str) -> Option<Self> {
         let fields: Value = serde_json::from_str(text).ok()?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);

@@ -20,7 +20,7 @@ fn the_opening_message_is_what_aws_clients_send() {
 }
 
 #[test]
-fn an_opening_message_needs_its_token_only() {
+fn an_opening_message_requires_only_its_token() {
     let open = OpenDataChannel::parse(r#"{"MessageSchemaVersion":1,"TokenValue":"secret"}"#);
     let open = open.unwrap();
     assert!(open.token.is("secret"));
@@ -31,7 +31,7 @@ fn an_opening_message_needs_its_token_only() {
 }
 
 #[test]
-fn a_token_is_compared_and_never_shown() {
+fn a_token_can_be_compared_and_is_never_shown() {
     let token = Token::new("secret");
     assert!(token.is("secret"));
     for other in ["", "secre", "secrets", "sacred"] {
@@ -42,7 +42,7 @@ fn a_token_is_compared_and_never_shown() {
 }
 
 #[test]
-fn an_answer_to_a_handshake_may_lack_what_is_not_needed() {
+fn a_handshake_response_may_omit_optional_fields() {
     let answer = r#"{"ClientVersion":"1","ProcessedClientActions":[{"ActionType":"SessionType","ActionStatus":1}],"Errors":null}"#;
     let answer: HandshakeResponse = from_str(answer).unwrap();
     assert_eq!(answer.processed_client_actions[0].action_status, ActionStatus::Success as u32);
@@ -50,7 +50,7 @@ fn an_answer_to_a_handshake_may_lack_what_is_not_needed() {
 }
 
 #[test]
-fn channel_closed_is_read_from_whatever_is_there() {
+fn channel_closed_may_omit_fields_and_have_unknown_ones() {
     let closed: ChannelClosed = from_str(r#"{"Output":"bye","New":{}}"#).unwrap();
     assert_eq!(closed.output, "bye");
     let written = to_value(&closed).unwrap();
@@ -68,7 +68,7 @@ fn channel_closed_is_read_from_whatever_is_there() {
 }
 
 #[test]
-fn an_exit_code_is_read_in_the_form_of_the_agent() {
+fn an_exit_code_is_parsed_in_the_format_of_the_agent() {
     assert_eq!(parse_exit_code(b"EXIT_CODE: 0"), Some(0));
     assert_eq!(parse_exit_code(b"EXIT_CODE: -7\n"), Some(-7));
     for wrong in [&b""[..], b"0", b"EXIT_CODE:", b"EXIT_CODE: x", b"\xff"] {
@@ -85,7 +85,7 @@ fn payload_types_keep_their_numbers() {
 }
 
 #[test]
-fn an_acknowledgement_without_its_number_is_none() {
+fn an_acknowledgement_requires_its_sequence_number() {
     assert!(from_slice::<Acknowledge<'_>>(b"{}").is_err());
     let least: Value = json!({"AcknowledgedMessageSequenceNumber": 3});
     let text = least.to_string();

@@ -16,49 +16,52 @@ use tokio_tungstenite::{
 
 use super::Session;
 use crate::{
-    closed::BoxError,
+    close_reason::BoxError,
     driver::{Connection, Io, Socket, socket_config},
     message::{OpenDataChannel, Token},
 };
 
-/// How long a client may take to open its channel.
-const PATIENCE: Duration = Duration::from_secs(45);
+/// The timeout for the upgrade and the opening message of a client.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(45);
 
-/// What a client asks for when it opens a channel.
+/// The request with which a client opens a channel.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Of the URL, with the leading slash.
+    /// The path of the URL, with the leading slash.
     pub path: String,
-    /// Of the URL, without the question mark; empty if there is none.
+    /// The query of the URL, without the question mark; empty if there is none.
     pub query: String,
-    /// The last part of the path.
+    /// The session id: the last segment of the path.
     pub session_id: String,
     pub token: Token,
     pub client_id: Option<String>,
     pub client_version: Option<String>,
 }
 
-/// No channel for this connection.
+/// The error of [`accept`].
 #[derive(Debug, Error)]
 pub enum AcceptError {
     #[error("upgrade failed")]
     Upgrade(#[source] BoxError),
     #[error("client did not open the channel")]
     NotOpened,
-    #[error("no such session, or not this token")]
+    #[error("session is unknown or has ended, or the token is invalid")]
     Unknown,
 }
 
-/// Upgrades a fresh connection, reads what the client asks for and hands the connection to the session that `find` gives. A connection
-/// that the session has already is closed; counters and what is unacknowledged go on with this one.
+/// Upgrades a new connection, reads the opening message and passes the connection to the session that `find` returns. `find` checks
+/// the token. If the session already has a connection, that one is closed, and the new one continues its streams.
+///
+/// # Errors
+/// [`AcceptError`] if there is no upgrade or opening message within 45 s, or `find` returns no open session.
 pub async fn accept<F>(stream: TcpStream, find: F) -> Result<(), AcceptError>
 where
     F: FnOnce(&Opening) -> Option<Session>,
 {
-    let until = Instant::now() + PATIENCE;
-    let upgrade = timeout_at(until, upgrade(stream)).await;
-    let (mut socket, uri) = upgrade.map_err(|late| AcceptError::Upgrade(late.into()))??;
-    let opened = timeout_at(until, opening_message(&mut socket)).await.ok().flatten();
+    let deadline = Instant::now() + OPEN_TIMEOUT;
+    let upgrade = timeout_at(deadline, upgrade(stream)).await;
+    let (mut socket, uri) = upgrade.map_err(|timeout| AcceptError::Upgrade(timeout.into()))??;
+    let opened = timeout_at(deadline, opening_message(&mut socket)).await.ok().flatten();
     let Some(message) = opened else {
         close(socket).await;
         return Err(AcceptError::NotOpened);
@@ -81,7 +84,7 @@ where
     }
 }
 
-/// Takes any path and any headers. Gives path and query.
+/// Upgrades a connection with any path and headers, and returns path and query.
 async fn upgrade(stream: TcpStream) -> Result<(Socket, String), AcceptError> {
     stream.set_nodelay(true).map_err(|error| AcceptError::Upgrade(error.into()))?;
     let stream: Box<dyn Io> = Box::new(stream);
@@ -96,7 +99,7 @@ async fn upgrade(stream: TcpStream) -> Result<(Socket, String), AcceptError> {
     Ok((socket, uri))
 }
 
-/// The first message, if it is what it must be.
+/// The first message, if it is a valid opening message.
 async fn opening_message(socket: &mut Socket) -> Option<OpenDataChannel> {
     loop {
         match socket.next().await?.ok()? {
@@ -107,7 +110,7 @@ async fn opening_message(socket: &mut Socket) -> Option<OpenDataChannel> {
     }
 }
 
-/// The protocol has no word for a refusal.
+/// Closes the connection: the protocol has no message for a refusal.
 async fn close(socket: Socket) {
-    Connection::new(socket, Duration::ZERO).say_goodbye(std::iter::empty()).await;
+    Connection::new(socket, Duration::ZERO).close_gracefully(std::iter::empty()).await;
 }

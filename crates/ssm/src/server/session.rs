@@ -13,23 +13,23 @@ use tokio::{
 
 use super::{AcceptError, Event};
 use crate::{
-    driver::{Clock, Command, Driver, PIPE, Policy, Socket},
+    driver::{Clock, Command, Driver, PIPE_CAPACITY, Policy, Socket},
     endpoint::{Endpoint, Role},
     inbox::{self, inbox},
 };
 
-/// How a session behaves. The defaults are those of ECS Exec without a KMS key, but for the drain: AWS's agent waits for 2 s.
+/// The options of a session. The defaults are those of ECS Exec without a KMS key, except `drain`: AWS's agent waits only 2 s.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Payload bytes of one message.
+    /// The maximum payload of one message in bytes.
     pub chunk: usize,
-    /// Ask for a handshake. A client that gives no answer gets its session all the same, 3 s later.
+    /// Whether to request a handshake. If the client does not answer, the session starts 3 s later.
     pub handshake: bool,
-    /// How long nothing may go or come, with or without a client, before the session is ended.
+    /// The time without traffic, with or without a client, after which the session ends.
     pub idle: Duration,
-    /// With a client: how long the end waits when acknowledgements stop to come.
+    /// The time without an acknowledgement after which the end of the output no longer waits for a connected client.
     pub drain: Duration,
-    /// Between pings. Three of them without any sign of life disconnect the client.
+    /// The interval between pings. The client is disconnected after three pings without any message.
     pub keepalive: Duration,
 }
 
@@ -45,16 +45,16 @@ impl Default for Options {
     }
 }
 
-/// Starts a session, which outlives its connections, in a task of its own.
+/// Starts a session in a new task. The session persists across connections.
 pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     let clock = Clock::start();
-    // Ids need to differ from those of other sessions, and nothing more.
+    // Message ids need not be secret, only distinct from those of other sessions.
     let mut seed = [0; 16];
     if getrandom::fill(&mut seed).is_err() {
         seed = clock.now().as_nanos().to_ne_bytes();
     }
     let endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
-    let (pipe, output) = tokio::io::duplex(PIPE);
+    let (pipe, output) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = mpsc::unbounded_channel();
     let (put, events) = inbox();
     let policy = Policy {
@@ -71,7 +71,7 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     (session.clone(), Input { events }, Output { pipe, session })
 }
 
-/// A session, to look it up by.
+/// A handle to a session.
 #[derive(Clone)]
 pub struct Session {
     id: Arc<str>,
@@ -79,21 +79,23 @@ pub struct Session {
 }
 
 impl Session {
+    /// The session id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Ends it now, with a text for the client. What the client has not got yet is lost.
+    /// Ends the session now with a message for the client. Output that the client has not received yet is lost.
     pub fn end(&self, message: &str) {
-        // Fails if it is over, which is as well.
+        // The send fails only if the session has already ended.
         let _ = self.commands.send(Command::End(message.to_owned()));
     }
 
+    /// Whether the session has ended.
     pub fn is_over(&self) -> bool {
         self.commands.is_closed()
     }
 
-    /// Gives it a connection, in place of the one it has.
+    /// Replaces the connection of the session.
     pub(super) fn connect(&self, socket: Socket) -> Result<(), AcceptError> {
         let connect = Command::Connect(Box::new(socket));
         self.commands.send(connect).map_err(|_| AcceptError::Unknown)
@@ -106,22 +108,22 @@ impl fmt::Debug for Session {
     }
 }
 
-/// What the client sends, in order. A slow reader holds the client back, from 8 MiB on.
+/// The client's events, in order. If 8 MiB are unread, the client's messages are no longer acknowledged.
 #[derive(Debug)]
 pub struct Input {
     events: inbox::Receiver,
 }
 
 impl Input {
-    /// The next event; after [`Event::Closed`] there is none. Safe to cancel.
+    /// The next event; `None` after [`Event::Closed`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<Event> {
         std::future::poll_fn(|cx| self.events.poll_next(cx)).await
     }
 }
 
-/// The command's output. Writing waits while too much is unacknowledged.
+/// The output of the session's command. Writing waits while too much is unacknowledged.
 ///
-/// When it is shut down or dropped, the command has ended: the session ends as soon as the client has everything.
+/// A shutdown or drop means that the command has ended: the session ends when the client has acknowledged all output.
 #[derive(Debug)]
 pub struct Output {
     pipe: DuplexStream,
@@ -129,7 +131,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// Ends the output with a text for the client, shown when the session ends.
+    /// Ends the output with a message that the client receives when the session ends.
     pub fn finish(self, message: &str) {
         let _ = self.session.commands.send(Command::Message(message.to_owned()));
     }

@@ -16,7 +16,7 @@ use super::*;
 use crate::{
     client::{self, Channel},
     message::{ChannelClosed, MessageType, PayloadType},
-    raw::{DEADLINE, Raw},
+    raw_peer::{DEADLINE, RawPeer},
 };
 
 /// A server on loopback with one session `s`, whose token is `t`.
@@ -25,7 +25,7 @@ struct Server {
     session: Session,
     input: Input,
     output: Output,
-    /// How each connection was received.
+    /// The result of each accepted connection.
     accepted: mpsc::UnboundedReceiver<Result<(), AcceptError>>,
 }
 
@@ -33,17 +33,17 @@ async fn serve(options: Options) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}/v1/data-channel/s?role=x", listener.local_addr().unwrap());
     let (session, input, output) = session("s", options);
-    let (tell, accepted) = mpsc::unbounded_channel();
+    let (results, accepted) = mpsc::unbounded_channel();
     let known = session.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let (known, tell) = (known.clone(), tell.clone());
+            let (known, results) = (known.clone(), results.clone());
             tokio::spawn(async move {
                 let found = |opening: &Opening| {
                     assert_eq!((&*opening.path, &*opening.query), ("/v1/data-channel/s", "role=x"));
                     (opening.session_id == known.id() && opening.token.is("t")).then_some(known)
                 };
-                let _ = tell.send(accept(stream, found).await);
+                let _ = results.send(accept(stream, found).await);
             });
         }
     });
@@ -55,8 +55,9 @@ impl Server {
         client::open(&self.url, "t", &[]).await.unwrap()
     }
 
-    async fn raw(&self) -> Raw {
-        Raw::connect(&self.url, &json!({"MessageSchemaVersion": "1.0", "TokenValue": "t"})).await
+    async fn raw(&self) -> RawPeer {
+        RawPeer::connect(&self.url, &json!({"MessageSchemaVersion": "1.0", "TokenValue": "t"}))
+            .await
     }
 
     async fn event(&mut self) -> Event {
@@ -77,17 +78,17 @@ async fn read_all(channel: &mut Channel) -> String {
     text
 }
 
-fn message(closed: &Closed) -> &str {
+fn message(closed: &CloseReason) -> &str {
     match closed {
-        Closed::Ended { message, .. } => message,
-        Closed::Left | Closed::Lost(_) => panic!("{closed:?}"),
+        CloseReason::Ended { message, .. } => message,
+        CloseReason::Dropped | CloseReason::Lost(_) => panic!("{closed:?}"),
     }
 }
 
-/// Reads on to the end of the session, and gives the text that came with it.
-async fn closing_text(raw: &mut Raw) -> String {
+/// Reads to the end of the session and returns the closing message.
+async fn closing_message(raw: &mut RawPeer) -> String {
     loop {
-        let frame = raw.next().await.expect("the end is told before it comes");
+        let frame = raw.next().await.expect("channel_closed precedes the end of the connection");
         if frame.header.message_type == MessageType::ChannelClosed {
             assert_eq!(frame.header.payload_type, None, "as the service writes it");
             return from_slice::<ChannelClosed>(&frame.payload).unwrap().output;
@@ -96,7 +97,7 @@ async fn closing_text(raw: &mut Raw) -> String {
 }
 
 #[tokio::test]
-async fn bytes_go_both_ways_and_the_end_comes_after_the_last() {
+async fn bytes_arrive_both_ways_and_the_end_follows_the_last_byte() {
     let mut server = serve(Options::default()).await;
     let mut channel = server.client().await;
     channel.write_all(b"hello").await.unwrap();
@@ -112,7 +113,7 @@ async fn bytes_go_both_ways_and_the_end_comes_after_the_last() {
 }
 
 #[tokio::test]
-async fn megabytes_go_both_ways_at_once_unchanged() {
+async fn megabytes_arrive_both_ways_at_once_unchanged() {
     let mut server = serve(Options::default()).await;
     let (mut read, mut write) = tokio::io::split(server.client().await);
     let text: Vec<u8> = (0..3_000_000_u32).map(|number| (number / 7) as u8).collect();
@@ -135,7 +136,7 @@ async fn megabytes_go_both_ways_at_once_unchanged() {
 }
 
 #[tokio::test]
-async fn output_that_came_before_the_client_waits_for_it() {
+async fn output_written_before_the_client_connects_waits_for_it() {
     let mut server = serve(Options::default()).await;
     server.output.write_all(b"early").await.unwrap();
     drop(server.output);
@@ -144,7 +145,7 @@ async fn output_that_came_before_the_client_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_command_that_ended_without_a_word_still_tells_its_client() {
+async fn a_command_without_output_still_sends_its_closing_message() {
     let server = serve(Options::default()).await;
     server.output.finish("gone");
     let mut channel = client::open(&server.url, "t", &[]).await.unwrap();
@@ -153,7 +154,7 @@ async fn a_command_that_ended_without_a_word_still_tells_its_client() {
 }
 
 #[tokio::test]
-async fn the_size_of_the_terminal_comes_in_between_the_bytes() {
+async fn the_size_of_the_terminal_is_an_event() {
     let mut server = serve(Options::default()).await;
     let channel = server.client().await;
     channel.resize(120, 40);
@@ -162,7 +163,7 @@ async fn the_size_of_the_terminal_comes_in_between_the_bytes() {
 }
 
 #[tokio::test]
-async fn a_client_that_reconnects_goes_on_where_it_was() {
+async fn a_reconnected_client_continues_its_streams() {
     let mut server = serve(Options::default()).await;
     let mut raw = server.raw().await;
     server.output.write_all(b"one").await.unwrap();
@@ -191,7 +192,7 @@ async fn a_client_that_reconnects_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn a_second_connection_takes_the_place_of_the_first() {
+async fn a_second_connection_replaces_the_first() {
     let mut server = serve(Options::default()).await;
     let mut first = server.raw().await;
     server.output.write_all(b"x").await.unwrap();
@@ -210,25 +211,25 @@ async fn the_end_waits_for_the_last_acknowledgement() {
     server.output.write_all(b"last words").await.unwrap();
     server.output.finish("bye");
     let last = raw.next_data().await;
-    // It comes again, and nothing else: had the end come, it would have been passed over here and missed below.
+    // The message is resent and channel_closed was not sent: `next_data` would skip it, and the check below would fail.
     assert_eq!(raw.next_data().await, last);
     raw.acknowledge(&last.header).await;
-    assert_eq!(closing_text(&mut raw).await, "bye");
+    assert_eq!(closing_message(&mut raw).await, "bye");
     while raw.next().await.is_some() {}
 }
 
 #[tokio::test]
-async fn the_end_does_not_wait_for_ever() {
+async fn the_end_waits_for_the_drain_timeout_only() {
     let options = Options { drain: Duration::from_millis(50), ..Options::default() };
     let mut server = serve(options).await;
     let mut raw = server.raw().await;
     server.output.write_all(b"last words").await.unwrap();
     drop(server.output);
-    assert_eq!(closing_text(&mut raw).await, "");
+    assert_eq!(closing_message(&mut raw).await, "");
 }
 
 #[tokio::test]
-async fn a_session_in_which_nothing_happens_is_ended() {
+async fn an_idle_session_is_ended() {
     let options = Options { idle: Duration::from_millis(50), ..Options::default() };
     let mut without_client = serve(options.clone()).await;
     assert!(matches!(without_client.event().await, Event::Closed(_)));
@@ -241,7 +242,7 @@ async fn a_session_in_which_nothing_happens_is_ended() {
 }
 
 #[tokio::test]
-async fn a_session_can_be_ended_from_outside_and_by_its_client() {
+async fn a_session_can_be_ended_by_the_server_and_by_its_client() {
     let mut server = serve(Options::default()).await;
     let channel = server.client().await;
     server.accepted.recv().await.unwrap().unwrap();
@@ -253,29 +254,29 @@ async fn a_session_can_be_ended_from_outside_and_by_its_client() {
     let mut server = serve(Options::default()).await;
     let mut raw = server.raw().await;
     raw.send(0, PayloadType::Flag, &2_u32.to_be_bytes()).await;
-    assert_eq!(closing_text(&mut raw).await, "");
+    assert_eq!(closing_message(&mut raw).await, "");
     assert!(matches!(server.event().await, Event::Closed(_)));
 }
 
 #[tokio::test]
-async fn a_wrong_token_and_a_session_that_is_over_get_a_closed_connection() {
+async fn an_invalid_token_or_an_ended_session_closes_the_connection() {
     let mut server = serve(Options::default()).await;
     let wrong = client::open(&server.url, "wrong", &[]).await.unwrap();
-    assert!(matches!(wrong.closed().await, Closed::Lost(_)));
+    assert!(matches!(wrong.closed().await, CloseReason::Lost(_)));
     assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::Unknown))));
 
     server.session.end("");
     assert!(matches!(server.event().await, Event::Closed(_)));
     let late = client::open(&server.url, "t", &[]).await.unwrap();
-    assert!(matches!(late.closed().await, Closed::Lost(_)));
+    assert!(matches!(late.closed().await, CloseReason::Lost(_)));
     assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::Unknown))));
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_open_the_channel_is_turned_away() {
+async fn a_client_without_a_valid_opening_message_is_refused() {
     let mut server = serve(Options::default()).await;
     for opening in [json!({}), json!([]), json!({"TokenValue": 1})] {
-        let mut raw = Raw::connect(&server.url, &opening).await;
+        let mut raw = RawPeer::connect(&server.url, &opening).await;
         assert!(raw.next().await.is_none());
         assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::NotOpened))));
     }
@@ -285,13 +286,13 @@ async fn a_client_that_does_not_open_the_channel_is_turned_away() {
     assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::Upgrade(_)))));
 }
 
-/// As the npm package `ssm-session` does: a numeric or missing version, the type padded in front with NULs, half of the digest's hex
-/// for a digest, and an acknowledgement of everything it gets, its own kind included, as if it were output.
+/// The deviations of the npm package `ssm-session`: a numeric or missing version, a message type padded with leading NULs, half of
+/// the hexadecimal digest as digest, and an acknowledgement of every message, even of acknowledgements, as if it were output.
 #[tokio::test]
-async fn a_careless_client_is_understood() {
+async fn a_client_with_known_deviations_is_accepted() {
     let mut server = serve(Options::default()).await;
     let opening = json!({"MessageSchemaVersion": 1, "RequestId": "x", "TokenValue": "t"});
-    let mut raw = Raw::connect(&server.url, &opening).await;
+    let mut raw = RawPeer::connect(&server.url, &opening).await;
     let mut message = raw.header(0, PayloadType::Output).encode(b"ls").to_vec();
     message[4..36].fill(0);
     message[36 - "input_stream_data".len()..36].copy_from_slice(b"input_stream_data");
@@ -307,13 +308,13 @@ async fn a_careless_client_is_understood() {
         raw.acknowledge(&frame.header).await;
     }
     let start = types.iter().position(|kind| *kind == MessageType::StartPublication);
-    assert_eq!(start, Some(0), "it waits for that");
+    assert_eq!(start, Some(0), "the client waits for start_publication");
     assert!(types.contains(&MessageType::OutputStreamData));
     assert_eq!(types.last(), Some(&MessageType::ChannelClosed));
 }
 
 #[tokio::test]
-async fn a_handshake_is_made_where_it_is_wanted() {
+async fn a_handshake_is_made_if_requested() {
     let mut server = serve(Options { handshake: true, ..Options::default() }).await;
     let mut channel = server.client().await;
     server.output.write_all(b"after it").await.unwrap();
@@ -322,7 +323,7 @@ async fn a_handshake_is_made_where_it_is_wanted() {
 }
 
 #[tokio::test]
-async fn input_twice_is_acknowledged_twice_and_delivered_once() {
+async fn repeated_input_is_acknowledged_twice_and_delivered_once() {
     let mut server = serve(Options::default()).await;
     let mut raw = server.raw().await;
     for sequence in [0, 0, 1] {
@@ -351,7 +352,7 @@ async fn pings_are_answered_and_sent() {
 }
 
 #[tokio::test]
-async fn nothing_shows_the_token_of_an_opening() {
+async fn the_token_of_an_opening_is_never_shown() {
     let opening = Opening {
         path: "/s".to_owned(),
         query: String::new(),
@@ -364,7 +365,7 @@ async fn nothing_shows_the_token_of_an_opening() {
 }
 
 #[tokio::test]
-async fn the_end_is_told_with_the_id_of_the_session() {
+async fn channel_closed_has_the_id_of_the_session() {
     let mut server = serve(Options::default()).await;
     let mut raw = server.raw().await;
     server.accepted.recv().await.unwrap().unwrap();

@@ -4,13 +4,14 @@ use domain::{
     Secret,
     cost::{Architecture, Pricing},
     job::{Exit, Outcome},
+    message::Message,
     webhook::{Endpoint, EventType},
 };
 use serde_json::json;
 use testkit::session_id;
 
 use super::{jobs::end, *};
-use crate::{Handler, env::Env};
+use crate::{Step, env::Env};
 
 const PRICING: Pricing = Pricing { architecture: Architecture::Arm64, public_address: false };
 
@@ -20,7 +21,7 @@ fn path() -> String {
 
 async fn close(env: &Env) {
     let input = json!({"sessionId": session_id("s")});
-    Handler::CloseSession.invoke(env, input).await.unwrap();
+    Step::CloseSession.run(env, input).await.unwrap();
 }
 
 #[tokio::test]
@@ -71,8 +72,8 @@ async fn the_webhook_of_a_sessions_end_says_what_it_costs() {
     api.fakes.clock.advance(Duration::from_mins(5));
     close(&api.env).await;
     let list = api.get("/v1/webhooks/deliveries").await.expect(200);
-    let delivery = json!({"deliveryId": list["data"][0]["deliveryId"]});
-    Handler::DeliverWebhook.invoke(&api.env, delivery).await.unwrap();
+    let delivery = list["data"][0]["deliveryId"].as_str().unwrap().parse().unwrap();
+    crate::handle(&api.env, Message::DeliverWebhook { delivery }).await.unwrap();
     let posts = api.fakes.webhooks.posts();
     let body: Value = serde_json::from_str(posts[0].body.expose()).unwrap();
     assert_eq!(body["type"], "session.stopped");

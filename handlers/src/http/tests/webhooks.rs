@@ -16,7 +16,7 @@ fn id(number: u8) -> DeliveryId {
 }
 
 fn pending(fakes: &Fakes, number: u8, session: &str, user: UserId) -> Pending {
-    Delivery::new(Payload {
+    Pending::new(Payload {
         id: id(number),
         user,
         session: session_id(session),

@@ -7,7 +7,7 @@ use runner::{
     protocol::{self, Event, Message, Request},
 };
 use serde_json::{Value, json};
-use ssm::{Closed, client};
+use ssm::{CloseReason, client};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     time::timeout,
@@ -62,7 +62,7 @@ async fn read_until(channel: &mut client::Channel, end: &str) -> String {
 /// Asserts that the channel was refused, which the protocol shows as a lost connection.
 async fn assert_lost(channel: client::Channel) {
     let closed = timeout(TIME_LIMIT, channel.closed()).await.unwrap();
-    assert!(matches!(closed, Closed::Lost(_)), "{closed:?}");
+    assert!(matches!(closed, CloseReason::Lost(_)), "{closed:?}");
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_command_has_the_limits_of_its_task_and_ends_with_it() {
     let closed = channel.closed();
     server.stop(&arn).await;
     server.until_stopped(&arn).await;
-    assert!(matches!(timeout(TIME_LIMIT, closed).await.unwrap(), Closed::Ended { .. }));
+    assert!(matches!(timeout(TIME_LIMIT, closed).await.unwrap(), CloseReason::Ended { .. }));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use domain::{
     task::TaskStatus,
 };
 use futures::executor::block_on;
-use handlers::{Env, Handler, HandlerError, Policy, http::Caller};
+use handlers::{Env, HandlerError, Policy, Step, Swept, http::Caller};
 use model::{Action, Executions};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::{Value, json};
@@ -169,15 +169,14 @@ impl Harness {
 
     /// Handles a message. A failed message is redelivered a second later.
     pub(crate) fn deliver(&self, message: Message) {
-        let (handler, input) = Handler::of_message(&message);
-        if block_on(handler.invoke(&self.env, input)).is_err() {
+        if block_on(handlers::handle(&self.env, message.clone())).is_err() {
             let due = self.fakes.now() + Duration::from_secs(1);
             self.fakes.queue.put(HeldMessage { message, due });
         }
     }
 
-    pub(crate) fn sweep(&self) -> Result<Value, HandlerError> {
-        block_on(Handler::Sweep.invoke(&self.env, json!({})))
+    pub(crate) fn sweep(&self) -> Result<Swept, HandlerError> {
+        block_on(handlers::sweep(&self.env))
     }
 
     /// Moves the time forward in steps of five seconds, with a sweep each minute.
@@ -231,8 +230,8 @@ impl Harness {
             match action {
                 Action::Wait => return worked,
                 Action::Invoke(call) => {
-                    let handler: Handler = call.resource.parse().expect("a handler's name");
-                    let result = block_on(handler.invoke(&self.env, call.input));
+                    let step: Step = call.resource.parse().expect("a handler's name");
+                    let result = block_on(step.run(&self.env, call.input));
                     let result = result.map_err(|failure| {
                         asl::Failure::new(failure.code().name(), failure.to_string())
                     });
@@ -241,7 +240,7 @@ impl Harness {
                 Action::CloseSession(error) => {
                     let input = json!({"sessionId": session, "error": error});
                     // The sweep closes the session if this fails.
-                    let _left = block_on(Handler::CloseSession.invoke(&self.env, input));
+                    let _left = block_on(Step::CloseSession.run(&self.env, input));
                 }
             }
             worked = true;

@@ -8,10 +8,10 @@ use std::{
 
 use domain::{
     job,
+    message::Message,
     ports::Stream,
     session::{Reason, Status},
 };
-use handlers::Handler;
 use serde_json::json;
 use testkit::Script;
 
@@ -71,7 +71,7 @@ fn a_worker_that_dies_at_any_await_is_replaced() {
         harness.fakes.queue.take_all();
         harness.fakes.gate.interleave();
         let finished = {
-            let work = Handler::RunJob.invoke(&harness.env, json!({"sessionId": id}));
+            let work = handlers::handle(&harness.env, Message::RunJob { session: id });
             let (mut work, mut context) = (pin!(work), Context::from_waker(Waker::noop()));
             (0..polls).any(|_| {
                 harness.fakes.clock.advance(Duration::from_millis(200));
@@ -104,7 +104,7 @@ fn a_worker_whose_lease_expired_writes_nothing_more() {
     harness.fakes.queue.take_all();
     harness.fakes.gate.interleave();
     let env = harness.env.clone();
-    let mut zombie = pin!(Handler::RunJob.invoke(&env, json!({"sessionId": id})));
+    let mut zombie = pin!(handlers::handle(&env, Message::RunJob { session: id }));
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..20 {
         assert!(zombie.as_mut().poll(&mut context).is_pending());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use asl::Machine;
-use handlers::{Code, Handler, Trigger};
+use handlers::{Code, Step};
 use serde_json::Value;
 
 const DEFINITION: &str = include_str!("../../../../statemachine/session.asl.json");
@@ -22,11 +22,7 @@ fn the_interpreter_accepts_the_definition() {
 fn every_state_calls_a_handler_and_every_handler_of_the_machine_is_called() {
     let machine = Machine::parse(DEFINITION).expect("the definition is sound");
     let called: BTreeSet<&str> = machine.resources().collect();
-    let wanted: Vec<String> = Handler::ALL
-        .into_iter()
-        .filter(|handler| handler.trigger() == Trigger::Workflow)
-        .map(|handler| format!("${{{handler:?}}}"))
-        .collect();
+    let wanted = Step::ALL.map(|step| format!("${{{}}}", step.placeholder()));
     assert_eq!(called, wanted.iter().map(String::as_str).collect());
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of connections that nobody uses.
+//! Tests of idle connections.
 
 use runner::protocol::{Event, Message, PROTOCOL_VERSION};
 use tokio::io::AsyncWriteExt;
@@ -12,7 +12,7 @@ fn start(keep_idle: Duration) -> Option<Runner> {
 const LONG: Duration = Duration::from_secs(600);
 
 #[tokio::test]
-async fn one_connection_serves_one_request_after_the_other() {
+async fn one_connection_serves_requests_one_after_the_other() {
     let Some(runner) = start(LONG) else { return };
     runner.shell.probe(&task()).await.unwrap();
     for name in ["a", "b"] {
@@ -35,7 +35,7 @@ async fn a_connection_that_follows_a_command_is_not_idle() {
 }
 
 #[tokio::test]
-async fn a_connection_left_in_the_middle_is_not_used_again() {
+async fn a_connection_dropped_in_the_middle_is_not_used_again() {
     let Some(runner) = start(LONG) else { return };
     let mut attached = runner.attach(job_id("a"), "sleep 600", (0, 0)).await;
     assert_eq!(next(&mut attached).await.unwrap(), CommandEvent::Started);
@@ -45,27 +45,27 @@ async fn a_connection_left_in_the_middle_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_dead_connection_is_replaced_unseen() {
+async fn a_dead_idle_connection_is_replaced_without_an_error() {
     let Some(runner) = start(LONG) else { return };
     runner.shell.probe(&task()).await.unwrap();
-    // Holds the place of a runner whose connections broke.
+    // Stands for a connection to a runner that has closed its end.
     let (dead, _) = tokio::io::duplex(1);
-    runner.shell.line.give_back(&task(), Connection::over(Box::new(dead)));
+    runner.shell.pool.give_back(&task(), Connection::over(Box::new(dead)));
     let (stdout, _, _) = runner.run("a", "echo here").await;
     assert_eq!(stdout, "here\n");
     assert_eq!(runner.host.opened.load(SeqCst), 2);
 }
 
-/// Leads to a runner that has its answer ready.
-struct Prompt;
+/// Connects to a runner whose answer is written already.
+struct AnsweredDial;
 
 #[async_trait]
-impl Dial for Prompt {
+impl Dial for AnsweredDial {
     async fn open(&self, _: &TaskId) -> Result<Box<dyn Transport>, ShellError> {
         let (ours, mut theirs) = tokio::io::duplex(1 << 10);
         let ready = Event::Ready { version: String::new(), protocol: PROTOCOL_VERSION };
         theirs.write_all(&ready.encode().unwrap()).await.unwrap();
-        // Never hangs up.
+        // The runner's end stays open.
         std::mem::forget(theirs);
         Ok(Box::new(ours))
     }
@@ -84,19 +84,19 @@ impl Dial for Prompt {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_went_silent_is_replaced_too() {
-    let shell = RunnerShell::new(Prompt, Arc::new(SystemClock));
-    let (silent, _held) = tokio::io::duplex(1 << 10);
-    shell.line.give_back(&task(), Connection::over(Box::new(silent)));
+async fn a_silent_idle_connection_is_replaced_without_an_error() {
+    let shell = RunnerShell::new(AnsweredDial, Arc::new(SystemClock));
+    let (silent, _other_end) = tokio::io::duplex(1 << 10);
+    shell.pool.give_back(&task(), Connection::over(Box::new(silent)));
     shell.probe(&task()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_is_not_kept_for_longer_than_it_may_be() {
+async fn an_idle_connection_is_closed_after_its_time() {
     let Some(runner) = start(Duration::from_millis(1)) else { return };
     runner.shell.probe(&task()).await.unwrap();
-    let kept = SystemClock.now();
-    while SystemClock.now().since(kept) < Duration::from_millis(2) {
+    let idle_since = SystemClock.now();
+    while SystemClock.now().since(idle_since) < Duration::from_millis(2) {
         tokio::task::yield_now().await;
     }
     runner.shell.probe(&task()).await.unwrap();

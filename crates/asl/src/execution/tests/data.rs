@@ -1,6 +1,6 @@
-//! What data goes into and comes out of a state.
+//! The data flow of a state.
 
-use super::{Act, Driver, error, output, single};
+use super::{Driver, TaskResult, error, output, single};
 use crate::{Execution, Millis, Outcome};
 use serde_json::{Value, json};
 
@@ -12,13 +12,13 @@ fn run_task(fields: Value, input: Value, result: Value) -> (Outcome, Value) {
     let mut state = fields;
     state["Type"] = "Task".into();
     state["Resource"] = "r".into();
-    let mut driver = Driver::new(&single(state)).answer("S", [Act::Output(result)]);
+    let mut driver = Driver::new(&single(state)).answer("S", [TaskResult::Output(result)]);
     let outcome = driver.run(input);
     (outcome, driver.last_input().clone())
 }
 
 #[test]
-fn a_pass_state_gives_its_result_or_its_input() {
+fn a_pass_state_outputs_its_result_or_its_input() {
     let input = json!({ "a": { "b": 1 }, "c": 2 });
     let table = [
         (json!({}), input.clone()),
@@ -47,7 +47,7 @@ fn a_pass_state_gives_its_result_or_its_input() {
 }
 
 #[test]
-fn a_task_goes_through_all_five_filters_in_order() {
+fn a_task_applies_its_five_data_fields_in_order() {
     let (outcome, given) = run_task(
         json!({
             "InputPath": "$.order",
@@ -64,7 +64,7 @@ fn a_task_goes_through_all_five_filters_in_order() {
 }
 
 #[test]
-fn a_discarded_result_leaves_the_raw_input() {
+fn a_null_result_path_keeps_the_raw_input() {
     let input = json!({ "a": 1 });
     let (outcome, given) =
         run_task(json!({ "InputPath": null, "ResultPath": null }), input.clone(), json!([1]));
@@ -72,26 +72,43 @@ fn a_discarded_result_leaves_the_raw_input() {
 }
 
 #[test]
-fn the_context_object_is_in_reach() {
-    let state = json!({ "Type": "Pass", "Parameters": {
+fn the_context_object_is_accessible() {
+    let parameters = json!({
         "id.$": "$$.Execution.Id", "name.$": "$$.Execution.Name", "input.$": "$$.Execution.Input",
         "start.$": "$$.Execution.StartTime", "state.$": "$$.State.Name",
         "entered.$": "$$.State.EnteredTime", "retries.$": "$$.State.RetryCount",
         "machine.$": "$$.StateMachine.Name", "all.$": "$$.StateMachine",
-    } });
-    let mut driver = Driver::new(&single(state));
+        "role.$": "$$.Execution.RoleArn", "redrives.$": "$$.Execution.RedriveCount",
+    });
+    let state = json!({ "Type": "Task", "Resource": "r", "Parameters": parameters });
+    let mut driver = Driver::new(&single(state)).answer("S", [TaskResult::Output(json!(1))]);
     driver.machine = driver.machine.named("M");
     driver.now = Millis(1_700_000_000_123);
+    driver.run(json!({ "a": 1 }));
     let time = "2023-11-14T22:13:20.123Z";
+    let machine = "arn:aws:states:us-east-1:000000000000:stateMachine:M";
     let expected = json!({
-        "id": "M:run", "name": "run", "input": { "a": 1 }, "start": time, "state": "S",
-        "entered": time, "retries": 0, "machine": "M", "all": { "Id": "M", "Name": "M" },
+        "id": "arn:aws:states:us-east-1:000000000000:execution:M:run", "name": "run",
+        "input": { "a": 1 }, "start": time, "state": "S", "entered": time, "retries": 0,
+        "machine": "M", "all": { "Id": machine, "Name": "M" },
+        "role": "arn:aws:iam::000000000000:role/M", "redrives": 0,
     });
-    assert_eq!(driver.run(json!({ "a": 1 })), output(expected));
+    assert_eq!(driver.last_input(), &expected);
 }
 
 #[test]
-fn a_path_that_leads_nowhere_fails_the_execution() {
+fn the_context_object_of_a_pass_state_has_no_retry_count_and_no_task() {
+    let outcome = run(json!({ "Type": "Pass", "InputPath": "$$" }), json!({ "a": 1 }));
+    let Outcome::Succeeded { output: context } = outcome else { panic!("{outcome:?}") };
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&context), ["Execution", "State", "StateMachine"]);
+    let execution = ["Id", "Input", "Name", "RedriveCount", "RoleArn", "StartTime"];
+    assert_eq!(keys(&context["Execution"]), execution);
+    assert_eq!(keys(&context["State"]), ["EnteredTime", "Name"]);
+}
+
+#[test]
+fn a_path_that_selects_nothing_fails_the_execution() {
     let table = [
         json!({ "Type": "Pass", "InputPath": "$.x" }),
         json!({ "Type": "Pass", "OutputPath": "$.x" }),
@@ -115,7 +132,7 @@ fn a_path_that_leads_nowhere_fails_the_execution() {
 }
 
 #[test]
-fn data_errors_have_their_own_names() {
+fn data_errors_have_distinct_names() {
     let pass = |fields: Value| {
         let mut state = fields;
         state["Type"] = "Pass".into();
@@ -133,7 +150,7 @@ fn data_errors_have_their_own_names() {
 }
 
 #[test]
-fn a_payload_may_have_256_kib_and_no_more() {
+fn a_payload_is_limited_to_256_kib() {
     let of = |bytes: usize| json!("x".repeat(bytes - 2));
     let limit = 256 * 1024;
     assert_eq!(run(json!({ "Type": "Pass" }), of(limit)), output(of(limit)));
@@ -154,7 +171,7 @@ fn a_payload_may_have_256_kib_and_no_more() {
 }
 
 #[test]
-fn a_choice_takes_the_first_rule_that_holds() {
+fn a_choice_follows_the_first_rule_that_holds() {
     let definition = json!({ "StartAt": "C", "States": {
         "C": { "Type": "Choice", "InputPath": "$.in", "OutputPath": "$.keep", "Default": "D", "Choices": [
             { "Variable": "$.n", "NumericLessThan": 10, "Next": "A" },
@@ -170,10 +187,12 @@ fn a_choice_takes_the_first_rule_that_holds() {
 }
 
 #[test]
-fn a_fail_state_says_what_it_is_told() {
+fn a_fail_state_reports_its_error_and_cause() {
     let failed = |state: Value| match run(state, json!({ "e": "E", "c": "because" })) {
-        Outcome::Failed(failure) => (failure.error, failure.cause),
-        Outcome::Succeeded { .. } | Outcome::TimedOut => panic!("it must fail"),
+        Outcome::Failed(failure) => {
+            (failure.error.unwrap_or_default(), failure.cause.unwrap_or_default())
+        }
+        Outcome::Succeeded { .. } | Outcome::TimedOut => panic!("expected a failure"),
     };
     let of = |error: &str, cause: &str| (error.to_owned(), cause.to_owned());
     assert_eq!(failed(json!({ "Type": "Fail" })), of("", ""));
@@ -187,13 +206,14 @@ fn a_fail_state_says_what_it_is_told() {
 }
 
 #[test]
-fn the_lambda_integration_wraps_what_the_function_returns() {
+fn the_lambda_integration_wraps_the_result_of_the_function() {
     let state = json!({
         "Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
         "Parameters": { "FunctionName.$": "$.f", "Payload": { "x.$": "$.x" } },
         "ResultSelector": { "y.$": "$.Payload.y", "code.$": "$.StatusCode" },
     });
-    let mut driver = Driver::new(&single(state)).answer("S", [Act::Output(json!({ "y": 2 }))]);
+    let mut driver =
+        Driver::new(&single(state)).answer("S", [TaskResult::Output(json!({ "y": 2 }))]);
     let outcome = driver.run(json!({ "f": "function", "x": 1 }));
     assert_eq!(outcome, output(json!({ "y": 2, "code": 200 })));
     assert_eq!(driver.invocations[0].resource, "function");

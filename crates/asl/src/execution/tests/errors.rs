@@ -1,6 +1,6 @@
 //! Retriers and catchers.
 
-use super::{Act, Driver, error, output};
+use super::{Driver, TaskResult, error, output};
 use crate::Outcome;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -13,17 +13,17 @@ fn machine(retry: Value, catch: Value) -> Value {
     } })
 }
 
-/// The outcome, and when each attempt began (in ms).
-fn attempts(retry: Value, acts: Vec<Act>) -> (Outcome, Vec<i64>) {
-    let mut driver = Driver::new(&machine(retry, json!([]))).answer("T", acts);
+/// The outcome, and the start time of each attempt in milliseconds.
+fn attempts(retry: Value, results: Vec<TaskResult>) -> (Outcome, Vec<i64>) {
+    let mut driver = Driver::new(&machine(retry, json!([]))).answer("T", results);
     let outcome = driver.run(json!({}));
-    let starts = driver.history.events.iter().filter(|e| e.what.name() == "TaskScheduled");
+    let starts = driver.history.events.iter().filter(|e| e.kind.name() == "TaskScheduled");
     let starts = starts.map(|event| event.at.0).collect();
     (outcome, starts)
 }
 
-fn errors(names: &[&'static str]) -> Vec<Act> {
-    names.iter().map(|name| Act::Error(name)).collect()
+fn errors(names: &[&'static str]) -> Vec<TaskResult> {
+    names.iter().map(|name| TaskResult::Error(name)).collect()
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn no_attempts_means_no_retry() {
     assert_eq!((error(&outcome), starts), ("E", vec![0]));
 }
 
-/// Example 4 of the guide's page on error handling.
+/// "Handling errors in Step Functions workflows" of the Developer Guide, example 4.
 #[test]
-fn each_retrier_counts_for_itself_and_the_first_match_decides() {
+fn each_retrier_has_its_own_count_and_the_first_match_applies() {
     let retry = json!([
         { "ErrorEquals": ["A", "B"], "IntervalSeconds": 1, "BackoffRate": 2.0, "MaxAttempts": 2 },
         { "ErrorEquals": ["C"], "IntervalSeconds": 5 },
@@ -64,7 +64,7 @@ fn each_retrier_counts_for_itself_and_the_first_match_decides() {
 }
 
 #[test]
-fn a_new_visit_starts_counting_anew() {
+fn retries_are_counted_per_visit() {
     let definition = json!({ "StartAt": "T", "States": {
         "T": { "Type": "Task", "Resource": "r", "Next": "T2",
             "Retry": [{ "ErrorEquals": ["E"], "MaxAttempts": 1 }] },
@@ -72,13 +72,13 @@ fn a_new_visit_starts_counting_anew() {
             "Choices": [{ "Variable": "$.stop", "IsPresent": true, "Next": "Good" }] },
         "Good": { "Type": "Succeed" },
     } });
-    let acts = [
-        Act::Error("E"),
-        Act::Output(json!({})),
-        Act::Error("E"),
-        Act::Output(json!({ "stop": 1 })),
+    let results = [
+        TaskResult::Error("E"),
+        TaskResult::Output(json!({})),
+        TaskResult::Error("E"),
+        TaskResult::Output(json!({ "stop": 1 })),
     ];
-    let outcome = Driver::new(&definition).answer("T", acts).run(json!({}));
+    let outcome = Driver::new(&definition).answer("T", results).run(json!({}));
     assert_eq!(outcome, output(json!({ "stop": 1 })));
 }
 
@@ -89,8 +89,8 @@ fn the_retry_count_is_in_the_context() {
         "Parameters": { "n.$": "$$.State.RetryCount", "t.$": "$$.State.EnteredTime" },
         "Retry": [{ "ErrorEquals": ["A"] }, { "ErrorEquals": ["B"] }],
     } } });
-    let acts = [Act::Error("A"), Act::Error("B"), Act::Output(json!(1))];
-    let mut driver = Driver::new(&definition).answer("T", acts);
+    let results = [TaskResult::Error("A"), TaskResult::Error("B"), TaskResult::Output(json!(1))];
+    let mut driver = Driver::new(&definition).answer("T", results);
     driver.run(json!({}));
     let counts: Vec<_> = driver.invocations.iter().map(|i| i.input["n"].clone()).collect();
     assert_eq!(counts, [0, 1, 2]);
@@ -98,8 +98,8 @@ fn the_retry_count_is_in_the_context() {
     assert_eq!(entered, vec![json!("1970-01-01T00:00:00.000Z"); 3]);
 }
 
-/// Which of the names, put into a catcher, catch what the task does.
-fn caught_by(act: &Act) -> Vec<&'static str> {
+/// The error names that, in a catcher, catch this result of the task.
+fn caught_by(result: &TaskResult) -> Vec<&'static str> {
     let names = [
         "E",
         "States.ALL",
@@ -114,44 +114,44 @@ fn caught_by(act: &Act) -> Vec<&'static str> {
         let catch = json!([{ "ErrorEquals": [name], "Next": "Good" }]);
         let mut definition = machine(json!([]), catch);
         definition["States"]["T"]["ResultPath"] = "$.a.b".into();
-        let mut driver = Driver::new(&definition).answer("T", [act.clone()]);
+        let mut driver = Driver::new(&definition).answer("T", [result.clone()]);
         matches!(driver.run(json!({ "a": 1 })), Outcome::Succeeded { .. })
     };
     names.iter().filter(catches).copied().collect()
 }
 
 #[test]
-fn wildcards_match_what_the_guide_says() {
-    let too_much = Act::Output("x".repeat(300_000).into());
+fn reserved_error_names_match_as_documented() {
+    let too_much = TaskResult::Output("x".repeat(300_000).into());
     let table = [
-        (Act::Error("E"), vec!["E", "States.ALL", "States.TaskFailed"]),
-        (Act::Error("F"), vec!["States.ALL", "States.TaskFailed"]),
-        (Act::Error("States.Timeout"), vec!["States.ALL", "States.Timeout"]),
-        (Act::Error("States.Runtime"), vec![]),
-        (too_much, vec!["States.DataLimitExceeded"]),
-        (Act::Timeout, vec!["States.ALL", "States.Timeout", "States.HeartbeatTimeout"]),
+        (TaskResult::Error("E"), vec!["E", "States.ALL", "States.TaskFailed"]),
+        (TaskResult::Error("F"), vec!["States.ALL", "States.TaskFailed"]),
+        (TaskResult::Error("States.Timeout"), vec!["States.ALL", "States.Timeout"]),
+        (TaskResult::Error("States.Runtime"), vec![]),
+        (too_much, vec!["States.ALL", "States.TaskFailed", "States.DataLimitExceeded"]),
+        (TaskResult::Timeout, vec!["States.ALL", "States.Timeout", "States.HeartbeatTimeout"]),
         (
-            Act::Output(json!(1)),
+            TaskResult::Output(json!(1)),
             vec!["States.ALL", "States.TaskFailed", "States.ResultPathMatchFailure"],
         ),
     ];
-    for (act, expected) in table {
-        assert_eq!(caught_by(&act), expected, "{act:?}");
+    for (result, expected) in table {
+        assert_eq!(caught_by(&result), expected, "{result:?}");
     }
 }
 
 #[test]
 fn a_missed_heartbeat_is_reported_as_a_timeout() {
-    let mut driver = Driver::new(&machine(json!([]), json!([]))).answer("T", [Act::Timeout]);
+    let mut driver = Driver::new(&machine(json!([]), json!([]))).answer("T", [TaskResult::Timeout]);
     assert_eq!(error(&driver.run(json!({}))), "States.Timeout");
     assert_eq!(driver.now.0, 5_000);
     let catch = json!([{ "ErrorEquals": ["States.HeartbeatTimeout"], "Next": "Good" }]);
-    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Timeout]);
+    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [TaskResult::Timeout]);
     assert_eq!(driver.run(json!({})), output(json!({ "Error": "States.Timeout", "Cause": "" })));
 }
 
 #[test]
-fn a_catcher_puts_the_error_where_its_path_points() {
+fn a_catcher_inserts_the_error_at_its_result_path() {
     let info = json!({ "Error": "E", "Cause": "why" });
     let table = [
         (json!("$"), Some(info.clone())),
@@ -161,7 +161,8 @@ fn a_catcher_puts_the_error_where_its_path_points() {
     ];
     for (path, expected) in table {
         let catch = json!([{ "ErrorEquals": ["E"], "Next": "Good", "ResultPath": path }]);
-        let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Error("E")]);
+        let mut driver =
+            Driver::new(&machine(json!([]), catch)).answer("T", [TaskResult::Error("E")]);
         let outcome = driver.run(json!({ "in": 1 }));
         match expected {
             Some(expected) => assert_eq!(outcome, output(expected), "{path}"),
@@ -173,42 +174,43 @@ fn a_catcher_puts_the_error_where_its_path_points() {
 #[test]
 fn an_error_that_makes_the_payload_too_large_is_not_caught() {
     let catch = json!([{ "ErrorEquals": ["E"], "Next": "Good", "ResultPath": "$.error" }]);
-    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Error("E")]);
+    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [TaskResult::Error("E")]);
     let outcome = driver.run(json!({ "full": "x".repeat(256 * 1024 - 20) }));
     assert_eq!(error(&outcome), "States.DataLimitExceeded");
 }
 
 #[test]
-fn an_error_that_nobody_wants_ends_the_execution() {
+fn an_uncaught_error_ends_the_execution() {
     let catch = json!([{ "ErrorEquals": ["Other"], "Next": "Good" }]);
-    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [Act::Error("E")]);
+    let mut driver = Driver::new(&machine(json!([]), catch)).answer("T", [TaskResult::Error("E")]);
     assert_eq!(error(&driver.run(json!({}))), "E");
     assert_eq!(driver.lines(), ["0 T StateEntered", "0 T TaskScheduled", "0 T TaskFailed"]);
 }
 
 #[test]
-fn full_jitter_waits_between_nothing_and_the_whole_delay() {
+fn full_jitter_waits_between_zero_and_the_whole_delay() {
     let retry = json!([{ "ErrorEquals": ["E"], "IntervalSeconds": 4, "JitterStrategy": "FULL" }]);
-    for (dice, until) in [(0, 0), (u64::MAX / 4, 1_000), (u64::MAX / 2, 2_000), (u64::MAX, 4_000)] {
-        let acts = [Act::Error("E"), Act::Output(json!(1))];
-        let driver = Driver::new(&machine(retry.clone(), json!([]))).answer("T", acts);
-        let mut driver = driver.with_dice(dice);
+    for (random, until) in [(0, 0), (u64::MAX / 4, 1_000), (u64::MAX / 2, 2_000), (u64::MAX, 4_000)]
+    {
+        let results = [TaskResult::Error("E"), TaskResult::Output(json!(1))];
+        let driver = Driver::new(&machine(retry.clone(), json!([]))).answer("T", results);
+        let mut driver = driver.with_random(random);
         driver.run(json!({}));
-        assert_eq!(driver.now.0, until, "{dice}");
+        assert_eq!(driver.now.0, until, "{random}");
     }
 }
 
 proptest! {
     #[test]
-    fn no_retrier_waits_longer_than_it_may(
+    fn no_delay_exceeds_its_maximum(
         interval in 1_u64..100_000, rate in 1.0_f64..50.0, cap in 1_u64..31_622_400,
-        earlier in 0_u32..5_000, dice: u64, full_jitter: bool,
+        earlier in 0_u32..5_000, random: u64, full_jitter: bool,
     ) {
         let retrier = crate::retry::Retrier {
             errors: vec![], interval_seconds: interval, max_attempts: 3, backoff_rate: rate,
             max_delay_seconds: Some(cap), full_jitter,
         };
-        let delay = retrier.delay(earlier, || dice);
+        let delay = retrier.delay(earlier, || random);
         prop_assert!(0 <= delay && delay <= cap as i64 * 1000);
         prop_assert!(full_jitter || delay >= (interval.min(cap) * 1000) as i64);
     }

@@ -1,6 +1,6 @@
-//! Every branch of `statemachine/session.asl.json`.
+//! Every branch of the definition `statemachine/session.asl.json`.
 
-use super::{Act, Driver, error};
+use super::{Driver, TaskResult, error};
 use crate::Outcome;
 use serde_json::{Value, json};
 
@@ -21,24 +21,24 @@ const TRANSIENT: [&str; 12] = [
     "Sandbox.Timedout",
 ];
 
-fn next(action: &str) -> Act {
-    Act::Output(json!({ "action": action }))
+fn next(action: &str) -> TaskResult {
+    TaskResult::Output(json!({ "action": action }))
 }
 
-fn wait(seconds: u64) -> Act {
-    Act::Output(json!({ "action": "wait", "waitSeconds": seconds }))
+fn wait(seconds: u64) -> TaskResult {
+    TaskResult::Output(json!({ "action": "wait", "waitSeconds": seconds }))
 }
 
-fn done() -> Act {
-    Act::Output(json!({}))
+fn done() -> TaskResult {
+    TaskResult::Output(json!({}))
 }
 
 fn driver() -> Driver {
     Driver::new(&serde_json::from_str(DEFINITION).unwrap())
 }
 
-/// A session with these states scripted; those that are not end well at once.
-fn session(script: &[(&str, Vec<Act>)]) -> Driver {
+/// A session with scripted results; a state without a script succeeds at once.
+fn session(script: &[(&str, Vec<TaskResult>)]) -> Driver {
     let happy = [
         ("Provision", vec![done()]),
         ("WaitRunning", vec![wait(3600)]),
@@ -48,19 +48,19 @@ fn session(script: &[(&str, Vec<Act>)]) -> Driver {
         ("Finish", vec![done()]),
     ];
     let mut driver = driver();
-    for (state, acts) in script {
-        driver = driver.answer(state, acts.clone());
+    for (state, results) in script {
+        driver = driver.answer(state, results.clone());
     }
-    for (state, acts) in happy {
+    for (state, results) in happy {
         if !script.iter().any(|(scripted, _)| *scripted == state) {
-            driver = driver.answer(state, acts);
+            driver = driver.answer(state, results);
         }
     }
     driver
 }
 
-/// Runs the session to its end: the states after `Provision` and `WaitRunning` if both went well.
-fn path(script: &[(&str, Vec<Act>)]) -> String {
+/// Runs the session to its end and returns the names of the entered states.
+fn path(script: &[(&str, Vec<TaskResult>)]) -> String {
     let mut driver = session(script);
     let outcome = driver.run(json!({ "sessionId": "sh_1" }));
     assert!(matches!(outcome, Outcome::Succeeded { .. }), "{outcome:?}");
@@ -80,7 +80,7 @@ fn the_happy_path_takes_nine_transitions() {
 }
 
 #[test]
-fn handlers_get_the_session_and_where_they_wait_a_token() {
+fn handlers_receive_the_session_and_waiting_handlers_a_token() {
     let mut driver = session(&[]);
     driver.run(json!({ "sessionId": "sh_1" }));
     let calls: Vec<_> = driver.invocations.iter().map(|i| i.resource.as_str()).collect();
@@ -107,7 +107,7 @@ fn handlers_get_the_session_and_where_they_wait_a_token() {
 }
 
 #[test]
-fn decide_goes_where_the_answer_says() {
+fn decide_follows_the_action_of_the_answer() {
     let table = [
         (wait(60), format!("{START} Ready Decide {END}")),
         (next("provision"), format!("{START} {START} Ready Decide {END}")),
@@ -116,15 +116,15 @@ fn decide_goes_where_the_answer_says() {
         (next("await_stopped"), format!("{START} WaitStopped Finish Done")),
         (next("finish"), format!("{START} Finish Done")),
     ];
-    for (act, expected) in table {
+    for (result, expected) in table {
         let script =
-            [("WaitRunning", vec![act.clone(), wait(60)]), ("Provision", vec![done(), done()])];
-        assert_eq!(path(&script), expected, "{act:?}");
+            [("WaitRunning", vec![result.clone(), wait(60)]), ("Provision", vec![done(), done()])];
+        assert_eq!(path(&script), expected, "{result:?}");
     }
 }
 
 #[test]
-fn an_answer_that_makes_no_sense_stops_the_task() {
+fn an_invalid_answer_stops_the_task() {
     let nonsense = [
         json!(null),
         json!("wait"),
@@ -136,16 +136,16 @@ fn an_answer_that_makes_no_sense_stops_the_task() {
         json!({ "action": "wait", "waitSeconds": "60" }),
     ];
     for answer in nonsense {
-        let script = [("WaitRunning", vec![Act::Output(answer.clone())])];
+        let script = [("WaitRunning", vec![TaskResult::Output(answer.clone())])];
         assert_eq!(path(&script), format!("{START} {END}"), "{answer}");
     }
 }
 
 #[test]
-fn ready_waits_as_long_as_it_is_told_and_then_decides_afresh() {
+fn ready_waits_for_the_given_time_and_then_decides_again() {
     let mut driver = session(&[
         ("WaitRunning", vec![wait(100)]),
-        ("Ready", vec![Act::Timeout, Act::Timeout]),
+        ("Ready", vec![TaskResult::Timeout, TaskResult::Timeout]),
         ("Inspect", vec![wait(50), next("stop")]),
     ]);
     driver.run(json!({ "sessionId": "sh_1" }));
@@ -155,22 +155,23 @@ fn ready_waits_as_long_as_it_is_told_and_then_decides_afresh() {
 }
 
 #[test]
-fn a_wait_that_fails_looks_at_the_record_again() {
-    for act in [Act::Timeout, Act::Error("BadInput")] {
-        let script = [("WaitRunning", vec![act.clone()]), ("Inspect", vec![next("finish")])];
-        assert_eq!(path(&script), "Provision WaitRunning Inspect Decide Finish Done", "{act:?}");
-        let script = [("Ready", vec![act.clone()]), ("Inspect", vec![next("await_stopped")])];
+fn a_failed_wait_inspects_the_record_again() {
+    for result in [TaskResult::Timeout, TaskResult::Error("BadInput")] {
+        let script = [("WaitRunning", vec![result.clone()]), ("Inspect", vec![next("finish")])];
+        assert_eq!(path(&script), "Provision WaitRunning Inspect Decide Finish Done", "{result:?}");
+        let script = [("Ready", vec![result.clone()]), ("Inspect", vec![next("await_stopped")])];
         let expected = format!("{START} Ready Inspect Decide WaitStopped Finish Done");
-        assert_eq!(path(&script), expected, "{act:?}");
-        let script = [("WaitStopped", vec![act.clone()])];
-        assert_eq!(path(&script), format!("{START} Ready Decide {END}"), "{act:?}");
+        assert_eq!(path(&script), expected, "{result:?}");
+        let script = [("WaitStopped", vec![result.clone()])];
+        assert_eq!(path(&script), format!("{START} Ready Decide {END}"), "{result:?}");
     }
 }
 
 #[test]
-fn waiting_for_running_and_for_stopped_takes_five_minutes_at_most() {
+fn waiting_for_running_and_for_stopped_is_limited_to_five_minutes() {
     for (state, after) in [("WaitRunning", "Inspect"), ("WaitStopped", "Finish")] {
-        let mut driver = session(&[(state, vec![Act::Timeout]), ("Inspect", vec![next("finish")])]);
+        let mut driver =
+            session(&[(state, vec![TaskResult::Timeout]), ("Inspect", vec![next("finish")])]);
         driver.run(json!({ "sessionId": "sh_1" }));
         assert_eq!(driver.now.0, 300_000, "{state}");
         let line = format!("300000 {after} StateEntered");
@@ -179,8 +180,8 @@ fn waiting_for_running_and_for_stopped_takes_five_minutes_at_most() {
 }
 
 #[test]
-fn a_lack_of_capacity_is_retried_with_growing_delays() {
-    let mut driver = session(&[("Provision", vec![Act::Error("CapacityUnavailable"); 7])]);
+fn a_lack_of_capacity_is_retried_with_backoff() {
+    let mut driver = session(&[("Provision", vec![TaskResult::Error("CapacityUnavailable"); 7])]);
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.states(), ["Provision", "Finish", "Done"]);
     assert_eq!(driver.now.0, (5 + 10 + 20 + 40 + 60 + 60) * 1000);
@@ -189,23 +190,23 @@ fn a_lack_of_capacity_is_retried_with_growing_delays() {
 }
 
 #[test]
-fn provisioning_that_fails_for_good_is_finished_with_its_error() {
+fn a_permanent_provisioning_error_closes_the_session_with_that_error() {
     for failure in ["StopRequested", "BadInput"] {
-        let mut driver = session(&[("Provision", vec![Act::Error(failure)])]);
+        let mut driver = session(&[("Provision", vec![TaskResult::Error(failure)])]);
         driver.run(json!({ "sessionId": "sh_1" }));
         assert_eq!(driver.states(), ["Provision", "Finish", "Done"]);
         assert_eq!(driver.last_input()["error"], failure);
     }
-    let mut driver = session(&[("Provision", vec![Act::Timeout; 6])]);
+    let mut driver = session(&[("Provision", vec![TaskResult::Timeout; 6])]);
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.last_input()["error"], "States.Timeout");
     assert_eq!(driver.now.0, (6 * 60 + 2 + 4 + 8 + 16 + 30) * 1000);
 }
 
 #[test]
-fn a_second_provisioning_that_works_forgets_the_error_of_the_first() {
+fn a_successful_second_provisioning_clears_the_error_of_the_first() {
     let mut driver = session(&[
-        ("WaitRunning", vec![Act::Timeout, next("finish")]),
+        ("WaitRunning", vec![TaskResult::Timeout, next("finish")]),
         ("Provision", vec![done(), done()]),
         ("Inspect", vec![next("provision")]),
     ]);
@@ -224,9 +225,9 @@ fn transient_errors_are_retried_in_every_task() {
                 "Inspect" | "Ready" => next("stop"),
                 _ => done(),
             };
-            let mut script = vec![(state, vec![Act::Error(name), good])];
+            let mut script = vec![(state, vec![TaskResult::Error(name), good])];
             if state == "Inspect" {
-                script.push(("Ready", vec![Act::Timeout]));
+                script.push(("Ready", vec![TaskResult::Timeout]));
             }
             let mut driver = session(&script);
             let outcome = driver.run(json!({ "sessionId": "sh_1" }));
@@ -238,17 +239,17 @@ fn transient_errors_are_retried_in_every_task() {
 }
 
 #[test]
-fn what_fails_for_good_still_leads_to_the_end() {
-    let all: Vec<Act> = vec![Act::Error("Broken"); 20];
-    let script = [("Ready", vec![Act::Timeout]), ("Inspect", all.clone())];
+fn a_permanent_error_still_leads_to_the_end() {
+    let all: Vec<TaskResult> = vec![TaskResult::Error("Permanent"); 20];
+    let script = [("Ready", vec![TaskResult::Timeout]), ("Inspect", all.clone())];
     let mut driver = session(&script);
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.states().join(" "), format!("{START} Ready Inspect {END}"));
-    assert_eq!(driver.last_input()["error"], "Broken");
+    assert_eq!(driver.last_input()["error"], "Permanent");
     assert_eq!(path(&[("StopTask", all.clone())]), format!("{START} Ready Decide {END}"));
 
     let mut driver = session(&[("Finish", all)]);
-    assert_eq!(error(&driver.run(json!({ "sessionId": "sh_1" }))), "Broken");
+    assert_eq!(error(&driver.run(json!({ "sessionId": "sh_1" }))), "Permanent");
     assert_eq!(driver.invocations.iter().filter(|i| i.task.state == "Finish").count(), 9);
 }
 

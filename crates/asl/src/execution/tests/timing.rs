@@ -1,11 +1,11 @@
-//! Waits, timeouts, heartbeats and the end of a machine's time.
+//! Waits, timeouts, heartbeats and the timeout of a machine.
 
-use super::{Act, Driver, History, error, output, single};
-use crate::{Execution, Late, Machine, Millis, Outcome, Step};
+use super::{Driver, History, TaskResult, error, output, single};
+use crate::{Execution, Machine, Millis, Outcome, StaleAnswerError, Step};
 use serde_json::{Value, json};
 
 #[test]
-fn a_wait_ends_at_its_moment() {
+fn a_wait_ends_at_its_time() {
     let table = [
         (json!({ "Seconds": 30 }), 30_000),
         (json!({ "Seconds": 0 }), 0),
@@ -24,7 +24,7 @@ fn a_wait_ends_at_its_moment() {
 }
 
 #[test]
-fn a_task_times_out_by_itself() {
+fn a_task_times_out_without_an_answer() {
     let table = [
         (json!({ "TimeoutSeconds": 7 }), 7_000),
         (json!({ "TimeoutSecondsPath": "$.s" }), 12_000),
@@ -35,7 +35,7 @@ fn a_task_times_out_by_itself() {
     for (mut state, expected) in table {
         state["Type"] = "Task".into();
         state["Resource"] = "r".into();
-        let mut driver = Driver::new(&single(state.clone())).answer("S", [Act::Timeout]);
+        let mut driver = Driver::new(&single(state.clone())).answer("S", [TaskResult::Timeout]);
         assert_eq!(error(&driver.run(json!({ "s": 12 }))), "States.Timeout");
         assert_eq!(driver.now.0, expected, "{state}");
         assert_eq!(driver.lines().last().unwrap(), &format!("{expected} S TaskTimedOut"));
@@ -43,21 +43,21 @@ fn a_task_times_out_by_itself() {
 }
 
 #[test]
-fn the_machines_own_timeout_ends_everything_and_is_not_caught() {
+fn the_timeout_of_the_machine_ends_the_execution_and_is_not_caught() {
     let definition = json!({ "StartAt": "T", "TimeoutSeconds": 10, "States": {
         "T": { "Type": "Task", "Resource": "r", "Next": "W",
             "Catch": [{ "ErrorEquals": ["States.ALL"], "Next": "W" }] },
         "W": { "Type": "Wait", "Seconds": 60, "End": true },
     } });
-    for act in [Act::Timeout, Act::Output(json!(1))] {
-        let mut driver = Driver::new(&definition).answer("T", [act]);
+    for result in [TaskResult::Timeout, TaskResult::Output(json!(1))] {
+        let mut driver = Driver::new(&definition).answer("T", [result]);
         assert_eq!(driver.run(json!({})), Outcome::TimedOut);
         assert_eq!(driver.now.0, 10_000);
     }
 }
 
 #[test]
-fn a_loop_without_an_end_is_ended() {
+fn an_endless_loop_is_ended() {
     let definition = json!({ "StartAt": "P", "States": {
         "P": { "Type": "Pass", "Next": "C" },
         "C": { "Type": "Choice", "Default": "P",
@@ -95,11 +95,11 @@ fn heartbeats_keep_a_task_alive_until_its_deadline() {
     }
     let end = execution.step(&machine, Millis(100_000), &mut host);
     assert!(matches!(end, Step::Done(outcome) if error(&outcome) == "States.Timeout"));
-    assert_eq!(execution.heartbeat(&token, Millis(100_001)), Err(Late));
+    assert_eq!(execution.heartbeat(&token, Millis(100_001)), Err(StaleAnswerError));
 }
 
 #[test]
-fn a_clock_that_goes_back_does_no_harm() {
+fn a_clock_that_goes_back_changes_nothing() {
     let machine =
         Machine::parse(&single(json!({ "Type": "Wait", "Seconds": 5 })).to_string()).unwrap();
     let mut host = History::default();

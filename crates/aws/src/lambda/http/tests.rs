@@ -7,7 +7,7 @@ use testkit::Fakes;
 
 use super::{super::tests::env, *};
 
-/// As AWS documents it, with a path and a token of ours.
+/// The event in AWS's documentation, with a path and a token of this product.
 const SAMPLE: &str = r#"{
   "version": "2.0",
   "routeKey": "ANY /{proxy+}",
@@ -47,11 +47,11 @@ fn event(method: &str, path: &str, claims: Option<Value>) -> Event {
     serde_json::from_value(event).unwrap()
 }
 
-fn who(claims: Option<Value>) -> Option<Caller> {
+fn caller_of(claims: Option<Value>) -> Option<Caller> {
     request(event("GET", "/", claims)).extensions().get().cloned()
 }
 
-async fn call(event: Event) -> Answer {
+async fn call(event: Event) -> GatewayResponse {
     handle(&handlers::http::router(env(&Fakes::new())), event).await.unwrap()
 }
 
@@ -62,25 +62,32 @@ async fn a_request_arrives_as_it_was_sent() {
     assert_eq!(request.uri(), "/v1/jobs/job_1/output?stream=stdout&offset=0");
     assert_eq!(request.headers()[header::ACCEPT], "a,b");
     assert_eq!(request.extensions().get(), Some(&Caller(UserId::new("ann"))));
-    let body = to_bytes(request.into_body(), ANSWER).await.unwrap();
+    let body = to_bytes(request.into_body(), MAX_RESPONSE).await.unwrap();
     assert_eq!(body, "hidden");
 }
 
 #[test]
-fn only_the_subject_of_an_access_token_says_who_calls() {
+fn the_caller_is_the_subject_of_an_access_token() {
     let ann = || Some(Caller(UserId::new("ann")));
-    assert_eq!(who(Some(json!({"sub": "ann", "token_use": "access", "username": "bob"}))), ann());
-    assert_eq!(who(Some(json!({"sub": "ann"}))), ann(), "other issuers have no token_use");
-    assert_eq!(who(Some(json!({"sub": "ann", "token_use": "id"}))), None);
-    assert_eq!(who(Some(json!({"sub": "ann", "token_use": 1}))), None);
-    assert_eq!(who(Some(json!({"sub": ""}))), None);
-    assert_eq!(who(Some(json!({"username": "ann", "client_id": "ann"}))), None);
-    assert_eq!(who(Some(json!({}))), None);
-    assert_eq!(who(None), None);
+    assert_eq!(
+        caller_of(Some(json!({"sub": "ann", "token_use": "access", "username": "bob"}))),
+        ann()
+    );
+    assert_eq!(
+        caller_of(Some(json!({"sub": "ann"}))),
+        ann(),
+        "tokens of other issuers have no token_use"
+    );
+    assert_eq!(caller_of(Some(json!({"sub": "ann", "token_use": "id"}))), None);
+    assert_eq!(caller_of(Some(json!({"sub": "ann", "token_use": 1}))), None);
+    assert_eq!(caller_of(Some(json!({"sub": ""}))), None);
+    assert_eq!(caller_of(Some(json!({"username": "ann", "client_id": "ann"}))), None);
+    assert_eq!(caller_of(Some(json!({}))), None);
+    assert_eq!(caller_of(None), None);
 }
 
 #[test]
-fn every_path_begins_with_the_version_once() {
+fn every_path_has_the_version_prefix_once() {
     for (path, wanted) in [
         ("/v1/shell/start", "/v1/shell/start"),
         ("/shell/start", "/v1/shell/start"),
@@ -96,45 +103,45 @@ fn every_path_begins_with_the_version_once() {
 }
 
 #[tokio::test]
-async fn who_shows_no_token_is_told_so() {
-    let answer = call(event("GET", "/v1/sessions", None)).await;
-    assert_eq!(answer.status_code, 401);
-    assert_eq!(answer.headers["content-type"], "application/problem+json");
-    assert_eq!(answer.headers["www-authenticate"], "Bearer");
-    let body: Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(body["requestId"], answer.headers["x-request-id"].as_str());
+async fn a_request_without_a_token_is_unauthorized() {
+    let response = call(event("GET", "/v1/sessions", None)).await;
+    assert_eq!(response.status_code, 401);
+    assert_eq!(response.headers["content-type"], "application/problem+json");
+    assert_eq!(response.headers["www-authenticate"], "Bearer");
+    let body: Value = serde_json::from_str(&response.body).unwrap();
+    assert_eq!(body["requestId"], response.headers["x-request-id"].as_str());
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_too() {
+async fn an_invalid_request_gets_a_client_error() {
     for (method, path) in [("BREW COFFEE", "/v1/sessions"), ("GET", ""), ("GET", "/v1/\u{0}")] {
-        let answer = call(event(method, path, Some(json!({"sub": "ann"})))).await;
-        assert!((400..500).contains(&answer.status_code), "{method} {path}: {answer:?}");
+        let response = call(event(method, path, Some(json!({"sub": "ann"})))).await;
+        assert!((400..500).contains(&response.status_code), "{method} {path}: {response:?}");
     }
 }
 
 #[tokio::test]
-async fn a_stream_is_refused_with_what_to_do_instead() {
+async fn a_stream_is_refused_with_the_alternative() {
     let path = format!("/v1/jobs/{}/stream", testkit::job_id("j"));
-    let answer = call(event("GET", &path, Some(json!({"sub": "ann"})))).await;
-    assert_eq!(answer.status_code, 406);
-    assert!(answer.body.contains("waitSeconds"), "{}", answer.body);
+    let response = call(event("GET", &path, Some(json!({"sub": "ann"})))).await;
+    assert_eq!(response.status_code, 406);
+    assert!(response.body.contains("waitSeconds"), "{}", response.body);
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_encoded() {
+async fn a_body_that_is_not_utf8_is_encoded() {
     let router = Router::new()
         .route("/v1/bytes", get(async || vec![0xff, 0x00]))
         .route("/v1/{any}", any(async || "text"));
-    let answer = handle(&router, event("GET", "/v1/bytes", None)).await.unwrap();
-    assert_eq!((answer.body.as_str(), answer.is_base64_encoded), ("/wA=", true));
-    let answer = handle(&router, event("GET", "/v1/text", None)).await.unwrap();
-    assert_eq!((answer.body.as_str(), answer.is_base64_encoded), ("text", false));
+    let response = handle(&router, event("GET", "/v1/bytes", None)).await.unwrap();
+    assert_eq!((response.body.as_str(), response.is_base64_encoded), ("/wA=", true));
+    let response = handle(&router, event("GET", "/v1/text", None)).await.unwrap();
+    assert_eq!((response.body.as_str(), response.is_base64_encoded), ("text", false));
 }
 
 #[test]
-fn an_answer_has_the_gateways_names() {
-    let answer = Answer {
+fn a_response_has_the_names_that_api_gateway_expects() {
+    let response = GatewayResponse {
         status_code: 202,
         headers: [("location".to_owned(), "/v1/jobs/j".to_owned())].into(),
         body: "{}".into(),
@@ -144,5 +151,5 @@ fn an_answer_has_the_gateways_names() {
         "statusCode": 202, "headers": {"location": "/v1/jobs/j"}, "body": "{}",
         "isBase64Encoded": false,
     });
-    assert_eq!(serde_json::to_value(answer).unwrap(), wanted);
+    assert_eq!(serde_json::to_value(response).unwrap(), wanted);
 }

@@ -12,7 +12,7 @@ fn batch(bodies: &[Value]) -> Batch {
     serde_json::from_value(json!({"Records": records.collect::<Vec<_>>()})).unwrap()
 }
 
-/// A task's event as EventBridge sends it.
+/// A task event as EventBridge sends it.
 fn event(detail: &Value) -> Value {
     json!({
         "version": "0",
@@ -42,13 +42,13 @@ fn detail(started_by: &str) -> Value {
     })
 }
 
-fn failed(ids: &[&str]) -> Unsettled {
-    let items = ids.iter().map(|id| Item { item_identifier: (*id).to_owned() });
-    Unsettled { batch_item_failures: items.collect() }
+fn failed(ids: &[&str]) -> BatchResponse {
+    let items = ids.iter().map(|id| ItemFailure { item_identifier: (*id).to_owned() });
+    BatchResponse { batch_item_failures: items.collect() }
 }
 
 #[test]
-fn a_message_of_ours_is_read_as_it_was_sent() {
+fn a_message_is_decoded_as_it_was_sent() {
     let message = Message::RunJob { session: session_id("s") };
     assert_eq!(decode(&serde_json::to_string(&message).unwrap()), Ok(Some(message)));
 }
@@ -63,33 +63,33 @@ fn a_tasks_event_becomes_its_facts() {
 }
 
 #[test]
-fn a_task_that_nobody_is_named_for_is_none_of_ours() {
+fn the_event_of_a_task_without_started_by_is_ignored() {
     let mut foreign = detail("");
     foreign.as_object_mut().unwrap().remove("startedBy");
     assert_eq!(decode(&event(&foreign).to_string()), Ok(None));
 }
 
 #[test]
-fn what_is_neither_can_not_be_read() {
+fn any_other_body_is_an_error() {
     let mut other = event(&detail("sh_1"));
     other["detail-type"] = json!("ECS Deployment State Change");
     let unknown = json!({"type": "makeCoffee"});
     for body in ["", "planted-marker", "[]", &other.to_string(), &unknown.to_string()] {
-        assert_eq!(decode(body), Err(Unreadable), "{body}");
+        assert_eq!(decode(body), Err(DecodeError), "{body}");
     }
 }
 
 #[tokio::test]
-async fn only_what_failed_comes_again() {
+async fn only_failed_messages_are_delivered_again() {
     let fakes = Fakes::new().with_queued_session("s");
-    let begin = |name| json!(Message::StartSession { session: session_id(name) });
-    let bodies = [json!("garbage"), begin("s"), begin("nobody")];
+    let start = |name| json!(Message::StartSession { session: session_id(name) });
+    let bodies = [json!("garbage"), start("s"), start("nobody")];
     assert_eq!(handle(&env(&fakes), batch(&bodies)).await.unwrap(), failed(&["0", "2"]));
     assert_eq!(fakes.workflow.take_started(), [session_id("s")]);
 }
 
 #[tokio::test]
-async fn a_message_that_comes_twice_at_once_does_no_harm() {
+async fn a_message_that_is_delivered_twice_at_once_does_no_harm() {
     let fakes = Fakes::new().with_ready_session("s");
     let id = session_id("s").to_string();
     let bodies = [event(&detail(&id)), event(&detail(&id)), event(&detail(&id))];
@@ -97,7 +97,7 @@ async fn a_message_that_comes_twice_at_once_does_no_harm() {
 }
 
 #[test]
-fn what_is_to_come_again_has_lambdas_names() {
+fn the_batch_response_has_the_names_that_lambda_expects() {
     let wanted = json!({"batchItemFailures": [{"itemIdentifier": "m"}]});
     assert_eq!(serde_json::to_value(failed(&["m"])).unwrap(), wanted);
     assert_eq!(serde_json::to_value(failed(&[])).unwrap(), json!({"batchItemFailures": []}));

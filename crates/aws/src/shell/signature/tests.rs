@@ -17,13 +17,13 @@ fn signer() -> Signer {
 }
 
 #[tokio::test]
-async fn the_upgrade_is_signed_for_the_service_of_data_channels() {
+async fn the_upgrade_is_signed_for_ssmmessages() {
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let headers = signer().headers_at(URL, now).await.unwrap();
     let value = |name: &str| headers.iter().find(|(of, _)| of == name).unwrap().1.as_str();
     assert_eq!(value("x-amz-date"), "20231114T221320Z");
     assert_eq!(value("x-amz-security-token"), "session-token");
-    // Made apart by the steps of AWS's documentation on Signature Version 4.
+    // Computed separately by the steps of AWS's documentation of Signature Version 4.
     assert_eq!(
         value("authorization"),
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20231114/eu-west-1/ssmmessages/aws4_request, \
@@ -33,7 +33,7 @@ async fn the_upgrade_is_signed_for_the_service_of_data_channels() {
 }
 
 #[tokio::test]
-async fn what_is_signed_already_or_is_no_address_of_aws_is_not_signed() {
+async fn a_presigned_url_and_one_without_tls_are_not_signed() {
     let presigned = format!("{URL}&X-Amz-Signature=abc");
     for url in [presigned.as_str(), "ws://127.0.0.1:1/v1/data-channel/s"] {
         assert!(signer().headers(url).await.unwrap().is_empty(), "{url}");
@@ -41,7 +41,7 @@ async fn what_is_signed_already_or_is_no_address_of_aws_is_not_signed() {
 }
 
 #[tokio::test]
-async fn without_credentials_there_is_an_error_and_no_secret_in_it() {
+async fn missing_credentials_are_an_error_and_debug_shows_no_secret() {
     let none = Signer::new(&SdkConfig::builder().build());
     assert!(none.headers(URL).await.is_err());
     assert!(!format!("{:?}", signer()).contains("secret-key"));

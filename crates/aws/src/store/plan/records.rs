@@ -1,4 +1,4 @@
-//! The items of records: the record itself, what is beside it, and what points at it.
+//! The items of a record: the record itself, its part, and the pointer to it.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
@@ -11,38 +11,39 @@ use domain::{
 
 use super::{
     super::{
-        fault::Fault,
+        error::StoreError,
         item::Item,
         keys::{
             Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, OPEN, PART, RECORD, STATUS, TTL,
-            due_shard, ended_shard, hooks_of, instant, of_user, spread,
+            deliveries_of, due_shard, ended_shard, of_user, shard_of, timestamp,
         },
         record::{self, Record},
     },
-    Plan, at_ends, concurrency, number,
+    Plan, concurrency, extend_output, number,
 };
 
-/// How long after it was made a final warm task is kept. Nobody asks for it but late events. Seconds.
-const WARM_KEPT: u64 = 30 * 24 * 60 * 60;
+/// How long a final warm task is kept, counted from its creation. Only late task events read it.
+/// Seconds.
+const WARM_RETENTION: u64 = 30 * 24 * 60 * 60;
 
 impl Plan {
-    pub(super) fn session(&mut self, session: &Session, expect: Expect) -> Result<(), Fault> {
+    pub(super) fn session(&mut self, session: &Session, expect: Expect) -> Result<(), StoreError> {
         let (id, user) = (session.id(), session.user());
-        let shard = spread(id.ulid());
+        let shard = shard_of(id.ulid());
         let due = if let Session::Ended(ended) = session {
-            Some((ended_shard(shard), instant(ended.ended_at())))
+            Some((ended_shard(shard), timestamp(ended.ended_at())))
         } else {
-            session.due_at().map(|at| (due_shard(shard), instant(at)))
+            session.due_at().map(|at| (due_shard(shard), timestamp(at)))
         };
         let open = session.is_open().then_some(AttributeValue::Bool(true));
         let list = (of_user(user), id.to_string());
         let item = self.record(Key::record(id), Key::part(id), session, expect, list)?;
-        let item = is_due(item, due).set_or_remove(OPEN, open);
+        let item = set_due(item, due).set_or_remove(OPEN, open);
         self.items.push(item.set(STATUS, text(session.status().name())));
 
         let pointer = Key::waiting(user, id);
-        let waits = matches!(session, Session::Waiting(_));
-        if waits && expect == Expect::New {
+        let is_waiting = matches!(session, Session::Waiting(_));
+        if is_waiting && expect == Expect::New {
             self.items.push(Item::put(pointer, Attributes::new()));
         } else if expect != Expect::New && may_have_waited(session) {
             self.items.push(Item::delete(pointer));
@@ -50,15 +51,15 @@ impl Plan {
         Ok(())
     }
 
-    pub(super) fn job(&mut self, job: &Job, expect: Expect) -> Result<(), Fault> {
+    pub(super) fn job(&mut self, job: &Job, expect: Expect) -> Result<(), StoreError> {
         let (id, session) = (job.id(), job.common().session);
         let due = job
             .due_at()
-            .map(|at| (due_shard(spread(id.ulid())), format!("{}#{session}", instant(at))));
+            .map(|at| (due_shard(shard_of(id.ulid())), format!("{}#{session}", timestamp(at))));
         let list = (session.to_string(), id.to_string());
         let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
-        let ends = self.ends.remove(&id).unwrap_or_default();
-        self.items.push(at_ends(is_due(item, due), ends));
+        let growth = self.growth.remove(&id).unwrap_or_default();
+        self.items.push(extend_output(set_due(item, due), growth));
 
         let Some(concurrency) = concurrency(job) else { return Ok(()) };
         let pointer = Key::open(session, concurrency, id);
@@ -70,28 +71,32 @@ impl Plan {
         Ok(())
     }
 
-    pub(super) fn delivery(&mut self, delivery: &Delivery, expect: Expect) -> Result<(), Fault> {
+    pub(super) fn delivery(
+        &mut self,
+        delivery: &Delivery,
+        expect: Expect,
+    ) -> Result<(), StoreError> {
         let payload = delivery.payload();
         let id = payload.id;
-        let due = delivery.due_at().map(|at| (due_shard(spread(id.ulid())), instant(at)));
-        let list = (hooks_of(&payload.user), format!("{id}#{}", payload.session));
+        let due = delivery.due_at().map(|at| (due_shard(shard_of(id.ulid())), timestamp(at)));
+        let list = (deliveries_of(&payload.user), format!("{id}#{}", payload.session));
         let item = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
-        self.items.push(is_due(item, due));
+        self.items.push(set_due(item, due));
         Ok(())
     }
 
-    pub(super) fn warm(&mut self, warm: &Warm, expect: Expect) -> Result<(), Fault> {
+    pub(super) fn warm(&mut self, warm: &Warm, expect: Expect) -> Result<(), StoreError> {
         let id = warm.id();
-        let lives = warm.due_at();
-        let due = lives.map(|at| (due_shard(spread(id.ulid())), instant(at)));
-        let drop_at = id.ulid().timestamp_ms() / 1000 + WARM_KEPT;
-        let ttl = lives.is_none().then(|| number(drop_at));
+        let due_at = warm.due_at();
+        let due = due_at.map(|at| (due_shard(shard_of(id.ulid())), timestamp(at)));
+        let drop_at = id.ulid().timestamp_ms() / 1000 + WARM_RETENTION;
+        let ttl = due_at.is_none().then(|| number(drop_at));
         let item = versioned(Item::update(Key::record(id)), expect);
         let item = item.set(RECORD, record::encode(warm)?.record);
-        self.items.push(is_due(item, due).set_or_remove(TTL, ttl));
+        self.items.push(set_due(item, due).set_or_remove(TTL, ttl));
 
-        let pointer = Key::pooled(warm.kind(), id);
-        match (expect, lives) {
+        let pointer = Key::pool_member(warm.kind(), id);
+        match (expect, due_at) {
             (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
             (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
             (Expect::New, None) | (Expect::At(_), Some(_)) => {}
@@ -99,7 +104,7 @@ impl Plan {
         Ok(())
     }
 
-    /// The update of a record that is listed; its part, if it is new and has one, is written too.
+    /// The update of a record, with its entry in the index `list`. Also adds the part of a new record.
     fn record<T: Record>(
         &mut self,
         key: Key,
@@ -107,27 +112,27 @@ impl Plan {
         record: &T,
         expect: Expect,
         (list, list_key): (String, String),
-    ) -> Result<Item, Fault> {
+    ) -> Result<Item, StoreError> {
         let encoded = record::encode(record)?;
         let mut item = versioned(Item::update(key), expect).set(RECORD, encoded.record);
-        let beside = AttributeValue::Bool(true);
+        let has_part = AttributeValue::Bool(true);
         match (expect, encoded.part) {
-            (Expect::New, part_of_it) => {
+            (Expect::New, attributes) => {
                 item = item.set(LIST, text(&list)).set(LIST_KEY, text(&list_key));
-                if let Some(attributes) = part_of_it {
-                    item = item.set(PART, beside);
+                if let Some(attributes) = attributes {
+                    item = item.set(PART, has_part);
                     self.items.push(Item::put(part, attributes));
                 }
             }
-            (Expect::At(_), Some(_)) => item = item.when(PART, "=", beside),
+            (Expect::At(_), Some(_)) => item = item.when(PART, "=", has_part),
             (Expect::At(_), None) => {}
         }
         Ok(item)
     }
 }
 
-/// Whether the session may have stood in line just before. Wrong guesses are harmless: who reads the
-/// line looks at the records too.
+/// Whether the session's previous state may have been waiting. A wrong guess is harmless: readers of
+/// the pointers check the records too.
 fn may_have_waited(session: &Session) -> bool {
     let queues = session.common().spec.admission == Admission::Queue;
     let next = match session {
@@ -148,7 +153,7 @@ fn versioned(item: Item, expect: Expect) -> Item {
     }
 }
 
-fn is_due(item: Item, due: Option<(String, String)>) -> Item {
+fn set_due(item: Item, due: Option<(String, String)>) -> Item {
     let (shard, key) = due.unzip();
     item.set_or_remove(DUE, shard.map(AttributeValue::S))
         .set_or_remove(DUE_KEY, key.map(AttributeValue::S))

@@ -1,4 +1,4 @@
-//! Long-polls.
+//! Waiting for changes of a job.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,17 +8,17 @@ use aws_sdk_dynamodb::Client;
 use domain::ports::{Changes as _, Clock as _, Expect, Store as _, Version, Write};
 use testkit::job_id;
 
-use super::{Place, at, job};
+use super::{Emulator, at, job};
 
 #[tokio::test]
 async fn a_wait_ends_when_the_job_changes_and_not_before() {
-    let Some(place) = Place::make() else { return };
-    let (client, table) = (Client::from_conf(place.config().build()), place.table().await);
+    let Some(emulator) = Emulator::start() else { return };
+    let (client, table) = (Client::from_conf(emulator.config().build()), emulator.table().await);
     let store = DynamoStore::new(client.clone(), table.clone());
     let changes = DynamoChanges::new(client, table, Arc::new(SystemClock));
     store.commit(vec![Write::Job(Box::new(job("s", "j").into()), Expect::New)]).await.unwrap();
     let in_a_minute = SystemClock.now() + Duration::from_mins(1);
-    // What has changed already is not waited for, and neither is what does not exist.
+    // The call returns at once for a job that has changed already, and for one that does not exist.
     changes.job_changed(job_id("j"), Version(0), in_a_minute).await.unwrap();
     changes.job_changed(job_id("none"), Version(1), in_a_minute).await.unwrap();
 
@@ -37,9 +37,9 @@ async fn a_wait_ends_when_the_job_changes_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_at_its_time() {
-    let Some(place) = Place::make() else { return };
-    let (client, table) = (Client::from_conf(place.config().build()), place.table().await);
+async fn a_wait_ends_at_its_deadline() {
+    let Some(emulator) = Emulator::start() else { return };
+    let (client, table) = (Client::from_conf(emulator.config().build()), emulator.table().await);
     let store = DynamoStore::new(client.clone(), table.clone());
     store.commit(vec![Write::Job(Box::new(job("s", "j").into()), Expect::New)]).await.unwrap();
     let changes = DynamoChanges::new(client, table, Arc::new(SystemClock));

@@ -1,4 +1,4 @@
-//! What a session and its commands cost: calls and capacity units, with the real handlers.
+//! The cost of a session and its commands with the real handlers: calls and capacity units.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,34 +10,34 @@ use axum::{
     http::Request,
 };
 use domain::{SessionId, UserId, message::Message, session::Status, task::TaskStatus};
-use handlers::{Env, Handler, Policy, http::Caller};
+use handlers::{Env, Policy, Step, http::Caller};
 use serde_json::{Value, json};
 use testkit::{Fakes, Script};
 use tower::ServiceExt as _;
 
 use super::{
-    Place,
+    Emulator,
     meter::{Meter, Reading},
 };
 
-/// As long as Cognito's are.
+/// As long as the subjects of Cognito.
 const USER: &str = "74a854d8-00a1-70c2-6d0f-3f2a1b5c9e7d";
-/// As long as Step Functions' tokens are.
+/// As long as the tokens of Step Functions.
 const TOKEN: usize = 700;
 
-struct World {
+struct Fixture {
     fakes: Fakes,
     env: Env,
     router: Router,
     meter: Meter,
 }
 
-impl World {
-    async fn make(place: &Place) -> Self {
+impl Fixture {
+    async fn create(emulator: &Emulator) -> Self {
         let (meter, fakes) = (Meter::default(), Fakes::new());
-        let client = Client::from_conf(place.config().interceptor(meter.clone()).build());
+        let client = Client::from_conf(emulator.config().interceptor(meter.clone()).build());
         let env = Env {
-            store: Arc::new(DynamoStore::new(client, place.table().await)),
+            store: Arc::new(DynamoStore::new(client, emulator.table().await)),
             worker: "01KAT2M0Z8N5W3VQ6Y7XB9D4CE".into(),
             ..testkit::env_of!(Env, &fakes, policy())
         };
@@ -67,13 +67,13 @@ impl World {
         self.request(request.unwrap()).await
     }
 
-    /// Calls a handler, a while after all that was before.
-    async fn call(&self, handler: Handler, input: Value) {
+    /// Advances the clock and runs a state of the state machine.
+    async fn run(&self, step: Step, input: Value) {
         self.fakes.clock.advance(Duration::from_millis(100));
-        handler.invoke(&self.env, input).await.unwrap();
+        step.run(&self.env, input).await.unwrap();
     }
 
-    /// Works off all messages and events that there are.
+    /// Handles messages and events until none is left.
     async fn deliver(&self) {
         loop {
             let events = self.fakes.compute.take_events().into_iter();
@@ -83,8 +83,8 @@ impl World {
                 return;
             }
             for message in messages {
-                let (handler, input) = Handler::of_message(&message);
-                self.call(handler, input).await;
+                self.fakes.clock.advance(Duration::from_millis(100));
+                handlers::handle(&self.env, message).await.unwrap();
             }
         }
     }
@@ -100,25 +100,25 @@ impl World {
         self.env.store.session(id).await.unwrap().unwrap().value.status()
     }
 
-    /// Starts a session and takes it as far as ready, as its execution does.
+    /// Starts a session and makes it ready, with the calls that its execution makes.
     async fn ready(&self) -> SessionId {
         let started = self.post("/v1/shell/start", json!({}), None).await;
         let id: SessionId = started["sessionId"].as_str().unwrap().parse().unwrap();
         self.deliver().await;
-        self.call(Handler::ProvisionTask, json!({"sessionId": id})).await;
-        self.call(Handler::AwaitRunning, waits(id, 'a')).await;
+        self.run(Step::ProvisionTask, json!({"sessionId": id})).await;
+        self.run(Step::AwaitRunning, waits(id, 'a')).await;
         self.tasks_become(TaskStatus::Running).await;
-        self.call(Handler::AwaitEnd, waits(id, 'b')).await;
+        self.run(Step::AwaitEnd, waits(id, 'b')).await;
         id
     }
 
     async fn stop(&self, id: SessionId) {
         self.post("/v1/shell/stop", json!({"sessionId": id}), None).await;
         self.deliver().await;
-        self.call(Handler::StopTask, json!({"sessionId": id})).await;
-        self.call(Handler::AwaitStopped, waits(id, 'c')).await;
+        self.run(Step::StopTask, json!({"sessionId": id})).await;
+        self.run(Step::AwaitStopped, waits(id, 'c')).await;
         self.tasks_become(TaskStatus::Stopped).await;
-        self.call(Handler::CloseSession, json!({"sessionId": id})).await;
+        self.run(Step::CloseSession, json!({"sessionId": id})).await;
     }
 }
 
@@ -140,27 +140,27 @@ fn show(what: &str, reading: &Reading) {
 
 #[tokio::test]
 async fn a_command_costs_what_the_decision_says() {
-    let Some(place) = Place::make() else { return };
-    let world = World::make(&place).await;
+    let Some(emulator) = Emulator::start() else { return };
+    let fixture = Fixture::create(&emulator).await;
     let line = "cargo test --workspace 2>&1 | tail -n 40";
-    world.fakes.shell.script(line, Script::prints(&"ok\n".repeat(100)).exits(0));
-    let id = world.ready().await;
-    assert_eq!(world.status(id).await, Status::Ready);
-    world.meter.take();
+    fixture.fakes.shell.script(line, Script::prints(&"ok\n".repeat(100)).exits(0));
+    let id = fixture.ready().await;
+    assert_eq!(fixture.status(id).await, Status::Ready);
+    fixture.meter.take();
 
     let body = json!({"sessionId": id, "command": line});
-    let accepted = world.post("/v1/shell/execute", body.clone(), None).await;
-    let accept = world.meter.take();
+    let accepted = fixture.post("/v1/shell/execute", body.clone(), None).await;
+    let accept = fixture.meter.take();
     show("accept", &accept);
-    world.deliver().await;
-    let run = world.meter.take();
+    fixture.deliver().await;
+    let run = fixture.meter.take();
     show("run", &run);
-    let job = world.get(accepted["links"]["job"].as_str().unwrap()).await;
+    let job = fixture.get(accepted["links"]["job"].as_str().unwrap()).await;
     assert_eq!(job["status"], "completed", "{job}");
-    show("look", &world.meter.take());
+    show("read", &fixture.meter.take());
 
-    world.post("/v1/shell/execute", body, Some("7f1cf2ab-9c2b-4d0e-a8c5-8f1de62c9f10")).await;
-    let with_key = world.meter.take();
+    fixture.post("/v1/shell/execute", body, Some("7f1cf2ab-9c2b-4d0e-a8c5-8f1de62c9f10")).await;
+    let with_key = fixture.meter.take();
     show("accept with a key", &with_key);
     assert_eq!((accept.written, run.written, with_key.written), (10.0, 15.0, 12.0));
     assert_eq!((accept.all_calls(), run.all_calls()), (2, 9));
@@ -168,14 +168,14 @@ async fn a_command_costs_what_the_decision_says() {
 
 #[tokio::test]
 async fn a_session_costs_what_the_decision_says() {
-    let Some(place) = Place::make() else { return };
-    let world = World::make(&place).await;
-    let id = world.ready().await;
-    let start = world.meter.take();
+    let Some(emulator) = Emulator::start() else { return };
+    let fixture = Fixture::create(&emulator).await;
+    let id = fixture.ready().await;
+    let start = fixture.meter.take();
     show("start", &start);
-    world.stop(id).await;
-    let stop = world.meter.take();
+    fixture.stop(id).await;
+    let stop = fixture.meter.take();
     show("stop", &stop);
-    assert_eq!(world.status(id).await, Status::Stopped);
+    assert_eq!(fixture.status(id).await, Status::Stopped);
     assert!(start.written + stop.written <= 100.0);
 }

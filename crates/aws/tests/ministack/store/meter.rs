@@ -1,9 +1,6 @@
-//! Counts calls and what they cost.
+//! Counts calls and their capacity units.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use aws_sdk_dynamodb::{
     operation::{
@@ -29,8 +26,9 @@ use aws_smithy_runtime_api::{
     },
 };
 use aws_smithy_types::config_bag::ConfigBag;
+use parking_lot::Mutex;
 
-/// Calls by operation, and capacity units.
+/// The number of calls by operation, and the capacity units.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Reading {
     pub(super) calls: BTreeMap<&'static str, u32>,
@@ -44,19 +42,19 @@ impl Reading {
     }
 }
 
-/// Asks the service what each call costs, and adds it up.
+/// Requests the consumed capacity of each call, and adds it up.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Meter(Arc<Mutex<Reading>>);
 
 impl Meter {
-    /// What it shows; it starts at nothing again.
+    /// Returns the counts and resets them.
     pub(super) fn take(&self) -> Reading {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.0.lock())
     }
 
     fn add(&self, name: &'static str, writes: bool, used: &[ConsumedCapacity]) {
         let units: f64 = used.iter().filter_map(ConsumedCapacity::capacity_units).sum();
-        let mut reading = self.0.lock().unwrap();
+        let mut reading = self.0.lock();
         *reading.calls.entry(name).or_default() += 1;
         if writes {
             reading.written += units;
@@ -80,7 +78,7 @@ impl Meter {
     }
 }
 
-fn ask(input: &mut Input) {
+fn request_capacity(input: &mut Input) {
     let total = Some(ReturnConsumedCapacity::Total);
     if let Some(call) = input.downcast_mut::<TransactWriteItemsInput>() {
         call.return_consumed_capacity = total;
@@ -106,7 +104,7 @@ impl Intercept for Meter {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        ask(context.input_mut());
+        request_capacity(context.input_mut());
         Ok(())
     }
 

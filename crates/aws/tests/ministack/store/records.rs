@@ -1,4 +1,4 @@
-//! Records of all sizes, how they are kept, and how they go.
+//! Records of all sizes: their items, lists and deletion.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use domain::{
     ports::{Expect, IdempotentResponse, Store as _, Stream, Version, Write},
     session::{Event, Queued, Reason, Session},
     warm::Warm,
-    webhook::{Delivery, Endpoint, EventType, Payload},
+    webhook::{Delivery, Endpoint, EventType, Payload, Pending},
 };
 use testkit::{command, job_id, kind, session_id, spec, user_id};
 use ulid::Ulid;
 
-use super::{Place, at, job, stamp};
+use super::{Emulator, at, job, stamp};
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
@@ -27,8 +27,8 @@ struct Table {
 }
 
 impl Table {
-    async fn make(place: &Place) -> Self {
-        let (client, name) = (Client::from_conf(place.config().build()), place.table().await);
+    async fn create(emulator: &Emulator) -> Self {
+        let (client, name) = (Client::from_conf(emulator.config().build()), emulator.table().await);
         let store = DynamoStore::new(client.clone(), name.clone());
         Self { client, name, store }
     }
@@ -59,9 +59,9 @@ fn large_job(name: &str) -> job::Queued {
 }
 
 #[tokio::test]
-async fn a_large_command_is_written_once_and_comes_back_whole() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn a_large_command_is_written_once_and_read_completely() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let job = large_job("j");
     table.store.commit(vec![put(job.clone(), Expect::New)]).await.unwrap();
     let running = job.claim("w", at(1));
@@ -79,9 +79,9 @@ async fn a_large_command_is_written_once_and_comes_back_whole() {
 }
 
 #[tokio::test]
-async fn large_variables_and_notes_of_a_session_come_back_whole() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn large_variables_and_metadata_of_a_session_are_read_completely() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let mut spec = spec();
     spec.env = Secret::new(BTreeMap::from([("TEXT".into(), "x".repeat(200_000))]));
     spec.metadata = BTreeMap::from([("note".into(), "y".repeat(100))]);
@@ -99,15 +99,15 @@ async fn large_variables_and_notes_of_a_session_come_back_whole() {
 }
 
 #[tokio::test]
-async fn output_of_many_megabytes_is_read_over_all_its_pages() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn output_of_many_megabytes_is_read_across_pages() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
     let half = bytes.len() / 2;
     for (offset, part) in [(0, &bytes[..half]), (half, &bytes[half..])] {
         let (offset, bytes) = (offset as u64, Secret::new(part.to_vec()));
-        let piece = Write::Output { job: job_id("j"), stream: Stream::Stdout, offset, bytes };
-        table.store.commit(vec![piece]).await.unwrap();
+        let chunk = Write::Output { job: job_id("j"), stream: Stream::Stdout, offset, bytes };
+        table.store.commit(vec![chunk]).await.unwrap();
     }
     let read = |offset: usize, limit: usize| {
         let (offset, limit) = (offset as u64, limit as u64);
@@ -124,9 +124,9 @@ async fn output_of_many_megabytes_is_read_over_all_its_pages() {
 }
 
 #[tokio::test]
-async fn lists_longer_than_one_call_takes_come_whole() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn lists_longer_than_one_call_are_read_completely() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let names = (0..130_u128).map(|n| Ulid::from_parts(1_767_225_600_000, n));
     let ids: Vec<JobId> = names.map(JobId::from_ulid).collect();
     for id in &ids {
@@ -145,9 +145,9 @@ async fn lists_longer_than_one_call_takes_come_whole() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_nobody_gave_lists_nothing() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn an_invalid_cursor_lists_nothing() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let new = Write::Session(Box::new(super::session("s")), Expect::New);
     table.store.commit(vec![new, put(job("s", "j"), Expect::New)]).await.unwrap();
     for cursor in ["", "x", "sh_", "job_01", "sh_zzzzzzzzzzzzzzzzzzzzzzzzzz"] {
@@ -162,9 +162,9 @@ async fn a_cursor_that_nobody_gave_lists_nothing() {
 }
 
 #[tokio::test]
-async fn what_nothing_hangs_on_expires_by_itself_and_nothing_else_does() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn only_idempotent_responses_and_final_warm_tasks_expire() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let answer = IdempotentResponse {
         user: user_id(),
         key: "key".into(),
@@ -191,8 +191,8 @@ async fn what_nothing_hangs_on_expires_by_itself_and_nothing_else_does() {
     let mut expiring: Vec<&String> = expiring.map(|item| item["pk"].as_s().unwrap()).collect();
     expiring.sort();
     assert_eq!(expiring, [&format!("answers#{}", user_id()), &warm(2).to_string()]);
-    let kept = table.item(&format!("answers#{}", user_id()), "key").await.unwrap();
-    let ttl: i64 = kept["ttl"].as_n().unwrap().parse().unwrap();
+    let response = table.item(&format!("answers#{}", user_id()), "key").await.unwrap();
+    let ttl: i64 = response["ttl"].as_n().unwrap().parse().unwrap();
     assert_eq!(ttl, at(101).millis() / 1000);
 }
 
@@ -207,35 +207,35 @@ fn with_webhook(name: &str) -> Session {
 fn ended(session: Session) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
     let stopping = session.on(stop, stamp(1)).unwrap().session;
-    stopping.on(Event::Finish, stamp(2)).unwrap().session
+    testkit::finish(stopping, stamp(2)).session
 }
 
 fn delivery(session: SessionId, name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(job_id(name).ulid());
     let (event, body) = (EventType::SessionStopped, Secret::new("x".repeat(1000)));
-    Delivery::new(Payload { id, user: user_id(), session, event, body, created_at: at(0) }).into()
+    Pending::new(Payload { id, user: user_id(), session, event, body, created_at: at(0) }).into()
 }
 
 #[tokio::test]
-async fn a_session_is_forgotten_once_its_webhooks_are_settled_and_leaves_nothing() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn a_session_is_deleted_with_all_items_once_its_webhooks_are_final() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let session = with_webhook("s");
     let id = session.id();
     let pending = delivery(id, "d");
     let over = Outcome::Completed { exit: None, failure: None };
-    let piece = |job: &str| {
+    let chunk = |job: &str| {
         let bytes = Secret::new(b"text".to_vec());
         Write::Output { job: job_id(job), stream: Stream::Stderr, offset: 0, bytes }
     };
-    let moved = Queued::accept(id, user_id(), job_id("+s"), spec(), stamp(0)).any();
-    let entries = moved.entries.into_iter().map(|entry| Write::Entry(Box::new(entry)));
+    let transition = Queued::accept(id, user_id(), job_id("+s"), spec(), stamp(0)).any();
+    let entries = transition.entries.into_iter().map(|entry| Write::Entry(Box::new(entry)));
     let mut writes = vec![
         Write::Session(Box::new(session.clone()), Expect::New),
         Write::Delivery(Box::new(pending.clone()), Expect::New),
         Write::TakeTurn { session: id, job: job_id("j") },
         put(large_job("j"), Expect::New),
-        piece("j"),
+        chunk("j"),
     ];
     writes.extend(entries);
     table.store.commit(writes).await.unwrap();
@@ -248,9 +248,9 @@ async fn a_session_is_forgotten_once_its_webhooks_are_settled_and_leaves_nothing
     assert_eq!(table.store.forget(at(100), 10).await.unwrap(), 0);
     assert!(table.store.session(id).await.unwrap().is_some());
 
-    let Delivery::Pending(pending) = pending else { panic!("it is pending") };
-    let settled = pending.disabled(None, at(5));
-    let write = Write::Delivery(Box::new(settled.into()), Expect::At(Version(1)));
+    let Delivery::Pending(pending) = pending else { panic!("a new delivery is pending") };
+    let disabled = pending.disabled(None, at(5));
+    let write = Write::Delivery(Box::new(disabled.into()), Expect::At(Version(1)));
     table.store.commit(vec![write]).await.unwrap();
     assert_eq!(table.store.forget(at(2), 10).await.unwrap(), 0);
     assert_eq!(table.store.forget(at(100), 10).await.unwrap(), 1);
@@ -258,14 +258,14 @@ async fn a_session_is_forgotten_once_its_webhooks_are_settled_and_leaves_nothing
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_an_error_without_its_content() {
-    let Some(place) = Place::make() else { return };
-    let table = Table::make(&place).await;
+async fn a_record_that_cannot_be_decoded_is_an_error_without_its_content() {
+    let Some(emulator) = Emulator::start() else { return };
+    let table = Table::create(&emulator).await;
     let text = |text: &str| AttributeValue::S(text.into());
-    let spoilt = table.client.put_item().table_name(&table.name);
-    let spoilt = spoilt.item("pk", text(&session_id("s").to_string())).item("sk", text("record"));
-    let spoilt = spoilt.item("version", AttributeValue::N("1".into()));
-    spoilt.item("record", text(r#"{"state":"s3cret"}"#)).send().await.unwrap();
+    let invalid = table.client.put_item().table_name(&table.name);
+    let invalid = invalid.item("pk", text(&session_id("s").to_string())).item("sk", text("record"));
+    let invalid = invalid.item("version", AttributeValue::N("1".into()));
+    invalid.item("record", text(r#"{"state":"s3cret"}"#)).send().await.unwrap();
     let error = table.store.session(session_id("s")).await.unwrap_err();
     assert_eq!(error.to_string(), "reading a session failed");
     assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");

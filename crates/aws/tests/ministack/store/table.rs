@@ -1,4 +1,4 @@
-//! The table as `infra/table.json` says.
+//! Creates the table of `infra/table.json`.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 const SHAPE: &str = include_str!("../../../../../infra/table.json");
 
-/// Makes the table. Its items do not expire by themselves: the suite lives in a year that is past.
+/// Creates the table without TTL, because the times of the suite are in the past.
 pub(crate) async fn create(client: &Client, name: &str) {
     let shape: Value = serde_json::from_str(SHAPE).unwrap();
     let mut call = client.create_table().table_name(name).billing_mode(BillingMode::PayPerRequest);
@@ -19,17 +19,18 @@ pub(crate) async fn create(client: &Client, name: &str) {
         call = call.attribute_definitions(attribute(key)).key_schema(element(key, kind));
     }
     for index in shape["indexes"].as_array().unwrap() {
-        let mut made = GlobalSecondaryIndex::builder().index_name(text(&index["name"]));
+        let mut definition = GlobalSecondaryIndex::builder().index_name(text(&index["name"]));
         for (key, kind) in keys(index) {
             call = call.attribute_definitions(attribute(key));
-            made = made.key_schema(element(key, kind));
+            definition = definition.key_schema(element(key, kind));
         }
         let projected = ProjectionType::from(text(&index["projection"]));
         let mut projection = Projection::builder().projection_type(projected);
         for name in index["include"].as_array().into_iter().flatten() {
             projection = projection.non_key_attributes(text(name));
         }
-        call = call.global_secondary_indexes(made.projection(projection.build()).build().unwrap());
+        call = call
+            .global_secondary_indexes(definition.projection(projection.build()).build().unwrap());
     }
     call.send().await.unwrap();
 }
@@ -40,8 +41,8 @@ fn keys(of: &Value) -> [(&Value, KeyType); 2] {
 
 fn attribute(key: &Value) -> AttributeDefinition {
     let kind = ScalarAttributeType::from(text(&key["type"]));
-    let made = AttributeDefinition::builder().attribute_name(text(&key["name"]));
-    made.attribute_type(kind).build().unwrap()
+    let definition = AttributeDefinition::builder().attribute_name(text(&key["name"]));
+    definition.attribute_type(kind).build().unwrap()
 }
 
 fn element(key: &Value, kind: KeyType) -> KeySchemaElement {

@@ -1,10 +1,11 @@
 use insta::assert_snapshot;
 use serde_json::json;
+use time::format_description::well_known::Rfc3339;
 
 use super::*;
 
-fn now() -> Moment {
-    serde_json::from_value("2026-01-31T12:00:00.000Z".into()).expect("a time")
+fn now() -> OffsetDateTime {
+    OffsetDateTime::parse("2026-01-31T12:00:00.000Z", &Rfc3339).expect("a time")
 }
 
 #[test]

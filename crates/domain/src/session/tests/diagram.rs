@@ -1,4 +1,4 @@
-//! `docs/states.md`, made of the code. `UPDATE=1 cargo test -p domain` writes it anew.
+//! Generates `docs/states.md` from the code: `UPDATE=1 cargo test -p domain` writes the file.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, fs};
 
@@ -7,13 +7,13 @@ use super::{table::table, *};
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/states.md");
 
 #[test]
-fn the_states_are_documented_as_they_are() {
+fn the_committed_states_document_matches_the_code() {
     let wanted = document();
     if env::var_os("UPDATE").is_some() {
         fs::write(FILE, &wanted).unwrap();
     }
     let found = fs::read_to_string(FILE).unwrap_or_default();
-    assert_eq!(found, wanted, "docs/states.md is old: run UPDATE=1 cargo test -p domain");
+    assert_eq!(found, wanted, "docs/states.md is out of date: run UPDATE=1 cargo test -p domain");
 }
 
 fn document() -> String {
@@ -44,16 +44,16 @@ const JOBS: &str = "stateDiagram-v2
     finished --> [*]
 ";
 
-/// The diagram: events that lead the same way share an arrow.
+/// The diagram: transitions between the same two states share an arrow.
 fn sessions() -> String {
     let mut arrows: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
     let states = states();
     let place = |name: &str| states.iter().position(|(of, _)| *of == name).unwrap();
     for (from, (_, session)) in states.iter().enumerate() {
-        for (event_name, event) in events() {
-            if let Ok(moved) = session.clone().on(event, stamp(0)) {
-                let to = place(name(&moved.session));
-                arrows.entry((from, to)).or_default().push(event_name);
+        for (change_name, change) in changes() {
+            if let Ok(transition) = change.apply(session.clone(), stamp(0)) {
+                let to = place(name(&transition.session));
+                arrows.entry((from, to)).or_default().push(change_name);
             }
         }
     }

@@ -1,37 +1,37 @@
-//! What transitions put on record.
+//! What transitions write to the record.
 
 use super::*;
 
 #[test]
 fn the_time_to_live_counts_from_ready() {
-    let starting = after(queued(spec()), &[Event::Provision, Event::Placed(task())]);
+    let starting = after(queued(spec()), &[Change::Provision, On(Event::Placed(task()))]);
     assert_eq!(starting.common().expires_at, at(3600));
-    let ready = starting.on(Event::Ready, stamp(100)).unwrap().session;
+    let ready = next(starting, On(Event::Ready), 100);
     assert_eq!(ready.common().expires_at, at(3700));
     assert_eq!(ready.ready_at(), Some(at(100)));
 }
 
 #[test]
-fn the_time_to_live_of_one_that_waited_counts_from_its_admission() {
-    let admitted = waiting().on(Event::Admit, stamp(5000)).unwrap().session;
+fn the_time_to_live_of_a_session_that_waited_counts_from_its_admission() {
+    let admitted = next(waiting(), Change::Admit, 5000);
     assert_eq!(admitted.common().expires_at, at(8600));
     assert_eq!(admitted.overdue(at(5599)), None);
 }
 
 #[test]
-fn a_refusal_makes_a_new_token_and_nothing_else_does() {
+fn a_refused_placement_makes_a_new_client_token() {
     let token = |session: &Session| {
         let Session::Provisioning(session) = session else { unreachable!() };
         session.client_token()
     };
-    let first = after(queued(spec()), &[Event::Provision]);
+    let first = after(queued(spec()), &[Change::Provision]);
     assert_eq!(token(&first), format!("{}-a1", id()));
-    let second = after(first, &[Event::Refused("no room".into())]);
+    let second = after(first, &[On(Event::Refused("no capacity".into()))]);
     assert_eq!(token(&second), format!("{}-a2", id()));
 }
 
 #[test]
-fn a_task_that_ends_by_itself_says_why_the_session_does() {
+fn a_session_ends_for_the_reason_that_its_task_stopped() {
     let reasons = [
         (StopCode::Exited, Reason::TaskExited),
         (StopCode::OutOfMemory, Reason::OomKilled),
@@ -41,32 +41,32 @@ fn a_task_that_ends_by_itself_says_why_the_session_does() {
         (StopCode::Other, Reason::TaskExited),
     ];
     for (code, reason) in reasons {
-        let stopped = after(ready(spec()), &[Event::TaskStopped(Some(cause(code)))]);
+        let stopped = after(ready(spec()), &[On(Event::TaskStopped(Some(cause(code))))]);
         assert_eq!(stopped.reason(), Some(reason));
         assert_eq!(stopped.next_step(at(1)), Step::Finish);
     }
-    let gone = after(ready(spec()), &[Event::TaskStopped(None)]);
+    let gone = after(ready(spec()), &[On(Event::TaskStopped(None))]);
     assert_eq!(gone.reason(), Some(Reason::TaskExited));
 }
 
 #[test]
-fn the_first_reason_stays() {
+fn a_later_reason_does_not_replace_the_first() {
     let stopped = after(ready(spec()), &[stop(Reason::TtlExpired)]);
-    let gone = after(stopped, &[Event::TaskStopped(Some(cause(StopCode::OutOfMemory)))]);
-    let ended = after(gone, &[Event::Finish]);
+    let gone = after(stopped, &[On(Event::TaskStopped(Some(cause(StopCode::OutOfMemory))))]);
+    let ended = after(gone, &[Change::Finish]);
     assert_eq!(ended.reason(), Some(Reason::TtlExpired));
     assert_eq!(ended.status(), Status::Stopped);
 }
 
 #[test]
-fn the_platforms_reasons_are_failures() {
+fn only_the_reasons_of_the_owner_and_the_clock_are_no_failures() {
     for reason in Reason::ALL {
-        let wished = matches!(
+        let expected_end = matches!(
             reason,
             Reason::UserStop | Reason::TtlExpired | Reason::IdleTimeout | Reason::CommandFinished
         );
-        let ended = after(queued(spec()), &[stop(reason), Event::Finish]);
-        let status = if wished { Status::Stopped } else { Status::Failed };
+        let ended = after(queued(spec()), &[stop(reason), Change::Finish]);
+        let status = if expected_end { Status::Stopped } else { Status::Failed };
         assert_eq!(ended.status(), status, "{}", reason.name());
     }
 }
@@ -90,16 +90,16 @@ fn a_slot_is_held_from_admission_to_the_end() {
 }
 
 #[test]
-fn the_owner_of_a_session_is_told_of_an_end_that_comes_by_itself() {
-    let moved = ready(spec()).on(Event::TaskStopped(None), stamp(7)).unwrap();
-    let what: Vec<EventKind> = moved.entries.iter().map(|entry| entry.kind).collect();
-    assert_eq!(what, [EventKind::StopRequested, EventKind::TaskStopped]);
-    assert_eq!(moved.entries[0].latency_ms, 7000);
-    assert_eq!(moved.entries[1].latency_ms, 0);
+fn a_task_that_stops_by_itself_makes_two_timeline_entries() {
+    let transition = ready(spec()).on(Event::TaskStopped(None), stamp(7)).unwrap();
+    let kinds: Vec<EventKind> = transition.entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [EventKind::StopRequested, EventKind::TaskStopped]);
+    assert_eq!(transition.entries[0].latency_ms, 7000);
+    assert_eq!(transition.entries[1].latency_ms, 0);
 }
 
 #[test]
-fn a_bell_stays_until_another_takes_its_place() {
+fn a_waiter_stays_until_another_is_registered() {
     let waiter = |token: &str| Waiter {
         token: Secret::new(token.into()),
         waits: Waits::End,
@@ -114,50 +114,48 @@ fn a_bell_stays_until_another_takes_its_place() {
 }
 
 #[test]
-fn what_has_ended_takes_neither_bell_nor_job() {
-    let ended = after(queued(spec()), &[stop(Reason::UserStop), Event::Finish]);
+fn an_ended_session_takes_neither_waiter_nor_job() {
+    let ended = after(queued(spec()), &[stop(Reason::UserStop), Change::Finish]);
     let waiter = Waiter { token: Secret::default(), waits: Waits::End, until: at(1) };
     let same =
-        ended.clone().register_waiter(waiter, at(1)).recheck_at(at(2)).stopped_for(start_job());
+        ended.clone().register_waiter(waiter, at(1)).recheck_at(at(2)).add_stop_job(start_job());
     assert_eq!(same, ended);
 }
 
 #[test]
-fn a_session_of_one_command_takes_no_other() {
+fn a_one_shot_session_takes_no_other_command() {
     assert!(!queued(spec()).one_shot(at(0)).is_open());
 }
 
 #[test]
 fn a_session_uses_its_task_from_its_placement_to_its_end() {
     let used = |session: &Session, now| session.usage(at(now)).task.as_secs();
-    let next =
-        |session: Session, event, seconds| session.on(event, stamp(seconds)).unwrap().session;
-    let provisioning = next(queued(spec()), Event::Provision, 5);
+    let provisioning = next(queued(spec()), Change::Provision, 5);
     assert_eq!(used(&provisioning, 9), 0);
-    let ready = next(next(provisioning, Event::Placed(task()), 10), Event::Ready, 40);
+    let ready = next(next(provisioning, On(Event::Placed(task())), 10), On(Event::Ready), 40);
     assert_eq!(used(&ready, 70), 60);
     let stopping = next(ready, stop(Reason::UserStop), 100);
     assert_eq!(used(&stopping, 105), 95);
-    let gone = next(stopping.clone(), Event::TaskStopped(None), 110);
+    let gone = next(stopping.clone(), On(Event::TaskStopped(None)), 110);
     assert_eq!(used(&gone, 500), 100);
-    assert_eq!(used(&next(gone, Event::Finish, 120), 500), 100);
-    assert_eq!(used(&next(stopping, Event::Finish, 130), 500), 120);
+    assert_eq!(used(&next(gone, Change::Finish, 120), 500), 100);
+    assert_eq!(used(&next(stopping, Change::Finish, 130), 500), 120);
 }
 
 #[test]
-fn a_warm_task_is_used_from_its_claim_and_no_task_is_no_use() {
-    let claimed = queued(spec()).on(Event::Claim(task()), stamp(10)).unwrap().session;
+fn a_warm_task_counts_from_its_claim_and_no_task_counts_nothing() {
+    let claimed = next(queued(spec()), Change::Claim(task()), 10);
     assert_eq!(claimed.usage(at(15)).task, Duration::from_secs(5));
-    let never = after(queued(spec()), &[stop(Reason::UserStop), Event::Finish]);
+    let never = after(queued(spec()), &[stop(Reason::UserStop), Change::Finish]);
     assert_eq!(never.usage(at(99)), crate::cost::Usage::default());
 }
 
 #[test]
-fn what_commands_used_and_what_was_refused_is_on_record() {
-    let refused = Event::Refused("no room".into());
-    let session = after(queued(spec()), &[Event::Provision, refused.clone(), refused]);
+fn the_usage_of_commands_and_the_refused_attempts_are_recorded() {
+    let refused = On(Event::Refused("no capacity".into()));
+    let session = after(queued(spec()), &[Change::Provision, refused.clone(), refused]);
     assert_eq!(session.usage(at(1)).refusals, 2);
-    let ended = after(session, &[stop(Reason::UserStop), Event::Finish]);
+    let ended = after(session, &[stop(Reason::UserStop), Change::Finish]);
     assert_eq!(ended.usage(at(1)).commands, None);
     let Session::Ended(ended) = ended else { unreachable!() };
     let tally = crate::cost::Tally { jobs: 2, wall_ms: 30, cpu_ms: 4 };

@@ -1,68 +1,75 @@
-//! What holds whatever happens.
+//! Invariants that hold after any sequence of changes.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// An event and how many seconds after the one before; clocks may go back.
-fn happenings() -> impl Strategy<Value = Vec<(usize, i64)>> {
-    prop::collection::vec((0..events().len(), -30_i64..300), 0..60)
+/// The numbers of changes, each with the seconds since the change before it; clocks may go back.
+fn sequences() -> impl Strategy<Value = Vec<(usize, i64)>> {
+    prop::collection::vec((0..changes().len(), -30_i64..300), 0..60)
 }
 
-/// The event of this number; deadlines and reasons vary with the time.
-fn event(number: usize, seconds: i64) -> Event {
+/// The change with this number; deadlines and reasons vary with the time.
+fn change(number: usize, seconds: i64) -> Change {
     let reason = Reason::ALL[usize::try_from(seconds.unsigned_abs()).unwrap() % Reason::ALL.len()];
-    let mut event = events()[number].1.clone();
-    if let Event::Extend(to) = &mut event {
+    let mut change = changes()[number].1.clone();
+    if let Change::Extend(to) = &mut change {
         *to = at(seconds + 600);
     }
-    if let Event::Stop { reason: why, .. } | Event::Drain { reason: why, .. } = &mut event {
+    if let On(Event::Stop { reason: why, .. } | Event::Drain { reason: why, .. }) = &mut change {
         *why = reason;
     }
-    event
+    change
 }
 
 proptest! {
     #[test]
-    fn whatever_happens_the_laws_hold(waits in any::<bool>(), happenings in happenings()) {
+    fn the_invariants_hold_after_any_sequence_of_changes(waits in any::<bool>(), sequence in sequences()) {
         let stamp = stamp(0);
         let user = UserId::new("u");
-        let mut moved = if waits {
+        let mut accepted = if waits {
             Waiting::accept(id(), user, start_job(), spec(), stamp).any()
         } else {
             Queued::accept(id(), user, start_job(), spec(), stamp).any()
         };
-        let mut timeline = std::mem::take(&mut moved.entries);
-        let mut session = moved.session;
+        let mut timeline = std::mem::take(&mut accepted.entries);
+        let mut session = accepted.session;
         let mut now = 0;
-        for (number, later) in happenings {
+        for (number, later) in sequence {
             now = (now + later).max(0);
-            let event = event(number, now);
-            match session.clone().on(event.clone(), super::stamp(now)) {
+            let change = change(number, now);
+            match change.clone().apply(session.clone(), super::stamp(now)) {
                 Err(rejected) => prop_assert_eq!(&*rejected.session, &session),
-                Ok(moved) => {
-                    moves(&session, &event, &moved)?;
-                    timeline.extend(moved.entries);
-                    session = moved.session;
+                Ok(transition) => {
+                    check_transition(&session, &change, &transition)?;
+                    timeline.extend(transition.entries);
+                    session = transition.session;
                 }
             }
-            stands(&session)?;
+            check_session(&session)?;
         }
-        chains(&timeline, &session)?;
+        check_timeline(&timeline, &session)?;
     }
 }
 
-/// What holds of one transition.
-fn moves(from: &Session, event: &Event, moved: &Transition) -> Result<(), TestCaseError> {
-    prop_assert!(!matches!(from, Session::Ended(_)), "a final state was left by {event:?}");
-    prop_assert!(!moved.entries.is_empty(), "{event:?} left no trace");
-    let to = &moved.session;
+/// Invariants of one transition.
+fn check_transition(
+    from: &Session,
+    change: &Change,
+    transition: &Transition,
+) -> Result<(), TestCaseError> {
+    prop_assert!(!matches!(from, Session::Ended(_)), "{change:?} left a final state");
+    prop_assert!(!transition.entries.is_empty(), "{change:?} made no timeline entry");
+    let to = &transition.session;
     prop_assert_eq!(to.id(), from.id());
     if from.holds_slot() != to.holds_slot() {
-        prop_assert!(matches!(event, Event::Admit | Event::Finish), "{event:?} moved a slot");
+        prop_assert!(
+            matches!(change, Change::Admit | Change::Finish),
+            "{change:?} changed the slot"
+        );
     }
     if !from.is_open() {
-        prop_assert!(!to.is_open(), "{event:?} opened what was closed");
+        prop_assert!(!to.is_open(), "{change:?} opened a closed session");
     }
     if from.reason().is_some() {
         prop_assert_eq!(to.reason(), from.reason());
@@ -76,8 +83,8 @@ fn moves(from: &Session, event: &Event, moved: &Transition) -> Result<(), TestCa
     Ok(())
 }
 
-/// What holds of every session.
-fn stands(session: &Session) -> Result<(), TestCaseError> {
+/// Invariants of every session.
+fn check_session(session: &Session) -> Result<(), TestCaseError> {
     let over = matches!(session, Session::Ended(_));
     prop_assert_eq!(session.due_at().is_none(), over);
     if matches!(session, Session::Stopping(_) | Session::Ended(_)) {
@@ -90,8 +97,11 @@ fn stands(session: &Session) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// The timeline has no gaps, and each entry begins where the last one ended.
-fn chains(timeline: &[crate::timeline::Entry], session: &Session) -> Result<(), TestCaseError> {
+/// The timeline has no gaps, and each entry starts in the status in which the entry before it ended.
+fn check_timeline(
+    timeline: &[crate::timeline::Entry],
+    session: &Session,
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(timeline.len(), usize::try_from(session.common().entries).unwrap());
     let mut before: Option<Status> = None;
     let mut ids = std::collections::HashSet::new();
@@ -106,7 +116,7 @@ fn chains(timeline: &[crate::timeline::Entry], session: &Session) -> Result<(), 
 }
 
 #[test]
-fn every_state_comes_back_from_its_text_as_it_was() {
+fn every_state_survives_a_round_trip_through_json() {
     for (name, session) in states().into_iter().chain(placements()) {
         let text = serde_json::to_string(&session).unwrap();
         assert_eq!(serde_json::from_str::<Session>(&text).unwrap(), session, "{name}");

@@ -1,4 +1,4 @@
-//! What is to be done next, for every state.
+//! The next step of every state.
 
 use super::*;
 
@@ -26,14 +26,14 @@ fn the_next_step_of_every_stopping_session() {
         ("none", Step::Finish),
         ("asked", Step::StopTask),
         ("placed", Step::StopTask),
-        ("told", Step::WaitStopped),
+        ("stop sent", Step::WaitStopped),
         ("gone", Step::Finish),
     ];
     assert_eq!(cases, wanted);
 }
 
 #[test]
-fn a_session_that_is_not_ready_in_ten_minutes_is_to_end() {
+fn a_session_that_is_not_ready_in_ten_minutes_must_end() {
     for (name, step) in
         [("queued", Step::Finish), ("provisioning", Step::StopTask), ("starting", Step::StopTask)]
     {
@@ -71,7 +71,7 @@ fn an_idle_session_ends_before_its_time_to_live() {
 }
 
 #[test]
-fn activity_that_is_told_late_does_not_go_back() {
+fn activity_that_is_reported_late_does_not_move_the_idle_timeout_back() {
     let Session::Ready(idle) = ready(Spec { idle_timeout: Some(Duration::from_mins(5)), ..spec() })
     else {
         unreachable!()
@@ -84,14 +84,14 @@ fn activity_that_is_told_late_does_not_go_back() {
 fn the_owner_is_warned_once_of_each_deadline() {
     let session = ready(Spec { webhook: Some(hook()), ..spec() });
     assert_eq!(session.next_step(at(1)), Step::WaitEnd { until: at(3540) });
-    let warned = after(session, &[Event::Warn]);
+    let warned = after(session, &[On(Event::Warn)]);
     assert_eq!(warned.next_step(at(1)), Step::WaitEnd { until: at(3600) });
-    let extended = after(warned, &[Event::Extend(at(7200))]);
+    let extended = after(warned, &[Change::Extend(at(7200))]);
     assert_eq!(extended.next_step(at(1)), Step::WaitEnd { until: at(7140) });
 }
 
 #[test]
-fn who_lives_shortly_or_did_not_ask_is_not_warned() {
+fn a_short_session_or_one_without_the_webhook_event_is_not_warned_about() {
     let short = Spec { ttl: Duration::from_secs(119), webhook: Some(hook()), ..spec() };
     let events = vec![EventType::JobLost];
     let others = Spec { webhook: Some(Endpoint { events, ..hook() }), ..spec() };

@@ -1,8 +1,8 @@
-//! Every state meets every event.
+//! The result of every transition in every state.
 
 use super::*;
 
-/// A dot: the event is handed back, most often because it came twice or late.
+/// A dot: the state does not have the transition, most often because the event came twice or late.
 const STATES: &str = "
             | waiting      | queued       | provisioning | starting     | ready        | stopping     | ended
 Admit       | queued       | .            | .            | .            | .            | .            | .
@@ -21,9 +21,9 @@ TaskStopped | .            | .            | .            | stopping     | stoppi
 Finish      | .            | .            | .            | .            | .            | ended        | .
 ";
 
-/// The same for a stopping session, by what is known of its task.
+/// The same for a stopping session, by its placement. `stop sent`: placed, and the stop request was sent.
 const PLACEMENTS: &str = "
-            | none         | asked        | placed       | told         | gone
+            | none         | asked        | placed       | stop sent    | gone
 Admit       | .            | .            | .            | .            | .
 Provision   | .            | .            | .            | .            | .
 Claim       | .            | .            | .            | .            | .
@@ -35,24 +35,24 @@ Extend      | .            | .            | .            | .            | .
 Warn        | .            | .            | .            | .            | .
 Drain       | .            | .            | .            | .            | .
 Stop        | .            | .            | .            | .            | .
-StopSent    | .            | .            | told         | told         | .
+StopSent    | .            | .            | stop sent    | stop sent    | .
 TaskStopped | .            | .            | gone         | gone         | .
 Finish      | ended        | ended        | ended        | ended        | ended
 ";
 
 #[test]
-fn every_state_meets_every_event() {
+fn every_state_has_the_expected_transitions() {
     assert_eq!(table(&states(), name), STATES.trim_start_matches('\n'));
 }
 
 #[test]
-fn every_stopping_session_meets_every_event() {
+fn every_placement_has_the_expected_transitions() {
     assert_eq!(table(&placements(), placement), PLACEMENTS.trim_start_matches('\n'));
 }
 
 #[test]
-fn a_task_is_noted_as_running_once() {
-    let starting = after(queued(spec()), &[Event::Provision, Event::Placed(task())]);
+fn a_task_is_recorded_as_running_once() {
+    let starting = after(queued(spec()), &[Change::Provision, On(Event::Placed(task()))]);
     let running = starting.on(Event::Running, stamp(1)).unwrap().session;
     let rejected = running.clone().on(Event::Running, stamp(2)).unwrap_err();
     assert_eq!(*rejected.session, running);
@@ -61,22 +61,22 @@ fn a_task_is_noted_as_running_once() {
 #[test]
 fn a_session_drains_once() {
     let reason = Reason::UserStop;
-    let draining = after(ready(spec()), &[Event::Drain { reason, note: None }]);
+    let draining = after(ready(spec()), &[On(Event::Drain { reason, note: None })]);
     assert!(draining.clone().on(Event::Drain { reason, note: None }, stamp(1)).is_err());
 }
 
-/// The table as Markdown wants it, too.
+/// The table of results; `docs/states.md` holds the same table as Markdown.
 pub(super) fn table(states: &[(&str, Session)], name: fn(&Session) -> &'static str) -> String {
     let line = |first: &str, cells: Vec<&str>| {
         let cells: Vec<String> = cells.iter().map(|cell| format!(" | {cell:12}")).collect();
         format!("{}\n", format!("{first:11}{}", cells.concat()).trim_end())
     };
     let mut text = line("", states.iter().map(|(name, _)| *name).collect());
-    for (event_name, event) in events() {
+    for (change_name, change) in changes() {
         let to = |(_, session): &(&str, Session)| {
-            session.clone().on(event.clone(), stamp(0)).map_or(".", |moved| name(&moved.session))
+            change.clone().apply(session.clone(), stamp(0)).map_or(".", |t| name(&t.session))
         };
-        text += &line(event_name, states.iter().map(to).collect());
+        text += &line(change_name, states.iter().map(to).collect());
     }
     text
 }
@@ -86,7 +86,7 @@ fn placement(session: &Session) -> &'static str {
     match stopping.placement() {
         Placement::None => "none",
         Placement::Asked => "asked",
-        Placement::Placed(_) if stopping.stop_sent_at.is_some() => "told",
+        Placement::Placed(_) if stopping.stop_sent_at.is_some() => "stop sent",
         Placement::Placed(_) => "placed",
         Placement::Gone(..) => "gone",
     }

@@ -1,4 +1,4 @@
-//! One stream of a running job: from the pipe into its file, as far as it is kept.
+//! Captures one output stream of a running job: moves bytes from its pipe into its file.
 
 use std::fs::File;
 use std::io;
@@ -10,14 +10,14 @@ use runner::protocol::Total;
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
-/// Moved at most in one turn of the loop, so that one job's flood holds up nobody else.
+/// Largest number of bytes discarded per poll, so that one job can't starve the others.
 const SPLICE_BYTES: usize = 1 << 20;
 
-/// Where bytes go on their way: into a file through the buffer, or away.
+/// What all captures share: a buffer for bytes to keep, and a target for bytes to discard.
 #[derive(Debug)]
 pub(crate) struct Scratch {
     pub(crate) buffer: Box<[u8]>,
-    /// `/dev/null`, into which the kernel moves pages without a copy.
+    /// `/dev/null`, into which splice(2) moves pages without copying them.
     pub(crate) null: File,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Capture {
     pipe: Option<OwnedFd>,
     file: Rc<File>,
     total: Total,
-    /// Lowered to what is kept when the disk is full.
+    /// Largest number of bytes to keep; lowered to the bytes already kept when the disk is full.
     cap: u64,
 }
 
@@ -48,7 +48,7 @@ impl Capture {
         self.pipe.as_ref().map(AsFd::as_fd)
     }
 
-    /// Takes what the pipe holds, up to a limit; never blocks.
+    /// Reads what the pipe contains, up to a limit; never blocks.
     pub(crate) fn drain(&mut self, scratch: &mut Scratch) {
         let Some(pipe) = &self.pipe else { return };
         let room = self.cap - self.total.kept;
@@ -67,7 +67,7 @@ impl Capture {
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // A pipe has no other errors; without this one could spin.
+            // A pipe has no other errors; keeping it open would make the loop spin.
             Err(_) => self.pipe = None,
         }
     }
@@ -91,7 +91,7 @@ impl Capture {
 fn discard(pipe: &OwnedFd, scratch: &mut Scratch) -> Result<usize, Errno> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     match rustix::pipe::splice(pipe, None, &scratch.null, None, SPLICE_BYTES, flags) {
-        // Not every kernel that Linux programs run on can splice.
+        // Some kernels and sandboxes (gVisor) do not support splice here.
         Err(Errno::INVAL | Errno::NOSYS) => rustix::io::read(pipe, &mut scratch.buffer[..]),
         taken => taken,
     }

@@ -1,4 +1,4 @@
-//! One caller: its requests, the job it follows, and what it has not taken yet.
+//! A caller's connection: its requests, the job it follows, and the bytes not sent to it yet.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -7,17 +7,17 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use runner::protocol::{Decoder, Event, Message, Offsets, Output, Request, Stream, Violation};
+use runner::protocol::{Decoder, Event, Message, Offsets, Output, ProtocolError, Request, Stream};
 use rustix::event::PollFlags;
 
 use crate::jobs::{Jobs, Progress};
 
-/// Of output in one frame.
+/// Largest number of output bytes in one frame.
 const CHUNK_BYTES: usize = 64 << 10;
-/// A caller that takes no answers gets no more requests read.
+/// Requests of a caller are not read while more than this many bytes wait to be sent to it.
 const MAX_UNSENT_BYTES: usize = 256 << 10;
-/// In one turn of the loop, so that one caller's flood holds up nobody else.
-const CHUNKS_A_TURN: usize = 16;
+/// Largest number of chunks sent to one caller before the loop serves the others.
+const CHUNKS_PER_POLL: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -25,12 +25,13 @@ pub(crate) struct Connection {
     decoder: Decoder<Request>,
     unsent: Vec<u8>,
     follow: Option<Follow>,
-    /// Nothing more comes in; it is closed when all that it asked for was sent.
+    /// The caller sends nothing more; the connection is closed when everything was sent to it.
     finished: bool,
-    broken: bool,
+    /// Reading or writing failed.
+    failed: bool,
 }
 
-/// The job that a connection follows, and how far it was sent.
+/// The job that a connection follows, and how much of its output was sent.
 #[derive(Debug)]
 struct Follow {
     job_id: String,
@@ -53,7 +54,7 @@ impl Connection {
             unsent: Vec::new(),
             follow: None,
             finished: false,
-            broken: false,
+            failed: false,
         })
     }
 
@@ -65,14 +66,14 @@ impl Connection {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.broken || (self.finished && self.follow.is_none() && self.unsent.is_empty())
+        self.failed || (self.finished && self.follow.is_none() && self.unsent.is_empty())
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        !self.broken && (self.follow.is_some() || !self.unsent.is_empty())
+        !self.failed && (self.follow.is_some() || !self.unsent.is_empty())
     }
 
-    /// Reads what has come; each request is answered into the unsent bytes.
+    /// Reads what the caller has sent and calls `answer` for each request.
     pub(crate) fn receive(&mut self, ready: PollFlags, mut answer: impl FnMut(&mut Self, Request)) {
         if ready.contains(PollFlags::IN) {
             let mut piece = [0; 16 << 10];
@@ -80,36 +81,36 @@ impl Connection {
                 Ok(0) => self.finished = true,
                 Ok(count) => self.decoder.feed(&piece[..count]),
                 Err(error) if would_block(&error) => {}
-                Err(_) => self.broken = true,
+                Err(_) => self.failed = true,
             }
             while !self.finished {
                 match self.decoder.next() {
                     Ok(Some(request)) => answer(self, request),
                     Ok(None) => break,
-                    Err(violation) => self.give_up(violation),
+                    Err(error) => self.reject(error),
                 }
             }
         } else if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
-            // Only after all has been read: a caller may ask for something and be gone.
-            self.broken = true;
+            // Checked after IN: a caller may send a request and close the connection at once.
+            self.failed = true;
         }
     }
 
-    fn give_up(&mut self, violation: Violation) {
-        self.push(&Event::Error { message: violation.to_string(), retryable: false });
+    fn reject(&mut self, error: ProtocolError) {
+        self.push(&Event::Error { message: error.to_string(), retryable: false });
         self.finished = true;
     }
 
     pub(crate) fn push(&mut self, event: &Event) {
-        // The runner makes no frame near the limit: output is cut, and messages are short.
-        self.broken |= event.encode_into(&mut self.unsent).is_err();
+        // No frame of the runner is near the limit: output is sent in chunks, and messages are short.
+        self.failed |= event.encode_into(&mut self.unsent).is_err();
     }
 
     pub(crate) fn is_following(&self) -> bool {
         self.follow.is_some()
     }
 
-    /// From now on gets a known job's output from the offsets, and its end.
+    /// Follows a known job: sends its output from the offsets on, then its end.
     pub(crate) fn follow(&mut self, job_id: String, from: Offsets, jobs: &Jobs) {
         let ran = match jobs.progress(&job_id) {
             Progress::Running(_) => true,
@@ -118,8 +119,8 @@ impl Connection {
         if ran {
             self.push(&Event::Started);
         }
-        let places = [(Stream::Stdout, from.stdout), (Stream::Stderr, from.stderr)];
-        let readers = places.map(|(stream, offset)| Reader {
+        let streams = [(Stream::Stdout, from.stdout), (Stream::Stderr, from.stderr)];
+        let readers = streams.map(|(stream, offset)| Reader {
             stream,
             file: jobs.output(&job_id, stream),
             offset,
@@ -127,18 +128,19 @@ impl Connection {
         self.follow = Some(Follow { job_id, readers });
     }
 
-    /// Sends what the caller takes, and refills from the job it follows.
+    /// Sends as much as the caller accepts without blocking.
     pub(crate) fn send(&mut self, jobs: &Jobs) {
-        for _ in 0..CHUNKS_A_TURN {
+        for _ in 0..CHUNKS_PER_POLL {
             self.refill(jobs);
-            if self.broken || self.unsent.is_empty() || !self.flush() {
+            if self.failed || self.unsent.is_empty() || !self.flush() {
                 return;
             }
         }
-        // What is unsent is what wakes the loop for the next turn.
+        // Unsent bytes make the loop poll for OUT, so that the rest is sent next time.
         self.refill(jobs);
     }
 
+    /// Encodes the next events of the followed job, once everything before them was sent.
     fn refill(&mut self, jobs: &Jobs) {
         let Some(follow) = self.follow.as_mut().filter(|_| self.unsent.is_empty()) else { return };
         let progress = jobs.progress(&follow.job_id);
@@ -155,25 +157,25 @@ impl Connection {
         outputs.into_iter().for_each(|output| self.push(&Event::Output(output)));
     }
 
-    /// False if the caller takes no more for now.
+    /// Writes the unsent bytes; false if the caller does not accept all of them now.
     fn flush(&mut self) -> bool {
         match self.stream.write(&self.unsent) {
             Ok(count) => {
                 self.unsent.drain(..count);
                 if self.unsent.is_empty() {
-                    // An idle connection holds no memory.
+                    // Frees the memory of an idle connection.
                     self.unsent = Vec::new();
                 }
             }
             Err(error) if would_block(&error) => {}
-            Err(_) => self.broken = true,
+            Err(_) => self.failed = true,
         }
         self.unsent.is_empty()
     }
 }
 
 impl Reader {
-    /// The next piece below `kept`, read from the file when the caller is ready for it.
+    /// The next chunk of the stream before the offset `kept`, read from the job's output file.
     fn next(&mut self, kept: u64) -> Option<Output> {
         let left = kept.checked_sub(self.offset).filter(|left| *left > 0)?;
         let mut bytes = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX))];

@@ -1,8 +1,8 @@
-//! A job while it runs, and what its end means.
+//! A running job, and how its end is reported.
 //!
-//! A job ends when its main process does. What is left of its process group is killed then, and
-//! what its pipes still hold is kept. A process that made a session of its own outlives the job,
-//! until the shell ends; the job waits for such a holder of its pipes no longer than [`DRAIN`].
+//! A job ends when its main process ends. The rest of its process group is killed then, and what its
+//! pipes still contain is kept. A process that has called setsid(2) outlives the job until the shell
+//! ends; if such a process holds the job's pipes open, the job waits for at most [`DRAIN`].
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use runner::protocol::{Cause, Ended, Exit, Start, Stream, Usage};
 use crate::capture::{Capture, Scratch};
 use crate::oom;
 use crate::spawn::Spawned;
-use crate::sys::{self, Pid, Reaped};
+use crate::sys::{self, ChildExit, Pid};
 
-/// From SIGTERM to SIGKILL.
+/// Time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// From the end of the main process until its output is taken as complete.
+/// Longest time that a job's output pipes are read after the end of its main process.
 const DRAIN: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
@@ -31,13 +31,13 @@ pub(crate) struct Job {
 
 #[derive(Debug)]
 enum Phase {
-    /// `None`: a deadline too far away to be told.
+    /// A deadline of `None` is beyond the range of the clock.
     Running {
         deadline: Option<Instant>,
     },
-    /// SIGTERM was sent, and SIGKILL follows, once.
+    /// SIGTERM was sent; SIGKILL follows once, at `kill_at`.
     Stopping {
-        why: Why,
+        reason: StopReason,
         kill_at: Option<Instant>,
     },
     Ended {
@@ -47,16 +47,16 @@ enum Phase {
     },
 }
 
-/// Why the runner itself ends a job.
+/// Why the runner ends a job.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Why {
+pub(crate) enum StopReason {
     Timeout,
     Cancel,
     Shutdown,
 }
 
 impl Job {
-    /// Takes over a command that has just been spawned.
+    /// The job of a command that was just spawned.
     pub(crate) fn new(start: &Start, spawned: Spawned, files: [std::fs::File; 2]) -> Self {
         let cap = start.max_output_bytes;
         let [stdout, stderr] = files;
@@ -76,7 +76,7 @@ impl Job {
         }
     }
 
-    /// Whether its main process has not been reaped, so that its group may be signalled.
+    /// Whether the main process was not reaped yet, so that its process group may be signalled.
     pub(crate) fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Ended { .. })
     }
@@ -89,16 +89,16 @@ impl Job {
         self.streams.iter_mut().for_each(|stream| stream.drain(scratch));
     }
 
-    /// Begins to end it, for the first reason given.
-    pub(crate) fn stop(&mut self, why: Why, now: Instant) {
+    /// Sends SIGTERM, unless the job is already being stopped or has ended.
+    pub(crate) fn stop(&mut self, reason: StopReason, now: Instant) {
         if matches!(self.phase, Phase::Running { .. }) {
-            // Fails only if all of the group are zombies, and then they are reaped next.
+            // Fails only if all processes of the group are zombies, which are reaped next.
             let _ = sys::kill_group(self.pid, libc::SIGTERM);
-            self.phase = Phase::Stopping { why, kill_at: Some(now + GRACE) };
+            self.phase = Phase::Stopping { reason, kill_at: Some(now + GRACE) };
         }
     }
 
-    /// When it wants to be looked at again.
+    /// When `enforce` or `exit` must be called next.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self.phase {
             Phase::Running { deadline } => deadline,
@@ -110,41 +110,41 @@ impl Job {
     pub(crate) fn enforce(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Running { deadline: Some(deadline) } if *deadline <= now => {
-                self.stop(Why::Timeout, now);
+                self.stop(StopReason::Timeout, now);
             }
             Phase::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
-                // As above.
+                // Fails only if all processes of the group are zombies.
                 let _ = sys::kill_group(self.pid, libc::SIGKILL);
             }
             Phase::Running { .. } | Phase::Stopping { .. } | Phase::Ended { .. } => {}
         }
     }
 
-    /// Its main process is a zombie: kills the rest of the group, while the zombie still keeps the
-    /// group's number from being reused, and takes it away.
+    /// Reaps the main process, which is a zombie. Kills the rest of its process group before that,
+    /// because the zombie keeps the group's id from being reused.
     pub(crate) fn reap(&mut self, now: Instant) -> io::Result<()> {
-        // Fails if nothing is left but the zombie.
+        // Fails if only the zombie is left.
         let _ = sys::kill_group(self.pid, libc::SIGKILL);
-        let reaped = sys::reap(self.pid)?;
+        let exit = sys::reap(self.pid)?;
         let usage = Usage {
             wall_ms: milliseconds(now - self.started),
-            cpu_ms: milliseconds(reaped.cpu),
-            max_rss_bytes: reaped.max_rss_bytes,
+            cpu_ms: milliseconds(exit.cpu),
+            max_rss_bytes: exit.max_rss_bytes,
         };
-        self.phase = Phase::Ended { cause: self.cause(reaped), usage, drain_until: now + DRAIN };
+        self.phase = Phase::Ended { cause: self.cause(exit), usage, drain_until: now + DRAIN };
         Ok(())
     }
 
-    fn cause(&self, Reaped { ended, .. }: Reaped) -> Cause {
-        if let Phase::Stopping { why, .. } = self.phase {
-            return match why {
-                Why::Timeout => Cause::TimedOut { ended },
-                Why::Cancel => Cause::Cancelled { ended: Some(ended) },
-                Why::Shutdown => Cause::Interrupted { ended },
+    fn cause(&self, ChildExit { ended, .. }: ChildExit) -> Cause {
+        if let Phase::Stopping { reason, .. } = self.phase {
+            return match reason {
+                StopReason::Timeout => Cause::TimedOut { ended },
+                StopReason::Cancel => Cause::Cancelled { ended: Some(ended) },
+                StopReason::Shutdown => Cause::Interrupted { ended },
             };
         }
-        // A shell whose command was killed passes it on as 128 + SIGKILL.
+        // A shell whose child was killed by SIGKILL exits with 128 + 9.
         let killed = matches!(ended, Ended::Signal(libc::SIGKILL) | Ended::Code(137));
         if killed && oom::kills() > self.oom_kills {
             return Cause::OomKilled;
@@ -155,7 +155,7 @@ impl Job {
         }
     }
 
-    /// Its exit, once its output is complete.
+    /// The job's exit, once its output is complete.
     pub(crate) fn exit(&self, now: Instant) -> Option<Exit> {
         let Phase::Ended { cause, usage, drain_until } = &self.phase else { return None };
         let open = self.streams.iter().any(|stream| stream.pipe().is_some());

@@ -1,5 +1,5 @@
-//! PID 1 of a shell: reaps zombies, runs each job once as an unprivileged user, and keeps what it
-//! wrote until somebody has stored it.
+//! PID 1 of a shell: reaps zombies, runs each job once as an unprivileged user, and keeps the job's
+//! output until a caller has stored it elsewhere.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -12,12 +12,12 @@ use crate::spawn::Users;
 use crate::store::Store;
 use crate::sys::Signals;
 
-mod bridge;
 mod capture;
 mod connection;
 mod job;
 mod jobs;
 mod oom;
+mod relay;
 mod server;
 mod spawn;
 mod store;
@@ -31,19 +31,19 @@ struct Options {
     socket: PathBuf,
     jobs: PathBuf,
     users: Users,
-    /// Not a runner but a way to one.
+    /// Connect stdin and stdout to the socket of a runner that already runs.
     stdio: bool,
 }
 
 fn main() -> ExitCode {
     let done = options(std::env::args_os().skip(1)).and_then(|options| {
         sys::close_inherited()?;
-        if options.stdio { bridge::run(&options.socket) } else { serve(&options) }
+        if options.stdio { relay::run(&options.socket) } else { serve(&options) }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If even that can't be written, the exit code remains.
+            // If stderr can't be written, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "runner: {error}");
             ExitCode::FAILURE
         }
@@ -52,11 +52,13 @@ fn main() -> ExitCode {
 
 fn serve(options: &Options) -> io::Result<()> {
     if options.users == Users::Keep && rustix::process::geteuid().is_root() {
-        return Err(io::Error::other("--keep-user as root would run commands as root"));
+        return Err(io::Error::other(
+            "--keep-user as root would run commands as root; start the runner as another user",
+        ));
     }
-    // Signals first: a child must not end before its end can be seen.
+    // SIGCHLD must be blocked before the first child exists, or its end could be missed.
     let signals = Signals::block()?;
-    // PID 1 gets every orphan anyway; elsewhere, ask for those of our jobs.
+    // Orphans of jobs are reparented to PID 1; a runner that is not PID 1 must be a subreaper.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let jobs = Jobs::new(Store::open(&options.jobs)?, options.users)?;
     Server::new(&options.socket, signals, jobs)?.run()
@@ -75,7 +77,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             Some("--socket") => options.socket = args.next().ok_or_else(usage)?.into(),
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
             Some("--stdio") => options.stdio = true,
-            // For tests and hosts without a sandbox: commands run as whoever started the runner.
+            // For tests and hosts without a sandbox: commands run as the user of the runner.
             Some("--keep-user") => options.users = Users::Keep,
             _ => return Err(usage()),
         }

@@ -1,14 +1,14 @@
-//! Whether the kernel has killed for memory in this control group.
+//! Counts the kernel's out-of-memory kills in this control group.
 
 use std::fs;
 
-/// Where a container sees its own group: version 2, then version 1. Both have a line
-/// `oom_kill N` (cgroup-v2.rst, cgroup-v1/memory.rst of the kernel's documentation).
+/// The files with the count in a container's own group, for cgroup v2 and v1. Both have a line
+/// `oom_kill N` (cgroup-v2.rst and cgroup-v1/memory.rst of the kernel's documentation).
 const COUNTERS: [&str; 2] =
     ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
 
-/// Processes killed so far; `None` where the control group can't be seen, and then whoever made the
-/// sandbox has to tell.
+/// Number of processes killed so far. `None` if the control group is not visible in the container; the
+/// server reads the count on the host then.
 pub(crate) fn kills() -> Option<u64> {
     COUNTERS.iter().find_map(|path| count(&fs::read_to_string(path).ok()?))
 }

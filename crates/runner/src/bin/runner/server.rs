@@ -1,4 +1,4 @@
-//! The one loop: waits for output, ends of processes, requests and deadlines, and serves them all.
+//! The event loop: polls for output, ended processes, requests and deadlines, and handles them.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -16,10 +16,10 @@ use crate::connection::Connection;
 use crate::jobs::Jobs;
 use crate::sys::{self, Signals};
 
-/// Each takes up to three descriptors, of the 1024 that a process may usually have.
+/// A connection takes up to three of the 1024 descriptors that a process usually may open.
 const MAX_CONNECTIONS: usize = 192;
-/// From the end of the last job until the loop ends although callers have not taken everything.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest time after the last job's end that a shutdown waits for callers to receive their events.
+const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -33,17 +33,17 @@ pub(crate) struct Server {
 #[derive(Debug)]
 enum Shutdown {
     Stopping,
-    /// No job runs any more; callers have until then to hear of it.
-    Reporting(Instant),
+    /// No job runs any more; callers may receive their events until then.
+    Flushing(Instant),
 }
 
-/// What one wait found.
+/// Result of one poll(2).
 struct Ready {
     listener: bool,
     signals: bool,
-    /// In the order of the running jobs.
+    /// Whether a pipe of the job is readable, in the order of the running jobs.
     jobs: Vec<bool>,
-    /// In the order of the connections.
+    /// Ready events of each connection, in the order of the connections.
     connections: Vec<PollFlags>,
 }
 
@@ -53,17 +53,17 @@ impl Server {
         Ok(Self { listener, signals, jobs, connections: Vec::new(), shutdown: None })
     }
 
-    /// Serves until a SIGTERM has been worked off.
+    /// Serves until SIGTERM was received and all jobs have ended.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.is_over(Instant::now()) {
             let ready = self.wait()?;
-            self.turn(&ready)?;
+            self.handle(&ready)?;
         }
         sys::kill_descendants();
         Ok(())
     }
 
-    fn turn(&mut self, ready: &Ready) -> io::Result<()> {
+    fn handle(&mut self, ready: &Ready) -> io::Result<()> {
         self.jobs.drain(&ready.jobs);
         let now = Instant::now();
         if ready.signals {
@@ -75,21 +75,21 @@ impl Server {
             self.accept();
         }
         if matches!(self.shutdown, Some(Shutdown::Stopping)) && self.jobs.running.is_empty() {
-            self.shutdown = Some(Shutdown::Reporting(now + FAREWELL));
+            self.shutdown = Some(Shutdown::Flushing(now + SHUTDOWN_FLUSH));
         }
         Ok(())
     }
 
     fn is_over(&self, now: Instant) -> bool {
-        let Some(Shutdown::Reporting(until)) = self.shutdown else { return false };
+        let Some(Shutdown::Flushing(until)) = self.shutdown else { return false };
         now >= until || !self.connections.iter().any(Connection::has_unsent)
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let accepts = self.shutdown.is_none() && self.connections.len() < MAX_CONNECTIONS;
-        let listening = if accepts { PollFlags::IN } else { PollFlags::empty() };
+        let may_accept = self.shutdown.is_none() && self.connections.len() < MAX_CONNECTIONS;
+        let accept = if may_accept { PollFlags::IN } else { PollFlags::empty() };
         let mut fds =
-            vec![PollFd::new(&self.listener, listening), PollFd::new(&self.signals, PollFlags::IN)];
+            vec![PollFd::new(&self.listener, accept), PollFd::new(&self.signals, PollFlags::IN)];
         let connections = self.connections.iter();
         fds.extend(connections.map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
         let pipes: Vec<(usize, PollFd<'_>)> = self.pipes().collect();
@@ -111,20 +111,20 @@ impl Server {
         })
     }
 
-    /// The open pipes, each with the place of its job.
+    /// The open output pipes, each with the index of its job.
     fn pipes(&self) -> impl Iterator<Item = (usize, PollFd<'_>)> {
-        self.jobs.running.iter().enumerate().flat_map(|(place, job)| {
+        self.jobs.running.iter().enumerate().flat_map(|(index, job)| {
             let open = job.streams.iter().filter_map(|stream| stream.pipe());
-            open.map(move |fd| (place, PollFd::from_borrowed_fd(fd, PollFlags::IN)))
+            open.map(move |fd| (index, PollFd::from_borrowed_fd(fd, PollFlags::IN)))
         })
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let farewell = match self.shutdown {
-            Some(Shutdown::Reporting(until)) => Some(until),
+        let flush_until = match self.shutdown {
+            Some(Shutdown::Flushing(until)) => Some(until),
             Some(Shutdown::Stopping) | None => None,
         };
-        let due = self.jobs.due().into_iter().chain(farewell).min()?;
+        let due = self.jobs.due().into_iter().chain(flush_until).min()?;
         due.saturating_duration_since(Instant::now()).try_into().ok()
     }
 
@@ -153,7 +153,7 @@ impl Server {
     }
 
     fn answer(&mut self, connection: &mut Connection, request: Request, now: Instant) {
-        let answered = match request {
+        let answer = match request {
             Request::Start(_) | Request::Attach { .. } if connection.is_following() => {
                 let message = "this connection already follows a job".to_owned();
                 Err(Event::Error { message, retryable: false })
@@ -174,19 +174,20 @@ impl Server {
                 protocol: PROTOCOL_VERSION,
             }),
         };
-        connection.push(&answered.unwrap_or_else(|event| event));
+        connection.push(&answer.unwrap_or_else(|event| event));
     }
 
     fn accept(&mut self) {
         while self.connections.len() < MAX_CONNECTIONS {
-            // A caller that is gone already, or no descriptor left: the loop goes on either way.
+            // Fails if the caller has closed the connection or no descriptor is free; both are
+            // temporary and must not end the loop.
             let Ok((stream, _)) = self.listener.accept() else { return };
             self.connections.extend(Connection::new(stream));
         }
     }
 }
 
-/// Only root may enter the directory, and only root may connect.
+/// Creates the socket so that only the runner's own user can connect.
 fn listen(socket: &Path) -> io::Result<UnixListener> {
     if let Some(directory) = socket.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;

@@ -1,4 +1,4 @@
-//! Starts one command: everything that can fail or allocate is made ready here, before the fork.
+//! Starts a command. Everything that can fail or allocate is prepared before the fork.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -18,20 +18,21 @@ mod child;
 use child::Step;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The most that an unprivileged process may ask for, see pipe(7): fewer wake-ups per byte.
+/// Size of the output pipes: the largest that an unprivileged process may request, see pipe(7). A
+/// larger pipe needs fewer wake-ups.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// Why nothing was run.
+/// A command could not be started; nothing ran.
 #[derive(Debug)]
-pub(crate) enum Refusal {
+pub(crate) enum SpawnError {
     NotFound(String),
-    /// It would fail again.
-    Never(String),
-    /// A lack that may pass.
-    Now(String),
+    /// The same request would fail again.
+    Invalid(String),
+    /// Processes, memory or descriptors were missing; the same request may succeed later.
+    Temporary(String),
 }
 
-/// A command that runs, and the read ends of its output.
+/// A running command, and the read ends of its output pipes.
 #[derive(Debug)]
 pub(crate) struct Spawned {
     pub(crate) pid: Pid,
@@ -39,63 +40,67 @@ pub(crate) struct Spawned {
     pub(crate) stderr: OwnedFd,
 }
 
-/// What the forked child needs, all of it allocated beforehand.
+/// Everything that the forked child needs, allocated before the fork.
 struct Plan {
-    /// Where the program may be, in order.
+    /// Paths at which to look for the program, in order.
     programs: Vec<CString>,
     argv: Vec<CString>,
     env: Vec<CString>,
-    /// Where it may start, in order.
+    /// Working directories to try, in order.
     directories: Vec<CString>,
-    /// `None`: keep the user of this process.
+    /// The user to switch to; `None` keeps the user of this process.
     switch_to: Option<User>,
     stdio: [RawFd; 3],
-    /// Closed by a successful exec, else told the failed step.
+    /// The report pipe: closed by a successful exec, else the child writes its failure to it.
     report: RawFd,
 }
 
-/// Whether commands get their own user, or for want of privileges that of the runner.
+/// The user that commands run as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Users {
+    /// The requested user; the runner must be root.
     Switch,
+    /// The user of the runner.
     Keep,
 }
 
-pub(crate) fn spawn(start: &Start, users: Users) -> Result<Spawned, Refusal> {
+pub(crate) fn spawn(start: &Start, users: Users) -> Result<Spawned, SpawnError> {
     let user = user(&start.user, users)?;
     let env = environment(&start.env, &user)?;
-    let stdin = stdin(&start.stdin).map_err(lack)?;
-    let (stdout, child_stdout) = output_pipe().map_err(lack)?;
-    let (stderr, child_stderr) = output_pipe().map_err(lack)?;
-    let (report, child_report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(lack)?;
+    let stdin = stdin(&start.stdin).map_err(temporary)?;
+    let (stdout, child_stdout) = output_pipe().map_err(temporary)?;
+    let (stderr, child_stderr) = output_pipe().map_err(temporary)?;
+    let (report, child_report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(temporary)?;
     let program = start.argv.first().filter(|program| !program.is_empty());
-    let program = program.ok_or_else(|| Refusal::Never("argv names no program".to_owned()))?;
+    let program = program.ok_or_else(|| {
+        SpawnError::Invalid("argv is empty or its first item is empty".to_owned())
+    })?;
     let plan = Plan {
         programs: candidates(program, env.get("PATH").map_or(DEFAULT_PATH, String::as_str))?,
         argv: start.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
         env: env.iter().map(|(k, v)| c_string(&format!("{k}={v}"))).collect::<Result<_, _>>()?,
         directories: match &start.cwd {
             Some(asked_for) => vec![c_string(asked_for)?],
-            // As login does for users whose home is missing.
+            // login(1) also starts in `/` if the home directory is missing.
             None => vec![c_string(&user.home)?, c"/".to_owned()],
         },
         switch_to: (users == Users::Switch).then_some(user),
         stdio: [stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()],
         report: child_report.as_raw_fd(),
     };
-    let pid = child::fork(&plan).map_err(lack)?;
+    let pid = child::fork(&plan).map_err(temporary)?;
     drop(child_report);
     match failed_step(report) {
         None => Ok(Spawned { pid, stdout, stderr }),
         Some((step, error)) => {
-            // It has reported, so it is about to exit; nobody else knows its pid.
+            // The child exits right after its report, and no other code knows its pid.
             let _ = sys::reap(pid);
-            Err(refusal(step, &error, program))
+            Err(spawn_error(step, &error, program))
         }
     }
 }
 
-fn user(name: &str, users: Users) -> Result<User, Refusal> {
+fn user(name: &str, users: Users) -> Result<User, SpawnError> {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let found = match users {
         Users::Switch => {
@@ -107,14 +112,15 @@ fn user(name: &str, users: Users) -> Result<User, Refusal> {
             User::current(name, uid, rustix::process::getegid().as_raw(), &passwd)
         }
     };
-    found.map_err(|refused| Refusal::Never(format!("user {name:?}: {refused}")))
+    found.map_err(|error| SpawnError::Invalid(format!("user {name:?}: {error}")))
 }
 
-/// Clean: nothing of PID 1's own, which may tell where credentials are.
+/// The command's environment. It contains nothing of PID 1's own environment, whose variables may lead
+/// to credentials.
 fn environment(
     given: &[(String, String)],
     user: &User,
-) -> Result<BTreeMap<String, String>, Refusal> {
+) -> Result<BTreeMap<String, String>, SpawnError> {
     let own = [
         ("PATH", DEFAULT_PATH),
         ("HOME", &user.home),
@@ -124,13 +130,14 @@ fn environment(
         ("TERM", "dumb"),
     ];
     if given.iter().any(|(key, _)| key.is_empty() || key.contains('=')) {
-        return Err(Refusal::Never("a variable's name is empty or contains =".to_owned()));
+        let message = "the name of an environment variable is empty or contains \"=\"";
+        return Err(SpawnError::Invalid(message.to_owned()));
     }
     let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
     Ok(own.into_iter().chain(given.iter().cloned()).collect())
 }
 
-fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Refusal> {
+fn candidates(program: &str, path: &str) -> Result<Vec<CString>, SpawnError> {
     if program.contains('/') {
         return Ok(vec![c_string(program)?]);
     }
@@ -140,12 +147,13 @@ fn candidates(program: &str, path: &str) -> Result<Vec<CString>, Refusal> {
         .collect()
 }
 
-fn c_string(text: &str) -> Result<CString, Refusal> {
-    CString::new(text).map_err(|_| Refusal::Never("a NUL byte in the command".to_owned()))
+fn c_string(text: &str) -> Result<CString, SpawnError> {
+    CString::new(text)
+        .map_err(|_| SpawnError::Invalid("the command contains a NUL byte".to_owned()))
 }
 
-/// A file in memory, so that input of any size never blocks this process. None at all is
-/// `/dev/null`: some programs take a readable file for what they are to work on.
+/// The command's standard input: a memfd, so that input of any size never blocks this process; or
+/// `/dev/null` if empty, because some programs process any readable file on stdin.
 fn stdin(bytes: &[u8]) -> io::Result<File> {
     use std::io::Seek;
     if bytes.is_empty() {
@@ -157,36 +165,36 @@ fn stdin(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// Its read end never blocks this process.
+/// A pipe whose read end is non-blocking.
 fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    // It belongs to root, and the command may open its /dev/stdout again all the same.
+    // The pipe belongs to root; the mode allows the command to reopen it as /dev/stdout.
     rustix::fs::fchmod(&write, Mode::from_raw_mode(0o622))?;
     rustix::io::ioctl_fionbio(&read, true)?;
-    // Refused when the user has too many pages in pipes; the default size works as well.
+    // Fails if the user has too many pages in pipes; the default size works as well.
     let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES);
     Ok((read, write))
 }
 
 fn failed_step(report: OwnedFd) -> Option<(Step, io::Error)> {
-    let mut told = [0; 5];
-    File::from(report).read_exact(&mut told).ok()?;
-    let [step, errno @ ..] = told;
+    let mut bytes = [0; 5];
+    File::from(report).read_exact(&mut bytes).ok()?;
+    let [step, errno @ ..] = bytes;
     Some((Step::from_byte(step), io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
 }
 
-fn refusal(step: Step, error: &io::Error, program: &str) -> Refusal {
-    let passing = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM));
-    let message = format!("{}: {error}", step.what());
-    if passing {
-        Refusal::Now(message)
+fn spawn_error(step: Step, error: &io::Error, program: &str) -> SpawnError {
+    let is_temporary = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM));
+    let message = format!("{}: {error}", step.failure());
+    if is_temporary {
+        SpawnError::Temporary(message)
     } else if step == Step::Exec && error.kind() == io::ErrorKind::NotFound {
-        Refusal::NotFound(format!("no such program: {program}"))
+        SpawnError::NotFound(format!("no such program: {program}"))
     } else {
-        Refusal::Never(message)
+        SpawnError::Invalid(message)
     }
 }
 
-fn lack(error: impl Into<io::Error>) -> Refusal {
-    Refusal::Now(format!("cannot start a process: {}", error.into()))
+fn temporary(error: impl Into<io::Error>) -> SpawnError {
+    SpawnError::Temporary(format!("cannot start a process: {}", error.into()))
 }

@@ -1,5 +1,5 @@
-//! One directory per job id: `spec`, `stdout`, `stderr`, `exit`. That it exists means that the id
-//! was seen; making it is the claim to run the job, and nothing ever makes it twice.
+//! Stores jobs in one directory per job id, with the files `spec`, `stdout`, `stderr` and `exit`. The
+//! directory exists if the id was seen; creating it is the claim to run the job and succeeds only once.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -9,19 +9,20 @@ use std::path::{Path, PathBuf};
 use runner::protocol::{Exit, Start, Stream};
 use rustix::fs::FlockOperation;
 
-/// Room for any exit, reserved by the claim: the end of a job can be recorded on a full disk.
+/// Size of the file that a claim reserves, so that a job's exit can be recorded even on a full disk.
 const EXIT_BYTES: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Store {
     root: PathBuf,
-    /// Held while this process lives: two runners on one directory would run a job twice.
+    /// An exclusive flock(2), held while this process lives: two runners on one directory would run a
+    /// job twice.
     _lock: File,
 }
 
 impl Store {
     /// # Errors
-    /// `WouldBlock` if another runner has the directory.
+    /// `WouldBlock` if another runner uses the directory.
     pub(crate) fn open(root: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(root)?;
         let lock = File::open(root)?;
@@ -29,7 +30,7 @@ impl Store {
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
-    /// Makes the job's directory. False if the id was seen before.
+    /// Creates the job's directory; false if the id was seen before.
     pub(crate) fn claim(&self, job_id: &str) -> io::Result<bool> {
         match DirBuilder::new().mode(0o700).create(self.job(job_id)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -40,9 +41,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Undoes a claim of which nothing ran.
+    /// Removes the claim of a job that never ran.
     pub(crate) fn forget(&self, job_id: &str) {
-        // Failing leaves the id claimed without an exit: read as lost, and never run.
+        // If this fails, the id stays claimed without an exit: it is reported as lost and never runs.
         let _ = fs::remove_dir_all(self.job(job_id));
     }
 
@@ -50,7 +51,8 @@ impl Store {
         self.job(job_id).exists()
     }
 
-    /// Before the spawn. Holds secrets of the command; readable by root only, gone with release.
+    /// Records the job before it is spawned. The file may hold secrets of the command: only root can
+    /// read it, and `release` deletes it.
     pub(crate) fn write_spec(&self, start: &Start) -> io::Result<()> {
         fs::write(self.file(&start.job_id, "spec"), serde_json::to_vec(start)?)
     }
@@ -61,28 +63,28 @@ impl Store {
         options.open(self.file(job_id, name(stream)))
     }
 
-    /// `None` if it was never made or is released.
+    /// `None` if the file was never created or the job was released.
     pub(crate) fn open_output(&self, job_id: &str, stream: Stream) -> Option<File> {
         File::open(self.file(job_id, name(stream))).ok()
     }
 
-    /// How the job ended; `None` if it runs, or if the runner died while it did.
+    /// The job's exit; `None` if the job runs, or if an earlier runner died while it ran.
     pub(crate) fn exit(&self, job_id: &str) -> Option<Exit> {
         let bytes = fs::read(self.file(job_id, "exit")).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Whole or not at all, in the room that the claim reserved.
+    /// Records the exit atomically, in the file that the claim reserved.
     pub(crate) fn record_exit(&self, job_id: &str, exit: &Exit) -> io::Result<()> {
         let next = self.file(job_id, "exit.next");
         OpenOptions::new().write(true).open(&next)?.write_all_at(&serde_json::to_vec(exit)?, 0)?;
         fs::rename(next, self.file(job_id, "exit"))
     }
 
-    /// Deletes all but the id and its exit.
+    /// Deletes everything of the job except its directory and its exit.
     pub(crate) fn release(&self, job_id: &str) {
         for name in ["spec", "stdout", "stderr"] {
-            // Gone already, or in the way of nothing but disk space.
+            // Fails if the file does not exist; any other failure costs only disk space.
             let _ = fs::remove_file(self.file(job_id, name));
         }
     }

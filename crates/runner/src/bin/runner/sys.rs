@@ -1,4 +1,4 @@
-//! The system calls that neither std nor rustix offers.
+//! System calls that neither std nor rustix offers.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use runner::protocol::Ended;
 
 pub(crate) type Pid = libc::pid_t;
 
-/// SIGCHLD, SIGTERM and SIGINT, blocked and readable instead.
+/// A signalfd(2) for SIGCHLD, SIGTERM and SIGINT, which are blocked.
 #[derive(Debug)]
 pub(crate) struct Signals(File);
 
@@ -28,7 +28,7 @@ impl Signals {
             check(libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut()))?;
             check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?
         };
-        // SAFETY: signalfd has just returned this descriptor, and nobody else owns it.
+        // SAFETY: signalfd has just returned this descriptor, and nothing else owns it.
         Ok(Self(unsafe { File::from_raw_fd(fd) }))
     }
 
@@ -48,16 +48,16 @@ impl AsFd for Signals {
     }
 }
 
-/// A child that has been waited for.
+/// How a child ended and what it used, as reported by wait4(2).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reaped {
+pub(crate) struct ChildExit {
     pub(crate) ended: Ended,
     pub(crate) cpu: Duration,
     pub(crate) max_rss_bytes: u64,
 }
 
-/// A child that has ended and waits to be reaped. It stays a zombie, so that its pid, and the
-/// process group named after it, can't be taken by another process yet.
+/// The pid of a child that has ended but was not reaped. The child stays a zombie, so that its pid and
+/// its process group id can't be reused yet.
 pub(crate) fn ended_child() -> Option<Pid> {
     // SAFETY: a zeroed siginfo_t is valid, and waitid writes to that live local only. With WNOHANG
     // and no child ended it leaves si_pid zero.
@@ -70,8 +70,8 @@ pub(crate) fn ended_child() -> Option<Pid> {
     (pid > 0).then_some(pid)
 }
 
-/// Takes the zombie away.
-pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
+/// Reaps a child that has ended.
+pub(crate) fn reap(pid: Pid) -> io::Result<ChildExit> {
     let mut status = 0;
     // SAFETY: a zeroed rusage is valid, and wait4 writes to the two live locals only.
     let usage = unsafe {
@@ -84,7 +84,7 @@ pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
     } else {
         Ended::Code(libc::WEXITSTATUS(status))
     };
-    Ok(Reaped {
+    Ok(ChildExit {
         ended,
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         // Linux counts it in KiB: see getrusage(2).
@@ -92,18 +92,19 @@ pub(crate) fn reap(pid: Pid) -> io::Result<Reaped> {
     })
 }
 
-/// Sends a signal to every process of the group.
+/// Sends a signal to every process of the group of `leader`.
 pub(crate) fn kill_group(leader: Pid, signal: libc::c_int) -> io::Result<()> {
     debug_assert!(leader > 1, "kill(-1) would hit every process");
     // SAFETY: kill takes plain numbers and touches no memory of ours.
     check(unsafe { libc::kill(-leader, signal) }).map(drop)
 }
 
-/// Kills every descendant, for orphans become children. PID 1 leaves that to the kernel, which does
-/// it in one go when PID 1 ends; here, processes that multiply faster than this win.
+/// Kills every descendant of a runner that is not PID 1: as a subreaper it becomes the parent of every
+/// orphan, so killing children repeatedly reaches all of them, unless they fork faster than this loop
+/// kills. When PID 1 ends, the kernel kills all other processes of the pid namespace at once.
 pub(crate) fn kill_descendants() {
-    const PATIENCE: Duration = Duration::from_secs(1);
-    let deadline = Instant::now() + PATIENCE;
+    const TIMEOUT: Duration = Duration::from_secs(1);
+    let deadline = Instant::now() + TIMEOUT;
     while std::process::id() != 1 && Instant::now() < deadline {
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         if children.is_empty() {
@@ -114,19 +115,19 @@ pub(crate) fn kill_descendants() {
             unsafe { libc::kill(child, libc::SIGKILL) };
         }
         while let Some(child) = ended_child() {
-            // It is there: it has just been seen, and nobody else reaps.
+            // Can't fail: `ended_child` has just reported it, and only this thread reaps.
             let _ = reap(child);
         }
     }
 }
 
-/// Closes what the parent left open beyond stdin, stdout and stderr, so that no command gets it.
+/// Closes every inherited descriptor above stderr, so that no command inherits it.
 pub(crate) fn close_inherited() -> io::Result<()> {
     // SAFETY: called first thing in main, when nothing in this process owns a descriptor above 2.
     check(unsafe { libc::close_range(3, libc::c_uint::MAX, 0) }).map(drop)
 }
 
-/// Turns the -1 of a C call into its error.
+/// Converts the result -1 of a C function into the error in `errno`.
 pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -1,8 +1,8 @@
-//! Who a command runs as: read from the image's own files, never through NSS.
+//! The user that a command runs as, read from the image's `/etc/passwd` and `/etc/group` without NSS.
 
 use thiserror::Error;
 
-/// A user of the image, and never root.
+/// A user of the image; never root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) name: String,
@@ -14,28 +14,29 @@ pub(crate) struct User {
     pub(crate) shell: String,
 }
 
+/// A command can't run as the requested user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(crate) enum Refused {
-    #[error("no such user")]
+pub(crate) enum UserError {
+    #[error("no such user in the image's /etc/passwd")]
     Unknown,
-    #[error("commands never run as root")]
+    #[error("commands can't run as root; name another user")]
     Root,
 }
 
 impl User {
-    /// Looks the name up in the texts of passwd(5) and group(5).
-    pub(crate) fn named(name: &str, passwd: &str, group: &str) -> Result<Self, Refused> {
-        let user = entries(passwd).find(|user| user.name == name).ok_or(Refused::Unknown)?;
+    /// Finds the user by name in the content of passwd(5) and group(5).
+    pub(crate) fn named(name: &str, passwd: &str, group: &str) -> Result<Self, UserError> {
+        let user = entries(passwd).find(|user| user.name == name).ok_or(UserError::Unknown)?;
         if user.uid == 0 {
-            return Err(Refused::Root);
+            return Err(UserError::Root);
         }
         Ok(Self { groups: groups_of(name, group), ..user })
     }
 
-    /// The user that this process runs as, whatever name was asked for.
-    pub(crate) fn current(name: &str, uid: u32, gid: u32, passwd: &str) -> Result<Self, Refused> {
+    /// The user that this process runs as; the requested `name` is used only if passwd(5) lacks it.
+    pub(crate) fn current(name: &str, uid: u32, gid: u32, passwd: &str) -> Result<Self, UserError> {
         if uid == 0 || name == "root" {
-            return Err(Refused::Root);
+            return Err(UserError::Root);
         }
         let unlisted = || Self {
             name: name.to_owned(),

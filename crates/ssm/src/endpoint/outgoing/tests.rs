@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn the_time_to_resend_follows_the_round_trips_up_to_a_second() {
+fn the_resend_timeout_follows_the_round_trips_up_to_a_second() {
     let mut resend_after = ResendAfter::default();
     assert_eq!(resend_after.value.as_millis(), 200);
     for (round_trip, expected) in [(100, 110), (20, 170), (20, 211), (20, 232), (5000, 1000)] {

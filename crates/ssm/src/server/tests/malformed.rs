@@ -1,4 +1,4 @@
-//! Whatever a client sends, its session goes on.
+//! A session survives every malformed message of its client.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 prop_compose! {
-    /// A message with a header that can be read, and anything in it.
+    /// A message with a valid header and arbitrary contents.
     fn odd_message()(
         name in prop_oneof![
             Just("input_stream_data"), Just("acknowledge"), Just("channel_closed"),
@@ -32,7 +32,7 @@ prop_compose! {
     }
 }
 
-/// Mostly messages, some of them cut or with a byte changed, and plain garbage.
+/// Messages, some of them truncated or with a changed byte, and random bytes.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let damaged = (odd_message(), any::<prop::sample::Index>(), any::<u8>(), any::<bool>());
     prop_oneof![
@@ -47,7 +47,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// The flag that ends a session is no damage, and the first message is sent below.
+/// Whether a message is neither the flag that ends a session nor the first message, which the test sends later.
 fn is_harmless(message: &[u8]) -> bool {
     let first = Frame::decode(Bytes::copy_from_slice(message))
         .is_ok_and(|frame| frame.header.sequence == 0);
@@ -68,7 +68,7 @@ proptest! {
                 end.elapsed(now);
                 while end.poll_event().is_some() {}
             }
-            // An answer for each, and little else.
+            // At most one answer for each message, and a few messages of the end itself.
             prop_assert!(end.backlog() <= 2 * messages.len() + 4);
         }
     }
@@ -92,7 +92,7 @@ async fn survives(messages: &[Vec<u8>]) {
     for message in messages.iter().filter(|message| is_harmless(message)) {
         raw.send_raw(message.clone()).await;
     }
-    // The first in order: messages that were fine may have been waiting for it.
+    // The first message of the stream: valid messages may have been waiting for it.
     raw.send(0, PayloadType::Output, b"still here").await;
     loop {
         match server.event().await {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use axum::{body::Body, http::Request};
-use domain::SessionId;
-use handlers::{Code, Handler, http::Caller};
+use domain::{SessionId, message::Message};
+use handlers::{Code, Env, HandlerError, Step, http::Caller};
 use model::Action;
 use serde_json::{Value, json};
 use testkit::Invariant;
@@ -13,12 +13,37 @@ use tower::ServiceExt as _;
 use crate::{
     in_flight::{Completion, InFlight, PendingMessage, Purpose},
     invariants::Violation,
-    rights,
-    simulation::Simulation,
+    simulation::{Simulation, function, scoped},
 };
 
 /// Delivery attempts per message.
 const MAX_ATTEMPTS: u32 = 6;
+
+/// A call of a handler.
+enum Call {
+    Step(Step, Value),
+    Message(Message),
+    Sweep,
+}
+
+impl Call {
+    /// The function that runs the handler.
+    fn function(&self) -> &'static str {
+        match self {
+            Self::Step(step, _) => step.name(),
+            Self::Message(message) => message.lane().name(),
+            Self::Sweep => handlers::SWEEP,
+        }
+    }
+
+    async fn run(self, env: &Env) -> Result<Value, HandlerError> {
+        match self {
+            Self::Step(step, input) => step.run(env, input).await,
+            Self::Message(message) => handlers::handle(env, message).await.map(|()| Value::Null),
+            Self::Sweep => handlers::sweep(env).await.map(|_| Value::Null),
+        }
+    }
+}
 
 impl Simulation {
     pub(crate) fn finish(&mut self, purpose: Purpose, completion: Completion) {
@@ -76,14 +101,14 @@ impl Simulation {
         let Some(at) = self.rng.choice(&due).copied() else { return false };
         let pending = self.messages.swap_remove(at);
         self.count("messages delivered");
-        let (handler, input) = Handler::of_message(&pending.message);
-        self.begin(Purpose::Message(pending), handler, input);
+        let call = Call::Message(pending.message.clone());
+        self.begin(Purpose::Message(pending), call);
         true
     }
 
     pub(crate) fn begin_sweep(&mut self) {
         self.count("sweeps");
-        self.begin(Purpose::Sweep, Handler::Sweep, json!({}));
+        self.begin(Purpose::Sweep, Call::Sweep);
     }
 
     pub(crate) fn step_some_execution(&mut self) {
@@ -101,25 +126,25 @@ impl Simulation {
             Action::CloseSession(error) => {
                 self.count("executions failed");
                 let input = json!({"sessionId": session, "error": error});
-                self.begin(Purpose::CloseSession(session), Handler::CloseSession, input);
+                self.begin(Purpose::CloseSession(session), Call::Step(Step::CloseSession, input));
             }
             Action::Invoke(call) => {
                 let busy = |work: &InFlight| matches!(&work.purpose, Purpose::State(task) if *task == call.task);
                 if !self.in_flight.iter().any(busy) {
                     self.count("states entered");
-                    let handler = call.resource.parse().expect("a scenario checks the names");
-                    self.begin(Purpose::State(call.task), handler, call.input);
+                    let step = call.resource.parse().expect("a scenario checks the names");
+                    self.begin(Purpose::State(call.task), Call::Step(step, call.input));
                 }
             }
         }
     }
 
-    fn begin(&mut self, purpose: Purpose, handler: Handler, input: Value) {
+    fn begin(&mut self, purpose: Purpose, call: Call) {
         self.note(|| format!("begins: {purpose:?}"));
         self.workers += 1;
-        let mut env = rights::limited(&self.env, rights::function(handler));
+        let mut env = scoped(&self.env, function(call.function()));
         env.worker = format!("w{}", self.workers).into();
-        let future = async move { Completion::Handler(handler.invoke(&env, input).await) };
+        let future = async move { Completion::Handler(call.run(&env).await) };
         self.in_flight.push(InFlight { purpose, paused_until: 0, future: Box::pin(future) });
     }
 

@@ -14,7 +14,7 @@ use super::{
     records::{delivery, warm_id},
     stamp,
 };
-use crate::{job_id, kind, session_id, user_id};
+use crate::{finish, job_id, kind, session_id, user_id};
 
 pub(super) async fn due_records_come_longest_overdue_first(store: &Made) {
     let session = queued("s").session.recheck_at(at(30));
@@ -102,5 +102,5 @@ pub(super) async fn old_sessions_are_removed_with_all_their_records(store: &Made
 fn ended(name: &str, seconds: i64) -> Session {
     let stop = Event::Stop { reason: Reason::UserStop, note: None };
     let stopping = after(queued(name).session, [stop]);
-    stopping.on(Event::Finish, stamp(seconds)).expect("it had no task").session
+    finish(stopping, stamp(seconds)).session
 }

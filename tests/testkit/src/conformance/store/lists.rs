@@ -5,17 +5,17 @@ use domain::{
     command::Concurrency,
     job::{Outcome, Work},
     ports::{Expect, Write},
-    session::{Event, Session, Status},
+    session::{Session, Status},
     warm::Warm,
     webhook::Delivery,
 };
 
 use super::{
-    Made, after, at, first, job, job_of, put, put_job, put_session, queued, queued_of,
+    Made, at, first, job, job_of, put, put_job, put_session, queued, queued_of,
     records::{delivery, warm_id},
-    waiting,
+    stamp, waiting,
 };
-use crate::{command, job_id, kind, session_id, task_id, user_id};
+use crate::{admit, command, job_id, kind, provision, session_id, task_id, user_id};
 
 pub(super) async fn sessions_are_listed_newest_first_in_pages(store: &Made) {
     for name in ["b", "d", "a", "c", "e"] {
@@ -37,7 +37,7 @@ pub(super) async fn sessions_are_listed_newest_first_in_pages(store: &Made) {
 
 pub(super) async fn sessions_are_listed_by_status_and_owner(store: &Made) {
     let other = UserId::new("bob");
-    let provisioning = after(queued("p").session, [Event::Provision]);
+    let provisioning = provision(queued("p").session, stamp(1)).session;
     for session in [queued("q").session, provisioning, queued_of("x", &other)] {
         put(store, vec![put_session(&session, Expect::New)]).await;
     }
@@ -56,7 +56,7 @@ pub(super) async fn waiting_sessions_come_oldest_first(store: &Made) {
         put(store, vec![put_session(&waiting(name, seconds), Expect::New)]).await;
     }
     put(store, vec![put_session(&queued("q").session, Expect::New)]).await;
-    let admitted = after(waiting("a", 1), [Event::Admit]);
+    let admitted = admit(waiting("a", 1), stamp(1)).session;
     put(store, vec![put_session(&admitted, first())]).await;
     let found = store.waiting(&user_id()).await.unwrap();
     let ids: Vec<_> = found.iter().map(|one| one.value.id()).collect();

@@ -6,8 +6,8 @@ use domain::{
 };
 use futures::future::join_all;
 
-use super::{Made, after, conflicts, job, put, put_job, put_session, queued, waiting};
-use crate::{job_id, session_id, task_id, user_id};
+use super::{Made, after, conflicts, job, put, put_job, put_session, queued, stamp, waiting};
+use crate::{job_id, provision, session_id, task_id, user_id};
 
 pub(super) async fn slots_are_given_up_to_the_limit(store: &Made) {
     put(store, vec![take(2)]).await;
@@ -50,8 +50,8 @@ pub(super) async fn only_an_open_session_passes_as_open(store: &Made) {
     let refused = store.commit(vec![Write::RequireOpen(session_id("none"))]).await;
     assert!(matches!(refused, Err(CommitError::Closed)), "{refused:?}");
 
-    let ready = [Event::Provision, Event::Placed(task_id("s")), Event::Ready];
-    let session = after(queued("open").session, ready);
+    let provisioning = provision(queued("open").session, stamp(1)).session;
+    let session = after(provisioning, [Event::Placed(task_id("s")), Event::Ready]);
     put(store, vec![put_session(&session, Expect::New)]).await;
     let accept = put_job(job("open", "j"), Expect::New);
     put(store, vec![Write::RequireOpen(session.id()), accept]).await;

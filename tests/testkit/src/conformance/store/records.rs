@@ -4,18 +4,16 @@ use domain::{
     DeliveryId, Secret, WarmId,
     job::{Exit, Job, Outcome},
     ports::{Expect, Version, Write},
-    session::{Event, Reason, Session, Status, Waiter, Waits},
+    session::{Event, Reason, Session, Status, Transition, Waiter, Waits},
     task::{StopCause, StopCode},
-    timeline::{Entry, EventKind},
+    timeline::{Entry, EventKind, Stamp},
     warm::Warm,
-    webhook::{Delivery, EventType, Payload},
+    webhook::{Delivery, EventType, Payload, Pending},
 };
 use futures::future::join_all;
 
-use super::{
-    Made, after, at, conflicts, first, job, put, put_job, put_session, queued, stamp, waiting,
-};
-use crate::{job_id, kind, session_id, task_id, user_id};
+use super::{Made, at, conflicts, first, job, put, put_job, put_session, queued, stamp, waiting};
+use crate::{admit, finish, job_id, kind, provision, session_id, task_id, user_id};
 
 pub(super) async fn a_new_record_is_read_back_with_version_one(store: &Made) {
     let moved = queued("s");
@@ -59,7 +57,7 @@ pub(super) async fn a_record_is_new_only_once(store: &Made) {
 pub(super) async fn a_write_at_an_old_version_changes_nothing(store: &Made) {
     let session = queued("s").session;
     put(store, vec![put_session(&session, Expect::New)]).await;
-    let next = after(session.clone(), [Event::Provision]);
+    let next = provision(session.clone(), stamp(1)).session;
     put(store, vec![put_session(&next, first())]).await;
     conflicts(store, vec![put_session(&session, first())]).await;
 
@@ -134,7 +132,7 @@ pub(super) fn delivery(name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(session_id(name).ulid());
     let (user, session) = (user_id(), session_id("s"));
     let (event, body) = (EventType::SessionReady, Secret::new("{}".to_owned()));
-    Delivery::new(Payload { id, user, session, event, body, created_at: at(0) }).into()
+    Pending::new(Payload { id, user, session, event, body, created_at: at(0) }).into()
 }
 
 pub(super) fn warm_id(number: u128) -> WarmId {
@@ -157,27 +155,32 @@ fn entry(seq: u32) -> Entry {
     }
 }
 
+/// The transition that this event makes.
+fn on(event: Event) -> Box<dyn FnOnce(Session, Stamp) -> Transition> {
+    Box::new(|session, stamp| session.on(event, stamp).expect("the event fits the state"))
+}
+
 /// One session in every state, in lifecycle order.
 pub(super) fn states() -> Vec<Session> {
     let stop = Event::Stop { reason: Reason::UserStop, note: Some("enough".into()) };
     let message = "ended".to_owned();
     let cause = StopCause { code: StopCode::Exited, message, exit_code: Some(0) };
-    let life = [
-        Event::Admit,
-        Event::Provision,
-        Event::Placed(task_id("s")),
-        Event::Ready,
-        stop,
-        Event::StopSent,
-        Event::TaskStopped(Some(cause)),
-        Event::Finish,
+    let life: [Box<dyn FnOnce(Session, Stamp) -> Transition>; 8] = [
+        Box::new(admit),
+        Box::new(provision),
+        on(Event::Placed(task_id("s"))),
+        on(Event::Ready),
+        on(stop),
+        on(Event::StopSent),
+        on(Event::TaskStopped(Some(cause))),
+        Box::new(finish),
     ];
     let waiter = Waiter { token: Secret::new("token".into()), waits: Waits::End, until: at(90) };
     let mut states = vec![waiting("s", 0)];
-    for (event, seconds) in life.into_iter().zip(1..) {
+    for (transition, seconds) in life.into_iter().zip(1..) {
         let last = states.last().expect("there is one").clone();
-        let next = last.on(event, stamp(seconds)).expect("the event fits the state").session;
-        states.push(next.stopped_for(job_id("stop")).register_waiter(waiter.clone(), at(100)));
+        let next = transition(last, stamp(seconds)).session;
+        states.push(next.add_stop_job(job_id("stop")).register_waiter(waiter.clone(), at(100)));
     }
     states
 }

@@ -1,4 +1,4 @@
-//! Between fork and exec. Only system calls here: no allocation, no lock, no panic.
+//! The child's code between fork and exec: system calls only, no allocation, no lock, no panic.
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
@@ -8,7 +8,7 @@ use super::Plan;
 use crate::sys::{Pid, check};
 use crate::user::User;
 
-/// Where the child failed, as told over the report pipe.
+/// The step at which a child failed; the child sends it over the report pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
@@ -24,7 +24,7 @@ impl Step {
         steps.into_iter().find(|step| *step as u8 == byte).unwrap_or(Self::Setup)
     }
 
-    pub(super) fn what(self) -> &'static str {
+    pub(super) fn failure(self) -> &'static str {
         match self {
             Self::Setup => "cannot set the process up",
             Self::Privileges => "cannot drop privileges",
@@ -34,7 +34,8 @@ impl Step {
     }
 }
 
-/// The pid of a child that becomes the planned command, or tells the report pipe why not.
+/// Forks a child that executes the planned command, or writes the reason of its failure to the report
+/// pipe.
 pub(super) fn fork(plan: &Plan) -> io::Result<Pid> {
     let argv = pointers(&plan.argv);
     let env = pointers(&plan.env);
@@ -54,10 +55,10 @@ fn become_command(plan: &Plan, argv: &[*const c_char], env: &[*const c_char]) ->
         Err(failed) => failed,
     };
     let [a, b, c, d] = error.raw_os_error().unwrap_or(0).to_ne_bytes();
-    let told = [step as u8, a, b, c, d];
-    // SAFETY: `told` is live for the write; _exit ends this process without running any handler.
+    let report = [step as u8, a, b, c, d];
+    // SAFETY: `report` is live for the write; _exit ends this process without running any handler.
     unsafe {
-        libc::write(plan.report, told.as_ptr().cast(), told.len());
+        libc::write(plan.report, report.as_ptr().cast(), report.len());
         libc::_exit(127)
     }
 }
@@ -65,11 +66,11 @@ fn become_command(plan: &Plan, argv: &[*const c_char], env: &[*const c_char]) ->
 fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
     set_up(plan).map_err(|error| (Step::Setup, error))?;
     drop_privileges(plan.switch_to.as_ref()).map_err(|error| (Step::Privileges, error))?;
-    // After the switch: the directory must be open to the user, not to root.
+    // After switching users, because the directory must be accessible to the user, not to root.
     enter(&plan.directories).map_err(|error| (Step::Directory, error))
 }
 
-/// The first that can be entered, or why the last could not.
+/// Changes to the first directory that can be entered; else returns the error of the last one.
 fn enter(directories: &[CString]) -> io::Result<()> {
     let mut entered = Ok(());
     for directory in directories {
@@ -86,13 +87,13 @@ fn set_up(plan: &Plan) -> io::Result<()> {
     // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset; the rest takes plain numbers
     // and descriptors that the parent keeps open until after the fork.
     unsafe {
-        // Its own session, hence its own process group, named after its pid.
+        // A new session also makes a new process group, whose id is the child's pid.
         check(libc::setsid())?;
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
         default_signals();
-        volunteer_for_oom();
+        raise_oom_score();
         libc::umask(0o022);
         for (number, fd) in (0..).zip(plan.stdio) {
             check(libc::dup2(fd, number))?;
@@ -101,15 +102,17 @@ fn set_up(plan: &Plan) -> io::Result<()> {
     Ok(())
 }
 
-/// Rust's runtime ignores SIGPIPE, and who started this process may have ignored more; exec would
-/// keep all of that. The bare system call, for libc hides two signals from its callers.
+/// Resets every signal to its default action: Rust's runtime ignores SIGPIPE, the parent of the runner
+/// may have ignored other signals, and exec keeps ignored signals ignored. Uses the system call itself,
+/// because libc rejects the two signals that it reserves.
 fn default_signals() {
-    /// The kernel's `struct sigaction`, and the size of the mask in it: handler `SIG_DFL`.
+    /// The kernel's `struct sigaction` with the handler `SIG_DFL`.
     const DEFAULT: [u64; 4] = [0; 4];
+    /// Size of the signal mask in that struct.
     const MASK_BYTES: usize = 8;
     for signal in 1..=64 {
         // SAFETY: reads the constant, which is at least as large as the struct on 64-bit Linux.
-        // Fails for SIGKILL and SIGSTOP, which always have their default.
+        // The call fails for SIGKILL and SIGSTOP, whose action can't change.
         unsafe {
             let previous = ptr::null_mut::<u64>();
             libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), previous, MASK_BYTES);
@@ -117,10 +120,10 @@ fn default_signals() {
     }
 }
 
-/// When memory runs out, a command has to go before PID 1, which is as small as `sleep` but holds all
-/// results. A lack of `/proc` is no reason not to run.
-fn volunteer_for_oom() {
-    /// Half of the memory limit on top of what the process uses: see proc(5).
+/// Makes the out-of-memory killer prefer a command to PID 1, which holds the results of all jobs.
+/// Does nothing if `/proc` is not mounted.
+fn raise_oom_score() {
+    /// Counts as half of the memory limit in addition to what the process uses: see proc(5).
     const SCORE: &[u8] = b"500";
     // SAFETY: a NUL-terminated path and a live buffer; the descriptor is closed where it was opened.
     unsafe {
@@ -147,7 +150,8 @@ fn drop_privileges(user: Option<&User>) -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Every capability that the kernel knows; it answers EINVAL to the first that it does not.
+/// Drops every capability from the bounding set; the kernel answers EINVAL to the first number that is
+/// not a capability.
 fn empty_bounding_set() -> io::Result<()> {
     for capability in 0..=libc::c_ulong::from(u8::MAX) {
         // SAFETY: plain numbers.
@@ -163,9 +167,9 @@ fn empty_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// Ambient, effective, permitted and inheritable.
+/// Clears the ambient, effective, permitted and inheritable capability sets.
 fn clear_capabilities() -> io::Result<()> {
-    /// Of linux/capability.h.
+    /// From linux/capability.h.
     const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
     let mut header = [LINUX_CAPABILITY_VERSION_3, 0];
     let none = [0u32; 6];
@@ -177,7 +181,8 @@ fn clear_capabilities() -> io::Result<()> {
     }
 }
 
-/// Returns only if no candidate could be executed, with the error that a shell would report.
+/// Executes the first program that can be executed. Returns only if none could, with the error that
+/// execvp(3) would report.
 fn execute(programs: &[CString], argv: &[*const c_char], env: &[*const c_char]) -> io::Error {
     let mut worst: c_int = libc::ENOENT;
     for program in programs {
@@ -186,7 +191,7 @@ fn execute(programs: &[CString], argv: &[*const c_char], env: &[*const c_char]) 
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
             Some(libc::ENOENT | libc::ENOTDIR) => {}
-            // Another directory of the path may still have it.
+            // Another directory of PATH may contain an executable file of this name.
             Some(libc::EACCES) => worst = libc::EACCES,
             _ => return error,
         }

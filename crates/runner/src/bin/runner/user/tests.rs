@@ -21,17 +21,17 @@ fn empty_fields_get_the_defaults_of_passwd() {
 }
 
 #[test]
-fn root_is_refused_under_any_name() {
+fn root_is_rejected_under_any_name() {
     for name in ["root", "toor"] {
-        assert_eq!(User::named(name, PASSWD, GROUP), Err(Refused::Root));
+        assert_eq!(User::named(name, PASSWD, GROUP), Err(UserError::Root));
     }
-    assert_eq!(User::current("root", 1000, 1000, PASSWD), Err(Refused::Root));
-    assert_eq!(User::current("shelluser", 0, 0, PASSWD), Err(Refused::Root));
+    assert_eq!(User::current("root", 1000, 1000, PASSWD), Err(UserError::Root));
+    assert_eq!(User::current("shelluser", 0, 0, PASSWD), Err(UserError::Root));
 }
 
 #[test]
-fn an_unknown_user_is_refused_but_the_current_one_needs_no_entry() {
-    assert_eq!(User::named("nobody", PASSWD, GROUP), Err(Refused::Unknown));
+fn an_unknown_user_is_rejected_but_the_current_user_needs_no_entry() {
+    assert_eq!(User::named("nobody", PASSWD, GROUP), Err(UserError::Unknown));
     let user = User::current("shelluser", 4242, 7, PASSWD).unwrap();
     assert_eq!((user.uid, user.gid, user.home.as_str()), (4242, 7, "/"));
 }

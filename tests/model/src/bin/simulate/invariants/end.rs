@@ -112,7 +112,7 @@ impl Simulation {
             let id = delivery.payload().id.to_string();
             let fits = match delivery {
                 Delivery::Pending(_) => false,
-                Delivery::Settled(one) => {
+                Delivery::Finished(one) => {
                     one.outcome() != Outcome::Delivered || bodies.contains_key(&id)
                 }
             };

@@ -1,0 +1,146 @@
+//! Requests to runners, over new and over idle connections.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use domain::{
+    TaskId, Timestamp,
+    ports::{BackendError, Clock, ShellError},
+};
+use parking_lot::Mutex;
+use runner::protocol::{Event, Request};
+
+use super::{
+    Dial,
+    connection::{Connection, ConnectionError},
+};
+
+/// How long a runner may take to answer a request; the progress of a command is no answer. The runner
+/// is idle but for its commands, so the time allows for a slow machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The connections to the runners of all tasks.
+pub(crate) struct ConnectionPool<D> {
+    pub(crate) dial: D,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Connections on which all requests were answered; the last of each list was used last.
+    idle: Mutex<HashMap<TaskId, Vec<Idle>>>,
+}
+
+struct Idle {
+    connection: Connection,
+    until: Timestamp,
+}
+
+impl<D: Dial> ConnectionPool<D> {
+    pub(crate) fn new(dial: D, clock: Arc<dyn Clock>) -> Self {
+        Self { dial, clock, idle: Mutex::default() }
+    }
+
+    /// Sends a request and returns the connection on which the answer arrives, with the first event if
+    /// it was read already. On an idle connection the first event is always read: such a connection may
+    /// be dead without a sign, and then the request is sent again on a new one. A runner accepts any
+    /// request twice.
+    ///
+    /// # Errors
+    /// As those of [`ConnectionPool::shell_error`].
+    pub(crate) async fn send(
+        &self,
+        task: &TaskId,
+        request: &Request,
+    ) -> Result<(Connection, Option<Event>), ShellError> {
+        if let Some(mut connection) = self.take_idle(task) {
+            let answer = async {
+                connection.send(request).await?;
+                connection.receive().await
+            };
+            if let Ok(event) = within_timeout(answer).await {
+                return Ok((connection, Some(event)));
+            }
+            // The other idle connections to this task have most likely died for the same reason.
+            self.idle.lock().remove(task);
+        }
+        let mut connection = Connection::over(self.dial.open(task).await?);
+        match within_timeout(connection.send(request)).await {
+            Ok(()) => Ok((connection, None)),
+            Err(error) => Err(self.shell_error(error, task).await),
+        }
+    }
+
+    /// Sends a request that has one answer, and returns that answer.
+    ///
+    /// # Errors
+    /// As those of [`ConnectionPool::shell_error`].
+    pub(crate) async fn request(
+        &self,
+        task: &TaskId,
+        request: &Request,
+    ) -> Result<Event, ShellError> {
+        let (mut connection, first) = self.send(task, request).await?;
+        let event = match first {
+            Some(event) => event,
+            None => match within_timeout(connection.receive()).await {
+                Ok(event) => event,
+                Err(error) => return Err(self.shell_error(error, task).await),
+            },
+        };
+        self.give_back(task, connection);
+        Ok(event)
+    }
+
+    /// The port's error for a failed connection: `Gone` if the task has stopped, `NotReady` if the
+    /// connection was refused, closed or silent, else `Backend`.
+    pub(crate) async fn shell_error(&self, error: ConnectionError, task: &TaskId) -> ShellError {
+        if self.dial.is_gone(task).await {
+            return ShellError::Gone;
+        }
+        match error {
+            ConnectionError::Closed => ShellError::NotReady,
+            error @ (ConnectionError::Io(_) | ConnectionError::Protocol(_)) => {
+                BackendError::new("exchanging messages with a runner", error).into()
+            }
+        }
+    }
+
+    /// Returns a connection on which all requests were answered.
+    pub(crate) fn give_back(&self, task: &TaskId, connection: Connection) {
+        let keep = self.dial.keep_idle();
+        if keep.is_zero() {
+            return;
+        }
+        let now = self.clock.now();
+        let mut idle = self.idle.lock();
+        idle.retain(|_, connections| {
+            connections.retain(|one| one.until > now);
+            !connections.is_empty()
+        });
+        idle.entry(task.clone()).or_default().push(Idle { connection, until: now + keep });
+    }
+
+    fn take_idle(&self, task: &TaskId) -> Option<Connection> {
+        let now = self.clock.now();
+        let latest = self.idle.lock().get_mut(task)?.pop()?;
+        // If the latest one is too old, so are all before it.
+        (latest.until > now).then_some(latest.connection)
+    }
+}
+
+/// Counts a runner that does not answer in time as closed.
+async fn within_timeout<T>(
+    work: impl Future<Output = Result<T, ConnectionError>>,
+) -> Result<T, ConnectionError> {
+    tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or(Err(ConnectionError::Closed))
+}
+
+/// The error for an event that does not answer the request; `action` is what was tried.
+pub(crate) fn unexpected(action: &'static str, event: &Event) -> ShellError {
+    let name = match event {
+        Event::Ready { .. } => "ready, or with another protocol version",
+        Event::Started => "started",
+        Event::Output(_) => "output",
+        Event::Exited(_) => "exited",
+        Event::Unknown => "unknown job",
+        Event::Ok => "ok",
+        Event::Error { message, .. } => return BackendError::new(action, message.clone()).into(),
+    };
+    BackendError::new(action, format!("unexpected answer of the runner: {name}")).into()
+}

@@ -1,0 +1,100 @@
+//! Classifies the responses to RunTask.
+
+use aws_sdk_ecs::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::run_task::RunTaskError,
+    types::Failure,
+};
+use domain::{
+    TaskId,
+    ports::{BackendError, RunError},
+};
+
+/// The result of one request to run a task.
+#[derive(Debug)]
+pub(super) enum LaunchResult {
+    /// The task runs for this request, possibly since an earlier attempt.
+    Started(TaskId),
+    /// No capacity at this placement for as long as ECS remembers the token; try the next one.
+    NoCapacity(String),
+    /// Another placement does not help.
+    Failed(RunError),
+}
+
+/// Classifies a failure in place of a task. From now on ECS gives the same response to the same token
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ECS_Idempotency.html>), so even a
+/// temporary failure needs another token.
+pub(super) fn from_failure(failure: &Failure) -> LaunchResult {
+    let reason = failure.reason().unwrap_or("no reason given");
+    let message = match failure.detail() {
+        Some(detail) => format!("{reason}: {detail}"),
+        None => reason.to_owned(),
+    };
+    if reason.starts_with("RESOURCE:") || is_capacity(&message) || is_rate(&message) {
+        LaunchResult::NoCapacity(message)
+    } else {
+        LaunchResult::Failed(RunError::Refused(message))
+    }
+}
+
+/// Classifies an error of the call.
+pub(super) fn from_error(error: SdkError<RunTaskError>) -> LaunchResult {
+    let message = format!(
+        "{}: {}",
+        error.code().unwrap_or("no code"),
+        error.message().unwrap_or("no message")
+    );
+    if is_throttled(error.code()) {
+        return LaunchResult::Failed(RunError::Throttled);
+    }
+    match error.as_service_error() {
+        // The settings changed between two attempts; the task of the first attempt counts.
+        Some(RunTaskError::ConflictException(conflict)) => match conflict.resource_ids().first() {
+            Some(arn) => LaunchResult::Started(TaskId::new(arn)),
+            None => LaunchResult::NoCapacity(message),
+        },
+        Some(_) if is_capacity(&message) => LaunchResult::NoCapacity(message),
+        // ECS asks EC2 for the subnet and the security group, and reports EC2's throttling as
+        // InvalidParameterException (<https://github.com/dask/dask-cloudprovider/issues/56>).
+        Some(_) if is_rate(&message) => LaunchResult::Failed(RunError::Throttled),
+        Some(
+            RunTaskError::AccessDeniedException(_)
+            | RunTaskError::BlockedException(_)
+            | RunTaskError::ClientException(_)
+            | RunTaskError::ClusterNotFoundException(_)
+            | RunTaskError::InvalidParameterException(_)
+            | RunTaskError::PlatformTaskDefinitionIncompatibilityException(_)
+            | RunTaskError::PlatformUnknownException(_)
+            | RunTaskError::UnsupportedFeatureException(_),
+        ) => LaunchResult::Failed(RunError::Refused(message)),
+        // A server error, an unknown error or no response: a task may have been started.
+        _ => LaunchResult::Failed(BackendError::new("running a task", error).into()),
+    }
+}
+
+/// Whether AWS uses this error code for throttling.
+pub(crate) fn is_throttled(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "ThrottlingException"
+                | "Throttling"
+                | "ThrottledException"
+                | "TooManyRequestsException"
+                | "RequestLimitExceeded"
+                | "RequestThrottled"
+        )
+    )
+}
+
+/// "Capacity is unavailable at this time", "You've reached the limit on the number of vCPUs".
+fn is_capacity(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("capacity is unavailable") || message.contains("reached the limit")
+}
+
+/// "RunTask throttled", "Rate exceeded", "Request limit exceeded".
+fn is_rate(message: &str) -> bool {
+    let message = message.to_lowercase();
+    ["throttl", "rate exceeded", "request limit exceeded"].iter().any(|of| message.contains(of))
+}

@@ -1,0 +1,117 @@
+//! Output of the commands. Results go to standard output, messages to standard error; progress is shown
+//! only if standard error is a terminal.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use crate::error::CliError;
+
+/// Where and how a command prints.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terminal {
+    /// Print JSON instead of text.
+    pub(crate) json: bool,
+    /// Standard error is a terminal, and JSON is not wanted.
+    interactive: bool,
+}
+
+/// Progress of a wait. Dropping it clears the line.
+pub(crate) struct Spinner(Option<ProgressBar>);
+
+impl Terminal {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json, interactive: !json && io::stderr().is_terminal() }
+    }
+
+    /// Prints a line of the result.
+    pub(crate) fn line(self, text: &str) -> Result<(), CliError> {
+        put(io::stdout(), format!("{text}\n").as_bytes())
+    }
+
+    /// Prints the result: `value` as JSON, or `text`.
+    pub(crate) fn result(self, value: &Value, text: &str) -> Result<(), CliError> {
+        if self.json { self.line(&value.to_string()) } else { self.line(text) }
+    }
+
+    /// Passes on output of a command.
+    pub(crate) fn bytes(self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
+        match stream {
+            Stream::Stdout => put(io::stdout(), bytes),
+            Stream::Stderr => put(io::stderr(), bytes),
+        }
+    }
+
+    /// Prints a message only if standard error is a terminal.
+    pub(crate) fn note(self, text: &str) {
+        if self.interactive {
+            self.message(text);
+        }
+    }
+
+    /// Prints a message on standard error.
+    pub(crate) fn message(self, text: &str) {
+        // Standard error may be closed; there is no other place for the message.
+        let _ = put(io::stderr(), format!("{text}\n").as_bytes());
+    }
+
+    pub(crate) fn spinner(self, text: impl Into<String>) -> Spinner {
+        if !self.interactive {
+            return Spinner(None);
+        }
+        let bar = ProgressBar::new_spinner().with_message(text.into());
+        if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {msg} {elapsed:.dim}") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Spinner(Some(bar))
+    }
+}
+
+/// An output stream of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Stream {
+    pub(crate) const BOTH: [Self; 2] = [Self::Stdout, Self::Stderr];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+impl Spinner {
+    pub(crate) fn set_message(&self, text: impl Into<String>) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.into());
+        }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn put(mut to: impl Write, bytes: &[u8]) -> Result<(), CliError> {
+    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            CliError::broken_pipe()
+        } else {
+            CliError::chain("can't write the output", &error)
+        }
+    })
+}

@@ -1,0 +1,43 @@
+//! The status of a session as the API shows it.
+
+use serde::{Deserialize, Serialize};
+
+/// A session's status as the API shows it. Coarser than the state: [`super::Waiting`] and
+/// [`super::Queued`] are both `queued`, and [`super::Ended`] is `stopped` or `failed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    Queued,
+    Provisioning,
+    Starting,
+    Ready,
+    Stopping,
+    Stopped,
+    Failed,
+}
+
+impl Status {
+    /// All statuses, in the order of a session's life.
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Provisioning,
+        Self::Starting,
+        Self::Ready,
+        Self::Stopping,
+        Self::Stopped,
+        Self::Failed,
+    ];
+
+    /// The name that the API uses.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Provisioning => "provisioning",
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}

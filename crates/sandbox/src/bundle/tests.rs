@@ -1,0 +1,97 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn config() -> Value {
+    let shared = [PathBuf::from("/usr")];
+    let bundle = Bundle {
+        root: Path::new("/data/host"),
+        writable: false,
+        shared: &shared,
+        run_dir: Path::new("/data/run"),
+        tmp: Path::new("/data/scratch/tmp"),
+        home: (Path::new("/data/scratch/home"), Path::new("/home/shelluser")),
+        resolv_conf: Some(Path::new("/data/resolv.conf")),
+        jobs_mib: 64,
+        cgroups_path: Path::new("/ephemeral/task"),
+    };
+    serde_json::to_value(bundle.config().unwrap()).unwrap()
+}
+
+#[test]
+fn the_configuration_has_nothing_but_what_is_meant() {
+    let config = config();
+    let keys = |value: &Value| {
+        let mut keys: Vec<String> = value.as_object().unwrap().keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    };
+    let top = ["hostname", "linux", "mounts", "ociVersion", "process", "root"];
+    assert_eq!(keys(&config), top);
+    let process = ["args", "capabilities", "cwd", "env", "noNewPrivileges", "terminal", "user"];
+    assert_eq!(keys(&config["process"]), process);
+    let linux = ["cgroupsPath", "maskedPaths", "namespaces", "readonlyPaths", "seccomp"];
+    assert_eq!(keys(&config["linux"]), linux);
+}
+
+#[test]
+fn the_runner_is_pid_1_as_root_with_four_capabilities() {
+    let config = config();
+    assert_eq!(config["process"]["user"], json!({ "uid": 0, "gid": 0 }));
+    let args = [
+        "/opt/ephemeral/runner",
+        "--socket",
+        "/run/ephemeral/runner.sock",
+        "--jobs",
+        "/run/ephemeral/jobs",
+    ];
+    assert_eq!(config["process"]["args"], json!(args));
+    for set in ["bounding", "effective", "permitted"] {
+        let set = &config["process"]["capabilities"][set];
+        let mut names: Vec<_> = set.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["CAP_KILL", "CAP_SETGID", "CAP_SETPCAP", "CAP_SETUID"]);
+    }
+    for set in ["inheritable", "ambient"] {
+        assert_eq!(config["process"]["capabilities"][set], json!([]));
+    }
+    assert_eq!(config["process"]["noNewPrivileges"], true);
+}
+
+#[test]
+fn mounts_and_namespaces_have_the_names_of_the_oci_specification() {
+    let config = config();
+    let namespaces: Vec<_> = config["linux"]["namespaces"].as_array().unwrap().to_vec();
+    let expected = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
+    assert_eq!(namespaces, expected);
+    let mounts = config["mounts"].as_array().unwrap();
+    let usr = json!({ "destination": "/usr", "type": "bind", "source": "/usr",
+                      "options": ["bind", "nosuid", "nodev", "ro"] });
+    assert!(mounts.contains(&usr), "{mounts:?}");
+    let proc = json!({ "destination": "/proc", "type": "proc", "source": "proc",
+                       "options": ["nosuid", "noexec", "nodev"] });
+    assert_eq!(mounts.first(), Some(&proc));
+    let resolv_conf = &json!({ "destination": "/etc/resolv.conf", "type": "bind",
+                               "source": "/data/resolv.conf",
+                               "options": ["bind", "nosuid", "nodev", "ro"] });
+    assert_eq!(mounts.last(), Some(resolv_conf));
+}
+
+#[test]
+fn the_seccomp_profile_has_the_form_of_the_oci_specification() {
+    let config = config();
+    let seccomp = &config["linux"]["seccomp"];
+    assert_eq!(seccomp["defaultAction"], "SCMP_ACT_ERRNO");
+    assert_eq!(seccomp["defaultErrnoRet"], 1);
+    let rules = seccomp["syscalls"].as_array().unwrap();
+    let clone3 = json!({ "names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 });
+    assert!(rules.contains(&clone3), "{rules:?}");
+    let clone = json!({ "names": ["clone"], "action": "SCMP_ACT_ALLOW",
+        "args": [{ "index": 0, "value": 0x7E02_0000, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" }] });
+    assert!(rules.contains(&clone), "{rules:?}");
+    let socket = json!({ "names": ["socket"], "action": "SCMP_ACT_ALLOW",
+        "args": [{ "index": 0, "value": 40, "op": "SCMP_CMP_NE" }] });
+    assert!(rules.contains(&socket), "{rules:?}");
+    let personality = rules.iter().filter(|rule| rule["names"] == json!(["personality"]));
+    assert_eq!(personality.count(), 5);
+}

@@ -1,0 +1,52 @@
+//! Removes sandboxes. Every step may be repeated and may have been done in part.
+
+use std::fs;
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::Inner;
+use crate::task::{Desired, Status, StopCode, TaskId, now_ms};
+
+/// Longest time for all processes of a sandbox to end after SIGKILL; usually it takes milliseconds.
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Inner {
+    /// Removes the sandbox, then reports the task as stopped.
+    pub(super) fn teardown(&self, id: &TaskId) {
+        let Some(task) = self.task(id) else { return };
+        if task.lock().record.facts.last_status == Status::Stopped {
+            return;
+        }
+        let oom_killed = self.cgroups.of(id).oom_kills() > 0;
+        if let Err(error) = self.remove_sandbox(id) {
+            tracing::error!(task.id = %id, error = %error, "failed to remove a sandbox; it will be retried");
+            return self.monitor.schedule(id, Instant::now() + KILL_TIMEOUT);
+        }
+        self.change(id, |task| {
+            if task.record.facts.last_status == Status::Stopped {
+                return false;
+            }
+            // Keeps an earlier reason. There is none if PID 1 ended while no driver was running.
+            task.record
+                .end(StopCode::EssentialContainerExited, "PID 1 ended while no server was running");
+            let facts = &mut task.record.facts;
+            facts.oom_killed |= oom_killed;
+            facts.last_status = Status::Stopped;
+            facts.desired = Desired::Stopped;
+            facts.stopped_at_ms = Some(now_ms());
+            task.record.init = None;
+            task.init = None;
+            true
+        });
+    }
+
+    /// Kills all processes of a sandbox and removes its cgroups and files. Its mounts are in its own mount
+    /// namespace, which the kernel removes with the last process.
+    pub(super) fn remove_sandbox(&self, id: &TaskId) -> io::Result<()> {
+        self.cgroups.of(id).destroy(KILL_TIMEOUT)?;
+        match fs::remove_dir_all(self.dir(id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Registers an execution as the waiter for a change of its session.
+//!
+//! Safe to repeat: with a new task token, the last waiter stays. The write is conditional on the
+//! version in which the change was not there, so no change can be missed.
+
+use std::time::Duration;
+
+use domain::{
+    Secret, SessionId,
+    ports::Versioned,
+    session::{Waiter, Waits},
+};
+use serde::Deserialize;
+
+use crate::{
+    Env, HandlerError, notification,
+    transition::{self, RetryOnConflict},
+};
+
+/// The input of a step that waits.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct WaitInput {
+    session_id: SessionId,
+    token: Secret<String>,
+    /// The timeout of the state, unless that is fixed. Seconds.
+    wait_seconds: Option<u64>,
+}
+
+/// What a step waits for, and how long.
+pub(crate) struct Wait {
+    pub(crate) waits: Waits,
+    /// The timeout of the state, if the input has none.
+    pub(crate) timeout: Duration,
+    /// When the sweep checks the session, in case a notification was lost.
+    pub(crate) recheck_after: Duration,
+}
+
+/// Answers the task token at once if the wait is over, else registers it on the session's record.
+pub(crate) async fn wait(env: &Env, input: WaitInput, wait: Wait) -> Result<(), HandlerError> {
+    let mut retry = RetryOnConflict::of(env, input.session_id);
+    loop {
+        let Versioned { value: session, version } = retry.next().await?;
+        let now = env.now();
+        let until = now + input.wait_seconds.map_or(wait.timeout, Duration::from_secs);
+        if notification::is_over(wait.waits, until, &session, now) {
+            notification::answer_token(env, &input.token, &session).await?;
+            return Ok(());
+        }
+        let waiter = Waiter { token: input.token.clone(), waits: wait.waits, until };
+        let recheck_at = until.min(now + wait.recheck_after);
+        if transition::put(env, session.register_waiter(waiter, recheck_at), version).await? {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,18 @@
+/** The resources that functions can be granted. */
+
+import type { Table } from 'aws-cdk-lib/aws-dynamodb';
+import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
+import type { Network } from './network.ts';
+import type { Queues } from './queues.ts';
+import type { ShellTask } from './task.ts';
+
+export interface Resources {
+  readonly table: Table;
+  readonly indexNames: readonly string[];
+  readonly queues: Queues;
+  /** Built from the name, because the machine's definition refers to functions whose roles refer to the machine. */
+  readonly stateMachineArn: string;
+  readonly cluster: CfnCluster;
+  readonly task: ShellTask;
+  readonly network: Network;
+}
