@@ -39,11 +39,11 @@ async fn each_step_of_a_task_is_sent_once_in_order() {
     assert!(detail["startedAt"].as_str().unwrap().ends_with('Z'), "{detail:#}");
     assert_eq!(events[4]["detail"]["desiredStatus"], "STOPPED");
     assert_eq!(events[8]["detail"]["containers"][0]["exitCode"], 0);
-    assert_eq!(server.read("calls").await["events"]["response"], 9);
+    assert_eq!(server.read("calls").await["events"]["sent"], 9);
 }
 
 #[tokio::test]
-async fn an_agent_that_is_late_is_told_of_apart() {
+async fn a_late_agent_has_its_own_event() {
     let sink = SqsSink::new().await;
     let Some(server) = server_with(&["--events-queue", &sink.url]).await else { return };
     server.control("faults", json!({ "agentDelayMs": 200 })).await;
@@ -51,13 +51,13 @@ async fn an_agent_that_is_late_is_told_of_apart() {
     let agent = |task: &serde_json::Value| task["containers"][0]["managedAgents"][0].clone();
     server.until(&arn, |task| agent(task)["lastStatus"] == "RUNNING").await;
     let events = sink.until(|events| events.len() == 5).await;
-    let response: Vec<_> =
+    let statuses: Vec<_> =
         events[3..].iter().map(|e| agent(&e["detail"])["status"].clone()).collect();
-    assert_eq!(response, ["PENDING", "RUNNING"]);
+    assert_eq!(statuses, ["PENDING", "RUNNING"]);
 }
 
 #[tokio::test]
-async fn events_come_twice_and_in_any_order_if_they_are_to() {
+async fn events_are_duplicated_and_shuffled_on_demand() {
     let sink = SqsSink::new().await;
     let Some(server) = server_with(&["--events-queue", &sink.url]).await else { return };
     let faults = json!({ "events": { "duplicate": 1.0, "shuffle": true, "delayMs": 300 } });
