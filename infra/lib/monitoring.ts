@@ -159,7 +159,7 @@ function addDashboard(scope: Construct, monitored: Monitored, alarms: Alarm[]): 
       ],
       [
         graph('Table: capacity used', [table.metricConsumedReadCapacityUnits(), table.metricConsumedWriteCapacityUnits()]),
-        graph('Table: transactions that met others', [table.metric('TransactionConflict', { statistic: 'Sum' })]),
+        graph('Table: transaction conflicts', [table.metric('TransactionConflict', { statistic: 'Sum' })]),
         graph('Table: throttled', [table.metric('ReadThrottleEvents', { statistic: 'Sum' }), table.metric('WriteThrottleEvents', { statistic: 'Sum' })]),
       ],
     ],

@@ -23,7 +23,7 @@ const FAKES: Record<string, string> = {
   stat: 'case $1 in -c) echo "stat: illegal option" >&2; exit 1;; esac',
   install: 'case $1 in -D) echo "install: illegal option" >&2; exit 1;; esac',
   shasum: 'cat >/dev/null; echo 0123456789012345678901234567890123456789012345678901234567890123',
-  docker: 'for last; do case $last in type=local,dest=*) echo binary >"${last#*dest=}/bootstrap";; esac; done',
+  docker: 'for word; do case $word in BINARY=*) name=${word#*=};; type=local,dest=*) echo binary >"${word#*dest=}/$name";; esac; done',
 };
 
 describe('the scripts of a deployment', () => {
@@ -31,7 +31,7 @@ describe('the scripts of a deployment', () => {
   const tools = join(directory, 'tools');
   const copy = join(directory, 'repository');
   mkdirSync(tools);
-  cpSync(join(ROOT, 'scripts'), join(copy, 'scripts'), { recursive: true });
+  for (const name of ['scripts', 'docker']) cpSync(join(ROOT, name), join(copy, name), { recursive: true });
   for (const tool of TOOLS) {
     const path = spawnSync('sh', ['-c', `command -v ${tool}`], { encoding: 'utf8' }).stdout.trim();
     symlinkSync(path, join(tools, tool));
@@ -59,6 +59,14 @@ describe('the scripts of a deployment', () => {
   it('take a relative file in a directory that does not exist', () => {
     run('compile', 'bootstrap', 'arm64', 'made/by/compile');
     assert.equal(readFileSync(join(directory, 'made', 'by', 'compile'), 'utf8'), 'binary\n');
+  });
+
+  it('put the current week into the image, before its packages are installed', () => {
+    run('image', '--context', 'arm64');
+    const context = join(copy, 'target', 'image', 'arm64');
+    assert.match(readFileSync(join(context, 'week'), 'utf8'), /^\d{4}-W\d{2}\n$/);
+    assert.match(readFileSync(join(context, 'Dockerfile'), 'utf8'), /^COPY week [^]*^RUN .*[^]*apt-get install/m);
+    assert.equal(readFileSync(join(context, 'runner'), 'utf8'), 'binary\n');
   });
 
   it('pass exactly the given settings to the CDK', () => {

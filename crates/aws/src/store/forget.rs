@@ -53,8 +53,8 @@ async fn forget_session(table: &Table, session: &Session) -> Result<bool, StoreE
     for (key, item) in records {
         keys.extend(of_record(table, key, &item).await?);
     }
-    let beside = table.all(Range::of(id.to_string(), Bounds::All).keys_only()).await?;
-    keys.extend(beside.iter().filter_map(Key::of).filter(|key| *key != Key::record(id)));
+    let siblings = table.all(Range::of(id.to_string(), Bounds::All).keys_only()).await?;
+    keys.extend(siblings.iter().filter_map(Key::of).filter(|key| *key != Key::record(id)));
     table.delete(keys).await?;
     table.delete(vec![Key::record(id)]).await?;
     Ok(true)

@@ -51,17 +51,17 @@ fn keys(writes: Vec<Write>) -> Vec<String> {
 }
 
 #[test]
-fn pieces_of_one_output_that_leave_a_gap_are_a_conflict() {
-    let piece = |offset| {
+fn output_chunks_with_a_gap_are_a_conflict() {
+    let chunk = |offset| {
         let bytes = Secret::new(b"abc".to_vec());
         Write::Output { job: job_id("j"), stream: Stream::Stdout, offset, bytes }
     };
-    assert!(matches!(items(vec![piece(0), piece(4)]), Err(CommitError::Conflict)));
-    assert_eq!(keys(vec![piece(0), piece(3)]).len(), 3);
+    assert!(matches!(items(vec![chunk(0), chunk(4)]), Err(CommitError::Conflict)));
+    assert_eq!(keys(vec![chunk(0), chunk(3)]).len(), 3);
 }
 
 #[test]
-fn the_end_of_a_parallel_job_does_not_pay_for_a_turn() {
+fn the_end_of_a_parallel_job_writes_no_turn() {
     let turn = format!("{} turn", session_id("s"));
     assert!(keys(vec![over(job(Concurrency::Serial)), end_turn()]).contains(&turn));
     assert!(!keys(vec![over(job(Concurrency::Parallel)), end_turn()]).contains(&turn));
@@ -79,7 +79,7 @@ fn a_write_of_a_live_record_touches_one_item() {
 }
 
 #[test]
-fn no_key_shows_what_a_command_or_a_variable_is() {
+fn no_key_contains_a_command_or_a_variable() {
     let writes =
         vec![new(job(Concurrency::Serial)), Write::Session(Box::new(session()), Expect::New)];
     let keys = keys(writes);

@@ -11,7 +11,7 @@ use testkit::{job_id, session_id, user_id};
 
 use super::{
     Emulator,
-    fault_injector::{Fault, FaultInjector, cancelled, refused},
+    fault_injector::{FaultInjector, InjectedFault, cancelled, refused},
     job, session,
 };
 
@@ -34,7 +34,7 @@ fn put(job: impl Into<Job>, expect: Expect) -> Write {
 async fn a_transaction_whose_response_was_lost_takes_effect_once() {
     let Some(emulator) = Emulator::start() else { return };
     let (injector, store) = store_with_faults(&emulator).await;
-    injector.inject("TransactWriteItems", 2, &Fault::LostResponse);
+    injector.inject("TransactWriteItems", 2, &InjectedFault::LostResponse);
     store.commit(vec![take(), put(job("s", "j"), Expect::New)]).await.unwrap();
     assert_eq!(injector.calls("TransactWriteItems"), 3);
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
@@ -46,7 +46,7 @@ async fn a_transaction_whose_response_was_lost_takes_effect_once() {
 async fn a_single_slot_whose_response_was_lost_is_taken_once() {
     let Some(emulator) = Emulator::start() else { return };
     let (injector, store) = store_with_faults(&emulator).await;
-    injector.inject("TransactWriteItems", 1, &Fault::LostResponse);
+    injector.inject("TransactWriteItems", 1, &InjectedFault::LostResponse);
     store.commit(vec![take()]).await.unwrap();
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
 }
@@ -56,7 +56,7 @@ async fn a_single_update_whose_response_was_lost_does_not_conflict_with_itself()
     let Some(emulator) = Emulator::start() else { return };
     let (injector, store) = store_with_faults(&emulator).await;
     store.commit(vec![put(job("s", "j"), Expect::New)]).await.unwrap();
-    injector.inject("UpdateItem", 2, &Fault::LostResponse);
+    injector.inject("UpdateItem", 2, &InjectedFault::LostResponse);
     let later = job("s", "j").recheck_at(super::at(5));
     store.commit(vec![put(later.clone(), Expect::At(Version(1)))]).await.unwrap();
     assert_eq!(injector.calls("UpdateItem"), 3);
@@ -67,7 +67,7 @@ async fn a_single_update_whose_response_was_lost_does_not_conflict_with_itself()
     injector.inject(
         "UpdateItem",
         1,
-        &Fault::Response(500, json!({"__type": "InternalServerError"})),
+        &InjectedFault::Response(500, json!({"__type": "InternalServerError"})),
     );
     let stale = store.commit(vec![put(job("s", "j"), Expect::At(Version(1)))]).await;
     assert!(matches!(stale, Err(CommitError::Conflict)), "{stale:?}");
@@ -85,7 +85,7 @@ async fn an_outcome_that_a_later_write_hides_is_unknown() {
     injector.inject(
         "UpdateItem",
         1,
-        &Fault::Response(500, json!({"__type": "InternalServerError"})),
+        &InjectedFault::Response(500, json!({"__type": "InternalServerError"})),
     );
     let hidden = store.commit(vec![put(job("s", "j"), Expect::At(Version(1)))]).await;
     assert!(matches!(hidden, Err(CommitError::Backend(_))), "{hidden:?}");
@@ -102,8 +102,8 @@ async fn transaction_conflicts_and_throttling_are_retried() {
         refused("TransactionInProgressException", json!({})),
         refused("ThrottlingException", json!({})),
         refused("RequestLimitExceeded", json!({})),
-        Fault::Response(503, json!({"__type": "ServiceUnavailable"})),
-        Fault::Response(502, json!("Bad Gateway")),
+        InjectedFault::Response(503, json!({"__type": "ServiceUnavailable"})),
+        InjectedFault::Response(502, json!("Bad Gateway")),
     ];
     for fault in &busy {
         injector.inject("TransactWriteItems", 1, fault);
@@ -153,7 +153,7 @@ async fn keys_that_were_left_over_are_asked_for_again() {
     let Some(emulator) = Emulator::start() else { return };
     let (injector, store) = store_with_faults(&emulator).await;
     store.commit(vec![put(job("s", "j"), Expect::New)]).await.unwrap();
-    injector.inject("BatchGetItem", 2, &Fault::Unprocessed);
+    injector.inject("BatchGetItem", 2, &InjectedFault::Unprocessed);
     let open = store.open_jobs(session_id("s"), domain::command::Concurrency::Serial, 9).await;
     assert_eq!(open.unwrap().len(), 1);
     assert_eq!(injector.calls("BatchGetItem"), 3);
@@ -170,7 +170,7 @@ async fn no_error_shows_what_was_sent_or_stored() {
 
     store.commit(vec![Write::Session(Box::new(session("s")), Expect::New)]).await.unwrap();
     for _ in 0..9 {
-        injector.inject("Query", 1, &Fault::InvalidResponse);
+        injector.inject("Query", 1, &InjectedFault::InvalidResponse);
     }
     let error = store.session(session_id("s")).await.unwrap_err();
     assert_eq!(error.to_string(), "reading a session failed");

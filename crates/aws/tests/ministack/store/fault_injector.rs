@@ -21,7 +21,7 @@ use crate::server::plain_http;
 
 /// What happens to a call instead of a normal response.
 #[derive(Debug, Clone)]
-pub(super) enum Fault {
+pub(super) enum InjectedFault {
     /// The call is not sent; this is the response.
     Response(u16, Value),
     /// The call takes effect, but its response is lost.
@@ -38,13 +38,13 @@ pub(super) struct FaultInjector(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    faults: VecDeque<(&'static str, Fault)>,
+    faults: VecDeque<(&'static str, InjectedFault)>,
     calls: Vec<String>,
 }
 
 impl FaultInjector {
     /// Injects the fault into the next `times` calls of the operation, after the faults injected before.
-    pub(super) fn inject(&self, operation: &'static str, times: usize, fault: &Fault) {
+    pub(super) fn inject(&self, operation: &'static str, times: usize, fault: &InjectedFault) {
         let faults = std::iter::repeat_n((operation, fault.clone()), times);
         self.0.lock().faults.extend(faults);
     }
@@ -62,7 +62,7 @@ impl FaultInjector {
         })
     }
 
-    fn take(&self, operation: &str) -> Option<Fault> {
+    fn take(&self, operation: &str) -> Option<InjectedFault> {
         let mut state = self.0.lock();
         state.calls.push(operation.to_owned());
         let at = state.faults.iter().position(|(of, _)| *of == operation)?;
@@ -84,19 +84,19 @@ impl HttpConnector for FaultyConnector {
         let inner = self.inner.clone();
         HttpConnectorFuture::new(async move {
             match fault {
-                Fault::Response(status, body) => Ok(response(status, body.to_string())),
-                Fault::LostResponse => {
+                InjectedFault::Response(status, body) => Ok(response(status, body.to_string())),
+                InjectedFault::LostResponse => {
                     inner.call(request).await?;
                     Err(ConnectorError::io("the connection was reset".into()))
                 }
-                Fault::Unprocessed => {
+                InjectedFault::Unprocessed => {
                     let asked: Value =
                         serde_json::from_slice(request.body().bytes().unwrap()).unwrap();
                     let nothing =
                         json!({"Responses": {}, "UnprocessedKeys": asked["RequestItems"]});
                     Ok(response(200, nothing.to_string()))
                 }
-                Fault::InvalidResponse => {
+                InjectedFault::InvalidResponse => {
                     let answer = inner.call(request).await?;
                     let status = answer.status();
                     let body = answer.body().bytes().map(<[u8]>::to_vec).unwrap_or_default();
@@ -113,13 +113,13 @@ fn response(status: u16, body: String) -> HttpResponse {
 }
 
 /// The response to a transaction that was cancelled for these reasons.
-pub(super) fn cancelled(reasons: &[&str]) -> Fault {
+pub(super) fn cancelled(reasons: &[&str]) -> InjectedFault {
     let reasons: Vec<Value> = reasons.iter().map(|code| json!({"Code": code})).collect();
     refused("TransactionCanceledException", json!({"CancellationReasons": reasons}))
 }
 
 /// An error response with this name.
-pub(super) fn refused(name: &str, mut body: Value) -> Fault {
+pub(super) fn refused(name: &str, mut body: Value) -> InjectedFault {
     body["__type"] = json!(format!("com.amazonaws.dynamodb.v20120810#{name}"));
-    Fault::Response(400, body)
+    InjectedFault::Response(400, body)
 }
