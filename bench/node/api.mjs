@@ -1,5 +1,5 @@
 // The peer of P8: start, execute and one job as a Node.js developer would write them, with the same
-// records, the same conditions and the same bells as ours.
+// records, the same conditions and the same notifications as ours.
 import { randomBytes } from "node:crypto";
 import {
   DynamoDBClient,

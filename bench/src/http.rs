@@ -49,11 +49,11 @@ impl Connection {
     fn head(&mut self) -> Result<(u16, usize)> {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).context("the server hung up")?.parse()?;
+        let status = line.split(' ').nth(1).context("the server closed the connection")?.parse()?;
         let mut length = None;
         loop {
             line.clear();
-            ensure!(self.stream.read_line(&mut line)? > 0, "the server hung up");
+            ensure!(self.stream.read_line(&mut line)? > 0, "the server closed the connection");
             let Some((name, value)) = line.split_once(':') else { break };
             if name.eq_ignore_ascii_case("content-length") {
                 length = Some(value.trim().parse()?);

@@ -181,8 +181,8 @@ impl Function {
     fn cpu(&self) -> Result<Duration> {
         let mut nanos = 0;
         for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let told = fs::read_to_string(thread?.path().join("schedstat"))?;
-            nanos += told.split(' ').next().context("no schedstat")?.parse::<u64>()?;
+            let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanos += schedstat.split(' ').next().context("no schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(nanos))
     }

@@ -214,7 +214,7 @@ fn await_attempt(api: &mut Connection, job: &str, target: u64) -> Result<()> {
         if value["attempt"].as_u64() >= Some(target) {
             return Ok(());
         }
-        ensure!(begun.elapsed() < MINUTE, "nobody took it up: {value}");
+        ensure!(begun.elapsed() < MINUTE, "no worker claimed the job: {value}");
         thread::sleep(Duration::from_millis(2));
     }
 }

@@ -15,13 +15,13 @@ pub(crate) fn facts() -> Value {
         "memory": field(&meminfo, "MemTotal"),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
         "load": read("/proc/loadavg").trim(),
-        "runc": said("runc", &["--version"]).lines().next(),
-        "rustc": said("rustc", &["--version"]),
+        "runc": output_of("runc", &["--version"]).lines().next(),
+        "rustc": output_of("rustc", &["--version"]),
     })
 }
 
 /// The output of a program; empty if it fails.
-pub(crate) fn said(program: &str, args: &[&str]) -> String {
+pub(crate) fn output_of(program: &str, args: &[&str]) -> String {
     let output = Command::new(program).args(args).output();
     output.map_or_else(
         |_| String::new(),

@@ -158,7 +158,7 @@ fn write(path: &Path, figures: &[Figure]) -> Result<()> {
     let figures: Vec<Value> = figures.iter().map(Figure::json).collect();
     let results = json!({
         "at": OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?,
-        "commit": machine::said("git", &["describe", "--always", "--dirty"]),
+        "commit": machine::output_of("git", &["describe", "--always", "--dirty"]),
         "machine": machine::facts(),
         "figures": figures,
     });

@@ -1,5 +1,5 @@
 //! Waits for a reason to end a ready session. The timeout of the state is a deadline of the session;
-//! if that deadline has become earlier, the token is answered at once and the execution waits anew.
+//! if that deadline has become earlier, the token is answered at once, and the execution waits again.
 //!
 //! Safe to repeat: with a new task token, the last waiter stays.
 

@@ -1,5 +1,6 @@
-//! Tells the runner to end a command whose cancellation is on record. Safe to repeat, and safe when
-//! it comes before the command's start: the runner then never runs it.
+//! Tells the runner to end a command whose cancellation is on record.
+//!
+//! Safe to repeat, and safe before the command starts: then the runner never runs it.
 
 use domain::{JobId, job::Job, ports::ShellError, session::Session};
 
@@ -12,15 +13,13 @@ pub(crate) async fn handle(env: &Env, id: JobId) -> Result<(), HandlerError> {
         return Ok(());
     }
     let session = env.store.session(job.common().session).await?;
-    let Some(Session::Ready(ready)) = session.map(|read| read.value) else {
-        return Ok(());
-    };
-    reached(env.shell.cancel(ready.task(), id).await)
+    let Some(Session::Ready(ready)) = session.map(|read| read.value) else { return Ok(()) };
+    ignore_gone(env.shell.cancel(ready.task(), id).await)
 }
 
-/// A shell that is gone needs no more telling; its session's end ends the job.
-pub(crate) fn reached(answer: Result<(), ShellError>) -> Result<(), HandlerError> {
-    match answer {
+/// A shell that is gone runs no command any more: the end of its session ends the job.
+pub(crate) fn ignore_gone(result: Result<(), ShellError>) -> Result<(), HandlerError> {
+    match result {
         Ok(()) | Err(ShellError::Gone) => Ok(()),
         Err(error) => Err(error.into()),
     }

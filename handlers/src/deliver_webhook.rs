@@ -1,7 +1,8 @@
-//! Sends one webhook once, and records what came of it.
+//! Posts one webhook once, and records the result.
 //!
-//! Safe to repeat: the attempt is claimed on record first. A worker that dies in between leaves a
-//! delivery that is due again; the endpoint may see it twice, with the same `webhook-id`.
+//! Safe to repeat: the attempt is on record before the request is sent. A worker that dies in between
+//! leaves a delivery that becomes due again. Its endpoint may then get the request twice, with the
+//! same `webhook-id`.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::{
 
 /// What a secret starts with (Standard Webhooks).
 pub(crate) const SECRET_PREFIX: &str = "whsec_";
-/// The longest delay that a queue takes; what is due later is found by the sweep.
+/// The longest delay of a message that every queue takes. The sweep finds what is due later.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
 pub(crate) async fn handle(env: &Env, id: DeliveryId) -> Result<(), HandlerError> {
@@ -43,13 +44,25 @@ pub(crate) async fn handle(env: &Env, id: DeliveryId) -> Result<(), HandlerError
     if !put(env, begun.clone().into(), read.version).await? {
         return Ok(());
     }
-    let answer = env.webhooks.post(&signed(endpoint, &begun, now)?).await;
-    let next = judge(env, begun, answer.as_ref(), now);
-    if is_gone(answer.as_ref()) {
-        disable(env, next.payload().session).await?;
+    let result = env.webhooks.post(&sign(endpoint, &begun, now)?).await;
+    record(env, begun, Version(read.version.0 + 1), result.as_ref(), now).await
+}
+
+/// Records the result of an attempt, and schedules the next one.
+async fn record(
+    env: &Env,
+    begun: Pending,
+    version: Version,
+    result: Result<&Posted, &PostError>,
+    at: Timestamp,
+) -> Result<(), HandlerError> {
+    let (id, session) = (begun.payload().id, begun.payload().session);
+    let next = after_attempt(env, begun, result, at);
+    if is_gone(result) {
+        disable_endpoint(env, session).await?;
     }
     let due_at = next.due_at();
-    put(env, next, Version(read.version.0 + 1)).await?;
+    put(env, next, version).await?;
     if let Some(due_at) = due_at {
         let delay = due_at.since(env.now());
         if delay <= LONGEST_DELAY {
@@ -59,8 +72,8 @@ pub(crate) async fn handle(env: &Env, id: DeliveryId) -> Result<(), HandlerError
     Ok(())
 }
 
-/// Signs as Standard Webhooks has it: HMAC-SHA256 over `id.timestamp.body`.
-fn signed(
+/// Signs a request as Standard Webhooks specifies: HMAC-SHA256 over `id.timestamp.body`.
+fn sign(
     endpoint: &Endpoint,
     pending: &Pending,
     now: Timestamp,
@@ -70,7 +83,10 @@ fn signed(
     let secret = endpoint.secret.expose();
     let key = BASE64_STANDARD
         .decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret))
-        .map_err(|_| HandlerError::new(Code::Backend, "the webhook's secret can't be read"))?;
+        .map_err(|_| {
+            let message = format!("the secret of webhook delivery {id} is not valid base64");
+            HandlerError::new(Code::Backend, message)
+        })?;
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
     mac.update(format!("{id}.{timestamp}.").as_bytes());
     mac.update(payload.body.expose().as_bytes());
@@ -84,17 +100,18 @@ fn signed(
     })
 }
 
-fn judge(
+/// The delivery after an attempt with this result.
+fn after_attempt(
     env: &Env,
     pending: Pending,
-    answer: Result<&Posted, &PostError>,
+    result: Result<&Posted, &PostError>,
     at: Timestamp,
 ) -> Delivery {
     let now = env.now();
-    let status = answer.ok().map(|posted| posted.status);
-    let error = answer.err().map(ToString::to_string);
+    let status = result.ok().map(|posted| posted.status);
+    let error = result.err().map(ToString::to_string);
     let attempt = Attempt { at, status, error };
-    match answer {
+    match result {
         Ok(posted) if (200..300).contains(&posted.status) => pending.delivered(attempt, now).into(),
         Ok(posted) if posted.status == 410 => pending.disabled(Some(attempt), now).into(),
         Ok(posted) => pending.failed(attempt, posted.retry_after, env.ids.fraction(), now),
@@ -102,22 +119,23 @@ fn judge(
     }
 }
 
-fn is_gone(answer: Result<&Posted, &PostError>) -> bool {
-    answer.is_ok_and(|posted| posted.status == 410)
+/// Whether the endpoint answered that it wants no more requests.
+fn is_gone(result: Result<&Posted, &PostError>) -> bool {
+    result.is_ok_and(|posted| posted.status == 410)
 }
 
-/// From here on nothing more is sent to this endpoint.
-async fn disable(env: &Env, id: SessionId) -> Result<(), HandlerError> {
-    let mut rounds = RetryOnConflict::of(env, id);
+/// Records that nothing more is sent to the endpoint of this session.
+async fn disable_endpoint(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let mut retry = RetryOnConflict::of(env, id);
     loop {
-        let Versioned { value, version } = rounds.next().await?;
+        let Versioned { value, version } = retry.next().await?;
         if transition::put(env, value.webhook_gone(), version).await? {
             return Ok(());
         }
     }
 }
 
-/// False if somebody else has moved it on.
+/// Writes a delivery. Returns false if it is not at the version that was read.
 async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, HandlerError> {
     let write = Write::Delivery(Box::new(delivery), Expect::At(read));
     Batch::default().write(write).put(env).await

@@ -1,4 +1,4 @@
-//! All that a handler may touch.
+//! All that a handler may touch: the ports, and the rules of the deployment.
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn Ids>,
     pub policy: Arc<Policy>,
-    /// Names this process in leases.
+    /// The name of this process in leases.
     pub worker: Arc<str>,
 }
 
@@ -33,44 +33,44 @@ pub struct Env {
 pub struct Policy {
     /// Sessions that a user may have at once.
     pub max_active_sessions: u32,
-    /// Sessions of a user that may wait for their turn.
+    /// Sessions of a user that may wait for a slot.
     pub max_waiting_sessions: u32,
-    /// What a start without a word on its life gets.
+    /// The time to live of a session whose start does not set it.
     pub default_ttl: Duration,
-    /// The longest life from now on that can be asked for; at most [`Policy::MAX_TTL`].
+    /// The longest time to live that can be requested, from now on; at most [`Policy::MAX_TTL`].
     pub max_ttl: Duration,
-    /// What a start without a word on the network gets.
+    /// The network of a session whose start does not set it.
     pub default_network: Network,
-    /// The networks that can't be given, and why.
+    /// The networks that this deployment does not offer, with the reason that users see.
     pub refused_networks: BTreeMap<Network, String>,
-    /// The images that can be asked for.
+    /// The images that can be requested.
     pub images: Vec<String>,
-    /// Whether webhooks may go to http and private addresses.
+    /// Whether endpoints of webhooks may have the scheme `http` and private addresses.
     pub webhook_allow_private: bool,
-    /// Whether an answer may be held open for a stream.
+    /// Whether a response may be streamed.
     pub streaming: bool,
-    /// How long ended sessions can be read.
+    /// How long ended sessions are kept.
     pub retention: Duration,
-    /// How long a worker may hold a job before it hands it on.
+    /// How long a worker follows a command before another worker takes over.
     pub worker_hold: Duration,
-    /// How long the next worker waits before it looks at a job that was handed on.
+    /// The delay before the next worker takes over.
     pub hand_on_delay: Duration,
-    /// Warm tasks to keep, by kind.
+    /// How many warm tasks to keep of each kind.
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
     pub warm_max_age: Duration,
-    /// What sessions are charged by; none where nobody charges.
+    /// The prices for the cost of a session; `None` if sessions cost nothing.
     pub pricing: Option<Pricing>,
 }
 
 impl Policy {
-    /// The life of a session that nobody says anything about.
+    /// The default of [`Policy::default_ttl`].
     pub const DEFAULT_TTL: Duration = Duration::from_hours(1);
-    /// No session lives longer without being extended, and no command runs longer.
+    /// The longest time to live of a session without an extension, and of a command.
     pub const MAX_TTL: Duration = Duration::from_hours(8);
 }
 
-/// What goes without saying.
+/// The rules of a server on one machine.
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -94,12 +94,12 @@ impl Default for Policy {
 }
 
 impl Env {
-    /// Now, by this deployment's clock.
+    /// The present time, by the clock of this deployment.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// This actor, now.
+    /// A stamp of this actor at the present time.
     pub fn stamp(&self, actor: Actor) -> Stamp {
         Stamp::new(actor, self.now())
     }

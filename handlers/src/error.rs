@@ -1,23 +1,23 @@
-//! Why a handler did not do what it was asked.
+//! The error of a handler.
 
 use std::fmt;
 
 use domain::ports::{BackendError, BoxError, CommitError, RunError, ShellError, StopError};
 
-/// What a caller branches on. The names stand in the state machine's `ErrorEquals`.
+/// What a caller branches on. The state machine uses the names in `ErrorEquals`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Code {
-    /// There is no room for another task now.
+    /// The provider has no capacity for another task now. Retry later.
     CapacityUnavailable,
-    /// The session is to end; what was asked for makes no sense any more.
+    /// The session is to end, so the call has no purpose any more.
     StopRequested,
-    /// Asked too often; later.
+    /// A rate limit was hit. Retry later.
     Throttled,
-    /// The record changed again and again; later.
+    /// The record was modified concurrently. Retry.
     Conflict,
-    /// The input is not what this handler takes. Trying again won't help.
+    /// The input is not what this handler takes. A retry does not help.
     BadInput,
-    /// Something behind a port failed; later.
+    /// A backend behind a port failed. Retry later.
     Backend,
 }
 
@@ -45,7 +45,7 @@ impl Code {
     }
 }
 
-/// A handler's failure: a code for programs, words for people, a source for the log.
+/// The error of a handler: a code for programs, a message for people, and a source for the log.
 #[derive(Debug)]
 pub struct HandlerError {
     code: Code,
@@ -54,12 +54,12 @@ pub struct HandlerError {
 }
 
 impl HandlerError {
-    /// A failure that is the whole story.
+    /// An error without a source.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), source: None }
     }
 
-    /// A failure with a cause behind it.
+    /// An error with the error that caused it.
     pub fn from_source(
         code: Code,
         message: impl Into<String>,
@@ -68,7 +68,7 @@ impl HandlerError {
         Self { code, message: message.into(), source: Some(source.into()) }
     }
 
-    /// What to branch on.
+    /// The code to branch on.
     pub const fn code(&self) -> Code {
         self.code
     }
@@ -102,7 +102,7 @@ impl std::error::Error for HandlerError {
 
 impl From<BackendError> for HandlerError {
     fn from(error: BackendError) -> Self {
-        Self::from_source(Code::Backend, "a port failed", error)
+        Self::from_source(Code::Backend, "a backend failed", error)
     }
 }
 
@@ -115,7 +115,7 @@ impl From<CommitError> for HandlerError {
             | CommitError::Closed
             | CommitError::Backend(_) => Code::Backend,
         };
-        Self::from_source(code, "a write was refused", error)
+        Self::from_source(code, "failed to write to the store", error)
     }
 }
 
@@ -127,7 +127,7 @@ impl From<RunError> for HandlerError {
             RunError::Refused(_) => Code::StopRequested,
             RunError::Backend(_) => Code::Backend,
         };
-        Self::from_source(code, "no task was run", error)
+        Self::from_source(code, "failed to run a task", error)
     }
 }
 
@@ -137,12 +137,12 @@ impl From<StopError> for HandlerError {
             StopError::Throttled => Code::Throttled,
             StopError::Unknown | StopError::Backend(_) => Code::Backend,
         };
-        Self::from_source(code, "the task was not stopped", error)
+        Self::from_source(code, "failed to stop the task", error)
     }
 }
 
 impl From<ShellError> for HandlerError {
     fn from(error: ShellError) -> Self {
-        Self::from_source(Code::Backend, "the shell was not reached", error)
+        Self::from_source(Code::Backend, "failed to reach the shell", error)
     }
 }

@@ -1,15 +1,15 @@
 //! The HTTP API under `/v1`: one file per resource.
 //!
-//! A request reads the store, decides, and writes in one commit; what takes time goes over the queue.
-//! Nothing here reaches a task, a runner or an execution.
+//! A request reads the store, decides, and writes in one commit. Work that takes time is left to the
+//! handlers behind the queue: no request calls a task, a runner or an execution.
 
 use axum::{
-    Router,
+    Json, Router,
     extract::DefaultBodyLimit,
     middleware,
     routing::{MethodRouter, get, post},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Env;
 
@@ -26,10 +26,12 @@ mod jobs;
 mod layer;
 mod openapi;
 mod output;
+mod page;
 mod post;
 mod problem;
 mod quota;
 mod reply;
+mod rule;
 mod sessions;
 mod signal;
 mod start;
@@ -43,9 +45,9 @@ pub use extract::{Caller, Unidentifiable};
 /// The largest request body. Bytes.
 const BODY_LIMIT: usize = 256 * 1024;
 
-/// The API. Whoever serves it puts a [`Caller`] into the extensions of each request that shows a
-/// valid token, or [`Unidentifiable`] if that can't be told; without either, the routes that need a
-/// caller answer 401.
+/// The API. The server that mounts it inserts a [`Caller`] into the extensions of each request with a
+/// valid token, or [`Unidentifiable`] if tokens can't be verified at present. Without either, the
+/// routes that need a caller answer 401.
 pub fn router(env: Env) -> Router {
     let router = routes()
         .into_iter()
@@ -58,7 +60,7 @@ pub fn router(env: Env) -> Router {
 
 fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
     vec![
-        ("/healthz", get(async || axum::Json(json!({"status": "ok"})))),
+        ("/healthz", get(health)),
         ("/v1/openapi.json", get(openapi::handle)),
         ("/v1/shell/start", post(start::handle)),
         ("/v1/shell/execute", post(execute::handle)),
@@ -77,6 +79,10 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/webhooks/deliveries", get(deliveries::list)),
         ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),
     ]
+}
+
+async fn health() -> Json<Value> {
+    Json(json!({"status": "ok"}))
 }
 
 #[cfg(test)]

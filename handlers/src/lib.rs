@@ -13,6 +13,7 @@ use tracing::Instrument;
 pub mod env;
 pub mod error;
 pub mod http;
+pub mod permissions;
 
 mod await_end;
 mod await_running;

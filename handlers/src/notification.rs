@@ -27,7 +27,7 @@ pub(crate) fn is_over(waits: Waits, until: Timestamp, session: &Session, now: Ti
     let step = session.next_step(now);
     match waits {
         Waits::Running => !matches!(step, Step::WaitRunning),
-        // An earlier deadline ends the wait too: the execution must set its timer anew.
+        // An earlier deadline ends the wait too: the execution must set a new timer.
         Waits::End => !matches!(step, Step::WaitEnd { until: new } if !is_earlier(new, until)),
         Waits::Stopped => matches!(step, Step::Finish | Step::Done),
     }

@@ -1,12 +1,15 @@
-//! What one transaction writes, with the webhooks that it owes.
+//! What one transaction writes, with the webhook deliveries that it owes.
+//!
+//! A delivery is written in the transaction whose change it reports, so that no change goes
+//! unreported. Its message is sent afterwards.
 
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, Secret,
-    job::{self, Finished, Job},
+    DeliveryId, JobId, Secret,
+    job::{Finished, Job, Outcome},
     message::Message,
-    ports::{CommitError, Expect, Version, Write},
+    ports::{BackendError, CommitError, Expect, Version, Write},
     session::{Session, Transition},
     timeline::EventKind,
     webhook::{EventType, Payload, Pending},
@@ -15,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{Env, HandlerError, notification, view};
 
-/// Writes that succeed or fail together. A delivery is part of the transaction that owes it.
+/// Writes that succeed or fail together.
 #[derive(Default)]
 pub(crate) struct Batch {
     writes: Vec<Write>,
@@ -23,21 +26,21 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Adds a transition of a session: record, timeline and webhooks.
+    /// Adds a transition of a session: its record, its timeline entries and its deliveries.
     pub(crate) fn transition(mut self, env: &Env, transition: &Transition, expect: Expect) -> Self {
-        self.writes.push(Write::Session(Box::new(transition.session.clone()), expect));
+        let session = &transition.session;
+        self.writes.push(Write::Session(Box::new(session.clone()), expect));
         for entry in &transition.entries {
             self.writes.push(Write::Entry(Box::new(entry.clone())));
-            if let Some(event) = event_of(entry.kind) {
-                let data = view::session_event(env, &transition.session);
-                self = self.owe(env, &transition.session, event, data);
+            if let Some(event) = event_type(entry.kind) {
+                self = self.deliver(env, session, event, view::session_event(env, session));
             }
         }
         self
     }
 
-    /// Adds the end of a job, with its webhook if it ran a command.
-    pub(crate) fn finished(
+    /// Adds a job that has finished, with its delivery if the job ran a command.
+    pub(crate) fn finished_job(
         mut self,
         env: &Env,
         session: &Session,
@@ -46,7 +49,7 @@ impl Batch {
     ) -> Self {
         let job = Job::from(job);
         if let (Some(event), Some(_)) = (job.status().event(), job.command()) {
-            self = self.owe(env, session, event, view::job_event(&job));
+            self = self.deliver(env, session, event, view::job_event(&job));
         }
         self.write(Write::Job(Box::new(job), Expect::At(read)))
     }
@@ -57,9 +60,9 @@ impl Batch {
         self
     }
 
-    /// Writes it all, then rings for the webhooks.
+    /// Commits the writes, then sends a message for each delivery. An empty batch succeeds: all of it
+    /// was done before.
     pub(crate) async fn commit(self, env: &Env) -> Result<(), CommitError> {
-        // All of it may have been done before, by whoever was here first.
         if self.writes.is_empty() {
             return Ok(());
         }
@@ -70,7 +73,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Like [`Batch::commit`]; false if somebody else was faster, so that nothing was written.
+    /// Like [`Batch::commit`], but returns false on a conflict, in which case nothing was written.
     pub(crate) async fn put(self, env: &Env) -> Result<bool, HandlerError> {
         match self.commit(env).await {
             Ok(()) => Ok(true),
@@ -79,7 +82,8 @@ impl Batch {
         }
     }
 
-    fn owe(mut self, env: &Env, session: &Session, event: EventType, data: Value) -> Self {
+    /// Adds a delivery of this event, if the session has an endpoint that wants it.
+    fn deliver(mut self, env: &Env, session: &Session, event: EventType, data: Value) -> Self {
         if !session.webhook().is_some_and(|endpoint| endpoint.wants(event)) {
             return self;
         }
@@ -100,8 +104,9 @@ impl Batch {
     }
 }
 
-fn event_of(what: EventKind) -> Option<EventType> {
-    match what {
+/// The type of webhook that reports an entry of the timeline.
+fn event_type(kind: EventKind) -> Option<EventType> {
+    match kind {
         EventKind::Ready => Some(EventType::SessionReady),
         EventKind::Expiring => Some(EventType::SessionExpiring),
         EventKind::Stopped => Some(EventType::SessionStopped),
@@ -122,18 +127,18 @@ fn event_of(what: EventKind) -> Option<EventType> {
     }
 }
 
-/// Adds the end of a session's start or stop job, unless it has ended before.
+/// Adds the end of a session's start or stop job, unless that job has finished before.
 pub(crate) async fn finish_job(
     env: &Env,
     batch: Batch,
     session: &Session,
-    job: domain::JobId,
-    outcome: job::Outcome,
-) -> Result<Batch, domain::ports::BackendError> {
+    job: JobId,
+    outcome: Outcome,
+) -> Result<Batch, BackendError> {
     let Some(read) = env.store.job(job).await? else { return Ok(batch) };
     Ok(match read.value {
         Job::Queued(queued) => {
-            batch.finished(env, session, queued.end(outcome, env.now()), read.version)
+            batch.finished_job(env, session, queued.end(outcome, env.now()), read.version)
         }
         Job::Running(_) | Job::Finished(_) => batch,
     })

@@ -20,7 +20,7 @@ use crate::{
 
 /// The shortest time until a session with open jobs is checked for idleness again, however short
 /// its idle timeout: the history of an execution is finite. The worker that finishes the last job
-/// sets the deadline anew.
+/// sets the next deadline.
 const BUSY_RECHECK_AFTER: Duration = Duration::from_mins(1);
 
 /// A session after it was reconciled.

@@ -1,4 +1,6 @@
-//! Begins the execution of an admitted session. Safe to repeat: there is one execution a session.
+//! Starts the execution of an admitted session.
+//!
+//! Safe to repeat: a session has at most one execution.
 
 use domain::{SessionId, session::Session};
 
@@ -8,12 +10,13 @@ pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
     let session = transition::read(env, id).await?.value;
     if is_new(&session) {
         env.workflow.start(session.id()).await?;
-        tracing::info!(session.id = %session.id(), "began the execution");
+        tracing::info!(session.id = %session.id(), "started the execution of the session");
     }
     Ok(())
 }
 
-/// A session that was stopped before anything was done for it still needs its execution to end.
+/// Whether the session has no execution yet. A session that was stopped before its first attempt
+/// still needs an execution, which closes it.
 fn is_new(session: &Session) -> bool {
     match session {
         Session::Queued(_) => true,

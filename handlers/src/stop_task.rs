@@ -1,5 +1,7 @@
-//! Has the session's task stopped. Safe to repeat: stopping a stopped task succeeds, and one that
-//! was asked for but never seen is looked for by who started it.
+//! Stops the session's task.
+//!
+//! Safe to repeat: stopping a stopped task succeeds. A task that was requested but never reported is
+//! searched for by the session that it was started for.
 
 use domain::{
     SessionId, TaskId,
@@ -20,18 +22,18 @@ pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, Handl
     Ok(Next::of(&session, env.now()))
 }
 
-/// Goes on until the task was told to stop or there is none.
+/// Stops a session in any state, and returns once the stop of its task was requested or it has none.
 pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, HandlerError> {
-    let mut rounds = RetryOnConflict::of(env, id);
+    let mut retry = RetryOnConflict::of(env, id);
     loop {
-        let Versioned { value, version } = rounds.next().await?;
+        let Versioned { value, version } = retry.next().await?;
         match value {
             Session::Stopping(stopping) => match stopping.placement() {
                 Placement::Placed(task) => {
-                    let event = tell(env, task, &stopping).await?;
+                    let event = request_stop(env, task, &stopping).await?;
                     return Ok(transition::apply(env, id, actor, &[event]).await?.into_session());
                 }
-                Placement::Asked => match find(env, id).await? {
+                Placement::Asked => match find_task(env, id).await? {
                     Some(task) => {
                         transition::apply(env, id, actor, &[Event::Placed(task)]).await?;
                     }
@@ -56,7 +58,11 @@ pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Sessi
     }
 }
 
-async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, HandlerError> {
+async fn request_stop(
+    env: &Env,
+    task: &TaskId,
+    stopping: &Stopping,
+) -> Result<Event, HandlerError> {
     match env.compute.stop(task, stopping.stop().reason.name()).await {
         Ok(()) => Ok(Event::StopSent),
         Err(StopError::Unknown) => Ok(Event::TaskStopped(None)),
@@ -64,7 +70,7 @@ async fn tell(env: &Env, task: &TaskId, stopping: &Stopping) -> Result<Event, Ha
     }
 }
 
-async fn find(env: &Env, id: SessionId) -> Result<Option<TaskId>, HandlerError> {
+async fn find_task(env: &Env, id: SessionId) -> Result<Option<TaskId>, HandlerError> {
     let tasks = env.compute.list(Some(&id.to_string())).await?;
     Ok(tasks.into_iter().next().map(|facts| facts.task))
 }

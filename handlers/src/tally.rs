@@ -1,4 +1,4 @@
-//! What a session's commands used together.
+//! What the commands of a session used together.
 
 use domain::{
     SessionId,
@@ -8,17 +8,18 @@ use domain::{
 
 use crate::Env;
 
-/// Jobs read at once.
-const PART: u32 = 100;
-/// Parts read at most: it is an estimate, and the end of a session must not wait for it.
-const PARTS: u32 = 10;
+/// How many jobs are read at once.
+const PAGE: u32 = 100;
+/// How many pages are read at most: the sum is an estimate, and the end of a session must not wait
+/// for it.
+const PAGES: u32 = 10;
 
-/// Adds up the commands of a session, of its first 1,000 jobs.
+/// Adds up what the first 1,000 jobs of a session used.
 pub(crate) async fn of(env: &Env, session: SessionId) -> Result<Tally, BackendError> {
     let mut tally = Tally::default();
     let mut cursor = None;
-    for _ in 0..PARTS {
-        let Page { items, next } = env.store.jobs(session, cursor.as_deref(), PART).await?;
+    for _ in 0..PAGES {
+        let Page { items, next } = env.store.jobs(session, cursor.as_deref(), PAGE).await?;
         tally = tally + items.iter().map(Tally::of).sum();
         if next.is_none() {
             break;

@@ -12,7 +12,7 @@ use testkit::{Fakes, session_id, task_id};
 
 use super::*;
 
-/// The world of `fakes` with the rules of a small deployment.
+/// The ports of `fakes` with the rules of a small deployment.
 pub(crate) fn env(fakes: &Fakes) -> Env {
     testkit::env_of!(Env, fakes, policy())
 }
@@ -98,7 +98,7 @@ fn statuses(fakes: &Fakes) -> Vec<(domain::SessionId, domain::session::Status)> 
 }
 
 #[tokio::test]
-async fn running_a_handler_twice_is_like_once() {
+async fn a_handler_that_runs_twice_has_the_effect_of_one_run() {
     for (call, fakes) in calls() {
         let env = env(&fakes);
         call.clone().run(&env).await.unwrap();
@@ -168,7 +168,7 @@ fn every_message_has_a_handler_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_input_that_makes_no_sense_is_refused_without_being_quoted() {
+async fn an_invalid_input_is_refused_without_being_quoted() {
     let env = env(&Fakes::new());
     let refused =
         Step::AwaitEnd.run(&env, json!({"sessionId": 1, "token": "t0ken"})).await.unwrap_err();
@@ -177,7 +177,7 @@ async fn an_input_that_makes_no_sense_is_refused_without_being_quoted() {
 }
 
 #[tokio::test]
-async fn a_bell_that_can_not_be_rung_fails_nobody() {
+async fn a_message_that_can_not_be_sent_is_no_error() {
     let fakes = Fakes::new();
     fakes.gate.fail_at(0, testkit::FaultPoint::Before);
     let env = env(&fakes);

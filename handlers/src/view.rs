@@ -1,11 +1,11 @@
-//! What users see of sessions and jobs: in answers and in webhooks. No secret has a field here.
+//! Sessions and jobs as users see them, in responses and in webhooks. No view has a field for a secret.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     JobId, SessionId, Timestamp,
     cost::{self, Tally},
-    job::{self, Exit, Failure, Job, StreamStats, Usage},
+    job::{self, Exit, Failure, Job, Usage, Work},
     session::{Reason, Session, Status},
     size::{Network, Size},
     webhook::{Endpoint, EventType},
@@ -15,26 +15,32 @@ use serde_json::Value;
 
 use crate::Env;
 
+mod stream;
+
+pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView};
+
 /// A session as the API shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Session"))]
 pub(crate) struct SessionView<'a> {
     session_id: SessionId,
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Reason>,
-    /// The owner's or the provider's words on the end.
+    /// The owner's reason for the end, or the provider's message about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<&'a str>,
-    /// It takes no more jobs and ends once it has done those it has.
+    /// The session accepts no more jobs and ends after those it has.
     draining: bool,
-    /// The place in the line of those that wait for a slot.
+    /// The place among the user's sessions that wait for a slot, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     position: Option<u32>,
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     ready_at: Option<Timestamp>,
-    /// Absent while it waits for a slot, since its time does not run yet.
+    /// Absent while the session waits for a slot, since its lifetime has not begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,30 +49,38 @@ pub(crate) struct SessionView<'a> {
     size: SizeView,
     network: Network,
     spot: bool,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     ttl_seconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     idle_timeout_seconds: Option<u64>,
     metadata: &'a BTreeMap<String, String>,
     start_job_id: JobId,
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook: Option<WebhookView<'a>>,
     usage: UsageView,
-    /// About. Absent where nobody charges.
+    /// An estimate of the cost until now, by list prices. Absent where shells cost nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 0)))]
     cost_usd: Option<f64>,
 }
 
-/// What a session has used.
+/// What a session has used. The numbers of its commands are known once the session has ended, and
+/// count its first 1,000 jobs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+#[cfg_attr(test, schemars(extend("dependentRequired" = {"jobs": ["wallMs", "cpuMs"]})))]
 struct UsageView {
+    /// How long the session has had its task; a warm task counts from when it was claimed.
     task_ms: u64,
-    /// Known once it has ended.
+    /// The use of its commands; known once the session has ended.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     commands: Option<Tally>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct SizeView {
     cpu: u32,
     #[serde(rename = "memoryMiB")]
@@ -74,19 +88,21 @@ struct SizeView {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct WebhookView<'a> {
     events: &'a [EventType],
-    /// The endpoint said 410: nothing is sent any more.
+    /// The endpoint answered 410, so nothing more is sent to it.
     disabled: bool,
 }
 
 /// A job as the API shows it. The command is not part of it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Job"))]
 pub(crate) struct JobView<'a> {
     job_id: JobId,
     session_id: SessionId,
-    r#type: &'static str,
+    r#type: JobType,
     status: job::Status,
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,39 +123,17 @@ pub(crate) struct JobView<'a> {
     usage: Option<Usage>,
 }
 
-/// What there is of an output stream, with a part of it where it is asked for.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct StreamView {
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(crate) part: Option<Part>,
-    /// Written by the command.
-    bytes: u64,
-    /// Stored here, from the beginning on.
-    kept_bytes: u64,
-    truncated: bool,
+/// What a job does.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(crate) enum JobType {
+    Start,
+    Execute,
+    Stop,
 }
 
-/// A part of an output stream.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Part {
-    pub(crate) text: String,
-    pub(crate) encoding: Encoding,
-    /// Where the next part begins. Bytes from the beginning of the stream.
-    pub(crate) next_offset: u64,
-}
-
-/// How bytes stand in a JSON string.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) enum Encoding {
-    #[serde(rename = "utf-8")]
-    Utf8,
-    #[serde(rename = "base64")]
-    Base64,
-}
-
-/// A session; `position` if it waits for a slot.
+/// The view of a session; `position` is its place if it waits for a slot.
 pub(crate) fn session<'a>(
     env: &Env,
     session: &'a Session,
@@ -183,7 +177,7 @@ pub(crate) fn session<'a>(
     }
 }
 
-/// A job without its output's text.
+/// The view of a job, without the text of its output.
 pub(crate) fn job(job: &Job) -> JobView<'_> {
     let common = job.common();
     let (stdout, stderr) = job.output();
@@ -195,7 +189,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
     JobView {
         job_id: common.id,
         session_id: common.session,
-        r#type: common.work.name(),
+        r#type: JobType::of(&common.work),
         status: job.status(),
         created_at: common.created_at,
         started_at: job.started_at(),
@@ -244,10 +238,13 @@ impl<'a> WebhookView<'a> {
     }
 }
 
-impl StreamView {
-    const fn of(kept: StreamStats) -> Self {
-        let StreamStats { stored, written } = kept;
-        let bytes = if written > stored { written } else { stored };
-        Self { part: None, bytes, kept_bytes: stored, truncated: kept.truncated() }
+impl JobType {
+    /// The type of a job that does this.
+    pub(crate) const fn of(work: &Work) -> Self {
+        match work {
+            Work::Start => Self::Start,
+            Work::Execute(_) => Self::Execute,
+            Work::Stop => Self::Stop,
+        }
     }
 }

@@ -1,7 +1,7 @@
 """Deploys the real template, with the real `bootstrap`, to an emulator.
 
-Synthesizes infra/ as a deployment would, with settings that a user could choose too, uploads the assets,
-creates the stack and prints as JSON what its parts are called. Nothing of the template is changed.
+Synthesizes infra/ like a deployment, with settings that are open to users, uploads the assets, creates the
+stack and prints the names of its resources as JSON. The template is not changed.
 """
 
 import argparse
@@ -20,13 +20,13 @@ REGION = "us-east-1"
 STACK = "ephemeral"
 SETTINGS = {
     "architecture": "x86_64",
-    # The emulator has no flow logs; what they watch, a network, it has not either.
+    # The emulator has neither networks nor flow logs.
     "flowLogs": "false",
-    # The receivers of the tests' webhooks are on this machine.
+    # The webhook receivers of the tests are on this machine.
     "webhookAllowPrivate": "true",
-    # Each batch at once is a process here.
+    # Each concurrent batch is a process here.
     "laneConcurrency": "8",
-    # The most that an operator may ask for: the search for secrets reads all of it.
+    # The most detailed level: the scenario about secrets searches all logs.
     "logLevel": "trace",
 }
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 class Clients:
-    """The SDK's clients, all at the emulator."""
+    """Clients of the SDK with the emulator as endpoint."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
@@ -57,7 +57,7 @@ class Clients:
 
 
 def package(binary: Path, work: Path) -> Path:
-    """A directory with the binary, without what only a debugger reads."""
+    """A directory with the stripped binary."""
     directory = work / "bootstrap"
     directory.mkdir()
     target = directory / "bootstrap"
@@ -67,7 +67,7 @@ def package(binary: Path, work: Path) -> Path:
 
 
 def synthesize(infra: Path, bootstrap: Path, work: Path) -> Path:
-    """The cloud assembly, by the app itself: its command line would only add seconds."""
+    """The cloud assembly, synthesized by the app without the CDK command line, which takes seconds."""
     assembly = work / "cdk.out"
     context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap)}
     environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
@@ -77,7 +77,7 @@ def synthesize(infra: Path, bootstrap: Path, work: Path) -> Path:
 
 
 def upload(aws: Clients, assembly: Path) -> str:
-    """Puts the assets where the template looks for them; the URL of the template."""
+    """Uploads the assets to the places named in the template; returns the template's URL."""
     manifest = json.loads((assembly / f"{STACK}.assets.json").read_text())
     url = ""
     for asset in manifest["files"].values():
@@ -95,7 +95,7 @@ def upload(aws: Clients, assembly: Path) -> str:
 
 
 def zipped(directory: Path) -> bytes:
-    """All files of the directory; quickly rather than small."""
+    """A zip of all files of the directory, compressed for speed."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for file in sorted(directory.rglob("*")):
@@ -118,7 +118,7 @@ def create(aws: Clients, url: str) -> None:
 
 
 def describe(aws: Clients, template: dict, endpoint: str) -> dict:
-    """What the parts are called, by the names that the code has for them."""
+    """The physical names of the resources, by the names that the tests use."""
     pages = aws.cloudformation.get_paginator("list_stack_resources").paginate(StackName=STACK)
     physical = {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
@@ -136,7 +136,7 @@ def describe(aws: Clients, template: dict, endpoint: str) -> dict:
         if resource["Type"] == "AWS::ApiGatewayV2::Api":
             api = physical[logical]
     return {
-        # The emulator also serves an API below this path; so no name has to be resolved.
+        # The emulator serves an API below this path too, which needs no DNS name.
         "api": f"{endpoint}/_aws/execute-api/{api}/v1",
         "functions": functions,
         "logs": logs,

@@ -1,4 +1,4 @@
-"""Functions of a state machine that answer by a script, call by call, in the place of Lambda."""
+"""A stand-in for Lambda: the functions of a state machine answer by scripts, call by call."""
 
 import io
 import json
@@ -20,7 +20,7 @@ class Slow:
 
 
 class Silent:
-    """The function keeps the token, and nobody resumes it."""
+    """The function keeps the token without resuming it."""
 
 
 class Resume:
@@ -35,7 +35,7 @@ class Fail:
 
 
 class Functions:
-    """Stands for Lambda: each function answers by its script; the last answer is given for ever."""
+    """A stand-in for Lambda: each function answers by its script; the last answer is repeated."""
 
     def __init__(self, scripts: dict[str, list]) -> None:
         self.scripts = {name: list(answers) for name, answers in scripts.items()}

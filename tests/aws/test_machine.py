@@ -1,7 +1,7 @@
-"""The state machine alone, on an interpreter that is not ours: moto's.
+"""The state machine alone, on the interpreter of moto.
 
-All its branches, with time-outs, retries and catches. The functions are scripts here: what each answers, call
-by call. Times are shortened, nothing else of statemachine/session.asl.json is changed.
+The tests cover all branches, with timeouts, retries and catches. The functions follow scripts: their answers
+call by call. Timeouts are shortened; nothing else of statemachine/session.asl.json is changed.
 
     target/venv/bin/python -m unittest discover -s tests/aws
 """
@@ -31,7 +31,7 @@ END = ["StopTask", "WaitStopped", "Finish", "Done"]
 
 
 def shortened() -> str:
-    """The definition with functions in its placeholders. No wait is longer than a second."""
+    """The definition with functions in its placeholders, and timeouts of a second."""
     text = DEFINITION.read_text()
     for name in HANDLERS:
         text = text.replace("${" + name + "}", ARN + name)
@@ -53,10 +53,10 @@ WELL = {
 
 
 class Machine(unittest.TestCase):
-    """One test a branch."""
+    """One test per branch."""
 
     def setUp(self) -> None:
-        # It tells of every error that a test plants.
+        # moto logs every error that a test injects.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         started = mock_aws(config={"stepfunctions": {"execute_state_machine": True}})
         started.start()
@@ -65,7 +65,7 @@ class Machine(unittest.TestCase):
 
     def begin(self, **scripts: list) -> Functions:
         functions = Functions({**WELL, **scripts})
-        # All our retries have full jitter: let the dice fall low.
+        # All retries have full jitter: the stand-in picks the shortest delay.
         for name, stand_in in ((CLIENT, lambda **_: functions), (JITTER, lambda low, _: low)):
             patched = mock.patch(name, stand_in)
             patched.start()
@@ -80,7 +80,7 @@ class Machine(unittest.TestCase):
         return functions
 
     def ended(self, status: str = "SUCCEEDED") -> list[str]:
-        """The states that were entered, once it is over."""
+        """Waits for the end; returns the names of the entered states."""
         until = time.monotonic() + ENDS_WITHIN
         while time.monotonic() < until:
             found = self.sfn.describe_execution(executionArn=self.execution)
@@ -88,7 +88,7 @@ class Machine(unittest.TestCase):
                 self.assertEqual(found["status"], status, found.get("cause"))
                 return self.entered()
             time.sleep(0.02)
-        return self.fail(f"it is still running, in {self.entered()[-1]}")
+        return self.fail(f"the execution still runs, in {self.entered()[-1]}")
 
     def entered(self) -> list[str]:
         history = self.sfn.get_execution_history(executionArn=self.execution, maxResults=1000)
@@ -99,7 +99,7 @@ class Machine(unittest.TestCase):
         functions = self.begin(**scripts)
         return self.ended(), functions
 
-    # The way that most sessions go.
+    # The common path.
 
     def test_a_session_is_started_used_and_stopped(self) -> None:
         entered, functions = self.play()
@@ -111,7 +111,7 @@ class Machine(unittest.TestCase):
         self.assertEqual((waits["sessionId"], waits["waitSeconds"]), ("sh_1", 30))
         self.assertEqual(functions.named("CloseSession"), [{"sessionId": "sh_1", "error": None}])
 
-    def test_a_bell_that_rings_later_wakes_it(self) -> None:
+    def test_a_token_that_is_resumed_later_continues_the_execution(self) -> None:
         functions = self.begin(AwaitEnd=[Silent()])
         token = functions.tokens.get(timeout=ENDS_WITHIN)
         self.sfn.send_task_success(taskToken=token, output='{"action": "stop"}')
@@ -121,7 +121,7 @@ class Machine(unittest.TestCase):
 
     # Provision
 
-    def test_capacity_that_comes_later_is_waited_for(self) -> None:
+    def test_provisioning_waits_for_capacity(self) -> None:
         refused = Error("CapacityUnavailable")
         entered, functions = self.play(ProvisionTask=[refused, refused, {}])
         self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
@@ -145,7 +145,7 @@ class Machine(unittest.TestCase):
         self.assertEqual(entered, ["Provision", "Finish", "Done"])
         self.assertEqual(len(functions.named("ProvisionTask")), 2)
 
-    def test_passing_troubles_of_provisioning_are_tried_again(self) -> None:
+    def test_transient_errors_of_provisioning_are_retried(self) -> None:
         for error in ("Backend", "Throttled", "Conflict", "Lambda.Unknown", "Sandbox.Timedout"):
             with self.subTest(error):
                 self.setUp()
@@ -154,33 +154,33 @@ class Machine(unittest.TestCase):
                 self.assertEqual(len(functions.named("ProvisionTask")), 2)
                 self.doCleanups()
 
-    def test_an_error_of_provisioning_that_nobody_knows_ends_it(self) -> None:
+    def test_an_unknown_error_of_provisioning_ends_it(self) -> None:
         entered, functions = self.play(ProvisionTask=[Error("BadInput")])
         self.assertEqual(entered, ["Provision", "Finish", "Done"])
         self.assertEqual(functions.named("CloseSession")[0]["error"], "BadInput")
 
-    def test_provisioning_that_hangs_is_tried_again(self) -> None:
+    def test_provisioning_that_times_out_is_retried(self) -> None:
         entered, functions = self.play(ProvisionTask=[Slow(), {}])
         self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
         self.assertEqual(len(functions.named("ProvisionTask")), 2)
 
     # WaitRunning
 
-    def test_a_shell_that_never_answers_is_looked_at(self) -> None:
+    def test_a_shell_that_never_answers_is_inspected(self) -> None:
         entered, _ = self.play(AwaitRunning=[Silent()])
         self.assertEqual(entered, ["Provision", "WaitRunning", "Inspect", "Decide", *END])
 
-    def test_a_wait_that_can_not_be_registered_is_tried_again(self) -> None:
+    def test_a_wait_that_can_not_be_registered_is_retried(self) -> None:
         script = [Error("Backend"), Resume(action="wait", waitSeconds=30)]
         entered, functions = self.play(AwaitRunning=script)
         self.assertNotIn("Inspect", entered)
         self.assertEqual(len(functions.named("AwaitRunning")), 2)
 
-    def test_a_wait_that_fails_for_good_is_looked_at(self) -> None:
+    def test_a_wait_that_fails_permanently_is_inspected(self) -> None:
         entered, _ = self.play(AwaitRunning=[Error("BadInput")])
         self.assertEqual(entered[1:4], ["WaitRunning", "Inspect", "Decide"])
 
-    def test_a_task_that_died_early_makes_room_for_another(self) -> None:
+    def test_a_task_that_died_early_is_replaced(self) -> None:
         script = [Resume(action="provision"), Resume(action="wait", waitSeconds=30)]
         entered, _ = self.play(AwaitRunning=script)
         begin = ["Provision", "WaitRunning", "Decide"]
@@ -188,7 +188,7 @@ class Machine(unittest.TestCase):
 
     # Inspect and Decide
 
-    def test_each_answer_has_its_way(self) -> None:
+    def test_each_answer_has_its_next_state(self) -> None:
         table = {
             "provision": ("Provision", {"action": "provision"}),
             "await running": ("WaitRunning", {"action": "await_running"}),
@@ -210,13 +210,13 @@ class Machine(unittest.TestCase):
                 self.assertEqual(entered[-2:], ["Finish", "Done"])
                 self.doCleanups()
 
-    def test_a_look_that_fails_is_tried_again(self) -> None:
+    def test_an_inspection_that_fails_is_retried(self) -> None:
         script = [Error("Backend"), Slow(), {"action": "finish"}]
         entered, functions = self.play(AwaitRunning=[Silent()], InspectSession=script)
         self.assertEqual(entered[2:], ["Inspect", "Decide", "Finish", "Done"])
         self.assertEqual(len(functions.named("InspectSession")), 3)
 
-    def test_who_can_not_look_stops_the_task(self) -> None:
+    def test_an_inspection_that_fails_permanently_stops_the_task(self) -> None:
         entered, functions = self.play(AwaitRunning=[Silent()], InspectSession=[Error("Backend")])
         self.assertEqual(entered[2:], ["Inspect", *END])
         self.assertEqual(functions.named("CloseSession")[0]["error"], "Backend")
@@ -245,42 +245,42 @@ class Machine(unittest.TestCase):
         self.assertEqual(entered[-3:], ["Decide", "Finish", "Done"])
         self.assertEqual(functions.named("StopTask"), [])
 
-    def test_a_wait_for_the_end_that_fails_is_looked_at(self) -> None:
-        for trouble in (Fail(), Error("BadInput")):
-            with self.subTest(type(trouble).__name__):
+    def test_a_wait_for_the_end_that_fails_is_inspected(self) -> None:
+        for failure in (Fail(), Error("BadInput")):
+            with self.subTest(type(failure).__name__):
                 self.setUp()
-                entered, _ = self.play(AwaitEnd=[trouble])
+                entered, _ = self.play(AwaitEnd=[failure])
                 self.assertEqual(entered[3:], ["Ready", "Inspect", "Decide", *END])
                 self.doCleanups()
 
     # StopTask, WaitStopped, Finish
 
-    def test_a_stop_that_fails_is_tried_again(self) -> None:
-        trouble = Error("Throttled")
-        entered, functions = self.play(StopTask=[trouble, trouble, {}])
+    def test_a_stop_that_fails_is_retried(self) -> None:
+        failure = Error("Throttled")
+        entered, functions = self.play(StopTask=[failure, failure, {}])
         self.assertEqual(entered[-4:], END)
         self.assertEqual(len(functions.named("StopTask")), 3)
 
-    def test_a_stop_that_fails_for_good_does_not_keep_the_session(self) -> None:
+    def test_a_stop_that_fails_permanently_does_not_keep_the_session(self) -> None:
         entered, functions = self.play(StopTask=[Error("Backend")])
         self.assertEqual(entered[-4:], END)
         self.assertEqual(len(functions.named("StopTask")), 7)
 
-    def test_a_task_that_does_not_go_does_not_keep_the_session(self) -> None:
-        for trouble in (Silent(), Fail(), Error("BadInput")):
-            with self.subTest(type(trouble).__name__):
+    def test_a_task_that_does_not_stop_does_not_keep_the_session(self) -> None:
+        for failure in (Silent(), Fail(), Error("BadInput")):
+            with self.subTest(type(failure).__name__):
                 self.setUp()
-                entered, _ = self.play(AwaitStopped=[trouble])
+                entered, _ = self.play(AwaitStopped=[failure])
                 self.assertEqual(entered[-4:], END)
                 self.doCleanups()
 
-    def test_closing_is_tried_again_and_again(self) -> None:
-        trouble = Error("Backend")
-        entered, functions = self.play(CloseSession=[trouble] * 5 + [{}])
+    def test_closing_is_retried(self) -> None:
+        failure = Error("Backend")
+        entered, functions = self.play(CloseSession=[failure] * 5 + [{}])
         self.assertEqual(entered[-2:], ["Finish", "Done"])
         self.assertEqual(len(functions.named("CloseSession")), 6)
 
-    def test_closing_that_fails_for_good_fails_the_execution(self) -> None:
+    def test_closing_that_fails_permanently_fails_the_execution(self) -> None:
         functions = self.begin(CloseSession=[Error("Backend")])
         self.assertEqual(self.ended("FAILED")[-1], "Finish")
         self.assertEqual(len(functions.named("CloseSession")), 9)

@@ -104,9 +104,9 @@ impl Cloud {
              AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/{service}/aws4_request, \
              SignedHeaders=host, Signature=0\r\n"
         );
-        let (ok, said) = self.exchange("POST /", &headers, &body.to_string())?;
-        ensure!(ok, "{target}: {said}");
-        Ok(serde_json::from_str(&said)?)
+        let (ok, response) = self.exchange("POST /", &headers, &body.to_string())?;
+        ensure!(ok, "{target}: {response}");
+        Ok(serde_json::from_str(&response)?)
     }
 
     /// Uses HTTP/1.0, so that the end of the connection is the end of the response.

@@ -15,14 +15,14 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The Runtime API for one function.
 #[derive(Debug)]
 pub(super) struct RuntimeApi {
     address: SocketAddr,
     work: Sender<String>,
-    said: Receiver<FunctionResponse>,
+    responses: Receiver<FunctionResponse>,
     /// The function waits for an invocation.
     waits: bool,
 }
@@ -39,16 +39,16 @@ impl RuntimeApi {
     pub(super) fn open() -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let ((work, given), (say, said)) = (channel(), channel());
+        let ((work, given), (respond, responses)) = (channel(), channel());
         let given = Arc::new(Mutex::new(given));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (given, say) = (given.clone(), say.clone());
+                let (given, respond) = (given.clone(), respond.clone());
                 // An error means that the function has ended, which its exit status reports.
-                thread::spawn(move || serve(&stream, &given, &say));
+                thread::spawn(move || serve(&stream, &given, &respond));
             }
         });
-        Ok(Self { address, work, said, waits: false })
+        Ok(Self { address, work, responses, waits: false })
     }
 
     pub(super) fn address(&self) -> String {
@@ -76,7 +76,7 @@ impl RuntimeApi {
         }
         self.waits = false;
         let begun = Instant::now();
-        self.work.send(event.to_string()).context("nobody serves")?;
+        self.work.send(event.to_string()).context("the Runtime API thread has ended")?;
         match self.hear()? {
             FunctionResponse::Answered(at, answer) => {
                 Ok((serde_json::from_slice(&answer)?, at - begun))
@@ -89,7 +89,7 @@ impl RuntimeApi {
     }
 
     fn hear(&self) -> Result<FunctionResponse> {
-        self.said.recv_timeout(PATIENCE).context("the function says nothing")
+        self.responses.recv_timeout(RESPONSE_TIMEOUT).context("the function does not respond")
     }
 }
 
@@ -97,20 +97,20 @@ impl RuntimeApi {
 fn serve(
     stream: &TcpStream,
     work: &Mutex<Receiver<String>>,
-    say: &Sender<FunctionResponse>,
+    respond: &Sender<FunctionResponse>,
 ) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream);
     while let Some((line, body)) = request(&mut reader)? {
         let path = line.split(' ').nth(1).unwrap_or_default();
         if path.ends_with("/invocation/next") {
-            say.send(FunctionResponse::Asked(Instant::now()))?;
+            respond.send(FunctionResponse::Asked(Instant::now()))?;
             let event = work.lock().unwrap_or_else(PoisonError::into_inner).recv()?;
             give(stream, &event)?;
         } else {
             let at = Instant::now();
             let answered = path.ends_with("/response");
-            say.send(if answered {
+            respond.send(if answered {
                 FunctionResponse::Answered(at, body)
             } else {
                 FunctionResponse::Failed(body)
@@ -122,7 +122,7 @@ fn serve(
 }
 
 fn give(stream: &TcpStream, event: &str) -> Result<()> {
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH)? + PATIENCE;
+    let deadline = SystemTime::now().duration_since(UNIX_EPOCH)? + RESPONSE_TIMEOUT;
     let headers = format!(
         "lambda-runtime-aws-request-id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n\
          lambda-runtime-deadline-ms: {}\r\n\
@@ -149,7 +149,7 @@ fn request(reader: &mut BufReader<&TcpStream>) -> Result<Option<(String, Vec<u8>
     let mut length = 0;
     loop {
         let mut line = String::new();
-        ensure!(reader.read_line(&mut line)? > 0, "it hung up");
+        ensure!(reader.read_line(&mut line)? > 0, "the function closed the connection");
         let Some((name, value)) = line.split_once(':') else { break };
         ensure!(!name.eq_ignore_ascii_case("transfer-encoding"), "a body of unknown length");
         if name.eq_ignore_ascii_case("content-length") {

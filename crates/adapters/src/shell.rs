@@ -145,6 +145,8 @@ fn start(
         stdin: command.stdin.expose().clone(),
         timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
         max_output_bytes: command.max_output_bytes,
+        keep: runner::protocol::Keep::default(),
+        background: false,
         from: Offsets { stdout, stderr },
     }
 }

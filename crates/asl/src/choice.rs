@@ -2,11 +2,13 @@
 
 pub(crate) mod parse;
 
-use crate::failure::Failure;
 use crate::machine::Next;
 use crate::millis::timestamp;
 use crate::path::Path;
+use crate::scope::Scope;
+use crate::state_error::StateError;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// A top-level choice rule: a condition and the next state if the condition holds.
@@ -64,10 +66,10 @@ impl Condition {
     ///
     /// # Errors
     /// `States.Runtime` if a path selects nothing, except in `IsPresent`.
-    pub(crate) fn holds(&self, input: &Value, context: &Value) -> Result<bool, Failure> {
+    pub(crate) fn holds(&self, scope: &Scope<'_>) -> Result<bool, StateError> {
         let all = |conditions: &[Self], stop: bool| {
             for condition in conditions {
-                if condition.holds(input, context)? == stop {
+                if condition.holds(scope)? == stop {
                     return Ok(stop);
                 }
             }
@@ -76,22 +78,22 @@ impl Condition {
         match self {
             Self::And(conditions) => all(conditions, false),
             Self::Or(conditions) => all(conditions, true),
-            Self::Not(condition) => Ok(!condition.holds(input, context)?),
+            Self::Not(condition) => Ok(!condition.holds(scope)?),
             Self::Is { variable, property: Property::Present, expected } => {
-                Ok(variable.select(input, context).is_some() == *expected)
+                Ok(variable.select(scope)?.is_some() == *expected)
             }
             Self::Is { variable, property, expected } => {
-                Ok(property.fits(&resolve(variable, input, context)?) == *expected)
+                Ok(property.fits(resolve(variable, scope)?.as_ref()) == *expected)
             }
             Self::Matches { variable, pattern } => {
-                let value = resolve(variable, input, context)?;
+                let value = resolve(variable, scope)?;
                 Ok(value.as_str().is_some_and(|text| matches(pattern, text)))
             }
             Self::Compare { variable, kind, relation, operand } => {
-                let left = resolve(variable, input, context)?;
+                let left = resolve(variable, scope)?;
                 let right = match operand {
-                    Operand::Constant(value) => value.clone(),
-                    Operand::Path(path) => resolve(path, input, context)?,
+                    Operand::Constant(value) => Cow::Borrowed(value),
+                    Operand::Path(path) => resolve(path, scope)?,
                 };
                 Ok(kind.compare(&left, &right).is_some_and(|order| relation.allows(order)))
             }
@@ -99,11 +101,11 @@ impl Condition {
     }
 }
 
-fn resolve(path: &Path, input: &Value, context: &Value) -> Result<Value, Failure> {
-    path.select(input, context).ok_or_else(|| {
+fn resolve<'v>(path: &Path, scope: &Scope<'v>) -> Result<Cow<'v, Value>, StateError> {
+    path.select(scope)?.ok_or_else(|| {
         let path = path.text();
-        Failure::runtime(format!(
-            "invalid path '{path}': the choice state's condition path references an invalid value"
+        StateError::runtime(format!(
+            "Invalid path '{path}': The choice state's condition path references an invalid value."
         ))
     })
 }
@@ -150,41 +152,31 @@ impl Relation {
 }
 
 /// Whether the whole text matches the pattern, in which `*` matches any text and `\` makes the next
-/// character literal.
+/// character literal. The time is linear: each literal is searched once, at its first position.
 fn matches(pattern: &str, text: &str) -> bool {
-    let mut tokens = Vec::new();
+    let mut literals = literals(pattern);
+    let last = literals.pop().unwrap_or_default();
+    let Some((first, middle)) = literals.split_first() else { return text == last };
+    let inner = text.strip_prefix(first.as_str()).and_then(|text| text.strip_suffix(&last));
+    let found = middle.iter().try_fold(inner.unwrap_or_default(), |text, literal| {
+        text.find(literal.as_str()).map(|at| &text[at + literal.len()..])
+    });
+    inner.is_some() && found.is_some()
+}
+
+/// The literals between the wildcards of a pattern; one more than there are wildcards.
+fn literals(pattern: &str) -> Vec<String> {
+    let mut literals = vec![String::new()];
     let mut chars = pattern.chars();
     while let Some(c) = chars.next() {
-        tokens.push(match c {
-            '*' => None,
-            '\\' => Some(chars.next().unwrap_or('\\')),
-            _ => Some(c),
-        });
-    }
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut token) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while at < text.len() {
-        match tokens.get(token) {
-            Some(None) => {
-                star = Some((token, at));
-                token += 1;
-            }
-            Some(Some(c)) if *c == text[at] => {
-                at += 1;
-                token += 1;
-            }
-            _ => match &mut star {
-                // Backtrack: the most recent `*` matches one more character.
-                Some((star_token, taken)) => {
-                    *taken += 1;
-                    (at, token) = (*taken, *star_token + 1);
-                }
-                None => return false,
-            },
+        match (c, literals.last_mut()) {
+            ('*', _) => literals.push(String::new()),
+            ('\\', Some(literal)) => literal.push(chars.next().unwrap_or('\\')),
+            (_, Some(literal)) => literal.push(c),
+            (_, None) => {}
         }
     }
-    tokens[token..].iter().all(Option::is_none)
+    literals
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! An execution of a state machine: its stored data, and the methods that accept task answers.
 
+mod context;
 mod step;
 mod task;
+mod time;
 mod token;
 
+use crate::limits::{LimitError, drop_deep, measure};
 use crate::{Event, Failure, Millis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -17,7 +20,7 @@ pub trait Host {
     fn random(&mut self) -> u64;
 
     /// Records an event of the execution's history. The default implementation discards it.
-    fn record(&mut self, _event: Event) {}
+    fn record(&mut self, _event: Event<'_>) {}
 }
 
 /// The complete state of one execution, as plain data. Store it after each change; a stored copy
@@ -29,7 +32,7 @@ pub struct Execution {
     started_at: Millis,
     /// The number of task attempts begun so far; the current attempt's number is in its token.
     attempts: u64,
-    /// The number of events recorded so far.
+    /// The id of the last event, counted from 1 as in AWS's history.
     events: u32,
     #[serde(rename = "doing")]
     phase: Phase,
@@ -57,6 +60,9 @@ struct Visit {
     /// The raw input.
     input: Value,
     entered_at: Millis,
+    /// The id of the event with which the state was entered.
+    #[serde(default)]
+    entered_event: u32,
     /// The number of retries per retrier during this visit.
     retries: Vec<u32>,
 }
@@ -72,7 +78,32 @@ struct Attempt {
     submitted: bool,
     deadline: Millis,
     heartbeat: Option<Heartbeat>,
-    answer: Option<Result<Value, Failure>>,
+    answer: Option<Answer>,
+}
+
+/// The answer to an attempt.
+#[derive(Clone, Serialize, Deserialize)]
+enum Answer {
+    Ok(Value),
+    Err(Failure),
+    /// The result exceeded a limit and was dropped.
+    Exceeded(LimitError),
+}
+
+impl Answer {
+    /// Stores a result only within the limits, so that a stored execution can be read back.
+    fn new(result: Result<Value, Failure>) -> Self {
+        match result {
+            Err(failure) => Self::Err(failure),
+            Ok(value) => match measure(&value) {
+                Ok(_) => Self::Ok(value),
+                Err(limit) => {
+                    drop_deep(value);
+                    Self::Exceeded(limit)
+                }
+            },
+        }
+    }
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -168,13 +199,15 @@ impl Execution {
         task: &TaskRef,
         result: Result<Value, Failure>,
     ) -> Result<(), StaleAnswerError> {
+        let answer = Answer::new(result);
         let same_state = task.execution == self.name && self.state() == Some(&task.state);
         let current = |attempt: &Attempt| attempt.number == task.attempt && !attempt.submitted;
         let attempt = self.open_attempt(|attempt| same_state && current(attempt))?;
-        if attempt.token.is_some() && result.is_ok() {
+        if attempt.token.is_some() && !matches!(answer, Answer::Err(_)) {
             attempt.submitted = true;
+            self.events += 1; // AWS records `TaskSubmitted`.
         } else {
-            attempt.answer = Some(result);
+            attempt.answer = Some(answer);
         }
         Ok(())
     }
@@ -189,8 +222,9 @@ impl Execution {
         token: &str,
         result: Result<Value, Failure>,
     ) -> Result<(), StaleAnswerError> {
+        let answer = Answer::new(result);
         let attempt = self.open_attempt(|attempt| attempt.token.as_deref() == Some(token))?;
-        attempt.answer = Some(result);
+        attempt.answer = Some(answer);
         Ok(())
     }
 

@@ -1,10 +1,16 @@
 //! Intrinsic functions: `States.Format('{} is {}', $.a, $.b)`.
 
 mod functions;
+mod java;
 
+use crate::failure::{INTRINSIC_FAILURE, RUNTIME};
+use crate::limits::{LimitError, measure};
 use crate::path::Path;
+use crate::scope::Scope;
+use crate::state_error::StateError;
 use functions::Function;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::borrow::Cow;
 
 /// The maximum nesting of calls (Developer Guide, "Intrinsic functions for JSONPath states").
 const MAX_DEPTH: usize = 10;
@@ -12,6 +18,7 @@ const MAX_DEPTH: usize = 10;
 /// A parsed call of an intrinsic function.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    text: String,
     function: Function,
     arguments: Vec<Argument>,
 }
@@ -32,6 +39,14 @@ pub(crate) enum CallError {
     Path(String),
     /// The function failed; the text describes the problem.
     Function(String),
+    /// The arguments or the result exceed a limit.
+    Limit(LimitError),
+}
+
+impl From<LimitError> for CallError {
+    fn from(limit: LimitError) -> Self {
+        Self::Limit(limit)
+    }
 }
 
 impl Call {
@@ -46,22 +61,59 @@ impl Call {
         }
     }
 
-    pub(crate) fn eval(&self, input: &Value, context: &Value) -> Result<Value, CallError> {
-        let raw_first = matches!(self.function, Function::Format);
-        let arguments = self.arguments.iter().enumerate().map(|(at, argument)| match argument {
-            Argument::Text(raw) if raw_first && at == 0 => Ok(Value::String(raw.clone())),
-            Argument::Text(raw) => Ok(Value::String(unescape(raw))),
-            Argument::Constant(value) => Ok(value.clone()),
-            Argument::Path(path) => {
-                path.select(input, context).ok_or_else(|| CallError::Path(path.text().to_owned()))
+    /// Evaluates the call.
+    ///
+    /// # Errors
+    /// A path selects nothing, a function fails, or a value exceeds a limit.
+    pub(crate) fn eval(&self, scope: &Scope<'_>) -> Result<Value, StateError> {
+        let text = &self.text;
+        let failed = |error, problem: &str| {
+            let cause = format!("The function '{text}' had the following error: {problem}");
+            StateError::new(error, cause)
+        };
+        self.call(scope).map_err(|error| match error {
+            CallError::Limit(limit) => StateError::Limit(limit),
+            CallError::Function(problem) => failed(INTRINSIC_FAILURE, &problem),
+            CallError::Path(path) => {
+                let input = scope.input();
+                let problem = format!(
+                    "The JsonPath argument for the field '{path}' could not be found in the input \
+                     '{input}'"
+                );
+                failed(RUNTIME, &problem)
             }
-            Argument::Call(call) => call.eval(input, context),
-        });
+        })
+    }
+
+    fn call(&self, scope: &Scope<'_>) -> Result<Value, CallError> {
+        let is_template = |at: usize| at == 0 && self.function == Function::Format;
+        let arguments = self.arguments.iter().enumerate();
+        let arguments = arguments.map(|(at, argument)| argument.eval(scope, is_template(at)));
         let arguments = arguments.collect::<Result<Vec<_>, _>>()?;
-        let name = self.function.name();
-        self.function
-            .apply(&arguments)
-            .map_err(|problem| CallError::Function(format!("the function '{name}': {problem}")))
+        if self.function.copies_arguments() {
+            for argument in &arguments {
+                scope.create(measure(argument)?)?;
+            }
+        }
+        let result = self.function.apply(&arguments).map_err(CallError::Function)?;
+        scope.create(measure(&result)?)?;
+        Ok(result)
+    }
+}
+
+impl Argument {
+    fn eval<'v>(&'v self, scope: &Scope<'v>, raw: bool) -> Result<Cow<'v, Value>, CallError> {
+        match self {
+            Self::Text(text) if raw => Ok(Cow::Owned(Value::String(text.clone()))),
+            Self::Text(text) => Ok(Cow::Owned(Value::String(unescape(text)))),
+            Self::Constant(value) => Ok(Cow::Borrowed(value)),
+            Self::Path(path) => match path.select(scope)? {
+                Some(value) => Ok(value),
+                None if !path.is_definite() => Ok(Cow::Owned(json!([]))),
+                None => Err(CallError::Path(path.text().to_owned())),
+            },
+            Self::Call(call) => call.call(scope).map(Cow::Owned),
+        }
     }
 }
 
@@ -103,6 +155,7 @@ impl<'t> Parser<'t> {
         if depth > MAX_DEPTH {
             return Err(self.problem("calls are nested more than ten levels deep"));
         }
+        let start = self.at;
         let open = self.rest().find('(').ok_or_else(|| self.problem("( is missing"))?;
         let name = self.rest()[..open].trim();
         let function = Function::named(name).map_err(|problem| self.problem(&problem))?;
@@ -120,7 +173,8 @@ impl<'t> Parser<'t> {
             }
         }
         function.check_arity(arguments.len()).map_err(|problem| self.problem(&problem))?;
-        let call = Call { function, arguments };
+        let text = self.text[start..self.at].to_owned();
+        let call = Call { text, function, arguments };
         self.check_constants(&call)?;
         Ok(call)
     }
@@ -130,6 +184,9 @@ impl<'t> Parser<'t> {
         let rest = self.rest();
         if let Some(quoted) = rest.strip_prefix('\'') {
             let end = end_of_quote(quoted).ok_or_else(|| self.problem("a quote is not closed"))?;
+            if has_invalid_escape(&quoted[..end]) {
+                return Err(self.problem("a backslash may only escape one of ' { } \\"));
+            }
             self.at += end + 2;
             return Ok(Argument::Text(quoted[..end].to_owned()));
         }
@@ -141,8 +198,8 @@ impl<'t> Parser<'t> {
         if token.starts_with('$') {
             return Path::parse(token).map(Argument::Path);
         }
-        match serde_json::from_str(token) {
-            Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) => {
+        match functions::parse_json(token) {
+            Ok(value @ (Value::Null | Value::Bool(_) | Value::Number(_))) if !token.is_empty() => {
                 Ok(Argument::Constant(value))
             }
             _ => Err(self.problem(&format!("'{token}' is not a valid argument"))),
@@ -167,6 +224,17 @@ impl<'t> Parser<'t> {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a literal has an escape that AWS refuses when a state machine is created.
+fn has_invalid_escape(literal: &str) -> bool {
+    let mut chars = literal.chars();
+    while let Some(c) = chars.next() {
+        if c == '\\' && !chars.next().is_some_and(|c| "'{}\\".contains(c)) {
+            return true;
+        }
+    }
+    false
 }
 
 fn end_of_quote(text: &str) -> Option<usize> {

@@ -5,11 +5,14 @@ mod event;
 mod execution;
 mod failure;
 mod intrinsic;
+mod limits;
 mod load_error;
 mod machine;
 mod millis;
 mod path;
 mod retry;
+mod scope;
+mod state_error;
 mod template;
 
 pub use event::{Event, EventKind};

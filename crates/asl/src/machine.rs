@@ -12,7 +12,7 @@ use crate::path::Path;
 use crate::retry::{Catcher, Retrier};
 use crate::template::{Expression, Template};
 use crate::{LoadError, Millis};
-pub(crate) use flow::{Flow, apply_result_path, check_size};
+pub(crate) use flow::{Flow, apply_result_path};
 use std::collections::BTreeMap;
 
 /// The maximum number of seconds in a definition, and the default timeout of a task.
@@ -103,6 +103,21 @@ impl Machine {
         self
     }
 
+    /// The ARN that executions see as `$$.StateMachine.Id`. Account and region are placeholders.
+    pub(crate) fn arn(&self) -> String {
+        format!("arn:aws:states:us-east-1:000000000000:stateMachine:{}", self.name)
+    }
+
+    /// The ARN that an execution sees as `$$.Execution.Id`.
+    pub(crate) fn execution_arn(&self, execution: &str) -> String {
+        format!("arn:aws:states:us-east-1:000000000000:execution:{}:{execution}", self.name)
+    }
+
+    /// The ARN that executions see as `$$.Execution.RoleArn`.
+    pub(crate) fn role_arn(&self) -> String {
+        format!("arn:aws:iam::000000000000:role/{}", self.name)
+    }
+
     /// The resources that the Task states call, ordered by state name: `Resource`, or the constant
     /// `FunctionName` if the resource is `arn:aws:states:::lambda:invoke`.
     pub fn resources(&self) -> impl Iterator<Item = &str> {
@@ -125,6 +140,14 @@ impl Next {
 }
 
 impl Resource {
+    /// The name that AWS reports if the task's result exceeds a limit: the resource type of a
+    /// service integration, or the resource itself.
+    pub(crate) fn reported_name(&self) -> &str {
+        let Self::Named(name) = self else { return "lambda" };
+        let Some(service) = name.strip_prefix("arn:aws:states:::") else { return name };
+        service.rsplit_once(':').map_or(service, |(service, _)| service)
+    }
+
     fn name(&self) -> Option<&str> {
         match self {
             Self::Named(name) => Some(name),

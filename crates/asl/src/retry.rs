@@ -1,6 +1,6 @@
 //! Retriers and catchers.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Origin};
 use crate::machine::Next;
 use crate::path::Path;
 
@@ -16,8 +16,8 @@ pub(crate) struct Retrier {
 }
 
 impl Retrier {
-    pub(crate) fn matches(&self, failure: &Failure) -> bool {
-        self.errors.iter().any(|name| failure.matches(name))
+    pub(crate) fn matches(&self, failure: &Failure, origin: Origin) -> bool {
+        self.errors.iter().any(|name| failure.matches(name, origin))
     }
 
     /// The delay in milliseconds before the next attempt, after `earlier` retries by this retrier.
@@ -42,7 +42,7 @@ pub(crate) struct Catcher {
 }
 
 impl Catcher {
-    pub(crate) fn matches(&self, failure: &Failure) -> bool {
-        self.errors.iter().any(|name| failure.matches(name))
+    pub(crate) fn matches(&self, failure: &Failure, origin: Origin) -> bool {
+        self.errors.iter().any(|name| failure.matches(name, origin))
     }
 }

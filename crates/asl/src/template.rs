@@ -1,9 +1,11 @@
 //! Payload templates: `Parameters` and `ResultSelector`, where fields ending in `.$` are computed.
 
-use crate::failure::{Failure, INTRINSIC_FAILURE};
 use crate::intrinsic::Call;
 use crate::path::Path;
-use serde_json::{Map, Value};
+use crate::scope::Scope;
+use crate::state_error::StateError;
+use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// An expression over the input and the context object: a path or an intrinsic function.
 #[derive(Clone, Debug)]
@@ -23,22 +25,28 @@ impl Expression {
         Err(format!("'{text}' is neither a path nor an intrinsic function"))
     }
 
-    pub(crate) fn eval(
+    /// Evaluates the expression of the field `field`. As on AWS, an indefinite path that selects
+    /// nothing evaluates to an empty array.
+    ///
+    /// # Errors
+    /// A definite path selects nothing, an intrinsic function fails, or a value exceeds a limit.
+    pub(crate) fn eval<'v>(
         &self,
         field: &str,
-        input: &Value,
-        context: &Value,
-    ) -> Result<Value, Failure> {
+        scope: &Scope<'v>,
+    ) -> Result<Cow<'v, Value>, StateError> {
         match self {
-            Self::Path(path) => path.require(field, input, context),
-            Self::Call(call) => call.eval(input, context).map_err(|error| match error {
-                crate::intrinsic::CallError::Path(path) => Failure::runtime(format!(
-                    "the JSONPath '{path}' in the field '{field}' could not be found in the input"
-                )),
-                crate::intrinsic::CallError::Function(cause) => {
-                    Failure::new(INTRINSIC_FAILURE, cause)
-                }
-            }),
+            Self::Path(path) => match path.select(scope)? {
+                Some(value) => Ok(value),
+                None if !path.is_definite() => Ok(Cow::Owned(json!([]))),
+                None => Err(StateError::runtime(format!(
+                    "The JSONPath '{}' specified for the field '{field}' could not be found in \
+                     the input '{}'",
+                    path.text(),
+                    scope.input()
+                ))),
+            },
+            Self::Call(call) => Ok(Cow::Owned(call.eval(scope)?)),
         }
     }
 }
@@ -91,18 +99,22 @@ impl Template {
         Ok((plain.to_owned(), Self::Computed { field: name.to_owned(), expression }))
     }
 
-    pub(crate) fn eval(&self, input: &Value, context: &Value) -> Result<Value, Failure> {
+    /// Evaluates all expressions of the template.
+    ///
+    /// # Errors
+    /// An expression fails, or the values exceed a limit.
+    pub(crate) fn eval(&self, scope: &Scope<'_>) -> Result<Value, StateError> {
         match self {
             Self::Constant(value) => Ok(value.clone()),
-            Self::Computed { field, expression } => expression.eval(field, input, context),
+            Self::Computed { field, expression } => Ok(scope.own(expression.eval(field, scope)?)?),
             Self::Object(fields) => fields
                 .iter()
-                .map(|(name, value)| Ok((name.clone(), value.eval(input, context)?)))
+                .map(|(name, value)| Ok((name.clone(), value.eval(scope)?)))
                 .collect::<Result<Map<_, _>, _>>()
                 .map(Value::Object),
             Self::Array(items) => items
                 .iter()
-                .map(|item| item.eval(input, context))
+                .map(|item| item.eval(scope))
                 .collect::<Result<_, _>>()
                 .map(Value::Array),
         }

@@ -11,13 +11,14 @@ use domain::{
     message::Lane,
     ports::{Clock, Compute, Ids, Queue, Shell, Webhooks, Workflow},
 };
-use handlers::Env;
+use handlers::{
+    Env,
+    permissions::{Function, Permission, Scoped, log_refusal},
+};
 
 use crate::{
     changes::DynamoChanges,
     compute::{EcsCompute, LaunchConfig},
-    functions::{Function, Use},
-    limited::Limited,
     queue::SqsQueue,
     sdk,
     shell::ExecDial,
@@ -41,16 +42,16 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
     let tasks = opening.tasks()?;
     let shell = opening.shell(tasks.as_ref(), &clock)?;
     let compute = tasks.map(|tasks| -> Arc<dyn Compute> { tasks });
-    let webhooks = function.may(Use::Webhooks).then(|| -> Arc<dyn Webhooks> {
+    let webhooks = function.may(Permission::Webhooks).then(|| -> Arc<dyn Webhooks> {
         Arc::new(HttpWebhooks::new(policy.webhook_allow_private))
     });
     let worker = format!("lambda-{}", ids.ulid());
     Ok(Env {
-        queue: Arc::new(Limited::new(function, opening.queue()?)),
-        workflow: Arc::new(Limited::new(function, opening.workflow()?)),
-        compute: Arc::new(Limited::new(function, compute)),
-        shell: Arc::new(Limited::new(function, shell)),
-        webhooks: Arc::new(Limited::new(function, webhooks)),
+        queue: Arc::new(Scoped::new(function, opening.queue()?, log_refusal)),
+        workflow: Arc::new(Scoped::new(function, opening.workflow()?, log_refusal)),
+        compute: Arc::new(Scoped::new(function, compute, log_refusal)),
+        shell: Arc::new(Scoped::new(function, shell, log_refusal)),
+        webhooks: Arc::new(Scoped::new(function, webhooks, log_refusal)),
         changes: Arc::new(DynamoChanges::new(records.clone(), table.clone(), clock.clone())),
         store: Arc::new(DynamoStore::new(records, table)),
         clock,
@@ -73,7 +74,8 @@ impl Opening<'_> {
 
     fn queue(&self) -> Result<Option<Arc<dyn Queue>>, VariableError> {
         let mut urls = HashMap::new();
-        for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Use::Queue(*lane))) {
+        for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Permission::Queue(*lane)))
+        {
             let name = lane.name().replace('-', "_").to_uppercase();
             urls.insert(lane, self.text(&format!("EPHEMERAL_QUEUE_{name}"))?);
         }
@@ -84,9 +86,9 @@ impl Opening<'_> {
     }
 
     fn workflow(&self) -> Result<Option<Arc<dyn Workflow>>, VariableError> {
-        let machine = if self.function.may(Use::StartExecution) {
+        let machine = if self.function.may(Permission::StartExecution) {
             Some(self.text("EPHEMERAL_STATE_MACHINE")?)
-        } else if self.function.may(Use::ResumeExecution) {
+        } else if self.function.may(Permission::ResumeExecution) {
             None
         } else {
             return Ok(None);
@@ -95,11 +97,12 @@ impl Opening<'_> {
     }
 
     fn tasks(&self) -> Result<Option<Arc<EcsCompute>>, VariableError> {
-        let rights = [Use::RunTask, Use::StopTask, Use::ReadTasks];
-        if !rights.into_iter().any(|right| self.function.may(right)) {
+        let permissions = [Permission::RunTask, Permission::StopTask, Permission::ReadTasks];
+        if !permissions.into_iter().any(|permission| self.function.may(permission)) {
             return Ok(None);
         }
-        let launch = if self.function.may(Use::RunTask) { Some(self.launch()?) } else { None };
+        let launch =
+            if self.function.may(Permission::RunTask) { Some(self.launch()?) } else { None };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         Ok(Some(Arc::new(EcsCompute::new(&self.config, cluster, launch))))
     }
@@ -124,7 +127,9 @@ impl Opening<'_> {
         tasks: Option<&Arc<EcsCompute>>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<Arc<dyn Shell>>, VariableError> {
-        let Some(tasks) = tasks.filter(|_| self.function.may(Use::Shell)) else { return Ok(None) };
+        let Some(tasks) = tasks.filter(|_| self.function.may(Permission::Shell)) else {
+            return Ok(None);
+        };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         let dial = ExecDial::new(&self.config, cluster, tasks.clone());
         Ok(Some(Arc::new(RunnerShell::new(dial, clock.clone()))))

@@ -1,10 +1,11 @@
 //! The Lambda entry points of the handlers, one file per kind of event.
 
-use handlers::{Env, HandlerError, Step};
+use handlers::{
+    Env, HandlerError, Step,
+    permissions::{Function, Trigger},
+};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
-
-use crate::functions::{Function, Trigger};
 
 mod http;
 mod queue;
@@ -21,8 +22,7 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
             let service = |event: LambdaEvent<queue::Batch>| queue::handle(&env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }
-        Trigger::Workflow { .. } => {
-            let step: Step = function.name.parse()?;
+        Trigger::Workflow { step } => {
             let service = |event: LambdaEvent<Value>| run(step, &env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }

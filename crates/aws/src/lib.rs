@@ -3,9 +3,7 @@
 pub mod changes;
 pub mod compute;
 pub mod env;
-pub mod functions;
 pub mod lambda;
-pub mod limited;
 pub mod log;
 pub mod queue;
 pub mod sdk;

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use aws::{Variables, env, functions::Function, lambda, log};
+use aws::{Variables, env, lambda, log};
+use handlers::permissions::Function;
 
 fn main() -> ExitCode {
     let variables = Variables::of_process();

@@ -88,7 +88,7 @@ pub(crate) fn start_failed(cause: &StartError) -> CliError {
             error.hint("choose another --data-dir, or stop the server that uses this one")
         }
         StartError::Sandbox(_)
-        | StartError::Tls(_)
+        | StartError::Tls(..)
         | StartError::File(..)
         | StartError::Backend(_) => error,
     }

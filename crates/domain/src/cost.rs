@@ -27,6 +27,7 @@ pub struct Usage {
 /// The sum of what a session's commands used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Tally {
     /// How many commands ran.
     pub jobs: u32,

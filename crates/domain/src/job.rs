@@ -32,6 +32,7 @@ pub enum Job {
 /// A job's status as the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "JobStatus"))]
 pub enum Status {
     Queued,
     Running,
@@ -182,16 +183,7 @@ impl Job {
     }
 }
 
-macro_rules! into_job {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Job {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_job!(Queued Running Finished);
+from_states!(Job: Queued Running Finished);
 
 #[cfg(test)]
 mod tests;

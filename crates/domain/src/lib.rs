@@ -2,6 +2,17 @@
 //!
 //! Time, ids and random numbers come in as arguments; everything with I/O is a port in [`ports`].
 
+/// Implements `From` for an enum of states, from the struct of each state.
+macro_rules! from_states {
+    ($record:ident: $($state:ident)*) => {
+        $(impl From<$state> for $record {
+            fn from(state: $state) -> Self {
+                Self::$state(state)
+            }
+        })*
+    };
+}
+
 pub mod command;
 pub mod cost;
 pub mod id;

@@ -229,16 +229,7 @@ impl Session {
     }
 }
 
-macro_rules! into_session {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Session {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_session!(Waiting Queued Provisioning Starting Ready Stopping Ended);
+from_states!(Session: Waiting Queued Provisioning Starting Ready Stopping Ended);
 
 #[cfg(test)]
 mod tests;

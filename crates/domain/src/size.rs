@@ -61,6 +61,7 @@ impl Default for Size {
 /// What a shell can reach over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Network {
     /// Only itself.
     None,

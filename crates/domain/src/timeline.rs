@@ -36,6 +36,7 @@ pub struct Entry {
 /// What happened to the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub enum EventKind {
     Accepted,
     Admitted,
@@ -59,6 +60,7 @@ pub enum EventKind {
 /// What makes a transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub enum Actor {
     /// The session's owner, over the API.
     User,

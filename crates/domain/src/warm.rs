@@ -157,13 +157,4 @@ impl Claimed {
     }
 }
 
-macro_rules! into_warm {
-    ($($state:ident)*) => {
-        $(impl From<$state> for Warm {
-            fn from(state: $state) -> Self {
-                Self::$state(state)
-            }
-        })*
-    };
-}
-into_warm!(Starting Available Claimed Retired);
+from_states!(Warm: Starting Available Claimed Retired);

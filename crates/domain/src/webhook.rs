@@ -29,6 +29,7 @@ impl Endpoint {
 
 /// The events that webhooks report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum EventType {
     #[serde(rename = "session.ready")]
     SessionReady,
@@ -277,17 +278,7 @@ impl Finished {
     }
 }
 
-impl From<Pending> for Delivery {
-    fn from(state: Pending) -> Self {
-        Self::Pending(state)
-    }
-}
-
-impl From<Finished> for Delivery {
-    fn from(state: Finished) -> Self {
-        Self::Finished(state)
-    }
-}
+from_states!(Delivery: Pending Finished);
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
-//! Measures how many executes a second the store and the queue can accept:
+//! Measures how many execute requests a second the store and the queue accept:
 //! `cargo run -p local --release --example commits -- [CALLERS] [SECONDS]`.
 //!
-//! Each is one durable commit, as the API makes it, and one message; workers take the messages.
+//! Each request is one durable commit, as in the API, and one message; a worker receives the messages.
 
 use std::{
     error::Error,

@@ -1,78 +1,73 @@
-//! Wakes those who wait for a job to change. No polling: the writer rings after each commit.
+//! Waits for jobs to change, without polling: the store notifies the listeners after each commit.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
     JobId, Timestamp,
     ports::{BackendError, Changes, Clock, Version},
 };
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{database::Database, store::job_version};
 
-/// The bells of the jobs that somebody waits for.
+/// The listeners of this process, by the job whose changes they wait for.
 #[derive(Debug, Default)]
-pub struct Bells {
-    /// The latest version that was committed since somebody began to wait.
-    hung: Mutex<HashMap<JobId, watch::Sender<Version>>>,
+pub struct ChangeListeners {
+    /// For each job with a listener, the latest version that was committed since the first of its
+    /// listeners registered.
+    versions: Mutex<HashMap<JobId, watch::Sender<Version>>>,
 }
 
-impl Bells {
-    /// These jobs have these versions now.
-    pub(crate) fn ring(&self, changed: &[(JobId, Version)]) {
+impl ChangeListeners {
+    /// Notifies the listeners of these jobs, which have these versions now.
+    pub(crate) fn notify(&self, changed: &[(JobId, Version)]) {
         if changed.is_empty() {
             return;
         }
-        let hung = self.hung();
+        let versions = self.versions.lock();
         for (job, version) in changed {
-            if let Some(bell) = hung.get(job) {
-                bell.send_replace(*version);
+            if let Some(sender) = versions.get(job) {
+                sender.send_replace(*version);
             }
         }
     }
 
-    fn wait(self: &Arc<Self>, job: JobId) -> Waiting {
-        let rung = self.hung().entry(job).or_default().subscribe();
-        Waiting { bells: Arc::clone(self), job, rung }
-    }
-
-    fn hung(&self) -> MutexGuard<'_, HashMap<JobId, watch::Sender<Version>>> {
-        self.hung.lock().unwrap_or_else(PoisonError::into_inner)
+    fn register(self: &Arc<Self>, job: JobId) -> Listener {
+        let version = self.versions.lock().entry(job).or_default().subscribe();
+        Listener { listeners: Arc::clone(self), job, version }
     }
 }
 
-/// Somebody who waits; the last one of a job takes its bell down.
-struct Waiting {
-    bells: Arc<Bells>,
+/// A registered listener. The last listener of a job removes the job's entry when it is dropped.
+struct Listener {
+    listeners: Arc<ChangeListeners>,
     job: JobId,
-    rung: watch::Receiver<Version>,
+    version: watch::Receiver<Version>,
 }
 
-impl Drop for Waiting {
+impl Drop for Listener {
     fn drop(&mut self) {
-        let mut hung = self.bells.hung();
-        if hung.get(&self.job).is_some_and(|bell| bell.receiver_count() <= 1) {
-            hung.remove(&self.job);
+        let mut versions = self.listeners.versions.lock();
+        if versions.get(&self.job).is_some_and(|sender| sender.receiver_count() <= 1) {
+            versions.remove(&self.job);
         }
     }
 }
 
-/// Waits for jobs to change in this process.
+/// Waits for changes that this process commits.
 #[derive(Clone)]
 pub struct LocalChanges {
     db: Database,
-    bells: Arc<Bells>,
+    listeners: Arc<ChangeListeners>,
     clock: Arc<dyn Clock>,
 }
 
 impl LocalChanges {
-    /// Waits on the bells that the store of this database rings.
-    pub fn new(db: Database, bells: Arc<Bells>, clock: Arc<dyn Clock>) -> Self {
-        Self { db, bells, clock }
+    /// Waits among the listeners that the store of this database notifies.
+    pub fn new(db: Database, listeners: Arc<ChangeListeners>, clock: Arc<dyn Clock>) -> Self {
+        Self { db, listeners, clock }
     }
 }
 
@@ -84,22 +79,22 @@ impl Changes for LocalChanges {
         seen: Version,
         until: Timestamp,
     ) -> Result<(), BackendError> {
-        // First hang up the bell, then look: a commit in between rings it.
-        let mut waiting = self.bells.wait(job);
+        // The listener is registered before the version is read, so a commit in between notifies it.
+        let mut listener = self.listeners.register(job);
         let now = self.db.read("reading a job's version", |db| job_version(db, job))?;
         if now.unwrap_or_default() != seen {
             return Ok(());
         }
-        let rung = waiting.rung.wait_for(|version| *version > seen);
-        // Whether it was rung or the time is over: the caller looks at the record.
-        let _either = tokio::time::timeout(until.since(self.clock.now()), rung).await;
+        let changed = listener.version.wait_for(|version| *version > seen);
+        // Both a change and the timeout let the caller read the record.
+        let _either = tokio::time::timeout(until.since(self.clock.now()), changed).await;
         Ok(())
     }
 }
 
 impl std::fmt::Debug for LocalChanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LocalChanges").field("bells", &self.bells).finish_non_exhaustive()
+        f.debug_struct("LocalChanges").field("listeners", &self.listeners).finish_non_exhaustive()
     }
 }
 

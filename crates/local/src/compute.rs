@@ -1,4 +1,4 @@
-//! Tasks as sandboxes on this host.
+//! Runs tasks as sandboxes on this host.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,36 +20,42 @@ use crate::shell::Tasks;
 
 mod facts;
 
-/// The name of the one image that a server has.
+/// The name of the only image.
 pub const IMAGE: &str = "default";
-/// Processes and threads of a shell.
+/// The largest number of processes and threads in a shell.
 const PIDS: u32 = 512;
 
-/// Runs tasks in a driver's sandboxes.
+/// Runs tasks as sandboxes of a [`Driver`].
 #[derive(Debug, Clone)]
 pub struct SandboxCompute {
     driver: Arc<Driver>,
 }
 
 impl SandboxCompute {
-    /// Opens the driver. What happens to its tasks, also to those that a process before this one
-    /// started, goes to the queue from now on. The second value ends when the driver is closed, with
-    /// the last of its users. Must be called within a runtime.
+    /// Opens the driver. From now on the events of its tasks go to the queue, also those of tasks that
+    /// an earlier process started. The returned handle finishes when the last clone is dropped and the
+    /// driver is closed. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// If this host can't isolate shells as configured.
     pub fn open(
         config: sandbox::Config,
         queue: Arc<dyn Queue>,
     ) -> Result<(Self, JoinHandle<()>), sandbox::OpenError> {
-        // Without a bound, for the driver must not be held up. A fact is small and soon stored.
+        // Unbounded, so that the driver never blocks: the reports are small and soon passed on.
         let (report, facts) = mpsc::unbounded_channel();
         let driver = Driver::open(config, move |facts| {
-            // Nobody listens any more: the process ends, and the next one asks.
-            let _gone = report.send(facts);
+            // The receiver is gone only when the process ends; the next process queries the tasks.
+            let _process_ends = report.send(facts);
         })?;
-        let pump = tokio::spawn(pump(facts, queue));
-        Ok((Self { driver: Arc::new(driver) }, pump))
+        let forwarder = tokio::spawn(forward(facts, queue));
+        Ok((Self { driver: Arc::new(driver) }, forwarder))
     }
 
-    /// Whether tasks can reach the outside, else why not.
+    /// Whether tasks can reach the network.
+    ///
+    /// # Errors
+    /// The reason why they can't.
     pub fn egress(&self) -> Result<(), String> {
         let has = self.driver.has_egress();
         has.then_some(()).ok_or_else(|| sandbox::RunError::NoEgress.to_string())
@@ -67,13 +73,20 @@ impl SandboxCompute {
     }
 }
 
-/// Hands the driver's reports on. One that can't be stored is lost; the sweep asks again.
-async fn pump(mut facts: mpsc::UnboundedReceiver<sandbox::TaskFacts>, queue: Arc<dyn Queue>) {
-    while let Some(told) = facts.recv().await {
-        let message = Message::TaskEvent { facts: facts::of(told) };
+/// Passes the driver's reports on to the queue. A report that can't be sent is lost; the sweep queries
+/// the task again.
+async fn forward(mut facts: mpsc::UnboundedReceiver<sandbox::TaskFacts>, queue: Arc<dyn Queue>) {
+    while let Some(report) = facts.recv().await {
+        let facts = facts::of(report);
+        let task = facts.task.clone();
+        let message = Message::TaskEvent { facts };
         if let Err(error) = queue.send(&message, Duration::ZERO).await {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "a task's event was lost");
+            tracing::warn!(
+                error,
+                task.id = %task,
+                "failed to send an event of task {task}; the sweep queries the task again"
+            );
         }
     }
 }
@@ -117,7 +130,7 @@ impl Compute for SandboxCompute {
 
 impl Tasks for SandboxCompute {
     fn socket(&self, task: &TaskId) -> PathBuf {
-        // A name that is none of the driver's leads to no socket.
+        // A task id that the driver did not create has no socket.
         let id = task.as_str().parse::<sandbox::TaskId>();
         id.map(|id| self.driver.socket(&id)).unwrap_or_default()
     }
@@ -139,7 +152,7 @@ fn spec(task: &RunTask) -> TaskSpec {
         cpu_units: task.size.cpu(),
         memory_mib: task.size.memory_mib(),
         pids: PIDS,
-        // Files in memory count as memory: with more, a full /tmp would kill the commands.
+        // A tmpfs counts against the memory limit: with more, a full /tmp would kill the commands.
         tmpfs_mib: task.size.memory_mib() / 2,
         network: match task.network {
             Network::None => sandbox::Network::None,

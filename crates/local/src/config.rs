@@ -1,4 +1,4 @@
-//! What whoever starts a server may choose.
+//! The settings of a server.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -8,58 +8,58 @@ use std::{
 
 pub use sandbox::{Image, Runtime};
 
-/// A server's choices. [`Config::new`] has the defaults.
+/// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen; port 0 takes any that is free.
+    /// The address to listen on; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// Permits to listen beyond loopback without TLS.
+    /// Whether to listen beyond loopback without TLS.
     pub insecure_listen: bool,
-    /// Serves https with this certificate.
+    /// The certificate for https; plain http if absent.
     pub tls: Option<Tls>,
-    /// All that outlives the process, sandboxes too. For one server alone.
+    /// The directory of all that outlives the process, sandboxes included. One server uses it at a time.
     pub data_dir: PathBuf,
-    /// Sessions that a user may have at once.
+    /// How many sessions a user may have at once.
     pub max_active_sessions: u32,
-    /// Shells kept ready to be taken.
+    /// How many warm tasks to keep.
     pub warm: u32,
-    /// How shells are kept apart from this host, and what is in them.
+    /// How shells are isolated from this host, and their image.
     pub sandbox: Sandbox,
-    /// Permits webhooks to http and to inside addresses.
+    /// Whether webhooks may go to http URLs and private addresses.
     pub webhook_allow_private: bool,
-    /// How long ended sessions can be read.
+    /// How long ended sessions are kept.
     pub retention: Duration,
 }
 
-/// A certificate and its key, as PEM files.
+/// A certificate and its private key, as PEM files.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// The chain, the server's own first.
+    /// The file of the certificate chain, the server's own certificate first.
     pub certificates: PathBuf,
-    /// The private key.
+    /// The file of the private key.
     pub key: PathBuf,
 }
 
-/// How shells are kept apart from this host, and what is in them.
+/// How shells are isolated from this host, and their image.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
-    /// The program whose subcommand `runtime` is [`sandbox::runtime_main`]; most often this one.
+    /// The program whose subcommand `runtime` calls [`sandbox::runtime_main`]; usually this program.
     pub exe: PathBuf,
-    /// What makes the containers.
+    /// The runtime that creates the containers.
     pub runtime: Runtime,
-    /// What the image `default` is.
+    /// The contents of the image `default`.
     pub image: Image,
 }
 
 impl Sandbox {
-    /// The built-in runtime, which is a subcommand of `exe`, and this host's own programs.
+    /// The built-in runtime, which is a subcommand of `exe`, with the programs of this host as the image.
     pub fn new(exe: PathBuf) -> Self {
         Self { exe, runtime: Runtime::BuiltIn, image: Image::Host }
     }
 }
 
 impl Config {
-    /// Loopback, five sessions a user, none kept warm, records kept for a week.
+    /// Listens on loopback; five sessions for each user, no warm tasks, and a retention of one week.
     pub fn new(data_dir: PathBuf, sandbox: Sandbox) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),

@@ -1,7 +1,7 @@
 //! One SQLite file for all that must outlive the process.
 //!
-//! One thread writes, in groups; any number of threads read, each with a connection of its own.
-//! A read takes some 20 µs, so it is done where it is asked for, on the asynchronous thread.
+//! One thread writes, in batches; any number of threads read, each with a connection of its own.
+//! A read takes about 20 µs, so it runs on the thread of its asynchronous caller.
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{self, Sender},
     },
@@ -19,38 +19,42 @@ use std::{
 };
 
 use domain::ports::BackendError;
+use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::oneshot;
 
-use self::writer::{Ran, Task, Writer};
+use self::writer::{Write, Writer, Written};
 
 mod writer;
 
-/// The file's name in the data directory.
+/// The name of the file in the data directory.
 const FILE: &str = "ephemeral.db";
-/// Held for as long as a server uses the directory.
+/// The file that is locked as long as a server uses the directory.
 const LOCK: &str = "lock";
-/// The schema that this code reads and writes.
+/// The version of the schema that this code reads and writes.
 const SCHEMA: i64 = 1;
 
 /// Why the database was not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another server has it.
+    /// Another server uses the data directory.
     #[error("the data directory {} is in use by another server", .0.display())]
     InUse(PathBuf),
-    /// A newer version of this program wrote it.
-    #[error("the data directory has schema {found}, this version knows {SCHEMA} at most")]
+    /// A newer version of this program wrote the file.
+    #[error(
+        "the data directory was written by a newer version of this program: its schema is {found}, and \
+         this version reads up to {SCHEMA}"
+    )]
     Newer {
-        /// The schema's version in the file.
+        /// The version of the schema in the file.
         found: i64,
     },
-    /// It can't be read or written.
+    /// The file can't be read or written.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
-/// The open file. Clones share it; the last one to go writes what is left.
+/// The open file. Clones share it; when the last one is dropped, all queued writes are done first.
 #[derive(Clone)]
 pub struct Database {
     inner: Arc<Inner>,
@@ -59,52 +63,59 @@ pub struct Database {
 struct Inner {
     path: PathBuf,
     readers: Mutex<Vec<Connection>>,
-    tasks: Option<Sender<Task>>,
+    writes: Option<Sender<Write>>,
     writer: Option<JoinHandle<()>>,
-    /// Whether the disk refuses writes that nobody waits for.
+    /// Whether deferred writes have failed and are still to be repeated.
     behind: Arc<AtomicBool>,
-    /// Unlocked when it is closed, however the process ends.
+    /// The operating system releases the lock when the process ends in any way.
     _lock: Option<File>,
 }
 
-/// The writer went away without an answer.
+/// A write was dropped because its batch failed, or is still to be repeated.
 #[derive(Debug, thiserror::Error)]
-#[error("the write was not done")]
-struct NotDone;
+#[error("the write was not committed")]
+struct NotCommittedError;
 
 impl Database {
-    /// Opens the file in this directory, makes both if need be, and keeps other servers out.
+    /// Opens the file in this directory for a server, and locks the directory. Both are created if they
+    /// do not exist.
+    ///
+    /// # Errors
+    /// `InUse` if another server has locked the directory; `Newer` if a newer version wrote the file.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        make_dir(dir).map_err(|error| BackendError::new("making the data directory", error))?;
+        make_dir(dir).map_err(|error| BackendError::new("creating the data directory", error))?;
         let lock = lock(dir)?;
         Self::start(dir, Some(lock))
     }
 
-    /// Opens the file for a short errand while a server may be using it.
+    /// Opens the file without the lock, for a short command while a server may be using it.
+    ///
+    /// # Errors
+    /// `Newer` if a newer version wrote the file.
     pub fn open_shared(dir: &Path) -> Result<Self, OpenError> {
-        make_dir(dir).map_err(|error| BackendError::new("making the data directory", error))?;
+        make_dir(dir).map_err(|error| BackendError::new("creating the data directory", error))?;
         Self::start(dir, None)
     }
 
     fn start(dir: &Path, lock: Option<File>) -> Result<Self, OpenError> {
         let path = dir.join(FILE);
-        make_file(&path).map_err(|error| BackendError::new("making the database", error))?;
+        make_file(&path).map_err(|error| BackendError::new("creating the database", error))?;
         let db =
             open_writer(&path).map_err(|error| BackendError::new("opening the database", error))?;
         migrate(&db)?;
-        let (tasks, received) = mpsc::channel();
+        let (writes, queued) = mpsc::channel();
         let behind = Arc::default();
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
                 let behind = Arc::clone(&behind);
-                move || Writer::new(db, received, behind).run()
+                move || Writer::new(db, queued, behind).run()
             })
             .map_err(|error| BackendError::new("starting the writer", error))?;
         let inner = Inner {
             path,
             readers: Mutex::default(),
-            tasks: Some(tasks),
+            writes: Some(writes),
             writer: Some(writer),
             behind,
             _lock: lock,
@@ -112,9 +123,12 @@ impl Database {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Runs a write in the writer's thread and returns when it is on disk, or when it was undone
-    /// because it failed. Once it is on disk, and before this returns, `after` is run, even if the
-    /// caller has gone away. Neither may hold this database.
+    /// Runs a write in the writer's thread and returns when it is on disk, or when it was rolled back
+    /// because it failed. Once it is on disk, and before this returns, `after` runs, even if the caller
+    /// was dropped. Neither closure may hold a clone of this database.
+    ///
+    /// # Errors
+    /// The error of `write`, or the reason why its batch was not committed.
     pub(crate) async fn write<T, E>(
         &self,
         write: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -124,39 +138,41 @@ impl Database {
         T: Send + 'static,
         E: From<BackendError> + Send + 'static,
     {
-        let (reply, answer) = oneshot::channel();
-        self.send(Task::Awaited(Box::new(move |db| {
+        let (reply, result) = oneshot::channel();
+        self.send(Write::Awaited(Box::new(move |db| {
             let result = write(db);
             let keep = result.is_ok();
-            let answer = Box::new(move |group: Result<(), Arc<rusqlite::Error>>| {
-                let result = match group {
+            let answer = Box::new(move |committed: Result<(), Arc<rusqlite::Error>>| {
+                let result = match committed {
                     Ok(()) => result.inspect(|_| after()),
                     Err(error) => Err(BackendError::new("committing", error).into()),
                 };
-                // The caller may have gone away; the write counts all the same.
-                let _gone = reply.send(result);
+                // The caller may have been dropped; the write is done nevertheless.
+                let _caller_dropped = reply.send(result);
             });
-            Ran { keep, answer }
+            Written { keep, answer }
         })));
-        answer.await.unwrap_or_else(|_| Err(BackendError::new("committing", NotDone).into()))
+        result
+            .await
+            .unwrap_or_else(|_| Err(BackendError::new("committing", NotCommittedError).into()))
     }
 
-    /// Hands over a write that nobody waits for. It is done in the order of all writes, within
-    /// milliseconds, and again if the disk refuses it: it must bear repetition.
+    /// Queues a write without waiting for it. It keeps its place in the order of all writes and is
+    /// committed within milliseconds. If the commit fails it is repeated, so it must be idempotent.
     pub(crate) fn later(
         &self,
         write: impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
-        self.send(Task::Relaxed(Box::new(write)));
+        self.send(Write::Deferred(Box::new(write)));
     }
 
-    /// Reads. Sees all writes that were answered before.
+    /// Runs a read. It sees every write that returned before it.
     pub(crate) fn read<T>(
         &self,
         action: &'static str,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, BackendError> {
-        let idle = self.readers().pop();
+        let idle = self.inner.readers.lock().pop();
         let db = match idle {
             Some(db) => db,
             None => {
@@ -164,38 +180,36 @@ impl Database {
             }
         };
         let result = read(&db).map_err(|error| BackendError::new(action, error));
-        self.readers().push(db);
+        self.inner.readers.lock().push(db);
         result
     }
 
-    /// Returns when all that was handed over before is on disk. Fails while the disk refuses it.
+    /// Returns when all writes that were queued before are on disk.
+    ///
+    /// # Errors
+    /// If this write, or a deferred one before it, can't be committed now.
     pub async fn flush(&self) -> Result<(), BackendError> {
         self.write(|_| Ok::<_, BackendError>(()), || ()).await?;
         if self.inner.behind.load(Ordering::Acquire) {
-            return Err(BackendError::new("writing what nobody waits for", NotDone));
+            return Err(BackendError::new("committing deferred writes", NotCommittedError));
         }
         Ok(())
     }
 
-    fn send(&self, task: Task) {
-        let tasks =
-            self.inner.tasks.as_ref().expect("the sender is taken only when this is dropped");
-        // If the writer is gone the task is dropped, which tells its caller.
-        let _gone = tasks.send(task);
-    }
-
-    fn readers(&self) -> MutexGuard<'_, Vec<Connection>> {
-        self.inner.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn send(&self, write: Write) {
+        let writes = self.inner.writes.as_ref().expect("the sender is taken only by the drop");
+        // If the writer is gone, the write is dropped, which answers its caller with an error.
+        let _writer_gone = writes.send(write);
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        drop(self.tasks.take());
+        drop(self.writes.take());
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {
-            tracing::error!("the writer of the database panicked");
+            tracing::error!("the writer of the database panicked; queued writes may be lost");
         }
     }
 }
@@ -206,7 +220,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Only its owner may look into it: the records hold secrets.
+/// Creates the directory, accessible to its owner alone: the records hold secrets.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -217,8 +231,8 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir)
 }
 
-/// Makes the file, if it is not there, readable by its owner alone, as SQLite's other files then
-/// are. One that is there is not touched: to close it would end SQLite's own locks.
+/// Creates the file if it does not exist, accessible to its owner alone; SQLite's other files get the
+/// same mode. An existing file is not opened: to close it would release SQLite's own locks.
 fn make_file(path: &Path) -> io::Result<()> {
     match File::options().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
@@ -254,7 +268,10 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(db)
 }
 
-/// Makes the tables of a new file; refuses a file that a later version wrote.
+/// Creates the tables of a new file.
+///
+/// # Errors
+/// `Newer` if a newer version wrote the file.
 fn migrate(db: &Connection) -> Result<(), OpenError> {
     let failed = |error| BackendError::new("reading the schema", error);
     db.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;

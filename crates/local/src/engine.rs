@@ -1,7 +1,7 @@
-//! Calls the handlers: for messages, for executions, and when something is due.
+//! Calls the handlers: for messages, for executions, and when records are due.
 //!
-//! The parts do one thing each and know no time but the clock's. [`Engine::run`] turns them for
-//! real; a test turns them by hand with [`Engine::run_until_idle`] and a clock of its own.
+//! All time is that of the clock's port. [`Engine::run`] drives the engine in real time; a test drives it
+//! by [`Engine::run_until_idle`] with a simulated clock.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,10 +22,11 @@ pub use invoker::Invoker;
 use metrics::Metrics;
 pub use run::Running;
 
-/// A message in our hands can't get lost while this process lives, so it need not come again.
+/// The visibility timeout of messages: practically none, because a received message can't get lost while
+/// this process lives.
 const VISIBILITY: Duration = Duration::from_hours(24);
 
-/// Everything that moves by itself.
+/// Calls the handlers of a server, for messages, executions and due records.
 #[derive(Debug)]
 pub struct Engine {
     invoker: Invoker,
@@ -35,7 +36,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// `env` must hold these same ports.
+    /// An engine over these ports, which must be those of `env`.
     pub fn new(
         env: Env,
         store: Arc<SqliteStore>,
@@ -50,7 +51,7 @@ impl Engine {
         self.invoker.env()
     }
 
-    /// What was counted so far, in Prometheus' text format.
+    /// The metrics in the text format of Prometheus.
     pub fn metrics_text(&self) -> Result<String, BackendError> {
         let mut text = String::new();
         let counts = self.store.counts()?;
@@ -85,8 +86,8 @@ impl Engine {
         }
     }
 
-    /// Does all that is due now, one thing after the other, until nothing is left. Looks at due
-    /// records once: those that stay due are left for another time.
+    /// Does all work that is due now, one piece after the other, until none is left. Due records are
+    /// swept once: those that are still due afterwards are left for the next call.
     pub async fn run_until_idle(&self) {
         while self.step().await {}
         if self.next_due().is_ok_and(|due| due.is_some_and(|due| due <= self.env().now())) {
@@ -95,8 +96,8 @@ impl Engine {
         }
     }
 
-    /// Does one thing that is due now: goes on with an execution, or works a message off. False if
-    /// there is none.
+    /// Does one piece of work that is due now: drives an execution, or handles a message. False if there
+    /// is none.
     pub async fn step(&self) -> bool {
         self.workflow.fire();
         if let Some(session) = self.workflow.take() {
@@ -106,31 +107,31 @@ impl Engine {
         for lane in Lane::ALL {
             let mut received = self.queue.receive(lane, self.env().now(), 1, VISIBILITY);
             if let Some(received) = received.pop() {
-                self.work(received).await;
+                self.handle(received).await;
                 return true;
             }
         }
         false
     }
 
-    /// When there will be something to do if nothing happens.
+    /// When the next work is due, if any is planned.
     pub fn next_wake(&self) -> Result<Option<Timestamp>, BackendError> {
         let messages = Lane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
         let others = [self.workflow.next_timer(), self.next_due()?];
         Ok(messages.chain(others).flatten().min())
     }
 
-    /// Looks at the records that are due, and at tasks that nobody owns.
+    /// Reconciles the records that are due, and the tasks without a record.
     pub async fn sweep(&self) {
-        // The invoker has logged it, and the next sweep looks again.
+        // The invoker has logged a failure, and the next sweep tries again.
         let _next_time = self.invoker.sweep().await;
     }
 
-    async fn work(&self, received: Received) {
+    async fn handle(&self, received: Received) {
         let Received { message, attempts, receipt } = received;
         match self.invoker.handle(message).await {
             Ok(()) => self.queue.ack(receipt),
-            // It will never be understood any better.
+            // Another attempt would fail in the same way.
             Err(failure) if failure.code() == Code::BadInput => self.queue.ack(receipt),
             Err(failure) => {
                 let reason = failure.to_string();
@@ -144,7 +145,7 @@ impl Engine {
     }
 }
 
-/// 0.2 s, 0.8 s, 3.2 s, 12.8 s.
+/// The delay before the next attempt: 0.2 s, 0.8 s, 3.2 s, then 12.8 s.
 fn backoff(attempts: u32) -> Duration {
     Duration::from_millis(200) * 4_u32.pow(attempts.saturating_sub(1).min(3))
 }

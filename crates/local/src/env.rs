@@ -1,4 +1,4 @@
-//! The ports and the policy of one machine.
+//! Opens the ports, and sets the policy, of a server on one machine.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use handlers::{Env, Policy};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
-    changes::{Bells, LocalChanges},
+    changes::{ChangeListeners, LocalChanges},
     clock::{MonotonicIds, SystemClock},
     compute::{IMAGE, SandboxCompute},
     config::Config,
@@ -25,38 +25,39 @@ use crate::{
     workflow::AslWorkflow,
 };
 
-/// No command runs longer, so a worker stays with its job to the end.
+/// How long a worker follows a job before another one takes over: no command runs longer.
 const WORKER_HOLD: Duration = Duration::from_hours(24);
-/// When the next worker looks at a job that was handed on all the same.
+/// How long after a worker has passed a job on the next worker takes it over.
 const HAND_ON_DELAY: Duration = Duration::from_secs(1);
-/// What a sandbox gets between the polite and the final signal.
+/// How long a sandbox may take between SIGTERM and SIGKILL.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// The ports with their own types, where the engine needs more than a handler may see.
+/// The ports; with their own types where the engine needs more than the handlers.
 pub(crate) struct Ports {
     pub(crate) env: Env,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: SqliteQueue,
     pub(crate) workflow: Arc<AslWorkflow>,
-    /// Ends when nobody has the ports any more.
+    /// Finishes when all clones of the ports are dropped.
     pub(crate) closed: JoinHandle<()>,
 }
 
-/// Opens all ports on this database. Takes up what a server before this one left there, and lets go
-/// of what its workers held.
+/// Opens all ports on this database, with the records of the server before this one. The leases of that
+/// server's workers are released.
 pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartError> {
     let clock = Arc::new(SystemClock);
     let ids = Arc::new(MonotonicIds::default());
-    let bells = Arc::new(Bells::default());
-    let store = Arc::new(SqliteStore::new(db.clone(), Arc::clone(&bells)));
+    let listeners = Arc::new(ChangeListeners::default());
+    let store = Arc::new(SqliteStore::new(db.clone(), Arc::clone(&listeners)));
     store.release_leases(domain::ports::Clock::now(clock.as_ref())).await?;
     let queue = SqliteQueue::open(db.clone(), clock.clone())?;
     let executions = Executions::new(db.clone());
     let workflow = Arc::new(AslWorkflow::open(executions, clock.clone(), ids.clone()).await?);
     let (compute, closed) = open_compute(config, &queue).await?;
     let compute = Arc::new(compute);
-    let refused = compute.egress().err().map(|reason| (Network::Egress, reason));
-    let policy = Policy { refused_networks: refused.into_iter().collect(), ..policy(config) };
+    let refused_network = compute.egress().err().map(|reason| (Network::Egress, reason));
+    let policy =
+        Policy { refused_networks: refused_network.into_iter().collect(), ..policy(config) };
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
@@ -64,11 +65,11 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         shell: Arc::new(RunnerShell::new(UnixDial::new(compute.clone()), clock.clone())),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
-        changes: Arc::new(LocalChanges::new(db.clone(), bells, clock.clone())),
+        changes: Arc::new(LocalChanges::new(db.clone(), listeners, clock.clone())),
         clock,
         ids,
         policy: Arc::new(policy),
-        // The data directory has one server at a time.
+        // Unique, because one server at a time uses the data directory.
         worker: format!("local-{}", std::process::id()).into(),
     };
     Ok(Ports { env, store, queue, workflow, closed })
@@ -91,7 +92,7 @@ async fn open_compute(
         .map_err(|error| domain::ports::BackendError::new("opening the sandboxes", error))??)
 }
 
-/// What this machine allows and prefers.
+/// The policy of a server with this configuration.
 pub(crate) fn policy(config: &Config) -> Policy {
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {

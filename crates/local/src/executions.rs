@@ -1,4 +1,4 @@
-//! What must be known to go on with an execution after a restart.
+//! The stored executions, from which a new process resumes.
 
 use std::fmt;
 
@@ -8,14 +8,14 @@ use ulid::Ulid;
 
 use crate::database::Database;
 
-/// A stored execution. `Debug` leaves its state out: that holds task tokens.
+/// A stored execution. `Debug` leaves out its state, which holds task tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Execution {
-    /// The session that it drives; there is one for each.
+    /// The session that the execution drives. A session has one execution.
     pub session: SessionId,
-    /// When it goes on by itself, if it does.
+    /// When its timer fires, if it waits.
     pub wake_at: Option<Timestamp>,
-    /// Its state, as the driver gave it.
+    /// Its state as JSON.
     pub json: String,
 }
 
@@ -29,20 +29,20 @@ impl fmt::Debug for Execution {
     }
 }
 
-/// The executions that are not over.
+/// The executions that have not ended.
 #[derive(Debug, Clone)]
 pub struct Executions {
     db: Database,
 }
 
 impl Executions {
-    /// Those in this database.
+    /// The executions in this database.
     pub const fn new(db: Database) -> Self {
         Self { db }
     }
 
-    /// Stores an execution, in the order of all writes, and does not wait for the disk: after a
-    /// crash its last step may be missing, but never while a later commit is there.
+    /// Stores an execution without waiting for the disk, in the order of all writes. A crash may lose
+    /// its last step, but only together with all later commits.
     pub fn put(&self, execution: Execution) {
         self.db.later(move |db| {
             db.prepare_cached(
@@ -58,7 +58,7 @@ impl Executions {
         });
     }
 
-    /// Forgets an execution that is over; does not wait for the disk.
+    /// Removes an execution that has ended, without waiting for the disk.
     pub fn delete(&self, session: SessionId) {
         self.db.later(move |db| {
             db.prepare_cached(
@@ -70,13 +70,13 @@ impl Executions {
         });
     }
 
-    /// The execution of a session. Sees all that was put before.
+    /// The execution of a session, as it was stored last.
     pub async fn get(&self, session: SessionId) -> Result<Option<Execution>, BackendError> {
         self.db.flush().await?;
         self.db.read("reading an execution", |db| find(db, session))
     }
 
-    /// All executions. Sees all that was put before.
+    /// All executions, as they were stored last.
     pub async fn all_open(&self) -> Result<Vec<Execution>, BackendError> {
         self.db.flush().await?;
         self.db.read("reading the executions", all)

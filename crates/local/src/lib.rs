@@ -1,4 +1,4 @@
-//! ephemeral on one machine: the ports, and the engine that calls the handlers.
+//! ephemeral on one machine: the ports, the engine that calls the handlers, and the server.
 
 pub mod changes;
 pub mod compute;

@@ -1,13 +1,13 @@
 //! The queue: messages in memory, with the database as their log.
 //!
-//! A message is handed over in this process at once; its row follows in the writer's next group. One
-//! that is done with before that needs no row at all. After a restart all that was not acknowledged
-//! is there again, and due: a message is a bell, so to ring too early does no harm.
+//! A message can be received at once; its row follows in the writer's next batch, and a message that is
+//! acknowledged before that needs no row. After a restart all messages that were not acknowledged can
+//! be received at once, even delayed ones: a message only notifies, so it may come too early.
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -19,6 +19,7 @@ use domain::{
     message::{Lane, Message},
     ports::{BackendError, Clock, Queue},
 };
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::database::Database;
@@ -28,24 +29,25 @@ mod log;
 
 use self::{
     lane::{Held, Messages},
-    log::Logged,
+    log::LoggedMessage,
 };
 
-/// A message that was received this often without success is put aside.
+/// A message that was received this often without an acknowledgement becomes a dead letter.
 pub const MAX_ATTEMPTS: u32 = 5;
 
-/// A message in somebody's hands until it is acknowledged, refused or its time is over.
+/// A received message. It is in flight until it is acknowledged or returned, or its visibility timeout
+/// is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
-    /// What was sent.
+    /// The message.
     pub message: Message,
-    /// How often it was received, this time included.
+    /// How often the message was received, this time included.
     pub attempts: u32,
-    /// What it is answered with.
+    /// The receipt to acknowledge or return the message with.
     pub receipt: Receipt,
 }
 
-/// Names one receipt of one message. Worth nothing once the message was received again.
+/// Identifies one delivery of one message. It has no effect once the message was received again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
     lane: Lane,
@@ -56,13 +58,13 @@ pub struct Receipt {
 /// How many messages a lane holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Could be received now.
+    /// Messages that can be received now.
     pub ready: usize,
-    /// Will be later.
+    /// Messages that can be received later.
     pub delayed: usize,
-    /// In somebody's hands.
+    /// Messages that were received and not acknowledged yet.
     pub in_flight: usize,
-    /// Put aside after too many attempts.
+    /// Dead letters.
     pub dead: usize,
 }
 
@@ -82,15 +84,15 @@ struct LaneState {
 }
 
 impl SqliteQueue {
-    /// Takes up all that was not acknowledged; it is due at once.
+    /// Opens the queue. All messages that were not acknowledged can be received at once.
     pub fn open(db: Database, clock: Arc<dyn Clock>) -> Result<Self, BackendError> {
-        let kept = db.read("reading the queue", log::load)?;
+        let stored = db.read("reading the queue", log::load)?;
         let dead = db.read("counting dead letters", log::count_dead)?;
         let last = db.read("reading the queue", log::last_id)?;
         let next_id = Arc::new(AtomicU64::new(last + 1));
         let queue = Self { db, clock, lanes: Arc::default(), next_id };
         let now = queue.clock.now();
-        for (message, logged) in kept {
+        for (message, logged) in stored {
             let lane = message.lane();
             queue.messages(lane).insert(Held::new(message, logged, now));
             queue.state(lane).arrived.notify_one();
@@ -102,7 +104,8 @@ impl SqliteQueue {
         Ok(queue)
     }
 
-    /// Takes up to `limit` messages. Each comes again after `visibility` unless it is answered.
+    /// Receives up to `limit` messages. Each can be received again after `visibility`, the visibility
+    /// timeout, unless it was acknowledged or returned by then.
     pub fn receive(
         &self,
         lane: Lane,
@@ -110,12 +113,12 @@ impl SqliteQueue {
         limit: usize,
         visibility: Duration,
     ) -> Vec<Received> {
-        let (taken, spent) = self.messages(lane).take(now, limit, visibility);
-        for held in spent {
-            self.bury(lane, &held, "it was not answered in time", now);
+        let (messages, exhausted) = self.messages(lane).take(now, limit, visibility);
+        for held in exhausted {
+            self.make_dead_letter(lane, &held, "it was not acknowledged in time", now);
         }
-        let mut received = Vec::with_capacity(taken.len());
-        for (message, attempts, logged) in taken {
+        let mut received = Vec::with_capacity(messages.len());
+        for (message, attempts, logged) in messages {
             logged.received(&self.db, attempts);
             let receipt = Receipt { lane, id: logged.id(), attempts };
             received.push(Received { message, attempts, receipt });
@@ -123,7 +126,7 @@ impl SqliteQueue {
         received
     }
 
-    /// The message is done with. No effect if it was received again meanwhile.
+    /// Acknowledges a message: it is not received again. No effect if it was received again meanwhile.
     pub fn ack(&self, receipt: Receipt) {
         let held = self.messages(receipt.lane).remove(receipt.id, receipt.attempts);
         if let Some(held) = held {
@@ -131,13 +134,14 @@ impl SqliteQueue {
         }
     }
 
-    /// The message is to come again after `delay`; it is put aside if it came too often. `reason`
-    /// is for people and must hold no secret. No effect if it was received again meanwhile.
+    /// Returns a message: it can be received again after `delay`, or becomes a dead letter after
+    /// [`MAX_ATTEMPTS`]. `reason` is for people and must hold no secret. No effect if the message was
+    /// received again meanwhile.
     pub fn nack(&self, receipt: Receipt, now: Timestamp, delay: Duration, reason: &str) {
         let held = self.messages(receipt.lane).remove(receipt.id, receipt.attempts);
         let Some(mut held) = held else { return };
         if held.attempts >= MAX_ATTEMPTS {
-            return self.bury(receipt.lane, &held, reason, now);
+            return self.make_dead_letter(receipt.lane, &held, reason, now);
         }
         held.visible_at = now + delay;
         held.in_flight = false;
@@ -145,13 +149,13 @@ impl SqliteQueue {
         self.state(receipt.lane).arrived.notify_one();
     }
 
-    /// Returns when a message may have come, or may come earlier than [`Self::next_visible`] said;
-    /// at once if that was so since the last call. Wakes one of those who wait.
+    /// Returns when [`Self::next_visible`] may have become earlier; at once if it may have since the last
+    /// call. One of several waiting callers is woken.
     pub async fn arrival(&self, lane: Lane) {
         self.state(lane).arrived.notified().await;
     }
 
-    /// When the next message of this lane can be received.
+    /// When the next message of this lane can be received, if there is one.
     pub fn next_visible(&self, lane: Lane) -> Option<Timestamp> {
         self.messages(lane).next_visible()
     }
@@ -161,12 +165,12 @@ impl SqliteQueue {
         self.messages(lane).counts(now)
     }
 
-    /// Sends the dead letters of a lane again. Says how many.
+    /// Sends the dead letters of a lane again, and returns how many.
     pub async fn redrive(&self, lane: Lane) -> Result<usize, BackendError> {
-        let revived = self.db.write(move |db| log::revive(db, lane), || ()).await?;
-        let count = revived.len();
+        let redriven = self.db.write(move |db| log::redrive(db, lane), || ()).await?;
+        let count = redriven.len();
         let now = self.clock.now();
-        for (message, logged) in revived {
+        for (message, logged) in redriven {
             self.messages(lane).insert(Held::new(message, logged, now));
             self.state(lane).arrived.notify_one();
         }
@@ -175,11 +179,13 @@ impl SqliteQueue {
         Ok(count)
     }
 
-    fn bury(&self, lane: Lane, held: &Held, reason: &str, now: Timestamp) {
+    fn make_dead_letter(&self, lane: Lane, held: &Held, reason: &str, now: Timestamp) {
         tracing::warn!(
             lane = lane.name(),
             attempts = held.attempts,
-            "put a message of lane {} aside: {reason}",
+            received = ?held.message,
+            "a message of lane {} became a dead letter: {reason}; the sweep takes its record up when it \
+             is due",
             lane.name()
         );
         self.messages(lane).dead += 1;
@@ -196,24 +202,25 @@ impl SqliteQueue {
     }
 
     fn messages(&self, lane: Lane) -> MutexGuard<'_, Messages> {
-        self.state(lane).messages.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state(lane).messages.lock()
     }
 }
 
 #[async_trait]
 impl Queue for SqliteQueue {
-    /// Returns before the message is on disk. One that equals a message which nobody has received
-    /// yet is not sent twice: that one rings for both.
+    /// Returns before the message is on disk. A message that equals one which can be received but was
+    /// not yet is dropped: the earlier one stands for both.
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         let lane = message.lane();
         let body = log::encode(message)?;
         let now = self.clock.now();
         let logged = {
             let mut messages = self.messages(lane);
-            if delay.is_zero() && !messages.is_first(&body) {
+            if delay.is_zero() && !messages.insert_pending(&body) {
                 return Ok(());
             }
-            let logged = Arc::new(Logged::new(self.next_id.fetch_add(1, Ordering::Relaxed), body));
+            let logged =
+                Arc::new(LoggedMessage::new(self.next_id.fetch_add(1, Ordering::Relaxed), body));
             messages.insert(Held::new(message.clone(), Arc::clone(&logged), now + delay));
             logged
         };

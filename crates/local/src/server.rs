@@ -1,4 +1,5 @@
-//! The server of one machine: opens everything, serves the API, leaves sandboxes running at its end.
+//! The server of one machine: opens the ports, runs the engine and serves the API. Sandboxes run on when
+//! it stops.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use domain::ports::BackendError;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
-    config::Config,
+    config::{Config, Tls},
     database::{Database, OpenError},
     engine::{Engine, Running},
     env,
@@ -19,36 +20,37 @@ mod files;
 mod metrics;
 mod tls;
 
-/// What answers under way get when the server stops. A long-poll may be cut: it is asked again.
-const GRACE: Duration = Duration::from_secs(2);
+/// How long open requests may take when the server stops. A long poll may be cut off: clients repeat it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Tokens and output would cross a network in the clear.
-    #[error("{0} is beyond loopback: give a certificate, or permit it by --insecure-listen")]
+    /// Tokens and output would cross a network unencrypted.
+    #[error("refused to listen on {0} without TLS: the address is beyond loopback")]
     InsecureListen(SocketAddr),
-    /// The address can't be had.
-    #[error("can't listen on {0}")]
+    /// The server can't listen on the address.
+    #[error("failed to listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
     /// The certificate or its key can't be used.
-    #[error("the certificate can't be used")]
-    Tls(#[source] domain::ports::BoxError),
-    /// Shells can't be isolated here.
+    #[error("failed to load the certificate {} with the key {}", .0.certificates.display(), .0.key.display())]
+    Tls(Tls, #[source] domain::ports::BoxError),
+    /// This host can't isolate shells as configured.
     #[error(transparent)]
     Sandbox(#[from] sandbox::OpenError),
-    /// The data directory is not to be had.
+    /// The data directory can't be used.
     #[error(transparent)]
     Database(#[from] OpenError),
     /// A file in the data directory can't be written.
-    #[error("{} can't be written", .0.display())]
+    #[error("failed to write {}", .0.display())]
     File(PathBuf, #[source] io::Error),
     /// Something else failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
 }
 
-/// A running server. Dropping it cuts everything short, which does no harm; [`Server::stop`] is kinder.
+/// A running server. Dropping it aborts all work, which loses nothing; [`Server::stop`] lets open work
+/// finish.
 #[derive(Debug)]
 pub struct Server {
     url: String,
@@ -62,7 +64,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the data directory, takes up what is in there, and serves the API.
+    /// Opens the data directory, resumes the sessions in it, and serves the API.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         if !config.listen.ip().is_loopback() && config.tls.is_none() && !config.insecure_listen {
             return Err(StartError::InsecureListen(config.listen));
@@ -84,7 +86,7 @@ impl Server {
             Some(acceptor) => {
                 ("https", serve(tls::TlsListener::new(listener, acceptor), router, stopped))
             }
-            None => ("http", serve(listener.tap_io(tls::send_at_once), router, stopped)),
+            None => ("http", serve(listener.tap_io(tls::disable_nagle), router, stopped)),
         };
         let url = format!("{scheme}://{address}");
         files::announce(&config.data_dir, &url)?;
@@ -93,35 +95,38 @@ impl Server {
         Ok(Self { url, data_dir: config.data_dir, db, engine, running, stop, serving, closed })
     }
 
-    /// Where the API is, without a slash at the end.
+    /// The URL of the API, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The file that holds the token of user `local`.
+    /// The path of the file with the token of the user `local`.
     pub fn token_path(&self) -> PathBuf {
         files::token_path(&self.data_dir)
     }
 
-    /// What moves by itself in here.
+    /// The engine of the server.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Takes up no more work, finishes what is at hand within seconds, and leaves sessions and their
-    /// shells to the next server on this data directory.
+    /// Stops the server: takes no new work, and lets open work finish within seconds. Sessions and their
+    /// shells are left to the next server on this data directory.
+    ///
+    /// # Errors
+    /// If not all records could be written.
     pub async fn stop(self) -> Result<(), BackendError> {
         files::withdraw(&self.data_dir);
         self.stop.send_replace(true);
-        let cut = self.serving.abort_handle();
-        if timeout(GRACE, self.serving).await.is_err() {
-            cut.abort();
+        let abort = self.serving.abort_handle();
+        if timeout(STOP_TIMEOUT, self.serving).await.is_err() {
+            abort.abort();
         }
         self.running.stop().await;
         self.db.flush().await?;
         drop(self.engine);
-        // Whoever starts the next server in this process must find the directory free.
-        let _cut = timeout(GRACE, self.closed).await;
+        // The data directory must be free for the next server in this process.
+        let _timed_out = timeout(STOP_TIMEOUT, self.closed).await;
         Ok(())
     }
 }
@@ -139,13 +144,13 @@ where
     L::Addr: std::fmt::Debug,
 {
     let stop = async move {
-        // The sender goes away only with the server.
-        let _gone = stopped.wait_for(|stop| *stop).await;
+        // An error means that the sender, and so the server, was dropped.
+        let _dropped = stopped.wait_for(|stop| *stop).await;
     };
     tokio::spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
         if let Err(error) = served {
-            tracing::error!(%error, "the API is not served any more");
+            tracing::error!(%error, "the API stopped: failed to accept connections; restart the server");
         }
     })
 }

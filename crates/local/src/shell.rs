@@ -1,4 +1,4 @@
-//! The runner inside a sandbox, reached over the unix socket that it shares with the host.
+//! Connects to the runner inside a sandbox over the unix socket that it shares with this host.
 
 use std::{
     fs::File,
@@ -17,16 +17,16 @@ use domain::{
 };
 use tokio::net::UnixStream;
 
-/// The kernel takes no longer path for a socket, its final NUL included (`sun_path` in unix(7)).
+/// The longest path of a socket in bytes, with its final NUL (`sun_path` in unix(7)).
 const MAX_SOCKET_PATH: usize = 108;
 
-/// What the host knows of its tasks. Answers come from memory.
+/// What this host knows of its tasks. Answers come from memory.
 pub trait Tasks: Send + Sync {
-    /// Where the task's runner listens. There may be nothing yet, or no more.
+    /// The path of the socket on which the task's runner listens. It may not exist yet, or no more.
     fn socket(&self, task: &TaskId) -> PathBuf;
-    /// Whether the task is over, or there never was one.
+    /// Whether the task has stopped or never existed.
     fn is_gone(&self, task: &TaskId) -> bool;
-    /// How often the kernel killed a process of the task for its memory.
+    /// How many processes of the task the kernel has killed for memory.
     fn memory_kills(&self, task: &TaskId) -> u64;
 }
 
@@ -36,7 +36,7 @@ pub struct UnixDial {
 }
 
 impl UnixDial {
-    /// Over the sockets of these tasks.
+    /// Connects to the sockets of these tasks.
     pub fn new(tasks: Arc<dyn Tasks>) -> Self {
         Self { tasks }
     }
@@ -48,7 +48,7 @@ impl Dial for UnixDial {
         match connect(&self.tasks.socket(task)).await {
             Ok(stream) => Ok(Box::new(stream)),
             Err(_) if self.tasks.is_gone(task) => Err(ShellError::Gone),
-            Err(error) if nobody_listens(&error) => Err(ShellError::NotReady),
+            Err(error) if nothing_listens(&error) => Err(ShellError::NotReady),
             Err(error) => Err(BackendError::new("connecting to a runner", error).into()),
         }
     }
@@ -62,12 +62,12 @@ impl Dial for UnixDial {
     }
 
     fn keep_idle(&self) -> Duration {
-        // A new one costs microseconds.
+        // A new connection takes microseconds.
         Duration::ZERO
     }
 }
 
-fn nobody_listens(error: &io::Error) -> bool {
+fn nothing_listens(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
@@ -79,10 +79,10 @@ async fn connect(path: &Path) -> io::Result<UnixStream> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::NotFound.into());
     };
-    // By way of the open directory, whose name in /proc is short.
+    // The path through the open directory in /proc is short.
     let dir = File::open(dir)?;
-    let near = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
-    UnixStream::connect(near).await
+    let short = Path::new("/proc/self/fd").join(dir.as_raw_fd().to_string()).join(name);
+    UnixStream::connect(short).await
 }
 
 impl std::fmt::Debug for UnixDial {

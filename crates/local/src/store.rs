@@ -1,4 +1,5 @@
-//! The records, in SQLite. Cursors are the id of the last item; an unreadable one gives no items.
+//! The records in SQLite. A cursor is the id of the last item of a page; one that is not an id of the
+//! right kind gives an empty page.
 
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use domain::{
     webhook::Delivery,
 };
 
-use crate::{changes::Bells, database::Database};
+use crate::{changes::ChangeListeners, database::Database};
 
 mod answers;
 mod counts;
@@ -43,19 +44,20 @@ use self::write::Prepared;
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     db: Database,
-    bells: Arc<Bells>,
+    listeners: Arc<ChangeListeners>,
 }
 
 impl SqliteStore {
-    /// The records in this database; `bells` are rung when a job changed.
-    pub const fn new(db: Database, bells: Arc<Bells>) -> Self {
-        Self { db, bells }
+    /// The records in this database. `listeners` are notified when a job has changed.
+    pub const fn new(db: Database, listeners: Arc<ChangeListeners>) -> Self {
+        Self { db, listeners }
     }
 
-    /// Lets go of all that a worker of a process before this one may hold, so that the first sweep
-    /// takes it up. Says how many records that were. Only at the start: no worker may be at work.
+    /// Releases the leases of an earlier process's workers and makes all unfinished records due, so that
+    /// the first sweep resumes them. Returns the number of records. Call it at the start only, before
+    /// any worker runs.
     ///
-    /// Deliveries and warm tasks are left alone: their holds last for half a minute at most.
+    /// Deliveries and warm tasks are left as they are: their leases last half a minute at most.
     pub async fn release_leases(&self, now: Timestamp) -> Result<u32, BackendError> {
         self.db.write(move |db| leases::release(db, now), || ()).await
     }
@@ -65,9 +67,9 @@ impl SqliteStore {
         self.db.read("counting records", counts::all)
     }
 
-    /// When the next record is due, if any is.
+    /// The earliest time at which a record is due, if there is any.
     pub fn next_due(&self) -> Result<Option<Timestamp>, BackendError> {
-        self.db.read("looking for the next due record", due::next)
+        self.db.read("finding the next due record", due::next)
     }
 }
 
@@ -76,9 +78,9 @@ impl Store for SqliteStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
         let writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
-        let bells = Arc::clone(&self.bells);
+        let listeners = Arc::clone(&self.listeners);
         let all = move |db: &rusqlite::Connection| writes.iter().try_for_each(|one| one.apply(db));
-        self.db.write(all, move || bells.ring(&changed)).await
+        self.db.write(all, move || listeners.notify(&changed)).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {

@@ -1,9 +1,9 @@
-//! API tokens. Only their hashes are stored: who reads the file can't call the API.
+//! API tokens. Only their hashes are stored, so the file alone gives no access to the API.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,29 +12,30 @@ use domain::{
     Secret, Timestamp, UserId,
     ports::{BackendError, Clock, Ids},
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use crate::database::Database;
 
-/// What every token begins with, so that scanners for leaked secrets find it.
+/// The prefix of every token, by which scanners for leaked secrets find it.
 const PREFIX: &str = "eph_";
-/// Bytes of chance in a token.
-const STRENGTH: usize = 32;
-/// How long an answer is reused: another process may revoke a token meanwhile.
-const FRESH: Duration = Duration::from_secs(1);
+/// How many random bytes a token has.
+const RANDOM_BYTES: usize = 32;
+/// How long a lookup is cached. Short, because another process may revoke a token.
+const CACHE_FOR: Duration = Duration::from_secs(1);
 
 type Hash = [u8; 32];
 
-/// A token as it may be shown.
+/// A token without its secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenInfo {
-    /// Names it, for [`Tokens::revoke`]. Not secret.
+    /// The id for [`Tokens::revoke`]. Not secret.
     pub id: String,
-    /// Whom it stands for.
+    /// The user whom the token authenticates.
     pub user: UserId,
-    /// When it was made.
+    /// When the token was created.
     pub created_at: Timestamp,
 }
 
@@ -44,18 +45,18 @@ pub struct Tokens {
     db: Database,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    known: Arc<Mutex<HashMap<Hash, (UserId, Instant)>>>,
+    cache: Arc<Mutex<HashMap<Hash, (UserId, Instant)>>>,
 }
 
 impl Tokens {
     /// The tokens in this database.
     pub fn new(db: Database, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
-        Self { db, clock, ids, known: Arc::default() }
+        Self { db, clock, ids, cache: Arc::default() }
     }
 
-    /// Makes a token. This is the only time that it can be seen.
+    /// Creates a token for a user. Its value can't be read again later.
     pub async fn create(&self, user: &UserId) -> Result<Secret<String>, BackendError> {
-        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.ids.secret(STRENGTH)));
+        let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(self.ids.secret(RANDOM_BYTES)));
         let (hash, id, user) = (hash(&token), self.ids.ulid().to_bytes(), user.clone());
         let now = self.clock.now().millis();
         let insert = move |db: &Connection| {
@@ -70,19 +71,19 @@ impl Tokens {
         Ok(Secret::new(token))
     }
 
-    /// Whom this token stands for. The table is searched by hash, so the time that the search takes
-    /// tells nothing about other tokens.
+    /// The user whom this token authenticates, if there is such a token. The table is searched by hash,
+    /// so the duration of the search reveals nothing about other tokens.
     pub fn user_of(&self, token: &str) -> Result<Option<UserId>, BackendError> {
         let hash = hash(token);
-        if let Some((user, at)) = self.known().get(&hash)
-            && at.elapsed() < FRESH
+        if let Some((user, at)) = self.cache.lock().get(&hash)
+            && at.elapsed() < CACHE_FOR
         {
             return Ok(Some(user.clone()));
         }
         let user = self.db.read("looking up a token", |db| find(db, &hash))?;
         match &user {
-            Some(user) => self.known().insert(hash, (user.clone(), Instant::now())),
-            None => self.known().remove(&hash),
+            Some(user) => self.cache.lock().insert(hash, (user.clone(), Instant::now())),
+            None => self.cache.lock().remove(&hash),
         };
         Ok(user)
     }
@@ -92,7 +93,8 @@ impl Tokens {
         self.db.read("listing tokens", list)
     }
 
-    /// Makes a token worthless; in other processes within a second. False if there is none.
+    /// Revokes a token; other processes accept it for up to one more second. False if there is no token
+    /// with this id.
     pub async fn revoke(&self, id: &str) -> Result<bool, BackendError> {
         let Ok(id) = Ulid::from_string(id) else { return Ok(false) };
         let delete = move |db: &Connection| {
@@ -103,13 +105,9 @@ impl Tokens {
             .and_then(|mut delete| delete.execute([id.to_bytes()]))
             .map_err(|error| BackendError::new("revoking a token", error))
         };
-        let gone = self.db.write(delete, || ()).await?;
-        self.known().clear();
-        Ok(gone == 1)
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Hash, (UserId, Instant)>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        let deleted = self.db.write(delete, || ()).await?;
+        self.cache.lock().clear();
+        Ok(deleted == 1)
     }
 }
 

@@ -1,14 +1,11 @@
-//! The executions that drive sessions, interpreted here.
+//! The executions that drive sessions, interpreted in this process.
 //!
-//! An execution is stored after each step by a write that nobody waits for. To lose the last one in
-//! a crash does no harm: the step is done again, and every handler may run twice. More can't be lost,
-//! for the writes keep their order: where a handler's commit survives, so does the step before it.
-//! In memory an execution that waits is its data and one timer; no task sleeps for it.
+//! An execution is stored after each step, without waiting for the disk. A crash may lose the last
+//! step, which is then repeated: every handler may run twice. It loses no more than that, because
+//! writes keep their order: if a handler's commit is on disk, so is the step before it.
+//! An execution that waits takes its data and one timer in memory, and no asynchronous task.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc};
 
 use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, execution_of};
 use async_trait::async_trait;
@@ -16,6 +13,7 @@ use domain::{
     Secret, SessionId, Timestamp,
     ports::{BackendError, Clock, Ids, Resume, Workflow},
 };
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::{sync::Notify, time::timeout};
 
@@ -29,7 +27,8 @@ mod live;
 
 use live::Live;
 
-/// Runs the session machine. It only keeps the books; the engine lends it its hands.
+/// The executions of the session machine. The engine drives them by [`AslWorkflow::take`] and
+/// [`AslWorkflow::drive`].
 pub struct AslWorkflow {
     machine: Machine,
     executions: Executions,
@@ -40,7 +39,7 @@ pub struct AslWorkflow {
 }
 
 impl AslWorkflow {
-    /// Takes up the executions that a process before this one left. All are looked at once.
+    /// Loads the executions that an earlier process stored. Each is stepped once, to find its timer.
     pub async fn open(
         executions: Executions,
         clock: Arc<dyn Clock>,
@@ -51,9 +50,14 @@ impl AslWorkflow {
             let session = stored.session;
             match serde_json::from_str(&stored.json) {
                 Ok(execution) => live.insert(session, execution),
-                // The session's record is due some time; then it gets a new one or its end.
+                // The sweep reconciles the session when it is due, and starts an execution or ends it.
                 Err(error) => {
-                    tracing::error!(session.id = %session, %error, "an execution can't be read");
+                    tracing::error!(
+                        session.id = %session,
+                        %error,
+                        "failed to read the stored execution of session {session}; the sweep takes the \
+                         session up when it is due"
+                    );
                 }
             }
         }
@@ -62,39 +66,39 @@ impl AslWorkflow {
         Ok(Self { machine, executions, clock, ids, live, woken: Notify::new() })
     }
 
-    /// Wakes the executions whose time has come.
+    /// Makes the executions runnable whose timers are due.
     pub fn fire(&self) {
         let now = self.clock.now();
-        self.live().fire(now);
+        self.live.lock().fire(now);
     }
 
-    /// An execution that can go on, for [`AslWorkflow::drive`]. Nobody else gets it meanwhile.
+    /// Takes a runnable execution, for [`AslWorkflow::drive`]. It is not given out again meanwhile.
     pub fn take(&self) -> Option<SessionId> {
-        self.live().take()
+        self.live.lock().take()
     }
 
-    /// When the next timer fires.
+    /// When the next timer is due.
     pub fn next_timer(&self) -> Option<Timestamp> {
-        self.live().next_timer()
+        self.live.lock().next_timer()
     }
 
-    /// Returns when an execution has become able to go on since this returned last.
+    /// Returns when an execution has become runnable since the last call.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
 
-    /// How many executions are not over.
+    /// How many executions have not ended.
     pub fn count(&self) -> usize {
-        self.live().count()
+        self.live.lock().count()
     }
 
-    /// Goes on with an execution that was taken, until it waits or is over.
+    /// Drives an execution that was taken, until it waits or has ended.
     pub async fn drive(&self, session: SessionId, invoker: &Invoker) {
         while let Some(step) = self.step(session) {
             match step {
                 Step::Invoke(call) => self.call(session, call, invoker).await,
                 Step::AwaitToken { until } | Step::Sleep { until } => {
-                    if self.live().rest(session, moment(until)) {
+                    if self.live.lock().wait(session, timestamp(until)) {
                         return;
                     }
                 }
@@ -105,12 +109,12 @@ impl AslWorkflow {
 
     fn step(&self, session: SessionId) -> Option<Step> {
         let now = self.now();
-        let mut live = self.live();
+        let mut live = self.live.lock();
         let execution = live.get(session)?;
-        let step = execution.step(&self.machine, now, &mut Chance(self.ids.as_ref()));
+        let step = execution.step(&self.machine, now, &mut RandomHost(self.ids.as_ref()));
         let json = serde_json::to_string(execution).expect("an execution is plain data");
         let wake_at = match &step {
-            Step::AwaitToken { until } | Step::Sleep { until } => Some(moment(*until)),
+            Step::AwaitToken { until } | Step::Sleep { until } => Some(timestamp(*until)),
             Step::Invoke(_) | Step::Done(_) => None,
         };
         self.executions.put(executions::Execution { session, wake_at, json });
@@ -121,48 +125,48 @@ impl AslWorkflow {
         let Invocation { task, resource, input, until, .. } = call;
         let handler: handlers::Step =
             resource.parse().expect("the definition was checked when loaded");
-        let left = moment(until).since(self.clock.now());
-        // A handler that takes too long is dropped where it stands. The next step finds it late.
-        let Ok(result) = timeout(left, invoker.run(handler, input)).await else { return };
+        let remaining = timestamp(until).since(self.clock.now());
+        // A handler that takes too long is dropped. The next step of the execution finds it timed out.
+        let Ok(result) = timeout(remaining, invoker.run(handler, input)).await else { return };
         let result =
             result.map_err(|error| asl::Failure::new(error.code().name(), error.to_string()));
-        if let Some(execution) = self.live().get(session) {
-            // Late is what the answer to a token makes of a result that comes after it.
-            let _late = execution.returned(&task, result);
+        if let Some(execution) = self.live.lock().get(session) {
+            // An error means that the task token was answered before the handler returned.
+            let _answered_before = execution.returned(&task, result);
         }
     }
 
-    /// An execution that failed as a whole closes its session all the same. Should that fail too, the
-    /// sweep is left to do it.
+    /// Removes an execution that has ended. If it failed, its session is closed; if that fails too, the
+    /// sweep closes the session.
     async fn end(&self, session: SessionId, outcome: &Outcome, invoker: &Invoker) {
         let error = match outcome {
             Outcome::Succeeded { .. } => None,
-            Outcome::Failed(failure) => Some(failure.error.as_str()),
+            Outcome::Failed(failure) => Some(failure.error_name()),
             Outcome::TimedOut => Some("States.Timeout"),
         };
         if let Some(error) = error {
-            tracing::error!(session.id = %session, error, "an execution failed: {error}");
+            tracing::error!(
+                session.id = %session,
+                error,
+                "the execution of session {session} failed: {error}; closing the session"
+            );
             let input = json!({"sessionId": session, "error": error});
             // The invoker has logged it.
             let _left_to_the_sweep = invoker.run(handlers::Step::CloseSession, input).await;
         }
         self.executions.delete(session);
-        self.live().remove(session);
+        self.live.lock().remove(session);
     }
 
     fn now(&self) -> Millis {
         Millis(self.clock.now().millis())
-    }
-
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl Workflow for AslWorkflow {
     async fn start(&self, session: SessionId) -> Result<(), BackendError> {
-        let mut live = self.live();
+        let mut live = self.live.lock();
         if live.get(session).is_none() {
             let input = json!({"sessionId": session});
             let name = session.to_string();
@@ -177,7 +181,7 @@ impl Workflow for AslWorkflow {
             serde_json::from_str(output).map_err(|e| BackendError::new("reading an answer", e))?;
         let session = execution_of(token.expose()).and_then(|name| name.parse().ok());
         let Some(session) = session else { return Ok(Resume::NotWaiting) };
-        let mut live = self.live();
+        let mut live = self.live.lock();
         let Some(execution) = live.get(session) else { return Ok(Resume::NotWaiting) };
         if execution.answered(token.expose(), Ok(output)).is_err() {
             return Ok(Resume::NotWaiting);
@@ -188,7 +192,7 @@ impl Workflow for AslWorkflow {
     }
 }
 
-fn moment(at: Millis) -> Timestamp {
+fn timestamp(at: Millis) -> Timestamp {
     Timestamp::from_millis(at.0)
 }
 
@@ -198,9 +202,9 @@ impl fmt::Debug for AslWorkflow {
     }
 }
 
-struct Chance<'a>(&'a dyn Ids);
+struct RandomHost<'a>(&'a dyn Ids);
 
-impl Host for Chance<'_> {
+impl Host for RandomHost<'_> {
     fn random(&mut self) -> u64 {
         let bytes = self.0.secret(size_of::<u64>());
         bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))

@@ -1,9 +1,9 @@
-//! A whole server in a directory of its own, with real sandboxes.
+//! Tests of a whole server in a directory of its own, with real sandboxes.
 //!
-//! Without the usual harness: the driver launches sandboxes with this very program, so `main` must
-//! be ours.
+//! They run without the standard test harness, because the driver starts sandboxes with this program:
+//! `main` must handle the subcommand `runtime`.
 
-#![expect(clippy::print_stdout, reason = "what the usual harness would print")]
+#![expect(clippy::print_stdout, reason = "the standard harness prints to standard output")]
 
 use std::{collections::BTreeSet, path::Path, process::ExitCode, time::Duration};
 
@@ -17,12 +17,12 @@ use tokio::{
     net::TcpListener,
 };
 
-/// What there is to test, by name.
+/// The names of the tests.
 const TESTS: [&str; 4] = [
-    "a_command_runs_in_a_shell_and_its_result_outlives_it",
-    "a_command_goes_on_over_a_restart_of_the_server",
-    "a_one_shot_ends_by_itself_and_its_webhooks_say_so",
-    "without_a_token_there_is_health_and_metrics_and_nothing_else",
+    "the_result_of_a_command_can_be_read_after_the_end_of_its_shell",
+    "a_command_runs_on_during_a_restart_of_the_server",
+    "a_one_shot_ends_by_itself_and_sends_webhooks",
+    "without_a_token_only_health_and_metrics_are_served",
 ];
 
 fn main() -> ExitCode {
@@ -31,19 +31,19 @@ fn main() -> ExitCode {
         return sandbox::runtime_main(args.into_iter().skip(1).map(Into::into));
     }
     if args.iter().any(|arg| arg == "--list") {
-        // None is ignored. The form is that of the usual harness, for runners that ask first.
+        // No test is ignored. The format is that of the standard harness, for test runners that list first.
         let named = TESTS.iter().filter(|_| !args.iter().any(|arg| arg == "--ignored"));
         named.for_each(|name| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
-    let wanted: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
+    let filters: Vec<_> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime can be made");
-    let unfit = runtime.block_on(unfit());
+    let missing = runtime.block_on(missing_isolation());
     for name in TESTS {
-        if !wanted.is_empty() && !wanted.iter().any(|part| name.contains(*part)) {
+        if !filters.is_empty() && !filters.iter().any(|part| name.contains(*part)) {
             continue;
         }
-        if let Some(reason) = &unfit {
+        if let Some(reason) = &missing {
             println!("SKIPPED: {name}: {reason}");
             continue;
         }
@@ -55,23 +55,24 @@ fn main() -> ExitCode {
 
 async fn test(name: &str) {
     match name {
-        "a_command_runs_in_a_shell_and_its_result_outlives_it" => {
-            a_command_runs_in_a_shell_and_its_result_outlives_it().await;
+        "the_result_of_a_command_can_be_read_after_the_end_of_its_shell" => {
+            the_result_of_a_command_can_be_read_after_the_end_of_its_shell().await;
         }
-        "a_command_goes_on_over_a_restart_of_the_server" => {
-            a_command_goes_on_over_a_restart_of_the_server().await;
+        "a_command_runs_on_during_a_restart_of_the_server" => {
+            a_command_runs_on_during_a_restart_of_the_server().await;
         }
-        "a_one_shot_ends_by_itself_and_its_webhooks_say_so" => {
-            a_one_shot_ends_by_itself_and_its_webhooks_say_so().await;
+        "a_one_shot_ends_by_itself_and_sends_webhooks" => {
+            a_one_shot_ends_by_itself_and_sends_webhooks().await;
         }
-        "without_a_token_there_is_health_and_metrics_and_nothing_else" => {
-            without_a_token_there_is_health_and_metrics_and_nothing_else().await;
+        "without_a_token_only_health_and_metrics_are_served" => {
+            without_a_token_only_health_and_metrics_are_served().await;
         }
         other => panic!("there is no test {other}"),
     }
 }
 
-async fn unfit() -> Option<String> {
+/// Why this host can't isolate shells, if it can't.
+async fn missing_isolation() -> Option<String> {
     let dir = tempfile::tempdir().expect("a directory can be made");
     match start(dir.path()).await {
         Ok(server) => {
@@ -100,9 +101,9 @@ struct User {
 
 impl User {
     fn of(server: &Server) -> Self {
-        // Err means that there is one already.
+        // An error means that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let token = std::fs::read_to_string(server.token_path()).expect("the token is there");
+        let token = std::fs::read_to_string(server.token_path()).expect("the token file exists");
         let http = reqwest::Client::builder().no_proxy().build().expect("a client can be made");
         Self { http, url: server.url().to_owned(), token: token.trim().to_owned() }
     }
@@ -137,7 +138,7 @@ impl User {
     }
 }
 
-async fn a_command_runs_in_a_shell_and_its_result_outlives_it() {
+async fn the_result_of_a_command_can_be_read_after_the_end_of_its_shell() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let server = start(dir.path()).await.expect("the server starts");
     let user = User::of(&server);
@@ -161,7 +162,7 @@ async fn a_command_runs_in_a_shell_and_its_result_outlives_it() {
     server.stop().await.expect("the server stops");
 }
 
-async fn a_command_goes_on_over_a_restart_of_the_server() {
+async fn a_command_runs_on_during_a_restart_of_the_server() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let server = start(dir.path()).await.expect("the server starts");
     let user = User::of(&server);
@@ -210,7 +211,7 @@ async fn next_post(listener: &TcpListener) -> Value {
     serde_json::from_slice(&body).expect("the body is JSON")
 }
 
-async fn a_one_shot_ends_by_itself_and_its_webhooks_say_so() {
+async fn a_one_shot_ends_by_itself_and_sends_webhooks() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let server = start(dir.path()).await.expect("the server starts");
     let user = User::of(&server);
@@ -218,28 +219,28 @@ async fn a_one_shot_ends_by_itself_and_its_webhooks_say_so() {
     let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
     let body = json!({"command": "echo once", "webhook": {"url": url}});
     let started = user.post("/v1/shell/start", body).await;
-    // In no order, and perhaps twice.
-    let mut told = BTreeSet::new();
-    while told.len() < 3 {
+    // Webhooks arrive in any order and possibly twice.
+    let mut received = BTreeSet::new();
+    while received.len() < 3 {
         let post = next_post(&listener).await;
-        told.insert(post["type"].as_str().expect("an event has a type").to_owned());
+        received.insert(post["type"].as_str().expect("an event has a type").to_owned());
     }
     let expected = ["job.completed", "session.ready", "session.stopped"];
-    assert_eq!(told, BTreeSet::from(expected.map(str::to_owned)));
+    assert_eq!(received, BTreeSet::from(expected.map(str::to_owned)));
     let job = user.end_of(&json!({"jobId": started["commandJobId"]})).await;
     assert_eq!(job["stdout"]["text"], "once\n", "{job}");
     server.stop().await.expect("the server stops");
 }
 
-async fn without_a_token_there_is_health_and_metrics_and_nothing_else() {
+async fn without_a_token_only_health_and_metrics_are_served() {
     let dir = tempfile::tempdir().expect("a directory can be made");
     let server = start(dir.path()).await.expect("the server starts");
-    let stranger = User { token: "eph_wrong".to_owned(), ..User::of(&server) };
+    let anonymous = User { token: "eph_unknown".to_owned(), ..User::of(&server) };
     for (path, status) in [("/healthz", 200), ("/metrics", 200), ("/v1/sessions", 401)] {
-        let request = stranger.http.get(format!("{}{path}", stranger.url));
-        let answer = request.bearer_auth(&stranger.token).send().await.expect("it answers");
+        let request = anonymous.http.get(format!("{}{path}", anonymous.url));
+        let answer = request.bearer_auth(&anonymous.token).send().await.expect("it answers");
         assert_eq!(answer.status().as_u16(), status, "{path}");
     }
     server.stop().await.expect("the server stops");
-    assert!(!dir.path().join("server.json").exists(), "nobody looks for it any more");
+    assert!(!dir.path().join("server.json").exists(), "the URL of the stopped server is removed");
 }

@@ -61,10 +61,31 @@ pub struct Start {
     pub stdin: Vec<u8>,
     /// Milliseconds from the start of the command until SIGTERM; SIGKILL follows 5 s later.
     pub timeout_ms: u64,
-    /// Largest number of bytes kept of each stream; bytes beyond it are counted and dropped.
+    /// Largest number of bytes kept of each stream; further bytes are counted and dropped.
     pub max_output_bytes: u64,
+    /// Which bytes are kept of a stream that is longer than that.
+    #[serde(default)]
+    pub keep: Keep,
+    /// Whether processes that still run when the main process ends are left running. By default they
+    /// are ended with the job.
+    #[serde(default)]
+    pub background: bool,
     /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
+}
+
+/// Which bytes are kept of an output stream that exceeds its limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// The first bytes. They are sent while the job runs.
+    #[default]
+    Head,
+    /// The last bytes. They are sent after the job's end, before `Exited`.
+    Tail,
+    /// Half of the limit from the start of the stream, sent while the job runs, and half from its end,
+    /// sent before `Exited`. The offset of an [`Output`] shows the gap between both.
+    Both,
 }
 
 /// Number of bytes of each stream that the caller already has.
@@ -120,6 +141,22 @@ pub struct Exit {
     pub stdout: Total,
     pub stderr: Total,
     pub usage: Usage,
+    /// Number of processes that still ran when the main process ended. They were killed, unless the job
+    /// allowed `background` processes.
+    #[serde(default)]
+    pub leftover: u32,
+    /// The first of the processes that were left running, if the job allowed `background` processes.
+    #[serde(default)]
+    pub background: Vec<Process>,
+}
+
+/// A process that was left running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its pid inside the shell.
+    pub pid: i32,
+    /// The beginning of its command line.
+    pub command: String,
 }
 
 /// The final size of one output stream.
@@ -129,12 +166,20 @@ pub struct Total {
     pub bytes: u64,
     /// Bytes kept; less than `bytes` if the limit or a full disk truncated the stream.
     pub kept: u64,
+    /// How many of the kept bytes are the end of a truncated stream; the others are its beginning.
+    #[serde(default)]
+    pub tail: u64,
 }
 
 impl Total {
     /// Whether bytes of the stream were dropped.
     pub fn truncated(self) -> bool {
         self.kept < self.bytes
+    }
+
+    /// How many of the kept bytes are the beginning of the stream.
+    pub fn head(self) -> u64 {
+        self.kept - self.tail
     }
 }
 
@@ -157,7 +202,12 @@ pub enum Cause {
     /// The program does not exist.
     NotFound { message: String },
     /// The command could not be started as requested: unknown user or directory, root, not executable.
-    SpawnFailed { message: String },
+    SpawnFailed {
+        message: String,
+        /// Whether the program exists but can't be executed, for which shells use the exit code 126.
+        #[serde(default)]
+        not_executable: bool,
+    },
     /// An earlier runner on the same job directory died while the job ran; how the job ended is
     /// unknown.
     Lost,
@@ -196,6 +246,14 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// Peak resident set size of the largest single process.
     pub max_rss_bytes: u64,
+    /// Peak memory of all processes of the job together, including page cache; `None` without a cgroup
+    /// of the job.
+    #[serde(default)]
+    pub memory_peak_bytes: Option<u64>,
+    /// Number of the job's processes that the kernel's out-of-memory killer killed; `None` if the runner
+    /// can't tell because the job has no cgroup.
+    #[serde(default)]
+    pub oom_kills: Option<u64>,
 }
 
 impl fmt::Debug for Start {

@@ -19,14 +19,13 @@ pub(crate) const RUN_DIR: &str = "/run/ephemeral";
 const CAPABILITIES: [Capability; 4] =
     [Capability::Kill, Capability::Setgid, Capability::Setuid, Capability::Setpcap];
 
-/// The namespaces that the OCI runtime creates. The launcher has already entered a new network
+/// The namespaces that the OCI runtime always creates. The launcher has already entered a new network
 /// namespace, and a new mount namespace outside of this one.
-const NAMESPACES: [LinuxNamespaceType; 5] = [
+const NAMESPACES: [LinuxNamespaceType; 4] = [
     LinuxNamespaceType::Pid,
     LinuxNamespaceType::Ipc,
     LinuxNamespaceType::Uts,
     LinuxNamespaceType::Mount,
-    LinuxNamespaceType::Cgroup,
 ];
 
 /// Masked paths, the same as runc's.
@@ -66,6 +65,10 @@ pub(crate) struct Bundle<'a> {
     /// Size of the file system for the output of jobs, in MiB.
     pub(crate) jobs_mib: u32,
     pub(crate) cgroups_path: &'a Path,
+    /// Whether the OCI runtime creates the cgroup namespace; else the launcher has done so.
+    pub(crate) cgroup_namespace: bool,
+    /// The mount points of the sandbox's cgroups, in which the runner creates those of jobs.
+    pub(crate) cgroup_dirs: &'a [PathBuf],
 }
 
 impl Bundle<'_> {
@@ -76,7 +79,7 @@ impl Bundle<'_> {
             .version("1.0.2")
             .root(root)
             .hostname("shell")
-            .process(process()?)
+            .process(self.process()?)
             .mounts(self.mounts()?)
             .linux(self.linux()?)
             .build()?;
@@ -87,8 +90,9 @@ impl Bundle<'_> {
 
     fn linux(&self) -> Result<Linux, OciSpecError> {
         let namespace = |kind| LinuxNamespaceBuilder::default().typ(kind).build();
-        let namespaces: Vec<LinuxNamespace> =
-            NAMESPACES.into_iter().map(namespace).collect::<Result<_, _>>()?;
+        let cgroup = self.cgroup_namespace.then_some(LinuxNamespaceType::Cgroup);
+        let kinds = NAMESPACES.into_iter().chain(cgroup);
+        let namespaces: Vec<LinuxNamespace> = kinds.map(namespace).collect::<Result<_, _>>()?;
         let mut linux = LinuxBuilder::default()
             .cgroups_path(self.cgroups_path)
             .namespaces(namespaces)
@@ -99,6 +103,35 @@ impl Bundle<'_> {
         // The driver sets the limits itself.
         linux.set_resources(None);
         Ok(linux)
+    }
+
+    fn process(&self) -> Result<Process, OciSpecError> {
+        let mut args = vec![
+            RUNNER.to_owned(),
+            "--socket".to_owned(),
+            format!("{RUN_DIR}/runner.sock"),
+            "--jobs".to_owned(),
+            format!("{RUN_DIR}/jobs"),
+        ];
+        for dir in self.inner_cgroup_dirs() {
+            args.extend(["--cgroup".to_owned(), dir]);
+        }
+        let mut process = ProcessBuilder::default()
+            .terminal(false)
+            .args(args)
+            .env([format!("PATH={SEARCH_PATH}")])
+            .cwd("/")
+            .capabilities(capabilities()?)
+            .no_new_privileges(true)
+            .build()?;
+        // The builder's default is a limit on open files that the server may not be allowed to set.
+        process.set_rlimits(None);
+        Ok(process)
+    }
+
+    /// Where the sandbox's cgroups are mounted inside: below a directory that only root can enter.
+    fn inner_cgroup_dirs(&self) -> impl Iterator<Item = String> {
+        (0..self.cgroup_dirs.len()).map(|number| format!("{RUN_DIR}/cgroup/{number}"))
     }
 
     fn mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
@@ -121,32 +154,14 @@ impl Bundle<'_> {
         mounts.push(bind(self.run_dir, Path::new(RUN_DIR), &["noexec"])?);
         let hidden = ["nosuid", "noexec", "nodev", "mode=700", &jobs];
         mounts.push(mount("/run/ephemeral/jobs", "tmpfs", &hidden)?);
+        for (source, destination) in self.cgroup_dirs.iter().zip(self.inner_cgroup_dirs()) {
+            mounts.push(bind(source, Path::new(&destination), &["noexec"])?);
+        }
         if let Some(file) = self.resolv_conf {
             mounts.push(bind(file, Path::new("/etc/resolv.conf"), &["ro"])?);
         }
         Ok(mounts)
     }
-}
-
-fn process() -> Result<Process, OciSpecError> {
-    let args = [
-        RUNNER.to_owned(),
-        "--socket".to_owned(),
-        format!("{RUN_DIR}/runner.sock"),
-        "--jobs".to_owned(),
-        format!("{RUN_DIR}/jobs"),
-    ];
-    let mut process = ProcessBuilder::default()
-        .terminal(false)
-        .args(args)
-        .env([format!("PATH={SEARCH_PATH}")])
-        .cwd("/")
-        .capabilities(capabilities()?)
-        .no_new_privileges(true)
-        .build()?;
-    // The builder's default is a limit on open files that the server may not be allowed to set.
-    process.set_rlimits(None);
-    Ok(process)
 }
 
 fn capabilities() -> Result<LinuxCapabilities, OciSpecError> {

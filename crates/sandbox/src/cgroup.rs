@@ -12,12 +12,21 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
-use crate::host::{CgroupLayout, SERVER_GROUP};
+use crate::host::CgroupLayout;
 use crate::task::{TaskId, TaskSpec};
+
+mod files;
+
+use files::{create, enable_controllers, oom_kills, set, set_if_there, tree};
 
 /// Period of the CPU limit: 100 ms, the default of OCI runtimes.
 const PERIOD_US: u64 = 100_000;
 const MIB: u64 = 1 << 20;
+/// On cgroup v2, the child of a sandbox's group that contains PID 1: a group with children that have
+/// limits can't contain processes itself. On v1 PID 1 is in the sandbox's group.
+const LEAF: &str = "runner";
+/// The controllers that sandboxes and jobs need.
+pub(crate) const CONTROLLERS: &str = "+memory +pids +cpu";
 
 /// The groups of one driver: one directory in each hierarchy.
 #[derive(Debug, Clone)]
@@ -61,6 +70,10 @@ impl Cgroups {
         }
     }
 
+    pub(crate) fn is_v2(&self) -> bool {
+        self.layout.is_v2()
+    }
+
     pub(crate) fn of(&self, id: &TaskId) -> Cgroup<'_> {
         Cgroup { layout: &self.layout, path: Path::new(&self.name).join(id.as_str()) }
     }
@@ -88,8 +101,8 @@ impl Cgroups {
 impl Cgroup<'_> {
     /// Creates the groups and sets every limit except that of the CPU, which would slow the start down.
     pub(crate) fn create(&self, spec: &TaskSpec) -> io::Result<()> {
-        for hierarchy in self.layout.limiting() {
-            create(&hierarchy.join(&self.path))?;
+        for dir in self.dirs() {
+            create(&dir)?;
         }
         let memory = u64::from(spec.memory_mib) * MIB;
         match self.layout {
@@ -105,6 +118,7 @@ impl Cgroup<'_> {
                 let dir = base.join(&self.path);
                 set(&dir.join("memory.max"), memory)?;
                 set_if_there(&dir.join("memory.swap.max"), 0)?;
+                create(&dir.join(LEAF))?;
             }
         }
         self.set_pids(spec.pids)
@@ -137,26 +151,42 @@ impl Cgroup<'_> {
         }
     }
 
+    /// The directories of the group, one in each hierarchy.
+    pub(crate) fn dirs(&self) -> Vec<PathBuf> {
+        self.layout.limiting().map(|hierarchy| hierarchy.join(&self.path)).collect()
+    }
+
     /// The files into which a process writes `0` to enter the groups.
     pub(crate) fn procs_files(&self) -> Vec<PathBuf> {
-        self.layout.limiting().map(|h| h.join(&self.path).join(self.layout.procs_file())).collect()
+        self.dirs().into_iter().map(|dir| dir.join(self.layout.procs_file())).collect()
+    }
+
+    /// On cgroup v2, the leaf that every process moves to that has entered the group, so that the cgroups
+    /// of jobs can have controllers.
+    pub(crate) fn leaf(&self) -> Option<PathBuf> {
+        match self.layout {
+            CgroupLayout::V1 { .. } => None,
+            CgroupLayout::V2 { base } => Some(base.join(&self.path).join(LEAF)),
+        }
     }
 
     /// The value of `linux.cgroupsPath`, relative to the root of every hierarchy.
     pub(crate) fn oci_path(&self) -> PathBuf {
-        self.layout.oci_prefix().join(&self.path)
+        let path = self.layout.oci_prefix().join(&self.path);
+        if self.leaf().is_some() { path.join(LEAF) } else { path }
     }
 
-    /// Number of processes that the kernel's out-of-memory killer has killed in the group; 0 if the group
-    /// does not exist.
+    /// Number of processes that the kernel's out-of-memory killer has killed in the groups that exist now.
+    /// On v1 the counts of removed groups of jobs are missing; the runner records them.
     pub(crate) fn oom_kills(&self) -> u64 {
-        let file = match self.layout {
-            CgroupLayout::V1 { memory, .. } => memory.join(&self.path).join("memory.oom_control"),
-            CgroupLayout::V2 { base } => base.join(&self.path).join("memory.events"),
-        };
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-        count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+        match self.layout {
+            CgroupLayout::V1 { memory, .. } => tree(&memory.join(&self.path))
+                .unwrap_or_default()
+                .iter()
+                .map(|dir| oom_kills(&dir.join("memory.oom_control")))
+                .sum(),
+            CgroupLayout::V2 { base } => oom_kills(&base.join(&self.path).join("memory.events")),
+        }
     }
 
     /// Kills all processes of the groups, waits until none is left, and removes the groups. Succeeds if
@@ -188,8 +218,9 @@ impl Cgroup<'_> {
     }
 
     fn kill(&self, killed: &mut BTreeSet<i32>) {
-        for hierarchy in self.layout.all() {
-            let dir = hierarchy.join(&self.path);
+        let trees =
+            self.layout.all().filter_map(|hierarchy| tree(&hierarchy.join(&self.path)).ok());
+        for dir in trees.flatten() {
             let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
             let pids: Vec<i32> = procs.lines().filter_map(|line| line.parse().ok()).collect();
             killed.extend(&pids);
@@ -204,46 +235,15 @@ impl Cgroup<'_> {
 
     fn remove(&self) -> io::Result<()> {
         for hierarchy in self.layout.all() {
-            match fs::remove_dir(hierarchy.join(&self.path)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
+            for dir in tree(&hierarchy.join(&self.path))? {
+                match fs::remove_dir(dir) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
             }
         }
         Ok(())
     }
-}
-
-/// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
-/// controllers, so this process moves itself into a child group if needed.
-fn enable_controllers(dir: &Path) -> io::Result<()> {
-    let control = dir.join("cgroup.subtree_control");
-    match fs::write(&control, "+memory +pids +cpu") {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let server = dir.join(SERVER_GROUP);
-            create(&server)?;
-            fs::write(server.join("cgroup.procs"), "0")?;
-            fs::write(&control, "+memory +pids +cpu")
-        }
-        done => done,
-    }
-}
-
-fn create(dir: &Path) -> io::Result<()> {
-    match fs::create_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        done => done,
-    }
-}
-
-fn set(file: &Path, value: impl ToString) -> io::Result<()> {
-    let written = fs::OpenOptions::new().write(true).open(file);
-    let written =
-        written.and_then(|mut file| io::Write::write_all(&mut file, value.to_string().as_bytes()));
-    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
-}
-
-fn set_if_there(file: &Path, value: impl ToString) -> io::Result<()> {
-    if file.exists() { set(file, value) } else { Ok(()) }
 }
 
 #[cfg(test)]

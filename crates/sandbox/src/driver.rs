@@ -162,7 +162,7 @@ impl Driver {
 
     /// Number of the task's processes that the kernel's out-of-memory killer has killed so far.
     pub fn oom_kills(&self, id: &TaskId) -> u64 {
-        self.inner.cgroups.of(id).oom_kills()
+        self.inner.oom_kills(id)
     }
 }
 
@@ -246,6 +246,16 @@ impl Inner {
         for facts in facts.filter(|facts| facts.stopped_at_ms.is_some_and(|at| at < limit)) {
             self.forget(&facts.id);
         }
+    }
+
+    /// Includes the kills in cgroups of ended jobs, which on v1 only the runner knows.
+    fn oom_kills(&self, id: &TaskId) -> u64 {
+        let count = self.cgroups.of(id).oom_kills();
+        if self.cgroups.is_v2() {
+            return count;
+        }
+        let ended = fs::read_to_string(self.dir(id).join("run/oom-kills")).unwrap_or_default();
+        count + ended.trim().parse().unwrap_or(0)
     }
 
     fn dir(&self, id: &TaskId) -> PathBuf {

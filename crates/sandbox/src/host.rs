@@ -19,6 +19,8 @@ pub(crate) enum CgroupLayout {
         memory: PathBuf,
         pids: PathBuf,
         cpu: PathBuf,
+        /// Only for the accounting of jobs.
+        cpuacct: Option<PathBuf>,
         /// Every other hierarchy, including the unified one of a hybrid host: an external OCI runtime
         /// may create a group there.
         others: Vec<PathBuf>,
@@ -77,9 +79,11 @@ impl CgroupLayout {
             (Ok(_), _) if !root => Err(CgroupError::Delegation),
             (memory, unified) => {
                 let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
-                let others = v1.into_iter().map(|(point, _)| point).chain(unified);
-                let others = others.filter(|p| ![&memory, &pids, &cpu].contains(&p)).collect();
-                Ok(Self::V1 { memory, pids, cpu, others })
+                let cpuacct = hierarchy("cpuacct").ok();
+                let own = [Some(&memory), Some(&pids), Some(&cpu), cpuacct.as_ref()];
+                let others = v1.iter().map(|(point, _)| point.clone()).chain(unified);
+                let others = others.filter(|point| !own.contains(&Some(point))).collect();
+                Ok(Self::V1 { memory, pids, cpu, cpuacct, others })
             }
         }
     }
@@ -91,17 +95,25 @@ impl CgroupLayout {
         Self::V2 { base: if root { mount.to_owned() } else { mount.join(own) } }
     }
 
-    /// The hierarchies that enforce the limits of a sandbox.
+    /// The hierarchies that limit a sandbox and account for what it uses.
     pub(crate) fn limiting(&self) -> impl Iterator<Item = &Path> {
-        let own = match self {
-            Self::V1 { memory, pids, cpu, .. } => {
-                // Several controllers may be mounted as one hierarchy.
-                let cpu = (cpu != pids && cpu != memory).then_some(cpu);
-                vec![Some(memory), Some(pids), cpu]
+        let mut own: Vec<&Path> = Vec::new();
+        match self {
+            Self::V1 { memory, pids, cpu, cpuacct, .. } => {
+                for hierarchy in [memory, pids, cpu].into_iter().chain(cpuacct) {
+                    // Several controllers may be mounted as one hierarchy.
+                    if !own.contains(&hierarchy.as_path()) {
+                        own.push(hierarchy);
+                    }
+                }
             }
-            Self::V2 { base } => vec![Some(base)],
-        };
-        own.into_iter().flatten().map(PathBuf::as_path)
+            Self::V2 { base } => own.push(base),
+        }
+        own.into_iter()
+    }
+
+    pub(crate) fn is_v2(&self) -> bool {
+        matches!(self, Self::V2 { .. })
     }
 
     /// The hierarchies in which a sandbox may have a group, also if an OCI runtime created it.

@@ -33,6 +33,9 @@ pub(crate) struct Plan {
     pub(crate) parent: i32,
     /// Files into which the launcher writes `0` to enter the sandbox's cgroups.
     pub(crate) procs_files: Vec<PathBuf>,
+    /// On cgroup v2, the child of the sandbox's cgroup that all processes of the launch move to once the
+    /// cgroup namespace exists, because a group with processes can't have children with controllers.
+    pub(crate) leaf: Option<PathBuf>,
     pub(crate) start: Start,
 }
 
@@ -48,6 +51,11 @@ pub(crate) enum Start {
 /// What the launcher prepares before the container is created.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Isolation {
+    /// Whether the launcher creates the cgroup namespace instead of the OCI runtime. On cgroup v2 its root
+    /// must be the sandbox's group, which the container's process has left.
+    pub(crate) cgroup_namespace: bool,
+    /// Bind mounts of the sandbox's cgroups: source and destination.
+    pub(crate) cgroup_mounts: Vec<(PathBuf, PathBuf)>,
     /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
     pub(crate) scratch: Scratch,
@@ -102,9 +110,13 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
     die_with_parent(plan.parent)?;
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
-        Start::Bare { command } => bare(command, dir),
+        Start::Bare { command } => {
+            namespaces::enter_leaf(plan.leaf.as_deref())?;
+            bare(command, dir)
+        }
         Start::Container { isolation, program } => {
-            namespaces::enter(isolation)?;
+            namespaces::enter(isolation, plan.leaf.as_deref())?;
+            namespaces::enter_leaf(plan.leaf.as_deref())?;
             match program {
                 None => {
                     namespaces::mask_cgroups()?;

@@ -1,47 +1,54 @@
-//! The envelope that start, execute and stop answer with.
+//! The response to an accepted start, execute or stop.
 
-use domain::{JobId, SessionId, Timestamp, job::Job};
+use domain::{
+    JobId, SessionId, Timestamp,
+    job::{Job, Status},
+};
 use serde::Serialize;
 
 use super::reply::Reply;
+use crate::view::JobType;
 
 /// What the caller needs to find the job again.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Accepted<'a> {
     job_id: JobId,
     session_id: SessionId,
-    r#type: &'static str,
-    status: &'static str,
+    r#type: JobType,
+    status: Status,
     created_at: Timestamp,
     links: Links,
     /// The job of a one-shot session's command.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) command_job_id: Option<JobId>,
-    /// The place in the line of those that wait for a slot.
+    /// The place among the user's sessions that wait for a slot, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub(super) position: Option<u32>,
-    /// The key that signs webhooks, if we made it. Shown only here.
+    /// The generated key that signs webhooks; shown only here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) webhook_secret: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
 struct Links {
     job: String,
     session: String,
 }
 
 impl Accepted<'_> {
-    /// The envelope of a job that is about to be written.
+    /// The response for a job that is about to be written.
     pub(super) fn of(job: &Job) -> Self {
         let common = job.common();
         let (job_id, session_id) = (common.id, common.session);
         Self {
             job_id,
             session_id,
-            r#type: common.work.name(),
-            status: job.status().name(),
+            r#type: JobType::of(&common.work),
+            status: job.status(),
             created_at: common.created_at,
             links: Links {
                 job: format!("/v1/jobs/{job_id}"),
@@ -53,7 +60,7 @@ impl Accepted<'_> {
         }
     }
 
-    /// 202 with the envelope.
+    /// 202 with this body.
     pub(super) fn reply(&self) -> Reply {
         Reply::accepted(self.job_id, self)
     }

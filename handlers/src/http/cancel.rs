@@ -1,4 +1,4 @@
-//! `POST /v1/jobs/{id}/cancel`: a queued command never runs, a running one is ended.
+//! `POST /v1/jobs/{id}/cancel`: cancels a queued command, or asks the worker to end a running one.
 
 use axum::{extract::State, response::Response};
 use domain::{
@@ -10,7 +10,7 @@ use domain::{
 
 use super::{
     extract::Id,
-    fields, jobs,
+    jobs,
     post::{Plan, Post},
     problem::{Code, Problem},
     reply::Reply,
@@ -22,11 +22,11 @@ pub(super) async fn handle(
     Id(id): Id<JobId>,
     post: Post,
 ) -> Result<Response, Problem> {
-    fields::object(post.body.expose(), |_| Some(()))?;
-    let mut rounds = post.rounds(&env);
+    post.read_empty_body()?;
+    let mut attempts = post.retry_on_conflict(&env);
     loop {
         let plan = plan(&env, jobs::owned(&env, &post.user, id).await?)?;
-        if let Some(response) = rounds.write(plan).await? {
+        if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }
     }
@@ -36,24 +36,28 @@ fn plan(env: &Env, read: Versioned<Job>) -> Result<Plan, Problem> {
     let Versioned { value: job, version } = read;
     commands_only(&job)?;
     let (id, session) = (job.id(), job.common().session);
-    let (job, bell): (Job, _) = match job {
+    let (job, notification): (Job, _) = match job {
         Job::Queued(job) => {
             let outcome = Outcome::Cancelled { exit: None, failure: None };
-            // Those behind it may have waited for it, and a draining session for the last of them.
+            // Later jobs may have waited for this one's turn, and a draining session for its last job.
             (job.end(outcome, env.now()).into(), Message::RunJob { session })
         }
         Job::Running(job) => (job.request_cancel(env.now()).into(), Message::CancelJob { job: id }),
         Job::Finished(_) if job.status() == Status::Cancelled => {
-            return Ok(Plan { batch: None, bells: Vec::new(), reply: reply(&job) });
+            return Ok(Plan { batch: None, notifications: Vec::new(), reply: reply(&job) });
         }
         Job::Finished(_) => {
-            let detail = format!("the job is over: it is {}", job.status().name());
+            let detail = format!("the job is already finished: {}", job.status().name());
             return Err(Problem::new(Code::JobFinished, detail));
         }
     };
     let reply = reply(&job);
     let write = Write::Job(Box::new(job), Expect::At(version));
-    Ok(Plan { batch: Some(Batch::default().write(write)), bells: vec![bell], reply })
+    Ok(Plan {
+        batch: Some(Batch::default().write(write)),
+        notifications: vec![notification],
+        reply,
+    })
 }
 
 fn reply(job: &Job) -> Reply {
@@ -65,6 +69,7 @@ pub(super) fn commands_only(job: &Job) -> Result<(), Problem> {
     if job.command().is_some() {
         return Ok(());
     }
-    let detail = "this is not the job of a command; stop the session instead";
+    let detail =
+        "only the job of a command can be cancelled or signalled; stop the session instead";
     Err(Problem::new(Code::NotACommand, detail))
 }

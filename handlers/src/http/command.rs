@@ -3,61 +3,108 @@
 use std::collections::BTreeMap;
 
 use domain::command::Program;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::fields::{Wrong, list, map, string, text};
+use super::{
+    fields::object,
+    rule::{FieldError, NO_NUL, Rule, bounded, define, string, text},
+};
 
-/// The longest line, or all arguments together. Bytes.
-pub(super) const COMMAND_LIMIT: usize = 64 * 1024;
-/// The most that a command can be given to read. Bytes.
+/// The most bytes of a command line, or of all arguments together.
+const COMMAND_LIMIT: usize = 64 * 1024;
+/// The longest standard input of a command. Bytes.
 const STDIN_LIMIT: usize = 128 * 1024;
-/// All variables together. Bytes; well below what `execve` takes.
+/// All variables together. Bytes; well below the limit of `execve`.
 const ENV_LIMIT: usize = 64 * 1024;
 /// The longest path that Linux takes. Bytes.
 const PATH_LIMIT: usize = 4095;
+/// The most pairs of metadata.
+const MAX_PAIRS: usize = 20;
+/// The longest name of a pair. Bytes.
+const MAX_KEY: usize = 64;
+/// The longest value of a pair. Bytes.
+const MAX_NOTE: usize = 512;
+/// The most characters of a refused name that an answer repeats.
+const MAX_NAME: usize = 128;
 
-/// A line for the shell, or a program with its arguments.
-pub(super) fn program(value: Value) -> Result<Program, Wrong> {
-    match value {
-        Value::String(line) if line.is_empty() => Err(Wrong::new("must not be empty")),
-        Value::String(_) => text(COMMAND_LIMIT)(value).map(Program::Shell),
+/// A command line for the shell, or a program with its arguments.
+pub(super) fn program() -> Rule<impl Fn(Value) -> Result<Program, FieldError>> {
+    let read = |value| match value {
+        Value::String(line) if line.is_empty() => Err(FieldError::new("must not be empty")),
+        Value::String(_) => bounded(value, COMMAND_LIMIT).map(Program::Shell),
         Value::Array(values) => argv(values).map(Program::Argv),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
-            Err(Wrong::new("must be a string or an array of strings"))
+            Err(FieldError::new("must be a string or an array of strings"))
         }
-    }
+    };
+    Rule::new(read, program_schema)
 }
 
-fn argv(values: Vec<Value>) -> Result<Vec<String>, Wrong> {
+fn program_schema() -> Value {
+    let line = json!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": COMMAND_LIMIT,
+        "pattern": NO_NUL,
+        "description": "A line, run as sh -c LINE.",
+    });
+    let argv = json!({
+        "type": "array",
+        "minItems": 1,
+        // Each argument takes at least the byte that ends it.
+        "maxItems": COMMAND_LIMIT,
+        "prefixItems": [{"type": "string", "minLength": 1, "pattern": NO_NUL}],
+        "items": {"type": "string", "pattern": NO_NUL},
+        "description": "A program with its arguments, run as given.",
+    });
+    let description = format!("At most {COMMAND_LIMIT} bytes in all.");
+    define("Program", json!({"oneOf": [line, argv], "description": description}))
+}
+
+fn argv(values: Vec<Value>) -> Result<Vec<String>, FieldError> {
     let mut bytes = 0;
     let mut argv = Vec::with_capacity(values.len());
     for (index, value) in values.into_iter().enumerate() {
-        let word = text(COMMAND_LIMIT)(value).map_err(|wrong| wrong.below(index.to_string()))?;
-        bytes += word.len() + 1;
-        argv.push(word);
+        let argument =
+            bounded(value, COMMAND_LIMIT).map_err(|error| error.below(index.to_string()))?;
+        bytes += argument.len() + 1;
+        argv.push(argument);
     }
     if argv.first().is_none_or(String::is_empty) {
-        return Err(Wrong::new("must begin with a program"));
+        return Err(FieldError::new("must begin with a program"));
     }
-    if bytes > COMMAND_LIMIT { Err(Wrong::too_large(COMMAND_LIMIT)) } else { Ok(argv) }
+    if bytes > COMMAND_LIMIT { Err(FieldError::too_large(COMMAND_LIMIT)) } else { Ok(argv) }
 }
 
 /// Environment variables.
-pub(super) fn env(value: Value) -> Result<BTreeMap<String, String>, Wrong> {
+pub(super) fn env() -> Rule<impl Fn(Value) -> Result<BTreeMap<String, String>, FieldError>> {
+    Rule::new(read_env, || {
+        let schema = json!({
+            "type": "object",
+            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "additionalProperties": {"type": "string", "pattern": NO_NUL},
+            "description": format!("At most {ENV_LIMIT} bytes in all."),
+        });
+        define("Variables", schema)
+    })
+}
+
+fn read_env(value: Value) -> Result<BTreeMap<String, String>, FieldError> {
     let mut bytes = 0;
     let mut env = BTreeMap::new();
-    for (name, value) in map(value)? {
+    for (name, value) in object(value)? {
         let read = if is_name(&name) {
-            text(ENV_LIMIT)(value)
+            bounded(value, ENV_LIMIT)
         } else {
-            Err(Wrong::new("must be named by letters, digits and _, not beginning with a digit"))
+            let detail = "must be named by letters, digits and _, not beginning with a digit";
+            Err(FieldError::new(detail))
         };
         let value =
-            read.map_err(|wrong| wrong.below(name.chars().take(128).collect::<String>()))?;
+            read.map_err(|error| error.below(name.chars().take(MAX_NAME).collect::<String>()))?;
         bytes += name.len() + value.len() + 2;
         env.insert(name, value);
     }
-    if bytes > ENV_LIMIT { Err(Wrong::too_large(ENV_LIMIT)) } else { Ok(env) }
+    if bytes > ENV_LIMIT { Err(FieldError::too_large(ENV_LIMIT)) } else { Ok(env) }
 }
 
 fn is_name(name: &str) -> bool {
@@ -67,56 +114,77 @@ fn is_name(name: &str) -> bool {
 }
 
 /// An absolute directory.
-pub(super) fn cwd(value: Value) -> Result<String, Wrong> {
-    let path = text(PATH_LIMIT)(value)?;
-    if path.starts_with('/') { Ok(path) } else { Err(Wrong::new("must begin with /")) }
+pub(super) fn cwd() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
+    let read = |value| {
+        let path = bounded(value, PATH_LIMIT)?;
+        if path.starts_with('/') { Ok(path) } else { Err(FieldError::new("must begin with /")) }
+    };
+    Rule::new(
+        read,
+        || json!({"type": "string", "maxLength": PATH_LIMIT, "pattern": "^/[^\\u0000]*$"}),
+    )
 }
 
-/// A user of the image, by name or number, that is not root.
-pub(super) fn user(value: Value) -> Result<String, Wrong> {
+/// A user of the image, by name or number, other than root.
+pub(super) fn user() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
+    let pattern = "^(?!root$)(?!0+$)[A-Za-z0-9._-]{1,64}$";
+    Rule::new(read_user, || json!({"type": "string", "pattern": pattern, "default": "shelluser"}))
+        .describe("A user of the image, by name or number; never root.")
+}
+
+fn read_user(value: Value) -> Result<String, FieldError> {
     let user = string(value)?;
-    let sane = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    if user.is_empty() || user.len() > 64 || !user.bytes().all(sane) {
-        return Err(Wrong::new("must be the name or the number of a user of the image"));
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if user.is_empty() || user.len() > 64 || !user.bytes().all(allowed) {
+        return Err(FieldError::new("must be the name or the number of a user of the image"));
     }
     if user == "root" || user.bytes().all(|byte| byte == b'0') {
-        return Err(Wrong::new("must not be root"));
+        return Err(FieldError::new("must not be root"));
     }
     Ok(user)
 }
 
-/// What the command reads. Any bytes that a JSON string can hold.
-pub(super) fn stdin(value: Value) -> Result<Vec<u8>, Wrong> {
-    let text = string(value)?;
-    if text.len() > STDIN_LIMIT {
-        Err(Wrong::too_large(STDIN_LIMIT))
-    } else {
+/// The command's standard input: any text, NUL included.
+pub(super) fn stdin() -> Rule<impl Fn(Value) -> Result<Vec<u8>, FieldError>> {
+    let read = |value| {
+        let text = string(value)?;
+        if text.len() > STDIN_LIMIT {
+            return Err(FieldError::too_large(STDIN_LIMIT));
+        }
         Ok(text.into_bytes())
-    }
+    };
+    Rule::new(read, || {
+        let description = format!("At most {STDIN_LIMIT} bytes; then end of file.");
+        json!({"type": "string", "maxLength": STDIN_LIMIT, "description": description})
+    })
 }
 
 /// The caller's own notes: at most 20 pairs.
-pub(super) fn metadata(value: Value) -> Result<BTreeMap<String, String>, Wrong> {
-    let map = map(value)?;
-    if map.len() > 20 {
-        return Err(Wrong::new("must not have more than 20 pairs"));
+pub(super) fn metadata() -> Rule<impl Fn(Value) -> Result<BTreeMap<String, String>, FieldError>> {
+    Rule::new(read_metadata, || {
+        json!({
+            "type": "object",
+            "maxProperties": MAX_PAIRS,
+            "propertyNames": {"minLength": 1, "maxLength": MAX_KEY},
+            "additionalProperties": text(MAX_NOTE).schema,
+            "description": "Your own notes; shown with the session and in its webhooks.",
+        })
+    })
+}
+
+fn read_metadata(value: Value) -> Result<BTreeMap<String, String>, FieldError> {
+    let map = object(value)?;
+    if map.len() > MAX_PAIRS {
+        return Err(FieldError::new(format!("must not have more than {MAX_PAIRS} pairs")));
     }
     let pair = |(name, value): (String, Value)| {
-        if name.is_empty() || name.len() > 64 {
-            let shown: String = name.chars().take(64).collect();
-            return Err(Wrong::new("must have a name of 1 to 64 bytes").below(shown));
+        if name.is_empty() || name.len() > MAX_KEY {
+            let shown: String = name.chars().take(MAX_KEY).collect();
+            let detail = format!("must have a name of 1 to {MAX_KEY} bytes");
+            return Err(FieldError::new(detail).below(shown));
         }
-        let value = text(512)(value).map_err(|wrong| wrong.below(&name))?;
+        let value = bounded(value, MAX_NOTE).map_err(|error| error.below(&name))?;
         Ok((name, value))
     };
     map.into_iter().map(pair).collect()
-}
-
-/// The names of things in a list.
-pub(super) fn words<T>(
-    value: Value,
-    read: impl Fn(Value) -> Result<T, Wrong>,
-) -> Result<Vec<T>, Wrong> {
-    let values = list(value)?.into_iter().enumerate();
-    values.map(|(i, value)| read(value).map_err(|wrong| wrong.below(i.to_string()))).collect()
 }

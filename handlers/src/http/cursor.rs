@@ -1,15 +1,16 @@
-//! The marks that lists are read on by. What the store gives is wrapped, so that a mark of another
-//! list, or no mark at all, is told from one that we gave.
-
-use std::borrow::Cow;
+//! The cursors of lists. The store's cursor is wrapped with a checksum over the list's name, so that a
+//! cursor of another list, or one that was never given out, is recognised and refused.
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
 
-/// Bytes of the checksum. It finds mistakes; a forger only gets at the forger's own list.
-const SUM: usize = 6;
+use super::rule::FieldError;
 
-/// Wraps and unwraps the marks of one list.
+/// Bytes of the checksum. It detects mistakes, not forgery: whoever forges a cursor still reads only
+/// their own list.
+const CHECKSUM: usize = 6;
+
+/// Wraps and unwraps the cursors of one list.
 #[derive(Debug)]
 pub(super) struct Cursor {
     list: String,
@@ -21,24 +22,25 @@ impl Cursor {
         Self { list }
     }
 
-    /// The mark as the caller sees it.
-    pub(super) fn write(&self, mark: &str) -> String {
-        let bytes = [&self.sum(mark.as_bytes()), mark.as_bytes()].concat();
+    /// The cursor as the caller sees it.
+    pub(super) fn write(&self, stored: &str) -> String {
+        let bytes = [&self.checksum(stored.as_bytes()), stored.as_bytes()].concat();
         BASE64_URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The mark as the store gave it.
-    pub(super) fn read(&self, text: &str) -> Result<String, Cow<'static, str>> {
+    /// The cursor as the store gave it.
+    pub(super) fn read(&self, text: &str) -> Result<String, FieldError> {
         let bytes = BASE64_URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
-        let (sum, mark) = bytes.split_at_checked(SUM).unwrap_or_default();
-        let mark = if *sum == self.sum(mark) { str::from_utf8(mark).ok() } else { None };
-        mark.map(str::to_owned).ok_or_else(|| "must be the nextCursor of the same list".into())
+        let (sum, stored) = bytes.split_at_checked(CHECKSUM).unwrap_or_default();
+        let stored = if *sum == self.checksum(stored) { str::from_utf8(stored).ok() } else { None };
+        let wrong = || FieldError::new("must be the nextCursor of the same list");
+        stored.map(str::to_owned).ok_or_else(wrong)
     }
 
-    fn sum(&self, mark: &[u8]) -> [u8; SUM] {
-        let hash = Sha256::new_with_prefix(&self.list).chain_update("\n").chain_update(mark);
-        let mut sum = [0; SUM];
-        sum.copy_from_slice(&hash.finalize()[..SUM]);
+    fn checksum(&self, stored: &[u8]) -> [u8; CHECKSUM] {
+        let hash = Sha256::new_with_prefix(&self.list).chain_update("\n").chain_update(stored);
+        let mut sum = [0; CHECKSUM];
+        sum.copy_from_slice(&hash.finalize()[..CHECKSUM]);
         sum
     }
 }

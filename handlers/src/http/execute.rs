@@ -11,56 +11,67 @@ use domain::{
     ports::Write,
     session::Session,
 };
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     accepted::Accepted,
     command,
-    fields::{self, Fields, Wrong, flag, string, whole, word},
+    fields::Fields,
     post::{Plan, Post},
     problem::{Code, Problem},
+    rule::{FieldError, Rule, boolean, id, integer, one_of},
     sessions,
     start::{self, DEFAULT_OUTPUT},
 };
 use crate::{Env, Policy, notification, outbox::Batch};
 
+/// How long a command may run unless the request says otherwise. Seconds.
 const DEFAULT_TIMEOUT: u64 = 600;
-/// The most that can be kept of a stream. Bytes.
+/// The most that can be stored of stdout, and of stderr. Bytes.
 const MAX_OUTPUT: u64 = 8 * 1024 * 1024;
 
-/// What the caller wants.
-struct Wish {
+/// What an execute asks for.
+pub(super) struct ExecuteRequest {
     session: String,
     command: Command,
-    only_if_ready: bool,
+    if_not_ready: IfNotReady,
+}
+
+/// What becomes of a command whose session is not ready yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum IfNotReady {
+    Queue,
+    Reject,
 }
 
 pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
-    let wish = fields::object(post.body.expose(), read)?;
-    let id: SessionId = wish.session.parse().map_err(|_| Problem::not_found("session"))?;
+    let request = post.read_body(ExecuteRequest::read)?;
+    let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
     let job = JobId::from_ulid(env.ids.ulid());
-    let mut rounds = post.rounds(&env);
+    let mut attempts = post.retry_on_conflict(&env);
     loop {
         let session = sessions::owned(&env, &post.user, id).await?.value;
         let ready = matches!(session, Session::Ready(_));
-        check(&session, wish.only_if_ready)?;
-        let work = Work::Execute(Box::new(wish.command.clone()));
+        check(&session, request.if_not_ready)?;
+        let work = Work::Execute(Box::new(request.command.clone()));
         let job = start::job(&post.user, id, job, work, env.now());
-        let batch = Batch::default().write(Write::RequireOpen(id)).write(start::new(&job));
-        let bells = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
-        let plan = Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), bells };
-        if let Some(response) = rounds.write(plan).await? {
+        let batch = Batch::default().write(Write::RequireOpen(id)).write(start::insert(&job));
+        let notifications = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
+        let plan = Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), notifications };
+        if let Some(response) = attempts.commit(plan).await? {
             if !ready {
-                ring_if_ready(&env, id).await;
+                notify_if_ready(&env, id).await;
             }
             return Ok(response);
         }
     }
 }
 
-/// Readiness rings for the jobs that it finds. If it came between our read and our write, it did not
-/// find this one.
-async fn ring_if_ready(env: &Env, id: SessionId) {
+/// Sends the notification of a session that became ready between the read and the commit of this
+/// request. The session's own notification may have been handled before this job was written.
+async fn notify_if_ready(env: &Env, id: SessionId) {
     if let Ok(Some(read)) = env.store.session(id).await
         && matches!(read.value, Session::Ready(_))
     {
@@ -68,49 +79,64 @@ async fn ring_if_ready(env: &Env, id: SessionId) {
     }
 }
 
-fn check(session: &Session, only_if_ready: bool) -> Result<(), Problem> {
+fn check(session: &Session, if_not_ready: IfNotReady) -> Result<(), Problem> {
     if matches!(session, Session::Stopping(_) | Session::Ended(_)) {
         return Err(sessions::ended(session));
     }
     if !session.is_open() {
-        let detail = "the session takes no more jobs; it ends once those it has are done";
+        let detail = "the session accepts no more jobs: it ends after those it has";
         return Err(Problem::new(Code::SessionDraining, detail));
     }
-    if only_if_ready && !matches!(session, Session::Ready(_)) {
+    if if_not_ready == IfNotReady::Reject && !matches!(session, Session::Ready(_)) {
         return Err(sessions::not_ready(session));
     }
     Ok(())
 }
 
-fn read(fields: &mut Fields<'_>) -> Option<Wish> {
-    let session = fields.required("sessionId", string);
-    let program = fields.required("command", command::program);
-    let cwd = fields.optional("cwd", command::cwd);
-    let env = fields.optional("env", command::env);
-    let user = fields.optional("user", command::user);
-    let stdin = fields.optional("stdin", command::stdin);
-    let timeout = fields.optional("timeoutSeconds", whole(1..=Policy::MAX_TTL.as_secs()));
-    let only_if_ready = fields.optional("ifNotReady", word(&[("queue", false), ("reject", true)]));
-    let modes = [("serial", Concurrency::Serial), ("parallel", Concurrency::Parallel)];
-    let concurrency = fields.optional("concurrency", word(&modes));
-    let max_output_bytes = fields.optional("maxOutputBytes", whole(0..=MAX_OUTPUT));
-    fields.optional("interactive", interactive);
-    let command = Command {
-        program: Secret::new(program?),
-        cwd: cwd.map(Secret::new),
-        env: Secret::new(env.unwrap_or_default()),
-        user,
-        stdin: Secret::new(stdin.unwrap_or_default()),
-        timeout: Duration::from_secs(timeout.unwrap_or(DEFAULT_TIMEOUT)),
-        concurrency: concurrency.unwrap_or(Concurrency::Serial),
-        max_output_bytes: max_output_bytes.unwrap_or(DEFAULT_OUTPUT),
-    };
-    Some(Wish { session: session?, command, only_if_ready: only_if_ready.unwrap_or_default() })
+impl ExecuteRequest {
+    /// Reads the body.
+    pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let session = fields.required("sessionId", id("SessionId"));
+        let program = fields.required("command", command::program());
+        let cwd = command::cwd().describe("The user's home if absent.");
+        let cwd = fields.optional("cwd", cwd).map(Secret::new);
+        let env = fields.optional("env", command::env().describe("On top of the session's."));
+        let user = fields.optional("user", command::user());
+        let stdin = fields.optional("stdin", command::stdin());
+        let timeout = integer(1..=Policy::MAX_TTL.as_secs());
+        let timeout = fields.with_default("timeoutSeconds", timeout, DEFAULT_TIMEOUT);
+        let if_not_ready = one_of(&[IfNotReady::Queue, IfNotReady::Reject]);
+        let if_not_ready = fields.with_default("ifNotReady", if_not_ready, IfNotReady::Queue);
+        let concurrency = one_of(&Concurrency::ALL);
+        let concurrency = fields.with_default("concurrency", concurrency, Concurrency::Serial);
+        let output =
+            integer(0..=MAX_OUTPUT).describe("How much of stdout, and of stderr, is stored.");
+        let max_output_bytes = fields.with_default("maxOutputBytes", output, DEFAULT_OUTPUT);
+        fields.with_default("interactive", interactive(), false);
+        let command = Command {
+            program: Secret::new(program?),
+            cwd,
+            env: Secret::new(env.unwrap_or_default()),
+            user,
+            stdin: Secret::new(stdin.unwrap_or_default()),
+            timeout: Duration::from_secs(timeout),
+            concurrency,
+            max_output_bytes,
+        };
+        Some(Self { session: session?, command, if_not_ready })
+    }
 }
 
-fn interactive(value: Value) -> Result<(), Wrong> {
-    if flag(value)? {
-        return Err(Wrong::new("can't be true: this deployment opens no terminals yet"));
-    }
-    Ok(())
+fn interactive() -> Rule<impl Fn(Value) -> Result<bool, FieldError>> {
+    let read = |value| {
+        if (boolean().read)(value)? {
+            let detail = "must be false: this deployment has no terminals yet";
+            return Err(FieldError::new(detail));
+        }
+        Ok(false)
+    };
+    Rule::new(
+        read,
+        || json!({"const": false, "description": "This deployment has no terminals yet."}),
+    )
 }

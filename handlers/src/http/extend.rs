@@ -11,17 +11,23 @@ use domain::{
     timeline::Actor,
 };
 
+use serde_json::{Value, json};
+
 use super::{
     extract::Id,
-    fields::{self, Fields, Wrong, flag, parsed, whole},
+    fields::Fields,
     post::{Plan, Post},
     problem::Problem,
+    rule::{FieldError, Rule, boolean, component, integer, timestamp},
     sessions,
 };
 use crate::{Env, outbox::Batch};
 
-/// What the caller wants.
-struct Wish {
+/// What the document says of a lifetime.
+const LIMIT: &str = "At most the deployment's longest lifetime.";
+
+/// What an extension asks for.
+pub(super) struct ExtendRequest {
     expires_at: Timestamp,
     allow_shorten: bool,
 }
@@ -32,13 +38,14 @@ pub(super) async fn handle(
     post: Post,
 ) -> Result<Response, Problem> {
     let now = env.now();
-    let wish = fields::object(post.body.expose(), |fields| read(fields, now, env.policy.max_ttl))?;
-    let mut rounds = post.rounds(&env);
+    let max_ttl = env.policy.max_ttl;
+    let request = post.read_body(|fields| ExtendRequest::read(fields, now, max_ttl))?;
+    let mut attempts = post.retry_on_conflict(&env);
     loop {
         let read = sessions::owned(&env, &post.user, id).await?;
         let ready = ready(read.value)?;
-        let plan = plan(&env, ready, Expect::At(read.version), &wish).await?;
-        if let Some(response) = rounds.write(plan).await? {
+        let plan = plan(&env, ready, Expect::At(read.version), &request).await?;
+        if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }
     }
@@ -55,37 +62,68 @@ fn ready(session: Session) -> Result<Ready, Problem> {
     }
 }
 
-/// A deadline that would come nearer without leave stays as it is.
-async fn plan(env: &Env, ready: Ready, read: Expect, wish: &Wish) -> Result<Plan, Problem> {
+/// An earlier deadline counts only if the request allows it; otherwise the session stays as it is.
+async fn plan(
+    env: &Env,
+    ready: Ready,
+    read: Expect,
+    request: &ExtendRequest,
+) -> Result<Plan, Problem> {
     let session = Session::Ready(ready.clone());
     let id = session.id();
     let old = session.common().expires_at;
-    let shorter = wish.expires_at < old;
-    if wish.expires_at == old || (shorter && !wish.allow_shorten) {
-        let reply = sessions::shown(env, &session).await?;
-        return Ok(Plan { batch: None, bells: Vec::new(), reply });
+    let shorter = request.expires_at < old;
+    if request.expires_at == old || (shorter && !request.allow_shorten) {
+        let reply = sessions::reply(env, &session).await?;
+        return Ok(Plan { batch: None, notifications: Vec::new(), reply });
     }
-    let moved = ready.extend(wish.expires_at, env.stamp(Actor::User)).any();
-    let reply = sessions::shown(env, &moved.session).await?;
-    let bells = if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
-    Ok(Plan { batch: Some(Batch::default().transition(env, &moved, read)), bells, reply })
+    let extended = ready.extend(request.expires_at, env.stamp(Actor::User)).any();
+    let reply = sessions::reply(env, &extended.session).await?;
+    let notifications =
+        if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
+    Ok(Plan {
+        batch: Some(Batch::default().transition(env, &extended, read)),
+        notifications,
+        reply,
+    })
 }
 
-fn read(fields: &mut Fields<'_>, now: Timestamp, max_ttl: Duration) -> Option<Wish> {
-    if fields.has("ttlSecondsFromNow") == fields.has("expiresAt") {
-        fields.fault(Wrong::new("must have exactly one of ttlSecondsFromNow and expiresAt"));
+impl ExtendRequest {
+    /// Reads the body. The new deadline is given from now on or as a point in time.
+    pub(super) fn read(fields: &mut Fields<'_>, now: Timestamp, max_ttl: Duration) -> Option<Self> {
+        fields.constrain(
+            || json!({"oneOf": [{"required": ["ttlSecondsFromNow"]}, {"required": ["expiresAt"]}]}),
+        );
+        if fields.has("ttlSecondsFromNow") == fields.has("expiresAt") {
+            let detail = "must have exactly one of ttlSecondsFromNow and expiresAt";
+            fields.report(FieldError::new(detail));
+        }
+        let seconds = integer(1..=max_ttl.as_secs()).describe(LIMIT);
+        let seconds = fields.optional("ttlSecondsFromNow", seconds).map(Duration::from_secs);
+        let expires_at = fields.optional("expiresAt", deadline(now, max_ttl));
+        let allow_shorten = fields.with_default("allowShorten", boolean(), false);
+        let expires_at = seconds.map(|seconds| now + seconds).or(expires_at)?;
+        Some(Self { expires_at, allow_shorten })
     }
-    let (longest, most) = (now + max_ttl, max_ttl.as_secs());
-    let span = fields.optional("ttlSecondsFromNow", |value| {
-        whole(1..=most)(value).map(|seconds| now + Duration::from_secs(seconds))
-    });
-    let point = fields.optional("expiresAt", |value| {
-        let at: Timestamp = parsed("must be a time such as 2026-01-31T12:00:00.000Z")(value)?;
-        let fits = now < at && at <= longest;
-        fits.then_some(at).ok_or_else(|| {
-            Wrong::new(format!("must lie ahead, by at most {most} seconds: until {longest}"))
-        })
-    });
-    let allow_shorten = fields.optional("allowShorten", flag).unwrap_or_default();
-    Some(Wish { expires_at: span.or(point)?, allow_shorten })
+}
+
+/// A point in time after now, by at most this long.
+fn deadline(
+    now: Timestamp,
+    max_ttl: Duration,
+) -> Rule<impl Fn(Value) -> Result<Timestamp, FieldError>> {
+    let read = move |value| {
+        let at = timestamp(value)?;
+        let latest = now + max_ttl;
+        if now < at && at <= latest {
+            return Ok(at);
+        }
+        let seconds = max_ttl.as_secs();
+        let detail = format!("must be in the future by at most {seconds} seconds: until {latest}");
+        Err(FieldError::new(detail))
+    };
+    Rule::new(read, || component("Time")).describe(&format!(
+        "In the future, by at most the deployment's longest lifetime: {} seconds or less.",
+        max_ttl.as_secs()
+    ))
 }

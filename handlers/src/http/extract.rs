@@ -1,24 +1,30 @@
-//! What a request says outside of its body: who calls, which object, which parameters.
+//! What a request says outside of its body: the caller, the id in the path, the query.
 
-use std::{borrow::Cow, ops::RangeInclusive, str::FromStr};
+use std::str::FromStr;
 
 use axum::{
     extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
 use domain::UserId;
+use serde::Serialize;
+use serde_json::Value;
 
-use super::problem::{At, Code, Fault, Problem};
+use super::{
+    problem::{Code, InputError, Problem},
+    rule::{FieldError, Recorder, Rule},
+};
 
-/// Who calls, as the token said. Whoever serves the API inserts it into the request's extensions.
+/// The user who calls, as the token says. The server inserts it into the request's extensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller(pub UserId);
 
-/// Who calls can't be told now; in place of a [`Caller`]. The routes that must know answer 503.
+/// Tokens can't be verified at present. The server inserts this in place of a [`Caller`]; the routes
+/// that need a caller answer 503.
 #[derive(Debug, Clone, Copy)]
 pub struct Unidentifiable;
 
-/// The caller, who must be known.
+/// The caller, on routes that need one.
 #[derive(Debug)]
 pub(super) struct User(pub(super) UserId);
 
@@ -31,14 +37,14 @@ impl<S: Sync> FromRequestParts<S> for User {
         }
         Err(match parts.extensions.get() {
             Some(Unidentifiable) => {
-                Problem::new(Code::Unavailable, "tokens can't be looked up now; try again")
+                Problem::new(Code::Unavailable, "tokens can't be verified at present; retry")
             }
             None => Problem::new(Code::Unauthenticated, "send Authorization: Bearer <token>"),
         })
     }
 }
 
-/// The id in the path, for a caller who is known. One that can't be read is one that does not exist.
+/// The id in the path, on routes that need a caller. An id that can't be parsed names no object.
 #[derive(Debug)]
 pub(super) struct Id<T>(pub(super) T);
 
@@ -53,11 +59,13 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     }
 }
 
-/// The query's parameters, read strictly: what nobody takes is a fault.
-#[derive(Debug)]
+/// The parameters of the query. Each is taken by its rule, which gets the text as a string; a
+/// parameter that is left over is unknown.
+#[derive(Debug, Default)]
 pub(super) struct Params {
     pairs: Vec<(String, String)>,
-    faults: Vec<Fault>,
+    errors: Vec<InputError>,
+    recorder: Recorder,
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {
@@ -65,52 +73,61 @@ impl<S: Sync> FromRequestParts<S> for Params {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map_err(|_| Problem::new(Code::InvalidRequest, "the query can't be read"))?;
-        Ok(Self { pairs, faults: Vec::new() })
+            .map_err(|_| Problem::new(Code::InvalidRequest, "the query can't be decoded"))?;
+        Ok(Self { pairs, ..Self::default() })
     }
 }
 
 impl Params {
-    /// The parameter of this name. A wrong one leaves a fault.
-    pub(super) fn take<T>(
-        &mut self,
-        name: &'static str,
-        read: impl FnOnce(&str) -> Result<T, Cow<'static, str>>,
-    ) -> Option<T> {
+    /// Reads the parameters, and refuses the request if one of them is wrong or unknown.
+    pub(super) fn read<T>(mut self, read: impl FnOnce(&mut Self) -> T) -> Result<T, Problem> {
+        let query = read(&mut self);
+        let unknown = self
+            .pairs
+            .iter()
+            .map(|(name, _)| InputError::in_query(name, FieldError::new("is unknown")));
+        self.errors.extend(unknown);
+        if self.errors.is_empty() { Ok(query) } else { Err(Problem::invalid(self.errors)) }
+    }
+
+    /// Refuses a query that is not empty.
+    pub(super) fn read_none(self) -> Result<(), Problem> {
+        self.read(|_| ())
+    }
+
+    /// A parameter that may be absent.
+    pub(super) fn optional<T, F>(&mut self, name: &str, rule: Rule<F>) -> Option<T>
+    where
+        F: FnOnce(Value) -> Result<T, FieldError>,
+    {
+        self.recorder.add(name, &rule.schema);
         let mut values = self.pairs.extract_if(.., |(key, _)| key == name);
         let (_, value) = values.next()?;
-        let twice = values.next().is_some();
+        let repeated = values.next().is_some();
         drop(values);
-        let read = if twice { Err("is given more than once".into()) } else { read(&value) };
-        read.map_err(|detail| self.faults.push(fault(name, detail))).ok()
+        let result = if repeated {
+            Err(FieldError::new("is given more than once"))
+        } else {
+            (rule.read)(Value::String(value))
+        };
+        result.map_err(|error| self.errors.push(InputError::in_query(name, error))).ok()
     }
 
-    /// Refuses the request if anything was wrong or is left over.
-    pub(super) fn finish(mut self) -> Result<(), Problem> {
-        let rest = self.pairs.into_iter().map(|(name, _)| fault(name, "is unknown".into()));
-        self.faults.extend(rest);
-        if self.faults.is_empty() { Ok(()) } else { Err(Problem::invalid(self.faults)) }
+    /// A parameter that has this value where it is absent.
+    pub(super) fn with_default<T, F>(&mut self, name: &str, rule: Rule<F>, default: T) -> T
+    where
+        T: Serialize,
+        F: FnOnce(Value) -> Result<T, FieldError>,
+    {
+        self.optional(name, rule.with("default", &default)).unwrap_or(default)
     }
-}
 
-/// Reads a whole number within these bounds.
-pub(super) fn number(
-    range: RangeInclusive<u64>,
-) -> impl FnOnce(&str) -> Result<u64, Cow<'static, str>> {
-    move |text| {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        text.parse().ok().filter(|n| digits && range.contains(n)).ok_or_else(|| {
-            format!("must be a whole number from {} to {}", range.start(), range.end()).into()
-        })
+    /// The names and schemas of the parameters that `read` takes, for the API document.
+    #[cfg(test)]
+    pub(super) fn recorded<T>(read: impl FnOnce(&mut Self) -> T) -> Vec<(String, Value)> {
+        let mut params =
+            Self { recorder: Recorder { active: true, ..Recorder::default() }, ..Self::default() };
+        read(&mut params);
+        params.recorder.values
     }
-}
-
-/// The `limit` of a list.
-pub(super) fn limit(params: &mut Params, most: u32) -> u32 {
-    let limit = params.take("limit", number(1..=u64::from(most)));
-    limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(most.min(20))
-}
-
-fn fault(name: impl Into<String>, detail: Cow<'static, str>) -> Fault {
-    Fault { at: At::Parameter(name.into()), detail, too_large: false }
 }

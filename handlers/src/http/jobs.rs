@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}`: a job with the beginning of its output; waits for its end if asked to.
+//! `GET /v1/jobs/{id}`: a job with the beginning of its output; with `waitSeconds` a long poll.
 
 use std::time::Duration;
 
@@ -10,35 +10,39 @@ use domain::{
 };
 
 use super::{
-    extract::{Id, Params, User, number},
+    extract::{Id, Params, User},
     output,
     problem::Problem,
     reply::Reply,
+    rule::digits,
 };
 use crate::{Env, view};
 
-/// The longest wait. Seconds; below the 30 s after which gateways give up.
-const MAX_WAIT: u64 = 25;
+/// The longest wait. Seconds; below the 30 s after which gateways time out.
+const MAX_WAIT: u32 = 25;
 /// How much of each stream comes with the job. Bytes.
 const INLINE: u64 = 64 * 1024;
+
+/// How the job is wanted.
+pub(super) struct JobQuery {
+    wait: Duration,
+}
 
 pub(super) async fn handle(
     State(env): State<Env>,
     User(user): User,
     Id(id): Id<JobId>,
-    mut params: Params,
+    params: Params,
 ) -> Result<Reply, Problem> {
-    let wait = params.take("waitSeconds", number(0..=MAX_WAIT));
-    params.finish()?;
+    let JobQuery { wait } = params.read(JobQuery::read)?;
     let mut read = owned(&env, &user, id).await?;
-    let until = env.now() + Duration::from_secs(wait.unwrap_or(0));
+    let until = env.now() + wait;
     while !is_final(&read.value) && env.now() < until {
         env.changes.job_changed(id, read.version, until).await?;
-        let again = owned(&env, &user, id).await?;
-        // Woken without news: the time is up, whatever the clock says.
-        let news = again.version != read.version;
-        read = again;
-        if !news {
+        let last_version = read.version;
+        read = owned(&env, &user, id).await?;
+        // The wait ended without a change: the time is up, even if the clock was set back meanwhile.
+        if read.version == last_version {
             break;
         }
     }
@@ -49,7 +53,15 @@ pub(super) async fn handle(
     Ok(Reply::ok(&view))
 }
 
-/// The caller's job. One that belongs to somebody else does not exist.
+impl JobQuery {
+    pub(super) fn read(params: &mut Params) -> Self {
+        let wait = digits(0..=MAX_WAIT).describe("How long to wait for the job's end.");
+        let seconds = params.with_default("waitSeconds", wait, 0);
+        Self { wait: Duration::from_secs(seconds.into()) }
+    }
+}
+
+/// The caller's job. To the caller, another user's job does not exist.
 pub(super) async fn owned(env: &Env, user: &UserId, id: JobId) -> Result<Versioned<Job>, Problem> {
     let read = env.store.job(id).await?.filter(|read| read.value.common().user == *user);
     read.ok_or_else(|| Problem::not_found("job"))

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its span, a net for panics, and the bodies of problems.
+//! The outermost layer of every request: its id, its span, panics, and the bodies of problems.
 
 use std::panic::AssertUnwindSafe;
 
@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     extract::{MatchedPath, Request, State},
     http::{
-        HeaderMap, HeaderName, HeaderValue,
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     middleware::Next,
@@ -15,12 +15,12 @@ use axum::{
 use futures::FutureExt;
 use tracing::Instrument;
 
-use super::problem::{Code, Problem};
+use super::problem::Problem;
 use crate::Env;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The outermost layer. The span has neither query nor body: those may hold secrets.
+/// Handles a request within a span. The span has neither query nor body, which may hold secrets.
 pub(super) async fn wrap(State(env): State<Env>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers(), &env);
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
@@ -28,8 +28,8 @@ pub(super) async fn wrap(State(env): State<Env>, request: Request, next: Next) -
     async {
         let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
         let response = response.unwrap_or_else(|_| {
-            tracing::error!("a request made us panic");
-            Problem::new(Code::Internal, "something went wrong on our side").into_response()
+            tracing::error!("the handler of a request panicked");
+            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
         });
         tracing::debug!(status = response.status().as_u16(), "answered");
         finish(response, &id)
@@ -38,20 +38,20 @@ pub(super) async fn wrap(State(env): State<Env>, request: Request, next: Next) -
     .await
 }
 
-/// The caller's id for the request if it is a sane one, else a new one.
+/// The caller's id for the request if it is well formed, otherwise a new one.
 fn request_id(headers: &HeaderMap, env: &Env) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let sane = |id: &&str| {
+    let well_formed = |id: &&str| {
         (1..=128).contains(&id.len())
             && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
     };
-    given.filter(sane).map_or_else(|| format!("req_{}", env.ids.ulid()), str::to_owned)
+    given.filter(well_formed).map_or_else(|| format!("req_{}", env.ids.ulid()), str::to_owned)
 }
 
 fn finish(mut response: Response, id: &str) -> Response {
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>().or_else(|| {
-        // Routing and extractors of the framework answer in plain text.
+        // The framework's own answers (routing, extractors) are plain text.
         (status.is_client_error() || status.is_server_error()).then(|| Problem::of_status(status))
     });
     let value = HeaderValue::from_str(id).expect("a request id has only letters, digits, - _ .");

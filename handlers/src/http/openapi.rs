@@ -1,5 +1,7 @@
-//! `GET /v1/openapi.json`: the API in OpenAPI 3.1. Kept by hand; tests hold it to the routes and to
-//! the real answers.
+//! `GET /v1/openapi.json`: the API in OpenAPI 3.1.
+//!
+//! The document is generated from the rules, the views and the routes by `tests/document.rs`; after a
+//! change of these, `UPDATE=1 cargo nextest run -p handlers` writes it again.
 
 use axum::{
     http::header::CONTENT_TYPE,

@@ -1,4 +1,4 @@
-//! `GET /v1/jobs/{id}/output`: a stream of a job's output, part by part.
+//! `GET /v1/jobs/{id}/output`: a part of a job's stdout or stderr.
 
 use axum::extract::State;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -6,56 +6,70 @@ use domain::{JobId, job::Job, ports::Stream};
 use serde::Serialize;
 
 use super::{
-    extract::{Id, Params, User, number},
+    extract::{Id, Params, User},
     jobs,
     problem::Problem,
     reply::Reply,
+    rule::{digits, one_of},
 };
 use crate::{
     Env,
-    view::{self, Encoding, Part, StreamView},
+    view::{Encoding, Part, StreamName, StreamSize},
 };
 
-const DEFAULT_LIMIT: u64 = 64 * 1024;
-const MAX_LIMIT: u64 = 1024 * 1024;
+/// The size of a part unless the request says otherwise. Bytes.
+const DEFAULT_LIMIT: u32 = 64 * 1024;
+/// The largest part. Bytes.
+const MAX_LIMIT: u32 = 1024 * 1024;
 
+/// A part of a stream of a job's output.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Output {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Output {
     job_id: JobId,
-    stream: &'static str,
+    stream: StreamName,
     offset: u64,
     #[serde(flatten)]
-    output: StreamView,
-    /// Nothing comes after this part, ever.
+    part: Part,
+    #[serde(flatten)]
+    size: StreamSize,
+    /// No more output follows this part.
     complete: bool,
+}
+
+/// Which part of the output is wanted.
+pub(super) struct OutputQuery {
+    stream: StreamName,
+    offset: u32,
+    limit: u32,
+}
+
+impl OutputQuery {
+    pub(super) fn read(params: &mut Params) -> Self {
+        let names = [StreamName::Stdout, StreamName::Stderr];
+        let stream = params.with_default("stream", one_of(&names), StreamName::Stdout);
+        let offset = params.with_default("offset", digits(0..=u32::MAX), 0);
+        let limit = digits(1..=MAX_LIMIT)
+            .describe("Bytes. A part ends before a character that it would cut.");
+        let limit = params.with_default("limit", limit, DEFAULT_LIMIT);
+        Self { stream, offset, limit }
+    }
 }
 
 pub(super) async fn handle(
     State(env): State<Env>,
     User(user): User,
     Id(id): Id<JobId>,
-    mut params: Params,
+    params: Params,
 ) -> Result<Reply, Problem> {
-    let stream = params.take("stream", |text| match text {
-        "stdout" => Ok(Stream::Stdout),
-        "stderr" => Ok(Stream::Stderr),
-        _ => Err("must be stdout or stderr".into()),
-    });
-    let offset = params.take("offset", number(0..=u64::from(u32::MAX))).unwrap_or(0);
-    let limit = params.take("limit", number(1..=MAX_LIMIT)).unwrap_or(DEFAULT_LIMIT);
-    params.finish()?;
+    let OutputQuery { stream: name, offset, limit } = params.read(OutputQuery::read)?;
+    let (offset, stream) = (u64::from(offset), name.into());
     let job = jobs::owned(&env, &user, id).await?.value;
-    let stream = stream.unwrap_or(Stream::Stdout);
-    let part = part(&env, &job, stream, offset, limit).await?;
+    let part = part(&env, &job, stream, offset, limit.into()).await?;
     let complete = jobs::is_final(&job) && part.next_offset >= stored(&job, stream);
-    let seen = view::job(&job);
-    let mut output = match stream {
-        Stream::Stdout => seen.stdout,
-        Stream::Stderr => seen.stderr,
-    };
-    output.part = Some(part);
-    Ok(Reply::ok(&Output { job_id: id, stream: stream.name(), offset, output, complete }))
+    let size = StreamSize::of(&job, stream);
+    Ok(Reply::ok(&Output { job_id: id, stream: name, offset, part, size, complete }))
 }
 
 /// At most `limit` bytes of a stream from `offset` on.
@@ -68,7 +82,7 @@ pub(super) async fn part(
 ) -> Result<Part, Problem> {
     let stored = stored(job, stream);
     let bytes = if offset < stored {
-        // Not beyond what this record says, though more may be stored by now.
+        // More may be stored by now; the answer is about this record.
         let limit = limit.min(stored - offset);
         env.store.output(job.id(), stream, offset, limit).await?.into_inner()
     } else {
@@ -79,9 +93,10 @@ pub(super) async fn part(
     Ok(encode(bytes, offset, growing))
 }
 
-/// Text where the bytes are text, and not mostly control characters, of which JSON makes six bytes
-/// each: gateways limit an answer, some to 6 MB. A character that the part's end cuts is left to the next part;
-/// `growing` says that its rest may not be written yet.
+/// Writes the bytes as text, or in base64 if they are not UTF-8 or mostly control characters: JSON
+/// takes six bytes for each of these, and gateways limit a response, some to 6 MB. A character that
+/// the end of the part cuts is left to the next part; with `growing`, even if the part is then empty,
+/// because the rest of the character may not be written yet.
 fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
     if let Err(error) = str::from_utf8(&bytes)
         && error.error_len().is_none()

@@ -1,5 +1,5 @@
-//! A POST: read once, answered once. The answer to an accepted one is kept for its key, in the very
-//! commit that accepts it, so a request that comes again gets the same answer and does nothing.
+//! POST requests with idempotency keys. The response to an accepted request is stored for its key in
+//! the commit that accepts the request, so a repeated request gets the same response and does nothing.
 
 use std::time::Duration;
 
@@ -21,21 +21,23 @@ use sha2::{Digest, Sha256};
 
 use super::{
     extract::User,
-    problem::{At, Code, Fault, Problem},
+    fields::{self, Fields},
+    problem::{Code, InputError, Problem},
     reply::Reply,
 };
 use crate::{Env, notification, outbox::Batch};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const KEPT: Duration = Duration::from_hours(24);
-/// How often a request is decided anew when others were faster.
-const TRIES: u32 = 8;
+/// How long a response can be replayed.
+const REPLAY_WINDOW: Duration = Duration::from_hours(24);
+/// How many times a request is planned when concurrent requests change its records.
+const MAX_ATTEMPTS: u32 = 8;
 
-/// A POST with all of its body.
+/// A POST with its whole body.
 #[derive(Debug)]
 pub(super) struct Post {
     pub(super) user: UserId,
-    pub(super) body: Secret<Bytes>,
+    body: Secret<Bytes>,
     key: Option<Key>,
 }
 
@@ -45,30 +47,43 @@ struct Key {
     fingerprint: String,
 }
 
-/// What a request leads to. All of it is written, or none.
+/// What a request leads to. All of it is written, or nothing is.
 pub(super) struct Plan {
-    /// What to write; nothing for what leaves no record.
+    /// What to write; nothing where no record changes.
     pub(super) batch: Option<Batch>,
-    /// What to ring afterwards. A lost one is made good when the record is due.
-    pub(super) bells: Vec<Message>,
+    /// Messages to send after the commit. If one is lost, the sweep finds the record when it is due.
+    pub(super) notifications: Vec<Message>,
     pub(super) reply: Reply,
 }
 
-/// The tries to write what a request leads to.
+/// Commits a request's plan. After a conflict the caller plans again on fresh records, at most
+/// [`MAX_ATTEMPTS`] times in all.
 pub(super) struct RetryOnConflict<'a> {
     post: &'a Post,
     env: &'a Env,
-    left: u32,
-    refused: Option<CommitError>,
+    attempts_left: u32,
+    last_error: Option<CommitError>,
 }
 
 impl Post {
-    /// Begins to write what this request leads to.
-    pub(super) const fn rounds<'a>(&'a self, env: &'a Env) -> RetryOnConflict<'a> {
-        RetryOnConflict { post: self, env, left: TRIES, refused: None }
+    /// Reads the body as an object; see [`fields::read_object`].
+    pub(super) fn read_body<T>(
+        &self,
+        read: impl FnOnce(&mut Fields<'_>) -> Option<T>,
+    ) -> Result<T, Problem> {
+        fields::read_object(self.body.expose(), read)
     }
 
-    async fn write(
+    /// Reads a body that must be empty or `{}`.
+    pub(super) fn read_empty_body(&self) -> Result<(), Problem> {
+        self.read_body(|_| Some(()))
+    }
+
+    pub(super) const fn retry_on_conflict<'a>(&'a self, env: &'a Env) -> RetryOnConflict<'a> {
+        RetryOnConflict { post: self, env, attempts_left: MAX_ATTEMPTS, last_error: None }
+    }
+
+    async fn commit(
         &self,
         env: &Env,
         batch: Option<Batch>,
@@ -81,7 +96,7 @@ impl Post {
             };
         };
         let now = env.now();
-        let answer = IdempotentResponse {
+        let response = IdempotentResponse {
             user: self.user.clone(),
             key: key.text.clone(),
             fingerprint: key.fingerprint.clone(),
@@ -89,25 +104,26 @@ impl Post {
             location: reply.location.clone(),
             body: Secret::new(reply.body.clone()),
             created_at: now,
-            expires_at: now + KEPT,
+            expires_at: now + REPLAY_WINDOW,
         };
         batch
             .unwrap_or_default()
-            .write(Write::IdempotentResponse(Box::new(answer)))
+            .write(Write::IdempotentResponse(Box::new(response)))
             .commit(env)
             .await
     }
 
-    /// The answer that a request with this key got before.
-    async fn kept(&self, env: &Env) -> Result<Option<Response>, Problem> {
+    /// The stored response of an earlier request with this key.
+    async fn replay(&self, env: &Env) -> Result<Option<Response>, Problem> {
         let Some(key) = &self.key else { return Ok(None) };
-        let Some(answer) = env.store.answer(&self.user, &key.text, env.now()).await? else {
+        let Some(stored) = env.store.answer(&self.user, &key.text, env.now()).await? else {
             return Ok(None);
         };
-        if answer.fingerprint == key.fingerprint {
-            return Ok(Some(Reply::replay(answer)));
+        if stored.fingerprint == key.fingerprint {
+            return Ok(Some(Reply::replay(stored)));
         }
-        let detail = "this Idempotency-Key came with another request in the last 24 hours";
+        let detail = "another request used this Idempotency-Key in the last 24 hours; \
+                      send this request with a new key";
         Err(Problem::new(Code::IdempotencyMismatch, detail))
     }
 
@@ -136,31 +152,32 @@ impl Post {
 }
 
 impl RetryOnConflict<'_> {
-    /// Why the last plan was not written.
-    pub(super) const fn refused(&self) -> Option<&CommitError> {
-        self.refused.as_ref()
+    /// Why the previous plan was not written.
+    pub(super) const fn last_error(&self) -> Option<&CommitError> {
+        self.last_error.as_ref()
     }
 
-    /// Writes a plan, rings and answers. `None`: the records changed meanwhile; plan anew.
-    pub(super) async fn write(&mut self, plan: Plan) -> Result<Option<Response>, Problem> {
-        match self.post.write(self.env, plan.batch, &plan.reply).await {
+    /// Commits a plan, sends its notifications and responds. `None`: a concurrent request changed the
+    /// records, so the caller must read them and plan again.
+    pub(super) async fn commit(&mut self, plan: Plan) -> Result<Option<Response>, Problem> {
+        match self.post.commit(self.env, plan.batch, &plan.reply).await {
             Ok(()) => {
-                for message in plan.bells {
+                for message in plan.notifications {
                     notification::send(self.env, message, Duration::ZERO).await;
                 }
                 return Ok(Some(plan.reply.into_response()));
             }
             Err(CommitError::AlreadyAnswered) => {
-                if let Some(response) = self.post.kept(self.env).await? {
+                if let Some(response) = self.post.replay(self.env).await? {
                     return Ok(Some(response));
                 }
-                self.refused = Some(CommitError::AlreadyAnswered);
+                self.last_error = Some(CommitError::AlreadyAnswered);
             }
             Err(CommitError::Backend(error)) => return Err(error.into()),
-            Err(error) => self.refused = Some(error),
+            Err(error) => self.last_error = Some(error),
         }
-        self.left -= 1;
-        match self.refused.take_if(|_| self.left == 0) {
+        self.attempts_left -= 1;
+        match self.last_error.take_if(|_| self.attempts_left == 0) {
             Some(error) => Err(error.into()),
             None => Ok(None),
         }
@@ -168,12 +185,12 @@ impl RetryOnConflict<'_> {
 }
 
 impl FromRequest<Env> for Post {
-    /// A problem, or the answer to the same request before.
+    /// A problem, or the stored response of an earlier request with the same key.
     type Rejection = Response;
 
     async fn from_request(request: Request, env: &Env) -> Result<Self, Response> {
         let post = Self::read(request).await.map_err(IntoResponse::into_response)?;
-        match post.kept(env).await {
+        match post.replay(env).await {
             Ok(None) => Ok(post),
             Ok(Some(response)) => Err(response),
             Err(problem) => Err(problem.into_response()),
@@ -189,11 +206,10 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     });
     match (text, given.next()) {
         (Some(text), None) => Ok(Some(text.to_owned())),
-        _ => Err(Problem::invalid(vec![Fault {
-            at: At::Header("Idempotency-Key"),
-            detail: "must be given once, as 1 to 255 visible ASCII characters".into(),
-            too_large: false,
-        }])),
+        _ => {
+            let detail = "must be given once, as 1 to 255 visible ASCII characters";
+            Err(Problem::invalid(vec![InputError::in_header("Idempotency-Key", detail)]))
+        }
     }
 }
 
@@ -207,8 +223,8 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn unreadable(status: u16) -> Problem {
     if status == 413 {
-        Problem::new(Code::PayloadTooLarge, "a body may have 256 KiB")
+        Problem::new(Code::PayloadTooLarge, "the body must not exceed 256 KiB")
     } else {
-        Problem::new(Code::InvalidRequest, "the body broke off")
+        Problem::new(Code::InvalidRequest, "the body ended early; send the request again")
     }
 }

@@ -1,4 +1,4 @@
-//! What went wrong, as `application/problem+json` (RFC 9457).
+//! Refusals and failures, answered as `application/problem+json` (RFC 9457).
 
 use std::{borrow::Cow, error::Error};
 
@@ -7,10 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::ports::{BackendError, CommitError};
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::Serialize;
+
+use super::rule::FieldError;
 
 /// The kinds of problems. Programs branch on the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case", inline))]
 pub(super) enum Code {
     InvalidRequest,
     MalformedJson,
@@ -35,8 +38,32 @@ pub(super) enum Code {
 }
 
 impl Code {
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 20] = [
+        Self::InvalidRequest,
+        Self::MalformedJson,
+        Self::Unauthenticated,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::NotReady,
+        Self::SessionDraining,
+        Self::NotACommand,
+        Self::JobNotRunning,
+        Self::JobFinished,
+        Self::DeliveryPending,
+        Self::EndpointDisabled,
+        Self::SessionEnded,
+        Self::PayloadTooLarge,
+        Self::UnsupportedMediaType,
+        Self::IdempotencyMismatch,
+        Self::QuotaExceeded,
+        Self::Internal,
+        Self::StreamingUnavailable,
+        Self::Unavailable,
+    ];
+
     /// Name, status, title.
-    const fn parts(self) -> (&'static str, StatusCode, &'static str) {
+    pub(super) const fn parts(self) -> (&'static str, StatusCode, &'static str) {
         use StatusCode as S;
         match self {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "Invalid request"),
@@ -72,8 +99,8 @@ impl Code {
         }
     }
 
-    /// Seconds after which the same request may succeed; none if it won't.
-    const fn retry_after(self) -> Option<u32> {
+    /// Seconds after which the same request may succeed; none if a retry can't help.
+    pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NotReady | Self::Unavailable => Some(1),
             Self::QuotaExceeded => Some(5),
@@ -98,92 +125,84 @@ impl Code {
     }
 }
 
-/// One thing that is wrong with a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) at: At,
-    pub(super) detail: Cow<'static, str>,
-    /// It is right but for its size.
-    pub(super) too_large: bool,
+/// One thing that is wrong with a request, in exactly one of its body, its query and its headers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(super) struct InputError {
+    /// A JSON pointer (RFC 6901) into the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    /// A parameter of the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header: Option<&'static str>,
+    detail: Cow<'static, str>,
+    /// The value would be accepted if it were smaller.
+    #[serde(skip)]
+    too_large: bool,
 }
 
-/// Where in a request something is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum At {
-    /// In the body, as a JSON pointer (RFC 6901).
-    Pointer(String),
-    /// In the query.
-    Parameter(String),
-    /// In a header.
-    Header(&'static str),
-}
-
-impl Serialize for Fault {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        match &self.at {
-            At::Pointer(pointer) => map.serialize_entry("pointer", pointer)?,
-            At::Parameter(name) => map.serialize_entry("parameter", name)?,
-            At::Header(name) => map.serialize_entry("header", name)?,
-        }
-        map.serialize_entry("detail", &self.detail)?;
-        map.end()
-    }
-}
-
-/// An answer that says no. The outermost layer writes its body, since that knows the request's id.
+/// A refusal or a failure, as an answer. The outermost layer writes its body, since that layer knows
+/// the request's id.
 #[derive(Debug, Clone)]
 pub(super) struct Problem {
     code: Code,
     detail: Cow<'static, str>,
-    faults: Vec<Fault>,
+    errors: Vec<InputError>,
 }
 
 /// The body of a problem.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
 pub(super) struct Body<'a> {
+    #[cfg_attr(test, schemars(extend("format" = "uri")))]
     r#type: String,
     title: &'static str,
+    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
     detail: &'a str,
+    #[cfg_attr(test, schemars(with = "Code"))]
     code: &'static str,
+    /// Whether the same request may succeed later, after `Retry-After`.
     retryable: bool,
     request_id: &'a str,
-    #[serde(skip_serializing_if = "<[Fault]>::is_empty")]
-    errors: &'a [Fault],
+    #[serde(skip_serializing_if = "<[InputError]>::is_empty")]
+    errors: &'a [InputError],
 }
 
 impl Problem {
-    /// A problem that needs no more words.
+    /// A problem of this kind. `detail` is a sentence for people: what failed and what to do next.
     pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new() }
     }
 
-    /// All that is wrong with a request.
-    pub(super) fn invalid(faults: Vec<Fault>) -> Self {
-        let too_large = !faults.is_empty() && faults.iter().all(|fault| fault.too_large);
+    /// A request with these errors. Where all of them are about size alone, the code says so.
+    pub(super) fn invalid(errors: Vec<InputError>) -> Self {
+        let too_large = !errors.is_empty() && errors.iter().all(|error| error.too_large);
         let code = if too_large { Code::PayloadTooLarge } else { Code::InvalidRequest };
-        let detail = match faults.as_slice() {
-            [one] => Cow::Owned(format!("{}: {}", one.at, one.detail)),
-            _ => Cow::Borrowed("several fields are wrong; see errors"),
+        let detail = match errors.as_slice() {
+            [error] => Cow::Owned(format!("{}: {}", error.place(), error.detail)),
+            _ => Cow::Borrowed("several fields are invalid; see errors"),
         };
-        Self { code, detail, faults }
+        Self { code, detail, errors }
     }
 
-    /// There is no such object, or it is not the caller's.
-    pub(super) fn not_found(what: &'static str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {what}"))
+    /// The object does not exist, or belongs to another user.
+    pub(super) fn not_found(kind: &'static str) -> Self {
+        Self::new(Code::NotFound, format!("there is no such {kind}"))
     }
 
-    /// What an answer without a body means.
+    /// The problem behind an answer of the framework that has only a status.
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::new(Code::NotFound, "there is no such route"),
-            StatusCode::METHOD_NOT_ALLOWED => {
-                Self::new(Code::MethodNotAllowed, "see the Allow header")
-            }
-            _ => Self::new(Code::Internal, "something went wrong on our side"),
+            StatusCode::METHOD_NOT_ALLOWED => Self::new(
+                Code::MethodNotAllowed,
+                "this path has other methods; see the Allow header",
+            ),
+            _ => Self::new(Code::Internal, "an internal error occurred; report the requestId"),
         }
     }
 
@@ -192,7 +211,7 @@ impl Problem {
         self.code.parts().1
     }
 
-    /// `Retry-After`, if trying again may help.
+    /// `Retry-After` in seconds, if the same request may succeed later.
     pub(super) const fn retry_after(&self) -> Option<u32> {
         self.code.retry_after()
     }
@@ -208,25 +227,45 @@ impl Problem {
             code,
             retryable: self.retry_after().is_some(),
             request_id,
-            errors: &self.faults,
+            errors: &self.errors,
         }
     }
 }
 
-impl std::fmt::Display for At {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Pointer(pointer) if pointer.is_empty() => f.write_str("the body"),
-            Self::Pointer(text) | Self::Parameter(text) => f.write_str(text),
-            Self::Header(name) => f.write_str(name),
-        }
+impl InputError {
+    /// An error in the object of the body that this JSON pointer names.
+    pub(super) fn in_body(object: &str, error: FieldError) -> Self {
+        let pointer = format!("{object}{}", error.pointer);
+        Self { pointer: Some(pointer), ..Self::of(error) }
+    }
+
+    /// An error in a parameter of the query.
+    pub(super) fn in_query(name: &str, error: FieldError) -> Self {
+        Self { parameter: Some(name.to_owned()), ..Self::of(error) }
+    }
+
+    /// An error in a header.
+    pub(super) fn in_header(name: &'static str, detail: &'static str) -> Self {
+        Self { header: Some(name), ..Self::of(FieldError::new(detail)) }
+    }
+
+    fn of(error: FieldError) -> Self {
+        let FieldError { detail, too_large, .. } = error;
+        Self { pointer: None, parameter: None, header: None, detail, too_large }
+    }
+
+    /// The part of the request, for people.
+    fn place(&self) -> &str {
+        let name = self.pointer.as_deref().or(self.parameter.as_deref()).or(self.header);
+        name.filter(|name| !name.is_empty()).unwrap_or("the body")
     }
 }
 
 impl From<BackendError> for Problem {
     fn from(error: BackendError) -> Self {
-        tracing::error!(error = &error as &dyn Error, "a port failed");
-        Self::new(Code::Unavailable, "a part of the service does not answer; try again")
+        tracing::error!(error = &error as &dyn Error, "a backend failed while answering a request");
+        let detail = "a backend is unavailable; retry with the same Idempotency-Key";
+        Self::new(Code::Unavailable, detail)
     }
 }
 
@@ -235,8 +274,8 @@ impl From<CommitError> for Problem {
         if let CommitError::Backend(error) = error {
             return error.into();
         }
-        tracing::warn!(error = &error as &dyn Error, "a write was refused again and again");
-        Self::new(Code::Unavailable, "others changed the same record again and again; try again")
+        tracing::warn!(error = &error as &dyn Error, "gave up a request after repeated conflicts");
+        Self::new(Code::Unavailable, "the session was modified concurrently; retry")
     }
 }
 

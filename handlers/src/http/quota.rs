@@ -1,4 +1,4 @@
-//! `GET /v1/quota`: how many sessions the caller has, may have, and waits for.
+//! `GET /v1/quota`: how many sessions of the caller are active, may be, and wait.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -10,8 +10,10 @@ use super::{
 };
 use crate::Env;
 
+/// A user's quota of sessions.
 #[derive(Debug, Serialize)]
-struct QuotaView {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Quota"))]
+pub(super) struct QuotaView {
     active: u32,
     limit: u32,
     queued: u32,
@@ -22,7 +24,7 @@ pub(super) async fn handle(
     User(user): User,
     params: Params,
 ) -> Result<Reply, Problem> {
-    params.finish()?;
+    params.read_none()?;
     let quota = env.store.quota(&user).await?;
     let limit = env.policy.max_active_sessions;
     Ok(Reply::ok(&QuotaView { active: quota.active, limit, queued: quota.waiting }))

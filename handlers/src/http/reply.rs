@@ -1,4 +1,4 @@
-//! An answer that says yes, kept apart from HTTP so that it can be stored for its key.
+//! The response to an accepted request, in a form that can be stored for its idempotency key.
 
 use axum::{
     http::{
@@ -21,9 +21,9 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// An answer without a `Location`.
+    /// A response without a `Location`.
     pub(super) fn new(status: StatusCode, body: &impl Serialize) -> Self {
-        let body = serde_json::to_string(body).expect("an answer is always JSON");
+        let body = serde_json::to_string(body).expect("a response is always JSON");
         Self { status, location: None, body }
     }
 
@@ -32,15 +32,15 @@ impl Reply {
         Self::new(StatusCode::OK, body)
     }
 
-    /// 202: look at this job.
+    /// 202, with the job's path as `Location`.
     pub(super) fn accepted(job: JobId, body: &impl Serialize) -> Self {
         Self { location: Some(format!("/v1/jobs/{job}")), ..Self::new(StatusCode::ACCEPTED, body) }
     }
 
-    /// The answer that was given before, marked as such.
-    pub(super) fn replay(answer: IdempotentResponse) -> Response {
-        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::OK);
-        let reply = Self { status, location: answer.location, body: answer.body.into_inner() };
+    /// A stored response, marked as a replay.
+    pub(super) fn replay(stored: IdempotentResponse) -> Response {
+        let status = StatusCode::from_u16(stored.status).unwrap_or(StatusCode::OK);
+        let reply = Self { status, location: stored.location, body: stored.body.into_inner() };
         let mut response = reply.into_response();
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         response
@@ -53,7 +53,7 @@ impl IntoResponse for Reply {
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(location) = self.location {
-            let location = HeaderValue::from_str(&location).expect("our paths are plain ASCII");
+            let location = HeaderValue::from_str(&location).expect("the path of a job is ASCII");
             headers.insert(LOCATION, location);
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }

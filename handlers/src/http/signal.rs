@@ -1,19 +1,20 @@
 //! `POST /v1/jobs/{id}/signal`: sends a signal to a running command.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use axum::{extract::State, response::Response};
 use domain::{JobId, job::Job, message::Message};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     cancel::commands_only,
     extract::Id,
-    fields::{self, Wrong, whole},
+    fields::Fields,
     jobs,
     post::{Plan, Post},
     problem::{Code, Problem},
     reply::Reply,
+    rule::{FieldError, Rule, integer},
 };
 use crate::{Env, view};
 
@@ -24,13 +25,20 @@ const NAMES: [&str; 31] = [
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
+const NUMBERS: RangeInclusive<u64> = 1..=31;
+
+/// The body of a signal request.
+pub(super) struct SignalRequest {
+    signal: i32,
+}
+
 pub(super) async fn handle(
     State(env): State<Env>,
     Id(id): Id<JobId>,
     post: Post,
 ) -> Result<Response, Problem> {
-    let signal = fields::object(post.body.expose(), |fields| fields.required("signal", signal))?;
-    let mut rounds = post.rounds(&env);
+    let SignalRequest { signal } = post.read_body(SignalRequest::read)?;
+    let mut attempts = post.retry_on_conflict(&env);
     loop {
         let job = jobs::owned(&env, &post.user, id).await?.value;
         commands_only(&job)?;
@@ -38,24 +46,41 @@ pub(super) async fn handle(
             let detail = format!("the job is not running: it is {}", job.status().name());
             return Err(Problem::new(Code::JobNotRunning, detail));
         }
-        // No record asks for a signal, so a lost message would not be made good: it goes first.
+        // No record holds a signal, so the sweep could not replace a lost message: send it before the
+        // request is accepted.
         env.queue.send(&Message::SignalJob { job: id, signal }, Duration::ZERO).await?;
         let reply = Reply::accepted(id, &view::job(&job));
-        let plan = Plan { batch: None, bells: Vec::new(), reply };
-        if let Some(response) = rounds.write(plan).await? {
+        let plan = Plan { batch: None, notifications: Vec::new(), reply };
+        if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }
     }
 }
 
+impl SignalRequest {
+    /// Reads `{signal}`.
+    pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        Some(Self { signal: fields.required("signal", signal())? })
+    }
+}
+
 /// A signal's name, with or without `SIG`, or its number.
-fn signal(value: Value) -> Result<i32, Wrong> {
-    let number = match value.as_str() {
-        Some(name) => by_name(name),
-        None => whole(1..=31)(value).ok().and_then(|number| i32::try_from(number).ok()),
+fn signal() -> Rule<impl Fn(Value) -> Result<i32, FieldError>> {
+    let read = |value: Value| {
+        let number = match value.as_str() {
+            Some(name) => by_name(name),
+            None => (integer(NUMBERS).read)(value).ok().and_then(|n| i32::try_from(n).ok()),
+        };
+        let detail = "must be the name or the number of a signal, such as \"TERM\" or 15";
+        number.ok_or_else(|| FieldError::new(detail))
     };
-    number.ok_or_else(|| {
-        Wrong::new("must be the name or the number of a signal, such as \"TERM\" or 15")
+    Rule::new(read, || {
+        let name = json!({
+            "type": "string",
+            "pattern": format!("^(SIG)?({})$", NAMES.join("|")),
+            "description": "A name, with or without SIG.",
+        });
+        json!({"anyOf": [name, integer(NUMBERS).schema]})
     })
 }
 

@@ -1,4 +1,5 @@
-//! `POST /v1/shell/stop`: ends a session, at once or after its jobs. Stopping a stopped one succeeds.
+//! `POST /v1/shell/stop`: ends a session, at once or after its jobs. Stopping a stopped session
+//! succeeds.
 
 use axum::{extract::State, response::Response};
 use domain::{
@@ -12,54 +13,60 @@ use domain::{
 
 use super::{
     accepted::Accepted,
-    fields::{self, Fields, flag, string, text},
+    fields::Fields,
     post::{Plan, Post},
     problem::Problem,
+    rule::{boolean, id, text},
     sessions, start,
 };
 use crate::{Env, outbox::Batch};
 
-/// What the caller wants.
-struct Wish {
+/// The longest reason. Bytes.
+const MAX_REASON: usize = 512;
+
+/// What a stop asks for.
+pub(super) struct StopRequest {
     session: String,
     reason: Option<String>,
     drain: bool,
 }
 
 pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
-    let wish = fields::object(post.body.expose(), read)?;
-    let id: SessionId = wish.session.parse().map_err(|_| Problem::not_found("session"))?;
+    let request = post.read_body(StopRequest::read)?;
+    let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
     let job = JobId::from_ulid(env.ids.ulid());
-    let mut rounds = post.rounds(&env);
+    let mut attempts = post.retry_on_conflict(&env);
     loop {
         let Versioned { value, version } = sessions::owned(&env, &post.user, id).await?;
         let job = start::job(&post.user, id, job, Work::Stop, env.now());
-        if let Some(response) = rounds.write(plan(&env, value, version, job, &wish)).await? {
+        let plan = plan(&env, value, version, job, &request);
+        if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }
     }
 }
 
-fn plan(env: &Env, session: Session, read: Version, job: Job, wish: &Wish) -> Plan {
+fn plan(env: &Env, session: Session, read: Version, job: Job, request: &StopRequest) -> Plan {
     if matches!(session, Session::Ended(_)) {
         let job = completed(env, job);
-        let batch = Batch::default().write(start::new(&job));
+        let batch = Batch::default().write(start::insert(&job));
         let reply = Accepted::of(&job).reply();
-        return Plan { reply, batch: Some(batch), bells: Vec::new() };
+        return Plan { reply, batch: Some(batch), notifications: Vec::new() };
     }
     let id = session.id();
-    let (reason, note) = (Reason::UserStop, wish.reason.clone());
+    let (reason, note) = (Reason::UserStop, request.reason.clone());
     let event =
-        if wish.drain { Event::Drain { reason, note } } else { Event::Stop { reason, note } };
-    let mut moved = session.on(event, env.stamp(Actor::User)).unwrap_or_else(unmoved);
-    moved.session = moved.session.add_stop_job(job.id());
-    let batch = Batch::default().transition(env, &moved, Expect::At(read)).write(start::new(&job));
-    let bells = vec![Message::NotifySession { session: id }];
-    Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), bells }
+        if request.drain { Event::Drain { reason, note } } else { Event::Stop { reason, note } };
+    let mut transition = session.on(event, env.stamp(Actor::User)).unwrap_or_else(unchanged);
+    transition.session = transition.session.add_stop_job(job.id());
+    let batch =
+        Batch::default().transition(env, &transition, Expect::At(read)).write(start::insert(&job));
+    let notifications = vec![Message::NotifySession { session: id }];
+    Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), notifications }
 }
 
-/// It ends already: the job only waits for that.
-fn unmoved(rejected: TransitionError) -> Transition {
+/// A transition that changes nothing: the session is ending already, and the new job waits for that.
+fn unchanged(rejected: TransitionError) -> Transition {
     Transition { session: *rejected.session, entries: Vec::new() }
 }
 
@@ -72,9 +79,14 @@ fn completed(env: &Env, job: Job) -> Job {
     }
 }
 
-fn read(fields: &mut Fields<'_>) -> Option<Wish> {
-    let session = fields.required("sessionId", string);
-    let reason = fields.optional("reason", text(512));
-    let drain = fields.optional("drain", flag).unwrap_or_default();
-    Some(Wish { session: session?, reason, drain })
+impl StopRequest {
+    /// Reads the body.
+    pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let session = fields.required("sessionId", id("SessionId"));
+        let reason = text(MAX_REASON).describe("Your reason; shown as the session's note.");
+        let reason = fields.optional("reason", reason);
+        let drain = boolean().describe("Let the queued jobs finish first.");
+        let drain = fields.with_default("drain", drain, false);
+        Some(Self { session: session?, reason, drain })
+    }
 }

@@ -1,7 +1,8 @@
 //! `GET /v1/jobs/{id}/stream`: a job's output and end as server-sent events.
 //!
-//! An event's id says where both streams stand (`stdout.stderr`), so `Last-Event-ID` goes on from
-//! there. After the end the id ends in `.end`; a client that comes back with it is told to stay away.
+//! An event's id has the offsets of both streams (`stdout.stderr`), so that `Last-Event-ID` resumes
+//! there. The id of the last event ends in `.end`; a client that reconnects with it gets 204, after
+//! which browsers stop reconnecting.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
@@ -24,16 +25,19 @@ use serde_json::json;
 use super::{
     extract::{Id, Params, User},
     jobs, output,
-    problem::{At, Code, Fault, Problem},
+    problem::{Code, InputError, Problem},
 };
-use crate::{Env, view};
+use crate::{
+    Env,
+    view::{self, StreamName},
+};
 
-/// How long nothing may be sent before a comment shows that we are alive.
+/// Longest silence: after it a comment keeps the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The most output of one event. Bytes.
 const CHUNK: u64 = 64 * 1024;
 
-/// What was sent so far.
+/// The state of one response: what was sent so far and what is to be sent next.
 struct Progress {
     env: Env,
     user: UserId,
@@ -41,7 +45,7 @@ struct Progress {
     stdout: u64,
     stderr: u64,
     status: Option<Status>,
-    /// All of this version was sent or is queued.
+    /// The version of the job whose changes are all sent or queued.
     sent: Option<Version>,
     events: VecDeque<Event>,
     ended: bool,
@@ -54,9 +58,10 @@ pub(super) async fn handle(
     headers: HeaderMap,
     params: Params,
 ) -> Result<Response, Problem> {
-    params.finish()?;
+    params.read_none()?;
     if !env.policy.streaming {
-        let detail = "no streams here; use GET /v1/jobs/{id}?waitSeconds=25 and /output?offset=";
+        let detail = "this deployment has no streams; \
+                      use GET /v1/jobs/{id}?waitSeconds=25 and /output?offset=";
         return Err(Problem::new(Code::StreamingUnavailable, detail));
     }
     let Some((stdout, stderr)) = position(&headers)? else {
@@ -80,7 +85,7 @@ pub(super) async fn handle(
     Ok(Sse::new(events).into_response())
 }
 
-/// Where to go on; `None` after the end.
+/// The offsets to resume at; `None` if the end was sent before.
 fn position(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Problem> {
     let Some(id) = headers.get("last-event-id").filter(|id| !id.is_empty()) else {
         return Ok(Some((0, 0)));
@@ -95,16 +100,13 @@ fn position(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Problem> {
         }
         _ => {}
     }
-    Err(Problem::invalid(vec![Fault {
-        at: At::Header("Last-Event-ID"),
-        detail: "must be the id of an event of this stream".into(),
-        too_large: false,
-    }]))
+    let detail = "must be the id of an event of this stream";
+    Err(Problem::invalid(vec![InputError::in_header("Last-Event-ID", detail)]))
 }
 
 impl Progress {
-    /// The next event, as soon as there is one; none after the end or when something fails: then the
-    /// client comes back with the last id.
+    /// The next event, as soon as there is one; none after the end or after a failure, where the
+    /// client reconnects with the last id.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -124,12 +126,12 @@ impl Progress {
                 self.sent = sent;
                 return Some(Event::default().comment(""));
             }
-            self.look(&job, version).await.ok()?;
+            self.queue_events(&job, version).await.ok()?;
         }
     }
 
-    /// Queues what is new in this record.
-    async fn look(&mut self, job: &Job, version: Version) -> Result<(), Problem> {
+    /// Queues the events for the changes of this record.
+    async fn queue_events(&mut self, job: &Job, version: Version) -> Result<(), Problem> {
         if self.status != Some(job.status()) {
             self.status = Some(job.status());
             let data = json!({"status": job.status(), "attempt": job.attempt()});
@@ -150,7 +152,7 @@ impl Progress {
         Ok(())
     }
 
-    /// Queues the next output of a stream; says whether there was any.
+    /// Queues the next output of a stream; false if there is none.
     async fn output(&mut self, job: &Job, stream: Stream) -> Result<bool, Problem> {
         let offset = match stream {
             Stream::Stdout => self.stdout,
@@ -165,7 +167,7 @@ impl Progress {
             Stream::Stderr => self.stderr = part.next_offset,
         }
         let data = json!({
-            "stream": stream.name(),
+            "stream": StreamName::from(stream),
             "offset": offset,
             "text": part.text,
             "encoding": part.encoding,

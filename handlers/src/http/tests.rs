@@ -1,4 +1,4 @@
-//! Requests through the whole router, on fakes. Every answer is held to openapi.json.
+//! Requests through the whole router, on fakes. Every answer is validated against openapi.json.
 
 use axum::{
     body::{Body, to_bytes},
@@ -13,6 +13,7 @@ use super::*;
 use crate::Policy;
 
 mod contract;
+mod document;
 mod execute;
 mod idempotency;
 mod input;
@@ -26,7 +27,7 @@ mod stream;
 mod usage;
 mod webhooks;
 
-/// The API over a world of fakes.
+/// The API over fakes of all ports.
 struct Api {
     fakes: Fakes,
     env: Env,
@@ -60,13 +61,22 @@ impl Api {
 
     async fn post(&self, path: &str, body: Value) -> Answer {
         let request = as_ann(Request::post(path).header("content-type", "application/json"));
-        self.send(&request, body.to_string()).await
+        self.send_json(&request, &body).await
     }
 
     /// A POST with an idempotency key.
     async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
         let request = Request::post(path).header("content-type", "application/json");
-        self.send(&as_ann(request.header("idempotency-key", key)), body.to_string()).await
+        self.send_json(&as_ann(request.header("idempotency-key", key)), &body).await
+    }
+
+    /// Sends a request with this body. The document must permit a body that is accepted.
+    async fn send_json(&self, request: &Request<()>, body: &Value) -> Answer {
+        let answer = self.send(request, body.to_string()).await;
+        if answer.status.is_success() {
+            schema::check_request(request.uri().path(), body);
+        }
+        answer
     }
 
     /// Sends a request with this body, and checks the answer against the document.
@@ -80,7 +90,7 @@ impl Api {
         let body = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
         let answer = Answer { status: parts.status, headers: parts.headers, body };
-        schema::check(method.as_str(), &path, &answer);
+        schema::check_answer(method.as_str(), &path, &answer);
         answer
     }
 
@@ -109,7 +119,7 @@ impl Answer {
         self.body
     }
 
-    /// Checks that it is this problem.
+    /// Checks that the answer is this problem.
     #[track_caller]
     fn problem(&self, status: u16, code: &str) -> &Value {
         let seen = (self.status.as_u16(), self.body["code"].as_str());
@@ -136,7 +146,7 @@ fn by(user: &UserId, request: axum::http::request::Builder) -> Request<()> {
     request.extension(Caller(user.clone())).body(()).expect("a request")
 }
 
-/// Somebody else.
+/// Another user.
 fn bob() -> UserId {
     UserId::new("bob")
 }

@@ -1,4 +1,4 @@
-//! `GET /v1/sessions/{id}/events`: what happened to a session, in order.
+//! `GET /v1/sessions/{id}/events`: a session's timeline, oldest event first.
 
 use axum::extract::State;
 use domain::{
@@ -9,26 +9,33 @@ use domain::{
 use serde::Serialize;
 
 use super::{
-    extract::{Id, Params, User, limit, number},
+    extract::{Id, Params, User},
+    page,
     problem::Problem,
     reply::Reply,
-    sessions::{self, MOST},
+    rule::digits,
+    sessions,
 };
 use crate::Env;
 
+/// Some events of a session.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Timeline<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Timeline<'a> {
     data: Vec<EventView<'a>>,
-    /// The `after` that the next part begins with.
+    /// The `after` of the next page.
     next_after: u32,
 }
 
+/// A timeline entry as the API shows it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Event"))]
 struct EventView<'a> {
     event_id: EventId,
     session_id: SessionId,
+    #[cfg_attr(test, schemars(range(min = 1)))]
     seq: u32,
     at: Timestamp,
     r#type: EventKind,
@@ -37,21 +44,33 @@ struct EventView<'a> {
     to: Status,
     actor: Actor,
     attempt: u32,
+    /// Since the previous event.
     latency_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
+}
+
+/// Which events are wanted.
+pub(super) struct TimelineQuery {
+    after: u32,
+    limit: u32,
+}
+
+impl TimelineQuery {
+    pub(super) fn read(params: &mut Params) -> Self {
+        let after = digits(0..=u32::MAX).describe("Begin after the event of this seq.");
+        let after = params.with_default("after", after, 0);
+        Self { after, limit: page::limit(params) }
+    }
 }
 
 pub(super) async fn handle(
     State(env): State<Env>,
     User(user): User,
     Id(id): Id<SessionId>,
-    mut params: Params,
+    params: Params,
 ) -> Result<Reply, Problem> {
-    let after = params.take("after", number(0..=u64::from(u32::MAX)));
-    let after = after.and_then(|after| u32::try_from(after).ok()).unwrap_or(0);
-    let limit = limit(&mut params, MOST);
-    params.finish()?;
+    let TimelineQuery { after, limit } = params.read(TimelineQuery::read)?;
     sessions::owned(&env, &user, id).await?;
     let entries = env.store.timeline(id, after, limit).await?;
     let next_after = entries.last().map_or(after, |entry| entry.seq);

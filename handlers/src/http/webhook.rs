@@ -1,4 +1,4 @@
-//! The endpoint that a start names.
+//! The webhook endpoint that a start names.
 
 use axum::http::Uri;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -6,66 +6,109 @@ use domain::{
     Secret,
     webhook::{Endpoint, EventType},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
-    command::words,
-    fields::{Fields, Wrong, text, word},
+    fields::Fields,
+    rule::{FieldError, Rule, bounded, component, one_of},
 };
-use crate::Env;
+use crate::{Env, Policy};
 
-/// What signing keys begin with (Standard Webhooks).
+/// The beginning of signing keys (Standard Webhooks).
 const SECRET_PREFIX: &str = "whsec_";
+/// The longest URL. Bytes.
+const MAX_URL: usize = 2048;
+/// The longest signing key, as text. Bytes.
+const MAX_SECRET: usize = 256;
 
-/// The endpoint, and whether its key is ours to show.
+/// The endpoint as the request names it.
 #[derive(Debug)]
-pub(super) struct Webhook {
-    pub(super) endpoint: Endpoint,
-    pub(super) generated: bool,
+pub(super) struct WebhookRequest {
+    url: Secret<String>,
+    events: Vec<EventType>,
+    secret: Option<Secret<String>>,
 }
 
-/// Reads `{url, events?, secret?}`; makes a key if there is none.
-pub(super) fn read(fields: &mut Fields<'_>, env: &Env) -> Option<Webhook> {
-    let url = fields.required("url", |value| url(value, env.policy.webhook_allow_private));
-    let events = fields.optional("events", |value| {
-        let known: Vec<_> = EventType::ALL.iter().map(|event| (event.name(), *event)).collect();
-        words(value, word(&known))
-    });
-    let given = fields.optional("secret", secret);
-    let generated = given.is_none();
-    let secret = given.unwrap_or_else(|| {
-        format!("{SECRET_PREFIX}{}", BASE64_STANDARD.encode(env.ids.secret(32)))
-    });
-    let mut events = events.unwrap_or_default();
-    events.sort_unstable_by_key(|event| event.name());
-    events.dedup();
-    let (url, secret) = (Secret::new(url?), Secret::new(secret));
-    Some(Webhook { endpoint: Endpoint { url, events, secret, gone: false }, generated })
+impl WebhookRequest {
+    /// Reads `{url, events?, secret?}`.
+    pub(super) fn read(fields: &mut Fields<'_>, policy: &Policy) -> Option<Self> {
+        let url = fields.required("url", url(policy.webhook_allow_private));
+        let events = fields.optional("events", events()).unwrap_or_default();
+        let secret = fields.optional("secret", secret()).map(Secret::new);
+        Some(Self { url: Secret::new(url?), events, secret })
+    }
+
+    /// Whether the signing key is to be generated.
+    pub(super) const fn needs_secret(&self) -> bool {
+        self.secret.is_none()
+    }
+
+    /// The endpoint, with a generated key where the request has none.
+    pub(super) fn endpoint(self, env: &Env) -> Endpoint {
+        let Self { url, mut events, secret } = self;
+        events.sort_unstable_by_key(|event| event.name());
+        events.dedup();
+        let generate = || {
+            let key = BASE64_STANDARD.encode(env.ids.secret(32));
+            Secret::new(format!("{SECRET_PREFIX}{key}"))
+        };
+        Endpoint { url, events, secret: secret.unwrap_or_else(generate), gone: false }
+    }
 }
 
-/// An absolute https URL. The address behind it is checked when it is connected to.
-fn url(value: Value, plain_too: bool) -> Result<String, Wrong> {
-    let text = text(2048)(value)?;
-    let uri: Uri = text.parse().map_err(|_| Wrong::new("must be an absolute URL"))?;
-    let host = uri.authority().map(|authority| (authority.host(), authority.as_str()));
-    let Some((host, authority)) = host else {
-        return Err(Wrong::new("must be an absolute URL"));
+/// An absolute https URL. The address behind it is checked when a delivery connects to it.
+fn url(allow_http: bool) -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
+    let schema = || {
+        json!({
+            "type": "string",
+            "format": "uri",
+            "maxLength": MAX_URL,
+            "pattern": "^https?://",
+            "description": "Absolute; https unless this deployment permits http.",
+        })
     };
-    if host.is_empty() || authority.contains('@') || text.contains('#') {
-        return Err(Wrong::new("must have a host, no user and no fragment"));
+    Rule::new(move |value| read_url(value, allow_http), schema)
+}
+
+fn read_url(value: Value, allow_http: bool) -> Result<String, FieldError> {
+    let text = bounded(value, MAX_URL)?;
+    let uri: Uri = text.parse().map_err(|_| FieldError::new("must be an absolute URL"))?;
+    let Some(authority) = uri.authority() else {
+        return Err(FieldError::new("must be an absolute URL"));
+    };
+    if authority.host().is_empty() || authority.as_str().contains('@') || text.contains('#') {
+        return Err(FieldError::new("must have a host, no user and no fragment"));
     }
     match uri.scheme_str() {
         Some("https") => Ok(text),
-        Some("http") if plain_too => Ok(text),
-        _ => Err(Wrong::new("must begin with https://")),
+        Some("http") if allow_http => Ok(text),
+        _ => Err(FieldError::new("must begin with https://")),
     }
 }
 
-fn secret(value: Value) -> Result<String, Wrong> {
-    let text = text(256)(value)?;
-    let key = text.strip_prefix(SECRET_PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());
-    match key {
-        Some(key) if (24..=64).contains(&key.len()) => Ok(text),
-        _ => Err(Wrong::new("must be whsec_ and 24 to 64 bytes in base64")),
-    }
+fn events() -> Rule<impl Fn(Value) -> Result<Vec<EventType>, FieldError>> {
+    let read = |value| {
+        let Value::Array(values) = value else {
+            return Err(FieldError::new("must be an array"));
+        };
+        let event = |(index, value): (usize, Value)| {
+            (one_of(&EventType::ALL).read)(value).map_err(|error| error.below(index.to_string()))
+        };
+        values.into_iter().enumerate().map(event).collect()
+    };
+    Rule::new(read, || json!({"type": "array", "items": component("EventType")}))
+        .describe("All, if empty or absent.")
+}
+
+fn secret() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
+    let read = |value| {
+        let text = bounded(value, MAX_SECRET)?;
+        let key = text.strip_prefix(SECRET_PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());
+        match key {
+            Some(key) if (24..=64).contains(&key.len()) => Ok(text),
+            _ => Err(FieldError::new("must be whsec_ and 24 to 64 bytes in base64")),
+        }
+    };
+    Rule::new(read, || json!({"type": "string", "pattern": "^whsec_[A-Za-z0-9+/]{32,86}={0,2}$"}))
+        .describe("whsec_ and 24 to 64 bytes in base64. Generated if absent.")
 }

@@ -7,7 +7,7 @@ use testkit::{Fakes, session_id};
 use crate::{Step, tests::env};
 
 #[tokio::test]
-async fn a_session_at_work_is_looked_at_seldom_and_idle_as_soon_as_it_is_done() {
+async fn a_busy_session_is_rechecked_seldom_and_is_idle_once_its_last_job_is_done() {
     let fakes = Fakes::new()
         .with_spec(|spec| spec.idle_timeout = Some(Duration::from_secs(2)))
         .with_ready_session("s")

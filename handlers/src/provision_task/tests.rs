@@ -12,7 +12,7 @@ use testkit::{Fakes, kind, session_id};
 
 use crate::{Env, Step, tests};
 
-/// A deployment that keeps one warm task; it has answered once.
+/// A deployment that keeps one warm task, whose runner has answered.
 fn env_with_warm(fakes: &Fakes, task: &TaskId) -> (Env, WarmId) {
     let mut policy = tests::policy();
     policy.warm = vec![(kind(), 1)];
@@ -42,7 +42,7 @@ async fn a_session_gets_a_warm_task_and_is_ready_at_once() {
 }
 
 #[tokio::test]
-async fn a_warm_task_that_died_unseen_serves_nobody() {
+async fn a_warm_task_that_stopped_without_an_event_serves_no_session() {
     let fakes = Fakes::new().with_queued_session("s");
     let (env, id) = env_with_warm(&fakes, &TaskId::new("dead"));
     provision(&env).await;

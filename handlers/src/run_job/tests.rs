@@ -25,7 +25,7 @@ fn status(fakes: &Fakes, job: &str) -> Status {
 }
 
 #[tokio::test]
-async fn a_queued_job_ends_as_its_command_does_with_its_output_stored() {
+async fn a_queued_job_ends_as_its_command_does_and_its_output_is_stored() {
     let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "greet");
     fakes.shell.script("greet", Script::prints("hello\n").exits(3));
     run(&env(&fakes)).await;
@@ -74,9 +74,9 @@ fn put(fakes: &Fakes, job: impl Into<Job>) {
 }
 
 #[tokio::test]
-async fn however_many_jobs_run_the_next_one_is_found() {
+async fn the_next_job_is_found_however_many_jobs_run() {
     let fakes = Fakes::new().with_ready_session("s");
-    for number in 0..3 * super::LOOK_AT {
+    for number in 0..3 * super::PARALLEL_LIMIT {
         let job = parallel(&fakes, &format!("j{number:03}"));
         put(&fakes, job.claim("w", fakes.now()));
     }
@@ -88,9 +88,9 @@ async fn however_many_jobs_run_the_next_one_is_found() {
 }
 
 #[tokio::test]
-async fn a_parallel_job_does_not_wait_behind_a_long_line() {
+async fn a_parallel_job_does_not_wait_behind_many_serial_ones() {
     let mut fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "long");
-    for number in 0..2 * super::LOOK_AT {
+    for number in 0..2 * super::PARALLEL_LIMIT {
         fakes = fakes.with_queued_job("s", &format!("j{number:03}"), "true");
     }
     put(&fakes, parallel(&fakes, "k"));
@@ -100,7 +100,7 @@ async fn a_parallel_job_does_not_wait_behind_a_long_line() {
 }
 
 #[tokio::test]
-async fn a_job_in_other_hands_is_left_alone_until_its_lease_lapses() {
+async fn a_job_of_another_worker_is_left_alone_until_its_lease_lapses() {
     let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "true");
     let env = env(&fakes);
     run(&env).await;
@@ -113,7 +113,7 @@ async fn a_job_in_other_hands_is_left_alone_until_its_lease_lapses() {
 }
 
 #[tokio::test]
-async fn a_worker_hands_a_long_command_on_before_its_own_time_is_up() {
+async fn a_worker_hands_on_a_long_command_before_its_own_time_is_up() {
     let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "long");
     fakes.shell.script("long", Script::prints("so far").lasts(Duration::from_hours(1)));
     let mut env = env(&fakes);
@@ -134,9 +134,9 @@ async fn a_worker_hands_a_long_command_on_before_its_own_time_is_up() {
 }
 
 #[tokio::test]
-async fn a_missing_program_is_the_platforms_failure_with_a_word_for_it() {
+async fn a_missing_program_fails_the_job_with_a_code_of_its_own() {
     let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "nope");
-    let missing = EndCause::NotFound("no such program".into());
+    let missing = EndCause::NotFound("the program does not exist".into());
     fakes.shell.script("nope", Script::default().ends(missing, None));
     run(&env(&fakes)).await;
     let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
@@ -171,7 +171,7 @@ async fn a_shell_that_does_not_answer_leaves_the_job_to_the_next_worker() {
 }
 
 #[tokio::test]
-async fn a_runner_that_does_not_answer_for_long_is_asked_less_often() {
+async fn a_runner_that_does_not_answer_for_long_is_tried_less_often() {
     let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
     fakes.shell.silence(&task_id("s"));
     let mut pauses = Vec::new();

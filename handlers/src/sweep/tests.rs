@@ -10,7 +10,7 @@ use testkit::{Fakes, session_id, task_id, user_id};
 
 use crate::tests::env;
 
-/// More records than the first round looks at. They stay due until somebody else handles them.
+/// More records than one read returns. They stay due until another handler handles them.
 fn with_many_deliveries() -> Fakes {
     let fakes = Fakes::new();
     for _ in 0..450 {
@@ -29,7 +29,7 @@ fn with_many_deliveries() -> Fakes {
 }
 
 #[tokio::test]
-async fn what_stays_due_does_not_hide_what_is_behind_it() {
+async fn records_that_stay_due_do_not_hide_the_records_behind_them() {
     let fakes = with_many_deliveries();
     fakes.clock.advance(Duration::from_mins(10));
     let fakes = fakes.with_queued_session("late");
@@ -37,11 +37,11 @@ async fn what_stays_due_does_not_hide_what_is_behind_it() {
     let swept = crate::sweep(&env(&fakes)).await.unwrap();
     assert_eq!(swept.failed, 0);
     assert_eq!(fakes.workflow.take_started(), [session_id("late")]);
-    assert_eq!(fakes.queue.len(), 450, "each was rung for once");
+    assert_eq!(fakes.queue.len(), 450, "one message for each");
 }
 
 #[tokio::test]
-async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
+async fn a_sweep_that_reaches_its_time_limit_leaves_the_rest_to_the_next_one() {
     let fakes = with_many_deliveries();
     fakes.clock.advance(Duration::from_mins(5));
     let (begun_at, clock) = (fakes.now(), fakes.clock.clone());
@@ -55,7 +55,7 @@ async fn a_sweep_that_takes_long_leaves_the_rest_to_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_task_that_its_provider_does_not_know_yet_is_waited_for() {
+async fn a_task_that_its_provider_does_not_know_yet_is_not_lost() {
     let fakes = Fakes::new().with_starting_session("s");
     fakes.compute.forget(&task_id("s"));
     for (minutes, status) in [(0, Status::Starting), (1, Status::Failed)] {

@@ -1,5 +1,5 @@
-// Attaches to a session with ssm-session, as its README does: types lines, prints what comes back.
-// The first line of standard input is the session as ExecuteCommand gives it; the others are typed.
+// Attaches to a session with ssm-session, as its README does: sends lines, prints the output.
+// The first line of standard input is the session of ExecuteCommand; the other lines are sent.
 "use strict";
 
 const { readFileSync } = require("node:fs");
@@ -10,7 +10,7 @@ const [first, ...lines] = readFileSync(0, "utf8").split("\n");
 const session = JSON.parse(first);
 const termOptions = { cols: 123, rows: 45 };
 const output = 1;
-// What this library takes the service's start_publication for.
+// The message that this library takes the service's start_publication for.
 const startPublication = 17;
 
 const connection = new WebSocket(session.streamUrl);

@@ -1,6 +1,6 @@
-"""Attaches to a session with pyssm-client: types lines, prints what comes back, ends with it.
+"""Attaches to a session with pyssm-client: sends lines, prints the output, ends with the session.
 
-The first line of standard input is the session as ExecuteCommand gives it; the others are typed.
+The first line of standard input is the session of ExecuteCommand; the other lines are sent.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ use axum::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{chance::uuid, cluster::Cluster};
+use crate::{cluster::Cluster, random::uuid};
 
 mod describe_tasks;
 mod execute_command;
@@ -19,12 +19,12 @@ mod list_tasks;
 mod run_task;
 mod stop_task;
 
-/// Before the operation's name in `X-Amz-Target`.
+/// The prefix of the operation in the header `X-Amz-Target`.
 const TARGET: &str = "AmazonEC2ContainerServiceV20141113.";
-/// Of SDKs and of the AWS CLI, whatever they sent.
+/// The content type of all responses.
 const JSON: &str = "application/x-amz-json-1.1";
 
-/// An answer that says no.
+/// An error response.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     status: StatusCode,
@@ -34,7 +34,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// The caller's fault.
+    /// An error with status 400.
     pub(crate) fn client(code: &'static str, message: impl Into<String>) -> Self {
         let (status, message) = (StatusCode::BAD_REQUEST, message.into());
         Self { status, code, message, resources: Vec::new() }
@@ -44,7 +44,7 @@ impl Refusal {
         Self::client("InvalidParameterException", message)
     }
 
-    /// Of a task that was never there, or is so no more.
+    /// The error for an unknown task.
     pub(crate) fn no_task() -> Self {
         Self::invalid("The referenced task was not found.")
     }
@@ -69,11 +69,11 @@ impl IntoResponse for Refusal {
         if !self.resources.is_empty() {
             body["resourceIds"] = json!(self.resources);
         }
-        answer(self.status, &body)
+        respond(self.status, &body)
     }
 }
 
-/// `POST /`.
+/// Handles `POST /`.
 pub(crate) async fn handle(
     State(cluster): State<Arc<Cluster>>,
     headers: HeaderMap,
@@ -84,13 +84,13 @@ pub(crate) async fn handle(
         return Refusal::client("UnknownOperationException", "").into_response();
     };
     match call(&cluster, operation, &body).await {
-        Ok(told) => answer(StatusCode::OK, &told),
+        Ok(output) => respond(StatusCode::OK, &output),
         Err(refusal) => refusal.into_response(),
     }
 }
 
 async fn call(cluster: &Arc<Cluster>, operation: &str, body: &[u8]) -> Result<Value, Refusal> {
-    let broken = {
+    let fails = {
         let mut state = cluster.state();
         *state.calls.entry(operation.to_owned()).or_default() += 1;
         if state.faults.throttle.take_call(operation) {
@@ -98,7 +98,7 @@ async fn call(cluster: &Arc<Cluster>, operation: &str, body: &[u8]) -> Result<Va
         }
         state.faults.errors.take_call(operation)
     };
-    let told = match operation {
+    let output = match operation {
         "RunTask" => run_task::handle(cluster, parse(body)?)?,
         "DescribeTasks" => describe_tasks::handle(cluster, parse(body)?)?,
         "ListTasks" => list_tasks::handle(cluster, parse(body)?)?,
@@ -106,17 +106,17 @@ async fn call(cluster: &Arc<Cluster>, operation: &str, body: &[u8]) -> Result<Va
         "StopTask" => stop_task::handle(cluster, parse(body)?).await?,
         _ => return Err(Refusal::client("UnknownOperationException", "")),
     };
-    // The worst kind: it was done, and nobody learns of it.
-    if broken { Err(Refusal::server()) } else { Ok(told) }
+    // The injected error: the call had its effect, and the caller gets an error.
+    if fails { Err(Refusal::server()) } else { Ok(output) }
 }
 
-/// What is not known is passed over, as AWS does.
+/// Parses the input of an operation; unknown fields are ignored, as by AWS.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body)
         .map_err(|error| Refusal::client("SerializationException", error.to_string()))
 }
 
-fn answer(status: StatusCode, body: &Value) -> Response {
+fn respond(status: StatusCode, body: &Value) -> Response {
     let headers = [(CONTENT_TYPE.as_str(), JSON.to_owned()), ("x-amzn-requestid", uuid())];
     (status, headers, body.to_string()).into_response()
 }
@@ -126,7 +126,7 @@ fn short_name(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// A cluster's short name; every name is a cluster here.
+/// The short name of a cluster; every name is a cluster here.
 fn cluster_name(given: Option<&str>) -> &str {
     given.map_or("default", short_name)
 }

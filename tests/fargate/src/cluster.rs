@@ -1,10 +1,8 @@
-//! All tasks, and how each goes on.
+//! All tasks, and their changes.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
+use parking_lot::{Mutex, MutexGuard};
 use sandbox::{Driver, Network, TaskFacts, TaskId, TaskSpec};
 use tokio::{
     sync::watch,
@@ -13,27 +11,27 @@ use tokio::{
 };
 
 use crate::{
+    arn::ArnPrefix,
     events::Events,
     exec::Sessions,
     faults::Faults,
-    moment::now_ms,
-    realm::Realm,
     task::{Agent, Status, Task},
+    time_format::now,
     view,
 };
 
 mod state;
 
-pub(crate) use state::{Answer, State};
+pub(crate) use state::{PreviousResponse, State};
 
-/// Processes and threads of a task.
+/// Limit of processes and threads of a task.
 const PIDS: u32 = 512;
-/// For all tasks to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for all tasks to end.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) realm: Realm,
+    pub(crate) arn_prefix: ArnPrefix,
     driver: Arc<Driver>,
     events: Events,
     sessions: Sessions,
@@ -43,13 +41,13 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) fn new(
-        realm: Realm,
+        arn_prefix: ArnPrefix,
         driver: Arc<Driver>,
         events: Events,
         sessions: Sessions,
     ) -> Self {
         let (changes, _) = watch::channel(());
-        Self { realm, driver, events, sessions, state: Mutex::default(), changes }
+        Self { arn_prefix, driver, events, sessions, state: Mutex::default(), changes }
     }
 
     pub(crate) fn driver(&self) -> &Arc<Driver> {
@@ -64,14 +62,14 @@ impl Cluster {
         &self.sessions
     }
 
-    /// What is known now, without what is so old that it is shown no more.
+    /// The state, without tasks and responses that have expired.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.forget_the_old(&self.driver);
+        let mut state = self.state.lock();
+        state.remove_expired(&self.driver);
         state
     }
 
-    /// Places tasks and sets them going.
+    /// Adds tasks, and launches them after the injected delay.
     pub(crate) fn place(self: &Arc<Self>, state: &mut State, tasks: Vec<Task>) {
         let pause = Duration::from_millis(state.faults.slow_start_ms);
         for task in tasks {
@@ -89,10 +87,10 @@ impl Cluster {
     async fn launch(self: &Arc<Self>, id: &str) {
         let spec = self.change(id, |cluster, task, faults| {
             if task.stop.is_some() {
-                cluster.climb(task, faults, Status::Stopped);
+                cluster.advance(task, faults, Status::Stopped);
                 return None;
             }
-            cluster.climb(task, faults, Status::Pending);
+            cluster.advance(task, faults, Status::Pending);
             task.launched = true;
             Some(spec(task))
         });
@@ -100,22 +98,22 @@ impl Cluster {
         let failed = match self.with_driver(|driver| driver.run(spec)).await {
             Some(Ok(_)) => None,
             Some(Err(error)) => Some(error.to_string()),
-            None => Some("the driver is gone".to_owned()),
+            None => Some("the driver has ended".to_owned()),
         };
         let stopped = self.change(id, |cluster, task, faults| {
             if let Some(reason) = failed {
                 task.end("TaskFailedToStart", &format!("CannotStartContainerError: {reason}"));
-                cluster.climb(task, faults, Status::Stopped);
+                cluster.advance(task, faults, Status::Stopped);
             }
             task.stop.as_ref().map(|stop| stop.reason.clone())
         });
-        // It may have been stopped before there was anything to stop.
+        // The task may have been stopped before its sandbox existed.
         if let Some(reason) = stopped.flatten() {
             self.stop_sandbox(id, &reason).await;
         }
     }
 
-    /// Asks a task to end, as StopTask does. Answers it as it is then.
+    /// Stops a task, as StopTask does; returns the task after the request.
     pub(crate) async fn stop(
         self: &Arc<Self>,
         id: &str,
@@ -127,15 +125,15 @@ impl Cluster {
         Some(task)
     }
 
-    /// Settles a task's end, and says so. What runs goes on running.
+    /// Records the stop of a task and sends the event; its sandbox keeps running.
     pub(crate) fn end(&self, id: &str, code: &'static str, reason: &str) -> Option<Task> {
         self.change(id, |cluster, task, faults| {
             if task.end(code, reason) {
-                cluster.tell(task, faults);
+                cluster.send_event(task, faults);
             }
             let shown = task.clone();
             if !task.launched {
-                cluster.climb(task, faults, Status::Stopped);
+                cluster.advance(task, faults, Status::Stopped);
             }
             shown
         })
@@ -143,11 +141,11 @@ impl Cluster {
 
     pub(crate) async fn stop_sandbox(&self, id: &str, reason: &str) {
         let (id, reason) = (TaskId::of_token(id), reason.to_owned());
-        // What the driver doesn't know yet is stopped when it was told to it.
+        // `launch` stops a sandbox that the driver does not know yet.
         let _unknown = self.with_driver(move |driver| driver.stop(&id, &reason)).await;
     }
 
-    /// A report of the driver, which may be one of a task of a process before this one.
+    /// Applies a report of the driver, which may be about a task of an earlier server.
     pub(crate) fn apply(self: &Arc<Self>, facts: &TaskFacts) {
         let id = facts.started_by.clone();
         let agent_delay = self.change(&id, |cluster, task, known| match facts.last_status {
@@ -155,12 +153,12 @@ impl Cluster {
             sandbox::Status::Running => cluster.runs(task, known),
             sandbox::Status::Stopping => {
                 cluster.ends(task, facts);
-                cluster.climb(task, known, Status::Stopping);
+                cluster.advance(task, known, Status::Stopping);
                 None
             }
             sandbox::Status::Stopped => {
                 cluster.ends(task, facts);
-                cluster.climb(task, known, Status::Stopped);
+                cluster.advance(task, known, Status::Stopped);
                 None
             }
         });
@@ -171,15 +169,15 @@ impl Cluster {
                 sleep(delay).await;
                 cluster.change(&id, |cluster, task, faults| {
                     if task.agent == Agent::Pending && task.last == Status::Running {
-                        task.agent = Agent::Running(now_ms());
-                        cluster.tell(task, faults);
+                        task.agent = Agent::Running(now());
+                        cluster.send_event(task, faults);
                     }
                 });
             });
         }
     }
 
-    /// Answers how long the agent takes to come up, if it has not done so.
+    /// Returns the delay of the agent's connection, if it is not connected.
     fn runs(&self, task: &mut Task, faults: &Faults) -> Option<Duration> {
         if task.last >= Status::Running {
             return None;
@@ -187,9 +185,9 @@ impl Cluster {
         let delay = Duration::from_millis(faults.agent_delay_ms);
         let pending = task.agent == Agent::Pending;
         if pending && delay.is_zero() {
-            task.agent = Agent::Running(now_ms());
+            task.agent = Agent::Running(now());
         }
-        self.climb(task, faults, Status::Running);
+        self.advance(task, faults, Status::Running);
         (pending && !delay.is_zero()).then_some(delay)
     }
 
@@ -205,7 +203,7 @@ impl Cluster {
         task.end("EssentialContainerExited", "Essential container in task exited");
     }
 
-    /// Ends all tasks and waits for it. Answers how many are left.
+    /// Stops all tasks and waits; returns the number of tasks that are left.
     pub(crate) async fn close(self: &Arc<Self>) -> usize {
         let ids: Vec<String> = {
             let mut state = self.state();
@@ -213,7 +211,7 @@ impl Cluster {
             state.tasks.keys().cloned().collect()
         };
         for id in ids {
-            self.stop(&id, "UserInitiated", "the test is over").await;
+            self.stop(&id, "UserInitiated", "the server ends").await;
         }
         let mut changes = self.changes.subscribe();
         let all_stopped = async {
@@ -223,28 +221,28 @@ impl Cluster {
                 }
             }
         };
-        // Who is left then is counted.
-        let _late = timeout(PATIENCE, all_stopped).await;
+        // Tasks that are left after the time limit are counted.
+        let _late = timeout(TIME_LIMIT, all_stopped).await;
         self.live()
     }
 
-    /// Also what a server before this one has left.
+    /// The number of tasks and sandboxes that have not stopped, those of an earlier server included.
     fn live(&self) -> usize {
         let stopped = sandbox::Status::Stopped;
         let sandboxes = self.driver.list(None);
         let sandboxes = sandboxes.iter().filter(|facts| facts.last_status != stopped).count();
-        let told = self.state();
-        let told = told.tasks.values().filter(|task| task.last != Status::Stopped).count();
-        told.max(sandboxes)
+        let state = self.state();
+        let tasks = state.tasks.values().filter(|task| task.last != Status::Stopped).count();
+        tasks.max(sandboxes)
     }
 
-    /// Changes a task under the lock, if it is known.
+    /// Changes a known task under the lock.
     fn change<T>(
         &self,
         id: &str,
         change: impl FnOnce(&Self, &mut Task, &Faults) -> T,
     ) -> Option<T> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let State { tasks, faults, .. } = &mut *state;
         let done = change(self, tasks.get_mut(id)?, faults);
         drop(state);
@@ -252,22 +250,22 @@ impl Cluster {
         Some(done)
     }
 
-    /// Goes on to `target`, and tells of each step.
-    fn climb(&self, task: &mut Task, faults: &Faults, target: Status) {
-        for status in task.way_to(target) {
+    /// Moves a task to `target`, with an event for each step.
+    fn advance(&self, task: &mut Task, faults: &Faults, target: Status) {
+        for status in task.path_to(target) {
             task.enter(status);
-            self.tell(task, faults);
+            self.send_event(task, faults);
         }
     }
 
-    fn tell(&self, task: &mut Task, faults: &Faults) {
+    fn send_event(&self, task: &mut Task, faults: &Faults) {
         task.version += 1;
         self.announce(task, faults);
     }
 
     fn announce(&self, task: &Task, faults: &Faults) {
-        let event = view::event(task, &self.realm.account, &self.realm.region, now_ms());
-        self.events.tell(&event, &faults.events);
+        let event = view::event(task, &self.arn_prefix.account, &self.arn_prefix.region, now());
+        self.events.send(&event, &faults.events);
     }
 
     async fn with_driver<T: Send + 'static>(
@@ -279,16 +277,16 @@ impl Cluster {
     }
 }
 
-/// A sandbox is known to the driver by its task's id, twice: as its token and as its starter.
+/// The sandbox of a task: the task's id is its token and its starter.
 fn spec(task: &Task) -> TaskSpec {
     TaskSpec {
         started_by: task.id.clone(),
         token: task.id.clone(),
-        cpu_units: task.asked.cpu,
-        memory_mib: task.asked.memory,
+        cpu_units: task.requested.cpu,
+        memory_mib: task.requested.memory,
         pids: PIDS,
-        // Files in memory count as memory: with more, a full /tmp would kill the commands.
-        tmpfs_mib: task.asked.memory / 2,
+        // Files in memory count as memory: a larger /tmp could make the kernel kill commands.
+        tmpfs_mib: task.requested.memory / 2,
         network: Network::None,
     }
 }

@@ -1,4 +1,4 @@
-//! `/_control`: what no cloud offers, for tests.
+//! `/_control`: fault injection and inspection for tests.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,14 +11,9 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{
-    cluster::Cluster,
-    drill,
-    faults::Faults,
-    view::{self},
-};
+use crate::{cluster::Cluster, faults::Faults, sandbox_access, view};
 
-/// Of a Spot interruption's notice, for whoever names none. AWS gives two minutes.
+/// Default notice of a Spot interruption in milliseconds; two minutes on AWS.
 const NOTICE_MS: u64 = 1000;
 
 type Answer = Result<Json<Value>, (StatusCode, String)>;
@@ -41,15 +36,15 @@ async fn no_faults(State(cluster): State<Arc<Cluster>>) -> Answer {
     faults(State(cluster)).await
 }
 
-/// Sets the switches that are named.
-async fn set_faults(State(cluster): State<Arc<Cluster>>, Json(asked): Json<Value>) -> Answer {
+/// Sets the faults in the body; the others stay as they are.
+async fn set_faults(State(cluster): State<Arc<Cluster>>, Json(requested): Json<Value>) -> Answer {
     {
         let mut state = cluster.state();
         let mut faults = json!(state.faults);
-        let (Some(known), Value::Object(asked)) = (faults.as_object_mut(), asked) else {
-            return Err(bad("an object of switches is wanted"));
+        let (Some(known), Value::Object(requested)) = (faults.as_object_mut(), requested) else {
+            return Err(bad("the body must be an object of faults"));
         };
-        known.extend(asked);
+        known.extend(requested);
         state.faults = serde_json::from_value(faults).map_err(|error| bad(&error.to_string()))?;
     }
     faults(State(cluster)).await
@@ -57,20 +52,20 @@ async fn set_faults(State(cluster): State<Arc<Cluster>>, Json(asked): Json<Value
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Named {
-    /// Its id or its ARN.
+struct TaskInput {
+    /// The id or the ARN of a task.
     task: String,
     notice_ms: Option<u64>,
 }
 
-impl Named {
+impl TaskInput {
     fn id(&self) -> String {
         self.task.rsplit('/').next().unwrap_or_default().to_owned()
     }
 }
 
-/// Spot takes its capacity back: a warning, then the end.
-async fn interrupt(State(cluster): State<Arc<Cluster>>, Json(named): Json<Named>) -> Answer {
+/// Interrupts a Spot task: a notice, then the stop.
+async fn interrupt(State(cluster): State<Arc<Cluster>>, Json(named): Json<TaskInput>) -> Answer {
     let reason = "Your Spot Task was interrupted.";
     let id = named.id();
     cluster.end(&id, "SpotInterruption", reason).ok_or_else(unknown)?;
@@ -82,34 +77,36 @@ async fn interrupt(State(cluster): State<Arc<Cluster>>, Json(named): Json<Named>
     Ok(Json(json!({})))
 }
 
-/// Kills PID 1, as nothing and nobody in ECS would.
-async fn kill(State(cluster): State<Arc<Cluster>>, Json(named): Json<Named>) -> Answer {
+/// Kills PID 1 of a task.
+async fn kill(State(cluster): State<Arc<Cluster>>, Json(named): Json<TaskInput>) -> Answer {
     let sandbox = cluster.state().tasks.get(&named.id()).map(|task| task.sandbox.clone());
     let sandbox = sandbox.ok_or_else(unknown)?;
     let socket = cluster.driver().socket(&sandbox);
-    drill::kill(&socket).await.map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
+    sandbox_access::kill(&socket)
+        .await
+        .map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
     Ok(Json(json!({})))
 }
 
-/// As they are described, and the network that was asked for.
+/// All tasks as DescribeTasks shows them, with the requested network.
 async fn tasks(State(cluster): State<Arc<Cluster>>) -> Answer {
     let state = cluster.state();
     let tasks = state.tasks.values().map(|task| {
         let mut shown = view::with_tags(task);
-        shown["networkConfiguration"] = task.asked.network.clone();
+        shown["networkConfiguration"] = task.requested.network.clone();
         shown
     });
     Ok(Json(json!({ "tasks": tasks.collect::<Vec<_>>() })))
 }
 
-/// How often each operation was called, refused or not; and the events told.
+/// The number of calls by operation, refused ones included, and of events.
 async fn calls(State(cluster): State<Arc<Cluster>>) -> Answer {
     let calls = cluster.state().calls.clone();
     Ok(Json(json!({ "calls": calls, "events": cluster.events().counts() })))
 }
 
 fn unknown() -> (StatusCode, String) {
-    (StatusCode::NOT_FOUND, "there is no such task".to_owned())
+    (StatusCode::NOT_FOUND, "the task is unknown".to_owned())
 }
 
 fn bad(why: &str) -> (StatusCode, String) {

@@ -1,95 +1,94 @@
-//! The way of events: from a task's change, through mishaps, onto the queue.
+//! Task events, sent to the queue with injected faults.
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use fastrand::Rng;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::{sync::mpsc, time::sleep};
 
-use crate::{chance::Dice, faults::EventFaults, queue::Queue};
+use crate::{faults::EventFaults, queue::Queue};
 
-/// Where events stray without a delay to be measured by.
-const STRAY: Duration = Duration::from_millis(200);
-/// EventBridge tries for 24 hours; here, until whoever tests has given up.
-const TRIES: u32 = 6;
+/// The range of shuffled delays if no delay is set.
+const SHUFFLE_WINDOW: Duration = Duration::from_millis(200);
+/// Delivery attempts per event; EventBridge retries for 24 hours, which is too long for a test.
+const MAX_ATTEMPTS: u32 = 6;
 
-/// What became of the events so far.
+/// The number of events so far.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Counts {
-    told: u64,
+    sent: u64,
     dropped: u64,
     duplicated: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Events {
-    way: Option<mpsc::UnboundedSender<String>>,
-    chance: Mutex<(Dice, Counts)>,
+    channel: Option<mpsc::UnboundedSender<String>>,
+    state: Mutex<(Rng, Counts)>,
 }
 
 impl Events {
-    /// Must be called within a runtime. Without a queue, events go nowhere.
+    /// Without a queue, events are dropped. Must be called within a tokio runtime.
     pub(crate) fn new(queue: Option<Queue>, seed: u64) -> Self {
-        let way = queue.map(|queue| {
-            let (way, mut events) = mpsc::unbounded_channel::<String>();
+        let channel = queue.map(|queue| {
+            let (channel, mut events) = mpsc::unbounded_channel::<String>();
             tokio::spawn(async move {
                 while let Some(event) = events.recv().await {
                     send(&queue, &event).await;
                 }
             });
-            way
+            channel
         });
-        Self { way, chance: Mutex::new((Dice::new(seed), Counts::default())) }
+        Self { channel, state: Mutex::new((Rng::with_seed(seed), Counts::default())) }
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.chance.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.state.lock().1
     }
 
-    /// Sends it on its way, or several ways, or none.
-    pub(crate) fn tell(&self, event: &Value, faults: &EventFaults) {
-        let Some(way) = &self.way else { return };
-        for delay in self.fate(faults) {
-            let (way, event) = (way.clone(), event.to_string());
+    /// Sends the event once, twice or not at all, as the faults say.
+    pub(crate) fn send(&self, event: &Value, faults: &EventFaults) {
+        let Some(channel) = &self.channel else { return };
+        for delay in self.delays(faults) {
+            let (channel, event) = (channel.clone(), event.to_string());
             if delay.is_zero() {
-                // The receiver ends with the runtime.
-                let _gone = way.send(event);
+                // The receiver has ended only if the runtime ends.
+                let _gone = channel.send(event);
                 continue;
             }
             tokio::spawn(async move {
                 sleep(delay).await;
-                let _gone = way.send(event);
+                let _gone = channel.send(event);
             });
         }
     }
 
-    /// How long each copy of an event waits.
-    fn fate(&self, faults: &EventFaults) -> Vec<Duration> {
-        let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
-        let (dice, counts) = &mut *chance;
-        counts.told += 1;
-        if dice.chance(faults.drop) {
+    /// The delay of each copy of an event.
+    fn delays(&self, faults: &EventFaults) -> Vec<Duration> {
+        let mut state = self.state.lock();
+        let (rng, counts) = &mut *state;
+        counts.sent += 1;
+        if rng.f64() < faults.drop {
             counts.dropped += 1;
             return Vec::new();
         }
-        let copies = 1 + usize::from(dice.chance(faults.duplicate));
+        let copies = 1 + usize::from(rng.f64() < faults.duplicate);
         counts.duplicated += copies as u64 - 1;
         let delay = Duration::from_millis(faults.delay_ms);
-        let stray = if faults.shuffle { delay.max(STRAY) } else { Duration::ZERO };
-        let stray = u64::try_from(stray.as_millis()).unwrap_or(u64::MAX);
-        (0..copies).map(|_| delay + Duration::from_millis(dice.below(stray))).collect()
+        let range = if faults.shuffle { delay.max(SHUFFLE_WINDOW) } else { Duration::ZERO };
+        let range = u64::try_from(range.as_millis()).unwrap_or(u64::MAX);
+        (0..copies).map(|_| delay + Duration::from_millis(rng.u64(..=range))).collect()
     }
 }
 
 async fn send(queue: &Queue, event: &str) {
-    for attempt in 0..TRIES {
+    for attempt in 0..MAX_ATTEMPTS {
         match queue.send(event).await {
             Ok(()) => return,
             Err(error) => {
-                tracing::warn!(%error, "an event does not get through");
+                tracing::warn!(%error, "an event could not be sent");
                 sleep(Duration::from_millis(50) * 2_u32.pow(attempt)).await;
             }
         }

@@ -1,15 +1,15 @@
-//! ECS Exec: commands in running tasks, and the channels to them.
+//! ECS Exec: commands in running tasks, and their data channels.
 
 use std::{
     collections::HashMap,
     fmt, io,
     path::{Path, PathBuf},
     process::Stdio,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use parking_lot::Mutex;
 use ssm::server::{Event, Input, Opening, Options, Output, Session};
 use tokio::{
     io::AsyncWriteExt,
@@ -18,33 +18,34 @@ use tokio::{
 };
 
 use crate::{
-    chance::{hex, random},
-    drill, enter,
+    exec_in_sandbox,
     pty::Pty,
-    runes::Runes,
+    random::{hex, random},
+    sandbox_access,
+    utf8_stream::Utf8Stream,
 };
 
-/// Of output, in one message.
+/// Bytes of output per message.
 const CHUNK: usize = 1024;
-/// For what a command printed last, if something else still has its terminal.
-const AFTERGLOW: Duration = Duration::from_millis(500);
+/// Time to read the last output of a command if another process still has its terminal open.
+const OUTPUT_DRAIN: Duration = Duration::from_millis(500);
 
-/// The sessions that nobody has ended.
+/// The sessions that have not ended.
 pub(crate) struct Sessions {
     exe: PathBuf,
-    /// `ws://` and the authority.
+    /// The origin of the stream URLs: `ws://` and the authority.
     origin: String,
     open: Mutex<HashMap<String, Waiting>>,
 }
 
 struct Waiting {
-    /// Opens one channel, once.
+    /// The token that opens the channel; taken at its first use.
     token: Option<String>,
     session: Session,
 }
 
-/// What the client gets to open the channel with.
-pub(crate) struct Ticket {
+/// What a client needs to open the channel.
+pub(crate) struct Credentials {
     pub(crate) session_id: String,
     pub(crate) stream_url: String,
     pub(crate) token: String,
@@ -55,17 +56,17 @@ impl Sessions {
         Self { exe, origin, open: Mutex::default() }
     }
 
-    /// Runs a command in the sandbox whose runner listens there, as root on a terminal.
+    /// Runs a command as root on a terminal in the sandbox whose runner listens on this socket.
     pub(crate) async fn start(
         &self,
         socket: &Path,
         argv: &[String],
         silence: Duration,
-    ) -> io::Result<Ticket> {
-        let init = drill::init(socket).await?;
+    ) -> io::Result<Credentials> {
+        let init = sandbox_access::init(socket).await?;
         let (pty, terminal) = Pty::open(init)?;
         let child = Command::new(&self.exe)
-            .args(enter::arguments(init, argv))
+            .args(exec_in_sandbox::arguments(init, argv))
             .stdin(Stdio::from(terminal.try_clone()?))
             .stdout(Stdio::from(terminal.try_clone()?))
             .stderr(Stdio::from(terminal))
@@ -75,16 +76,16 @@ impl Sessions {
         let (session, input, output) = ssm::server::session(&session_id, Options::default());
         let stream_url =
             format!("{}/v1/data-channel/{session_id}?role=publish_subscribe", self.origin);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         open.retain(|_, waiting| !waiting.session.is_over());
         open.insert(session_id.clone(), Waiting { token: Some(token.clone()), session });
         tokio::spawn(work(pty, child, input, output, silence));
-        Ok(Ticket { session_id, stream_url, token })
+        Ok(Credentials { session_id, stream_url, token })
     }
 
-    /// The session that this opens, if its token is right and was not used before.
+    /// The session of this opening message, if the token is correct and was not used before.
     pub(crate) fn find(&self, opening: &Opening) -> Option<Session> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let waiting = open.get_mut(&opening.session_id)?;
         waiting.token.take_if(|token| opening.token.is(token))?;
         Some(waiting.session.clone())
@@ -99,15 +100,15 @@ impl fmt::Debug for Sessions {
 
 async fn work(pty: Pty, mut child: Child, input: Input, output: Output, silence: Duration) {
     if let Err(error) = converse(pty, &mut child, input, output, silence).await {
-        tracing::debug!(%error, "a session broke");
+        tracing::debug!(%error, "a session failed");
     }
-    // Without its terminal it has got SIGHUP. It must not stay as a zombie.
+    // The command got SIGHUP with the end of its terminal; the wait prevents a zombie.
     if let Err(error) = child.wait().await {
         tracing::warn!(%error, "a command can't be waited for");
     }
 }
 
-/// Until the command ends, or the client.
+/// Copies input and output until the command or the client ends.
 async fn converse(
     pty: Pty,
     child: &mut Child,
@@ -125,19 +126,19 @@ async fn converse(
         done = type_all(&pty, &mut input) => return done,
         _ended = child.wait() => {}
     }
-    // Something else may still have the terminal open, and be silent.
-    timeout(silence + AFTERGLOW, printed).await.unwrap_or(Ok(()))
+    // Another process may still have the terminal open without writing.
+    timeout(silence + OUTPUT_DRAIN, printed).await.unwrap_or(Ok(()))
 }
 
 async fn print(pty: &Pty, output: &mut Output) -> io::Result<()> {
-    let mut runes = Runes::default();
+    let mut text_stream = Utf8Stream::default();
     let mut buffer = [0; CHUNK];
     loop {
         let length = pty.read(&mut buffer).await?;
         if length == 0 {
             return Ok(());
         }
-        let text = runes.take(buffer.get(..length).unwrap_or_default());
+        let text = text_stream.take(buffer.get(..length).unwrap_or_default());
         output.write_all(text.as_bytes()).await?;
     }
 }

@@ -1,47 +1,47 @@
-//! What goes wrong, and how often.
+//! The faults that tests inject.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The switches of `POST /_control/faults`; what a request leaves out stays as it is.
+/// The body of `POST /_control/faults`; missing fields keep their values.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct Faults {
     pub(crate) events: EventFaults,
-    /// So many RunTask answers are a refusal for want of capacity; by provider, or for any.
+    /// The number of RunTask calls that find no capacity; by provider, or for any.
     pub(crate) capacity: Budget,
-    /// The reason that such a refusal gives, if not Fargate's usual one.
+    /// The reason of these refusals, if not the usual one of Fargate.
     pub(crate) capacity_reason: Option<String>,
-    /// So many calls are throttled; of RunTask, or by operation.
+    /// The number of calls that are throttled; of RunTask, or by operation.
     pub(crate) throttle: Budget,
-    /// So many calls take effect and then fail; of RunTask, or by operation.
+    /// The number of calls that have their effect and then fail; of RunTask, or by operation.
     pub(crate) errors: Budget,
-    /// How long a task stays in PROVISIONING.
+    /// Time that a task stays in PROVISIONING.
     pub(crate) slow_start_ms: u64,
-    /// How long after RUNNING the agent of ECS Exec connects.
+    /// Time between RUNNING and the connection of the agent of ECS Exec.
     pub(crate) agent_delay_ms: u64,
-    /// So many calls of ExecuteCommand find the agent disconnected.
+    /// The number of ExecuteCommand calls that find the agent disconnected.
     pub(crate) disconnected: u32,
-    /// How long a session's command is silent at least. The real agent: 1000.
+    /// Minimum delay of a command's first output; 1000 with the real agent.
     pub(crate) first_output_ms: u64,
 }
 
-/// What happens to events on their way.
+/// Faults of task events.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct EventFaults {
-    /// The part of all events that comes twice, 0 to 1.
+    /// The fraction of events that are sent twice, 0 to 1.
     pub(crate) duplicate: f64,
-    /// Each waits for a while of its own, so that they come in any order.
+    /// Delay each event by a random time, so that events arrive in any order.
     pub(crate) shuffle: bool,
-    /// All wait so long, or with `shuffle` up to twice as long.
+    /// The delay of all events; with `shuffle` up to twice as long.
     pub(crate) delay_ms: u64,
-    /// The part of all events that never comes, 0 to 1.
+    /// The fraction of events that are lost, 0 to 1.
     pub(crate) drop: f64,
 }
 
-/// How many times something still goes wrong.
+/// The number of times that a fault is still injected.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Budget {
@@ -56,7 +56,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// Takes one of those for `name`, if there is one.
+    /// Uses up one fault for `name`; false if none is left.
     pub(crate) fn take(&mut self, name: &str) -> bool {
         let left = match self {
             Self::Any(left) => Some(left),
@@ -69,7 +69,7 @@ impl Budget {
         })
     }
 
-    /// The same for an operation: a mere number means RunTask.
+    /// Uses up one fault for an operation; a plain number means RunTask.
     pub(crate) fn take_call(&mut self, operation: &str) -> bool {
         match self {
             Self::Any(_) if operation != "RunTask" => false,

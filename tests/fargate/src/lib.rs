@@ -1,29 +1,29 @@
 //! A Fargate of one machine, for tests: the part of the ECS API that ephemeral uses, over real
-//! sandboxes, with the misbehaviour of the real thing at the turn of a switch.
+//! sandboxes, with fault injection.
 //!
-//! What ECS answers and when is taken from its API reference and from recorded answers; where the
-//! two are silent, `README.md` says what was assumed. Signatures are not verified.
+//! The responses follow the API reference of ECS and recorded responses; where both say nothing,
+//! `README.md` lists the assumptions. Signatures are not verified.
 
 mod api;
-mod chance;
+mod arn;
 mod cluster;
+mod command_line;
 mod control;
-mod drill;
-mod enter;
 mod events;
 mod exec;
+mod exec_in_sandbox;
 mod faults;
-mod front;
-mod moment;
+mod port_mux;
 mod pty;
 mod queue;
-mod realm;
+mod random;
 mod request;
-mod runes;
+mod sandbox_access;
 mod server;
 mod task;
+mod time_format;
+mod utf8_stream;
 mod view;
-mod words;
 
-pub use enter::{WORD as ENTER, enter_main};
+pub use exec_in_sandbox::{SUBCOMMAND as EXEC_IN_SANDBOX, enter_main};
 pub use server::{Config, Server, StartError};

@@ -1,47 +1,48 @@
-//! `fargate`: says where it listens in one line of JSON, and takes its tasks along when it ends.
+//! `fargate`: prints its URL as one line of JSON, and ends its tasks when it ends.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
 use std::{ffi::OsStr, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use fargate::{Config, ENTER, Server, StartError};
+use fargate::{Config, EXEC_IN_SANDBOX, Server, StartError};
 use sandbox::Image;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The ECS API over sandboxes of this host, for tests.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Where to listen; port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// For the sandboxes, and for this process alone. A short path: sockets are in it.
+    /// The directory of the sandboxes, used by this process alone. The path must be short, because it
+    /// contains sockets.
     #[arg(long)]
     data_dir: PathBuf,
-    /// Gets the tasks' events as EventBridge would put them there.
+    /// The SQS queue for task events, which have EventBridge's envelope.
     #[arg(long, value_name = "URL")]
     events_queue: Option<String>,
-    /// Where the queue's service is, if that is not where the queue's URL leads.
+    /// The endpoint of SQS; by default the origin of the queue's URL.
     #[arg(long, value_name = "URL")]
     sqs_endpoint: Option<String>,
-    /// `host`, an OCI layout, or a tar of one.
+    /// The image of all tasks: `host`, an OCI layout, or a tar of one.
     #[arg(long, default_value = "host")]
     image: PathBuf,
     #[arg(long, default_value = "us-east-1")]
     region: String,
     #[arg(long, default_value = "000000000000")]
     account: String,
-    /// Of all chance in here.
+    /// Seed of the injected faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 fn main() -> ExitCode {
-    // This forks, so it must come before anything that makes a thread.
-    let mut words = std::env::args_os().skip(1);
-    match words.next().as_deref().and_then(OsStr::to_str) {
-        Some("runtime") => return sandbox::runtime_main(words),
-        Some(ENTER) => return fargate::enter_main(words),
+    // These subcommands fork, so they must run before any thread is started.
+    let mut args = std::env::args_os().skip(1);
+    match args.next().as_deref().and_then(OsStr::to_str) {
+        Some("runtime") => return sandbox::runtime_main(args),
+        Some(EXEC_IN_SANDBOX) => return fargate::enter_main(args),
         _ => {}
     }
     tracing_subscriber::fmt()
@@ -52,13 +53,13 @@ fn main() -> ExitCode {
     match runtime.block_on(serve(Args::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let mut words = error.to_string();
+            let mut message = error.to_string();
             let mut source = std::error::Error::source(&error);
             while let Some(cause) = source {
-                words = format!("{words}: {cause}");
+                message = format!("{message}: {cause}");
                 source = cause.source();
             }
-            eprintln!("error: {words}");
+            eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }
@@ -77,7 +78,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         seed: args.seed,
         exe: std::env::current_exe().map_err(StartError::Exe)?,
     };
-    // Before anything runs that would be left behind.
+    // Registered before the server starts anything that would be left behind.
     let mut terminated = signal(SignalKind::terminate()).map_err(StartError::Exe)?;
     let server = Server::start(config).await?;
     println!("{}", serde_json::json!({ "url": server.url() }));

@@ -1,4 +1,4 @@
-//! A pseudoterminal of a sandbox, from outside.
+//! A pseudoterminal in a sandbox, opened from outside.
 
 use std::{
     io,
@@ -14,15 +14,15 @@ use rustix::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// The side of the agent. When it is gone, the commands on the other side get SIGHUP.
+/// The side of the agent. Dropping it sends SIGHUP to the commands on the other side.
 #[derive(Debug)]
 pub(crate) struct Pty {
     master: AsyncFd<OwnedFd>,
 }
 
 impl Pty {
-    /// A new one in the sandbox with this PID 1, so that inside it has a name. The second value is
-    /// for a command.
+    /// Opens a new pseudoterminal in the sandbox with this PID 1, so that it has a name inside. The
+    /// second value is the command's side.
     pub(crate) fn open(init: Pid) -> io::Result<(Self, OwnedFd)> {
         let place = format!("/proc/{}/root/dev/pts/ptmx", init.as_raw_nonzero());
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -35,12 +35,12 @@ impl Pty {
         Ok((Self { master }, slave))
     }
 
-    /// What was printed; 0 when no command has the terminal open any more.
+    /// Reads output; 0 bytes when no command has the terminal open any more.
     pub(crate) async fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let mut ready = self.master.readable().await?;
             match ready.try_io(|master| Ok(rustix::io::read(master.as_fd(), &mut *into)?)) {
-                // So Linux says it of a terminal.
+                // Linux reports the end of output of a terminal as EIO.
                 Ok(Err(error)) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {
                     return Ok(0);
                 }
@@ -50,7 +50,7 @@ impl Pty {
         }
     }
 
-    /// As if typed.
+    /// Writes input, as if it were typed.
     pub(crate) async fn write_all(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let mut ready = self.master.writable().await?;

@@ -1,4 +1,4 @@
-//! SendMessage to a queue of SQS: JSON 1.0 over plain HTTP, unsigned. An emulator takes it.
+//! SendMessage to an SQS queue of an emulator: JSON 1.0 over plain HTTP, unsigned.
 
 use axum::http::{Request, Uri, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// One queue.
+/// A queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Queue {
     client: Client<HttpConnector, Full<axum::body::Bytes>>,
@@ -19,13 +19,13 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    /// The endpoint is the origin of the URL if none is given.
+    /// The default endpoint is the origin of the queue's URL.
     pub(crate) fn new(url: String, endpoint: Option<&str>) -> Result<Self, BoxError> {
         let endpoint = match endpoint {
             Some(endpoint) => endpoint.parse::<Uri>()?,
             None => {
                 let queue = url.parse::<Uri>()?;
-                let authority = queue.authority().ok_or("the queue's URL names no host")?;
+                let authority = queue.authority().ok_or("the queue's URL has no host")?;
                 format!("http://{authority}/").parse()?
             }
         };
@@ -38,12 +38,12 @@ impl Queue {
             .header("x-amz-target", "AmazonSQS.SendMessage")
             .header(CONTENT_TYPE, "application/x-amz-json-1.0")
             .body(Full::from(message))?;
-        let answer = self.client.request(request).await?;
-        let status = answer.status();
-        let told = answer.into_body().collect().await?.to_bytes();
+        let response = self.client.request(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() {
             return Ok(());
         }
-        Err(format!("{status}: {}", String::from_utf8_lossy(&told)).into())
+        Err(format!("{status}: {}", String::from_utf8_lossy(&body)).into())
     }
 }

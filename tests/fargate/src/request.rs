@@ -1,11 +1,11 @@
-//! What RunTask is asked, and what ECS refuses of it.
+//! The input of RunTask, and the rules of ECS for it.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::Refusal;
 
-/// What the task definition is taken to say, for whoever overrides nothing.
+/// The size in every task definition, for requests without overrides.
 const DEFAULT_SIZE: TaskSize = TaskSize { cpu: 256, memory: 512 };
 
 #[derive(Debug, Deserialize)]
@@ -46,7 +46,7 @@ struct Tag {
     value: String,
 }
 
-/// ECS units, and MiB.
+/// CPU units of ECS; memory in MiB.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TaskSize {
     pub(crate) cpu: u32,
@@ -54,7 +54,7 @@ pub(crate) struct TaskSize {
 }
 
 impl RunTask {
-    /// All rules but those of account and cluster.
+    /// Checks all rules except those about account and cluster.
     pub(crate) fn check(&self) -> Result<TaskSize, Refusal> {
         if self.task_definition.is_empty() {
             return Err(Refusal::client("ClientException", "TaskDefinition can not be blank."));
@@ -127,7 +127,7 @@ impl RunTask {
         Err(Refusal::invalid("At most 50 tags, key 128 and value 256 long, none starts with aws:."))
     }
 
-    /// A pair that Fargate has, or what the task definition is taken to say.
+    /// The overridden or default size, if Fargate offers it.
     fn size(&self) -> Result<TaskSize, Refusal> {
         let field = |name: &str, default: u32| match self.overrides.as_ref().map(|o| &o[name]) {
             None | Some(Value::Null) => Ok(default),
@@ -149,14 +149,14 @@ impl RunTask {
         self.count.unwrap_or(1)
     }
 
-    /// Where the tasks of this request go; `None` for a launch type.
+    /// The capacity provider of this request; `None` for a launch type.
     pub(crate) fn provider(&self) -> Option<&str> {
         let most =
             self.capacity_provider_strategy.iter().max_by_key(|item| (item.base, item.weight));
         most.map(|item| item.capacity_provider.as_str())
     }
 
-    /// Family and revision, of a name or an ARN.
+    /// Family and revision from a name or an ARN.
     pub(crate) fn task_definition(&self) -> (&str, &str) {
         let name = self.task_definition.rsplit('/').next().unwrap_or_default();
         name.split_once(':').unwrap_or((name, "1"))

@@ -1,4 +1,4 @@
-//! Everything put together, on one port.
+//! The server: API, control interface and data channels on one port.
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,54 +7,54 @@ use sandbox::{Driver, Image, Runtime};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    api, cluster::Cluster, control, events::Events, exec::Sessions, front::Front, queue::Queue,
-    realm::Realm,
+    api, arn::ArnPrefix, cluster::Cluster, control, events::Events, exec::Sessions,
+    port_mux::PortMux, queue::Queue,
 };
 
-/// From SIGTERM to SIGKILL. Fargate's default is 30 seconds.
+/// Time between SIGTERM and SIGKILL; 30 seconds by default on Fargate.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a server is given.
+/// The configuration of a server.
 #[derive(Debug)]
 pub struct Config {
-    /// Port 0 takes a free one.
+    /// The address to listen on; port 0 takes a free port.
     pub listen: SocketAddr,
-    /// For the sandboxes, and for one server at a time.
+    /// The directory of the sandboxes, used by one server at a time.
     pub data_dir: PathBuf,
-    /// What is in the sandboxes.
+    /// The image of all tasks.
     pub image: Image,
-    /// URL of the queue that gets the tasks' events; without one, nobody does.
+    /// The URL of the queue for task events; without a queue, events are dropped.
     pub events_queue: Option<String>,
-    /// Where the queue's service is; the origin of its URL if `None`.
+    /// The endpoint of SQS; by default the origin of the queue's URL.
     pub sqs_endpoint: Option<String>,
-    /// In all ARNs, as the account.
+    /// The region in all ARNs.
     pub region: String,
-    /// Twelve digits.
+    /// The account in all ARNs, twelve digits.
     pub account: String,
-    /// Of all chance: the same seed and the same calls give the same faults.
+    /// Seed of the injected faults: the same seed and the same calls give the same faults.
     pub seed: u64,
-    /// The program that does `runtime` as `sandbox` has it.
+    /// The program with the subcommand `runtime` of `sandbox`, and that of this crate.
     pub exe: PathBuf,
 }
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The process doesn't know what it is.
+    /// The path of the program or the signal handlers are not available.
     #[error("this process can't be set up")]
     Exe(#[source] io::Error),
-    /// The address can't be had.
+    /// The address can't be bound.
     #[error("can't listen on {0}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The URL of the queue or of its service is none.
-    #[error("the events' queue can't be used")]
+    /// The URL of the queue or of its endpoint is invalid.
+    #[error("the URL of the events queue or its endpoint is invalid")]
     Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The data directory is not to be had, or this host isolates nothing.
+    /// The data directory can't be used, or this host can't isolate sandboxes.
     #[error(transparent)]
     Sandbox(#[from] sandbox::OpenError),
 }
 
-/// A running server. It must be stopped: dropped, it leaves its sandboxes running.
+/// A running server. It must be stopped by [`Server::stop`]: dropping it leaves its sandboxes running.
 #[derive(Debug)]
 pub struct Server {
     url: String,
@@ -63,7 +63,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves from now on. What a server before it left in the directory ends.
+    /// Starts a server. Sandboxes that an earlier server left in the directory are stopped.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let queue = config.events_queue.map(|url| Queue::new(url, config.sqs_endpoint.as_deref()));
         let queue = queue.transpose().map_err(StartError::Queue)?;
@@ -78,16 +78,16 @@ impl Server {
             image: config.image,
             grace: STOP_TIMEOUT,
         };
-        // Nobody listens any more once the process ends.
+        // The receiver has ended only if the process ends.
         let driver = Driver::open(driver, move |fact| drop(report.send(fact)))?;
         for left in driver.list(None) {
-            // It may have ended by itself.
-            let _gone = driver.stop(&left.id, "its server is gone");
+            // The sandbox may have ended already.
+            let _gone = driver.stop(&left.id, "the server has ended");
         }
-        let realm = Realm { region: config.region, account: config.account };
+        let arn_prefix = ArnPrefix { region: config.region, account: config.account };
         let events = Events::new(queue, config.seed);
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
-        let cluster = Arc::new(Cluster::new(realm, Arc::new(driver), events, sessions));
+        let cluster = Arc::new(Cluster::new(arn_prefix, Arc::new(driver), events, sessions));
         let reported = Arc::clone(&cluster);
         tokio::spawn(async move {
             while let Some(fact) = facts.recv().await {
@@ -98,21 +98,21 @@ impl Server {
             .route("/", post(api::handle))
             .merge(control::routes())
             .with_state(Arc::clone(&cluster));
-        let front = Front::new(listener, Arc::clone(&cluster)).map_err(listen)?;
+        let port_mux = PortMux::new(listener, Arc::clone(&cluster)).map_err(listen)?;
         let serving = tokio::spawn(async move {
-            if let Err(error) = axum::serve(front, router).await {
-                tracing::error!(%error, "nothing is served any more");
+            if let Err(error) = axum::serve(port_mux, router).await {
+                tracing::error!(%error, "the server failed");
             }
         });
         Ok(Self { url: format!("http://{address}"), cluster, serving })
     }
 
-    /// Where the API is, without a slash at the end.
+    /// The URL of the API, without a slash at the end.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Ends all tasks, then the server. Answers how many tasks would not end.
+    /// Ends all tasks, then the server. Returns the number of tasks that did not end.
     pub async fn stop(self) -> usize {
         let left = self.cluster.close().await;
         self.serving.abort();

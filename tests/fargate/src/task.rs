@@ -2,8 +2,9 @@
 
 use sandbox::TaskId;
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use crate::moment::now_ms;
+use crate::time_format::now;
 
 /// `lastStatus`, in the order in which a task goes through it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +31,7 @@ impl Status {
         Self::Stopped,
     ];
 
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Provisioning => "PROVISIONING",
             Self::Pending => "PENDING",
@@ -44,7 +45,7 @@ impl Status {
     }
 }
 
-/// Why a task stopped, in ECS's words.
+/// Why a task stopped: `stopCode` and `stoppedReason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Stop {
     pub(crate) code: &'static str,
@@ -57,14 +58,14 @@ pub(crate) enum Agent {
     /// The task was run without ECS Exec.
     Absent,
     Pending,
-    /// Since then.
-    Running(u64),
+    /// The agent is connected since this time.
+    Running(OffsetDateTime),
     Stopped,
 }
 
-/// What was asked for, as it is shown again.
+/// The request for a task, as DescribeTasks shows it.
 #[derive(Debug, Clone)]
-pub(crate) struct Asked {
+pub(crate) struct Requested {
     pub(crate) task_definition_arn: String,
     pub(crate) family: String,
     pub(crate) started_by: Option<String>,
@@ -74,10 +75,10 @@ pub(crate) struct Asked {
     pub(crate) platform_version: String,
     pub(crate) overrides: Value,
     pub(crate) tags: Value,
-    /// Shown to nobody but `/_control`, and without effect.
+    /// The network has no effect, and only `/_control` shows it.
     pub(crate) network: Value,
     pub(crate) subnet: String,
-    /// ECS units, and MiB.
+    /// CPU units of ECS; memory in MiB.
     pub(crate) cpu: u32,
     pub(crate) memory: u32,
 }
@@ -91,23 +92,22 @@ pub(crate) struct Task {
     pub(crate) cluster_arn: String,
     pub(crate) runtime_id: String,
     pub(crate) attachment_id: String,
-    pub(crate) asked: Asked,
+    pub(crate) requested: Requested,
     pub(crate) agent: Agent,
-    /// Grows with each change that is told.
+    /// Grows with each event.
     pub(crate) version: u64,
     pub(crate) last: Status,
     pub(crate) stop: Option<Stop>,
-    /// Whether its sandbox was asked for.
+    /// Whether the sandbox was requested.
     pub(crate) launched: bool,
     pub(crate) exit_code: Option<i32>,
     pub(crate) container_reason: Option<&'static str>,
-    /// Milliseconds since 1970, as the others.
-    pub(crate) created_at: u64,
-    pub(crate) pull_started_at: Option<u64>,
-    pub(crate) started_at: Option<u64>,
-    pub(crate) stopping_at: Option<u64>,
-    pub(crate) execution_stopped_at: Option<u64>,
-    pub(crate) stopped_at: Option<u64>,
+    pub(crate) created_at: OffsetDateTime,
+    pub(crate) pull_started_at: Option<OffsetDateTime>,
+    pub(crate) started_at: Option<OffsetDateTime>,
+    pub(crate) stopping_at: Option<OffsetDateTime>,
+    pub(crate) execution_stopped_at: Option<OffsetDateTime>,
+    pub(crate) stopped_at: Option<OffsetDateTime>,
 }
 
 impl Task {
@@ -116,26 +116,26 @@ impl Task {
         format!("{below_task}/{}", self.attachment_id)
     }
 
-    /// `desiredStatus` is STOPPED from the moment on that something ends the task.
+    /// `desiredStatus` is STOPPED from the time_format on that something ends the task.
     pub(crate) fn desired(&self) -> &'static str {
         if self.stop.is_some() { "STOPPED" } else { "RUNNING" }
     }
 
-    /// Settles why the task ends. The first reason stays.
+    /// Records why the task ends; the first reason is kept. False if there is a reason already.
     pub(crate) fn end(&mut self, code: &'static str, reason: &str) -> bool {
         if self.stop.is_some() {
             return false;
         }
         self.stop = Some(Stop { code, reason: reason.to_owned() });
-        self.stopping_at = Some(now_ms());
+        self.stopping_at = Some(now());
         true
     }
 
-    /// The rungs from here to `target`. A task that never ran has nothing to deactivate.
-    pub(crate) fn way_to(&self, target: Status) -> Vec<Status> {
+    /// The statuses from the current one to `target`. A task that never ran skips deactivation.
+    pub(crate) fn path_to(&self, target: Status) -> Vec<Status> {
         let ending = target > Status::Running;
         let ran = self.started_at.is_some();
-        let on_the_way = |status: &Status| match status {
+        let on_the_path = |status: &Status| match status {
             Status::Deactivating | Status::Stopping => ran,
             Status::Deprovisioning | Status::Stopped => true,
             Status::Provisioning | Status::Pending | Status::Activating | Status::Running => {
@@ -143,12 +143,12 @@ impl Task {
             }
         };
         let between = Status::ALL.into_iter().filter(|s| *s > self.last && *s <= target);
-        between.filter(on_the_way).collect()
+        between.filter(on_the_path).collect()
     }
 
-    /// Takes one step, and what comes with it.
+    /// Enters a status, and records its time.
     pub(crate) fn enter(&mut self, status: Status) {
-        let now = now_ms();
+        let now = now();
         self.last = status;
         match status {
             Status::Pending => self.pull_started_at = Some(now),
@@ -157,8 +157,8 @@ impl Task {
             Status::Deprovisioning => self.execution_stopped_at = Some(now),
             Status::Stopped => {
                 self.stopped_at = Some(now);
-                // As StopTask's reference says.
-                self.asked.tags = Value::Array(Vec::new());
+                // The reference of StopTask says that a stopped task has no tags.
+                self.requested.tags = Value::Array(Vec::new());
             }
             Status::Provisioning | Status::Activating | Status::Deactivating | Status::Stopping => {
             }

@@ -1,35 +1,36 @@
-//! A task in the shapes in which it is shown.
+//! The JSON of tasks in responses and events.
 
 use serde_json::{Map, Value, json};
+use time::OffsetDateTime;
 
 use crate::{
-    chance::uuid,
-    moment::{rfc3339, rfc3339_seconds, seconds},
+    random::uuid,
     task::{Agent, Status, Task},
+    time_format::{rfc3339, rfc3339_seconds, seconds},
 };
 
-/// The one container of a task definition of ours.
+/// The name of the only container.
 pub(crate) const CONTAINER: &str = "shell";
 
-/// Where a task is shown: the two differ in how they write times and the agent's state.
+/// Where a task is shown; the formats of times and of the agent's state differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    Answer,
+    Response,
     Event,
 }
 
 impl Form {
-    fn time(self, ms: u64) -> Value {
+    fn time(self, at: OffsetDateTime) -> Value {
         match self {
-            Self::Answer => seconds(ms),
-            Self::Event => json!(rfc3339(ms)),
+            Self::Response => seconds(at),
+            Self::Event => json!(rfc3339(at)),
         }
     }
 }
 
-/// A task as `DescribeTasks` and its like show it, without tags.
+/// A task without its tags.
 pub(crate) fn task(task: &Task, form: Form) -> Value {
-    let asked = &task.asked;
+    let requested = &task.requested;
     let mut shown = json!({
         "attachments": [attachment(task, form)],
         "attributes": [{ "name": "ecs.cpu-architecture", "value": architecture() }],
@@ -38,25 +39,25 @@ pub(crate) fn task(task: &Task, form: Form) -> Value {
         "connectivity": "CONNECTED",
         "connectivityAt": form.time(task.created_at),
         "containers": [container(task, form)],
-        "cpu": asked.cpu.to_string(),
+        "cpu": requested.cpu.to_string(),
         "createdAt": form.time(task.created_at),
         "desiredStatus": task.desired(),
         "enableExecuteCommand": task.agent != Agent::Absent,
         "ephemeralStorage": { "sizeInGiB": 20 },
-        "group": asked.group,
-        "lastStatus": task.last.word(),
+        "group": requested.group,
+        "lastStatus": task.last.name(),
         "launchType": "FARGATE",
-        "memory": asked.memory.to_string(),
-        "overrides": asked.overrides,
-        "platformVersion": asked.platform_version,
+        "memory": requested.memory.to_string(),
+        "overrides": requested.overrides,
+        "platformVersion": requested.platform_version,
         "platformFamily": "Linux",
         "taskArn": task.arn,
-        "taskDefinitionArn": asked.task_definition_arn,
+        "taskDefinitionArn": requested.task_definition_arn,
         "version": task.version,
     });
     let optional = [
-        ("capacityProviderName", asked.capacity_provider.clone().map(Value::from)),
-        ("startedBy", asked.started_by.clone().map(Value::from)),
+        ("capacityProviderName", requested.capacity_provider.clone().map(Value::from)),
+        ("startedBy", requested.started_by.clone().map(Value::from)),
         ("pullStartedAt", task.pull_started_at.map(|at| form.time(at))),
         ("pullStoppedAt", task.started_at.map(|at| form.time(at))),
         ("startedAt", task.started_at.map(|at| form.time(at))),
@@ -70,24 +71,24 @@ pub(crate) fn task(task: &Task, form: Form) -> Value {
     shown
 }
 
-/// With its tags, as those get it who ask for them.
+/// A task with its tags.
 pub(crate) fn with_tags(of: &Task) -> Value {
-    let mut shown = task(of, Form::Answer);
-    add(&mut shown, [("tags", Some(of.asked.tags.clone()))]);
+    let mut shown = task(of, Form::Response);
+    add(&mut shown, [("tags", Some(of.requested.tags.clone()))]);
     shown
 }
 
-/// The event of EventBridge that tells of a task as it is now.
-pub(crate) fn event(of: &Task, account: &str, region: &str, now_ms: u64) -> Value {
+/// The EventBridge event about the current state of a task.
+pub(crate) fn event(of: &Task, account: &str, region: &str, now: OffsetDateTime) -> Value {
     let mut detail = task(of, Form::Event);
-    add(&mut detail, [("updatedAt", Some(rfc3339(now_ms).into()))]);
+    add(&mut detail, [("updatedAt", Some(rfc3339(now).into()))]);
     json!({
         "version": "0",
         "id": uuid(),
         "detail-type": "ECS Task State Change",
         "source": "aws.ecs",
         "account": account,
-        "time": rfc3339_seconds(now_ms),
+        "time": rfc3339_seconds(now),
         "region": region,
         "resources": [of.arn],
         "detail": detail,
@@ -134,11 +135,11 @@ fn agents(agent: Agent, form: Form) -> Option<Value> {
         Agent::Stopped => ("STOPPED", None),
     };
     let key = match form {
-        Form::Answer => "lastStatus",
+        Form::Response => "lastStatus",
         Form::Event => "status",
     };
     let mut shown = json!({ "name": "ExecuteCommandAgent", key: status });
-    let since = since.filter(|_| form == Form::Answer).map(seconds);
+    let since = since.filter(|_| form == Form::Response).map(seconds);
     add(&mut shown, [("lastStartedAt", since)]);
     Some(json!([shown]))
 }
@@ -158,7 +159,7 @@ fn attachment(task: &Task, form: Form) -> Value {
         "id": task.attachment_id,
         "type": if form == Form::Event { "eni" } else { "ElasticNetworkInterface" },
         "status": status,
-        "details": [{ "name": "subnetId", "value": task.asked.subnet }],
+        "details": [{ "name": "subnetId", "value": task.requested.subnet }],
     })
 }
 

@@ -91,7 +91,9 @@ impl Executions {
                 self.live.remove(&session);
                 match outcome {
                     Outcome::Succeeded { .. } => Action::Wait,
-                    Outcome::Failed(failure) => Action::CloseSession(failure.error),
+                    Outcome::Failed(failure) => {
+                        Action::CloseSession(failure.error_name().to_owned())
+                    }
                     Outcome::TimedOut => Action::CloseSession("States.Timeout".into()),
                 }
             }

@@ -20,6 +20,8 @@ pub(crate) const fn stream(stream: protocol::Stream) -> Stream {
 /// The domain's report. `memory_kill` says whether the kernel killed a process of the task for memory
 /// while the command ran: to the runner that kill is a SIGKILL like any other.
 pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -> CommandEnd {
+    // A runner that counts the kills of the job itself has already named the cause.
+    let memory_kill = || end.usage.oom_kills.is_none() && memory_kill();
     let (cause, exit) = match end.cause {
         Cause::Exited { code: CHILD_KILLED } if memory_kill() => {
             (EndCause::OutOfMemory, Some(Exit::Code(CHILD_KILLED)))
@@ -34,10 +36,10 @@ pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -
         Cause::Interrupted { ended } => (EndCause::Shutdown, Some(exit(ended))),
         Cause::OomKilled => (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL))),
         Cause::NotFound { message } => (EndCause::NotFound(message), None),
-        Cause::SpawnFailed { message } => (EndCause::SpawnFailed(message), None),
+        Cause::SpawnFailed { message, .. } => (EndCause::SpawnFailed(message), None),
         Cause::Lost => (EndCause::Unknown, None),
     };
-    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes } = end.usage;
+    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes, .. } = end.usage;
     CommandEnd {
         cause,
         exit,

@@ -20,6 +20,7 @@ Nothing is random: full jitter always waits the maximum delay.
 
 ANSWERS.json has, for each state, one answer per attempt:
   {\"State\": [{\"error\": \"E\", \"cause\": \"why\"}, {\"timeout\": true}, {\"output\": {}}]}
+An error or a cause of null is one that the task did not report.
 An output is the result of the called function; a .waitForTaskToken state receives it with its token.
 
 Exits with 0 if the definition ran, with any status, and with 2 if it could not run.
@@ -48,9 +49,10 @@ struct Output {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Failed {
-    error: String,
+    #[serde(deserialize_with = "Option::deserialize")]
+    error: Option<String>,
     #[serde(default)]
-    cause: String,
+    cause: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -79,26 +81,31 @@ impl Host for Printer<'_> {
         u64::MAX
     }
 
-    fn record(&mut self, event: Event) {
+    fn record(&mut self, event: Event<'_>) {
         let mut rest = Map::new();
         let mut put = |name: &str, value: Value| rest.insert(name.to_owned(), value);
         let name = event.kind.name();
         match event.kind {
             EventKind::StateEntered { input } | EventKind::TaskScheduled { input, .. } => {
-                put("input", input)
+                put("input", input.into_owned())
             }
             EventKind::TaskSucceeded { output } | EventKind::StateExited { output } => {
-                put("output", output)
+                put("output", output.into_owned())
             }
             EventKind::TaskFailed(failure)
             | EventKind::TaskTimedOut(failure)
             | EventKind::StateFailed(failure) => {
-                put("error", failure.error.into());
-                put("cause", failure.cause.into())
+                put("error", json!(failure.error));
+                put("cause", json!(failure.cause))
             }
             EventKind::RetryScheduled { until } => put("until", until.to_string().into()),
         };
-        self.print(&Line { state: event.state, event: name, at: event.at.to_string(), rest });
+        self.print(&Line {
+            state: event.state.into_owned(),
+            event: name,
+            at: event.at.to_string(),
+            rest,
+        });
     }
 }
 
@@ -202,7 +209,7 @@ fn answer(
         Answer::Timeout(TimedOut { timeout: true }) => return Ok(invocation.until),
         Answer::Timeout(_) => return Err(format!("a timeout of '{state}' must be true").into()),
         Answer::Output(Output { output }) => Ok(output),
-        Answer::Error(Failed { error, cause }) => Err(Failure::new(error, cause)),
+        Answer::Error(Failed { error, cause }) => Err(Failure { error, cause }),
     };
     match &invocation.token {
         None => execution.returned(&invocation.task, result)?,

@@ -68,6 +68,15 @@ fn a_token_task_is_answered_through_its_token() {
 }
 
 #[test]
+fn a_failure_without_error_and_cause_has_nulls() {
+    let failed = trace(&task(), json!({}), json!({ "T": [{ "error": null }] })).unwrap();
+    let last: Value = serde_json::from_str(failed.lines().last().unwrap()).unwrap();
+    assert_eq!(last, json!({ "status": "FAILED", "error": null, "cause": null }));
+    let empty = trace(&task(), json!({}), json!({ "T": [{}] })).unwrap_err();
+    assert!(empty.starts_with("an answer is {\"output\""), "{empty}");
+}
+
+#[test]
 fn a_missing_or_invalid_answer_is_reported() {
     let none = trace(&task(), json!({}), json!({ "T": [{ "error": "E" }] }));
     assert_eq!(none.unwrap_err(), "no answer left for the state 'T'");

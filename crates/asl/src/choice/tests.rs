@@ -1,6 +1,7 @@
 use super::matches;
 use super::parse::rules;
 use crate::machine::fields::Fields;
+use crate::scope::Scope;
 use serde_json::{Value, json};
 
 /// The result of a rule as text, the error name if it fails, or the message if it is refused.
@@ -10,9 +11,9 @@ fn holds(mut rule: Value, input: &Value) -> String {
     let mut fields = Fields::new(Some("S"), state.as_object().unwrap());
     match rules(&mut fields) {
         Err(refusal) => refusal.to_string(),
-        Ok(rules) => match rules[0].condition.holds(input, &json!({})) {
+        Ok(rules) => match rules[0].condition.holds(&Scope::new(input, &json!({}))) {
             Ok(holds) => holds.to_string(),
-            Err(failure) => failure.error,
+            Err(error) => error.into_failure("S", 2).error_name().to_owned(),
         },
     }
 }

@@ -2,10 +2,14 @@
 
 use super::{Execution, Host, Outcome, Phase, Step, Visit};
 use crate::event::{Event, EventKind};
-use crate::failure::{Failure, NO_CHOICE_MATCHED};
-use crate::machine::{Kind, Machine, Next, Seconds, State, Text, Until, check_size};
+use crate::failure::{Failure, NO_CHOICE_MATCHED, Origin};
+use crate::limits::{drop_deep, measure};
+use crate::machine::{Kind, Machine, Next, State, Text};
+use crate::scope::{ContextObject, Scope};
+use crate::state_error::{StateError, limit_exceeded};
 use crate::{Millis, choice};
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::borrow::Cow;
 
 /// The maximum number of events in an execution's history (Step Functions service quotas). The limit
 /// also ends a loop that contains no task and no wait.
@@ -14,11 +18,19 @@ const MAX_EVENTS: u32 = 25_000;
 impl Execution {
     /// Starts an execution of the machine at its first state.
     pub fn start(machine: &Machine, name: impl Into<String>, input: Value, now: Millis) -> Self {
-        let phase = match check_size(&input, "the input of the execution") {
-            Ok(()) => Phase::Entering { state: machine.start_at.clone(), input: input.clone() },
-            Err(failure) => Phase::Done(Outcome::Failed(failure)),
+        let (input, phase) = match measure(&input) {
+            Ok(_) => {
+                let state = machine.start_at.clone();
+                (input.clone(), Phase::Entering { state, input })
+            }
+            Err(limit) => {
+                drop_deep(input);
+                let failure = limit_exceeded(&machine.name, limit);
+                (Value::Null, Phase::Done(Outcome::Failed(failure)))
+            }
         };
-        Self { name: name.into(), input, started_at: now, attempts: 0, events: 0, phase }
+        let started = 1; // AWS records `ExecutionStarted`.
+        Self { name: name.into(), input, started_at: now, attempts: 0, events: started, phase }
     }
 
     /// Advances the execution as far as possible and returns the next action for the driver. Call it
@@ -36,28 +48,6 @@ impl Execution {
                 None => run.advance(),
             }
         }
-    }
-
-    /// The context object, which states access as `$$`.
-    pub(super) fn context(&self, machine: &Machine, visit: &Visit, token: Option<&str>) -> Value {
-        let mut context = json!({
-            "Execution": {
-                "Id": format!("{}:{}", machine.name, self.name),
-                "Input": self.input,
-                "Name": self.name,
-                "StartTime": self.started_at.to_string(),
-            },
-            "State": {
-                "EnteredTime": visit.entered_at.to_string(),
-                "Name": visit.state,
-                "RetryCount": visit.retries.iter().sum::<u32>(),
-            },
-            "StateMachine": { "Id": machine.name, "Name": machine.name },
-        });
-        if let Some(token) = token {
-            context["Task"] = json!({ "Token": token });
-        }
-        context
     }
 }
 
@@ -84,14 +74,23 @@ pub(super) struct Run<'a> {
 
 /// The decision of a state about how to continue.
 pub(super) enum Transition<'a> {
-    /// Leave the state with this output.
-    Exit { output: Value, next: &'a Next },
+    /// Leave the state with this output; `None` is the unchanged raw input.
+    Exit { output: Option<Value>, next: &'a Next },
     /// Stay in the state until a point in time.
     Wait { until: Millis },
     /// Begin an attempt of the task.
     Attempt,
     /// End the execution.
     Fail(Failure),
+}
+
+impl<'a> Transition<'a> {
+    /// Leaves the state with an output, which is not copied if it is the raw input.
+    pub(super) fn exit(raw: &Value, output: Cow<'_, Value>, next: &'a Next) -> Self {
+        let unchanged = std::ptr::eq(output.as_ref(), raw);
+        let output = if unchanged { None } else { Some(output.into_owned()) };
+        Self::Exit { output, next }
+    }
 }
 
 impl<'a> Run<'a> {
@@ -130,28 +129,37 @@ impl<'a> Run<'a> {
 
     /// The definition of a state. An execution that outlived a change of its definition may refer to
     /// a state that no longer exists.
-    pub(super) fn state(&self, name: &str) -> Result<&'a State, Failure> {
+    pub(super) fn state(&self, name: &str) -> Result<&'a State, StateError> {
         let state = self.machine.states.get(name);
-        state.ok_or_else(|| Failure::runtime(format!("the definition has no state '{name}'")))
+        state.ok_or_else(|| StateError::runtime("The definition no longer has the state."))
     }
 
-    pub(super) fn record(&mut self, state: &str, kind: EventKind) {
-        self.execution.events += 1;
-        self.host.record(Event { at: self.now, state: state.to_owned(), kind });
+    pub(super) fn record(&mut self, state: &str, kind: EventKind<'_>) {
+        self.execution.events += kind.aws_events();
+        self.host.record(Event { at: self.now, state: Cow::Borrowed(state), kind });
+    }
+
+    /// The outcome of an execution whose history is full.
+    pub(super) fn history_limit(&self) -> Option<Outcome> {
+        let cause = || {
+            format!("The execution reached the maximum number of history events ({MAX_EVENTS}).")
+        };
+        let is_full = self.execution.events > MAX_EVENTS;
+        is_full.then(|| Outcome::Failed(Failure::runtime(cause())))
     }
 
     fn enter(&mut self, state: String, input: Value) -> Phase {
-        if self.execution.events >= MAX_EVENTS {
-            let cause = format!("the history has reached {MAX_EVENTS} entries");
-            return Phase::Done(Outcome::Failed(Failure::runtime(cause)));
+        if let Some(outcome) = self.history_limit() {
+            return Phase::Done(outcome);
         }
-        self.record(&state, EventKind::StateEntered { input: input.clone() });
-        let visit = Visit { state, input, entered_at: self.now, retries: Vec::new() };
+        self.record(&state, EventKind::StateEntered { input: Cow::Borrowed(&input) });
+        let (entered_at, entered_event) = (self.now, self.execution.events);
+        let visit = Visit { state, input, entered_at, entered_event, retries: Vec::new() };
         let transition = self.run_state(&visit);
         self.follow(visit, transition)
     }
 
-    fn run_state(&self, visit: &Visit) -> Result<Transition<'a>, Failure> {
+    fn run_state(&self, visit: &Visit) -> Result<Transition<'a>, StateError> {
         let state = self.state(&visit.state)?;
         let context = self.execution.context(self.machine, visit, None);
         let raw = &visit.input;
@@ -159,140 +167,114 @@ impl<'a> Run<'a> {
             Kind::Task(_) => Ok(Transition::Attempt),
             Kind::Wait { until, .. } => {
                 let input = state.flow.selected_input(raw, &context)?;
-                let until = until.resolve(visit.entered_at, &input, &context)?;
-                Ok(Transition::Wait { until })
+                let scope = Scope::new(&input, &context);
+                Ok(Transition::Wait { until: until.resolve(visit.entered_at, &scope)? })
             }
             Kind::Pass { result, next } => {
                 let input = state.flow.effective_input(raw, &context)?;
-                let output = state.flow.output(raw, result.clone().unwrap_or(input), &context)?;
-                Ok(Transition::Exit { output, next })
+                let result = result.as_ref().map_or(input, Cow::Borrowed);
+                Ok(Transition::exit(raw, state.flow.output(raw, result, &context)?, next))
             }
             Kind::Choice { rules, default } => {
                 let input = state.flow.selected_input(raw, &context)?;
-                let next = choose(rules, default.as_ref(), &input, &context)?;
-                Ok(Transition::Exit { output: state.flow.output(raw, input, &context)?, next })
+                let next = choose(rules, default.as_ref(), &Scope::new(&input, &context))?;
+                Ok(Transition::exit(raw, state.flow.output(raw, input, &context)?, next))
             }
-            Kind::Succeed => {
-                let input = state.flow.selected_input(raw, &context)?;
-                let output = state.flow.output(raw, input, &context)?;
-                Ok(Transition::Exit { output, next: &Next::End })
-            }
+            Kind::Succeed => self.pass_input(state, raw, &context, &Next::End),
             Kind::Fail { error, cause } => {
-                let error = text(error.as_ref(), raw, &context)?;
-                let cause = text(cause.as_ref(), raw, &context)?;
-                Ok(Transition::Fail(Failure::new(error, cause)))
+                let scope = Scope::new(raw, &context);
+                let (error, cause) = (text(error.as_ref(), &scope)?, text(cause.as_ref(), &scope)?);
+                Ok(Transition::Fail(Failure { error, cause }))
             }
         }
     }
 
-    fn leave_wait(&self, visit: &Visit) -> Result<Transition<'a>, Failure> {
+    fn leave_wait(&self, visit: &Visit) -> Result<Transition<'a>, StateError> {
         let state = self.state(&visit.state)?;
         let Kind::Wait { next, .. } = &state.kind else {
             return Err(type_changed());
         };
         let context = self.execution.context(self.machine, visit, None);
-        let input = state.flow.selected_input(&visit.input, &context)?;
-        let output = state.flow.output(&visit.input, input, &context)?;
-        Ok(Transition::Exit { output, next })
+        self.pass_input(state, &visit.input, &context, next)
+    }
+
+    /// Leaves a state whose result is its input.
+    fn pass_input(
+        &self,
+        state: &State,
+        raw: &Value,
+        context: &dyn ContextObject,
+        next: &'a Next,
+    ) -> Result<Transition<'a>, StateError> {
+        let input = state.flow.selected_input(raw, context)?;
+        Ok(Transition::exit(raw, state.flow.output(raw, input, context)?, next))
     }
 
     /// The phase after a state's decision, or after the failure of the state itself.
     pub(super) fn follow(
         &mut self,
         visit: Visit,
-        transition: Result<Transition<'_>, Failure>,
+        transition: Result<Transition<'_>, StateError>,
     ) -> Phase {
         match transition {
-            Ok(Transition::Exit { output, next }) => self.exit(&visit.state, output, next),
+            Ok(Transition::Exit { output, next }) => {
+                self.exit(&visit.state, output.unwrap_or(visit.input), next)
+            }
             Ok(Transition::Wait { until }) => Phase::Waiting { visit, until },
             Ok(Transition::Attempt) => self.begin_attempt(visit),
             Ok(Transition::Fail(failure)) => Phase::Done(Outcome::Failed(failure)),
-            Err(failure) => self.fail(visit, failure),
+            Err(error) => self.fail(visit, error),
         }
     }
 
     pub(super) fn exit(&mut self, state: &str, output: Value, next: &Next) -> Phase {
-        self.record(state, EventKind::StateExited { output: output.clone() });
+        self.record(state, EventKind::StateExited { output: Cow::Borrowed(&output) });
         match next {
             Next::State(state) => Phase::Entering { state: state.clone(), input: output },
             Next::End => Phase::Done(Outcome::Succeeded { output }),
         }
     }
 
-    /// Handles a failure of the state itself. Only a Task state can retry or catch it.
-    pub(super) fn fail(&mut self, visit: Visit, failure: Failure) -> Phase {
-        self.record(&visit.state, EventKind::StateFailed(failure.reported()));
-        self.handle(visit, failure)
+    /// Handles an error of the state itself. Only a Task state can retry or catch it.
+    pub(super) fn fail(&mut self, visit: Visit, error: StateError) -> Phase {
+        let failure = error.into_failure(&visit.state, visit.entered_event).reported();
+        self.record(&visit.state, EventKind::StateFailed(Cow::Borrowed(&failure)));
+        self.handle(visit, failure, Origin::State)
     }
 }
 
-/// The failure of an execution whose definition was changed while it ran.
-pub(super) fn type_changed() -> Failure {
-    Failure::runtime("the type of the state has changed in the definition")
+/// The error of a state whose type in the definition was changed while it ran.
+pub(super) fn type_changed() -> StateError {
+    StateError::runtime("The type of the state has changed in the definition.")
 }
 
 fn choose<'a>(
     rules: &'a [choice::Rule],
     default: Option<&'a Next>,
-    input: &Value,
-    context: &Value,
-) -> Result<&'a Next, Failure> {
+    scope: &Scope<'_>,
+) -> Result<&'a Next, StateError> {
     for rule in rules {
-        if rule.condition.holds(input, context)? {
+        if rule.condition.holds(scope)? {
             return Ok(&rule.next);
         }
     }
-    let none = || Failure::new(NO_CHOICE_MATCHED, "no rule holds and there is no default");
-    default.ok_or_else(none)
+    default.ok_or_else(|| {
+        let cause =
+            "Failed to transition out of the state. The state does not point to a next state.";
+        StateError::new(NO_CHOICE_MATCHED, cause)
+    })
 }
 
-fn text(text: Option<&Text>, input: &Value, context: &Value) -> Result<String, Failure> {
+/// The error name or cause of a Fail state, if it has one.
+fn text(text: Option<&Text>, scope: &Scope<'_>) -> Result<Option<String>, StateError> {
     match text {
-        None => Ok(String::new()),
-        Some(Text::Fixed(text)) => Ok(text.clone()),
+        None => Ok(None),
+        Some(Text::Fixed(text)) => Ok(Some(text.clone())),
         Some(Text::Computed { field, expression }) => {
-            let value = expression.eval(field, input, context)?;
-            let problem = || Failure::runtime(format!("the '{field}' does not select a string"));
-            value.as_str().map(str::to_owned).ok_or_else(problem)
-        }
-    }
-}
-
-impl Until {
-    /// The end of a wait that began at `from`.
-    fn resolve(&self, from: Millis, input: &Value, context: &Value) -> Result<Millis, Failure> {
-        match self {
-            Self::Seconds(seconds) => Ok(from.plus_seconds(seconds.resolve(0, input, context)?)),
-            Self::Timestamp(timestamp) => Ok(*timestamp),
-            Self::TimestampPath(path) => {
-                let value = path.require("TimestampPath", input, context)?;
-                let timestamp = value.as_str().and_then(Millis::from_rfc3339);
-                timestamp.ok_or_else(|| {
-                    Failure::runtime("the 'TimestampPath' does not select a timestamp")
-                })
-            }
-        }
-    }
-}
-
-impl Seconds {
-    /// The number of seconds, which must be an integer of at least `least`.
-    pub(super) fn resolve(
-        &self,
-        least: u64,
-        input: &Value,
-        context: &Value,
-    ) -> Result<u64, Failure> {
-        match self {
-            Self::Fixed(seconds) => Ok(*seconds),
-            Self::Path { field, path } => {
-                let value = path.require(field, input, context)?;
-                let seconds = value
-                    .as_u64()
-                    .filter(|seconds| (least..=crate::machine::MAX_SECONDS).contains(seconds));
-                let cause = || format!("the '{field}' does not select an integer from {least} on");
-                seconds.ok_or_else(|| Failure::runtime(cause()))
-            }
+            let value = expression.eval(field, scope)?;
+            let problem = || format!("The {field} parameter does not reference a string.");
+            let text = value.as_str().ok_or_else(|| StateError::runtime(problem()))?;
+            Ok(Some(text.to_owned()))
         }
     }
 }

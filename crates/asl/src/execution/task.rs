@@ -1,26 +1,34 @@
 //! Attempts of a task: starting an attempt, processing its answer, retrying and catching errors.
 
 use super::step::{Run, Transition, type_changed};
-use super::{Attempt, Heartbeat, Invocation, Outcome, Phase, Step, TaskRef, Visit, token};
+use super::{Answer, Attempt, Heartbeat, Invocation, Outcome, Phase, Step, TaskRef, Visit, token};
 use crate::Millis;
 use crate::event::EventKind;
-use crate::failure::{Failure, HEARTBEAT_TIMEOUT, TIMEOUT};
-use crate::machine::{Kind, Resource, State, Task, apply_result_path, check_size};
+use crate::failure::{Failure, HEARTBEAT_TIMEOUT, Origin, TIMEOUT};
+use crate::limits::{LimitError, measure};
+use crate::machine::{Kind, Resource, State, Task, apply_result_path};
+use crate::scope::Scope;
+use crate::state_error::{StateError, limit_exceeded};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 impl<'a> Run<'a> {
     pub(super) fn begin_attempt(&mut self, visit: Visit) -> Phase {
+        if let Some(outcome) = self.history_limit() {
+            return Phase::Done(outcome);
+        }
         match self.new_attempt(&visit) {
             Ok(attempt) => {
-                let (resource, input) = (attempt.resource.clone(), attempt.input.clone());
+                let resource = Cow::Borrowed(attempt.resource.as_str());
+                let input = Cow::Borrowed(&attempt.input);
                 self.record(&visit.state, EventKind::TaskScheduled { resource, input });
                 Phase::Working { visit, attempt }
             }
-            Err(failure) => self.fail(visit, failure),
+            Err(error) => self.fail(visit, error),
         }
     }
 
-    fn new_attempt(&mut self, visit: &Visit) -> Result<Attempt, Failure> {
+    fn new_attempt(&mut self, visit: &Visit) -> Result<Attempt, StateError> {
         let state = self.state(&visit.state)?;
         let task = task(state)?;
         self.execution.attempts += 1;
@@ -29,11 +37,12 @@ impl<'a> Run<'a> {
             task.wait_for_token.then(|| token::new(&self.execution.name, number, self.host));
         let context = self.execution.context(self.machine, visit, token.as_deref());
         let input = state.flow.effective_input(&visit.input, &context)?;
-        let (resource, input) = task.resource.call(input)?;
+        let (resource, input) = task.resource.call(input.into_owned())?;
         let selected = state.flow.selected_input(&visit.input, &context)?;
-        let timeout = task.timeout.resolve(1, &selected, &context)?;
+        let scope = Scope::new(&selected, &context);
+        let timeout = task.timeout.timeout(&scope)?;
         let heartbeat = task.heartbeat.as_ref();
-        let heartbeat = heartbeat.map(|h| h.resolve(1, &selected, &context)).transpose()?;
+        let heartbeat = heartbeat.map(|heartbeat| heartbeat.timeout(&scope)).transpose()?;
         Ok(Attempt {
             number,
             resource,
@@ -74,63 +83,73 @@ impl<'a> Run<'a> {
     /// Processes the answer or the timeout of an attempt.
     pub(super) fn finish_attempt(&mut self, visit: Visit, mut attempt: Attempt) -> Phase {
         match attempt.answer.take() {
-            Some(Ok(result)) => {
-                let transition = self.succeed(&visit, attempt.token.as_deref(), result);
-                self.follow(visit, transition)
-            }
-            Some(Err(failure)) => {
-                self.record(&visit.state, EventKind::TaskFailed(failure.clone()));
-                self.handle(visit, failure)
-            }
+            Some(Answer::Ok(result)) => self.succeed(visit, attempt.token.as_deref(), result),
+            Some(Answer::Err(failure)) => self.fail_task(visit, failure),
+            Some(Answer::Exceeded(limit)) => self.exceed(visit, limit),
             None => {
                 let failure = Failure::new(attempt.timeout_error(), "");
-                self.record(&visit.state, EventKind::TaskTimedOut(failure.reported()));
-                self.handle(visit, failure)
+                let reported = Cow::Owned(failure.clone().reported());
+                self.record(&visit.state, EventKind::TaskTimedOut(reported));
+                self.handle(visit, failure, Origin::Task)
             }
         }
     }
 
-    fn succeed(
-        &mut self,
-        visit: &Visit,
-        token: Option<&str>,
-        result: Value,
-    ) -> Result<Transition<'a>, Failure> {
-        let state = self.state(&visit.state)?;
-        let task = task(state)?;
-        let result = match &task.resource {
-            Resource::Lambda { .. } if !task.wait_for_token => {
-                json!({ "ExecutedVersion": "$LATEST", "Payload": result, "StatusCode": 200 })
-            }
-            Resource::Lambda { .. } | Resource::Named(_) => result,
-        };
-        check_size(&result, "the result of the task")?;
-        self.record(&visit.state, EventKind::TaskSucceeded { output: result.clone() });
-        let context = self.execution.context(self.machine, visit, token);
-        let output = state.flow.output(&visit.input, result, &context)?;
-        Ok(Transition::Exit { output, next: &task.next })
+    fn succeed(&mut self, visit: Visit, token: Option<&str>, result: Value) -> Phase {
+        let (state, task) =
+            match self.state(&visit.state).and_then(|state| Ok((state, task(state)?))) {
+                Ok(found) => found,
+                Err(error) => return self.fail(visit, error),
+            };
+        let result = task.resource.wrap(result, task.wait_for_token);
+        if let Err(limit) = measure(&result) {
+            return self.exceed(visit, limit);
+        }
+        self.record(&visit.state, EventKind::TaskSucceeded { output: Cow::Borrowed(&result) });
+        let context = self.execution.context(self.machine, &visit, token);
+        let output = state.flow.output(&visit.input, Cow::Owned(result), &context);
+        let transition = output.map(|output| Transition::exit(&visit.input, output, &task.next));
+        drop(context);
+        self.follow(visit, transition)
+    }
+
+    fn fail_task(&mut self, visit: Visit, failure: Failure) -> Phase {
+        self.record(&visit.state, EventKind::TaskFailed(Cow::Borrowed(&failure)));
+        self.handle(visit, failure, Origin::Task)
+    }
+
+    /// Fails a task whose result exceeds a limit.
+    fn exceed(&mut self, visit: Visit, limit: LimitError) -> Phase {
+        match self.state(&visit.state).and_then(task) {
+            Ok(task) => self.fail_task(visit, limit_exceeded(task.resource.reported_name(), limit)),
+            Err(error) => self.fail(visit, error),
+        }
     }
 
     /// Handles a failure: retries, catches, or ends the execution.
-    pub(super) fn handle(&mut self, mut visit: Visit, failure: Failure) -> Phase {
+    pub(super) fn handle(&mut self, mut visit: Visit, failure: Failure, origin: Origin) -> Phase {
         let Ok(task) = self.state(&visit.state).and_then(task) else {
             return Phase::Done(Outcome::Failed(failure.reported()));
         };
-        if let Some(until) = self.schedule_retry(&mut visit, task, &failure) {
+        if let Some(until) = self.schedule_retry(&mut visit, task, &failure, origin) {
             return Phase::Retrying { visit, until };
         }
-        let Some(catcher) = task.catch.iter().find(|catcher| catcher.matches(&failure)) else {
+        let mut catchers = task.catch.iter();
+        let Some(catcher) = catchers.find(|catcher| catcher.matches(&failure, origin)) else {
             return Phase::Done(Outcome::Failed(failure.reported()));
         };
-        let result_path = catcher.result_path.as_ref();
-        let output = apply_result_path(result_path, &visit.input, failure.output());
+        let error_output = Cow::Owned(failure.output());
+        let output = apply_result_path(catcher.result_path.as_ref(), &visit.input, error_output);
         let checked = output.and_then(|output| {
-            check_size(&output, "the output of the state")?;
-            Ok(output)
+            measure(&output)?;
+            Ok(output.into_owned())
         });
         match checked {
             Ok(output) => self.exit(&visit.state, output, &catcher.next),
-            Err(failure) => Phase::Done(Outcome::Failed(failure)),
+            Err(error) => {
+                let failure = error.into_failure(&visit.state, visit.entered_event);
+                Phase::Done(Outcome::Failed(failure))
+            }
         }
     }
 
@@ -141,10 +160,11 @@ impl<'a> Run<'a> {
         visit: &mut Visit,
         task: &Task,
         failure: &Failure,
+        origin: Origin,
     ) -> Option<Millis> {
-        let retriers = task.retry.iter().enumerate();
-        let (at, retrier) = retriers.into_iter().find(|(_, retrier)| retrier.matches(failure))?;
-        visit.retries.resize(task.retry.len().max(at + 1), 0);
+        let at = task.retry.iter().position(|retrier| retrier.matches(failure, origin))?;
+        let retrier = &task.retry[at];
+        visit.retries.resize(visit.retries.len().max(at + 1), 0);
         let earlier = visit.retries[at];
         if earlier >= retrier.max_attempts {
             return None;
@@ -156,7 +176,7 @@ impl<'a> Run<'a> {
     }
 }
 
-fn task(state: &State) -> Result<&Task, Failure> {
+fn task(state: &State) -> Result<&Task, StateError> {
     match &state.kind {
         Kind::Task(task) => Ok(task),
         Kind::Choice { .. } | Kind::Wait { .. } | Kind::Pass { .. } => Err(type_changed()),
@@ -165,13 +185,23 @@ fn task(state: &State) -> Result<&Task, Failure> {
 }
 
 impl Resource {
+    /// The task's result: the integration with Lambda wraps the function's result.
+    fn wrap(&self, result: Value, wait_for_token: bool) -> Value {
+        match self {
+            Self::Lambda { .. } if !wait_for_token => {
+                json!({ "ExecutedVersion": "$LATEST", "Payload": result, "StatusCode": 200 })
+            }
+            Self::Lambda { .. } | Self::Named(_) => result,
+        }
+    }
+
     /// The resource to call and its input.
-    fn call(&self, mut input: Value) -> Result<(String, Value), Failure> {
+    fn call(&self, mut input: Value) -> Result<(String, Value), StateError> {
         match self {
             Self::Named(name) => Ok((name.clone(), input)),
             Self::Lambda { payload, .. } => {
                 let Some(function) = input["FunctionName"].as_str().map(str::to_owned) else {
-                    return Err(Failure::runtime("the 'FunctionName' is not a string"));
+                    return Err(StateError::runtime("The FunctionName is not a string."));
                 };
                 let payload = if payload.is_some() { input["Payload"].take() } else { json!({}) };
                 Ok((function, payload))

@@ -2,6 +2,8 @@
 
 mod data;
 mod errors;
+mod limits;
+mod recorded;
 mod resume;
 mod session;
 mod timing;
@@ -16,6 +18,7 @@ use std::collections::{HashMap, VecDeque};
 enum TaskResult {
     Output(Value),
     Error(&'static str),
+    Failure(Failure),
     Timeout,
 }
 
@@ -28,11 +31,13 @@ struct Driver {
     now: Millis,
     /// Whether to store and reload the execution after each step and to repeat the step.
     reload: bool,
+    /// Whether a resource returns before the answer to its token arrives.
+    submits: bool,
 }
 
 #[derive(Default)]
 struct History {
-    events: Vec<Event>,
+    events: Vec<Event<'static>>,
     random: u64,
 }
 
@@ -41,8 +46,8 @@ impl Host for History {
         self.random
     }
 
-    fn record(&mut self, event: Event) {
-        self.events.push(event);
+    fn record(&mut self, event: Event<'_>) {
+        self.events.push(event.into_owned());
     }
 }
 
@@ -55,6 +60,7 @@ impl Driver {
             invocations: Vec::new(),
             now: Millis(0),
             reload: false,
+            submits: false,
         }
     }
 
@@ -108,7 +114,11 @@ impl Driver {
             }
             TaskResult::Output(output) => Ok(output),
             TaskResult::Error(error) => Err(Failure::new(error, "why")),
+            TaskResult::Failure(failure) => Err(failure),
         };
+        if self.submits && invocation.token.is_some() {
+            execution.returned(&invocation.task, Ok(Value::Null)).unwrap();
+        }
         match &invocation.token {
             Some(token) => execution.answered(token, result).unwrap(),
             None => execution.returned(&invocation.task, result).unwrap(),
@@ -117,13 +127,13 @@ impl Driver {
 
     /// The names of the entered states, in order.
     fn states(&self) -> Vec<&str> {
-        let entered = |event: &&Event| matches!(event.kind, EventKind::StateEntered { .. });
-        self.history.events.iter().filter(entered).map(|event| event.state.as_str()).collect()
+        let entered = |event: &&Event<'_>| matches!(event.kind, EventKind::StateEntered { .. });
+        self.history.events.iter().filter(entered).map(|event| event.state.as_ref()).collect()
     }
 
     /// The history as `<ms> <state> <event>`.
     fn lines(&self) -> Vec<String> {
-        let line = |e: &Event| format!("{} {} {}", e.at.0, e.state, e.kind.name());
+        let line = |e: &Event<'_>| format!("{} {} {}", e.at.0, e.state, e.kind.name());
         self.history.events.iter().map(line).collect()
     }
 
@@ -148,7 +158,7 @@ fn output(value: Value) -> Outcome {
 /// The error name with which an execution ended.
 fn error(outcome: &Outcome) -> &str {
     match outcome {
-        Outcome::Failed(failure) => &failure.error,
+        Outcome::Failed(failure) => failure.error_name(),
         Outcome::Succeeded { .. } => "succeeded",
         Outcome::TimedOut => "timed out",
     }

@@ -1,10 +1,13 @@
 //! The intrinsic functions (AWS Step Functions Developer Guide, "Intrinsic functions for JSONPath
 //! states").
 
+use super::java;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::Digest;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write;
 
 /// The maximum length in characters of a text to encode, decode or hash.
@@ -61,16 +64,9 @@ impl Function {
         row.map(|row| row.1).ok_or_else(|| format!("unknown function '{name}'"))
     }
 
-    fn row(self) -> &'static (&'static str, Self, usize, usize) {
-        TABLE.iter().find(|row| row.1 == self).expect("the table lists every function")
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        self.row().0
-    }
-
     pub(super) fn check_arity(self, given: usize) -> Result<(), String> {
-        let (name, _, min, max) = *self.row();
+        let row = TABLE.iter().find(|row| row.1 == self);
+        let (name, _, min, max) = *row.expect("the table lists every function");
         if (min..=max).contains(&given) {
             Ok(())
         } else {
@@ -78,11 +74,16 @@ impl Function {
         }
     }
 
+    /// Whether the function copies an unlimited number of arguments into its result.
+    pub(super) fn copies_arguments(self) -> bool {
+        matches!(self, Self::Array | Self::Format)
+    }
+
     /// Calls the function. The number of arguments was checked when the call was parsed.
-    pub(super) fn apply(self, args: &[Value]) -> Result<Value, String> {
+    pub(super) fn apply(self, args: &[Cow<'_, Value>]) -> Result<Value, String> {
         match self {
-            Self::Array => Ok(Value::Array(args.to_vec())),
-            Self::ArrayContains => Ok(array(&args[0])?.contains(&args[1]).into()),
+            Self::Array => Ok(args.iter().map(|arg| arg.as_ref().clone()).collect()),
+            Self::ArrayContains => Ok(array(&args[0])?.contains(args[1].as_ref()).into()),
             Self::ArrayGetItem => array_get_item(array(&args[0])?, &args[1]),
             Self::ArrayLength => Ok(array(&args[0])?.len().into()),
             Self::ArrayPartition => array_partition(array(&args[0])?, &args[1]),
@@ -96,9 +97,7 @@ impl Function {
             Self::JsonToString => Ok(args[0].to_string().into()),
             Self::MathAdd => math_add(&args[0], &args[1]),
             Self::StringSplit => Ok(string_split(text(&args[0])?, text(&args[1])?)),
-            Self::StringToJson => {
-                serde_json::from_str(text(&args[0])?).map_err(|_| "the text is not JSON".to_owned())
-            }
+            Self::StringToJson => parse_json(text(&args[0])?),
         }
     }
 }
@@ -119,10 +118,36 @@ fn short_text(value: &Value) -> Result<&str, String> {
     Ok(text)
 }
 
-/// The value as an integer; a fraction is rounded to the nearest integer, as on AWS.
+/// Parses JSON text as AWS does: blank text is `null`, and `-0` is `0`.
+pub(super) fn parse_json(text: &str) -> Result<Value, String> {
+    if text.trim().is_empty() {
+        return Ok(Value::Null);
+    }
+    let mut value = serde_json::from_str(text).map_err(|_| "the text is not JSON".to_owned())?;
+    make_zeros_positive(&mut value);
+    Ok(value)
+}
+
+/// Replaces negative zeros. The parser limits the depth of the value, and with it the recursion.
+fn make_zeros_positive(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if number.as_f64().is_some_and(|zero| zero == 0.0 && zero.is_sign_negative()) {
+                *value = 0.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(make_zeros_positive),
+        Value::Object(map) => map.values_mut().for_each(make_zeros_positive),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The value as an integer. A fraction is rounded to the nearest integer, and a half up, as AWS does
+/// (Java's `Math.round`).
 fn integer(value: &Value) -> Result<i64, String> {
     let number = value.as_i64().or_else(|| {
-        let rounded = value.as_f64()?.round();
+        let number = value.as_f64()?;
+        let rounded = number.floor() + if number - number.floor() >= 0.5 { 1.0 } else { 0.0 };
         (rounded.abs() < 9.2e18).then_some(rounded as i64)
     });
     number.ok_or_else(|| "an argument is not an integer".to_owned())
@@ -141,7 +166,7 @@ fn array_partition(items: &[Value], size: &Value) -> Result<Value, String> {
     }
 }
 
-fn array_range(args: &[Value]) -> Result<Value, String> {
+fn array_range(args: &[Cow<'_, Value>]) -> Result<Value, String> {
     let (first, last, step) = (integer(&args[0])?, integer(&args[1])?, integer(&args[2])?);
     if step == 0 {
         return Err("the increment is zero".to_owned());
@@ -160,13 +185,9 @@ fn array_range(args: &[Value]) -> Result<Value, String> {
 }
 
 fn array_unique(items: &[Value]) -> Value {
-    let mut unique: Vec<Value> = Vec::new();
-    for item in items {
-        if !unique.contains(item) {
-            unique.push(item.clone());
-        }
-    }
-    Value::Array(unique)
+    // Equal values have equal texts, because the keys of objects are sorted.
+    let mut seen = HashSet::new();
+    items.iter().filter(|item| seen.insert(item.to_string())).cloned().collect()
 }
 
 fn base64_decode(text: &str) -> Result<Value, String> {
@@ -195,8 +216,9 @@ fn hash(data: &Value, algorithm: &str) -> Result<Value, String> {
     Ok(hex.into())
 }
 
-fn json_merge(args: &[Value]) -> Result<Value, String> {
-    match args {
+fn json_merge(args: &[Cow<'_, Value>]) -> Result<Value, String> {
+    let args: Vec<&Value> = args.iter().map(Cow::as_ref).collect();
+    match args.as_slice() {
         [Value::Object(first), Value::Object(second), Value::Bool(false)] => {
             let mut merged = first.clone();
             merged.extend(second.clone());
@@ -214,7 +236,8 @@ fn math_add(left: &Value, right: &Value) -> Result<Value, String> {
 
 /// Splits at each character of the splitter and drops empty parts.
 fn string_split(text: &str, splitter: &str) -> Value {
-    let parts = text.split(|c| splitter.contains(c)).filter(|part| !part.is_empty());
+    let separators: HashSet<char> = splitter.chars().collect();
+    let parts = text.split(|c| separators.contains(&c)).filter(|part| !part.is_empty());
     parts.map(Value::from).collect()
 }
 
@@ -238,7 +261,7 @@ pub(super) fn placeholders(template: &str) -> Result<usize, String> {
     Ok(pieces(template)?.iter().filter(|piece| piece.is_none()).count())
 }
 
-fn format(template: &str, values: &[Value]) -> Result<Value, String> {
+fn format(template: &str, values: &[Cow<'_, Value>]) -> Result<Value, String> {
     let pieces = pieces(template)?;
     let mut values = values.iter();
     let mut text = String::new();
@@ -247,7 +270,7 @@ fn format(template: &str, values: &[Value]) -> Result<Value, String> {
             Some(c) => text.push(c),
             None => {
                 let value = values.next().ok_or("there are more {} than arguments")?;
-                text.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                java::write(value, &mut text);
             }
         }
     }

@@ -1,4 +1,5 @@
 use super::{Call, CallError};
+use crate::scope::Scope;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -10,13 +11,15 @@ fn input() -> Value {
         "text": "a,b;;c",
         "json": "{\"foo\": [1]}",
         "left": { "a": { "x": 1 }, "b": 2 },
+        "odd": { "k": 1, "l": [], "m": ["a", null, {}], "n": true },
         "right": { "a": { "y": 1 }, "c": 3 },
         "long": "x".repeat(10_001),
     })
 }
 
 fn eval(call: &str) -> Result<Value, CallError> {
-    Call::parse(call).unwrap().eval(&input(), &json!({ "State": { "Name": "S" } }))
+    let (input, context) = (input(), json!({ "State": { "Name": "S" } }));
+    Call::parse(call).unwrap().call(&Scope::new(&input, &context))
 }
 
 #[test]
@@ -43,13 +46,35 @@ fn each_function_behaves_as_documented() {
         ),
         ("States.JsonMerge($.left, $.right, false)", json!({ "a": { "y": 1 }, "b": 2, "c": 3 })),
         ("States.StringToJson($.json)", json!({ "foo": [1] })),
+        ("States.StringToJson('')", json!(null)),
+        ("States.StringToJson(' ')", json!(null)),
+        ("States.StringToJson('-0')", json!(0)),
+        ("States.StringToJson('[-0, {\"a\": -0}, 0.0, -1]')", json!([0, { "a": 0 }, 0.0, -1])),
+        ("States.Array(-0)", json!([0])),
         ("States.JsonToString($.left)", json!("{\"a\":{\"x\":1},\"b\":2}")),
         ("States.MathAdd($.n, -1)", json!(4)),
         ("States.MathAdd(1.6, 1)", json!(3)),
+        ("States.MathAdd(-2.5, 0)", json!(-2)),
+        ("States.MathAdd(-3.5, 0)", json!(-3)),
+        ("States.MathAdd(-0.5, 0)", json!(0)),
+        ("States.MathAdd(-0.5, 0.5)", json!(1)),
+        ("States.MathAdd(-1.49, -1.5)", json!(-2)),
+        ("States.MathAdd(-1.5, -1.51)", json!(-3)),
+        ("States.MathAdd(1.49, 1.5)", json!(3)),
+        ("States.MathAdd(1.5, 1.51)", json!(4)),
+        ("States.MathAdd(0.49999999999999994, 0)", json!(0)),
+        ("States.ArrayRange(-2.5, 0.5, 1.4)", json!([-2, -1, 0, 1])),
+        ("States.ArrayPartition($.list, 2.5)", json!([[1, 2, 3], [3, 4]])),
         ("States.StringSplit($.text, ',;')", json!(["a", "b", "c"])),
         ("States.Format('no holes')", json!("no holes")),
         ("States.Format('{} is {}', $.name, $.n)", json!("Ada is 5")),
-        ("States.Format('{}', $.left)", json!("{\"a\":{\"x\":1},\"b\":2}")),
+        ("States.Format('{}', $.left)", json!("{a={x=1}, b=2}")),
+        ("States.Format('{}', $.odd)", json!("{k=1, l=[], m=[a, null, {}], n=true}")),
+        ("States.Format('{}', $.list)", json!("[1, 2, 3, 3, 4]")),
+        ("States.Format('{}', $.list[9:])", json!("[]")),
+        ("States.Format('{}{}{}', null, true, 1.1)", json!("nulltrue1.1")),
+        ("States.Format('{} {} {}', 1.0, 1e7, 0.0001)", json!("1.0 1.0E7 1.0E-4")),
+        ("States.Format('{} {}', 123456789.5, -0.25)", json!("1.234567895E8 -0.25")),
         (r"States.Format('it\'s \{{}\} \\', $.n)", json!(r"it's {5} \")),
         ("States.Format('{}', $$.State.Name)", json!("S")),
         (r"States.Array('it\'s')", json!(["it's"])),
@@ -112,6 +137,8 @@ fn an_invalid_call_is_refused_when_parsed() {
         ("States.Format('{}')", "placeholders and arguments differ"),
         ("States.Format('{', 1)", "a brace"),
         ("States.JsonMerge($.a, $.b, true)", "only shallow merging"),
+        (r#"States.StringToJson('{"a": "\"b\""}')"#, "a backslash may only escape"),
+        (r"States.Array('\n')", "a backslash may only escape"),
         (deep.as_str(), "nested more than ten levels deep"),
     ];
     for (call, problem) in table {
@@ -124,7 +151,8 @@ proptest! {
     #[test]
     fn no_text_makes_the_parser_panic(text in "States\\.(Format|Array)[(]?[-$.a-z0-9'\\\\{}(),\\[\\]: é]*") {
         if let Ok(call) = Call::parse(&text) {
-            let _any = call.eval(&json!({}), &json!({}));
+            let (input, context) = (json!({}), json!({}));
+            let _any = call.eval(&Scope::new(&input, &context));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The data flow of a state: InputPath, Parameters, the state's work, ResultSelector, ResultPath,
 //! OutputPath.
 
-use crate::failure::{DATA_LIMIT_EXCEEDED, Failure};
+use crate::limits::{LimitError, measure};
 use crate::path::Path;
+use crate::scope::{ContextObject, Scope};
+use crate::state_error::StateError;
 use crate::template::Template;
 use serde_json::{Value, json};
-
-/// The maximum size of a state's input or output in bytes of JSON (Step Functions service quotas).
-const MAX_BYTES: usize = 256 * 1024;
+use std::borrow::Cow;
 
 /// The data fields of a state. A path is `None` if the definition sets it to `null`.
 #[derive(Clone, Debug)]
@@ -32,65 +32,78 @@ impl Flow {
     }
 
     /// The raw input after InputPath.
-    pub(crate) fn selected_input(&self, raw: &Value, context: &Value) -> Result<Value, Failure> {
+    pub(crate) fn selected_input<'v>(
+        &self,
+        raw: &'v Value,
+        context: &'v dyn ContextObject,
+    ) -> Result<Cow<'v, Value>, StateError> {
         match &self.input_path {
-            Some(path) => path.require("InputPath", raw, context),
-            None => Ok(json!({})),
+            Some(path) => path.require(&Scope::new(raw, context)),
+            None => Ok(Cow::Owned(json!({}))),
         }
     }
 
     /// The raw input after InputPath and Parameters.
-    pub(crate) fn effective_input(&self, raw: &Value, context: &Value) -> Result<Value, Failure> {
+    pub(crate) fn effective_input<'v>(
+        &self,
+        raw: &'v Value,
+        context: &'v dyn ContextObject,
+    ) -> Result<Cow<'v, Value>, StateError> {
         let selected = self.selected_input(raw, context)?;
         let effective = match &self.parameters {
-            Some(template) => template.eval(&selected, context)?,
+            Some(template) => Cow::Owned(template.eval(&Scope::new(&selected, context))?),
             None => selected,
         };
-        check_size(&effective, "the input of the state")?;
+        check(&effective, raw)?;
         Ok(effective)
     }
 
     /// The state's output: ResultSelector, ResultPath and OutputPath applied to its result.
-    pub(crate) fn output(
+    pub(crate) fn output<'v>(
         &self,
-        raw: &Value,
-        result: Value,
-        context: &Value,
-    ) -> Result<Value, Failure> {
-        check_size(&result, "the result")?;
+        raw: &'v Value,
+        result: Cow<'v, Value>,
+        context: &'v dyn ContextObject,
+    ) -> Result<Cow<'v, Value>, StateError> {
+        check(&result, raw)?;
         let result = match &self.result_selector {
-            Some(template) => template.eval(&result, context)?,
+            Some(template) => Cow::Owned(template.eval(&Scope::new(&result, context))?),
             None => result,
         };
         let combined = apply_result_path(self.result_path.as_ref(), raw, result)?;
-        let output = match &self.output_path {
-            Some(path) => path.require("OutputPath", &combined, context)?,
-            None => json!({}),
+        let output = match (&self.output_path, combined) {
+            (Some(path), combined) if path.is_root() => combined,
+            (Some(path), Cow::Borrowed(combined)) => {
+                path.require(&Scope::new(combined, context))?
+            }
+            (Some(path), Cow::Owned(combined)) => {
+                Cow::Owned(path.require(&Scope::new(&combined, context))?.into_owned())
+            }
+            (None, _) => Cow::Owned(json!({})),
         };
-        check_size(&output, "the output of the state")?;
+        check(&output, raw)?;
         Ok(output)
     }
 }
 
 /// Combines the raw input with a result at a ResultPath; `None` discards the result.
-pub(crate) fn apply_result_path(
+pub(crate) fn apply_result_path<'v>(
     path: Option<&Path>,
-    raw: &Value,
-    result: Value,
-) -> Result<Value, Failure> {
-    let mut combined = raw.clone();
-    if let Some(path) = path {
-        path.insert(&mut combined, result)?;
+    raw: &'v Value,
+    result: Cow<'v, Value>,
+) -> Result<Cow<'v, Value>, StateError> {
+    match path {
+        None => Ok(Cow::Borrowed(raw)),
+        Some(path) if path.is_root() => Ok(result),
+        Some(path) => {
+            let mut combined = raw.clone();
+            path.insert(&mut combined, result.into_owned())?;
+            Ok(Cow::Owned(combined))
+        }
     }
-    Ok(combined)
 }
 
-/// Fails with `States.DataLimitExceeded` if `value`, named `subject` in the cause, is too large.
-pub(crate) fn check_size(value: &Value, subject: &str) -> Result<(), Failure> {
-    let bytes = value.to_string().len();
-    if bytes <= MAX_BYTES {
-        return Ok(());
-    }
-    let cause = format!("{subject} has {bytes} bytes, which is more than {MAX_BYTES}");
-    Err(Failure::new(DATA_LIMIT_EXCEEDED, cause))
+/// Checks the limits of data, unless it is the state's raw input itself, which was checked before.
+fn check(data: &Value, raw: &Value) -> Result<(), LimitError> {
+    if std::ptr::eq(data, raw) { Ok(()) } else { measure(data).map(|_| ()) }
 }

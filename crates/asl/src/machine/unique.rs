@@ -46,7 +46,8 @@ impl<'de> Visitor<'de> for Unique {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+        // The parser reads `-0` as a negative zero; for AWS it is the integer 0.
+        Ok(if value == 0.0 && value.is_sign_negative() { 0.into() } else { value.into() })
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {

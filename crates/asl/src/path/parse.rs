@@ -118,7 +118,11 @@ fn names(text: &str) -> Result<Vec<String>, &'static str> {
         let mut name = String::new();
         loop {
             match chars.next() {
-                Some('\\') => name.extend(chars.next()),
+                Some('\\') => match chars.next() {
+                    // AWS keeps a backslash that does not escape the delimiter.
+                    Some(c) if c == quote => name.push(c),
+                    other => name.extend(std::iter::once('\\').chain(other)),
+                },
                 Some(c) if c == quote => break,
                 Some(c) => name.push(c),
                 None => return Err("a quote is not closed"),

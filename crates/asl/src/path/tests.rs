@@ -1,4 +1,6 @@
 use super::Path;
+use crate::scope::Scope;
+use crate::state_error::StateError;
 use serde_json::{Value, json};
 
 fn input() -> Value {
@@ -11,7 +13,9 @@ fn input() -> Value {
 }
 
 fn select(path: &str) -> Option<Value> {
-    Path::parse(path).unwrap().select(&input(), &json!({ "Execution": { "Name": "run" } }))
+    let (input, context) = (input(), json!({ "Execution": { "Name": "run" } }));
+    let selected = Path::parse(path).unwrap().select(&Scope::new(&input, &context)).unwrap();
+    selected.map(|selected| selected.into_owned())
 }
 
 #[test]
@@ -120,9 +124,15 @@ fn insert_places_the_value_at_the_path() {
     for (mut into, path, value, expected) in table {
         let result = Path::parse_reference(path).unwrap().insert(&mut into, value);
         match expected {
-            Some(expected) => assert_eq!((result, into), (Ok(()), expected), "{path}"),
+            Some(expected) => {
+                assert!(result.is_ok(), "{path}");
+                assert_eq!(into, expected, "{path}");
+            }
             None => {
-                assert_eq!(result.unwrap_err().error, "States.ResultPathMatchFailure", "{path}")
+                let StateError::Failed { error, .. } = result.unwrap_err() else {
+                    panic!("{path}")
+                };
+                assert_eq!(error, "States.ResultPathMatchFailure", "{path}");
             }
         }
     }

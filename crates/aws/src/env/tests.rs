@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 
+use handlers::permissions::{FUNCTIONS, Trigger};
+
 use super::*;
-use crate::functions::{FUNCTIONS, Trigger};
 
 /// The variables of a function, derived from its list as the deployment does.
 fn variables(function: &Function) -> HashMap<String, String> {
@@ -10,28 +11,28 @@ fn variables(function: &Function) -> HashMap<String, String> {
         "AWS_SECRET_ACCESS_KEY".to_owned(),
         "AWS_REGION".to_owned(),
     ];
-    for right in function.uses {
-        names.extend(of(*right));
+    for permission in function.uses {
+        names.extend(of(*permission));
     }
     names.into_iter().map(|name| (name, "x".to_owned())).collect()
 }
 
-fn of(right: Use) -> Vec<String> {
-    let names: &[&str] = match right {
-        Use::Store => &["EPHEMERAL_TABLE"],
-        Use::Queue(lane) => {
+fn of(permission: Permission) -> Vec<String> {
+    let names: &[&str] = match permission {
+        Permission::Store => &["EPHEMERAL_TABLE"],
+        Permission::Queue(lane) => {
             let name = lane.name().replace('-', "_").to_uppercase();
             return vec![format!("EPHEMERAL_QUEUE_{name}")];
         }
-        Use::StartExecution => &["EPHEMERAL_STATE_MACHINE"],
-        Use::RunTask => &[
+        Permission::StartExecution => &["EPHEMERAL_STATE_MACHINE"],
+        Permission::RunTask => &[
             "EPHEMERAL_CLUSTER",
             "EPHEMERAL_TASK_DEFINITION",
             "EPHEMERAL_SUBNETS",
             "EPHEMERAL_SECURITY_GROUP_EGRESS",
         ],
-        Use::StopTask | Use::ReadTasks | Use::Shell => &["EPHEMERAL_CLUSTER"],
-        Use::ResumeExecution | Use::Webhooks => &[],
+        Permission::StopTask | Permission::ReadTasks | Permission::Shell => &["EPHEMERAL_CLUSTER"],
+        Permission::ResumeExecution | Permission::Webhooks => &[],
     };
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -69,24 +70,24 @@ async fn what_a_function_does_not_list_is_refused() {
     for function in &FUNCTIONS {
         let env = open(function, &variables(function).into()).unwrap();
         let (task, nobody) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
-        let refused = |right: Use, error: &dyn std::error::Error| {
+        let refused = |permission: Permission, error: &dyn std::error::Error| {
             let words = error.source().map(ToString::to_string).unwrap_or_default();
-            assert!(words.contains("does not list"), "{} {right:?}: {words}", function.name);
+            assert!(words.contains("does not list"), "{} {permission:?}: {words}", function.name);
         };
-        if !function.may(Use::Queue(Lane::Control)) {
+        if !function.may(Permission::Queue(Lane::Control)) {
             let sent = env.queue.send(&Message::FillPool, std::time::Duration::ZERO).await;
-            refused(Use::Queue(Lane::Control), &sent.unwrap_err());
+            refused(Permission::Queue(Lane::Control), &sent.unwrap_err());
         }
-        if !function.may(Use::StartExecution) {
-            refused(Use::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
+        if !function.may(Permission::StartExecution) {
+            refused(Permission::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
         }
-        if !function.may(Use::ReadTasks) {
-            refused(Use::ReadTasks, &env.compute.list(None).await.unwrap_err());
+        if !function.may(Permission::ReadTasks) {
+            refused(Permission::ReadTasks, &env.compute.list(None).await.unwrap_err());
         }
-        if !function.may(Use::StopTask) {
-            refused(Use::StopTask, &env.compute.stop(&task, "r").await.unwrap_err());
+        if !function.may(Permission::StopTask) {
+            refused(Permission::StopTask, &env.compute.stop(&task, "r").await.unwrap_err());
         }
-        if !function.may(Use::RunTask) {
+        if !function.may(Permission::RunTask) {
             let request = RunTask {
                 started_by: nobody.to_string(),
                 client_token: "c".into(),
@@ -95,10 +96,10 @@ async fn what_a_function_does_not_list_is_refused() {
                 network: domain::size::Network::Egress,
                 spot: false,
             };
-            refused(Use::RunTask, &env.compute.run(&request).await.unwrap_err());
+            refused(Permission::RunTask, &env.compute.run(&request).await.unwrap_err());
         }
-        if !function.may(Use::Shell) {
-            refused(Use::Shell, &env.shell.probe(&task).await.unwrap_err());
+        if !function.may(Permission::Shell) {
+            refused(Permission::Shell, &env.shell.probe(&task).await.unwrap_err());
         }
     }
 }

@@ -16,6 +16,7 @@ pub enum Exit {
 
 /// What went wrong with a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Failure {
     /// A stable name for programs, for example `command_not_found`.
     pub code: String,
@@ -107,6 +108,7 @@ impl StreamStats {
 /// The resources that a command used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub struct Usage {
     /// Milliseconds from the start of the command to its end.
     pub wall_ms: u64,

@@ -63,11 +63,6 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// The acceptance of a session.
-    pub(super) const fn accepted() -> Self {
-        Self { kind: EventKind::Accepted, from: None, to: Status::Queued, cause: None }
-    }
-
     /// A change from one status to another.
     pub(super) const fn of(kind: EventKind, from: Status, to: Status) -> Self {
         Self { kind, from: Some(from), to, cause: None }
@@ -85,15 +80,16 @@ impl Change {
 }
 
 impl Common {
-    /// The record of a session that is accepted now.
-    pub(super) fn new(
+    /// The record of a session that is accepted now, and its first timeline entry.
+    pub(super) fn accept(
         id: SessionId,
         user: UserId,
         start_job: JobId,
         spec: Spec,
-        now: Timestamp,
-    ) -> Self {
-        Self {
+        stamp: Stamp,
+    ) -> (Self, Entry) {
+        let now = stamp.now;
+        let mut common = Self {
             id,
             user,
             expires_at: now + spec.ttl,
@@ -108,7 +104,11 @@ impl Common {
             last_entry_at: now,
             last_active_at: now,
             warned_of: None,
-        }
+        };
+        let kind = EventKind::Accepted;
+        let change = Change { kind, from: None, to: Status::Queued, cause: None };
+        let entry = common.enter(change, stamp);
+        (common, entry)
     }
 
     /// Records that the session enters a status, or stays in it: gives the timeline entry that must be

@@ -37,8 +37,7 @@ impl Queued {
         spec: Spec,
         stamp: Stamp,
     ) -> Transition<Self> {
-        let mut common = Common::new(id, user, start_job, spec, stamp.now);
-        let entry = common.enter(Change::accepted(), stamp);
+        let (common, entry) = Common::accept(id, user, start_job, spec, stamp);
         Transition::new(Self::new(common, stamp.now), entry)
     }
 

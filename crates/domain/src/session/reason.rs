@@ -7,6 +7,7 @@ use crate::task::{StopCause, StopCode};
 /// Why a session ends. The first reason stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub enum Reason {
     UserStop,
     TtlExpired,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// [`super::Queued`] are both `queued`, and [`super::Ended`] is `stopped` or `failed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SessionStatus"))]
 pub enum Status {
     Queued,
     Provisioning,

@@ -70,7 +70,7 @@ pub struct TaskStopped {
     pub cause: Option<StopCause>,
 }
 
-/// What the state before hands over when the session begins to stop.
+/// What the previous state passes on when the session begins to stop.
 pub(super) struct BeforeStop {
     pub(super) common: Common,
     pub(super) wakeup: Wakeup,

@@ -77,7 +77,7 @@ enum Change {
 }
 
 impl Change {
-    /// Makes the transition; hands the session back if its state does not have this one.
+    /// Makes the transition; returns the session if its state does not have this one.
     fn apply(self, session: Session, stamp: Stamp) -> Result<Transition, TransitionError> {
         Ok(match (session, self) {
             (Session::Waiting(s), Self::Admit) => s.admit(stamp).any(),

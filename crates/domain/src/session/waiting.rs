@@ -36,8 +36,7 @@ impl Waiting {
         stamp: Stamp,
     ) -> Transition<Self> {
         let due_at = stamp.now + ADMISSION_RECHECK_AFTER;
-        let mut common = Common::new(id, user, start_job, spec, stamp.now);
-        let entry = common.enter(Change::accepted(), stamp);
+        let (common, entry) = Common::accept(id, user, start_job, spec, stamp);
         Transition::new(Self { common, due_at }, entry)
     }
 

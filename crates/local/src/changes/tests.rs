@@ -11,27 +11,27 @@ use testkit::{SimClock, job_id, session_id, user_id};
 use super::*;
 use crate::store::SqliteStore;
 
-struct Made {
+struct Fixture {
     _dir: TempDir,
     store: SqliteStore,
     changes: LocalChanges,
     clock: SimClock,
 }
 
-fn make() -> Made {
+fn fixture() -> Fixture {
     let dir = tempdir().unwrap();
     let db = Database::open(dir.path()).unwrap();
-    let bells = Arc::<Bells>::default();
+    let listeners = Arc::<ChangeListeners>::default();
     let clock = SimClock::default();
-    Made {
-        store: SqliteStore::new(db.clone(), Arc::clone(&bells)),
-        changes: LocalChanges::new(db, bells, Arc::new(clock.clone())),
+    Fixture {
+        store: SqliteStore::new(db.clone(), Arc::clone(&listeners)),
+        changes: LocalChanges::new(db, listeners, Arc::new(clock.clone())),
         clock,
         _dir: dir,
     }
 }
 
-impl Made {
+impl Fixture {
     fn job(&self) -> job::Queued {
         let (id, session) = (job_id("j"), session_id("s"));
         let created_at = self.clock.now();
@@ -47,60 +47,61 @@ impl Made {
         self.clock.now() + Duration::from_hours(1)
     }
 
-    fn hung(&self) -> usize {
-        self.changes.bells.hung().len()
+    /// How many jobs have a listener.
+    fn listened_jobs(&self) -> usize {
+        self.changes.listeners.versions.lock().len()
     }
 }
 
 #[tokio::test]
-async fn a_commit_wakes_all_who_wait() {
-    let made = make();
-    made.put(Expect::New).await;
-    let until = made.later();
-    let wait = || made.changes.job_changed(job_id("j"), Version(1), until);
+async fn a_commit_wakes_all_listeners_of_its_job() {
+    let fixture = fixture();
+    fixture.put(Expect::New).await;
+    let until = fixture.later();
+    let wait = || fixture.changes.job_changed(job_id("j"), Version(1), until);
     let waiting = join(wait(), wait());
-    let (woken, ()) = join(waiting, made.put(Expect::At(Version(1)))).await;
+    let (woken, ()) = join(waiting, fixture.put(Expect::At(Version(1)))).await;
     woken.0.unwrap();
     woken.1.unwrap();
-    assert_eq!(made.hung(), 0);
+    assert_eq!(fixture.listened_jobs(), 0);
 }
 
 #[tokio::test]
 async fn a_change_before_the_wait_is_seen() {
-    let made = make();
-    made.put(Expect::New).await;
-    made.put(Expect::At(Version(1))).await;
-    made.changes.job_changed(job_id("j"), Version(1), made.later()).await.unwrap();
+    let fixture = fixture();
+    fixture.put(Expect::New).await;
+    fixture.put(Expect::At(Version(1))).await;
+    fixture.changes.job_changed(job_id("j"), Version(1), fixture.later()).await.unwrap();
 }
 
 #[tokio::test]
-async fn another_jobs_change_wakes_nobody() {
-    let made = make();
-    let until = made.later();
-    let wait = made.changes.job_changed(job_id("other"), Version(0), until);
+async fn a_change_of_another_job_wakes_no_listener() {
+    let fixture = fixture();
+    let until = fixture.later();
+    let wait = fixture.changes.job_changed(job_id("other"), Version(0), until);
     let mut wait = std::pin::pin!(wait);
     assert!(wait.as_mut().now_or_never().is_none());
-    made.put(Expect::New).await;
+    fixture.put(Expect::New).await;
     assert!(wait.as_mut().now_or_never().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_ends_at_its_time() {
-    let made = make();
-    made.changes.job_changed(job_id("j"), Version(0), made.later()).await.unwrap();
-    assert_eq!(made.hung(), 0);
+async fn a_wait_ends_at_its_deadline() {
+    let fixture = fixture();
+    fixture.changes.job_changed(job_id("j"), Version(0), fixture.later()).await.unwrap();
+    assert_eq!(fixture.listened_jobs(), 0);
 }
 
 #[tokio::test]
-async fn who_goes_away_takes_the_bell_down() {
-    let made = make();
-    let until = made.later();
-    let mut first = Box::pin(made.changes.job_changed(job_id("j"), Version(0), until));
-    let mut second = Box::pin(made.changes.job_changed(job_id("j"), Version(0), until));
+async fn the_last_dropped_listener_removes_its_entry() {
+    let fixture = fixture();
+    let until = fixture.later();
+    let mut first = Box::pin(fixture.changes.job_changed(job_id("j"), Version(0), until));
+    let mut second = Box::pin(fixture.changes.job_changed(job_id("j"), Version(0), until));
     assert!(first.as_mut().now_or_never().is_none());
     assert!(second.as_mut().now_or_never().is_none());
     drop(first);
-    assert_eq!(made.hung(), 1);
+    assert_eq!(fixture.listened_jobs(), 1);
     drop(second);
-    assert_eq!(made.hung(), 0);
+    assert_eq!(fixture.listened_jobs(), 0);
 }

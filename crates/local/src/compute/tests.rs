@@ -21,7 +21,7 @@ fn ended(stop_code: sandbox::StopCode, oom_killed: bool, exit_code: Option<i32>)
 }
 
 #[test]
-fn a_first_process_that_was_killed_for_memory_is_out_of_memory_and_no_other_is() {
+fn only_a_task_whose_first_process_was_killed_for_memory_is_out_of_memory() {
     use sandbox::StopCode as S;
     let table = [
         (S::TaskFailedToStart, false, None, StopCode::FailedToStart),

@@ -1,5 +1,5 @@
 -- Version 1. Ids are the 16 bytes of a ULID, times are milliseconds since 1970, `record` is JSON.
--- A column beside the record is there because a query needs it; the record stays the truth.
+-- A column beside the record exists because a query needs it; the record is authoritative.
 
 CREATE TABLE sessions (
     id BLOB PRIMARY KEY,
@@ -28,7 +28,7 @@ CREATE TABLE entries (
 CREATE TABLE jobs (
     id BLOB PRIMARY KEY,
     session BLOB NOT NULL,
-    -- Of commands that are not over: 1 serial, 2 parallel. 0 for all others.
+    -- 1 for an unfinished serial command, 2 for an unfinished parallel one, 0 for all other jobs.
     open INTEGER NOT NULL,
     due_at INTEGER,
     version INTEGER NOT NULL,

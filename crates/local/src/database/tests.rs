@@ -15,7 +15,7 @@ fn insert(user: &str) -> impl Fn(&Connection) -> rusqlite::Result<()> + Send + '
     move |db| db.execute("INSERT INTO quota VALUES (?1, 1)", [&user]).map(drop)
 }
 
-fn awaited(user: &str) -> impl FnOnce(&Connection) -> Result<(), BackendError> + Send + 'static {
+fn write_of(user: &str) -> impl FnOnce(&Connection) -> Result<(), BackendError> + Send + 'static {
     let insert = insert(user);
     move |db| insert(db).map_err(|error| BackendError::new("inserting", error))
 }
@@ -24,15 +24,15 @@ fn users(db: &Connection) -> rusqlite::Result<Vec<String>> {
     db.prepare("SELECT user FROM quota ORDER BY user")?.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Keeps the writer busy until something is sent.
-fn hold(db: &Database, until: Receiver<()>) {
+/// Blocks the writer until something is sent.
+fn block(db: &Database, until: Receiver<()>) {
     db.later(move |_| {
         until.recv().ok();
         Ok(())
     });
 }
 
-/// What another process finds if this one dies now.
+/// The files that another process finds if this one is killed now.
 fn crash(dir: &Path) -> TempDir {
     let copy = tempdir().unwrap();
     for file in [FILE.to_owned(), format!("{FILE}-wal")] {
@@ -60,27 +60,27 @@ async fn fill(db: &Database) -> BackendError {
     loop {
         row += 1;
         let user = format!("{row}-{}", "x".repeat(4000));
-        if let Err(error) = db.write(awaited(&user), || ()).await {
+        if let Err(error) = db.write(write_of(&user), || ()).await {
             return error;
         }
     }
 }
 
 #[tokio::test]
-async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
+async fn a_failed_write_does_not_affect_the_others_of_its_batch() {
     let (dir, db) = open();
     let (release, held) = channel();
-    hold(&db, held);
+    block(&db, held);
     let path = dir.path().join(FILE);
     let last = move |own: &Connection| {
         let outside = open_reader(&path).unwrap();
-        // All in one transaction: this connection sees the first insert, another one does not.
+        // All writes are in one transaction: only this connection sees the first insert.
         Ok::<_, BackendError>((users(own).unwrap(), users(&outside).unwrap()))
     };
     let (first, again, other, seen, ()) = tokio::join!(
-        db.write(awaited("ann"), || ()),
-        db.write(awaited("ann"), || ()),
-        db.write(awaited("bob"), || ()),
+        db.write(write_of("ann"), || ()),
+        db.write(write_of("ann"), || ()),
+        db.write(write_of("bob"), || ()),
         db.write(last, || ()),
         async { release.send(()).unwrap() },
     );
@@ -92,7 +92,7 @@ async fn a_write_that_fails_leaves_the_others_of_its_group_alone() {
 }
 
 #[tokio::test]
-async fn a_failed_write_is_undone_as_a_whole() {
+async fn a_failed_write_is_rolled_back_as_a_whole() {
     let (_dir, db) = open();
     let half = |db: &Connection| {
         insert("ann")(db).unwrap();
@@ -103,7 +103,7 @@ async fn a_failed_write_is_undone_as_a_whole() {
 }
 
 #[tokio::test]
-async fn what_was_handed_over_before_is_on_disk_with_the_next_write() {
+async fn deferred_writes_are_on_disk_when_a_flush_returns() {
     let (dir, db) = open();
     db.later(insert("ann"));
     db.later(insert("bob"));
@@ -114,7 +114,7 @@ async fn what_was_handed_over_before_is_on_disk_with_the_next_write() {
 }
 
 #[tokio::test]
-async fn closing_writes_what_nobody_waited_for() {
+async fn closing_commits_the_deferred_writes() {
     let (dir, db) = open();
     db.later(insert("ann"));
     drop(db);
@@ -123,25 +123,25 @@ async fn closing_writes_what_nobody_waited_for() {
 }
 
 #[tokio::test]
-async fn a_crash_loses_only_what_was_not_answered() {
+async fn a_crash_loses_only_writes_that_have_not_returned() {
     let (dir, db) = open();
-    db.write(awaited("ann"), || ()).await.unwrap();
+    db.write(write_of("ann"), || ()).await.unwrap();
     let (release, held) = channel();
-    let (begun, at_work) = channel();
-    let stuck = move |db: &Connection| {
-        awaited("bob")(db).unwrap();
+    let (begun, writing) = channel();
+    let blocked = move |db: &Connection| {
+        write_of("bob")(db).unwrap();
         begun.send(()).unwrap();
         held.recv().unwrap();
         Ok::<_, BackendError>(())
     };
-    let (answer, ()) = tokio::join!(db.write(stuck, || ()), async {
-        at_work.recv().unwrap();
+    let (result, ()) = tokio::join!(db.write(blocked, || ()), async {
+        writing.recv().unwrap();
         let copy = crash(dir.path());
         release.send(()).unwrap();
         let again = Database::open(copy.path()).unwrap();
         assert_eq!(again.read("reading", users).unwrap(), ["ann"]);
     });
-    answer.unwrap();
+    result.unwrap();
     assert_eq!(db.read("reading", users).unwrap(), ["ann", "bob"]);
 }
 
@@ -155,20 +155,20 @@ async fn a_second_server_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn an_errand_may_write_beside_a_server() {
+async fn a_shared_database_can_be_written_beside_a_server() {
     let (dir, db) = open();
-    let beside = Database::open_shared(dir.path()).unwrap();
-    beside.write(awaited("bob"), || ()).await.unwrap();
-    db.write(awaited("ann"), || ()).await.unwrap();
-    assert_eq!(beside.read("reading", users).unwrap(), ["ann", "bob"]);
+    let shared = Database::open_shared(dir.path()).unwrap();
+    shared.write(write_of("bob"), || ()).await.unwrap();
+    db.write(write_of("ann"), || ()).await.unwrap();
+    assert_eq!(shared.read("reading", users).unwrap(), ["ann", "bob"]);
 }
 
 #[tokio::test]
-async fn only_its_owner_can_read_it() {
+async fn only_the_owner_can_read_the_files() {
     use std::os::unix::fs::PermissionsExt;
-    // The directory may be there already, open to all.
+    // The directory may exist already and be readable by all.
     let (dir, db) = open();
-    db.write(awaited("ann"), || ()).await.unwrap();
+    db.write(write_of("ann"), || ()).await.unwrap();
     for file in [FILE.to_owned(), format!("{FILE}-wal"), format!("{FILE}-shm")] {
         let mode = fs::metadata(dir.path().join(&file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
@@ -187,31 +187,31 @@ async fn a_file_of_a_newer_version_is_refused() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_and_not_the_end() {
+async fn writes_succeed_again_after_the_disk_was_full() {
     let (_dir, db) = open();
-    db.write(awaited("ann"), || ()).await.unwrap();
+    db.write(write_of("ann"), || ()).await.unwrap();
     limit_pages(&db, 60).await;
     let error = fill(&db).await;
     assert_eq!(error.to_string(), "committing failed");
     assert!(db.read("reading", users).unwrap().contains(&"ann".to_owned()));
     limit_pages(&db, 1000).await;
-    db.write(awaited("bob"), || ()).await.unwrap();
+    db.write(write_of("bob"), || ()).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_outlasts_a_full_disk_in_order() {
+async fn deferred_writes_are_repeated_in_order_after_the_disk_was_full() {
     let (_dir, db) = open();
     limit_pages(&db, 60).await;
     fill(&db).await;
     let large = format!("ann-{}", "x".repeat(20_000));
     db.later(insert(&large));
-    // Would fit, but must not overtake.
+    // This write would fit, but must not overtake the one before it.
     let rename = "UPDATE quota SET user = 'ann' WHERE user LIKE 'ann-%'";
     db.later(move |db| db.execute(rename, []).map(drop));
     db.flush().await.unwrap_err();
     db.flush().await.unwrap_err();
     assert!(!db.read("reading", users).unwrap().contains(&"ann".to_owned()));
-    // Others are not held up.
+    // Other writes are not blocked.
     db.write(remove_one, || ()).await.unwrap();
     limit_pages(&db, 1000).await;
     db.flush().await.unwrap();
@@ -219,7 +219,7 @@ async fn what_nobody_waits_for_outlasts_a_full_disk_in_order() {
 }
 
 #[tokio::test]
-async fn a_write_that_nobody_waits_for_and_can_never_succeed_is_dropped() {
+async fn a_deferred_write_that_can_never_succeed_is_dropped() {
     let (_dir, db) = open();
     db.later(insert("ann"));
     db.later(insert("ann"));
@@ -229,12 +229,12 @@ async fn a_write_that_nobody_waits_for_and_can_never_succeed_is_dropped() {
 }
 
 #[tokio::test]
-async fn what_comes_after_a_commit_comes_though_the_caller_has_gone() {
+async fn the_callback_after_a_commit_runs_although_the_caller_was_dropped() {
     let (_dir, db) = open();
     let (release, held) = channel();
-    hold(&db, held);
+    block(&db, held);
     let (done, after) = channel();
-    let mut write = Box::pin(db.write(awaited("ann"), move || done.send(()).unwrap()));
+    let mut write = Box::pin(db.write(write_of("ann"), move || done.send(()).unwrap()));
     assert!(futures::poll!(&mut write).is_pending());
     drop(write);
     release.send(()).unwrap();

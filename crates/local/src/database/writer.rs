@@ -1,5 +1,5 @@
-//! The one thread that writes. It takes all that waits, writes it in one transaction and answers
-//! once that is on disk: many callers share one fsync.
+//! The thread that writes. It takes all writes that are queued, commits them in one transaction and
+//! answers their callers once that is on disk, so that many callers share one fsync.
 
 use std::{
     mem,
@@ -13,97 +13,103 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
-/// How many writes share a transaction at most.
-const GROUP: usize = 1024;
-/// How long a group that nobody waits for waits for one that somebody waits for.
-const PATIENCE: Duration = Duration::from_millis(5);
-/// How long the next of a crowd of callers is waited for: less than an fsync.
-const LULL: Duration = Duration::from_micros(100);
-/// How long writes that nobody waits for rest at most after the disk refused them.
-const REST: Duration = Duration::from_millis(500);
+/// The largest number of writes in one transaction.
+const MAX_BATCH: usize = 1024;
+/// Longest delay before a batch without a waiting caller is committed; a caller who waits flushes it
+/// earlier.
+const MAX_BATCH_DELAY: Duration = Duration::from_millis(5);
+/// How long the writer waits for one more caller while it has fewer than in the last batch: callers
+/// that were answered together tend to write again together. Shorter than an fsync.
+const BATCH_WINDOW: Duration = Duration::from_micros(100);
+/// Longest delay before deferred writes that failed are tried again.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// A write on its way to the writer.
-pub(super) enum Task {
-    /// Somebody waits for the commit.
-    Awaited(Awaited),
-    /// Nobody waits. Kept and written again until it is on disk, so it must bear repetition.
-    Relaxed(Relaxed),
+/// A write that is queued for the writer.
+pub(super) enum Write {
+    /// A caller waits for its commit.
+    Awaited(AwaitedWrite),
+    /// No caller waits. It is repeated until it is on disk, so it must be idempotent.
+    Deferred(DeferredWrite),
 }
 
-pub(super) type Awaited = Box<dyn FnOnce(&Connection) -> Ran + Send>;
-pub(super) type Relaxed = Box<dyn Fn(&Connection) -> rusqlite::Result<()> + Send>;
+pub(super) type AwaitedWrite = Box<dyn FnOnce(&Connection) -> Written + Send>;
+pub(super) type DeferredWrite = Box<dyn Fn(&Connection) -> rusqlite::Result<()> + Send>;
 
-/// What a write did in its savepoint.
-pub(super) struct Ran {
-    /// Whether its changes stay.
+/// What an awaited write did within its savepoint.
+pub(super) struct Written {
+    /// Whether its changes stay; else they are rolled back.
     pub(super) keep: bool,
-    /// Tells the caller, once it is known what became of the group.
+    /// Answers the caller with the result of the commit.
     pub(super) answer: Answer,
 }
 
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Arc<rusqlite::Error>>) + Send>;
 
-/// The writing side of the database; lives in its own thread.
+/// The writing side of the database; it lives in a thread of its own.
 pub(super) struct Writer {
     db: Connection,
-    tasks: Receiver<Task>,
-    /// Relaxed writes that the disk refused, in order.
-    kept: Vec<Relaxed>,
-    /// Tells others whether there are such.
+    writes: Receiver<Write>,
+    /// Deferred writes whose commit failed, in order.
+    failed: Vec<DeferredWrite>,
+    /// Whether `failed` is not empty, for other threads.
     behind: Arc<AtomicBool>,
-    /// How many callers the last group had: those who come again at once are waited for.
-    crowd: usize,
+    /// The number of awaited writes in the last batch.
+    last_awaited: usize,
+    /// Whether the last commit failed.
     failing: bool,
+    /// Whether all senders are gone.
     closed: bool,
 }
 
 impl Writer {
     pub(super) const fn new(
         db: Connection,
-        tasks: Receiver<Task>,
+        writes: Receiver<Write>,
         behind: Arc<AtomicBool>,
     ) -> Self {
-        Self { db, tasks, kept: Vec::new(), behind, crowd: 0, failing: false, closed: false }
+        let failed = Vec::new();
+        Self { db, writes, failed, behind, last_awaited: 0, failing: false, closed: false }
     }
 
-    /// Writes until all senders are gone and all they sent is written.
+    /// Writes until all senders are gone and all their writes were tried.
     pub(super) fn run(mut self) {
-        while let Some(mut group) = self.gather() {
-            if !self.kept.is_empty() {
-                // What the disk refused stands apart: it would take the others down with it.
-                group = self.keep_relaxed(group);
-                let kept = mem::take(&mut self.kept);
-                self.commit(kept.into_iter().map(Task::Relaxed).collect());
+        while let Some(mut batch) = self.next_batch() {
+            if !self.failed.is_empty() {
+                // Failed writes get a transaction of their own: another failure must not roll back
+                // the writes of callers.
+                batch = self.postpone_deferred(batch);
+                let failed = mem::take(&mut self.failed);
+                self.commit(failed.into_iter().map(Write::Deferred).collect());
             }
-            if !group.is_empty() {
-                self.commit(group);
+            if !batch.is_empty() {
+                self.commit(batch);
             }
         }
     }
 
-    /// Waits for writes and takes all there are.
-    fn gather(&mut self) -> Option<Vec<Task>> {
+    /// Waits for writes and takes all that are queued; none once all senders are gone.
+    fn next_batch(&mut self) -> Option<Vec<Write>> {
         if self.closed {
             return None;
         }
-        let mut group = Vec::new();
-        let mut deadline = Instant::now() + REST;
-        if self.kept.is_empty() {
-            group.push(self.tasks.recv().ok()?);
-            deadline = Instant::now() + PATIENCE;
+        let mut batch = Vec::new();
+        let mut deadline = Instant::now() + RETRY_DELAY;
+        if self.failed.is_empty() {
+            batch.push(self.writes.recv().ok()?);
+            deadline = Instant::now() + MAX_BATCH_DELAY;
         }
-        let mut awaited = group.iter().filter(|task| task.is_awaited()).count();
-        while group.len() < GROUP {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            let patience = match awaited {
-                0 => rest,
-                few if few < self.crowd => rest.min(LULL),
+        let mut awaited = batch.iter().filter(|write| write.is_awaited()).count();
+        while batch.len() < MAX_BATCH {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let timeout = match awaited {
+                0 => remaining,
+                n if n < self.last_awaited => remaining.min(BATCH_WINDOW),
                 _ => Duration::ZERO,
             };
-            match self.tasks.recv_timeout(patience) {
-                Ok(task) => {
-                    awaited += usize::from(task.is_awaited());
-                    group.push(task);
+            match self.writes.recv_timeout(timeout) {
+                Ok(write) => {
+                    awaited += usize::from(write.is_awaited());
+                    batch.push(write);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -112,100 +118,110 @@ impl Writer {
                 }
             }
         }
-        self.crowd = awaited;
-        Some(group)
+        self.last_awaited = awaited;
+        Some(batch)
     }
 
-    /// Puts the relaxed writes of a group behind those that wait already; gives back the others.
-    fn keep_relaxed(&mut self, group: Vec<Task>) -> Vec<Task> {
+    /// Appends the deferred writes of a batch to the failed ones, and returns the others.
+    fn postpone_deferred(&mut self, batch: Vec<Write>) -> Vec<Write> {
         let mut others = Vec::new();
-        for task in group {
-            match task {
-                Task::Relaxed(write) => self.kept.push(write),
-                Task::Awaited(_) => others.push(task),
+        for write in batch {
+            match write {
+                Write::Deferred(write) => self.failed.push(write),
+                Write::Awaited(_) => others.push(write),
             }
         }
         others
     }
 
-    fn commit(&mut self, group: Vec<Task>) {
+    fn commit(&mut self, batch: Vec<Write>) {
         let mut answers = Vec::new();
-        let mut relaxed = Vec::new();
-        let mut state = self.step("BEGIN IMMEDIATE");
-        for task in group {
-            match task {
-                Task::Awaited(write) if state.is_ok() => {
-                    state = self.write_alone(write, &mut answers);
+        let mut deferred = Vec::new();
+        let mut state = self.execute("BEGIN IMMEDIATE");
+        for write in batch {
+            match write {
+                Write::Awaited(write) if state.is_ok() => {
+                    state = self.write_in_savepoint(write, &mut answers);
                 }
-                // To drop a write tells its caller that it was not done.
-                Task::Awaited(_) => {}
-                Task::Relaxed(write) => {
+                // A write that is dropped answers its caller with an error.
+                Write::Awaited(_) => {}
+                Write::Deferred(write) => {
                     if state.is_ok() {
-                        state = write(&self.db).or_else(give_up);
+                        state = write(&self.db).or_else(drop_if_permanent);
                     }
-                    relaxed.push(write);
+                    deferred.push(write);
                 }
             }
         }
-        let done = state.and_then(|()| self.step("COMMIT")).map_err(Arc::new);
-        self.note(done.as_ref().err());
+        let done = state.and_then(|()| self.execute("COMMIT")).map_err(Arc::new);
+        self.log_change(done.as_ref().err());
         if done.is_err() {
-            self.abandon();
-            relaxed.append(&mut self.kept);
-            self.kept = relaxed;
+            self.roll_back();
+            deferred.append(&mut self.failed);
+            self.failed = deferred;
         }
-        self.behind.store(!self.kept.is_empty(), Ordering::Release);
+        self.behind.store(!self.failed.is_empty(), Ordering::Release);
         answers.into_iter().for_each(|answer| answer(done.clone()));
     }
 
-    /// Runs a write so that its failure leaves the others of the group alone. Fails only if the
-    /// whole transaction is lost.
-    fn write_alone(&self, write: Awaited, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-        self.step("SAVEPOINT one")?;
-        let ran = write(&self.db);
-        answers.push(ran.answer);
-        if !ran.keep {
-            self.step("ROLLBACK TO one")?;
+    /// Runs a write in a savepoint, so that its failure does not affect the others of the batch.
+    ///
+    /// # Errors
+    /// Only if the whole transaction is lost.
+    fn write_in_savepoint(
+        &self,
+        write: AwaitedWrite,
+        answers: &mut Vec<Answer>,
+    ) -> rusqlite::Result<()> {
+        self.execute("SAVEPOINT one")?;
+        let written = write(&self.db);
+        answers.push(written.answer);
+        if !written.keep {
+            self.execute("ROLLBACK TO one")?;
         }
-        self.step("RELEASE one")
+        self.execute("RELEASE one")
     }
 
-    fn abandon(&self) {
-        // A full disk may have ended the transaction already.
+    fn roll_back(&self) {
+        // On a full disk SQLite may have rolled the transaction back already.
         if !self.db.is_autocommit()
-            && let Err(error) = self.step("ROLLBACK")
+            && let Err(error) = self.execute("ROLLBACK")
         {
-            tracing::error!(error = %error, "a transaction was not rolled back: {error}");
+            tracing::error!(%error, "failed to roll a transaction back: {error}");
         }
     }
 
-    /// Logs the first of a row of failures, and its end: a full disk must not fill the log.
-    fn note(&mut self, failure: Option<&Arc<rusqlite::Error>>) {
+    /// Logs only the first failure of a series and its end: a full disk must not fill the log.
+    fn log_change(&mut self, failure: Option<&Arc<rusqlite::Error>>) {
         match failure {
             Some(error) if !self.failing => {
-                tracing::error!(error = %error, "writes are not committed: {error}");
+                tracing::error!(
+                    %error,
+                    "failed to commit to the database: {error}; requests fail and other writes are \
+                     retried until the disk of the data directory accepts writes again"
+                );
             }
-            None if self.failing => tracing::info!("writes are committed again"),
+            None if self.failing => tracing::info!("the database commits again"),
             _ => {}
         }
         self.failing = failure.is_some();
     }
 
-    fn step(&self, sql: &str) -> rusqlite::Result<()> {
+    fn execute(&self, sql: &str) -> rusqlite::Result<()> {
         self.db.prepare_cached(sql)?.execute([]).map(drop)
     }
 }
 
-impl Task {
+impl Write {
     const fn is_awaited(&self) -> bool {
         matches!(self, Self::Awaited(_))
     }
 }
 
-/// Gives up a relaxed write that can never succeed: it must not hold up the rest. Trouble of the
-/// machine passes.
-fn give_up(error: rusqlite::Error) -> rusqlite::Result<()> {
-    let passes = matches!(
+/// Drops a deferred write that can never succeed, so that it does not block the others. An error that
+/// may be temporary (a full disk, a lock) is returned, and the write is tried again.
+fn drop_if_permanent(error: rusqlite::Error) -> rusqlite::Result<()> {
+    let temporary = matches!(
         error.sqlite_error_code(),
         Some(
             ErrorCode::DiskFull
@@ -216,9 +232,9 @@ fn give_up(error: rusqlite::Error) -> rusqlite::Result<()> {
                 | ErrorCode::CannotOpen
         )
     );
-    if passes {
+    if temporary {
         return Err(error);
     }
-    tracing::error!(error = %error, "a write is given up: {error}");
+    tracing::error!(%error, "dropped a write that the database rejects: {error}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the engine counts, in Prometheus' text format
+//! The metrics of the engine, in the text format of Prometheus
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
 use std::{
@@ -37,7 +37,7 @@ impl Metrics {
         calls.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// Adds these counts to the text.
+    /// Appends these counts to the text.
     pub(super) fn write(&self, text: &mut String) {
         family(text, "ephemeral_handler_seconds", "summary", "Time spent in handlers.");
         for (name, calls) in &self.handlers {
@@ -54,12 +54,13 @@ impl Metrics {
     }
 }
 
-/// Begins a family of metrics.
+/// Appends the head of a family of metrics.
 pub(super) fn family(text: &mut String, name: &str, kind: &str, help: &str) {
-    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}").expect("a string takes all");
+    writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}")
+        .expect("writing to a string never fails");
 }
 
-/// Adds one value. Labels are our own words and need no escapes.
+/// Appends one value. The labels are constants of this program and need no escapes.
 pub(super) fn line(
     text: &mut String,
     name: &str,
@@ -67,8 +68,8 @@ pub(super) fn line(
     value: impl std::fmt::Display,
 ) {
     let labels: Vec<String> =
-        labels.iter().map(|(key, word)| format!("{key}=\"{word}\"")).collect();
+        labels.iter().map(|(key, value)| format!("{key}=\"{value}\"")).collect();
     let labels =
         if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    writeln!(text, "{name}{labels} {value}").expect("a string takes all");
+    writeln!(text, "{name}{labels} {value}").expect("writing to a string never fails");
 }

@@ -1,4 +1,4 @@
-//! The engine in real time.
+//! Drives the engine in real time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,18 +11,18 @@ use tokio::{
 
 use super::{Engine, VISIBILITY};
 
-/// How often the index of what is due is asked: one cheap read.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How often we sweep at least, for tasks that no record explains.
+/// How often the index of due records is read, which is cheap.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// The longest time between two sweeps, which also find tasks without a record.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// No sleep is longer: the clock may be set meanwhile.
-const LONGEST_SLEEP: Duration = Duration::from_mins(1);
-/// What handlers at work get to finish when the engine stops.
-const GRACE: Duration = Duration::from_secs(5);
-/// A worker that follows a command would not finish anyway; the next one takes over.
-const WORKER_GRACE: Duration = Duration::from_millis(200);
+/// The longest sleep, because the clock may be set meanwhile.
+const MAX_SLEEP: Duration = Duration::from_mins(1);
+/// How long handlers may take to finish when the engine stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for workers, which follow commands that may run for hours; the next worker takes over.
+const WORKER_STOP_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// An engine at work. Dropping it stops it where it stands, which does no harm.
+/// A running engine. Dropping it aborts all handlers, which loses nothing: each may be repeated.
 #[derive(Debug)]
 pub struct Running {
     stop: watch::Sender<bool>,
@@ -30,7 +30,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Takes up no more work and returns when the work at hand is done, or after 5 s.
+    /// Takes no new work, and returns when the running handlers have finished, or after 5 s.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.parts.join_next().await.is_some() {}
@@ -38,7 +38,7 @@ impl Running {
 }
 
 impl Engine {
-    /// Begins to work. What a process before this one left is taken up at once.
+    /// Starts the engine. What an earlier process left unfinished is resumed at once.
     pub fn run(self: &Arc<Self>) -> Running {
         let (stop, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
@@ -51,44 +51,44 @@ impl Engine {
     }
 
     async fn serve(self: Arc<Self>, lane: Lane, mut stopped: watch::Receiver<bool>) {
-        let limit = at_once(lane);
-        let mut at_work = JoinSet::new();
+        let limit = concurrency(lane);
+        let mut running = JoinSet::new();
         while !*stopped.borrow() {
-            while at_work.try_join_next().is_some() {}
-            let room = limit - at_work.len();
-            for received in self.queue.receive(lane, self.env().now(), room, VISIBILITY) {
+            while running.try_join_next().is_some() {}
+            let free = limit - running.len();
+            for received in self.queue.receive(lane, self.env().now(), free, VISIBILITY) {
                 let engine = Arc::clone(&self);
-                at_work.spawn(async move { engine.work(received).await });
+                running.spawn(async move { engine.handle(received).await });
             }
-            let full = at_work.len() >= limit;
+            let full = running.len() >= limit;
             tokio::select! {
                 () = self.queue.arrival(lane), if !full => {}
                 () = self.sleep_until(self.queue.next_visible(lane)), if !full => {}
-                _ = at_work.join_next(), if full => {}
+                _ = running.join_next(), if full => {}
                 _ = stopped.changed() => {}
             }
         }
-        finish(at_work, if lane == Lane::Exec { WORKER_GRACE } else { GRACE }).await;
+        finish(running, if lane == Lane::Exec { WORKER_STOP_TIMEOUT } else { STOP_TIMEOUT }).await;
     }
 
     async fn drive_executions(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
-        let mut at_work = JoinSet::new();
+        let mut running = JoinSet::new();
         while !*stopped.borrow() {
-            while at_work.try_join_next().is_some() {}
+            while running.try_join_next().is_some() {}
             self.workflow.fire();
             while let Some(session) = self.workflow.take() {
                 let engine = Arc::clone(&self);
-                at_work.spawn(async move { engine.workflow.drive(session, &engine.invoker).await });
+                running.spawn(async move { engine.workflow.drive(session, &engine.invoker).await });
             }
             tokio::select! {
                 () = self.workflow.woken() => {}
                 () = self.sleep_until(self.workflow.next_timer()) => {}
-                // A new timer may be the next one.
-                Some(_) = at_work.join_next() => {}
+                // The execution may have set an earlier timer.
+                Some(_) = running.join_next() => {}
                 _ = stopped.changed() => {}
             }
         }
-        finish(at_work, GRACE).await;
+        finish(running, STOP_TIMEOUT).await;
     }
 
     async fn sweep_when_due(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
@@ -97,30 +97,30 @@ impl Engine {
             let now = self.env().now();
             let due = self.next_due().unwrap_or_else(|error| {
                 let error: &dyn std::error::Error = &error;
-                tracing::warn!(error, "the records that are due can't be asked for");
+                tracing::warn!(error, "failed to find the due records; trying again in a second");
                 None
             });
-            // A clock that was set back must not put the next sweep off.
+            // A clock that was set back must not delay the next sweep.
             if now >= next || next.since(now) > SWEEP_EVERY || due.is_some_and(|due| due <= now) {
                 self.sweep().await;
                 next = self.env().now() + SWEEP_EVERY;
             }
             tokio::select! {
-                () = sleep(LOOK_EVERY) => {}
+                () = sleep(CHECK_EVERY) => {}
                 _ = stopped.changed() => {}
             }
         }
     }
 
     async fn sleep_until(&self, at: Option<Timestamp>) {
-        let span = at.map_or(LONGEST_SLEEP, |at| at.since(self.env().now()));
-        sleep(span.min(LONGEST_SLEEP)).await;
+        let span = at.map_or(MAX_SLEEP, |at| at.since(self.env().now()));
+        sleep(span.min(MAX_SLEEP)).await;
     }
 }
 
-/// How many messages of a lane are worked off at once. Following a command takes a socket and some
-/// buffers; the other lanes' handlers are short, or wait for the outside.
-const fn at_once(lane: Lane) -> usize {
+/// How many messages of a lane are handled concurrently. To follow a command takes a socket and some
+/// buffers; the handlers of the other lanes are short or wait for remote systems.
+const fn concurrency(lane: Lane) -> usize {
     match lane {
         Lane::Control => 32,
         Lane::Exec => 1024,
@@ -128,8 +128,8 @@ const fn at_once(lane: Lane) -> usize {
     }
 }
 
-/// Waits for the work at hand; drops what takes longer. Every handler may stop at any point.
-async fn finish(mut at_work: JoinSet<()>, grace: Duration) {
-    let all = async { while at_work.join_next().await.is_some() {} };
-    let _some_left = timeout(grace, all).await;
+/// Waits for the running handlers until the timeout, and drops the others: each may stop at any point.
+async fn finish(mut handlers: JoinSet<()>, limit: Duration) {
+    let all = async { while handlers.join_next().await.is_some() {} };
+    let _timed_out = timeout(limit, all).await;
 }

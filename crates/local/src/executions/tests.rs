@@ -8,19 +8,19 @@ fn execution(name: &str, json: &str) -> Execution {
 }
 
 #[tokio::test]
-async fn what_was_put_last_is_found() {
+async fn the_execution_stored_last_is_read() {
     let dir = tempdir().unwrap();
     let executions = Executions::new(Database::open(dir.path()).unwrap());
-    let woken = Execution { wake_at: Some(Timestamp::from_millis(5)), ..execution("a", "{}") };
+    let latest = Execution { wake_at: Some(Timestamp::from_millis(5)), ..execution("a", "{}") };
     executions.put(execution("a", r#"{"old":1}"#));
-    executions.put(woken.clone());
+    executions.put(latest.clone());
     executions.put(execution("b", "{}"));
-    assert_eq!(executions.get(session_id("a")).await.unwrap(), Some(woken.clone()));
-    assert_eq!(executions.all_open().await.unwrap(), [woken, execution("b", "{}")]);
+    assert_eq!(executions.get(session_id("a")).await.unwrap(), Some(latest.clone()));
+    assert_eq!(executions.all_open().await.unwrap(), [latest, execution("b", "{}")]);
 }
 
 #[tokio::test]
-async fn what_was_deleted_is_gone() {
+async fn a_deleted_execution_is_not_read() {
     let dir = tempdir().unwrap();
     let executions = Executions::new(Database::open(dir.path()).unwrap());
     executions.put(execution("a", "{}"));

@@ -8,40 +8,41 @@ use std::{
 
 use domain::{Timestamp, message::Message};
 
-use super::{Counts, MAX_ATTEMPTS, log::Logged};
+use super::{Counts, MAX_ATTEMPTS, log::LoggedMessage};
 
-/// A message that is not done with.
+/// A message that was not acknowledged yet.
 pub(super) struct Held {
     pub(super) message: Message,
-    pub(super) logged: Arc<Logged>,
+    pub(super) logged: Arc<LoggedMessage>,
     pub(super) visible_at: Timestamp,
     pub(super) attempts: u32,
     pub(super) in_flight: bool,
 }
 
 impl Held {
-    pub(super) fn new(message: Message, logged: Arc<Logged>, visible_at: Timestamp) -> Self {
+    pub(super) fn new(message: Message, logged: Arc<LoggedMessage>, visible_at: Timestamp) -> Self {
         let attempts = logged.attempts();
         Self { message, logged, visible_at, attempts, in_flight: false }
     }
 }
 
-/// All that a lane holds.
+/// All messages of a lane.
 #[derive(Default)]
 pub(super) struct Messages {
     by_time: BTreeMap<(Timestamp, u64), Held>,
-    /// Where in `by_time` a message is.
+    /// The time in the key of each message in `by_time`, by its id.
     times: HashMap<u64, Timestamp>,
-    /// What the messages say that were sent without delay and that nobody received yet.
-    fresh: HashSet<Arc<str>>,
-    /// Counts of dead letters.
+    /// The bodies of messages that were sent without a delay and not received yet.
+    pending: HashSet<Arc<str>>,
+    /// How many dead letters the lane has.
     pub(super) dead: usize,
-    /// The latest time that was seen. If the clock goes back, messages must not be lost for so long.
+    /// The latest time at which messages were taken. If the clock goes back, this one is used instead,
+    /// so that no message becomes invisible.
     latest: Option<Timestamp>,
 }
 
-/// A message that was handed out: what it says, how often it was, its log.
-pub(super) type Taken = (Message, u32, Arc<Logged>);
+/// A message that was received, the number of times, and its row.
+pub(super) type ReceivedMessage = (Message, u32, Arc<LoggedMessage>);
 
 impl Messages {
     pub(super) fn insert(&mut self, held: Held) {
@@ -50,13 +51,13 @@ impl Messages {
         self.by_time.insert((held.visible_at, id), held);
     }
 
-    /// Notes that a message with this body is sent without delay. False if there is one already
-    /// that nobody has received yet.
-    pub(super) fn is_first(&mut self, body: &Arc<str>) -> bool {
-        self.fresh.insert(Arc::clone(body))
+    /// Records that a message with this body is sent without a delay. False if an equal message was
+    /// sent without a delay and not received yet.
+    pub(super) fn insert_pending(&mut self, body: &Arc<str>) -> bool {
+        self.pending.insert(Arc::clone(body))
     }
 
-    /// Takes out what this receipt names.
+    /// Removes the message with this id, if it was received this often.
     pub(super) fn remove(&mut self, id: u64, attempts: u32) -> Option<Held> {
         let key = (*self.times.get(&id)?, id);
         if self.by_time.get(&key)?.attempts != attempts {
@@ -66,25 +67,26 @@ impl Messages {
         self.by_time.remove(&key)
     }
 
-    /// Hands out what is visible. The second list came too often; it is no longer here.
+    /// Receives up to `limit` messages that are visible. The second list are those that were received
+    /// too often; they are removed.
     pub(super) fn take(
         &mut self,
         now: Timestamp,
         limit: usize,
         visibility: Duration,
-    ) -> (Vec<Taken>, Vec<Held>) {
+    ) -> (Vec<ReceivedMessage>, Vec<Held>) {
         let now = self.latest.map_or(now, |latest| latest.max(now));
         self.latest = Some(now);
-        let (mut taken, mut spent) = (Vec::new(), Vec::new());
+        let (mut taken, mut exhausted) = (Vec::new(), Vec::new());
         while taken.len() < limit
             && let Some(first) = self.by_time.first_entry()
             && first.key().0 <= now
         {
             let mut held = first.remove();
             self.times.remove(&held.logged.id());
-            self.fresh.remove(held.logged.body());
+            self.pending.remove(held.logged.body());
             if held.attempts >= MAX_ATTEMPTS {
-                spent.push(held);
+                exhausted.push(held);
                 continue;
             }
             held.attempts += 1;
@@ -92,10 +94,11 @@ impl Messages {
             held.visible_at = now + visibility;
             taken.push(held);
         }
-        let handed = |held: &Held| (held.message.clone(), held.attempts, Arc::clone(&held.logged));
-        let messages = taken.iter().map(handed).collect();
+        let received =
+            |held: &Held| (held.message.clone(), held.attempts, Arc::clone(&held.logged));
+        let messages = taken.iter().map(received).collect();
         taken.into_iter().for_each(|held| self.insert(held));
-        (messages, spent)
+        (messages, exhausted)
     }
 
     pub(super) fn next_visible(&self) -> Option<Timestamp> {

@@ -1,18 +1,19 @@
 //! The tables `messages` and `dead_letters`.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use domain::{
     Timestamp,
     message::{Lane, Message},
     ports::BackendError,
 };
+use parking_lot::Mutex;
 use rusqlite::{Connection, Row, params};
 
 use crate::database::Database;
 
-/// A message's row: there, on its way or not needed any more.
-pub(super) struct Logged {
+/// The row of a message: written, queued for the writer, or not needed any more.
+pub(super) struct LoggedMessage {
     id: u64,
     body: Arc<str>,
     state: Mutex<State>,
@@ -22,7 +23,7 @@ pub(super) struct Logged {
 struct State {
     attempts: u32,
     written: bool,
-    over: bool,
+    done: bool,
 }
 
 pub(super) fn encode(message: &Message) -> Result<Arc<str>, BackendError> {
@@ -31,13 +32,13 @@ pub(super) fn encode(message: &Message) -> Result<Arc<str>, BackendError> {
         .map_err(|error| BackendError::new("encoding a message", error))
 }
 
-impl Logged {
+impl LoggedMessage {
     pub(super) fn new(id: u64, body: Arc<str>) -> Self {
-        Self { id, body, state: Mutex::new(State { attempts: 0, written: false, over: false }) }
+        Self { id, body, state: Mutex::new(State { attempts: 0, written: false, done: false }) }
     }
 
     fn found(id: u64, attempts: u32, body: Arc<str>) -> Self {
-        Self { id, body, state: Mutex::new(State { attempts, written: true, over: false }) }
+        Self { id, body, state: Mutex::new(State { attempts, written: true, done: false }) }
     }
 
     pub(super) const fn id(&self) -> u64 {
@@ -49,15 +50,15 @@ impl Logged {
     }
 
     pub(super) fn attempts(&self) -> u32 {
-        self.state().attempts
+        self.state.lock().attempts
     }
 
-    /// Has the row written, unless the message is over by then.
+    /// Queues the row for the writer; it is not written if the message is done by then.
     pub(super) fn sent(self: &Arc<Self>, db: &Database) {
         let logged = Arc::clone(self);
         db.later(move |db| {
-            let mut state = logged.state();
-            if state.over {
+            let mut state = logged.state.lock();
+            if state.done {
                 return Ok(());
             }
             db.prepare_cached(
@@ -70,9 +71,9 @@ impl Logged {
         });
     }
 
-    /// Counts a receipt: a message that brings the process down must not come for ever.
+    /// Stores the number of receipts, so that a message which kills the process becomes a dead letter.
     pub(super) fn received(&self, db: &Database, attempts: u32) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.attempts = attempts;
         if state.written {
             let id = self.id;
@@ -87,19 +88,19 @@ impl Logged {
         }
     }
 
-    /// The message is over.
+    /// The message was acknowledged: its row is deleted.
     pub(super) fn done(&self, db: &Database) {
-        let mut state = self.state();
-        state.over = true;
+        let mut state = self.state.lock();
+        state.done = true;
         if state.written {
             let id = self.id;
             db.later(move |db| delete(db, id));
         }
     }
 
-    /// The message is over, but kept to be looked at.
+    /// The message is a dead letter: its row moves to `dead_letters`.
     pub(super) fn dead(&self, db: &Database, lane: Lane, reason: &str, at: Timestamp) {
-        self.state().over = true;
+        self.state.lock().done = true;
         let (id, body, reason) = (self.id, Arc::clone(&self.body), reason.to_owned());
         db.later(move |db| {
             db.prepare_cached(
@@ -110,10 +111,6 @@ impl Logged {
             .execute(params![id, lane.name(), reason, at.millis(), body])?;
             delete(db, id)
         });
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,8 +123,8 @@ fn delete(db: &Connection, id: u64) -> rusqlite::Result<()> {
     .map(drop)
 }
 
-/// All messages that are not over, in the order in which they were sent.
-pub(super) fn load(db: &Connection) -> rusqlite::Result<Vec<(Message, Arc<Logged>)>> {
+/// All messages that were not acknowledged, in the order in which they were sent.
+pub(super) fn load(db: &Connection) -> rusqlite::Result<Vec<(Message, Arc<LoggedMessage>)>> {
     db.prepare(
         "-- log::load
         SELECT id, attempts, body FROM messages ORDER BY id",
@@ -137,18 +134,21 @@ pub(super) fn load(db: &Connection) -> rusqlite::Result<Vec<(Message, Arc<Logged
     .collect()
 }
 
-/// Reads a row of `id, attempts, body`. A message that this version can't read is left out: the
-/// records are due without it.
-fn one(row: &Row<'_>) -> rusqlite::Result<Option<(Message, Arc<Logged>)>> {
+/// Reads a row of `id, attempts, body`; none if this version can't decode the message. The sweep makes
+/// up for such a message when its record is due.
+fn one(row: &Row<'_>) -> rusqlite::Result<Option<(Message, Arc<LoggedMessage>)>> {
     let body: Arc<str> = row.get(2)?;
     let Ok(message) = serde_json::from_str(&body) else {
-        tracing::warn!("left out a stored message that this version can't read");
+        tracing::warn!(
+            "skipped a stored message that this version can't decode; the sweep takes its record up when \
+             it is due"
+        );
         return Ok(None);
     };
-    Ok(Some((message, Arc::new(Logged::found(row.get(0)?, row.get(1)?, body)))))
+    Ok(Some((message, Arc::new(LoggedMessage::found(row.get(0)?, row.get(1)?, body)))))
 }
 
-/// The largest id that was ever given and is still known.
+/// The largest id of a stored message or dead letter.
 pub(super) fn last_id(db: &Connection) -> rusqlite::Result<u64> {
     db.query_one(
         "-- log::last_id
@@ -169,18 +169,18 @@ pub(super) fn count_dead(db: &Connection) -> rusqlite::Result<Vec<(String, usize
     .collect()
 }
 
-/// Makes messages of a lane's dead letters.
-pub(super) fn revive(
+/// Turns the dead letters of a lane into messages again.
+pub(super) fn redrive(
     db: &Connection,
     lane: Lane,
-) -> Result<Vec<(Message, Arc<Logged>)>, BackendError> {
+) -> Result<Vec<(Message, Arc<LoggedMessage>)>, BackendError> {
     move_back(db, lane).map_err(|error| BackendError::new("sending dead letters again", error))
 }
 
-fn move_back(db: &Connection, lane: Lane) -> rusqlite::Result<Vec<(Message, Arc<Logged>)>> {
-    let revived = db
+fn move_back(db: &Connection, lane: Lane) -> rusqlite::Result<Vec<(Message, Arc<LoggedMessage>)>> {
+    let redriven = db
         .prepare(
-            "-- log::revive
+            "-- log::redrive
             INSERT INTO messages (id, attempts, body)
             SELECT id, 0, body FROM dead_letters WHERE lane = ?1 ORDER BY id
             RETURNING id, attempts, body",
@@ -189,9 +189,9 @@ fn move_back(db: &Connection, lane: Lane) -> rusqlite::Result<Vec<(Message, Arc<
         .filter_map(Result::transpose)
         .collect::<rusqlite::Result<Vec<_>>>()?;
     db.prepare(
-        "-- log::revived
+        "-- log::redriven
         DELETE FROM dead_letters WHERE lane = ?1",
     )?
     .execute([lane.name()])?;
-    Ok(revived)
+    Ok(redriven)
 }

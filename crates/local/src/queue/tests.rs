@@ -5,20 +5,20 @@ use testkit::{SimClock, conformance, session_id};
 
 use super::*;
 
-const HOLD: Duration = Duration::from_secs(30);
+const VISIBILITY: Duration = Duration::from_secs(30);
 
-struct Made {
+struct Fixture {
     dir: TempDir,
     db: Database,
     queue: SqliteQueue,
     clock: SimClock,
 }
 
-fn make() -> Made {
+fn fixture() -> Fixture {
     let dir = tempdir().unwrap();
     let (db, clock) = (Database::open(dir.path()).unwrap(), SimClock::default());
     let queue = SqliteQueue::open(db.clone(), Arc::new(clock.clone())).unwrap();
-    Made { dir, db, queue, clock }
+    Fixture { dir, db, queue, clock }
 }
 
 fn session(number: u32) -> SessionId {
@@ -29,13 +29,13 @@ fn run(number: u32) -> Message {
     Message::RunJob { session: session(number) }
 }
 
-impl Made {
+impl Fixture {
     async fn send(&self, message: &Message) {
         self.queue.send(message, Duration::ZERO).await.unwrap();
     }
 
     fn receive(&self) -> Vec<Received> {
-        self.queue.receive(Lane::Exec, self.clock.now(), 10, HOLD)
+        self.queue.receive(Lane::Exec, self.clock.now(), 10, VISIBILITY)
     }
 
     fn one(&self) -> Received {
@@ -56,7 +56,7 @@ impl Made {
         self.db.read("counting", count).unwrap()
     }
 
-    /// The process ends and another one begins.
+    /// Ends the process and starts another one.
     fn restart(self) -> Self {
         let Self { dir, db, queue, clock } = self;
         drop((queue, db));
@@ -67,23 +67,25 @@ impl Made {
 }
 
 #[tokio::test]
-async fn it_passes_the_suite() {
+async fn the_conformance_suite_of_the_port_passes() {
     conformance::queue_suite(async || {
-        let made = Arc::new(make());
-        let (queue, clock) = (made.queue.clone(), made.clock.clone());
+        let fixture = Arc::new(fixture());
+        let (queue, clock) = (fixture.queue.clone(), fixture.clock.clone());
         let take = move || -> BoxFuture<'static, Vec<Message>> {
             let mut all = Vec::new();
             for lane in Lane::ALL {
-                for received in made.queue.receive(lane, made.clock.now(), usize::MAX, HOLD) {
-                    made.queue.ack(received.receipt);
+                for received in
+                    fixture.queue.receive(lane, fixture.clock.now(), usize::MAX, VISIBILITY)
+                {
+                    fixture.queue.ack(received.receipt);
                     all.push(received.message);
                 }
             }
             futures::future::ready(all).boxed()
         };
-        let hand = clock.clone();
+        let time = clock.clone();
         let pass = move || -> BoxFuture<'static, ()> {
-            hand.advance(Duration::from_secs(1));
+            time.advance(Duration::from_secs(1));
             futures::future::ready(()).boxed()
         };
         let (take, pass) = (Box::new(take), Box::new(pass));
@@ -94,171 +96,172 @@ async fn it_passes_the_suite() {
 }
 
 #[tokio::test]
-async fn thousands_of_messages_come_in_order() {
-    let made = make();
+async fn thousands_of_messages_are_received_in_order() {
+    let fixture = fixture();
     for number in 0..5000 {
-        made.send(&run(number)).await;
+        fixture.send(&run(number)).await;
     }
     let mut next = 0;
     loop {
-        let batch = made.receive();
+        let batch = fixture.receive();
         if batch.is_empty() {
             break;
         }
         for received in batch {
             assert_eq!(received.message, run(next));
-            made.queue.ack(received.receipt);
+            fixture.queue.ack(received.receipt);
             next += 1;
         }
     }
     assert_eq!(next, 5000);
-    assert_eq!(made.rows().await, (0, 0));
+    assert_eq!(fixture.rows().await, (0, 0));
 }
 
 #[tokio::test]
-async fn a_message_that_is_not_answered_comes_again() {
-    let made = make();
-    made.send(&run(1)).await;
-    assert_eq!(made.one().attempts, 1);
-    made.clock.advance(HOLD - Duration::from_millis(1));
-    assert_eq!(made.receive(), []);
-    made.clock.advance(Duration::from_millis(1));
-    assert_eq!(made.one().attempts, 2);
+async fn a_message_that_is_not_acknowledged_is_received_again() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
+    assert_eq!(fixture.one().attempts, 1);
+    fixture.clock.advance(VISIBILITY - Duration::from_millis(1));
+    assert_eq!(fixture.receive(), []);
+    fixture.clock.advance(Duration::from_millis(1));
+    assert_eq!(fixture.one().attempts, 2);
 }
 
 #[tokio::test]
-async fn a_late_answer_changes_nothing() {
-    let made = make();
-    made.send(&run(1)).await;
-    let late = made.one().receipt;
-    made.clock.advance(HOLD);
-    let again = made.one();
-    made.queue.ack(late);
-    made.queue.nack(late, made.clock.now(), Duration::ZERO, "late");
-    assert_eq!(made.counts(), Counts { in_flight: 1, ..Counts::default() });
-    made.queue.ack(again.receipt);
-    made.queue.ack(again.receipt);
-    assert_eq!(made.counts(), Counts::default());
+async fn an_old_receipt_has_no_effect() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
+    let old = fixture.one().receipt;
+    fixture.clock.advance(VISIBILITY);
+    let again = fixture.one();
+    fixture.queue.ack(old);
+    fixture.queue.nack(old, fixture.clock.now(), Duration::ZERO, "old");
+    assert_eq!(fixture.counts(), Counts { in_flight: 1, ..Counts::default() });
+    fixture.queue.ack(again.receipt);
+    fixture.queue.ack(again.receipt);
+    assert_eq!(fixture.counts(), Counts::default());
 }
 
 #[tokio::test]
-async fn a_refused_message_comes_again_after_its_delay() {
-    let made = make();
-    made.send(&run(1)).await;
+async fn a_returned_message_is_received_again_after_its_delay() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
     let delay = Duration::from_secs(5);
-    made.queue.nack(made.one().receipt, made.clock.now(), delay, "not yet");
-    assert_eq!(made.counts(), Counts { delayed: 1, ..Counts::default() });
-    assert_eq!(made.queue.next_visible(Lane::Exec), Some(made.clock.now() + delay));
-    made.clock.advance(delay);
-    assert_eq!(made.one().attempts, 2);
+    fixture.queue.nack(fixture.one().receipt, fixture.clock.now(), delay, "not yet");
+    assert_eq!(fixture.counts(), Counts { delayed: 1, ..Counts::default() });
+    assert_eq!(fixture.queue.next_visible(Lane::Exec), Some(fixture.clock.now() + delay));
+    fixture.clock.advance(delay);
+    assert_eq!(fixture.one().attempts, 2);
 }
 
 #[tokio::test]
-async fn a_message_that_is_refused_too_often_is_put_aside_until_it_is_redriven() {
-    let made = make();
-    made.send(&run(1)).await;
+async fn a_message_returned_too_often_is_a_dead_letter_until_it_is_redriven() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
     for _ in 0..MAX_ATTEMPTS {
-        made.queue.nack(made.one().receipt, made.clock.now(), Duration::ZERO, "no");
+        fixture.queue.nack(fixture.one().receipt, fixture.clock.now(), Duration::ZERO, "no");
     }
-    assert_eq!(made.receive(), []);
-    assert_eq!(made.counts(), Counts { dead: 1, ..Counts::default() });
-    assert_eq!(made.rows().await, (0, 1));
+    assert_eq!(fixture.receive(), []);
+    assert_eq!(fixture.counts(), Counts { dead: 1, ..Counts::default() });
+    assert_eq!(fixture.rows().await, (0, 1));
 
-    let made = made.restart();
-    assert_eq!(made.counts(), Counts { dead: 1, ..Counts::default() });
-    assert_eq!(made.queue.redrive(Lane::Webhooks).await.unwrap(), 0);
-    assert_eq!(made.queue.redrive(Lane::Exec).await.unwrap(), 1);
-    assert_eq!(made.one().attempts, 1);
-    assert_eq!(made.rows().await, (1, 0));
+    let fixture = fixture.restart();
+    assert_eq!(fixture.counts(), Counts { dead: 1, ..Counts::default() });
+    assert_eq!(fixture.queue.redrive(Lane::Webhooks).await.unwrap(), 0);
+    assert_eq!(fixture.queue.redrive(Lane::Exec).await.unwrap(), 1);
+    assert_eq!(fixture.one().attempts, 1);
+    assert_eq!(fixture.rows().await, (1, 0));
 }
 
 #[tokio::test]
-async fn a_message_that_is_never_answered_is_put_aside_too() {
-    let made = make();
-    made.send(&run(1)).await;
+async fn a_message_that_is_never_acknowledged_becomes_a_dead_letter() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
     for _ in 0..MAX_ATTEMPTS {
-        made.one();
-        made.clock.advance(HOLD);
+        fixture.one();
+        fixture.clock.advance(VISIBILITY);
     }
-    assert_eq!(made.receive(), []);
-    assert_eq!(made.rows().await, (0, 1));
+    assert_eq!(fixture.receive(), []);
+    assert_eq!(fixture.rows().await, (0, 1));
 }
 
 #[tokio::test]
-async fn after_a_restart_all_that_was_not_answered_is_there_at_once() {
-    let made = make();
-    made.send(&run(1)).await;
-    made.queue.ack(made.one().receipt);
-    made.send(&run(2)).await;
-    made.one();
-    made.queue.send(&run(3), Duration::from_mins(15)).await.unwrap();
-    let made = made.restart();
-    let got: Vec<_> = made.receive().into_iter().map(|one| (one.message, one.attempts)).collect();
+async fn after_a_restart_all_unacknowledged_messages_can_be_received_at_once() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
+    fixture.queue.ack(fixture.one().receipt);
+    fixture.send(&run(2)).await;
+    fixture.one();
+    fixture.queue.send(&run(3), Duration::from_mins(15)).await.unwrap();
+    let fixture = fixture.restart();
+    let got: Vec<_> =
+        fixture.receive().into_iter().map(|one| (one.message, one.attempts)).collect();
     assert_eq!(got, [(run(2), 2), (run(3), 1)]);
-    assert_eq!(made.receive(), []);
+    assert_eq!(fixture.receive(), []);
 }
 
 #[tokio::test]
-async fn a_message_that_kills_the_process_does_not_come_for_ever() {
-    let mut made = make();
-    made.send(&run(1)).await;
+async fn a_message_that_kills_the_process_becomes_a_dead_letter() {
+    let mut fixture = fixture();
+    fixture.send(&run(1)).await;
     for attempt in 1..=MAX_ATTEMPTS {
-        assert_eq!(made.one().attempts, attempt);
-        made.db.flush().await.unwrap();
-        made = made.restart();
+        assert_eq!(fixture.one().attempts, attempt);
+        fixture.db.flush().await.unwrap();
+        fixture = fixture.restart();
     }
-    assert_eq!(made.receive(), []);
-    assert_eq!(made.rows().await, (0, 1));
+    assert_eq!(fixture.receive(), []);
+    assert_eq!(fixture.rows().await, (0, 1));
 }
 
 #[tokio::test]
-async fn a_message_that_waits_stands_for_others_that_say_the_same() {
-    let made = make();
-    made.send(&run(1)).await;
-    made.send(&run(1)).await;
-    let first = made.one();
-    // The first is in somebody's hands, who may have looked already: this one is needed.
-    made.send(&run(1)).await;
-    made.queue.ack(first.receipt);
-    made.queue.ack(made.one().receipt);
-    assert_eq!(made.receive(), []);
+async fn a_message_that_was_not_received_yet_stands_for_equal_ones() {
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
+    fixture.send(&run(1)).await;
+    let first = fixture.one();
+    // The first one is in flight, and its handler may have read the record already: this one is needed.
+    fixture.send(&run(1)).await;
+    fixture.queue.ack(first.receipt);
+    fixture.queue.ack(fixture.one().receipt);
+    assert_eq!(fixture.receive(), []);
 }
 
 #[tokio::test]
-async fn a_delayed_message_stands_for_itself_only() {
-    let made = make();
-    made.queue.send(&run(1), Duration::from_secs(1)).await.unwrap();
-    made.send(&run(1)).await;
-    made.queue.ack(made.one().receipt);
-    made.clock.advance(Duration::from_secs(1));
-    made.one();
+async fn a_delayed_message_does_not_stand_for_equal_ones() {
+    let fixture = fixture();
+    fixture.queue.send(&run(1), Duration::from_secs(1)).await.unwrap();
+    fixture.send(&run(1)).await;
+    fixture.queue.ack(fixture.one().receipt);
+    fixture.clock.advance(Duration::from_secs(1));
+    fixture.one();
 }
 
 #[tokio::test]
 async fn a_clock_that_goes_back_hides_no_message() {
-    let made = make();
-    made.send(&run(1)).await;
-    made.queue.ack(made.one().receipt);
-    made.send(&run(2)).await;
-    made.clock.set(made.clock.now() - Duration::from_hours(1));
-    made.queue.ack(made.one().receipt);
-    made.send(&run(3)).await;
-    made.one();
+    let fixture = fixture();
+    fixture.send(&run(1)).await;
+    fixture.queue.ack(fixture.one().receipt);
+    fixture.send(&run(2)).await;
+    fixture.clock.set(fixture.clock.now() - Duration::from_hours(1));
+    fixture.queue.ack(fixture.one().receipt);
+    fixture.send(&run(3)).await;
+    fixture.one();
 }
 
 #[tokio::test]
-async fn a_message_wakes_who_waits_for_it_without_the_disk() {
-    let made = make();
+async fn a_message_wakes_its_receiver_before_it_is_on_disk() {
+    let fixture = fixture();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    made.db.later(move |_| {
+    fixture.db.later(move |_| {
         held.recv().ok();
         Ok(())
     });
-    let mut arrival = Box::pin(made.queue.arrival(Lane::Exec));
+    let mut arrival = Box::pin(fixture.queue.arrival(Lane::Exec));
     assert!(arrival.as_mut().now_or_never().is_none());
-    made.send(&run(1)).await;
+    fixture.send(&run(1)).await;
     arrival.await;
-    made.queue.ack(made.one().receipt);
+    fixture.queue.ack(fixture.one().receipt);
     release.send(()).unwrap();
-    assert_eq!(made.rows().await, (0, 0));
+    assert_eq!(fixture.rows().await, (0, 0));
 }

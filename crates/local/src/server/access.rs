@@ -1,4 +1,4 @@
-//! Who calls.
+//! Authenticates requests by their token.
 
 use axum::{
     extract::{Request, State},
@@ -10,7 +10,8 @@ use handlers::http::{Caller, Unidentifiable};
 
 use crate::tokens::Tokens;
 
-/// Says who calls if the request shows a token that we gave; a route that must know answers 401.
+/// Adds the [`Caller`] to a request with a valid token. A route that requires a caller answers 401
+/// without one.
 pub(super) async fn authenticate(
     State(tokens): State<Tokens>,
     mut request: Request,
@@ -24,7 +25,10 @@ pub(super) async fn authenticate(
             Ok(None) => {}
             Err(error) => {
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "tokens can't be looked up");
+                tracing::error!(
+                    error,
+                    "failed to look a token up; the request is answered with 503"
+                );
                 request.extensions_mut().insert(Unidentifiable);
             }
         }
@@ -32,7 +36,7 @@ pub(super) async fn authenticate(
     next.run(request).await
 }
 
-/// The token of `Authorization: Bearer TOKEN` (RFC 6750; the scheme's case does not matter).
+/// The token of `Authorization: Bearer TOKEN` (RFC 6750; the scheme is case-insensitive).
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;

@@ -1,4 +1,4 @@
-//! Files in the data directory by which a client on this machine finds the server.
+//! The files in the data directory by which a client on this machine finds the server.
 
 use std::{
     fs::{self, OpenOptions},
@@ -13,7 +13,7 @@ use serde_json::json;
 use super::StartError;
 use crate::tokens::Tokens;
 
-/// Whom the token in the data directory stands for.
+/// The user of the token in the data directory.
 const LOCAL_USER: &str = "local";
 const TOKEN: &str = "token";
 const SERVER: &str = "server.json";
@@ -22,7 +22,7 @@ pub(super) fn token_path(dir: &Path) -> PathBuf {
     dir.join(TOKEN)
 }
 
-/// Makes the token of the first start, and a new one if the file is not one of ours any more.
+/// Creates the token at the first start, and a new one if the file holds no valid token.
 pub(super) async fn token(dir: &Path, tokens: &Tokens) -> Result<(), StartError> {
     let path = token_path(dir);
     if let Ok(token) = fs::read_to_string(&path)
@@ -34,24 +34,29 @@ pub(super) async fn token(dir: &Path, tokens: &Tokens) -> Result<(), StartError>
     replace(&path, &format!("{}\n", token.expose())).map_err(|e| StartError::File(path, e))
 }
 
-/// Says where the server is.
+/// Writes the URL and the process id of the server.
 pub(super) fn announce(dir: &Path, url: &str) -> Result<(), StartError> {
     let path = dir.join(SERVER);
     let text = json!({"url": url, "pid": std::process::id()}).to_string();
     replace(&path, &text).map_err(|error| StartError::File(path, error))
 }
 
-/// There is no server any more.
+/// Removes the URL of the server.
 pub(super) fn withdraw(dir: &Path) {
     if let Err(error) = fs::remove_file(dir.join(SERVER)) {
-        tracing::warn!(%error, "{SERVER} can't be removed");
+        let path = dir.join(SERVER);
+        tracing::warn!(
+            %error,
+            "failed to remove {}: {error}; clients will try a server that has stopped",
+            path.display()
+        );
     }
 }
 
-/// In one step, and for the owner's eyes only from the beginning.
+/// Replaces a file atomically; the new one is readable by its owner only, from its creation on.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = path.with_extension("new");
-    // An older one may have other permissions.
+    // A file that an earlier process left may have other permissions.
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}

@@ -1,4 +1,4 @@
-//! `/metrics`, in Prometheus' text format.
+//! The route `/metrics`, in the text format of Prometheus.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::engine::Engine;
 
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Open to all on loopback; beyond that to users only.
+/// Answers with the metrics: on loopback to anyone, beyond it to authenticated users only.
 pub(super) async fn handle(
     State((engine, on_loopback)): State<(Arc<Engine>, bool)>,
     caller: Option<Extension<Caller>>,
@@ -26,7 +26,7 @@ pub(super) async fn handle(
         Ok(text) => ([(CONTENT_TYPE, TEXT)], text).into_response(),
         Err(error) => {
             let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the metrics can't be read");
+            tracing::warn!(error, "failed to read the metrics; the request is answered with 503");
             StatusCode::SERVICE_UNAVAILABLE.into_response()
         }
     }

@@ -21,13 +21,13 @@ fn tokens(dir: &Path) -> Tokens {
 }
 
 #[tokio::test]
-async fn listening_beyond_loopback_in_the_clear_must_be_asked_for() {
+async fn listening_beyond_loopback_without_tls_needs_a_setting() {
     let dir = tempfile::tempdir().unwrap();
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let refused = Server::start(config(dir.path(), listen)).await.unwrap_err();
         assert!(matches!(refused, StartError::InsecureListen(_)), "{listen}: {refused}");
     }
-    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing was touched");
+    assert_eq!(dir.path().read_dir().unwrap().count(), 0, "nothing was created");
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn an_address_in_use_is_refused() {
 }
 
 #[tokio::test]
-async fn the_token_is_for_its_owner_only_and_stays_until_it_is_worthless() {
+async fn the_token_file_is_private_and_stays_until_its_token_is_revoked() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = tokens(dir.path());
     let path = files::token_path(dir.path());
@@ -64,7 +64,7 @@ async fn the_token_is_for_its_owner_only_and_stays_until_it_is_worthless() {
 }
 
 #[tokio::test]
-async fn a_token_says_who_calls_and_anything_else_says_nothing() {
+async fn only_a_valid_token_identifies_the_caller() {
     use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
     use handlers::http::Caller;
     use tower::ServiceExt;
@@ -72,19 +72,19 @@ async fn a_token_says_who_calls_and_anything_else_says_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = tokens(dir.path());
     let token = tokens.create(&domain::UserId::new("ann")).await.unwrap().into_inner();
-    let who = async |caller: Option<Extension<Caller>>| match caller {
+    let caller_name = async |caller: Option<Extension<Caller>>| match caller {
         Some(Extension(Caller(user))) => user.as_str().to_owned(),
-        None => "nobody".to_owned(),
+        None => "none".to_owned(),
     };
     let layer = middleware::from_fn_with_state(tokens, super::access::authenticate);
-    let router: Router = Router::new().route("/", get(who)).layer(layer);
+    let router: Router = Router::new().route("/", get(caller_name)).layer(layer);
     let table = [
         (format!("Bearer {token}"), "ann"),
         (format!("bearer  {token} "), "ann"),
-        (format!("Basic {token}"), "nobody"),
-        (format!("Bearer {token}x"), "nobody"),
-        ("Bearer".to_owned(), "nobody"),
-        (token, "nobody"),
+        (format!("Basic {token}"), "none"),
+        (format!("Bearer {token}x"), "none"),
+        ("Bearer".to_owned(), "none"),
+        (token, "none"),
     ];
     for (header, expected) in table {
         let request = Request::get("/").header("authorization", &header).body(Body::empty());
@@ -95,7 +95,7 @@ async fn a_token_says_who_calls_and_anything_else_says_nothing() {
 }
 
 #[tokio::test]
-async fn tokens_that_can_not_be_looked_up_leave_the_caller_open() {
+async fn a_failed_token_lookup_marks_the_request_as_unidentifiable() {
     use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
     use domain::ports::BackendError;
     use handlers::http::{Caller, Unidentifiable};
@@ -105,16 +105,18 @@ async fn tokens_that_can_not_be_looked_up_leave_the_caller_open() {
     let db = Database::open(dir.path()).unwrap();
     let ids = std::sync::Arc::new(MonotonicIds::default());
     let tokens = Tokens::new(db.clone(), std::sync::Arc::new(SystemClock), ids);
-    let lose = |db: &rusqlite::Connection| {
+    let drop_table = |db: &rusqlite::Connection| {
         db.execute_batch("DROP TABLE tokens")
-            .map_err(|error| BackendError::new("losing a table", error))
+            .map_err(|error| BackendError::new("dropping a table", error))
     };
-    db.write(lose, || ()).await.unwrap();
-    let who = async |caller: Option<Extension<Caller>>, open: Option<Extension<Unidentifiable>>| {
-        format!("{} {}", caller.is_some(), open.is_some())
-    };
+    db.write(drop_table, || ()).await.unwrap();
+    let caller_name =
+        async |caller: Option<Extension<Caller>>,
+               unidentifiable: Option<Extension<Unidentifiable>>| {
+            format!("{} {}", caller.is_some(), unidentifiable.is_some())
+        };
     let layer = middleware::from_fn_with_state(tokens, super::access::authenticate);
-    let router: Router = Router::new().route("/", get(who)).layer(layer);
+    let router: Router = Router::new().route("/", get(caller_name)).layer(layer);
     let request = Request::get("/").header("authorization", "Bearer eph_x").body(Body::empty());
     let answer = router.oneshot(request.unwrap()).await.unwrap();
     let body = axum::body::to_bytes(answer.into_body(), 100).await.unwrap();

@@ -1,4 +1,4 @@
-//! Connections, plain and encrypted.
+//! TLS connections, and the options of all connections.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,18 +18,19 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use super::StartError;
 use crate::config::Tls;
 
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Small answers must not wait for more to come.
-pub(super) fn send_at_once(stream: &mut TcpStream) {
+/// Disables Nagle's algorithm, so that small responses are sent at once.
+pub(super) fn disable_nagle(stream: &mut TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection's small answers may be late");
+        tracing::debug!(%error, "failed to set TCP_NODELAY; small responses on this connection may be delayed");
     }
 }
 
-/// Reads the certificate and its key.
+/// Loads the certificate and its key.
 pub(super) fn acceptor(files: &Tls) -> Result<TlsAcceptor, StartError> {
-    let config = server_config(files).map_err(StartError::Tls)?;
+    let config = server_config(files).map_err(|error| StartError::Tls(files.clone(), error))?;
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -45,7 +46,7 @@ fn server_config(files: &Tls) -> Result<ServerConfig, domain::ports::BoxError> {
     Ok(config)
 }
 
-/// Gives connections whose handshake is done. A slow one holds up no other.
+/// Accepts connections and does their handshakes, side by side: a slow one delays no other.
 pub(super) struct TlsListener {
     tcp: TcpListener,
     acceptor: TlsAcceptor,
@@ -68,10 +69,10 @@ impl Listener for TlsListener {
         loop {
             tokio::select! {
                 (mut stream, peer) = Listener::accept(&mut self.tcp) => {
-                    send_at_once(&mut stream);
+                    disable_nagle(&mut stream);
                     let shaking = self.acceptor.accept(stream);
                     self.handshakes.spawn(async move {
-                        let shaken = timeout(HANDSHAKE_WITHIN, shaking).await;
+                        let shaken = timeout(HANDSHAKE_TIMEOUT, shaking).await;
                         Some((shaken.ok()?.ok()?, peer))
                     });
                 }

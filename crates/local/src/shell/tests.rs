@@ -36,24 +36,24 @@ fn dial(socket: PathBuf, gone: bool) -> UnixDial {
 }
 
 #[tokio::test]
-async fn a_socket_far_down_in_the_file_system_is_reached() {
+async fn a_socket_with_a_long_path_is_reached() {
     let dir = tempfile::tempdir().unwrap();
-    let far = dir.path().join("d".repeat(100)).join("e".repeat(100));
-    fs::create_dir_all(&far).unwrap();
-    // The kernel takes only the short way to it.
-    let near = dir.path().join("near");
-    std::os::unix::fs::symlink(&far, &near).unwrap();
-    let listener = UnixListener::bind(near.join("sock")).unwrap();
-    let mut reached = dial(far.join("sock"), false).open(&TaskId::new("t")).await.unwrap();
+    let long = dir.path().join("d".repeat(100)).join("e".repeat(100));
+    fs::create_dir_all(&long).unwrap();
+    // The kernel binds only to the short path.
+    let short = dir.path().join("short");
+    std::os::unix::fs::symlink(&long, &short).unwrap();
+    let listener = UnixListener::bind(short.join("sock")).unwrap();
+    let mut reached = dial(long.join("sock"), false).open(&TaskId::new("t")).await.unwrap();
     let (mut runner, _): (UnixStream, _) = listener.accept().unwrap();
     runner.write_all(b"here").unwrap();
-    let mut said = [0; 4];
-    reached.read_exact(&mut said).await.unwrap();
-    assert_eq!(&said, b"here");
+    let mut received = [0; 4];
+    reached.read_exact(&mut received).await.unwrap();
+    assert_eq!(&received, b"here");
 }
 
 #[tokio::test]
-async fn a_socket_that_nobody_listens_on_is_not_ready_or_gone_with_its_task() {
+async fn a_socket_without_a_listener_is_not_ready_or_gone_with_its_task() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("sock");
     let open = async |gone| dial(socket.clone(), gone).open(&TaskId::new("t")).await.err();

@@ -1,4 +1,4 @@
-//! The table `answers`: what was said to requests with an idempotency key.
+//! The table `answers`: the responses to requests with an idempotency key.
 
 use domain::{
     Timestamp, UserId,
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::record;
 
-/// An answer, ready to be written.
+/// An encoded response.
 pub(super) struct Row {
     user: UserId,
     key: String,
@@ -28,7 +28,7 @@ impl Row {
         })
     }
 
-    /// Keeps the answer; false while another one is kept that has not expired.
+    /// Stores the response; false if the key has another one that has not expired.
     pub(super) fn put(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.prepare_cached(
             "-- answers::put

@@ -1,13 +1,14 @@
-//! How many records there are, for metrics.
+//! The numbers of records, for metrics.
 
 use rusqlite::Connection;
 
-/// Sessions by status, and jobs that are not over.
+/// The numbers of sessions and of unfinished jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// The API's word for a status, and how many sessions have it. Left out if none has.
+    /// The API's name of each status, with the number of its sessions; a status without sessions is
+    /// left out.
     pub sessions: Vec<(String, u64)>,
-    /// Jobs of all types that are not final.
+    /// The number of unfinished jobs of all types.
     pub open_jobs: u64,
 }
 

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::record::{self, AFTER_ALL};
 
-/// A delivery, ready to be written.
+/// A delivery, encoded.
 pub(super) struct Row {
     id: [u8; 16],
     user: UserId,
@@ -77,8 +77,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Delivery>> {
-    let Some(before) = record::place(cursor, &AFTER_ALL, DeliveryId::ulid) else {
-        return Ok(record::no_page());
+    let Some(before) = record::page_start(cursor, &AFTER_ALL, DeliveryId::ulid) else {
+        return Ok(record::empty_page());
     };
     let more = limit.saturating_add(1);
     let items: rusqlite::Result<Vec<Delivery>> = match session {

@@ -1,11 +1,11 @@
-//! What is due, over all tables that have a `due_at`.
+//! The due records of all tables with a column `due_at`.
 
 use domain::{DeliveryId, JobId, SessionId, Timestamp, WarmId, ports::Due};
 use rusqlite::{Connection, Row, params};
 
 use super::record::ulid;
 
-/// The longest overdue first.
+/// The records that are due, the longest overdue first.
 pub(super) fn list(db: &Connection, now: Timestamp, limit: u32) -> rusqlite::Result<Vec<Due>> {
     db.prepare_cached(
         "-- due::list
@@ -35,7 +35,7 @@ fn one(row: &Row<'_>) -> rusqlite::Result<Due> {
     })
 }
 
-/// The smallest `due_at` of all.
+/// The earliest `due_at` of all records.
 pub(super) fn next(db: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     db.prepare_cached(
         "-- due::next

@@ -1,13 +1,13 @@
-//! Removes what nobody needs any more.
+//! Removes records after their retention.
 
 use domain::{Timestamp, ports::BackendError};
 use rusqlite::{Connection, params};
 
 use super::record::ulid;
 
-/// Removes up to `limit` sessions that ended before `before`, each with all that belongs to it, up
-/// to `limit` answers that expired before then, and as many final warm tasks planned before then.
-/// Says how many sessions, answers and warm tasks those were.
+/// Removes up to `limit` sessions that ended before `before`, each with all its records, up to `limit`
+/// responses that expired before then, and as many final warm tasks created before then. Returns the
+/// number of sessions, responses and warm tasks.
 pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
     sessions(db, before, limit)
         .and_then(|sessions| Ok(sessions + answers(db, before, limit)?))
@@ -16,7 +16,7 @@ pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u
         .map_err(|error| BackendError::new("forgetting records", error))
 }
 
-/// A session with something that is still due stays: a webhook may outlast it.
+/// Removes ended sessions, except those with a job or a delivery that is still due.
 fn sessions(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
     let ended: Vec<[u8; 16]> = db
         .prepare_cached(
@@ -62,12 +62,12 @@ fn answers(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<u
 }
 
 fn warm(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {
-    // The first six bytes of an id are the time it was made.
-    let made = ulid::Ulid::from_parts(before.millis().unsigned_abs(), 0).to_bytes();
+    // The first six bytes of an id are the time at which it was created.
+    let created = ulid::Ulid::from_parts(before.millis().unsigned_abs(), 0).to_bytes();
     db.prepare_cached(
         "-- forget::warm
         DELETE FROM warm WHERE rowid IN (
             SELECT rowid FROM warm WHERE id < ?1 AND due_at IS NULL LIMIT ?2)",
     )?
-    .execute(params![made, limit])
+    .execute(params![created, limit])
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::record::{self, BEFORE_ALL};
 
-/// A job, ready to be written.
+/// A job, encoded.
 pub(super) struct Row {
     id: [u8; 16],
     session: [u8; 16],
@@ -19,7 +19,7 @@ pub(super) struct Row {
     record: String,
 }
 
-/// The column `open`: whether a command is still to be ended, and how it stands to the others.
+/// The column `open`: whether a job is an unfinished command, and with which concurrency.
 #[derive(Clone, Copy)]
 struct Open(i64);
 
@@ -82,7 +82,7 @@ pub(super) fn find(db: &Connection, id: JobId) -> rusqlite::Result<Option<Versio
     )
 }
 
-/// The version alone, for those who wait for another one.
+/// The version of a job, for listeners that wait for another one.
 pub(crate) fn version(db: &Connection, id: JobId) -> rusqlite::Result<Option<Version>> {
     db.prepare_cached(
         "-- jobs::version
@@ -98,8 +98,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Job>> {
-    let Some(after) = record::place(cursor, &BEFORE_ALL, JobId::ulid) else {
-        return Ok(record::no_page());
+    let Some(after) = record::page_start(cursor, &BEFORE_ALL, JobId::ulid) else {
+        return Ok(record::empty_page());
     };
     let items = db
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! What a new process does with the holds of the one before it.
+//! Releases the leases of an earlier process.
 
 use domain::{
     Timestamp,
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use super::{jobs, record, record::Row, sessions};
 
-/// Makes all sessions and jobs that are not final due now, and running jobs free.
+/// Makes all unfinished sessions and jobs due now, and releases the leases of running jobs.
 pub(super) fn release(db: &Connection, now: Timestamp) -> Result<u32, BackendError> {
     let failed = |error| BackendError::new("releasing leases", error);
     let mut released = 0;

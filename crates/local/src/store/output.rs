@@ -1,9 +1,9 @@
-//! The table `output`: chunks that follow one another without gaps.
+//! The table `output`: consecutive chunks without gaps.
 
 use domain::{JobId, Secret, ports::Stream};
 use rusqlite::{Connection, OptionalExtension, params, types::ValueRef};
 
-/// A chunk, ready to be written.
+/// A chunk of output.
 pub(super) struct Row {
     job: [u8; 16],
     stream: &'static str,
@@ -62,7 +62,7 @@ pub(super) fn read(
             WHERE job = ?1 AND stream = ?2 AND start <= ?3)
         ORDER BY start",
     )?;
-    // Larger than any offset that SQLite can hold is larger than any output.
+    // An offset that SQLite can't represent is beyond any output.
     let from = offset.min(i64::MAX.unsigned_abs());
     let mut rows = chunks.query(params![job.ulid().to_bytes(), stream.name(), from])?;
     while found.len() < limit
@@ -71,8 +71,8 @@ pub(super) fn read(
         let start: u64 = row.get(0)?;
         let ValueRef::Blob(chunk) = row.get_ref(1)? else { continue };
         let skip = usize::try_from(offset.saturating_sub(start)).unwrap_or(usize::MAX);
-        let rest = chunk.get(skip..).unwrap_or_default();
-        found.extend_from_slice(&rest[..rest.len().min(limit - found.len())]);
+        let tail = chunk.get(skip..).unwrap_or_default();
+        found.extend_from_slice(&tail[..tail.len().min(limit - found.len())]);
     }
     Ok(Secret::new(found))
 }

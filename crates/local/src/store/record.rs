@@ -1,4 +1,4 @@
-//! How a record goes into a row and comes out of it.
+//! Encodes records into rows, and decodes them.
 
 use std::str::FromStr;
 
@@ -10,17 +10,18 @@ use rusqlite::{
 use serde::{Serialize, de::DeserializeOwned};
 use ulid::Ulid;
 
-/// A record as JSON. Done before the row goes to the writer, which has enough to do.
+/// Encodes a record as JSON. This is done before the row is passed to the writer thread, to keep that
+/// thread free.
 pub(super) fn encode(record: &impl Serialize) -> Result<String, BackendError> {
     serde_json::to_string(record).map_err(|error| BackendError::new("encoding a record", error))
 }
 
-/// A record with a version, ready to be written. `insert` and `update` say how many rows they wrote.
+/// An encoded record with a version. `insert` and `update` return the number of rows written.
 pub(super) trait Row {
     fn insert(&self, db: &Connection) -> rusqlite::Result<usize>;
     fn update(&self, db: &Connection, read: Version) -> rusqlite::Result<usize>;
 
-    /// Writes the row if it is there as expected; false if it is not.
+    /// Writes the row if the stored one is as expected; else returns false.
     fn put(&self, db: &Connection, expect: Expect) -> rusqlite::Result<bool> {
         let rows = match expect {
             Expect::New => self.insert(db),
@@ -38,19 +39,20 @@ impl<T: DeserializeOwned> FromSql for Json<T> {
         let text = value.as_str()?;
         serde_json::from_str(text)
             .map(Self)
-            .map_err(|error| FromSqlError::Other(Box::new(Unreadable::from(&error))))
+            .map_err(|error| FromSqlError::Other(Box::new(DecodeError::from(&error))))
     }
 }
 
-/// The words of the decoder are left out: they may quote the record, which holds secrets.
+/// A stored record can't be decoded. The message of the decoder is left out, because it may quote the
+/// record, which holds secrets.
 #[derive(Debug, thiserror::Error)]
-#[error("a stored record can't be read at line {line}, column {column}")]
-struct Unreadable {
+#[error("failed to decode a stored record at line {line}, column {column}")]
+struct DecodeError {
     line: usize,
     column: usize,
 }
 
-impl From<&serde_json::Error> for Unreadable {
+impl From<&serde_json::Error> for DecodeError {
     fn from(error: &serde_json::Error) -> Self {
         Self { line: error.line(), column: error.column() }
     }
@@ -87,8 +89,8 @@ pub(super) const BEFORE_ALL: [u8; 0] = [];
 /// Sorts after all ids.
 pub(super) const AFTER_ALL: [u8; 17] = [u8::MAX; 17];
 
-/// Where a page begins: at the cursor, or without one at `start`. `None`: the cursor can't be read.
-pub(super) fn place<Id: FromStr>(
+/// Where a page begins: after the cursor, or without one at `start`. None if the cursor is not an id.
+pub(super) fn page_start<Id: FromStr>(
     cursor: Option<&str>,
     start: &[u8],
     ulid: impl FnOnce(Id) -> Ulid,
@@ -99,7 +101,7 @@ pub(super) fn place<Id: FromStr>(
     }
 }
 
-/// Makes a page out of up to `limit + 1` records.
+/// Makes a page of up to `limit + 1` records; the last one only shows that there is a next page.
 pub(super) fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Page<T> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = items.len() > limit;
@@ -108,7 +110,7 @@ pub(super) fn page<T>(mut items: Vec<T>, limit: u32, cursor: impl Fn(&T) -> Stri
     Page { items, next }
 }
 
-/// What an unreadable cursor gives.
-pub(super) const fn no_page<T>() -> Page<T> {
+/// The empty page, for a cursor that is not an id.
+pub(super) const fn empty_page<T>() -> Page<T> {
     Page { items: Vec::new(), next: None }
 }

@@ -9,7 +9,7 @@ use rusqlite::{Connection, params};
 
 use super::record::{self, AFTER_ALL};
 
-/// A session, ready to be written.
+/// A session, encoded.
 pub(super) struct Row {
     id: [u8; 16],
     user: UserId,
@@ -94,7 +94,7 @@ pub(super) fn find(db: &Connection, id: SessionId) -> rusqlite::Result<Option<Ve
     )
 }
 
-/// Whether the session takes jobs.
+/// Whether the session takes new jobs.
 pub(super) fn is_open(db: &Connection, id: SessionId) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "-- sessions::is_open
@@ -110,8 +110,8 @@ pub(super) fn page(
     cursor: Option<&str>,
     limit: u32,
 ) -> rusqlite::Result<Page<Session>> {
-    let Some(before) = record::place(cursor, &AFTER_ALL, SessionId::ulid) else {
-        return Ok(record::no_page());
+    let Some(before) = record::page_start(cursor, &AFTER_ALL, SessionId::ulid) else {
+        return Ok(record::empty_page());
     };
     let more = limit.saturating_add(1);
     let items: rusqlite::Result<Vec<Session>> = match status {

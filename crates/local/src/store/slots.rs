@@ -3,7 +3,7 @@
 use domain::{UserId, ports::Quota};
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Takes a slot; false at the limit.
+/// Takes a slot; false if the user has reached the limit.
 pub(super) fn take(db: &Connection, user: &UserId, limit: u32) -> rusqlite::Result<bool> {
     if limit == 0 {
         return Ok(false);
@@ -17,7 +17,7 @@ pub(super) fn take(db: &Connection, user: &UserId, limit: u32) -> rusqlite::Resu
     .map(|rows| rows == 1)
 }
 
-/// Gives a slot back. Always true: none to give back is no reason to fail.
+/// Frees a slot. Always true: without a slot this has no effect.
 pub(super) fn free(db: &Connection, user: &UserId) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "-- slots::free

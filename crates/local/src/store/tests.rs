@@ -68,7 +68,7 @@ fn new_job(job: impl Into<Job>) -> Write {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_passes_the_suite() {
+async fn the_conformance_suite_of_the_port_passes() {
     let root = tempdir().unwrap();
     let next = AtomicU32::new(0);
     conformance::store_suite(async || {
@@ -95,7 +95,7 @@ async fn fifty_starts_at_once_never_exceed_the_quota() {
 }
 
 #[tokio::test]
-async fn all_is_there_after_it_was_opened_again() {
+async fn records_are_read_after_the_database_was_opened_again() {
     let (dir, store) = make();
     let job = Job::from(job("s", "j"));
     store.commit(vec![new_session(session("s")), new_job(job.clone())]).await.unwrap();
@@ -109,7 +109,7 @@ async fn all_is_there_after_it_was_opened_again() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_nobody_gave_lists_nothing() {
+async fn an_invalid_cursor_gives_an_empty_page() {
     let (_dir, store) = make();
     let writes = vec![
         new_session(session("s")),
@@ -155,8 +155,8 @@ async fn a_new_process_frees_what_the_last_one_held() {
 
     let read = store.job(job_id("r")).await.unwrap().unwrap();
     assert_eq!(read.version, Version(2));
-    let Job::Running(freed) = read.value else { panic!("{:?} is not running", read.value) };
-    assert!(freed.lease_expired(at(1)));
+    let Job::Running(released) = read.value else { panic!("{:?} is not running", read.value) };
+    assert!(released.lease_expired(at(1)));
     assert_eq!(store.due(at(1), 10).await.unwrap().len(), 3);
     let session = store.session(session_id("s")).await.unwrap().unwrap().value;
     assert_eq!(session.due_at(), Some(at(1)));
@@ -164,38 +164,38 @@ async fn a_new_process_frees_what_the_last_one_held() {
 }
 
 #[tokio::test]
-async fn a_session_with_a_webhook_under_way_is_not_forgotten() {
+async fn a_session_with_a_pending_delivery_is_not_forgotten() {
     let (_dir, store) = make();
     let pending = delivery("e", "d");
     let writes = vec![
         new_session(ended("e")),
         Write::Delivery(Box::new(pending.clone()), Expect::New),
-        new_session(session("alive")),
+        new_session(session("live")),
     ];
     store.commit(writes).await.unwrap();
-    let late = at(0) + Duration::from_hours(240);
-    assert_eq!(store.forget(late, 10).await.unwrap(), 0);
+    let later = at(0) + Duration::from_hours(240);
+    assert_eq!(store.forget(later, 10).await.unwrap(), 0);
 
     let Delivery::Pending(pending) = pending else { panic!("it is pending") };
-    let settled = pending.disabled(None, at(5));
-    let write = Write::Delivery(Box::new(settled.into()), Expect::At(Version(1)));
+    let finished = pending.disabled(None, at(5));
+    let write = Write::Delivery(Box::new(finished.into()), Expect::At(Version(1)));
     store.commit(vec![write]).await.unwrap();
-    assert_eq!(store.forget(late, 10).await.unwrap(), 1);
+    assert_eq!(store.forget(later, 10).await.unwrap(), 1);
     assert_eq!(store.session(session_id("e")).await.unwrap(), None);
     let left = store.deliveries(&user_id(), None, None, 10).await.unwrap();
     assert_eq!(left.items, []);
-    assert!(store.session(session_id("alive")).await.unwrap().is_some());
+    assert!(store.session(session_id("live")).await.unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_record_that_cannot_be_read_is_an_error_without_its_content() {
+async fn a_record_that_cannot_be_decoded_gives_an_error_without_its_content() {
     let (_dir, store) = make();
     store.commit(vec![new_session(session("s"))]).await.unwrap();
-    let spoil = |db: &rusqlite::Connection| {
+    let corrupt = |db: &rusqlite::Connection| {
         db.execute(r#"UPDATE sessions SET record = '{"state":"s3cret"}'"#, [])
-            .map_err(|error| BackendError::new("spoiling", error))
+            .map_err(|error| BackendError::new("corrupting", error))
     };
-    store.db.write(spoil, || ()).await.unwrap();
+    store.db.write(corrupt, || ()).await.unwrap();
     let error = store.session(session_id("s")).await.unwrap_err();
     assert_eq!(error.to_string(), "reading a session failed");
     assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");

@@ -5,7 +5,7 @@ use rusqlite::{Connection, params};
 
 use super::record;
 
-/// An entry, ready to be written.
+/// An entry, encoded.
 pub(super) struct Row {
     session: [u8; 16],
     seq: u32,
@@ -18,7 +18,7 @@ impl Row {
         Ok(Self { session, seq: entry.seq, record: record::encode(entry)? })
     }
 
-    /// Adds the entry; false if there is one of this number.
+    /// Adds the entry; false if the session has an entry with this number.
     pub(super) fn add(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.prepare_cached(
             "-- timeline::add

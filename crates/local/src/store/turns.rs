@@ -1,4 +1,4 @@
-//! The table `turns`: which serial job of a session runs.
+//! The table `turns`: the serial job of each session that has the turn.
 
 use domain::{JobId, SessionId};
 use rusqlite::{Connection, params};
@@ -14,7 +14,7 @@ pub(super) fn take(db: &Connection, session: SessionId, job: JobId) -> rusqlite:
     .map(|rows| rows == 1)
 }
 
-/// Ends the turn. Always true: not to have it is no reason to fail.
+/// Ends the turn. Always true: without the turn this has no effect.
 pub(super) fn end(db: &Connection, session: SessionId, job: JobId) -> rusqlite::Result<bool> {
     db.prepare_cached(
         "-- turns::end

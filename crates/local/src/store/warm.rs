@@ -10,7 +10,7 @@ use rusqlite::{Connection, params};
 
 use super::record;
 
-/// A warm task, ready to be written.
+/// A warm task, encoded.
 pub(super) struct Row {
     id: [u8; 16],
     kind: String,
@@ -58,7 +58,7 @@ pub(super) fn find(db: &Connection, id: WarmId) -> rusqlite::Result<Option<Versi
     )
 }
 
-/// Those that are not final: a final one is never due.
+/// The warm tasks of a kind that are not final: a final one is never due.
 pub(super) fn of_kind(db: &Connection, kind: &Kind) -> rusqlite::Result<Vec<Versioned<Warm>>> {
     db.prepare_cached(
         "-- warm::of_kind
@@ -68,7 +68,7 @@ pub(super) fn of_kind(db: &Connection, kind: &Kind) -> rusqlite::Result<Vec<Vers
     .collect()
 }
 
-/// The kind as one column. The image comes last: it may hold any character.
+/// The kind as the text of one column. The image comes last, because it may contain any character.
 fn key(kind: &Kind) -> String {
     let network = match kind.network {
         Network::None => "none",

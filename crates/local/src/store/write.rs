@@ -1,4 +1,4 @@
-//! The writes of a transaction, encoded and then applied.
+//! The writes of a transaction: encoded by the caller, applied by the writer thread.
 
 use domain::{
     JobId, SessionId, UserId,
@@ -10,7 +10,7 @@ use super::{
     answers, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns, warm,
 };
 
-/// A write that only needs the database: its record is encoded.
+/// A write with its record encoded.
 pub(super) enum Prepared {
     Session(sessions::Row, Expect),
     Job(jobs::Row, Expect),
@@ -50,7 +50,10 @@ impl Prepared {
         })
     }
 
-    /// Does the write, or says why it may not be done.
+    /// Does the write.
+    ///
+    /// # Errors
+    /// If the condition of the write does not hold, or the database fails.
     pub(super) fn apply(&self, db: &Connection) -> Result<(), CommitError> {
         let done = match self {
             Self::Session(row, expect) => row.put(db, *expect),
@@ -68,13 +71,13 @@ impl Prepared {
         };
         match done {
             Ok(true) => Ok(()),
-            Ok(false) => Err(self.refusal()),
+            Ok(false) => Err(self.condition_error()),
             Err(error) => Err(BackendError::new("writing records", error).into()),
         }
     }
 
-    /// What it means that the database is not as the write requires.
-    const fn refusal(&self) -> CommitError {
+    /// The error if the condition of the write does not hold.
+    const fn condition_error(&self) -> CommitError {
         match self {
             Self::IdempotentResponse(_) => CommitError::AlreadyAnswered,
             Self::TakeSlot(..) => CommitError::QuotaReached,

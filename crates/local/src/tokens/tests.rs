@@ -14,7 +14,7 @@ fn open() -> (TempDir, Tokens) {
 }
 
 #[tokio::test]
-async fn a_token_stands_for_its_user_and_no_other_does() {
+async fn a_token_authenticates_its_user_and_no_other_text_does() {
     let (_dir, tokens) = open();
     let (ann, bob) = (UserId::new("ann"), UserId::new("bob"));
     let of_ann = tokens.create(&ann).await.unwrap().into_inner();
@@ -22,13 +22,13 @@ async fn a_token_stands_for_its_user_and_no_other_does() {
     assert_eq!(tokens.user_of(&of_ann).unwrap(), Some(ann.clone()));
     assert_eq!(tokens.user_of(&of_ann).unwrap(), Some(ann));
     assert_eq!(tokens.user_of(&of_bob).unwrap(), Some(bob));
-    for wrong in ["", "eph_", &of_ann[..of_ann.len() - 1], &of_ann.to_uppercase()] {
-        assert_eq!(tokens.user_of(wrong).unwrap(), None);
+    for unknown in ["", "eph_", &of_ann[..of_ann.len() - 1], &of_ann.to_uppercase()] {
+        assert_eq!(tokens.user_of(unknown).unwrap(), None);
     }
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_worthless_at_once() {
+async fn a_revoked_token_is_rejected_at_once() {
     let (_dir, tokens) = open();
     let token = tokens.create(&UserId::new("ann")).await.unwrap().into_inner();
     tokens.user_of(&token).unwrap();
@@ -41,16 +41,16 @@ async fn a_revoked_token_is_worthless_at_once() {
 }
 
 #[tokio::test]
-async fn a_token_made_beside_a_server_is_known_to_it() {
+async fn a_token_created_by_another_process_is_accepted() {
     let (dir, server) = open();
     assert_eq!(server.user_of("eph_unknown").unwrap(), None);
-    let errand = tokens(Database::open_shared(dir.path()).unwrap());
-    let token = errand.create(&UserId::new("ann")).await.unwrap().into_inner();
+    let other = tokens(Database::open_shared(dir.path()).unwrap());
+    let token = other.create(&UserId::new("ann")).await.unwrap().into_inner();
     assert_eq!(server.user_of(&token).unwrap(), Some(UserId::new("ann")));
 }
 
 #[tokio::test]
-async fn the_file_holds_no_token() {
+async fn the_files_hold_no_token() {
     let (dir, tokens) = open();
     let token = tokens.create(&UserId::new("ann")).await.unwrap().into_inner();
     drop(tokens);

@@ -1,89 +1,90 @@
-//! The executions in memory: who can go on, who is being driven, who waits until when.
+//! The executions in memory: which are runnable, which are being driven, and which wait until when.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use asl::Execution;
 use domain::{SessionId, Timestamp};
 
-/// All executions that are not over.
+/// All executions that have not ended.
 #[derive(Default)]
 pub(super) struct Live {
-    executions: HashMap<SessionId, One>,
+    executions: HashMap<SessionId, LiveExecution>,
     runnable: VecDeque<SessionId>,
     timers: BTreeSet<(Timestamp, SessionId)>,
 }
 
-struct One {
-    /// In a box, for a map has more room than it uses.
+struct LiveExecution {
+    /// Boxed, because a hash map allocates more entries than it holds.
     execution: Box<Execution>,
-    stage: Stage,
+    activity: Activity,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// In the list of those that can go on.
+enum Activity {
+    /// Queued to be driven.
     Runnable,
-    /// In somebody's hands.
+    /// Being driven.
     Driven,
-    /// In somebody's hands, and something has happened to it since.
-    DrivenAgain,
-    /// Waits for its token or its timer.
-    Resting(Timestamp),
+    /// Being driven, and woken since.
+    DrivenAndWoken,
+    /// Waits for its task token or for its timer.
+    Waiting(Timestamp),
 }
 
 impl Live {
-    /// Adds an execution that can go on.
+    /// Adds a runnable execution.
     pub(super) fn insert(&mut self, session: SessionId, execution: Execution) {
-        let one = One { execution: Box::new(execution), stage: Stage::Runnable };
-        self.executions.insert(session, one);
+        let activity = Activity::Runnable;
+        let execution = Box::new(execution);
+        self.executions.insert(session, LiveExecution { execution, activity });
         self.runnable.push_back(session);
     }
 
     pub(super) fn get(&mut self, session: SessionId) -> Option<&mut Execution> {
-        self.executions.get_mut(&session).map(|one| one.execution.as_mut())
+        self.executions.get_mut(&session).map(|live| live.execution.as_mut())
     }
 
     pub(super) fn count(&self) -> usize {
         self.executions.len()
     }
 
-    /// Something happened to it: it can go on.
+    /// Wakes an execution, because something has happened to it.
     pub(super) fn wake(&mut self, session: SessionId) {
-        let Some(one) = self.executions.get_mut(&session) else { return };
-        match one.stage {
-            Stage::Runnable | Stage::DrivenAgain => {}
-            Stage::Driven => one.stage = Stage::DrivenAgain,
-            Stage::Resting(until) => {
-                one.stage = Stage::Runnable;
+        let Some(live) = self.executions.get_mut(&session) else { return };
+        match live.activity {
+            Activity::Runnable | Activity::DrivenAndWoken => {}
+            Activity::Driven => live.activity = Activity::DrivenAndWoken,
+            Activity::Waiting(until) => {
+                live.activity = Activity::Runnable;
                 self.timers.remove(&(until, session));
                 self.runnable.push_back(session);
             }
         }
     }
 
-    /// Gives one that can go on into somebody's hands.
+    /// Takes the next runnable execution, to be driven by the caller.
     pub(super) fn take(&mut self) -> Option<SessionId> {
         let session = self.runnable.pop_front()?;
-        if let Some(one) = self.executions.get_mut(&session) {
-            one.stage = Stage::Driven;
+        if let Some(live) = self.executions.get_mut(&session) {
+            live.activity = Activity::Driven;
         }
         Some(session)
     }
 
-    /// Lets it rest until its token or this time. False if something has happened meanwhile: then it
-    /// stays in these hands.
-    pub(super) fn rest(&mut self, session: SessionId, until: Timestamp) -> bool {
-        let Some(one) = self.executions.get_mut(&session) else { return true };
-        if one.stage == Stage::DrivenAgain {
-            one.stage = Stage::Driven;
+    /// Lets an execution wait for its task token, until this time at the latest. False if it was woken
+    /// while it was driven: then the caller goes on driving it.
+    pub(super) fn wait(&mut self, session: SessionId, until: Timestamp) -> bool {
+        let Some(live) = self.executions.get_mut(&session) else { return true };
+        if live.activity == Activity::DrivenAndWoken {
+            live.activity = Activity::Driven;
             return false;
         }
-        one.stage = Stage::Resting(until);
+        live.activity = Activity::Waiting(until);
         self.timers.insert((until, session));
         true
     }
 
-    /// Wakes those whose time has come.
+    /// Wakes the executions whose timers are due.
     pub(super) fn fire(&mut self, now: Timestamp) {
         while let Some((_, session)) = self.timers.first().filter(|(at, _)| *at <= now).copied() {
             self.wake(session);
@@ -94,7 +95,7 @@ impl Live {
         self.timers.first().map(|(at, _)| *at)
     }
 
-    /// It is over. Only who has it in hand may say so.
+    /// Removes an execution that has ended. Only the caller that drives it may do so.
     pub(super) fn remove(&mut self, session: SessionId) {
         self.executions.remove(&session);
     }

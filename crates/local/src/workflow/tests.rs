@@ -1,4 +1,4 @@
-//! The session machine on real handlers, with the other ports in memory.
+//! The session machine with the real handlers and the other ports in memory.
 
 use std::{
     pin::pin,
@@ -26,18 +26,18 @@ use crate::{
     executions::Executions,
 };
 
-/// One session, its execution, and a process that may be killed.
-struct World {
+/// A session, its execution, and a process that may be killed.
+struct Fixture {
     fakes: Fakes,
     executions: Executions,
     workflow: Arc<AslWorkflow>,
     invoker: Invoker,
-    /// After this many polls of handlers the process is killed, once.
+    /// The process is killed once, after this many polls of handlers.
     killed_after: Option<u32>,
     _dir: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let fakes = Fakes::new().with_queued_session("a");
@@ -47,7 +47,7 @@ impl World {
         Self { fakes, executions, workflow, invoker, killed_after: None, _dir: dir }
     }
 
-    /// A new process takes up what the last one stored.
+    /// Starts a new process on the stored executions.
     async fn restart(&mut self) {
         self.workflow = open(&self.fakes, &self.executions).await;
         self.invoker = Invoker::new(env(&self.fakes, &self.workflow));
@@ -57,8 +57,8 @@ impl World {
         self.invoker.handle(message).await.unwrap();
     }
 
-    /// Lets all executions go on that can, and ends a handler in its midst if its time has come.
-    async fn settle(&mut self) {
+    /// Drives all runnable executions, and kills the process in the middle of a handler when due.
+    async fn drive_all(&mut self) {
         self.workflow.fire();
         while let Some(session) = self.workflow.take() {
             let workflow = Arc::clone(&self.workflow);
@@ -71,7 +71,7 @@ impl World {
                     if killed {
                         break;
                     }
-                    self.killed_after = self.killed_after.map(|left| left - 1);
+                    self.killed_after = self.killed_after.map(|polls| polls - 1);
                 }
             }
             if killed {
@@ -81,17 +81,17 @@ impl World {
         }
     }
 
-    /// Tells the handlers what became of the tasks.
+    /// Passes the events of the tasks to the handlers.
     async fn deliver(&mut self) {
         for facts in self.fakes.compute.take_events() {
             self.handle(Message::TaskEvent { facts }).await;
         }
-        self.settle().await;
+        self.drive_all().await;
     }
 
     async fn become_ready(&mut self) {
         self.workflow.start(session_id("a")).await.unwrap();
-        self.settle().await;
+        self.drive_all().await;
         let task = self.fakes.session("a").task().expect("a task was placed").clone();
         self.fakes.compute.advance(&task, TaskStatus::Running);
         self.deliver().await;
@@ -102,10 +102,10 @@ impl World {
         let stop = Event::Stop { reason: Reason::UserStop, note: None };
         self.fakes = self.fakes.clone().after("a", stop);
         self.handle(Message::NotifySession { session: session_id("a") }).await;
-        self.settle().await;
+        self.drive_all().await;
     }
 
-    async fn see_task_stop(&mut self) {
+    async fn observe_task_stopped(&mut self) {
         let task = self.fakes.session("a").task().expect("a task was placed").clone();
         self.fakes.compute.advance(&task, TaskStatus::Stopped);
         self.deliver().await;
@@ -125,99 +125,99 @@ fn env(fakes: &Fakes, workflow: &Arc<AslWorkflow>) -> Env {
 
 #[tokio::test]
 async fn an_execution_drives_its_session_from_its_slot_to_its_end() {
-    let mut world = World::new().await;
-    world.become_ready().await;
-    assert!(world.workflow.next_timer().is_some(), "the time to live is watched");
-    world.stop().await;
-    assert_eq!(world.fakes.session("a").status(), Status::Stopping);
-    world.see_task_stop().await;
-    assert_eq!(world.fakes.session("a").status(), Status::Stopped);
-    assert_eq!((world.workflow.count(), world.workflow.next_timer()), (0, None));
-    assert_eq!(world.executions.all_open().await.unwrap(), []);
+    let mut fixture = Fixture::new().await;
+    fixture.become_ready().await;
+    assert!(fixture.workflow.next_timer().is_some(), "a timer for the time to live");
+    fixture.stop().await;
+    assert_eq!(fixture.fakes.session("a").status(), Status::Stopping);
+    fixture.observe_task_stopped().await;
+    assert_eq!(fixture.fakes.session("a").status(), Status::Stopped);
+    assert_eq!((fixture.workflow.count(), fixture.workflow.next_timer()), (0, None));
+    assert_eq!(fixture.executions.all_open().await.unwrap(), []);
 }
 
 #[tokio::test]
-async fn killed_at_any_point_it_goes_on_to_the_same_end() {
+async fn a_process_killed_at_any_point_resumes_to_the_same_end() {
     let mut kills = 0;
     loop {
-        let mut world = World::new().await;
-        world.fakes.gate.interleave();
-        world.killed_after = Some(kills);
-        world.become_ready().await;
-        world.stop().await;
-        world.see_task_stop().await;
-        let session = world.fakes.session("a");
+        let mut fixture = Fixture::new().await;
+        fixture.fakes.gate.interleave();
+        fixture.killed_after = Some(kills);
+        fixture.become_ready().await;
+        fixture.stop().await;
+        fixture.observe_task_stopped().await;
+        let session = fixture.fakes.session("a");
         assert_eq!(session.status(), Status::Stopped, "killed after {kills} polls");
-        assert_eq!(world.fakes.compute.tasks().len(), 1, "killed after {kills} polls");
-        assert_eq!(world.workflow.count(), 0, "killed after {kills} polls");
-        if world.killed_after.is_some() {
+        assert_eq!(fixture.fakes.compute.tasks().len(), 1, "killed after {kills} polls");
+        assert_eq!(fixture.workflow.count(), 0, "killed after {kills} polls");
+        if fixture.killed_after.is_some() {
             break;
         }
         kills += 1;
     }
-    assert!(kills > 20, "only {kills} points to kill at were found");
+    assert!(kills > 20, "only {kills} points were found at which to kill");
 }
 
 #[tokio::test]
-async fn to_start_it_twice_is_to_start_it_once() {
-    let mut world = World::new().await;
-    world.workflow.start(session_id("a")).await.unwrap();
-    world.workflow.start(session_id("a")).await.unwrap();
-    assert_eq!(world.workflow.count(), 1);
-    world.settle().await;
-    world.workflow.start(session_id("a")).await.unwrap();
-    world.settle().await;
-    assert_eq!(world.fakes.compute.requests().len(), 1);
+async fn a_second_start_of_an_execution_has_no_effect() {
+    let mut fixture = Fixture::new().await;
+    fixture.workflow.start(session_id("a")).await.unwrap();
+    fixture.workflow.start(session_id("a")).await.unwrap();
+    assert_eq!(fixture.workflow.count(), 1);
+    fixture.drive_all().await;
+    fixture.workflow.start(session_id("a")).await.unwrap();
+    fixture.drive_all().await;
+    assert_eq!(fixture.fakes.compute.requests().len(), 1);
 }
 
 #[tokio::test]
-async fn the_timer_ends_a_session_whose_time_is_up() {
-    let mut world = World::new().await;
-    world.become_ready().await;
-    let ttl = world.fakes.session("a").common().spec.ttl;
-    world.fakes.clock.advance(ttl - Duration::from_secs(5));
-    world.settle().await;
-    assert_eq!(world.fakes.session("a").status(), Status::Ready);
-    world.fakes.clock.advance(Duration::from_secs(6));
-    world.settle().await;
-    assert_eq!(world.fakes.session("a").reason(), Some(Reason::TtlExpired));
-    world.see_task_stop().await;
-    assert!(matches!(world.fakes.session("a"), Session::Ended(_)));
+async fn the_timer_ends_a_session_at_its_time_to_live() {
+    let mut fixture = Fixture::new().await;
+    fixture.become_ready().await;
+    let ttl = fixture.fakes.session("a").common().spec.ttl;
+    fixture.fakes.clock.advance(ttl - Duration::from_secs(5));
+    fixture.drive_all().await;
+    assert_eq!(fixture.fakes.session("a").status(), Status::Ready);
+    fixture.fakes.clock.advance(Duration::from_secs(6));
+    fixture.drive_all().await;
+    assert_eq!(fixture.fakes.session("a").reason(), Some(Reason::TtlExpired));
+    fixture.observe_task_stopped().await;
+    assert!(matches!(fixture.fakes.session("a"), Session::Ended(_)));
 }
 
 #[tokio::test]
-async fn a_token_of_the_past_or_of_nobody_is_late() {
-    let mut world = World::new().await;
-    world.workflow.start(session_id("a")).await.unwrap();
-    world.settle().await;
-    let token = world.fakes.session("a").waiter().expect("it waits").token.clone();
-    let task = world.fakes.session("a").task().unwrap().clone();
-    world.fakes.compute.advance(&task, TaskStatus::Running);
-    world.deliver().await;
-    let late = world.workflow.resume(&token, "{}").await.unwrap();
-    assert_eq!(late, Resume::NotWaiting);
-    for nobody in ["", "x", "sh_nobody.1.00000000000000000000000000000000"] {
-        let token = domain::Secret::new(nobody.to_owned());
-        assert_eq!(world.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
+async fn a_used_or_unknown_token_resumes_nothing() {
+    let mut fixture = Fixture::new().await;
+    fixture.workflow.start(session_id("a")).await.unwrap();
+    fixture.drive_all().await;
+    let token = fixture.fakes.session("a").waiter().expect("the execution waits").token.clone();
+    let task = fixture.fakes.session("a").task().unwrap().clone();
+    fixture.fakes.compute.advance(&task, TaskStatus::Running);
+    fixture.deliver().await;
+    let again = fixture.workflow.resume(&token, "{}").await.unwrap();
+    assert_eq!(again, Resume::NotWaiting);
+    for unknown in ["", "x", "sh_unknown.1.00000000000000000000000000000000"] {
+        let token = domain::Secret::new(unknown.to_owned());
+        assert_eq!(fixture.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
     }
 }
 
 #[tokio::test]
-async fn an_execution_that_fails_as_a_whole_closes_its_session() {
-    let definition = r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Broken"}}}"#;
-    let mut world = World::new().await;
+async fn a_failed_execution_closes_its_session() {
+    let definition = r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Failed"}}}"#;
+    let mut fixture = Fixture::new().await;
     let mut workflow = AslWorkflow::open(
-        world.executions.clone(),
-        world.fakes.clock.clone(),
-        world.fakes.ids.clone(),
+        fixture.executions.clone(),
+        fixture.fakes.clock.clone(),
+        fixture.fakes.ids.clone(),
     )
     .await
     .unwrap();
     workflow.machine = Machine::parse(definition).unwrap();
-    world.workflow = Arc::new(workflow);
-    world.workflow.start(session_id("a")).await.unwrap();
-    world.settle().await;
-    let session = world.fakes.session("a");
+    fixture.workflow = Arc::new(workflow);
+    fixture.workflow.start(session_id("a")).await.unwrap();
+    fixture.drive_all().await;
+    let session = fixture.fakes.session("a");
     assert_eq!((session.status(), session.reason()), (Status::Failed, Some(Reason::Internal)));
-    assert_eq!(world.workflow.count(), 0);
+    assert_eq!(fixture.workflow.count(), 0);
 }

@@ -13,6 +13,8 @@ fn start() -> Start {
         stdin: vec![0, 255, 10],
         timeout_ms: 1_000,
         max_output_bytes: 10,
+        keep: Keep::Both,
+        background: true,
         from: Offsets { stdout: 1, stderr: 2 },
     }
 }
@@ -31,8 +33,10 @@ fn requests() -> Vec<Request> {
 
 fn events() -> Vec<Event> {
     let exited = |cause| {
-        let total = Total { bytes: u64::MAX, kept: 3 };
-        Event::Exited(Exit { cause, stdout: total, stderr: total, usage: Usage::default() })
+        let total = Total { bytes: u64::MAX, kept: 3, tail: 1 };
+        let usage = Usage { oom_kills: Some(1), memory_peak_bytes: Some(2), ..Usage::default() };
+        let background = vec![Process { pid: 7, command: "sleep 9".into() }];
+        Event::Exited(Exit { cause, stdout: total, stderr: total, usage, leftover: 1, background })
     };
     vec![
         Event::Ready { version: "0.1.0".into(), protocol: 1 },
@@ -46,7 +50,7 @@ fn events() -> Vec<Event> {
         exited(Cause::Interrupted { ended: Ended::Signal(15) }),
         exited(Cause::OomKilled),
         exited(Cause::NotFound { message: "no such program: nope".into() }),
-        exited(Cause::SpawnFailed { message: "no such user".into() }),
+        exited(Cause::SpawnFailed { message: "no such user".into(), not_executable: true }),
         exited(Cause::Lost),
         Event::Unknown,
         Event::Ok,
@@ -113,6 +117,21 @@ fn debug_shows_neither_command_nor_output() {
     let shown = format!("{:?} {:?}", Request::Start(start()), Event::Output(output));
     assert!(!shown.contains("secret") && !shown.contains("115, 101"), "{shown}");
     assert!(shown.contains("job_1"), "{shown}");
+}
+
+#[test]
+fn a_start_and_an_exit_of_an_older_peer_have_the_defaults() {
+    let start = r#"{"job_id":"job_1","argv":[],"cwd":null,"env":[],"user":"u","timeout_ms":1,
+                    "max_output_bytes":1,"from":{"stdout":0,"stderr":0}}"#;
+    let start: Start = serde_json::from_str(start).unwrap();
+    assert_eq!((start.keep, start.background), (Keep::Head, false));
+    let exit = r#"{"cause":{"cause":"spawn_failed","message":"no"},"stdout":{"bytes":2,"kept":1},
+                   "stderr":{"bytes":0,"kept":0},
+                   "usage":{"wall_ms":1,"cpu_ms":2,"max_rss_bytes":3}}"#;
+    let exit: Exit = serde_json::from_str(exit).unwrap();
+    let cause = Cause::SpawnFailed { message: "no".into(), not_executable: false };
+    assert_eq!((exit.cause, exit.stdout.head(), exit.leftover), (cause, 1, 0));
+    assert_eq!((exit.usage.oom_kills, exit.background), (None, Vec::new()));
 }
 
 #[test]

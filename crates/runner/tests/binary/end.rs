@@ -152,19 +152,49 @@ fn shutdown_interrupts_jobs_reports_them_and_exits_with_success() {
     caller.send(&Request::Start(sh("job_2", "trap '' TERM; echo up; while :; do sleep 1; done")));
     caller.until("up");
     shell.terminate();
+    let asked = Instant::now();
     let interrupted = |signal| Cause::Interrupted { ended: Ended::Signal(signal) };
     assert_eq!(first.finish().exit.cause, interrupted(libc::SIGTERM));
     assert_eq!(caller.finish().exit.cause, interrupted(libc::SIGKILL));
     assert!(shell.process.wait().unwrap().success());
+    // The server kills the runner after 5 s.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_job_sent_during_shutdown_is_cancelled_and_never_runs() {
+    let shell = Shell::boot();
+    let mut running = shell.connect();
+    running.send(&Request::Start(sh("job_1", "trap '' TERM; echo up; while :; do sleep 1; done")));
+    running.until("up");
+    let mut connected = shell.connect();
+    connected.send(&Request::Probe);
+    assert!(matches!(connected.next(), Event::Ready { .. }));
+    shell.terminate();
+    // On a connection made before, and on new ones, until the runner has noticed the signal.
+    connected.send(&Request::Start(sh("job_2", "sleep 1000")));
+    let mut ended = connected.finish().exit.cause;
+    for number in 3.. {
+        if ended == (Cause::Cancelled { ended: None }) {
+            break;
+        }
+        assert!(number < 100, "{ended:?}");
+        let mut caller = shell.connect();
+        caller.send(&Request::Start(sh(&format!("job_{number}"), "true")));
+        ended = caller.finish().exit.cause;
+    }
+    assert_eq!(shell.run(sh("late", "echo ran")).exit.cause, Cause::Cancelled { ended: None });
 }
 
 #[test]
 fn a_process_that_outlives_its_job_ends_with_the_shell() {
     let mut shell = Shell::boot();
     let mut caller = shell.connect();
-    caller.send(&Request::Start(sh("job_1", "setsid sh -c 'echo $$; exec sleep 1000' & wait")));
+    let start = sh("job_1", "setsid sh -c 'echo $$; exec sleep 1000' & wait");
+    caller.send(&Request::Start(Start { background: true, ..start }));
     let child = String::from_utf8(caller.until("\n")).unwrap().trim().to_owned();
-    assert_eq!(shell.ask(Request::Cancel { job_id: "job_1".into() }), Event::Ok);
+    let signal = Request::Signal { job_id: "job_1".into(), signal: libc::SIGKILL };
+    assert_eq!(shell.ask(signal), Event::Ok);
     caller.finish();
     assert!(is_running(&child), "{child:?} outlives the job");
     shell.terminate();

@@ -2,14 +2,24 @@
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
+mod cgroup;
+#[cfg(test)]
 mod end;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod keep;
+#[cfg(test)]
+mod members;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod spawn;
+#[cfg(test)]
+mod stdin;
 #[cfg(test)]
 mod stdio;

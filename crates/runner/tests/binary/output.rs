@@ -17,16 +17,16 @@ fn stdout_and_stderr_are_separate_and_every_byte_survives() {
 fn output_beyond_the_limit_is_counted_and_dropped() {
     let command = "head -c 30000000 /dev/zero; printf 12345 >&2";
     let ran = Shell::boot().run(Start { max_output_bytes: 1000, ..sh("job_1", command) });
-    assert_eq!(ran.exit.stdout, Total { bytes: 30_000_000, kept: 1000 });
+    assert_eq!(ran.exit.stdout, Total { bytes: 30_000_000, kept: 1000, tail: 0 });
     assert_eq!(ran.stdout, [0; 1000]);
-    assert_eq!(ran.exit.stderr, Total { bytes: 5, kept: 5 });
+    assert_eq!(ran.exit.stderr, Total { bytes: 5, kept: 5, tail: 0 });
     assert!(ran.exit.stdout.truncated() && !ran.exit.stderr.truncated());
 }
 
 #[test]
 fn a_limit_of_zero_still_counts() {
     let ran = Shell::boot().run(Start { max_output_bytes: 0, ..sh("job_1", "echo hello") });
-    assert_eq!(ran.exit.stdout, Total { bytes: 6, kept: 0 });
+    assert_eq!(ran.exit.stdout, Total { bytes: 6, kept: 0, tail: 0 });
 }
 
 #[test]
@@ -51,6 +51,50 @@ fn output_of_a_process_that_left_the_group_is_kept_until_the_job_ends() {
     caller.send(&Request::Start(sh("job_1", "echo out; setsid sleep 1000 & sleep 0.1; echo end")));
     let ran = caller.finish();
     assert_eq!((ran.text(), ran.code()), ("out\nend\n", 0));
+}
+
+#[test]
+fn the_end_of_many_parallel_outputs_is_kept() {
+    for shell in Shell::boot_both() {
+        let line = "head -c 900000 /dev/zero | tr '\\0' a; echo END; \
+                    head -c 900000 /dev/zero | tr '\\0' b >&2; echo END >&2";
+        let mut callers: Vec<_> = (0..20).map(|_| shell.connect()).collect();
+        for (number, caller) in callers.iter_mut().enumerate() {
+            caller.send(&Request::Start(sh(&format!("job_{number}"), line)));
+        }
+        for mut caller in callers {
+            let ran = caller.finish();
+            let whole = Total { bytes: 900_004, kept: 900_004, tail: 0 };
+            assert_eq!((ran.exit.stdout, ran.exit.stderr, ran.code()), (whole, whole, 0));
+            assert!(ran.stdout.ends_with(b"aEND\n") && ran.stdout.len() == 900_004);
+            assert!(ran.stderr.ends_with(b"bEND\n") && ran.stderr.len() == 900_004);
+        }
+    }
+}
+
+#[test]
+fn output_before_the_end_is_kept_although_a_process_still_holds_the_pipes() {
+    for shell in Shell::boot_both() {
+        for background in [false, true] {
+            let line = "setsid sleep 1006 & head -c 900000 /dev/zero; head -c 900000 /dev/zero >&2";
+            let id = format!("job_{background}");
+            let ran = shell.run(Start { background, ..sh(&id, line) });
+            let whole = Total { bytes: 900_000, kept: 900_000, tail: 0 };
+            assert_eq!((ran.exit.stdout, ran.exit.stderr), (whole, whole));
+            assert!(ran.exit.usage.wall_ms < 20_000);
+        }
+    }
+}
+
+#[test]
+fn a_background_process_that_writes_without_end_does_not_delay_the_end() {
+    for shell in Shell::boot_both() {
+        let start = sh("job_1", "yes & sleep 0.2");
+        let ran = shell.run(Start { background: true, max_output_bytes: 100, ..start });
+        assert_eq!((ran.code(), ran.stdout.len()), (0, 100));
+        assert!(ran.exit.stdout.truncated());
+        assert_eq!(shell.run(sh("job_2", "echo still here")).text(), "still here\n");
+    }
 }
 
 #[test]

@@ -8,9 +8,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use runner::protocol::{
-    Cause, Decoder, Event, Exit, Message, Offsets, Output, Request, Start, Stream,
+    Cause, Decoder, Event, Exit, Keep, Message, Offsets, Output, Request, Start, Stream,
 };
 use tempfile::TempDir;
+
+use crate::cgroup::Cgroup;
 
 /// Far above what any test takes; a runner that does not answer fails the test.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,6 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Shell {
     pub(crate) process: Child,
     pub(crate) directory: Rc<TempDir>,
+    pub(crate) cgroup: Option<Cgroup>,
 }
 
 /// Whether the runner can switch users; otherwise commands run as the user of the test.
@@ -44,26 +47,48 @@ impl Shell {
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
 
+    /// Starts a runner whose jobs have cgroups. Returns `None` and prints the reason where this process
+    /// can't create cgroups.
+    pub(crate) fn boot_with_cgroup() -> Option<Self> {
+        let directory = Rc::new(tempfile::tempdir().unwrap());
+        let cgroup = Cgroup::create(&directory)?;
+        let mut command = Self::command(&directory);
+        for dir in &cgroup.dirs {
+            command.arg("--cgroup").arg(dir);
+        }
+        let mut shell = Self::spawn(&mut command, directory);
+        shell.cgroup = Some(cgroup);
+        Some(shell)
+    }
+
+    /// A runner without cgroups, and one with them where this process can create them.
+    pub(crate) fn boot_both() -> impl Iterator<Item = Self> {
+        [Some(Self::boot()), Self::boot_with_cgroup()].into_iter().flatten()
+    }
+
     /// Starts a runner whose job directory has 256 KiB. Returns `None` and prints the reason where no
     /// file system can be mounted.
     pub(crate) fn boot_on_a_small_disk() -> Option<Self> {
-        if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|s| s.success()) {
-            println!("SKIPPED: no mount namespace can be created");
-            return None;
-        }
         let directory = Rc::new(tempfile::tempdir().unwrap());
         let jobs = directory.path().join("jobs");
         std::fs::create_dir(&jobs).unwrap();
         let runner = Self::command(&directory);
-        let mut command = Command::new("unshare");
-        command.args([
-            "-m",
-            "sh",
-            "-c",
-            "mount -t tmpfs -o size=256k,mode=700 none $0 && exec \"$@\"",
-        ]);
+        let script = "mount -t tmpfs -o size=256k,mode=700 none $0 && exec \"$@\"";
+        let mut command = in_mount_namespace(script)?;
         command.arg(jobs).arg(runner.get_program()).args(runner.get_args());
         Some(Self::spawn(&mut command, directory))
+    }
+
+    /// Starts a runner whose root is this directory, with libraries but without any program. Returns
+    /// `None` and prints the reason where no file system can be mounted.
+    pub(crate) fn boot_in_root(root: TempDir) -> Option<Self> {
+        std::fs::copy(env!("CARGO_BIN_EXE_runner"), root.path().join("runner")).unwrap();
+        let script = "for dir in lib lib64 usr/lib dev proc; do \
+                        test ! -d /$dir || { mkdir -p $0/$dir && mount --bind /$dir $0/$dir; }; \
+                      done && exec chroot $0 /runner --socket /sock --jobs /jobs";
+        let mut command = in_mount_namespace(script)?;
+        command.arg(root.path());
+        Some(Self::spawn(&mut command, Rc::new(root)))
     }
 
     fn boot_in(directory: Rc<TempDir>) -> Self {
@@ -72,7 +97,7 @@ impl Shell {
 
     fn spawn(command: &mut Command, directory: Rc<TempDir>) -> Self {
         let process = command.spawn().unwrap();
-        let shell = Self { process, directory };
+        let shell = Self { process, directory, cgroup: None };
         let deadline = Instant::now() + TIMEOUT;
         while UnixStream::connect(shell.socket()).is_err() {
             assert!(Instant::now() < deadline, "the runner never listened");
@@ -124,11 +149,24 @@ impl Shell {
     }
 }
 
+/// A command that runs the script in a new mount namespace; its arguments are `$0`, `$1`, and so on.
+fn in_mount_namespace(script: &str) -> Option<Command> {
+    if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|s| s.success()) {
+        println!("SKIPPED: no mount namespace can be created");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-c", script]);
+    Some(command)
+}
+
 impl Drop for Shell {
     fn drop(&mut self) {
         // SIGTERM, because the runner then ends its jobs.
         self.terminate();
         let _ = self.process.wait();
+        // Removes the cgroup only after the runner has ended.
+        drop(self.cgroup.take());
     }
 }
 
@@ -238,6 +276,8 @@ pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
         stdin: vec![],
         timeout_ms: 60_000,
         max_output_bytes: 1 << 20,
+        keep: Keep::Head,
+        background: false,
         from: Offsets::default(),
     }
 }

@@ -58,8 +58,8 @@ impl Caller {
     /// Reads at least a byte; returns nothing at the end.
     fn read(&mut self) -> Vec<u8> {
         let mut fds = [PollFd::from_borrowed_fd(self.terminal.as_fd(), PollFlags::IN)];
-        let patience = Timespec::try_from(TIMEOUT).unwrap();
-        assert_eq!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1), "a byte in time");
+        let timeout = Timespec::try_from(TIMEOUT).unwrap();
+        assert_eq!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1), "a byte in time");
         let mut piece = vec![0; 64 << 10];
         // A terminal reports an error when its other end is closed.
         let count = self.terminal.read(&mut piece).unwrap_or(0);

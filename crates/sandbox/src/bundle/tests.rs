@@ -14,6 +14,8 @@ fn config() -> Value {
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
         cgroups_path: Path::new("/ephemeral/task"),
+        cgroup_namespace: true,
+        cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
     };
     serde_json::to_value(bundle.config().unwrap()).unwrap()
 }
@@ -44,6 +46,8 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
         "/run/ephemeral/runner.sock",
         "--jobs",
         "/run/ephemeral/jobs",
+        "--cgroup",
+        "/run/ephemeral/cgroup/0",
     ];
     assert_eq!(config["process"]["args"], json!(args));
     for set in ["bounding", "effective", "permitted"] {

@@ -46,6 +46,16 @@ fn v2_gets_limits_and_controllers() {
 }
 
 #[test]
+fn on_v2_pid_1_moves_to_a_leaf_so_that_jobs_can_have_cgroups() {
+    let top = tempfile::tempdir().unwrap();
+    let cgroups = version_2(top.path());
+    let id = TaskId::of_token("a");
+    let dir = top.path().join("ephemeral-test").join(id.as_str());
+    assert_eq!(cgroups.of(&id).leaf(), Some(dir.join("runner")));
+    assert!(cgroups.of(&id).oci_path().ends_with(format!("{id}/runner")));
+}
+
+#[test]
 fn oom_kills_are_counted() {
     let top = tempfile::tempdir().unwrap();
     let cgroups = version_2(top.path());

@@ -139,7 +139,7 @@ impl Inner {
 
     /// Handles the end of a task's PID 1.
     pub(super) fn exited(&self, id: &TaskId, code: Option<i32>) {
-        let oom_killed = self.cgroups.of(id).oom_kills() > 0;
+        let oom_killed = self.oom_kills(id) > 0;
         self.change(id, |task| {
             let facts = &mut task.record.facts;
             facts.exit_code = code;

@@ -3,7 +3,7 @@
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Inner, Runtime};
 use crate::bundle::Bundle;
@@ -20,7 +20,11 @@ impl Inner {
     /// Creates the sandbox's directory with the plan and the bundle.
     pub(super) fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
         let dir = self.dir(id);
-        for name in ["scratch", "run", "run/jobs", "rootfs", STATE_DIR] {
+        let names = ["scratch", "run", "run/jobs", "run/cgroup", "cgroup", "rootfs", STATE_DIR];
+        let mount_points = (0..self.cgroups.of(id).dirs().len()).map(|number| number.to_string());
+        let mount_points = mount_points
+            .flat_map(|number| ["run/cgroup", "cgroup"].map(|dir| format!("{dir}/{number}")));
+        for name in names.map(str::to_owned).into_iter().chain(mount_points) {
             let subdir = dir.join(name);
             fs::create_dir_all(&subdir)?;
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
@@ -42,6 +46,7 @@ impl Inner {
             id: id.to_string(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             procs_files: self.cgroups.of(id).procs_files(),
+            leaf: self.cgroups.of(id).leaf(),
             start,
         };
         fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
@@ -61,10 +66,26 @@ impl Inner {
             Runtime::BuiltIn | Runtime::Bare => None,
         };
         let ids = self.ids.clone();
+        let cgroup_namespace = self.cgroups.is_v2();
+        let cgroup_mounts =
+            self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(id)).collect();
         Start::Container {
-            isolation: Isolation { ids, scratch, overlay, network_command },
+            isolation: Isolation {
+                cgroup_namespace,
+                cgroup_mounts,
+                ids,
+                scratch,
+                overlay,
+                network_command,
+            },
             program,
         }
+    }
+
+    /// Where the launcher mounts the sandbox's cgroups.
+    fn cgroup_dirs(&self, id: &TaskId) -> Vec<PathBuf> {
+        let count = self.cgroups.of(id).dirs().len();
+        (0..count).map(|number| self.dir(id).join(format!("cgroup/{number}"))).collect()
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -72,6 +93,9 @@ impl Inner {
         let mut command =
             vec![runner.into(), "--socket".into(), run_dir.join("runner.sock").into()];
         command.extend(["--jobs".into(), run_dir.join("jobs").into()]);
+        for dir in self.cgroups.of(id).dirs() {
+            command.extend(["--cgroup".into(), dir.into()]);
+        }
         if !rustix::process::geteuid().is_root() {
             // Without root, commands can run only as the server's user.
             command.push("--keep-user".into());
@@ -84,7 +108,7 @@ impl Inner {
         id: &TaskId,
         spec: &TaskSpec,
         root: &Path,
-        shared: &[std::path::PathBuf],
+        shared: &[PathBuf],
     ) -> io::Result<()> {
         let dir = self.dir(id);
         let scratch = dir.join("scratch");
@@ -104,6 +128,8 @@ impl Inner {
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
+            cgroup_namespace: !self.cgroups.is_v2(),
+            cgroup_dirs: &self.cgroup_dirs(id),
         };
         let config = bundle.config().map_err(io::Error::other)?;
         config.save(dir.join("config.json")).map_err(io::Error::other)

@@ -17,7 +17,7 @@ impl Inner {
         if task.lock().record.facts.last_status == Status::Stopped {
             return;
         }
-        let oom_killed = self.cgroups.of(id).oom_kills() > 0;
+        let oom_killed = self.oom_kills(id) > 0;
         if let Err(error) = self.remove_sandbox(id) {
             tracing::error!(task.id = %id, error = %error, "failed to remove a sandbox; it will be retried");
             return self.monitor.schedule(id, Instant::now() + KILL_TIMEOUT);

@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::{AnyError, Isolation, Overlay, Scratch, netlink};
+use crate::cgroup::CONTROLLERS;
 use crate::rootless::IdMap;
 
 pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
@@ -23,9 +24,30 @@ pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
     Ok(())
 }
 
-pub(super) fn enter(isolation: &Isolation) -> Result<(), AnyError> {
-    let network_command = isolation.network_command.as_deref().map(network_command).transpose()?;
+/// Moves this process to the leaf of the sandbox's cgroup, and enables controllers for its siblings.
+pub(super) fn enter_leaf(leaf: Option<&Path>) -> Result<(), AnyError> {
+    let Some(leaf) = leaf else { return Ok(()) };
+    enter_cgroups(&[leaf.join("cgroup.procs")])?;
+    let control = leaf.with_file_name("cgroup.subtree_control");
+    if let Err(error) = fs::write(&control, CONTROLLERS) {
+        // Not fatal: jobs still have cgroups, which end all of their processes, but no accounting.
+        let _ = writeln!(io::stderr(), "failed to write {}: {error}", control.display());
+    }
+    Ok(())
+}
+
+pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), AnyError> {
+    let network_command = isolation.network_command.as_deref();
+    let network_command =
+        network_command.map(|command| self::network_command(command, leaf)).transpose()?;
     unshare_namespaces(isolation.ids.as_ref())?;
+    if isolation.cgroup_namespace {
+        unshare(UnshareFlags::NEWCGROUP)?;
+    }
+    for (source, destination) in &isolation.cgroup_mounts {
+        mount_bind(source, destination)
+            .map_err(|error| format!("failed to mount {}: {error}", source.display()))?;
+    }
     netlink::bring_up_loopback()
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {
@@ -44,7 +66,7 @@ pub(super) fn enter(isolation: &Isolation) -> Result<(), AnyError> {
 /// Enters new mount and network namespaces; in rootless mode, a new user namespace before them.
 pub(super) fn unshare_namespaces(ids: Option<&IdMap>) -> Result<(), AnyError> {
     if let Some(ids) = ids {
-        let mapper = HostCommand::prepare(&ids.script(), &[])?;
+        let mapper = HostCommand::prepare(&ids.script(), None, &[])?;
         unshare(UnshareFlags::NEWUSER)?;
         mapper.run().map_err(|error| format!("failed to write the id mapping: {error}"))?;
     }
@@ -84,9 +106,11 @@ struct HostCommand {
 }
 
 impl HostCommand {
-    fn prepare(script: &str, args: &[String]) -> io::Result<Self> {
+    /// `name` is `$0` of the script.
+    fn prepare(script: &str, name: Option<&Path>, args: &[String]) -> io::Result<Self> {
         let mut shell = Command::new("/bin/sh");
-        shell.arg("-c").arg(format!("read -r line && {script}")).arg("sh").args(args);
+        shell.arg("-c").arg(format!("read -r line && {{ {script}; }}"));
+        shell.arg(name.unwrap_or(Path::new(""))).args(args);
         Ok(Self { shell: shell.stdin(Stdio::piped()).spawn()? })
     }
 
@@ -101,9 +125,11 @@ impl HostCommand {
 
 /// Prepares the command that connects the network. It inherits descriptors of this process's namespaces,
 /// because pasta drops the privileges that opening them needs.
-fn network_command(command: &[String]) -> io::Result<HostCommand> {
-    let script = "exec 3<\"/proc/$PPID/ns/net\" 4<\"/proc/$PPID/ns/user\" && exec \"$@\"";
-    HostCommand::prepare(script, command)
+fn network_command(command: &[String], leaf: Option<&Path>) -> io::Result<HostCommand> {
+    // Moves this shell to the leaf, if there is one.
+    let script = "if [ -n \"$0\" ]; then echo 0 > \"$0/cgroup.procs\"; fi && \
+                  exec 3<\"/proc/$PPID/ns/net\" 4<\"/proc/$PPID/ns/user\" && exec \"$@\"";
+    HostCommand::prepare(script, leaf, command)
 }
 
 pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {

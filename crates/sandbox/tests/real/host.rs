@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Decoder, Event, Exit, Message, Offsets, Request, Start, Stream};
+use runner::protocol::{Decoder, Event, Exit, Keep, Message, Offsets, Request, Start, Stream};
 use sandbox::{
     Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
 };
@@ -263,6 +263,8 @@ impl Client {
             stdin: Vec::new(),
             timeout_ms: 60_000,
             max_output_bytes: 1 << 20,
+            keep: Keep::Head,
+            background: false,
             from: Offsets::default(),
         }));
     }

@@ -12,13 +12,32 @@ fn a_job_beyond_the_memory_limit_is_killed_and_counted() {
     assert_eq!(host.driver().oom_kills(&id), 0);
     let done = host.sh(&id, "exec perl -e '$x = q(a) x (256 << 20); print length $x'");
     assert_eq!(done.stdout, "");
-    assert!(
-        matches!(done.exit.cause, Cause::Signalled { signal: 9 } | Cause::OomKilled),
-        "{done:?}"
-    );
+    assert_eq!((&done.exit.cause, done.exit.usage.oom_kills), (&Cause::OomKilled, Some(1)));
     assert_eq!(host.driver().oom_kills(&id), 1);
+    let tolerated = host.sh(&id, "perl -e '$x = q(a) x (256 << 20); print length $x' || true");
+    assert_eq!(tolerated.exit.cause, Cause::Exited { code: 0 });
+    assert_eq!(tolerated.exit.usage.oom_kills, Some(1));
+    assert_eq!(host.driver().oom_kills(&id), 2);
+    let innocent = host.sh(&id, "exit 137");
+    assert_eq!(innocent.exit.cause, Cause::Exited { code: 137 });
+    assert_eq!(innocent.exit.usage.oom_kills, Some(0));
     assert!(matches!(host.client(&id).probe(), Event::Ready { .. }), "the shell must still run");
     assert!(host.stop(&id).oom_killed);
+}
+
+#[test]
+fn what_a_job_leaves_running_is_ended_and_its_usage_is_its_own() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("leftover"));
+    let done = host.sh(&id, "(setsid sleep 1007 &); (setsid nohup sleep 1007 &); sleep 0.2");
+    assert_eq!(done.exit.leftover, 2, "{done:?}");
+    let left = host.sh(&id, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -o '[s]leep 1007'");
+    assert_eq!(left.stdout, "");
+    assert!(left.exit.usage.memory_peak_bytes > Some(100_000), "{left:?}");
+    let groups = host.sh(&id, "cut -d: -f3 /proc/self/cgroup | grep -c job; ls /run/ephemeral");
+    assert_ne!(groups.stdout, "0\n", "{groups:?}");
+    assert!(groups.stderr.contains("Permission denied"), "{groups:?}");
+    host.stop(&id);
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn assert_works_with(program: PathBuf) {
     assert_eq!(facts.last_status, Status::Running, "{}", facts.stopped_reason);
     let done = host.sh(&id, "id -un; grep -c . /proc/net/route; grep Seccomp: /proc/self/status");
     assert_eq!(done.stdout, "shelluser\n1\nSeccomp:\t2\n");
+    assert_eq!(done.exit.usage.oom_kills, Some(0), "jobs have no cgroups");
     let refused = host.sh(&id, "unshare -Ur true 2>/dev/null || echo refused");
     assert_eq!(refused.stdout, "refused\n");
     host.stop(&id);

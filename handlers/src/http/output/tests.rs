@@ -13,19 +13,19 @@ fn a_cut_character_is_left_to_the_next_part() {
 }
 
 #[test]
-fn half_a_character_waits_for_the_rest_while_there_may_be_one() {
+fn a_part_of_a_character_waits_for_the_rest_while_the_output_grows() {
     assert_eq!(parts(b"\xf0\x9f", true), (String::new(), Encoding::Utf8, 10));
     assert_eq!(parts(b"\xf0\x9f", false), ("8J8=".into(), Encoding::Base64, 12));
 }
 
 #[test]
-fn what_is_no_text_is_base64_as_a_whole() {
+fn output_that_is_not_utf8_is_base64_as_a_whole() {
     assert_eq!(parts(b"a\xffb", true), ("Yf9i".into(), Encoding::Base64, 13));
     assert_eq!(parts(b"", true), (String::new(), Encoding::Utf8, 10));
 }
 
 #[test]
-fn what_json_would_blow_up_is_base64() {
+fn output_of_mostly_control_characters_is_base64() {
     assert_eq!(parts(&[0; 3], false), ("AAAA".into(), Encoding::Base64, 13));
     let coloured = b"\x1b[31mred\x1b[0m\r\n";
     assert_eq!(parts(coloured, false).1, Encoding::Utf8);

@@ -5,7 +5,7 @@ use super::{schema::DOCUMENT, *};
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 #[tokio::test]
-async fn the_document_has_the_routes_that_there_are() {
+async fn the_document_has_exactly_the_routes_of_the_router() {
     let documented: BTreeSet<_> = DOCUMENT["paths"].as_object().unwrap().keys().cloned().collect();
     let served: BTreeSet<_> = routes().into_iter().map(|(path, _)| path.to_owned()).collect();
     assert_eq!(documented, served);
@@ -21,7 +21,7 @@ async fn the_document_has_the_routes_that_there_are() {
 }
 
 #[test]
-fn every_reference_in_the_document_leads_somewhere() {
+fn every_reference_in_the_document_can_be_resolved() {
     fn walk(value: &Value) {
         match value {
             Value::Object(fields) => {
@@ -39,7 +39,7 @@ fn every_reference_in_the_document_leads_somewhere() {
 }
 
 #[test]
-fn the_document_knows_every_code_of_a_problem() {
+fn every_code_of_a_problem_is_described_with_a_response() {
     let known = DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].clone();
     let known: BTreeSet<String> = serde_json::from_value(known).unwrap();
     let described: String = DOCUMENT["components"]["responses"]
@@ -54,7 +54,7 @@ fn the_document_knows_every_code_of_a_problem() {
 }
 
 #[tokio::test]
-async fn the_document_and_the_health_need_no_token() {
+async fn the_document_and_the_health_check_need_no_token() {
     let api = Api::new(Fakes::new());
     for path in ["/v1/openapi.json", "/healthz"] {
         let request = Request::get(path).body(()).unwrap();

@@ -21,7 +21,7 @@ fn job(api: &Api, body: &Value) -> Job {
 }
 
 #[tokio::test]
-async fn a_ready_session_is_rung_for_a_command() {
+async fn a_command_for_a_ready_session_is_accepted_and_notified() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let answer = api.post(EXECUTE, run("s", json!("echo hi"))).await;
     assert_eq!(answer.header("location"), answer.body["links"]["job"].as_str());
@@ -36,11 +36,11 @@ async fn a_ready_session_is_rung_for_a_command() {
 }
 
 #[tokio::test]
-async fn a_command_travels_as_it_was_given() {
+async fn a_command_is_stored_as_it_was_given() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let argv = json!(["sh", "-c", "echo '$HOME' \"\\\" ; é\n", ""]);
-    let mut wish = run("s", argv.clone());
-    wish.as_object_mut().unwrap().extend(
+    let mut body = run("s", argv.clone());
+    body.as_object_mut().unwrap().extend(
         json!({"cwd": "/tmp", "env": {"A_1": "x=y\n"}, "user": "1000", "stdin": "a\u{0}b",
                "timeoutSeconds": 1.0, "ifNotReady": "queue", "concurrency": "parallel",
                "maxOutputBytes": 0, "interactive": false})
@@ -48,11 +48,11 @@ async fn a_command_travels_as_it_was_given() {
         .unwrap()
         .clone(),
     );
-    let body = api.post(EXECUTE, wish).await.expect(202);
+    let body = api.post(EXECUTE, body).await.expect(202);
     let job = job(&api, &body);
     let command = job.command().unwrap();
-    let words: Vec<String> = serde_json::from_value(argv).unwrap();
-    assert_eq!(*command.program.expose(), Program::Argv(words));
+    let argv: Vec<String> = serde_json::from_value(argv).unwrap();
+    assert_eq!(*command.program.expose(), Program::Argv(argv));
     assert_eq!(command.cwd.as_ref().unwrap().expose(), "/tmp");
     assert_eq!(command.env.expose()["A_1"], "x=y\n");
     assert_eq!(command.user.as_deref(), Some("1000"));
@@ -63,7 +63,7 @@ async fn a_command_travels_as_it_was_given() {
 }
 
 #[tokio::test]
-async fn before_readiness_a_command_waits_without_a_bell() {
+async fn before_readiness_a_command_waits_without_a_notification() {
     for fakes in [
         Fakes::new().with_waiting_session("s"),
         Fakes::new().with_queued_session("s"),
@@ -94,18 +94,18 @@ async fn readiness_between_read_and_write_is_not_missed() {
 }
 
 #[tokio::test]
-async fn who_does_not_want_to_wait_is_refused_before_readiness() {
-    let mut wish = run("s", json!("true"));
-    wish["ifNotReady"] = json!("reject");
+async fn a_command_that_must_not_wait_is_refused_before_readiness() {
+    let mut body = run("s", json!("true"));
+    body["ifNotReady"] = json!("reject");
     let api = Api::new(Fakes::new().with_starting_session("s"));
-    let answer = api.post(EXECUTE, wish.clone()).await;
+    let answer = api.post(EXECUTE, body.clone()).await;
     assert_eq!(answer.problem(409, "not_ready")["retryable"], true);
     assert_eq!(answer.header("retry-after"), Some("1"));
-    Api::new(Fakes::new().with_ready_session("s")).post(EXECUTE, wish).await.expect(202);
+    Api::new(Fakes::new().with_ready_session("s")).post(EXECUTE, body).await.expect(202);
 }
 
 #[tokio::test]
-async fn an_ended_session_takes_no_command() {
+async fn an_ended_session_accepts_no_command() {
     for fakes in [Fakes::new().with_stopping_session("s"), Fakes::new().with_ended_session("s")] {
         let api = Api::new(fakes);
         api.post(EXECUTE, run("s", json!("true"))).await.problem(410, "session_ended");
@@ -114,7 +114,7 @@ async fn an_ended_session_takes_no_command() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_between_read_and_write_takes_no_command() {
+async fn a_session_that_ends_between_read_and_write_accepts_no_command() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let fakes = api.fakes.clone();
     let mut done = false;
@@ -134,8 +134,8 @@ async fn unknown_malformed_and_others_sessions_do_not_exist() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     api.post(EXECUTE, run("other", json!("true"))).await.problem(404, "not_found");
     for id in ["", "sh_", "sh_01", "job_01ARZ3NDEKTSV4RRFFQ69G5FAV", "../../etc"] {
-        let wish = json!({"sessionId": id, "command": "true"});
-        api.post(EXECUTE, wish).await.problem(404, "not_found");
+        let body = json!({"sessionId": id, "command": "true"});
+        api.post(EXECUTE, body).await.problem(404, "not_found");
     }
     let request = Request::post(EXECUTE).header("content-type", "application/json");
     let answer = api.send(&by(&bob(), request), run("s", json!("true")).to_string()).await;
@@ -143,11 +143,11 @@ async fn unknown_malformed_and_others_sessions_do_not_exist() {
 }
 
 #[tokio::test]
-async fn a_terminal_is_refused_in_clear_words() {
+async fn a_terminal_is_refused_with_the_reason() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
-    let mut wish = run("s", json!("bash"));
-    wish["interactive"] = json!(true);
-    let answer = api.post(EXECUTE, wish).await;
+    let mut body = run("s", json!("bash"));
+    body["interactive"] = json!(true);
+    let answer = api.post(EXECUTE, body).await;
     answer.refused_at(&["/interactive"]);
     assert!(answer.text("detail").contains("no terminals yet"));
 }

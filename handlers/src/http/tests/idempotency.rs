@@ -11,10 +11,10 @@ const START: &str = "/v1/shell/start";
 #[tokio::test]
 async fn the_same_request_gets_the_same_answer_and_does_nothing() {
     let api = Api::new(Fakes::new());
-    let wish = json!({"webhook": {"url": "https://example.com/"}});
-    let first = api.post_as("k", START, wish.clone()).await;
+    let body = json!({"webhook": {"url": "https://example.com/"}});
+    let first = api.post_as("k", START, body.clone()).await;
     assert_eq!(first.header("idempotent-replayed"), None);
-    let again = api.post_as("k", START, wish).await;
+    let again = api.post_as("k", START, body).await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.header("location"), first.header("location"));
     assert_eq!((again.status, again.body), (first.status, first.body));
@@ -23,7 +23,7 @@ async fn the_same_request_gets_the_same_answer_and_does_nothing() {
 }
 
 #[tokio::test]
-async fn every_post_keeps_its_answer() {
+async fn the_response_to_every_post_is_stored_for_its_key() {
     let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "true");
     let api = Api::new(fakes.with_queued_job("s", "k", "true"));
     let session = session_id("s");
@@ -41,11 +41,11 @@ async fn every_post_keeps_its_answer() {
         let first = api.post_as(path, path, body.clone()).await;
         assert!(first.status.is_success(), "{path}: {}", first.body);
         api.fakes.clock.advance(Duration::from_secs(1));
-        let rung = api.messages();
+        let sent = api.messages();
         let again = api.post_as(path, path, body).await;
         assert_eq!(again.header("idempotent-replayed"), Some("true"), "{path}");
         assert_eq!((again.status, again.body), (first.status, first.body), "{path}");
-        assert_eq!(api.messages(), rung, "{path}");
+        assert_eq!(api.messages(), sent, "{path}");
     }
 }
 
@@ -75,8 +75,8 @@ async fn a_key_is_free_again_after_a_day() {
     let api = Api::new(Fakes::new());
     api.post_as("k", START, json!({})).await.expect(202);
     api.fakes.clock.advance(Duration::from_hours(24) - Duration::from_millis(1));
-    let kept = api.post_as("k", START, json!({})).await;
-    assert_eq!(kept.header("idempotent-replayed"), Some("true"));
+    let replayed = api.post_as("k", START, json!({})).await;
+    assert_eq!(replayed.header("idempotent-replayed"), Some("true"));
     api.fakes.clock.advance(Duration::from_millis(1));
     let fresh = api.post_as("k", START, json!({"ttlSeconds": 5})).await;
     assert_eq!(fresh.header("idempotent-replayed"), None);
@@ -91,23 +91,23 @@ async fn a_refused_request_does_not_use_up_its_key() {
 }
 
 #[tokio::test]
-async fn an_answer_outlives_what_it_is_about() {
+async fn a_stored_response_is_replayed_after_the_session_has_changed() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
-    let wish = json!({"sessionId": session_id("s"), "command": "true"});
-    let first = api.post_as("k", "/v1/shell/execute", wish.clone()).await.expect(202);
+    let body = json!({"sessionId": session_id("s"), "command": "true"});
+    let first = api.post_as("k", "/v1/shell/execute", body.clone()).await.expect(202);
     api.post("/v1/shell/stop", json!({"sessionId": session_id("s")})).await.expect(202);
-    let again = api.post_as("k", "/v1/shell/execute", wish).await.expect(202);
+    let again = api.post_as("k", "/v1/shell/execute", body).await.expect(202);
     assert_eq!(again, first);
 }
 
 #[tokio::test]
-async fn of_two_at_the_same_time_one_is_answered_for_both() {
+async fn concurrent_requests_with_one_key_get_one_response() {
     let api = Api::new(Fakes::new());
     let twin = Api::new(api.fakes.clone());
     api.fakes.gate.interleave();
-    let wish = json!({});
+    let body = json!({});
     let both =
-        futures::join!(api.post_as("k", START, wish.clone()), twin.post_as("k", START, wish));
+        futures::join!(api.post_as("k", START, body.clone()), twin.post_as("k", START, body));
     let replayed = [&both.0, &both.1].map(|one| one.header("idempotent-replayed").is_some());
     assert!(replayed[0] != replayed[1]);
     assert_eq!(both.0.expect(202), both.1.expect(202));
@@ -116,7 +116,7 @@ async fn of_two_at_the_same_time_one_is_answered_for_both() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_was_lost_is_found_again() {
+async fn a_commit_whose_result_was_lost_is_found_again() {
     let api = Api::new(Fakes::new());
     api.fakes.gate.fail(|_, action| (action == "committing").then_some(testkit::FaultPoint::After));
     api.post_as("k", START, json!({})).await.problem(503, "unavailable");
@@ -127,7 +127,7 @@ async fn a_commit_whose_answer_was_lost_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_signal_is_sent_again_rather_than_never() {
+async fn a_signal_is_sent_at_least_once() {
     let api = Api::new(Fakes::new().with_ready_session("s").with_running_job("s", "j", "true"));
     let path = format!("/v1/jobs/{}/signal", job_id("j"));
     let sent = Message::SignalJob { job: job_id("j"), signal: 15 };

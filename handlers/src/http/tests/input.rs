@@ -1,4 +1,4 @@
-//! Bad bodies: each wrong field is named by a JSON pointer, and all of them at once.
+//! Invalid bodies: every wrong field is reported, by its JSON pointer.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use testkit::session_id;
 use super::*;
 
 #[tokio::test]
-async fn all_that_is_wrong_is_told_at_once() {
+async fn all_errors_of_a_body_are_reported_at_once() {
     let api = Api::new(Fakes::new());
     let answer = api
         .post(
@@ -32,7 +32,7 @@ async fn all_that_is_wrong_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn wrong_wishes_of_a_start_are_refused() {
+async fn wrong_fields_of_a_start_are_refused() {
     let api = Api::new(Fakes::new());
     let many: serde_json::Map<_, _> = (0..21).map(|i| (i.to_string(), json!("v"))).collect();
     let hook = |field: &str, value: Value| {
@@ -40,7 +40,7 @@ async fn wrong_wishes_of_a_start_are_refused() {
         hook[field] = value;
         json!({"webhook": hook})
     };
-    for (wish, at) in [
+    for (body, at) in [
         (json!({"image": 1}), "/image"),
         (json!({"image": null}), "/image"),
         (json!({"size": []}), "/size"),
@@ -87,14 +87,14 @@ async fn wrong_wishes_of_a_start_are_refused() {
         (hook("secret", json!(format!("whsec_{}", "!".repeat(40)))), "/webhook/secret"),
         (hook("more", json!(1)), "/webhook/more"),
     ] {
-        let answer = api.post("/v1/shell/start", wish.clone()).await;
+        let answer = api.post("/v1/shell/start", body.clone()).await;
         answer.refused_at(&[at]);
     }
     assert_eq!(api.fakes.store.all_sessions().len(), 0);
 }
 
 #[tokio::test]
-async fn what_the_network_can_not_be_is_said_with_the_reason() {
+async fn an_unavailable_network_is_refused_with_the_reason() {
     let answer = Api::new(Fakes::new()).post("/v1/shell/start", json!({"network": "egress"})).await;
     answer.refused_at(&["/network"]);
     assert!(answer.text("detail").contains("this deployment has none"));
@@ -103,12 +103,12 @@ async fn what_the_network_can_not_be_is_said_with_the_reason() {
 #[tokio::test]
 async fn a_deployment_may_permit_plain_http_for_webhooks() {
     let api = Api::new(Fakes::new()).with_policy(|policy| policy.webhook_allow_private = true);
-    let wish = json!({"webhook": {"url": "http://127.0.0.1:9/hook"}});
-    api.post("/v1/shell/start", wish).await.expect(202);
+    let body = json!({"webhook": {"url": "http://127.0.0.1:9/hook"}});
+    api.post("/v1/shell/start", body).await.expect(202);
 }
 
 #[tokio::test]
-async fn wrong_wishes_of_an_execute_are_refused() {
+async fn wrong_fields_of_an_execute_are_refused() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     for (field, value) in [
         ("cwd", json!("relative")),
@@ -132,14 +132,14 @@ async fn wrong_wishes_of_an_execute_are_refused() {
         ("interactive", json!("no")),
         ("shell", json!("bash")),
     ] {
-        let mut wish = json!({"sessionId": session_id("s"), "command": "true"});
-        wish[field] = value.clone();
-        let answer = api.post("/v1/shell/execute", wish).await;
+        let mut body = json!({"sessionId": session_id("s"), "command": "true"});
+        body[field] = value.clone();
+        let answer = api.post("/v1/shell/execute", body).await;
         answer.refused_at(&[&format!("/{field}")]);
     }
     api.post("/v1/shell/execute", json!({})).await.refused_at(&["/sessionId", "/command"]);
-    let wish = json!({"sessionId": 5, "command": "true"});
-    api.post("/v1/shell/execute", wish).await.refused_at(&["/sessionId"]);
+    let body = json!({"sessionId": 5, "command": "true"});
+    api.post("/v1/shell/execute", body).await.refused_at(&["/sessionId"]);
     assert_eq!(api.messages(), []);
 }
 
@@ -156,29 +156,29 @@ async fn a_field_that_is_only_too_large_is_a_413_that_names_it() {
             json!({"A": "x".repeat(40_000), "B": "x".repeat(40_000)}),
         ),
     ] {
-        let mut wish = json!({"sessionId": session_id("s"), "command": "true"});
-        wish[field] = fits;
-        api.post("/v1/shell/execute", wish.clone()).await.expect(202);
-        wish[field] = too_large;
-        let answer = api.post("/v1/shell/execute", wish.clone()).await;
+        let mut body = json!({"sessionId": session_id("s"), "command": "true"});
+        body[field] = fits;
+        api.post("/v1/shell/execute", body.clone()).await.expect(202);
+        body[field] = too_large;
+        let answer = api.post("/v1/shell/execute", body.clone()).await;
         let errors = &answer.problem(413, "payload_too_large")["errors"];
         assert_eq!(errors[0]["pointer"], format!("/{field}"));
-        wish["more"] = json!(1);
-        api.post("/v1/shell/execute", wish).await.problem(400, "invalid_request");
+        body["more"] = json!(1);
+        api.post("/v1/shell/execute", body).await.problem(400, "invalid_request");
     }
 }
 
 #[tokio::test]
-async fn wrong_wishes_of_a_stop_are_refused() {
+async fn wrong_fields_of_a_stop_are_refused() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     api.post("/v1/shell/stop", json!({})).await.refused_at(&["/sessionId"]);
-    let wish = json!({"sessionId": session_id("s"), "reason": 1, "drain": "x", "force": true});
-    let answer = api.post("/v1/shell/stop", wish).await;
+    let body = json!({"sessionId": session_id("s"), "reason": 1, "drain": "x", "force": true});
+    let answer = api.post("/v1/shell/stop", body).await;
     answer.refused_at(&["/reason", "/drain", "/force"]);
 }
 
 #[tokio::test]
-async fn an_answer_does_not_echo_what_it_refuses() {
+async fn a_refusal_does_not_repeat_the_refused_value() {
     let api = Api::new(Fakes::new());
     let secret = json!({"env": {"TOKEN": "hidden\u{0}"}, "command": "hidden\u{0}"});
     let answer = api.post("/v1/shell/start", secret).await;
@@ -190,15 +190,15 @@ async fn an_answer_does_not_echo_what_it_refuses() {
 }
 
 #[tokio::test]
-async fn a_deployment_may_give_shorter_lives() {
+async fn a_deployment_may_limit_lifetimes() {
     let api = Api::new(Fakes::new()).with_policy(|policy| {
         policy.default_ttl = Duration::from_secs(60);
         policy.max_ttl = Duration::from_secs(120);
     });
-    for wish in [json!({"ttlSeconds": 121}), json!({"idleTimeoutSeconds": 121})] {
+    for body in [json!({"ttlSeconds": 121}), json!({"idleTimeoutSeconds": 121})] {
         let pointer =
-            if wish["ttlSeconds"].is_null() { "/idleTimeoutSeconds" } else { "/ttlSeconds" };
-        api.post("/v1/shell/start", wish).await.refused_at(&[pointer]);
+            if body["ttlSeconds"].is_null() { "/idleTimeoutSeconds" } else { "/ttlSeconds" };
+        api.post("/v1/shell/start", body).await.refused_at(&[pointer]);
     }
     let started = api.post("/v1/shell/start", json!({})).await.expect(202);
     let session = api.get(started["links"]["session"].as_str().unwrap()).await.expect(200);

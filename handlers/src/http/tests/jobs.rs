@@ -23,7 +23,7 @@ fn with_output(stdout: &[u8], stderr: &[u8]) -> Fakes {
 }
 
 pub(super) fn write_output(fakes: &Fakes, stdout: &[u8], stderr: &[u8]) {
-    let Job::Running(running) = fakes.job("j") else { panic!("it runs") };
+    let Job::Running(running) = fakes.job("j") else { panic!("the job runs") };
     let (out, err) = running.output();
     let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap();
     let (new_out, new_err) = (out.plus(size(stdout)), err.plus(size(stderr)));
@@ -38,7 +38,7 @@ pub(super) fn write_output(fakes: &Fakes, stdout: &[u8], stderr: &[u8]) {
 }
 
 pub(super) fn end(fakes: &Fakes, outcome: Outcome) {
-    let Job::Running(running) = fakes.job("j") else { panic!("it runs") };
+    let Job::Running(running) = fakes.job("j") else { panic!("the job runs") };
     let usage = Usage { wall_ms: 3, cpu_ms: 2, max_rss_bytes: 1 };
     put(fakes, running.end(outcome, Some(usage), fakes.now()), Vec::new());
 }
@@ -55,7 +55,7 @@ fn exited(code: i32) -> Outcome {
 }
 
 #[tokio::test]
-async fn a_finished_job_tells_how_it_came_out() {
+async fn a_finished_job_shows_its_outcome() {
     let fakes = with_output(b"out", b"\xff\x00");
     end(&fakes, exited(3));
     let job = Api::new(fakes).get(&path("j")).await.expect(200);
@@ -72,7 +72,7 @@ async fn a_finished_job_tells_how_it_came_out() {
 }
 
 #[tokio::test]
-async fn every_outcome_has_its_words() {
+async fn every_outcome_has_its_status() {
     let failure = || Failure::new("command_not_found", "there is no such program");
     let signal = Some(Exit::Signal(9));
     for (outcome, status) in [
@@ -136,7 +136,7 @@ async fn a_long_poll_answers_as_soon_as_the_job_is_final() {
 }
 
 #[tokio::test]
-async fn a_long_poll_gives_up_when_its_time_is_over() {
+async fn a_long_poll_answers_when_its_time_is_over() {
     let api = Api::new(with_output(b"", b""));
     let begin = api.now();
     let job = api.get(&format!("{}?waitSeconds=7", path("j"))).await.expect(200);
@@ -175,7 +175,7 @@ async fn wrong_parameters_are_named() {
 }
 
 #[tokio::test]
-async fn output_is_read_part_by_part() {
+async fn output_is_read_in_parts() {
     let text = "naïve café ☕ 🎉".repeat(3);
     let fakes = with_output(text.as_bytes(), b"err");
     let api = Api::new(fakes.clone());
@@ -201,7 +201,7 @@ async fn output_is_read_part_by_part() {
 #[tokio::test]
 async fn a_job_comes_with_the_beginning_of_a_long_output() {
     let fakes = with_output(&[b'x'; 70_000], b"");
-    let Job::Running(running) = fakes.job("j") else { panic!("it runs") };
+    let Job::Running(running) = fakes.job("j") else { panic!("the job runs") };
     let written = StreamStats { stored: 70_000, written: 90_000 };
     put(&fakes, running.progress(written, StreamStats::NOTHING, fakes.now()), Vec::new());
     let job = Api::new(fakes).get(&path("j")).await.expect(200);
@@ -224,18 +224,18 @@ async fn a_queued_command_is_cancelled_at_once() {
 }
 
 #[tokio::test]
-async fn a_running_command_is_asked_to_end() {
+async fn cancelling_a_running_command_notifies_its_worker() {
     let api = Api::new(with_output(b"", b""));
     let request = as_ann(Request::post(format!("{}/cancel", path("j"))));
     let job = api.send(&request, Body::empty()).await.expect(202);
     assert_eq!(job["status"], "running");
-    let Job::Running(running) = api.fakes.job("j") else { panic!("it runs") };
+    let Job::Running(running) = api.fakes.job("j") else { panic!("the job runs") };
     assert!(running.cancel_requested());
     assert_eq!(api.messages(), [Message::CancelJob { job: job_id("j") }]);
 }
 
 #[tokio::test]
-async fn what_is_over_can_not_be_cancelled_or_signalled() {
+async fn a_finished_job_can_not_be_cancelled_or_signalled() {
     let fakes = with_output(b"", b"");
     end(&fakes, exited(0));
     let api = Api::new(fakes);

@@ -1,4 +1,4 @@
-//! What surrounds the requests: ids, unknown routes, bodies, panics, failing ports.
+//! The layer around all requests: ids, unknown routes, bodies, panics, failing backends.
 
 use serde_json::json;
 use testkit::{FaultPoint, session_id};
@@ -6,7 +6,7 @@ use testkit::{FaultPoint, session_id};
 use super::*;
 
 #[tokio::test]
-async fn a_sane_request_id_comes_back_and_any_other_is_replaced() {
+async fn a_well_formed_request_id_is_kept_and_any_other_is_replaced() {
     let api = Api::new(Fakes::new());
     let given = as_ann(Request::get("/v1/quota").header("x-request-id", "my-1.2_3"));
     let answer = api.send(&given, Body::empty()).await;
@@ -27,7 +27,7 @@ async fn an_unknown_route_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_wrong_method_is_told_the_right_one() {
+async fn a_wrong_method_is_refused_with_the_allowed_ones() {
     let answer = Api::new(Fakes::new()).get("/v1/shell/start").await;
     answer.problem(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), Some("POST"));
@@ -43,7 +43,7 @@ async fn a_body_over_the_limit_is_too_large() {
 }
 
 #[tokio::test]
-async fn a_body_of_another_kind_is_refused() {
+async fn a_body_of_another_media_type_is_refused() {
     let api = Api::new(Fakes::new());
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
         let request = as_ann(Request::post("/v1/shell/start").header("content-type", kind));
@@ -55,7 +55,7 @@ async fn a_body_of_another_kind_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_is_malformed() {
+async fn a_body_that_is_not_json_is_malformed() {
     let api = Api::new(Fakes::new());
     let deep = "[".repeat(10_000);
     let latin = [b'{', b'"', 0xe9, b'"', b':', b'1', b'}'];
@@ -67,7 +67,7 @@ async fn what_is_no_json_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_object_is_refused() {
+async fn a_body_that_is_not_an_object_is_refused() {
     let api = Api::new(Fakes::new());
     for body in [json!([]), json!(null), json!(1), json!("x"), json!(true)] {
         api.post("/v1/shell/start", body).await.refused_at(&[""]);
@@ -92,7 +92,7 @@ async fn a_failing_store_is_a_503_that_may_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_bell_that_is_not_rung_is_no_error() {
+async fn a_notification_that_can_not_be_sent_is_not_an_error() {
     let api = Api::new(Fakes::new());
     api.fakes.gate.fail(|_, action| (action == "sending a message").then_some(FaultPoint::Before));
     let accepted = api.post("/v1/shell/start", json!({})).await.expect(202);
@@ -110,7 +110,7 @@ async fn a_panic_does_not_reach_the_user() {
 }
 
 #[tokio::test]
-async fn a_caller_whose_token_can_not_be_looked_up_is_told_to_try_again() {
+async fn a_caller_whose_token_can_not_be_verified_gets_a_503() {
     let api = Api::new(Fakes::new());
     let request = || Request::get("/v1/quota").extension(Unidentifiable);
     let answer = api.send(&request().body(()).unwrap(), Body::empty()).await;

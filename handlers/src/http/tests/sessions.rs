@@ -16,7 +16,7 @@ fn ids(list: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn sessions_are_listed_part_by_part() {
+async fn sessions_are_listed_page_by_page() {
     let api = Api::new(
         Fakes::new()
             .with_queued_session("a")
@@ -72,7 +72,7 @@ async fn wrong_parameters_and_foreign_cursors_are_refused() {
 }
 
 #[tokio::test]
-async fn what_is_not_yours_does_not_exist() {
+async fn another_users_session_does_not_exist() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     for tail in ["", "/jobs", "/events"] {
         let request = by(&bob(), Request::get(path(tail)));
@@ -118,7 +118,7 @@ async fn a_sessions_jobs_are_listed_without_their_output() {
 }
 
 #[tokio::test]
-async fn a_deadline_is_moved_on() {
+async fn a_deadline_is_extended() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let wanted = api.now() + Duration::from_secs(7200);
     let body = api.post(&path("/extend"), json!({"ttlSecondsFromNow": 7200})).await.expect(200);
@@ -131,7 +131,7 @@ async fn a_deadline_is_moved_on() {
 }
 
 #[tokio::test]
-async fn a_deadline_comes_nearer_only_with_leave() {
+async fn a_deadline_is_shortened_only_if_the_request_allows_it() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let old = api.fakes.session("s").common().expires_at;
     let body = api.post(&path("/extend"), json!({"ttlSecondsFromNow": 60})).await.expect(200);
@@ -144,17 +144,17 @@ async fn a_deadline_comes_nearer_only_with_leave() {
 
 #[tokio::test]
 async fn only_a_ready_session_is_extended() {
-    let wish = json!({"ttlSecondsFromNow": 60});
+    let body = json!({"ttlSecondsFromNow": 60});
     for fakes in [
         Fakes::new().with_waiting_session("s"),
         Fakes::new().with_queued_session("s"),
         Fakes::new().with_starting_session("s"),
     ] {
-        let answer = Api::new(fakes).post(&path("/extend"), wish.clone()).await;
+        let answer = Api::new(fakes).post(&path("/extend"), body.clone()).await;
         answer.problem(409, "not_ready");
     }
     for fakes in [Fakes::new().with_stopping_session("s"), Fakes::new().with_ended_session("s")] {
-        let answer = Api::new(fakes).post(&path("/extend"), wish.clone()).await;
+        let answer = Api::new(fakes).post(&path("/extend"), body.clone()).await;
         answer.problem(410, "session_ended");
     }
 }
@@ -164,7 +164,7 @@ async fn an_extension_needs_exactly_one_deadline_within_bounds() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let far = api.now() + Duration::from_secs(28_801);
     let near = api.now() + Duration::from_secs(60);
-    for (wish, at) in [
+    for (body, at) in [
         (json!({}), vec![""]),
         (json!({"ttlSecondsFromNow": 60, "expiresAt": near}), vec![""]),
         (json!({"ttlSecondsFromNow": 0}), vec!["/ttlSecondsFromNow"]),
@@ -174,6 +174,6 @@ async fn an_extension_needs_exactly_one_deadline_within_bounds() {
         (json!({"expiresAt": "tomorrow"}), vec!["/expiresAt"]),
         (json!({"expiresAt": near, "allowShorten": 1}), vec!["/allowShorten"]),
     ] {
-        api.post(&path("/extend"), wish).await.refused_at(&at);
+        api.post(&path("/extend"), body).await.refused_at(&at);
     }
 }

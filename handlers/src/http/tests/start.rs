@@ -13,7 +13,7 @@ fn id(body: &Value) -> SessionId {
 }
 
 #[tokio::test]
-async fn a_start_without_wishes_is_accepted() {
+async fn a_start_without_fields_is_accepted() {
     let api = Api::new(Fakes::new());
     let answer = api.post(START, json!({})).await;
     assert_eq!(answer.header("location"), answer.body["links"]["job"].as_str());
@@ -39,7 +39,7 @@ async fn a_start_needs_no_body() {
 }
 
 #[tokio::test]
-async fn wishes_come_back_with_the_session_but_no_secret_does() {
+async fn a_session_shows_its_specification_but_no_secret() {
     let api = Api::new(Fakes::new()).with_policy(|policy| policy.refused_networks.clear());
     let secret = format!("whsec_{}", "QUJD".repeat(8));
     let body = api
@@ -74,16 +74,16 @@ async fn wishes_come_back_with_the_session_but_no_secret_does() {
 #[tokio::test]
 async fn a_generated_webhook_secret_is_shown_once() {
     let api = Api::new(Fakes::new());
-    let wish = json!({"webhook": {"url": "https://example.com/"}});
-    let body = api.post(START, wish).await.expect(202);
+    let body = json!({"webhook": {"url": "https://example.com/"}});
+    let body = api.post(START, body).await.expect(202);
     let session = api.fakes.store.session_now(id(&body)).unwrap();
-    let kept = session.webhook().unwrap().secret.expose();
-    assert!(kept.starts_with("whsec_"));
-    assert_eq!(body["webhookSecret"], **kept);
+    let stored = session.webhook().unwrap().secret.expose();
+    assert!(stored.starts_with("whsec_"));
+    assert_eq!(body["webhookSecret"], **stored);
 }
 
 #[tokio::test]
-async fn a_one_shot_drains_from_its_birth() {
+async fn a_one_shot_session_drains_from_its_start() {
     let api = Api::new(Fakes::new());
     let body = api.post(START, json!({"command": ["echo", "hi"]})).await.expect(202);
     let path = format!("/v1/jobs/{}", body["commandJobId"].as_str().unwrap());
@@ -110,7 +110,7 @@ async fn the_quota_refuses_one_too_many() {
 }
 
 #[tokio::test]
-async fn above_the_quota_one_may_wait_in_line() {
+async fn above_the_quota_a_session_may_wait_for_a_slot() {
     let api = Api::new(Fakes::new()).with_policy(|policy| policy.max_active_sessions = 1);
     api.post(START, json!({})).await.expect(202);
     let mut line = Vec::new();
@@ -133,7 +133,7 @@ async fn above_the_quota_one_may_wait_in_line() {
 }
 
 #[tokio::test]
-async fn the_line_has_an_end() {
+async fn the_number_of_waiting_sessions_is_limited() {
     let api = Api::new(Fakes::new()).with_policy(|policy| {
         policy.max_active_sessions = 1;
         policy.max_waiting_sessions = 2;
@@ -151,7 +151,7 @@ async fn the_line_has_an_end() {
 }
 
 #[tokio::test]
-async fn who_may_wait_does_not_overtake_those_who_wait() {
+async fn a_session_that_may_wait_does_not_overtake_those_that_wait() {
     let api = Api::new(Fakes::new().with_waiting_session("w"));
     api.fakes.clock.advance(Duration::from_secs(1));
     let body = api.post(START, json!({"admission": "queue"})).await.expect(202);

@@ -11,7 +11,7 @@ fn of(session: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_live_session_is_stopped_and_rung() {
+async fn a_live_session_is_stopped_and_notified() {
     for fakes in [
         Fakes::new().with_waiting_session("s"),
         Fakes::new().with_queued_session("s"),
@@ -20,9 +20,9 @@ async fn a_live_session_is_stopped_and_rung() {
         Fakes::new().with_ready_session("s"),
     ] {
         let api = Api::new(fakes);
-        let mut wish = of("s");
-        wish["reason"] = json!("enough");
-        let body = api.post(STOP, wish).await.expect(202);
+        let mut body = of("s");
+        body["reason"] = json!("enough");
+        let body = api.post(STOP, body).await.expect(202);
         assert_eq!((&body["type"], &body["status"]), (&json!("stop"), &json!("queued")));
         let session = api.fakes.session("s");
         assert_eq!(session.reason(), Some(Reason::UserStop));
@@ -52,24 +52,24 @@ async fn stopping_a_stopped_session_succeeds_at_once() {
 }
 
 #[tokio::test]
-async fn a_draining_session_stays_ready_and_takes_no_more() {
+async fn a_draining_session_stays_ready_and_accepts_no_more_jobs() {
     let api = Api::new(Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true"));
-    let mut wish = of("s");
-    wish["drain"] = json!(true);
-    let body = api.post(STOP, wish.clone()).await.expect(202);
+    let mut drain = of("s");
+    drain["drain"] = json!(true);
+    let body = api.post(STOP, drain.clone()).await.expect(202);
     assert_eq!(body["status"], "queued");
     let seen = api.get(&format!("/v1/sessions/{}", session_id("s"))).await.expect(200);
     assert_eq!((&seen["status"], &seen["draining"]), (&json!("ready"), &json!(true)));
     let execute = json!({"sessionId": session_id("s"), "command": "true"});
     api.post("/v1/shell/execute", execute).await.problem(409, "session_draining");
-    api.post(STOP, wish).await.expect(202);
+    api.post(STOP, drain).await.expect(202);
     assert_eq!(api.fakes.session("s").common().stop_jobs.len(), 2);
     api.post(STOP, of("s")).await.expect(202);
     assert_eq!(api.fakes.session("s").reason(), Some(Reason::UserStop));
 }
 
 #[tokio::test]
-async fn what_is_not_yours_can_not_be_stopped() {
+async fn another_users_session_can_not_be_stopped() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let request = Request::post(STOP).header("content-type", "application/json");
     let answer = api.send(&by(&bob(), request), of("s").to_string()).await;

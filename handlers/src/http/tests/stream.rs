@@ -36,7 +36,7 @@ fn events(answer: Answer) -> Vec<(String, String, Value)> {
 }
 
 #[tokio::test]
-async fn a_stream_tells_status_output_and_end() {
+async fn a_stream_sends_status_output_and_end() {
     let api = Api::new(running());
     let fakes = api.fakes.clone();
     write_output(&fakes, b"one", b"");
@@ -69,7 +69,7 @@ async fn a_stream_tells_status_output_and_end() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_after_the_last_event() {
+async fn a_stream_resumes_after_the_last_event() {
     let fakes = running();
     write_output(&fakes, b"onetwo", b"err");
     end(&fakes, exited());
@@ -109,7 +109,7 @@ async fn silence_is_filled_with_comments() {
 }
 
 #[tokio::test]
-async fn who_has_seen_the_end_is_told_to_stay_away() {
+async fn a_client_that_has_seen_the_end_gets_a_204() {
     let fakes = running();
     end(&fakes, exited());
     let request = as_ann(Request::get(path()).header("last-event-id", "0.0.end"));
@@ -128,7 +128,7 @@ async fn a_strange_last_event_id_is_refused() {
 }
 
 #[tokio::test]
-async fn where_nothing_can_be_held_open_the_long_poll_is_named() {
+async fn without_streaming_the_refusal_names_the_long_poll() {
     let api = Api::new(running()).with_policy(|policy| policy.streaming = false);
     let answer = api.get(&path()).await;
     answer.problem(406, "streaming_unavailable");

@@ -25,7 +25,7 @@ async fn close(env: &Env) {
 }
 
 #[tokio::test]
-async fn a_session_says_what_it_has_used_and_what_that_costs_where_it_is_charged_for() {
+async fn a_session_shows_its_usage_and_its_cost_where_prices_are_configured() {
     let fakes = Fakes::new().with_ready_session("s");
     fakes.clock.advance(Duration::from_secs(90));
     let free = Api::new(fakes.clone()).get(&path()).await.expect(200);
@@ -39,7 +39,7 @@ async fn a_session_says_what_it_has_used_and_what_that_costs_where_it_is_charged
 }
 
 #[tokio::test]
-async fn an_ended_session_says_what_its_commands_used_and_grows_no_dearer() {
+async fn an_ended_session_shows_the_usage_of_its_commands_and_a_constant_cost() {
     let fakes = Fakes::new()
         .with_ready_session("s")
         .with_queued_job("s", "i", "never run")
@@ -47,7 +47,7 @@ async fn an_ended_session_says_what_its_commands_used_and_grows_no_dearer() {
     end(&fakes, Outcome::Completed { exit: Some(Exit::Code(0)), failure: None });
     let api = Api::new(fakes).with_policy(|policy| policy.pricing = Some(PRICING));
     api.fakes.clock.advance(Duration::from_secs(90));
-    // The first ends what is open, as an execution that failed would; the second finds it all over.
+    // The first call ends the open session, as a failed execution does; the second finds it ended.
     close(&api.env).await;
     let ended = api.get(&path()).await.expect(200);
     let usage = json!({"taskMs": 90_000, "jobs": 1, "wallMs": 3, "cpuMs": 2});
@@ -59,7 +59,7 @@ async fn an_ended_session_says_what_its_commands_used_and_grows_no_dearer() {
 }
 
 #[tokio::test]
-async fn the_webhook_of_a_sessions_end_says_what_it_costs() {
+async fn the_webhook_of_a_sessions_end_shows_its_cost() {
     let endpoint = Endpoint {
         url: Secret::new("https://example.com/".into()),
         events: vec![EventType::SessionStopped],

@@ -35,8 +35,8 @@ fn tried(fakes: &Fakes, status: u16) -> Attempt {
     Attempt { at: fakes.now(), status: Some(status), error: None }
 }
 
-/// Delivery 1 pends, 2 is delivered, 3 is disabled, 4 is Bob's.
-fn world() -> Fakes {
+/// Delivery 1 is pending, 2 is delivered, 3 is disabled, 4 is Bob's.
+fn fakes() -> Fakes {
     let fakes = Fakes::new();
     let now = fakes.now();
     put(&fakes, pending(&fakes, 1, "s", user_id()));
@@ -49,7 +49,7 @@ fn world() -> Fakes {
 
 #[tokio::test]
 async fn deliveries_are_listed_without_their_bodies() {
-    let api = Api::new(world());
+    let api = Api::new(fakes());
     let list = api.get(&format!("{LIST}?limit=2")).await.expect(200);
     assert!(!list.to_string().contains("hidden"));
     let next = list["nextCursor"].as_str().unwrap();
@@ -62,7 +62,7 @@ async fn deliveries_are_listed_without_their_bodies() {
 
 #[tokio::test]
 async fn deliveries_are_listed_by_session() {
-    let api = Api::new(world());
+    let api = Api::new(fakes());
     let list = api.get(&format!("{LIST}?sessionId={}", session_id("t"))).await.expect(200);
     assert_eq!(list["data"].as_array().unwrap().len(), 1);
     let list = api.get(&format!("{LIST}?sessionId={}", session_id("u"))).await.expect(200);
@@ -72,7 +72,7 @@ async fn deliveries_are_listed_by_session() {
 
 #[tokio::test]
 async fn a_settled_delivery_is_sent_again() {
-    let api = Api::new(world());
+    let api = Api::new(fakes());
     let answer = api.post(&format!("{LIST}/{}/redeliver", id(2)), json!({})).await;
     let body = answer.expect(202);
     assert_eq!((&body["status"], &body["deliveryId"]), (&json!("pending"), &json!(id(2))));
@@ -80,8 +80,8 @@ async fn a_settled_delivery_is_sent_again() {
 }
 
 #[tokio::test]
-async fn what_pends_is_disabled_or_is_not_yours_is_not_sent_again() {
-    let api = Api::new(world());
+async fn a_pending_a_disabled_and_another_users_delivery_are_not_sent_again() {
+    let api = Api::new(fakes());
     for (number, status, code) in
         [(1, 409, "delivery_pending"), (3, 409, "endpoint_disabled"), (4, 404, "not_found")]
     {

@@ -9,8 +9,8 @@ use crate::{
     view::{self, Form},
 };
 
-/// Of the reference, for one call.
-const MOST: usize = 100;
+/// Limit of tasks per call, by the API reference.
+const MAX_ITEMS: usize = 100;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Input {
@@ -24,7 +24,7 @@ pub(super) fn handle(cluster: &Cluster, input: Input) -> Result<Value, Refusal> 
     if input.tasks.is_empty() {
         return Err(Refusal::invalid("Tasks cannot be empty."));
     }
-    if input.tasks.len() > MOST {
+    if input.tasks.len() > MAX_ITEMS {
         return Err(Refusal::invalid("Tasks can have at most 100 items."));
     }
     let name = cluster_name(input.cluster.as_deref());
@@ -35,9 +35,9 @@ pub(super) fn handle(cluster: &Cluster, input: Input) -> Result<Value, Refusal> 
         let known = state.tasks.get(short_name(named));
         match known.filter(|task| cluster_of(&task.arn) == name) {
             Some(task) if tags => tasks.push(view::with_tags(task)),
-            Some(task) => tasks.push(view::task(task, Form::Answer)),
+            Some(task) => tasks.push(view::task(task, Form::Response)),
             None => {
-                let arn = cluster.realm.task_arn(name, short_name(named));
+                let arn = cluster.arn_prefix.task_arn(name, short_name(named));
                 failures.push(json!({ "arn": arn, "reason": "MISSING" }));
             }
         }

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::{Refusal, cluster_name, cluster_of, short_name};
 use crate::{
     cluster::Cluster,
+    command_line,
     task::{Agent, Status, Task},
     view::CONTAINER,
-    words,
 };
 
-/// ECS has these words for a task that is not running, too.
+/// The message of ECS, which it also sends for a task that is not running.
 const NOT_ENABLED: &str = "The execute command failed because execute command was not enabled when \
     the task was run or the execute command agent isn’t running. Wait and try again or run a new \
     task with execute command enabled and try again.";
@@ -32,7 +32,7 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, input: Input) -> Result<Value
     if !input.interactive {
         return Err(Refusal::invalid("Interactive is the only mode supported currently."));
     }
-    let mut argv = words::split(&input.command)
+    let mut argv = command_line::split(&input.command)
         .ok_or_else(|| Refusal::invalid("The command can't be parsed."))?;
     if argv.is_empty() {
         argv.push("sh".to_owned());
@@ -40,7 +40,7 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, input: Input) -> Result<Value
     let (task, silence) = target(cluster, &input)?;
     let socket = cluster.driver().socket(&task.sandbox);
     let started = cluster.sessions().start(&socket, &argv, silence).await;
-    let ticket = started.map_err(|error| {
+    let credentials = started.map_err(|error| {
         tracing::warn!(%error, "a command can't be started");
         not_connected()
     })?;
@@ -50,15 +50,15 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, input: Input) -> Result<Value
         "containerName": CONTAINER,
         "interactive": true,
         "session": {
-            "sessionId": ticket.session_id,
-            "streamUrl": ticket.stream_url,
-            "tokenValue": ticket.token,
+            "sessionId": credentials.session_id,
+            "streamUrl": credentials.stream_url,
+            "tokenValue": credentials.token,
         },
         "taskArn": task.arn,
     }))
 }
 
-/// The task, if its agent takes commands, and how long that is silent at first.
+/// The task, if its agent accepts commands, and the delay before its first output.
 fn target(cluster: &Cluster, input: &Input) -> Result<(Task, Duration), Refusal> {
     let mut state = cluster.state();
     let known = state.tasks.get(short_name(&input.task));
@@ -71,9 +71,9 @@ fn target(cluster: &Cluster, input: &Input) -> Result<(Task, Duration), Refusal>
     if task.agent == Agent::Absent || task.last != Status::Running {
         return Err(Refusal::invalid(NOT_ENABLED));
     }
-    let cut_off = state.faults.disconnected > 0;
+    let disconnected = state.faults.disconnected > 0;
     state.faults.disconnected = state.faults.disconnected.saturating_sub(1);
-    if cut_off || task.agent == Agent::Pending {
+    if disconnected || task.agent == Agent::Pending {
         return Err(not_connected());
     }
     Ok((task, Duration::from_millis(state.faults.first_output_ms)))

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{Refusal, cluster_name, cluster_of};
 use crate::{cluster::Cluster, task::Task};
 
-/// Of the reference, for one page.
-const MOST: usize = 100;
+/// Limit of tasks per page, by the API reference.
+const MAX_ITEMS: usize = 100;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,16 +24,16 @@ pub(super) struct Input {
 pub(super) fn handle(cluster: &Cluster, input: Input) -> Result<Value, Refusal> {
     let others = [&input.family, &input.desired_status, &input.launch_type];
     if input.started_by.is_some() && others.iter().any(|other| other.is_some()) {
-        // The reference: "it must be the only filter that you use".
+        // The API reference says of startedBy: "it must be the only filter that you use".
         return Err(Refusal::invalid("startedBy must be the only filter."));
     }
-    let most = input.max_results.unwrap_or(MOST);
-    if !(1..=MOST).contains(&most) {
+    let most = input.max_results.unwrap_or(MAX_ITEMS);
+    if !(1..=MAX_ITEMS).contains(&most) {
         return Err(Refusal::invalid("maxResults must be between 1 and 100."));
     }
     let after = input.next_token.clone().unwrap_or_default();
     let state = cluster.state();
-    // By id, so a page goes on where the last one ended, whatever came in between.
+    // The order by id lets a page continue after the last one, also after changes.
     let mut listed = state.tasks.values().filter(|task| task.id > after && input.wants(task));
     let page: Vec<&Task> = listed.by_ref().take(most).collect();
     let next = listed.next().and(page.last()).map(|task| task.id.clone());
@@ -49,8 +49,11 @@ impl Input {
         let desired = self.desired_status.as_deref().unwrap_or("RUNNING");
         cluster_of(&task.arn) == cluster_name(self.cluster.as_deref())
             && task.desired() == desired
-            && self.started_by.as_ref().is_none_or(|by| task.asked.started_by.as_ref() == Some(by))
-            && self.family.as_ref().is_none_or(|family| task.asked.family == *family)
+            && self
+                .started_by
+                .as_ref()
+                .is_none_or(|by| task.requested.started_by.as_ref() == Some(by))
+            && self.family.as_ref().is_none_or(|family| task.requested.family == *family)
             && self.launch_type.as_ref().is_none_or(|launch_type| launch_type == "FARGATE")
     }
 }

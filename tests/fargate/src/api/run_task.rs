@@ -1,4 +1,4 @@
-//! RunTask, with what a client token promises.
+//! RunTask, idempotent by client token.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 
 use super::{Refusal, cluster_name};
 use crate::{
-    chance::{hex, uuid},
-    cluster::{Answer, Cluster, State},
-    moment::now_ms,
+    cluster::{Cluster, PreviousResponse, State},
+    random::{hex, uuid},
     request::{RunTask, TaskSize},
-    task::{Agent, Asked, Status, Task},
+    task::{Agent, Requested, Status, Task},
+    time_format::now,
     view,
 };
 
-/// What Fargate says when it has no room, word for word.
+/// The reason that Fargate gives when it has no capacity, verbatim.
 const NO_CAPACITY: &str = "Capacity is unavailable at this time. \
     Please try again later or in a different availability zone";
 
@@ -27,10 +27,11 @@ pub(super) fn handle(cluster: &Arc<Cluster>, mut request: Value) -> Result<Value
     }
     let name = cluster_name(input.cluster.as_deref()).to_owned();
     let token = input.client_token.clone().map(|token| (name.clone(), token));
-    // One lock from the look to the answer: a token that comes twice at once is one.
+    // The lock is held from the lookup of the token to its response, so that concurrent calls with one
+    // token get one response.
     let mut state = cluster.state();
-    if let Some(earlier) = token.as_ref().and_then(|token| state.answers.get(token)) {
-        return again(cluster, &name, earlier, &request);
+    if let Some(earlier) = token.as_ref().and_then(|token| state.responses.get(token)) {
+        return repeat(cluster, &name, earlier, &request);
     }
     if state.is_closed() {
         return Err(Refusal::server());
@@ -41,32 +42,32 @@ pub(super) fn handle(cluster: &Arc<Cluster>, mut request: Value) -> Result<Value
     } else {
         (0..input.count()).map(|_| make(cluster, &name, &input, size)).collect()
     };
-    let told = answer(&state, &tasks, input.count());
+    let output = response(&state, &tasks, input.count());
     if let Some(token) = token {
         let tasks = tasks.iter().map(|task| task.id.clone()).collect();
-        let answer = told.clone();
-        state.answers.insert(token, Answer { request, answer, tasks, at: now_ms() });
+        let response = output.clone();
+        state.responses.insert(token, PreviousResponse { request, response, tasks, at: now() });
     }
     cluster.place(&mut state, tasks);
-    Ok(told)
+    Ok(output)
 }
 
-/// The answer of the first time, failures included; not what has become of the tasks since.
-fn again(
+/// The first response to the token, failures included, without later changes of the tasks.
+fn repeat(
     cluster: &Cluster,
     name: &str,
-    earlier: &Answer,
+    earlier: &PreviousResponse,
     request: &Value,
 ) -> Result<Value, Refusal> {
     if earlier.request == *request {
-        return Ok(earlier.answer.clone());
+        return Ok(earlier.response.clone());
     }
     Err(Refusal::conflict(
-        earlier.tasks.iter().map(|id| cluster.realm.task_arn(name, id)).collect(),
+        earlier.tasks.iter().map(|id| cluster.arn_prefix.task_arn(name, id)).collect(),
     ))
 }
 
-fn answer(state: &State, tasks: &[Task], wanted: usize) -> Value {
+fn response(state: &State, tasks: &[Task], wanted: usize) -> Value {
     let reason = state.faults.capacity_reason.as_deref().unwrap_or(NO_CAPACITY);
     let missing = wanted - tasks.len();
     let failures: Vec<Value> = (0..missing).map(|_| json!({ "reason": reason })).collect();
@@ -76,10 +77,10 @@ fn answer(state: &State, tasks: &[Task], wanted: usize) -> Value {
 
 fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task {
     let id = hex();
-    let realm = &cluster.realm;
+    let arn_prefix = &cluster.arn_prefix;
     let (family, revision) = input.task_definition();
-    let asked = Asked {
-        task_definition_arn: realm.arn(&format!("task-definition/{family}:{revision}")),
+    let requested = Requested {
+        task_definition_arn: arn_prefix.arn(&format!("task-definition/{family}:{revision}")),
         family: family.to_owned(),
         started_by: input.started_by.clone(),
         group: input.group.clone().unwrap_or_else(|| format!("family:{family}")),
@@ -94,11 +95,11 @@ fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task 
     };
     Task {
         sandbox: TaskId::of_token(&id),
-        arn: realm.task_arn(name, &id),
-        cluster_arn: realm.arn(&format!("cluster/{name}")),
+        arn: arn_prefix.task_arn(name, &id),
+        cluster_arn: arn_prefix.arn(&format!("cluster/{name}")),
         runtime_id: format!("{id}-{}", &uuid().replace('-', "")[..10]),
         attachment_id: uuid(),
-        asked,
+        requested,
         agent: if input.enable_execute_command { Agent::Pending } else { Agent::Absent },
         version: 1,
         last: Status::Provisioning,
@@ -106,7 +107,7 @@ fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task 
         launched: false,
         exit_code: None,
         container_reason: None,
-        created_at: now_ms(),
+        created_at: now(),
         pull_started_at: None,
         started_at: None,
         stopping_at: None,

@@ -18,7 +18,7 @@ pub(super) struct Input {
     reason: Option<String>,
 }
 
-/// Returns at once; the task ends in its own time. Stopping a stopped task succeeds.
+/// Requests the stop and returns at once. Stopping a stopped task succeeds.
 pub(super) async fn handle(cluster: &Arc<Cluster>, input: Input) -> Result<Value, Refusal> {
     let id = short_name(&input.task);
     let name = cluster_name(input.cluster.as_deref());
@@ -28,5 +28,5 @@ pub(super) async fn handle(cluster: &Arc<Cluster>, input: Input) -> Result<Value
     }
     let reason = input.reason.as_deref().unwrap_or("Task stopped by user");
     let task = cluster.stop(id, "UserInitiated", reason).await.ok_or_else(Refusal::no_task)?;
-    Ok(json!({ "task": view::task(&task, Form::Answer) }))
+    Ok(json!({ "task": view::task(&task, Form::Response) }))
 }

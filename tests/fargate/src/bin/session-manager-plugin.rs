@@ -1,5 +1,5 @@
-//! In the place of AWS's own plugin, which takes no address but AWS's: what the AWS CLI starts to
-//! bring a terminal and a session together.
+//! Stands in for AWS's session-manager-plugin, which connects to AWS only: the AWS CLI starts it to
+//! connect a terminal with a session.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program")]
 
@@ -14,15 +14,15 @@ use tokio::{
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// What the plugin tells the other side where there is no terminal.
+/// The size that AWS's plugin sends if there is no terminal.
 const SIZE: (u16, u16) = (300, 100);
 
 fn main() -> ExitCode {
-    // The CLI calls it so to see whether it is there.
+    // The CLI calls the plugin without arguments to check that it is installed.
     let Some(session) = std::env::args().nth(1) else { return ExitCode::SUCCESS };
     let runtime = Runtime::new().expect("a process has threads");
     let done = runtime.block_on(attach(&session));
-    // Something may be reading from the terminal, and would for ever.
+    // A blocking read from the terminal would keep the process alive.
     runtime.shutdown_background();
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,11 +45,11 @@ async fn attach(session: &str) -> Result<(), AnyError> {
     Ok(())
 }
 
-/// Until the session ends.
+/// Copies input and output until the session ends.
 async fn talk(channel: Channel) -> Result<(), AnyError> {
     let (mut printed, mut typed) = split(channel);
     tokio::spawn(async move {
-        // It ends with the session, or with what is typed; the session goes on then.
+        // The task ends with the session, or with its input; the session continues then.
         let _ended = copy(&mut stdin(), &mut typed).await;
     });
     let mut screen = stdout();

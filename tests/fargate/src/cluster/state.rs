@@ -1,35 +1,39 @@
-//! What is known of tasks and calls.
+//! The state of tasks and calls.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use sandbox::Driver;
 use serde_json::Value;
+use time::OffsetDateTime;
 
-use crate::{faults::Faults, moment::now_ms, task::Task};
+use crate::{faults::Faults, task::Task, time_format::now};
 
-/// As the reference says of stopped tasks: "for at least one hour".
-const SHOWN_AFTER_STOP_MS: u64 = 3_600_000;
-/// A client token's answer is kept so long, or an hour beyond its tasks' end if that is sooner.
-const TOKEN_MS: u64 = 24 * 3_600_000;
+/// Time that a stopped task is shown; the API reference says "for at least one hour".
+const SHOWN_AFTER_STOP: Duration = Duration::from_hours(1);
+/// Time that the response to a client token is kept, unless its tasks are removed earlier.
+const TOKEN_LIFETIME: Duration = Duration::from_hours(24);
 
-/// What is known; only under its lock does anything change.
+/// The state; all changes happen under its lock.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) tasks: BTreeMap<String, Task>,
-    pub(crate) answers: HashMap<(String, String), Answer>,
+    pub(crate) responses: HashMap<(String, String), PreviousResponse>,
     pub(crate) faults: Faults,
     pub(crate) calls: BTreeMap<String, u64>,
-    /// No task starts any more.
+    /// Whether the server ends: no task is started any more.
     pub(super) closed: bool,
 }
 
-/// What a client token was answered, to be answered again.
+/// The response to a client token, which is repeated for the same token.
 #[derive(Debug, Clone)]
-pub(crate) struct Answer {
+pub(crate) struct PreviousResponse {
     pub(crate) request: Value,
-    pub(crate) answer: Value,
+    pub(crate) response: Value,
     pub(crate) tasks: Vec<String>,
-    pub(crate) at: u64,
+    pub(crate) at: OffsetDateTime,
 }
 
 impl State {
@@ -37,9 +41,9 @@ impl State {
         self.closed
     }
 
-    pub(super) fn forget_the_old(&mut self, driver: &Driver) {
-        let now = now_ms();
-        let old = |at: Option<u64>| at.is_some_and(|at| at + SHOWN_AFTER_STOP_MS < now);
+    pub(super) fn remove_expired(&mut self, driver: &Driver) {
+        let now = now();
+        let old = |at: Option<OffsetDateTime>| at.is_some_and(|at| at + SHOWN_AFTER_STOP < now);
         self.tasks.retain(|_, task| {
             let keep = !old(task.stopped_at);
             if !keep {
@@ -48,10 +52,10 @@ impl State {
             keep
         });
         let tasks = &self.tasks;
-        self.answers.retain(|_, answer| {
+        self.responses.retain(|_, response| {
             let lives =
-                answer.tasks.is_empty() || answer.tasks.iter().any(|id| tasks.contains_key(id));
-            lives && answer.at + TOKEN_MS > now
+                response.tasks.is_empty() || response.tasks.iter().any(|id| tasks.contains_key(id));
+            lives && response.at + TOKEN_LIFETIME > now
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that are not ours, as clients of the API and of the data channel.
+//! Programs of others as clients of the API and of the data channel.
 
 use std::{
     os::unix::fs::symlink,
@@ -9,17 +9,17 @@ use std::{
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
-use crate::place::{CLUSTER, PATIENCE, Place, place};
+use crate::server::{CLUSTER, Server, TIME_LIMIT, server};
 
-/// Typed into a shell. What comes back must be more than an echo.
+/// The input of a shell; the output must be more than its echo.
 const TYPED: &str = "echo $((6*7)) from $(id -un)\nstty size\nexit\n";
 const PRINTED: &str = "42 from root\r\n";
 
-/// A file below `target`, or `None` if what it takes was not installed; says so then.
+/// A file below `target`; `None`, with the reason printed, if it is not installed.
 fn installed(path: &str, script: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(path);
     if !path.exists() {
-        println!("SKIPPED: {} is not there; {script} installs it", path.display());
+        println!("SKIPPED: {} is missing; {script} installs it", path.display());
         return None;
     }
     Some(path)
@@ -29,7 +29,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
 }
 
-/// Runs it until its end. It must succeed.
+/// Runs a command that must succeed; returns its output.
 async fn run(command: &mut Command, typed: &str) -> String {
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().unwrap();
@@ -37,27 +37,27 @@ async fn run(command: &mut Command, typed: &str) -> String {
     stdin.write_all(typed.as_bytes()).await.unwrap();
     drop(stdin);
     let Output { status, stdout, stderr } =
-        timeout(PATIENCE, child.wait_with_output()).await.expect("an end in time").unwrap();
+        timeout(TIME_LIMIT, child.wait_with_output()).await.expect("an end in time").unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     assert!(status.success(), "{status}\n{stdout}\n{stderr}");
     stdout.into_owned()
 }
 
-/// A session with a shell, and what to type there, in one text.
-async fn session(place: &Place) -> String {
-    let arn = place.running("sh_1").await;
+/// The input of the client scripts: a session with a shell, and the lines to type.
+async fn session(server: &Server) -> String {
+    let arn = server.running("sh_1").await;
     let input =
         json!({ "cluster": CLUSTER, "task": arn, "interactive": true, "command": "/bin/sh" });
-    let told = place.call("ExecuteCommand", input).await.unwrap();
-    format!("{}\n{TYPED}", told["session"])
+    let response = server.call("ExecuteCommand", input).await.unwrap();
+    format!("{}\n{TYPED}", response["session"])
 }
 
 #[tokio::test]
 async fn the_aws_cli_reaches_a_shell() {
     let own = std::env::var_os("AWS_CLI").map(PathBuf::from);
     let Some(aws) = own.or_else(|| installed("venv/bin/aws", "scripts/aws-tools")) else { return };
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
     let programs = tempfile::tempdir().unwrap();
     let plugin = programs.path().join("session-manager-plugin");
     symlink(env!("CARGO_BIN_EXE_session-manager-plugin"), plugin).unwrap();
@@ -66,7 +66,7 @@ async fn the_aws_cli_reaches_a_shell() {
     command
         .args(["ecs", "execute-command", "--cluster", CLUSTER, "--task", &arn])
         .args(["--container", "shell", "--interactive", "--command", "/bin/sh"])
-        .args(["--region", "us-east-1", "--endpoint-url", &place.url])
+        .args(["--region", "us-east-1", "--endpoint-url", &server.url])
         .env("PATH", path)
         .env("HOME", programs.path())
         .env("AWS_ACCESS_KEY_ID", "nobody")
@@ -74,15 +74,15 @@ async fn the_aws_cli_reaches_a_shell() {
     let printed = run(&mut command, TYPED).await;
     assert!(printed.contains("Starting session with SessionId: ecs-execute-command-"), "{printed}");
     assert!(printed.contains(PRINTED), "{printed}");
-    assert!(printed.contains("100 300\r\n"), "the size that a plugin tells: {printed}");
+    assert!(printed.contains("100 300\r\n"), "the size that the plugin sends: {printed}");
     assert!(printed.contains("Exiting session with sessionId: "), "{printed}");
 }
 
 #[tokio::test]
 async fn pyssm_client_exchanges_data() {
     let Some(python) = installed("pyssm-client/bin/python", "scripts/client-tools") else { return };
-    let Some(place) = place().await else { return };
-    let typed = session(&place).await;
+    let Some(server) = server().await else { return };
+    let typed = session(&server).await;
     let printed = run(Command::new(python).arg(script("attach.py")), &typed).await;
     assert!(printed.contains(PRINTED), "{printed}");
 }
@@ -92,10 +92,10 @@ async fn ssm_session_exchanges_data() {
     let Some(modules) = installed("ssm-session/node_modules", "scripts/client-tools") else {
         return;
     };
-    let Some(place) = place().await else { return };
-    let typed = session(&place).await;
+    let Some(server) = server().await else { return };
+    let typed = session(&server).await;
     let mut command = Command::new("node");
     let printed = run(command.arg(script("attach.js")).env("NODE_PATH", modules), &typed).await;
     assert!(printed.contains(PRINTED), "{printed}");
-    assert!(printed.contains("45 123\r\n"), "the size that it tells: {printed}");
+    assert!(printed.contains("45 123\r\n"), "the size that the client sends: {printed}");
 }

@@ -13,23 +13,23 @@ use tokio::{
     time::timeout,
 };
 
-use crate::place::{CLUSTER, PATIENCE, Place, place};
+use crate::server::{CLUSTER, Server, TIME_LIMIT, server};
 
 fn execute(arn: &str, command: &str) -> Value {
     json!({ "cluster": CLUSTER, "task": arn, "container": "shell", "interactive": true, "command": command })
 }
 
-impl Place {
-    /// A command's channel.
+impl Server {
+    /// Runs a command; returns its channel.
     async fn exec(&self, arn: &str, command: &str) -> client::Channel {
-        let told = self.call("ExecuteCommand", execute(arn, command)).await.unwrap();
-        let session = &told["session"];
+        let response = self.call("ExecuteCommand", execute(arn, command)).await.unwrap();
+        let session = &response["session"];
         let id = session["sessionId"].as_str().unwrap();
         assert!(id.starts_with("ecs-execute-command-"), "{id}");
         open(session).await
     }
 
-    /// What a command prints until it ends.
+    /// Runs a command to its end; returns its output.
     pub(crate) async fn printed(&self, arn: &str, command: &str) -> String {
         let mut channel = self.exec(arn, command).await;
         read_all(&mut channel).await
@@ -43,35 +43,35 @@ async fn open(session: &Value) -> client::Channel {
 
 async fn read_all(channel: &mut client::Channel) -> String {
     let mut printed = Vec::new();
-    timeout(PATIENCE, channel.read_to_end(&mut printed)).await.unwrap().unwrap();
+    timeout(TIME_LIMIT, channel.read_to_end(&mut printed)).await.unwrap().unwrap();
     String::from_utf8(printed).unwrap()
 }
 
-/// All that is printed up to and with this.
+/// Reads output until it contains `end`.
 async fn read_until(channel: &mut client::Channel, end: &str) -> String {
     let mut printed = String::new();
     while !printed.contains(end) {
         let mut buffer = [0; 4096];
-        let length = timeout(PATIENCE, channel.read(&mut buffer)).await.expect(&printed).unwrap();
+        let length = timeout(TIME_LIMIT, channel.read(&mut buffer)).await.expect(&printed).unwrap();
         assert_ne!(length, 0, "{printed:?}");
         printed.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
     }
     printed
 }
 
-/// How a refusal looks: the protocol has no answer to a token.
+/// Asserts that the channel was refused, which the protocol shows as a lost connection.
 async fn assert_lost(channel: client::Channel) {
-    let closed = timeout(PATIENCE, channel.closed()).await.unwrap();
+    let closed = timeout(TIME_LIMIT, channel.closed()).await.unwrap();
     assert!(matches!(closed, CloseReason::Lost(_)), "{closed:?}");
 }
 
 #[tokio::test]
-async fn a_command_runs_as_root_on_a_terminal_inside() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
+async fn a_command_runs_as_root_on_a_terminal_in_the_sandbox() {
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
     let line =
         "sh -c 'id -u; tty; hostname; echo $TERM; ps -o sid= -p $$; head -c 21 /proc/1/cmdline'";
-    let printed = place.printed(&arn, line).await;
+    let printed = server.printed(&arn, line).await;
     let lines: Vec<&str> = printed.split("\r\n").map(str::trim).collect();
     assert_eq!(lines[..4], ["0", "/dev/pts/0", "shell", "xterm-256color"], "{printed}");
     assert_ne!(lines[4], "0", "it leads a session of its own: {printed}");
@@ -79,29 +79,33 @@ async fn a_command_runs_as_root_on_a_terminal_inside() {
 }
 
 #[tokio::test]
-async fn a_command_is_limited_as_its_task_is_and_ends_with_it() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let mut channel = place.exec(&arn, "sh -c 'grep -E :memory: /proc/self/cgroup; cat'").await;
+async fn a_command_has_the_limits_of_its_task_and_ends_with_it() {
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let mut channel = server.exec(&arn, "sh -c 'grep -E :memory: /proc/self/cgroup; cat'").await;
     let group = read_until(&mut channel, "\n").await;
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
     if own.lines().any(|line| line.contains(":memory:")) {
-        // In the namespace of its groups, its own is the root.
+        // In its cgroup namespace, the group of the command is the root.
         assert!(group.trim().ends_with(":memory:/"), "{group}");
     }
-    let caps = place.printed(&arn, "grep -E CapEff /proc/self/status").await;
-    assert_eq!(caps.trim(), "CapEff:\t00000000a80425fb", "what Docker leaves");
+    let caps = server.printed(&arn, "grep -E CapEff /proc/self/status").await;
+    assert_eq!(
+        caps.trim(),
+        "CapEff:\t00000000a80425fb",
+        "the capabilities of root in a Docker container"
+    );
     let closed = channel.closed();
-    place.stop(&arn).await;
-    place.until_stopped(&arn).await;
-    assert!(matches!(timeout(PATIENCE, closed).await.unwrap(), CloseReason::Ended { .. }));
+    server.stop(&arn).await;
+    server.until_stopped(&arn).await;
+    assert!(matches!(timeout(TIME_LIMIT, closed).await.unwrap(), CloseReason::Ended { .. }));
 }
 
 #[tokio::test]
-async fn what_is_typed_reaches_a_shell() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let mut shell = place.exec(&arn, "").await;
+async fn input_reaches_a_shell() {
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let mut shell = server.exec(&arn, "").await;
     shell.resize(123, 45);
     shell.write_all(b"echo $((6*7)); stty size\r").await.unwrap();
     read_until(&mut shell, "42\r\n45 123").await;
@@ -114,81 +118,81 @@ async fn what_is_typed_reaches_a_shell() {
 
 #[tokio::test]
 async fn no_shell_is_between_the_caller_and_the_command() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let printed = place.printed(&arn, "echo '$HOME;' \"a  b\" *").await;
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let printed = server.printed(&arn, "echo '$HOME;' \"a  b\" *").await;
     assert_eq!(printed, "$HOME; a  b *\r\n");
-    let printed = place.printed(&arn, "/no/such/program").await;
+    let printed = server.printed(&arn, "/no/such/program").await;
     assert!(printed.starts_with("----------ERROR-------\r\n"), "{printed}");
 }
 
 #[tokio::test]
 async fn a_terminal_carries_text_only() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let printed = place.printed(&arn, r"printf 'a\377b\342\202\254\nc\360'").await;
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let printed = server.printed(&arn, r"printf 'a\377b\342\202\254\nc\360'").await;
     assert_eq!(printed, "a\u{fffd}b€\r\nc");
-    let lines = place.printed(&arn, "seq 1 30000").await;
+    let lines = server.printed(&arn, "seq 1 30000").await;
     let expected: String = (1..=30_000).map(|number| format!("{number}\r\n")).collect();
     assert_eq!(lines, expected);
 }
 
 #[tokio::test]
 async fn a_token_opens_one_channel() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let told = place.call("ExecuteCommand", execute(&arn, "cat")).await.unwrap();
-    let mut forged = told["session"].clone();
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let response = server.call("ExecuteCommand", execute(&arn, "cat")).await.unwrap();
+    let mut forged = response["session"].clone();
     forged["tokenValue"] = json!("guessed");
     assert_lost(open(&forged).await).await;
-    let mut first = open(&told["session"]).await;
+    let mut first = open(&response["session"]).await;
     first.write_all(b"hello\r").await.unwrap();
     read_until(&mut first, "hello\r\nhello").await;
-    assert_lost(open(&told["session"]).await).await;
+    assert_lost(open(&response["session"]).await).await;
     first.write_all(b"\x04").await.unwrap();
     read_all(&mut first).await;
 }
 
 #[tokio::test]
-async fn an_agent_that_is_not_up_yet_takes_no_command() {
-    let Some(place) = place().await else { return };
-    place.control("faults", json!({ "agentDelayMs": 60_000 })).await;
-    let arn = place.running("sh_1").await;
-    let refused = place.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
+async fn an_agent_that_is_not_connected_accepts_no_command() {
+    let Some(server) = server().await else { return };
+    server.control("faults", json!({ "agentDelayMs": 60_000 })).await;
+    let arn = server.running("sh_1").await;
+    let refused = server.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
     assert_eq!(refused.0, "TargetNotConnectedException");
-    place
+    server
         .control("faults", json!({ "agentDelayMs": 0, "disconnected": 1, "firstOutputMs": 300 }))
         .await;
-    let arn = place.running("sh_2").await;
-    let refused = place.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
+    let arn = server.running("sh_2").await;
+    let refused = server.call("ExecuteCommand", execute(&arn, "true")).await.unwrap_err();
     assert_eq!(refused.0, "TargetNotConnectedException");
     let began = std::time::Instant::now();
-    assert_eq!(place.printed(&arn, "echo late").await, "late\r\n");
+    assert_eq!(server.printed(&arn, "echo late").await, "late\r\n");
     assert!(began.elapsed() >= Duration::from_millis(300));
 }
 
 #[tokio::test]
-async fn a_task_that_does_not_run_takes_no_command() {
-    let Some(place) = place().await else { return };
-    let mut request = crate::place::run_task("sh_1");
+async fn a_task_that_does_not_run_accepts_no_command() {
+    let Some(server) = server().await else { return };
+    let mut request = crate::server::run_task("sh_1");
     request["enableExecuteCommand"] = json!(false);
-    let told = place.call("RunTask", request).await.unwrap();
-    let without = told["tasks"][0]["taskArn"].as_str().unwrap();
-    place.until(without, |task| task["lastStatus"] == "RUNNING").await;
-    let stopped = place.running("sh_2").await;
-    place.stop(&stopped).await;
-    place.until_stopped(&stopped).await;
+    let response = server.call("RunTask", request).await.unwrap();
+    let without = response["tasks"][0]["taskArn"].as_str().unwrap();
+    server.until(without, |task| task["lastStatus"] == "RUNNING").await;
+    let stopped = server.running("sh_2").await;
+    server.stop(&stopped).await;
+    server.until_stopped(&stopped).await;
     for arn in [without, &stopped, "unknown"] {
-        let refused = place.call("ExecuteCommand", execute(arn, "true")).await.unwrap_err();
+        let refused = server.call("ExecuteCommand", execute(arn, "true")).await.unwrap_err();
         assert_eq!(refused.0, "InvalidParameterException", "{arn}");
     }
 }
 
 #[tokio::test]
 async fn the_runner_is_reached_over_a_terminal() {
-    let Some(place) = place().await else { return };
-    let arn = place.running("sh_1").await;
-    let mut channel = place.exec(&arn, "/opt/ephemeral/runner --stdio").await;
+    let Some(server) = server().await else { return };
+    let arn = server.running("sh_1").await;
+    let mut channel = server.exec(&arn, "/opt/ephemeral/runner --stdio").await;
     let (mut lines, mut events) =
         (Decoder::before_greeting(), protocol::Decoder::<Event>::default());
     let mut asked = false;
@@ -200,7 +204,7 @@ async fn the_runner_is_reached_over_a_terminal() {
             asked = true;
         }
         let mut buffer = [0; 4096];
-        let length = timeout(PATIENCE, channel.read(&mut buffer)).await.unwrap().unwrap();
+        let length = timeout(TIME_LIMIT, channel.read(&mut buffer)).await.unwrap().unwrap();
         assert_ne!(length, 0, "it ended");
         let mut bytes = Vec::new();
         lines.feed(&buffer[..length], &mut bytes).unwrap();

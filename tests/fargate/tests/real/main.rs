@@ -1,4 +1,4 @@
-//! The program as its users have it: a process, an API, a queue for its events.
+//! The program as a process, with its API and a queue for its events.
 
 #[cfg(test)]
 mod capacity;
@@ -11,6 +11,6 @@ mod exec;
 #[cfg(test)]
 mod life;
 #[cfg(test)]
-mod place;
+mod server;
 #[cfg(test)]
-mod sink;
+mod sqs_sink;

@@ -179,7 +179,7 @@ impl Harness {
         block_on(handlers::sweep(&self.env))
     }
 
-    /// Lets time advance, with a look each five seconds and a sweep each minute.
+    /// Moves the time forward in steps of five seconds, with a sweep each minute.
     pub(crate) fn advance(&mut self, span: Duration) {
         let until = self.fakes.now() + span;
         let mut ticks = 0;

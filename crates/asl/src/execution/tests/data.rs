@@ -73,21 +73,38 @@ fn a_null_result_path_keeps_the_raw_input() {
 
 #[test]
 fn the_context_object_is_accessible() {
-    let state = json!({ "Type": "Pass", "Parameters": {
+    let parameters = json!({
         "id.$": "$$.Execution.Id", "name.$": "$$.Execution.Name", "input.$": "$$.Execution.Input",
         "start.$": "$$.Execution.StartTime", "state.$": "$$.State.Name",
         "entered.$": "$$.State.EnteredTime", "retries.$": "$$.State.RetryCount",
         "machine.$": "$$.StateMachine.Name", "all.$": "$$.StateMachine",
-    } });
-    let mut driver = Driver::new(&single(state));
+        "role.$": "$$.Execution.RoleArn", "redrives.$": "$$.Execution.RedriveCount",
+    });
+    let state = json!({ "Type": "Task", "Resource": "r", "Parameters": parameters });
+    let mut driver = Driver::new(&single(state)).answer("S", [TaskResult::Output(json!(1))]);
     driver.machine = driver.machine.named("M");
     driver.now = Millis(1_700_000_000_123);
+    driver.run(json!({ "a": 1 }));
     let time = "2023-11-14T22:13:20.123Z";
+    let machine = "arn:aws:states:us-east-1:000000000000:stateMachine:M";
     let expected = json!({
-        "id": "M:run", "name": "run", "input": { "a": 1 }, "start": time, "state": "S",
-        "entered": time, "retries": 0, "machine": "M", "all": { "Id": "M", "Name": "M" },
+        "id": "arn:aws:states:us-east-1:000000000000:execution:M:run", "name": "run",
+        "input": { "a": 1 }, "start": time, "state": "S", "entered": time, "retries": 0,
+        "machine": "M", "all": { "Id": machine, "Name": "M" },
+        "role": "arn:aws:iam::000000000000:role/M", "redrives": 0,
     });
-    assert_eq!(driver.run(json!({ "a": 1 })), output(expected));
+    assert_eq!(driver.last_input(), &expected);
+}
+
+#[test]
+fn the_context_object_of_a_pass_state_has_no_retry_count_and_no_task() {
+    let outcome = run(json!({ "Type": "Pass", "InputPath": "$$" }), json!({ "a": 1 }));
+    let Outcome::Succeeded { output: context } = outcome else { panic!("{outcome:?}") };
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&context), ["Execution", "State", "StateMachine"]);
+    let execution = ["Id", "Input", "Name", "RedriveCount", "RoleArn", "StartTime"];
+    assert_eq!(keys(&context["Execution"]), execution);
+    assert_eq!(keys(&context["State"]), ["EnteredTime", "Name"]);
 }
 
 #[test]
@@ -172,7 +189,9 @@ fn a_choice_follows_the_first_rule_that_holds() {
 #[test]
 fn a_fail_state_reports_its_error_and_cause() {
     let failed = |state: Value| match run(state, json!({ "e": "E", "c": "because" })) {
-        Outcome::Failed(failure) => (failure.error, failure.cause),
+        Outcome::Failed(failure) => {
+            (failure.error.unwrap_or_default(), failure.cause.unwrap_or_default())
+        }
         Outcome::Succeeded { .. } | Outcome::TimedOut => panic!("expected a failure"),
     };
     let of = |error: &str, cause: &str| (error.to_owned(), cause.to_owned());

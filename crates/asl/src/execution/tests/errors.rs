@@ -128,7 +128,7 @@ fn reserved_error_names_match_as_documented() {
         (TaskResult::Error("F"), vec!["States.ALL", "States.TaskFailed"]),
         (TaskResult::Error("States.Timeout"), vec!["States.ALL", "States.Timeout"]),
         (TaskResult::Error("States.Runtime"), vec![]),
-        (too_much, vec!["States.DataLimitExceeded"]),
+        (too_much, vec!["States.ALL", "States.TaskFailed", "States.DataLimitExceeded"]),
         (TaskResult::Timeout, vec!["States.ALL", "States.Timeout", "States.HeartbeatTimeout"]),
         (
             TaskResult::Output(json!(1)),

@@ -44,6 +44,24 @@ fn an_invocation_is_repeated_until_its_answer_arrives() {
 }
 
 #[test]
+fn an_execution_stored_by_an_earlier_version_continues() {
+    let attempt = json!({ "number": 1, "resource": "r", "input": {}, "token": null,
+        "submitted": false, "deadline": 99_999_999_000_i64, "heartbeat": null,
+        "answer": { "Err": { "error": "E", "cause": "why" } } });
+    let visit = json!({ "state": "S", "input": { "in": 1 }, "entered_at": 0, "retries": [] });
+    let stored = json!({ "name": "run", "input": { "in": 1 }, "started_at": 0, "attempts": 1,
+        "events": 2, "doing": { "Working": { "visit": visit, "attempt": attempt } } });
+    let mut execution: Execution = serde_json::from_value(stored).unwrap();
+    let retry = json!([{ "ErrorEquals": ["E"] }]);
+    let state = single(json!({ "Type": "Task", "Resource": "r", "Retry": retry }));
+    let machine = Machine::parse(&state.to_string()).unwrap();
+    assert_eq!(step(&machine, &mut execution, 0), Step::Sleep { until: Millis(1_000) });
+    let call = invocation(&machine, &mut execution, 1_000);
+    execution.returned(&call.task, Ok(json!("done"))).unwrap();
+    assert_eq!(step(&machine, &mut execution, 2_000), Step::Done(output(json!("done"))));
+}
+
+#[test]
 fn a_token_names_its_execution() {
     let (_, _, call) = started(token_state());
     let token = call.token.unwrap();

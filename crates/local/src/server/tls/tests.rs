@@ -6,19 +6,19 @@ use tokio::net::{TcpListener, TcpStream};
 use super::{TlsListener, acceptor};
 use crate::{config::Tls, server::StartError};
 
-/// A certificate for 127.0.0.1 that signs itself, and its key.
+/// A self-signed certificate for 127.0.0.1, and its key.
 fn files() -> (tempfile::TempDir, Tls) {
     let dir = tempfile::tempdir().unwrap();
-    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let generated = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let files = Tls { certificates: dir.path().join("cert.pem"), key: dir.path().join("key.pem") };
-    fs::write(&files.certificates, made.cert.pem()).unwrap();
-    fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    fs::write(&files.certificates, generated.cert.pem()).unwrap();
+    fs::write(&files.key, generated.signing_key.serialize_pem()).unwrap();
     (dir, files)
 }
 
 #[tokio::test]
-async fn a_connection_that_never_shakes_hands_holds_up_no_other() {
-    // Err means that there is one already.
+async fn a_connection_without_a_handshake_delays_no_other() {
+    // An error means that a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
@@ -45,6 +45,6 @@ fn a_certificate_that_is_none_is_refused() {
     let mixed_up = Tls { certificates: files.key.clone(), key: files.certificates.clone() };
     let missing = Tls { key: PathBuf::from("/nonexistent"), ..files };
     for files in [none, mixed_up, missing] {
-        assert!(matches!(acceptor(&files), Err(StartError::Tls(_))), "{files:?}");
+        assert!(matches!(acceptor(&files), Err(StartError::Tls(..))), "{files:?}");
     }
 }

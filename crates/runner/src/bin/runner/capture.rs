@@ -1,4 +1,7 @@
 //! Captures one output stream of a running job: moves bytes from its pipe into its file.
+//!
+//! The file holds the kept head of the stream and behind it a ring of its last bytes, if the job keeps
+//! a tail. Until the ring wraps, the position in the file is the offset in the stream.
 
 use std::fs::File;
 use std::io;
@@ -6,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 
-use runner::protocol::Total;
+use runner::protocol::{Keep, Total};
 use rustix::io::Errno;
 use rustix::pipe::SpliceFlags;
 
@@ -23,72 +26,159 @@ pub(crate) struct Scratch {
 
 #[derive(Debug)]
 pub(crate) struct Capture {
-    /// `None` after the end of the stream.
+    /// `None` once everything to capture was read.
     pipe: Option<OwnedFd>,
+    /// The pipe after that, if another process still holds its other end.
+    held: Option<OwnedFd>,
     file: Rc<File>,
-    total: Total,
-    /// Largest number of bytes to keep; lowered to the bytes already kept when the disk is full.
-    cap: u64,
+    /// Bytes read from the pipe.
+    bytes: u64,
+    /// Largest number of bytes to keep from the start; lowered when the disk is full.
+    head: u64,
+    /// Size of the ring behind them; lowered when the disk is full.
+    ring: u64,
+    /// After the job's end: how many bytes, written before the end, the pipe may still contain.
+    rest: Option<usize>,
 }
 
 impl Capture {
-    pub(crate) fn new(pipe: OwnedFd, file: File, cap: u64) -> Self {
-        Self { pipe: Some(pipe), file: Rc::new(file), total: Total::default(), cap }
+    pub(crate) fn new(pipe: OwnedFd, file: File, limit: u64, keep: Keep) -> Self {
+        let ring = match keep {
+            Keep::Head => 0,
+            Keep::Tail => limit,
+            Keep::Both => limit / 2,
+        };
+        let file = Rc::new(file);
+        let pipe = Some(pipe);
+        Self { pipe, held: None, file, bytes: 0, head: limit - ring, ring, rest: None }
     }
 
     pub(crate) fn file(&self) -> Rc<File> {
         Rc::clone(&self.file)
     }
 
-    pub(crate) fn total(&self) -> Total {
-        self.total
-    }
-
     pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
         self.pipe.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What is kept of the bytes read so far.
+    pub(crate) fn total(&self) -> Total {
+        let (bytes, limit) = (self.bytes, self.head + self.ring);
+        if bytes <= limit {
+            Total { bytes, kept: bytes, tail: 0 }
+        } else {
+            Total { bytes, kept: limit, tail: self.ring }
+        }
+    }
+
+    /// How many bytes from the start of the stream will be kept whatever follows them.
+    pub(crate) fn settled(&self) -> u64 {
+        self.bytes.min(self.head)
+    }
+
+    /// The job has ended. Captures what its pipe contains now, and nothing that another process writes
+    /// to it later.
+    pub(crate) fn finish(&mut self) {
+        let capacity = |pipe: &OwnedFd| rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(1 << 20);
+        self.rest = self.pipe.as_ref().map(capacity);
     }
 
     /// Reads what the pipe contains, up to a limit; never blocks.
     pub(crate) fn drain(&mut self, scratch: &mut Scratch) {
         let Some(pipe) = &self.pipe else { return };
-        let room = self.cap - self.total.kept;
-        let taken = if room > 0 {
-            let limit = scratch.buffer.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-            rustix::io::read(pipe, &mut scratch.buffer[..limit])
+        let keeps = self.ring > 0 || self.bytes < self.head;
+        let taken = if keeps {
+            rustix::io::read(pipe, &mut scratch.buffer[..])
         } else {
             discard(pipe, scratch)
         };
         match taken {
             Ok(0) => self.pipe = None,
             Ok(count) => {
-                self.total.bytes += count as u64;
-                if room > 0 {
+                if keeps {
                     self.keep(&scratch.buffer[..count]);
+                } else {
+                    self.bytes += count as u64;
                 }
+                self.rest = self.rest.map(|rest| rest.saturating_sub(count));
             }
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => self.rest = self.rest.map(|_| 0),
             // A pipe has no other errors; keeping it open would make the loop spin.
             Err(_) => self.pipe = None,
         }
+        if self.rest == Some(0) {
+            self.held = self.pipe.take();
+        }
     }
 
+    /// The pipe of a captured stream, if another process may still write to it.
+    pub(crate) fn into_held_pipe(self) -> Option<OwnedFd> {
+        self.held
+    }
+
+    /// Counts the bytes, and writes those that are kept to the file.
     fn keep(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            match self.file.write_at(bytes, self.total.kept) {
-                Ok(0) | Err(_) => {
-                    self.cap = self.total.kept;
-                    return;
+            let (position, room) = self.position();
+            let room = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+            let written = if room == 0 {
+                bytes.len()
+            } else {
+                match self.file.write_at(&bytes[..room], position) {
+                    Ok(count) if count > 0 => count,
+                    Ok(_) | Err(_) => {
+                        self.shrink(position);
+                        continue;
+                    }
                 }
-                Ok(count) => {
-                    self.total.kept += count as u64;
-                    bytes = &bytes[count..];
-                }
+            };
+            self.bytes += written as u64;
+            bytes = &bytes[written..];
+        }
+    }
+
+    /// Where the next byte goes in the file, and how many bytes may be written there at once.
+    fn position(&self) -> (u64, u64) {
+        match self.bytes.checked_sub(self.head) {
+            None => (self.bytes, self.head - self.bytes),
+            Some(_) if self.ring == 0 => (self.head, 0),
+            Some(beyond) => {
+                let place = beyond % self.ring;
+                (self.head + place, self.ring - place)
             }
+        }
+    }
+
+    /// The disk is full at this position of the file: keeps no more than what was written.
+    fn shrink(&mut self, position: u64) {
+        if self.bytes > position {
+            // The ring has wrapped before, so the file has its full size and only rewriting failed.
+            self.ring = 0;
+        } else if position < self.head {
+            (self.head, self.ring) = (position, 0);
+        } else {
+            self.ring = position - self.head;
         }
     }
 }
 
-fn discard(pipe: &OwnedFd, scratch: &mut Scratch) -> Result<usize, Errno> {
+/// Where the kept byte at this offset of the stream is in the file, and how many kept bytes follow there,
+/// including it.
+pub(crate) fn locate(total: Total, offset: u64) -> (u64, u64) {
+    let head = total.head();
+    match offset.checked_sub(head) {
+        None => (offset, head - offset),
+        Some(_) if total.tail == 0 || offset >= total.bytes => (head, 0),
+        Some(beyond) => {
+            let place = beyond % total.tail;
+            (head + place, (total.tail - place).min(total.bytes - offset))
+        }
+    }
+}
+
+/// Reads bytes that nobody wants; 0 is the end of the stream.
+pub(crate) fn discard(pipe: &OwnedFd, scratch: &mut Scratch) -> Result<usize, Errno> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     match rustix::pipe::splice(pipe, None, &scratch.null, None, SPLICE_BYTES, flags) {
         // Some kernels and sandboxes (gVisor) do not support splice here.

@@ -7,9 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use runner::protocol::{Decoder, Event, Message, Offsets, Output, ProtocolError, Request, Stream};
+use runner::protocol::{
+    Decoder, Event, Message, Offsets, Output, ProtocolError, Request, Stream, Total,
+};
 use rustix::event::PollFlags;
 
+use crate::capture;
 use crate::jobs::{Jobs, Progress};
 
 /// Largest number of output bytes in one frame.
@@ -144,12 +147,12 @@ impl Connection {
     fn refill(&mut self, jobs: &Jobs) {
         let Some(follow) = self.follow.as_mut().filter(|_| self.unsent.is_empty()) else { return };
         let progress = jobs.progress(&follow.job_id);
-        let kept = match &progress {
-            Progress::Running(kept) => *kept,
-            Progress::Ended(exit) => [exit.stdout.kept, exit.stderr.kept],
+        let totals = match &progress {
+            Progress::Running(totals) => *totals,
+            Progress::Ended(exit) => [exit.stdout, exit.stderr],
         };
         let outputs: Vec<Output> =
-            follow.readers.iter_mut().zip(kept).filter_map(|(r, kept)| r.next(kept)).collect();
+            follow.readers.iter_mut().zip(totals).filter_map(|(r, total)| r.next(total)).collect();
         if let (true, Progress::Ended(exit)) = (outputs.is_empty(), progress) {
             self.follow = None;
             self.push(&Event::Exited(exit));
@@ -175,11 +178,18 @@ impl Connection {
 }
 
 impl Reader {
-    /// The next chunk of the stream before the offset `kept`, read from the job's output file.
-    fn next(&mut self, kept: u64) -> Option<Output> {
-        let left = kept.checked_sub(self.offset).filter(|left| *left > 0)?;
+    /// The next chunk of the kept bytes, read from the job's output file.
+    fn next(&mut self, total: Total) -> Option<Output> {
+        if self.offset >= total.head() && total.tail > 0 {
+            // Skips the bytes between head and tail, which were not kept.
+            self.offset = self.offset.max(total.bytes - total.tail);
+        }
+        let (position, left) = capture::locate(total, self.offset);
+        if left == 0 {
+            return None;
+        }
         let mut bytes = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(usize::MAX))];
-        let count = self.file.as_ref()?.read_at(&mut bytes, self.offset).ok()?;
+        let count = self.file.as_ref()?.read_at(&mut bytes, position).ok()?;
         bytes.truncate(count);
         let offset = self.offset;
         self.offset += count as u64;

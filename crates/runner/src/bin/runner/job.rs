@@ -1,50 +1,55 @@
 //! A running job, and how its end is reported.
 //!
-//! A job ends when its main process ends. The rest of its process group is killed then, and what its
-//! pipes still contain is kept. A process that has called setsid(2) outlives the job until the shell
-//! ends; if such a process holds the job's pipes open, the job waits for at most [`DRAIN`].
+//! A job ends when its main process ends. Its other processes are killed then, unless the job allows
+//! background processes. Everything that was written to its pipes before the end is kept.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Exit, Start, Stream, Usage};
+use runner::protocol::{Cause, Ended, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
-use crate::oom;
+use crate::cgroup::Cgroups;
+use crate::input::Input;
+use crate::members::Members;
 use crate::spawn::Spawned;
 use crate::sys::{self, ChildExit, Pid};
 
 /// Time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
-/// Longest time that a job's output pipes are read after the end of its main process.
-const DRAIN: Duration = Duration::from_millis(250);
+/// The same at a shutdown. It is shorter than the time that the server (5 s) and ECS (30 s) wait before
+/// they kill the runner, so that the runner can report how the job ended.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
+/// Longest time that a job's end waits for the processes that were killed with it.
+const KILL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two checks whether they have ended. Most often SIGCHLD comes first.
+const KILL_CHECK: Duration = Duration::from_millis(5);
+/// Largest number of background processes that are described in an exit.
+const MAX_LISTED: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: String,
-    pub(crate) pid: Pid,
+    /// The main process, which leads its process group.
+    main: Pid,
     pub(crate) streams: [Capture; 2],
+    pub(crate) input: Option<Input>,
+    members: Members,
+    background: bool,
     started: Instant,
     phase: Phase,
-    oom_kills: Option<u64>,
 }
 
 #[derive(Debug)]
 enum Phase {
     /// A deadline of `None` is beyond the range of the clock.
-    Running {
-        deadline: Option<Instant>,
-    },
+    Running { deadline: Option<Instant> },
     /// SIGTERM was sent; SIGKILL follows once, at `kill_at`.
-    Stopping {
-        reason: StopReason,
-        kill_at: Option<Instant>,
-    },
-    Ended {
-        cause: Cause,
-        usage: Usage,
-        drain_until: Instant,
-    },
+    Stopping { reason: StopReason, kill_at: Option<Instant> },
+    /// The main process has ended. The totals of the exit are set last.
+    Ended { exit: Box<Exit>, is_empty: bool, wait_until: Instant },
 }
 
 /// Why the runner ends a job.
@@ -55,24 +60,30 @@ pub(crate) enum StopReason {
     Shutdown,
 }
 
+/// What is left of a job that has ended: its background processes.
+#[derive(Debug)]
+pub(crate) struct Background {
+    pub(crate) members: Members,
+    /// The read ends of the job's pipes. Closing them would kill a process that writes to them.
+    pub(crate) pipes: Vec<OwnedFd>,
+}
+
 impl Job {
     /// The job of a command that was just spawned.
-    pub(crate) fn new(start: &Start, spawned: Spawned, files: [std::fs::File; 2]) -> Self {
-        let cap = start.max_output_bytes;
+    pub(crate) fn new(start: &Start, spawned: Spawned, files: [File; 2]) -> Self {
+        let capture = |pipe, file| Capture::new(pipe, file, start.max_output_bytes, start.keep);
         let [stdout, stderr] = files;
         let started = Instant::now();
+        let deadline = started.checked_add(Duration::from_millis(start.timeout_ms));
         Self {
             id: start.job_id.clone(),
-            pid: spawned.pid,
-            streams: [
-                Capture::new(spawned.stdout, stdout, cap),
-                Capture::new(spawned.stderr, stderr, cap),
-            ],
+            main: spawned.main,
+            streams: [capture(spawned.stdout, stdout), capture(spawned.stderr, stderr)],
+            input: spawned.stdin,
+            members: spawned.members,
+            background: start.background,
             started,
-            phase: Phase::Running {
-                deadline: started.checked_add(Duration::from_millis(start.timeout_ms)),
-            },
-            oom_kills: oom::kills(),
+            phase: Phase::Running { deadline },
         }
     }
 
@@ -81,62 +92,133 @@ impl Job {
         !matches!(self.phase, Phase::Ended { .. })
     }
 
-    pub(crate) fn kept(&self, stream: Stream) -> u64 {
-        self.streams[stream as usize].total().kept
+    /// Sends a signal to the process group of the main process.
+    pub(crate) fn signal(&self, signal: libc::c_int) -> io::Result<()> {
+        sys::kill_group(self.main, signal)
     }
 
-    pub(crate) fn drain(&mut self, scratch: &mut Scratch) {
+    /// The part of the stream that is kept whatever follows.
+    pub(crate) fn settled(&self, stream: Stream) -> Total {
+        let kept = self.streams[stream as usize].settled();
+        Total { bytes: kept, kept, tail: 0 }
+    }
+
+    /// The members, if the end of the main process is reported by a descriptor.
+    pub(crate) fn reporter(&self) -> Option<&Members> {
+        Some(&self.members).filter(|_| self.is_alive())
+    }
+
+    /// Moves input and output, and notices the end of the main process.
+    pub(crate) fn transfer(&mut self, scratch: &mut Scratch, now: Instant) {
+        self.input = self.input.take().and_then(Input::feed);
         self.streams.iter_mut().for_each(|stream| stream.drain(scratch));
+        self.check_report(now);
+    }
+
+    /// Reads the supervisor's report, if there is one.
+    pub(crate) fn check_report(&mut self, now: Instant) {
+        if let Some(report) = self.reporter().and_then(Members::report) {
+            self.end(report.exit, report.leftover, now);
+        }
     }
 
     /// Sends SIGTERM, unless the job is already being stopped or has ended.
     pub(crate) fn stop(&mut self, reason: StopReason, now: Instant) {
         if matches!(self.phase, Phase::Running { .. }) {
-            // Fails only if all processes of the group are zombies, which are reaped next.
-            let _ = sys::kill_group(self.pid, libc::SIGTERM);
-            self.phase = Phase::Stopping { reason, kill_at: Some(now + GRACE) };
+            self.members.terminate();
+            let grace = match reason {
+                StopReason::Timeout | StopReason::Cancel => GRACE,
+                StopReason::Shutdown => SHUTDOWN_GRACE,
+            };
+            self.phase = Phase::Stopping { reason, kill_at: Some(now + grace) };
+        } else if let (Phase::Stopping { kill_at: Some(at), .. }, StopReason::Shutdown) =
+            (&mut self.phase, reason)
+        {
+            *at = (*at).min(now + SHUTDOWN_GRACE);
         }
     }
 
     /// When `enforce` or `exit` must be called next.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         match self.phase {
             Phase::Running { deadline } => deadline,
             Phase::Stopping { kill_at, .. } => kill_at,
-            Phase::Ended { drain_until, .. } => Some(drain_until),
+            Phase::Ended { .. } if !self.is_captured() => Some(now),
+            Phase::Ended { .. } => Some(now + KILL_CHECK),
         }
     }
 
-    pub(crate) fn enforce(&mut self, now: Instant) {
+    pub(crate) fn enforce(&mut self, now: Instant, cgroups: Option<&mut Cgroups>) {
         match &mut self.phase {
             Phase::Running { deadline: Some(deadline) } if *deadline <= now => {
                 self.stop(StopReason::Timeout, now);
             }
             Phase::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
-                // Fails only if all processes of the group are zombies.
-                let _ = sys::kill_group(self.pid, libc::SIGKILL);
+                self.members.kill();
+            }
+            Phase::Ended { is_empty: is_empty @ false, .. } => {
+                *is_empty = self.members.remove(cgroups);
+                if !*is_empty && !self.background {
+                    // A process may have forked while the others were killed.
+                    self.members.kill();
+                }
             }
             Phase::Running { .. } | Phase::Stopping { .. } | Phase::Ended { .. } => {}
         }
     }
 
-    /// Reaps the main process, which is a zombie. Kills the rest of its process group before that,
-    /// because the zombie keeps the group's id from being reused.
-    pub(crate) fn reap(&mut self, now: Instant) -> io::Result<()> {
-        // Fails if only the zombie is left.
-        let _ = sys::kill_group(self.pid, libc::SIGKILL);
-        let exit = sys::reap(self.pid)?;
-        let usage = Usage {
-            wall_ms: milliseconds(now - self.started),
-            cpu_ms: milliseconds(exit.cpu),
-            max_rss_bytes: exit.max_rss_bytes,
-        };
-        self.phase = Phase::Ended { cause: self.cause(exit), usage, drain_until: now + DRAIN };
-        Ok(())
+    /// Handles the end of a child of the runner. Returns false if it is not a process of this job.
+    pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> io::Result<bool> {
+        if pid == self.main && self.is_alive() && self.members.pipe().is_none() {
+            // The zombie still reserves the pid while its cgroup is counted and killed.
+            let leftover = u32::try_from(self.members.pids().len()).unwrap_or(u32::MAX);
+            if leftover > 0 && !self.background {
+                self.members.kill();
+            }
+            self.end(sys::reap(pid)?, leftover, now);
+            return Ok(true);
+        }
+        if !self.members.reaped(pid) {
+            return Ok(false);
+        }
+        self.check_report(now);
+        sys::reap(pid)?;
+        if self.is_alive() {
+            // The supervisor was killed without a report, so how the main process ends is unknown.
+            let _ = sys::kill_group(self.main, libc::SIGKILL);
+            let ended = Ended::Signal(libc::SIGKILL);
+            self.end(ChildExit { ended, cpu: Duration::ZERO, max_rss_bytes: 0 }, 0, now);
+        }
+        Ok(true)
     }
 
-    fn cause(&self, ChildExit { ended, .. }: ChildExit) -> Cause {
+    /// The main process has ended.
+    fn end(&mut self, main: ChildExit, leftover: u32, now: Instant) {
+        let members = self.members.usage();
+        let usage = Usage {
+            wall_ms: milliseconds(now - self.started),
+            cpu_ms: milliseconds(members.cpu.unwrap_or(main.cpu)),
+            max_rss_bytes: main.max_rss_bytes,
+            memory_peak_bytes: members.memory_peak_bytes,
+            oom_kills: members.oom_kills,
+        };
+        let keeps = self.background && leftover > 0;
+        let exit = Exit {
+            cause: self.cause(main.ended, members.oom_kills.unwrap_or(0)),
+            stdout: Total::default(),
+            stderr: Total::default(),
+            usage,
+            leftover,
+            background: if keeps { self.members.describe(MAX_LISTED) } else { Vec::new() },
+        };
+        self.input = None;
+        self.streams.iter_mut().for_each(Capture::finish);
+        let wait_until = now + KILL_TIMEOUT;
+        self.phase = Phase::Ended { exit: Box::new(exit), is_empty: false, wait_until };
+    }
+
+    fn cause(&self, ended: Ended, oom_kills: u64) -> Cause {
         if let Phase::Stopping { reason, .. } = self.phase {
             return match reason {
                 StopReason::Timeout => Cause::TimedOut { ended },
@@ -144,26 +226,35 @@ impl Job {
                 StopReason::Shutdown => Cause::Interrupted { ended },
             };
         }
-        // A shell whose child was killed by SIGKILL exits with 128 + 9.
-        let killed = matches!(ended, Ended::Signal(libc::SIGKILL) | Ended::Code(137));
-        if killed && oom::kills() > self.oom_kills {
-            return Cause::OomKilled;
-        }
         match ended {
+            // A shell whose child was killed by SIGKILL exits with 128 + 9.
+            Ended::Signal(libc::SIGKILL) | Ended::Code(137) if oom_kills > 0 => Cause::OomKilled,
             Ended::Code(code) => Cause::Exited { code },
             Ended::Signal(signal) => Cause::Signalled { signal },
         }
     }
 
-    /// The job's exit, once its output is complete.
+    /// Whether all output was read that the job wrote before its end.
+    fn is_captured(&self) -> bool {
+        self.streams.iter().all(|stream| stream.pipe().is_none())
+    }
+
+    /// The job's exit, once its output is complete and its processes have ended.
     pub(crate) fn exit(&self, now: Instant) -> Option<Exit> {
-        let Phase::Ended { cause, usage, drain_until } = &self.phase else { return None };
-        let open = self.streams.iter().any(|stream| stream.pipe().is_some());
-        if open && now < *drain_until {
+        let Phase::Ended { exit, is_empty, wait_until } = &self.phase else { return None };
+        let is_done = *is_empty || self.background || now >= *wait_until;
+        if !is_done || !self.is_captured() {
             return None;
         }
         let [stdout, stderr] = self.streams.each_ref().map(Capture::total);
-        Some(Exit { cause: cause.clone(), stdout, stderr, usage: *usage })
+        Some(Exit { stdout, stderr, ..(**exit).clone() })
+    }
+
+    /// What is left of a job whose exit was recorded; `None` if nothing is.
+    pub(crate) fn into_background(self) -> Option<Background> {
+        let is_left = matches!(self.phase, Phase::Ended { is_empty: false, .. });
+        let pipes = self.streams.into_iter().filter_map(Capture::into_held_pipe).collect();
+        is_left.then_some(Background { members: self.members, pipes })
     }
 }
 

@@ -7,49 +7,80 @@ use std::time::Instant;
 
 use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 
-use crate::capture::Scratch;
-use crate::job::{Job, StopReason};
+use crate::capture::{self, Scratch};
+use crate::cgroup::Cgroups;
+use crate::job::{Background, Job, StopReason};
 use crate::spawn::{self, SpawnError, Users};
 use crate::store::Store;
-use crate::sys::{self, Pid};
+use crate::sys;
 
-/// A job takes four of the 1024 descriptors that a process usually may open.
+/// A job takes up to six of the 1024 descriptors that a process usually may open.
 const MAX_RUNNING: usize = 96;
+/// Largest number of ended jobs whose background processes may still write to the job's pipes; each has
+/// two of them. Beyond that the oldest pipes are closed.
+const MAX_HELD: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) running: Vec<Job>,
+    /// Processes of ended jobs, the oldest first.
+    pub(crate) background: Vec<Background>,
     store: Store,
+    /// `None` where jobs can't have cgroups; they have supervisors then.
+    cgroups: Option<Cgroups>,
     scratch: Scratch,
     users: Users,
     shutting_down: bool,
 }
 
+/// A request had no effect.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// No job with this id was seen.
+    Unknown,
+    Failed {
+        message: String,
+        /// Whether the cause may be temporary.
+        retryable: bool,
+    },
+}
+
+impl From<RequestError> for Event {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Unknown => Self::Unknown,
+            RequestError::Failed { message, retryable } => Self::Error { message, retryable },
+        }
+    }
+}
+
 /// A job's progress, for the connections that follow it.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    /// The number of bytes kept so far of stdout and stderr.
-    Running([u64; 2]),
+    /// The part of stdout and stderr that can be sent while the job runs.
+    Running([Total; 2]),
     Ended(Exit),
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Store, users: Users) -> io::Result<Self> {
+    pub(crate) fn new(store: Store, users: Users, cgroups: Option<Cgroups>) -> io::Result<Self> {
         let scratch = Scratch::new()?;
-        Ok(Self { running: Vec::new(), store, scratch, users, shutting_down: false })
+        let (running, background) = (Vec::new(), Vec::new());
+        Ok(Self { running, background, store, cgroups, scratch, users, shutting_down: false })
     }
 
     /// Runs the job unless its id was seen before. The job can be followed afterwards in both cases.
     ///
     /// # Errors
-    /// The event to answer with, if nothing ran and the id is still unknown.
-    pub(crate) fn start(&mut self, start: &Start) -> Result<(), Event> {
+    /// Nothing ran, and the id is still unknown.
+    pub(crate) fn start(&mut self, start: &Start) -> Result<(), RequestError> {
         check_id(&start.job_id)?;
         if self.store.seen(&start.job_id) {
             return Ok(());
         }
         if self.shutting_down {
-            return Err(temporary("the shell is shutting down".to_owned()));
+            // Nothing will run in this shell any more, so the caller gets a final answer.
+            return self.cancel_unseen(&start.job_id);
         }
         if self.running.len() >= MAX_RUNNING {
             return Err(temporary(format!("{MAX_RUNNING} jobs already run in this shell")));
@@ -60,65 +91,88 @@ impl Jobs {
         Ok(())
     }
 
-    fn run_claimed(&mut self, start: &Start) -> Result<(), Event> {
+    fn run_claimed(&mut self, start: &Start) -> Result<(), RequestError> {
         self.store.write_spec(start).map_err(store_error)?;
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
-        let cause = match spawn::spawn(start, self.users) {
+        let cause = match spawn::spawn(start, self.users, self.cgroups.as_ref()) {
             Ok(spawned) => {
                 self.running.push(Job::new(start, spawned, files));
                 return Ok(());
             }
             Err(SpawnError::Temporary(message)) => return Err(temporary(message)),
-            Err(SpawnError::Invalid(message)) => Cause::SpawnFailed { message },
+            Err(SpawnError::Invalid(message)) => {
+                Cause::SpawnFailed { message, not_executable: false }
+            }
+            Err(SpawnError::NotExecutable(message)) => {
+                Cause::SpawnFailed { message, not_executable: true }
+            }
             Err(SpawnError::NotFound(message)) => Cause::NotFound { message },
         };
         self.store.record_exit(&start.job_id, &not_run(cause)).map_err(store_error)
     }
 
-    pub(crate) fn cancel(&mut self, job_id: &str, now: Instant) -> Result<Event, Event> {
+    pub(crate) fn cancel(&mut self, job_id: &str, now: Instant) -> Result<(), RequestError> {
         check_id(job_id)?;
         if let Some(job) = self.find(job_id) {
             job.stop(StopReason::Cancel, now);
-        } else if self.store.claim(job_id).map_err(store_error)? {
+            Ok(())
+        } else {
+            self.cancel_unseen(job_id)
+        }
+    }
+
+    /// Records that a job never runs, unless its id was seen before.
+    fn cancel_unseen(&self, job_id: &str) -> Result<(), RequestError> {
+        if self.store.claim(job_id).map_err(store_error)? {
             let exit = not_run(Cause::Cancelled { ended: None });
             self.store.record_exit(job_id, &exit).map_err(store_error)?;
         }
-        Ok(Event::Ok)
+        Ok(())
     }
 
-    pub(crate) fn signal(&mut self, job_id: &str, signal: i32) -> Result<Event, Event> {
+    pub(crate) fn signal(
+        &mut self,
+        job_id: &str,
+        signal: i32,
+        now: Instant,
+    ) -> Result<(), RequestError> {
         self.known(job_id)?;
+        if let Some(job) = self.find(job_id) {
+            // Notices an end that was not handled yet, so that no other process with its pid is hit.
+            job.check_report(now);
+        }
         let job = self.find(job_id).filter(|job| job.is_alive());
         let job = job.ok_or_else(|| refused("the job has ended"))?;
         // Signal 0 only checks whether the group exists.
         if signal < 1 {
             return Err(refused(format!("{signal} is not a signal number")));
         }
-        sys::kill_group(job.pid, signal).map_err(|error| refused(error.to_string()))?;
-        Ok(Event::Ok)
+        job.signal(signal).map_err(|error| refused(error.to_string()))
     }
 
-    pub(crate) fn release(&mut self, job_id: &str) -> Result<Event, Event> {
+    pub(crate) fn release(&mut self, job_id: &str) -> Result<(), RequestError> {
         self.known(job_id)?;
         if self.find(job_id).is_some() {
             return Err(refused("the job still runs"));
         }
         self.store.release(job_id);
-        Ok(Event::Ok)
+        Ok(())
     }
 
     /// # Errors
-    /// `Unknown`, or `Error` if the text is not a valid job id.
-    pub(crate) fn known(&self, job_id: &str) -> Result<(), Event> {
+    /// `Unknown`, or `Failed` if the text is not a valid job id.
+    pub(crate) fn known(&self, job_id: &str) -> Result<(), RequestError> {
         check_id(job_id)?;
-        if self.store.seen(job_id) { Ok(()) } else { Err(Event::Unknown) }
+        if self.store.seen(job_id) { Ok(()) } else { Err(RequestError::Unknown) }
     }
 
     /// The progress of a known job.
     pub(crate) fn progress(&self, job_id: &str) -> Progress {
         match self.running.iter().find(|job| job.id == job_id) {
-            Some(job) => Progress::Running([Stream::Stdout, Stream::Stderr].map(|s| job.kept(s))),
+            Some(job) => {
+                Progress::Running([Stream::Stdout, Stream::Stderr].map(|s| job.settled(s)))
+            }
             None => {
                 Progress::Ended(self.store.exit(job_id).unwrap_or_else(|| not_run(Cause::Lost)))
             }
@@ -133,36 +187,57 @@ impl Jobs {
         }
     }
 
-    /// Reads output of the jobs whose entry in `ready` is true.
-    pub(crate) fn drain(&mut self, ready: &[bool]) {
-        let ready = self.running.iter_mut().zip(ready).filter(|(_, ready)| **ready);
-        ready.for_each(|(job, _)| job.drain(&mut self.scratch));
+    /// Moves input and output of the jobs whose entry in `ready` is true, and of those that have ended.
+    pub(crate) fn transfer(&mut self, ready: &[bool], now: Instant) {
+        for (job, ready) in self.running.iter_mut().zip(ready) {
+            if *ready || !job.is_alive() {
+                job.transfer(&mut self.scratch, now);
+            }
+        }
+        // Their processes would block if nobody read their output.
+        for background in &mut self.background {
+            background
+                .pipes
+                .retain(|pipe| !matches!(capture::discard(pipe, &mut self.scratch), Ok(0)));
+        }
     }
 
     /// Reaps every child that has ended: main processes of jobs, and orphans reparented to the runner.
     pub(crate) fn reap(&mut self, now: Instant) -> io::Result<()> {
-        while let Some(pid) = sys::ended_child() {
-            match self.find_alive(pid) {
-                Some(job) => job.reap(now)?,
-                None => drop(sys::reap(pid)?),
+        'children: while let Some(pid) = sys::ended_child() {
+            for job in &mut self.running {
+                if job.reap(pid, now)? {
+                    continue 'children;
+                }
             }
+            for background in &mut self.background {
+                background.members.reaped(pid);
+            }
+            sys::reap(pid)?;
         }
+        let cgroups = &mut self.cgroups;
+        self.background.retain(|background| !background.members.remove(cgroups.as_mut()));
         Ok(())
     }
 
     /// Enforces deadlines, and records the exits of jobs whose output is complete.
     pub(crate) fn tick(&mut self, now: Instant) {
-        self.running.iter_mut().for_each(|job| job.enforce(now));
-        self.running.retain(|job| {
-            let Some(exit) = job.exit(now) else { return true };
+        for job in &mut self.running {
+            job.enforce(now, self.cgroups.as_mut());
+        }
+        let ended = self.running.extract_if(.., |job| {
+            let Some(exit) = job.exit(now) else { return false };
             // The file is reserved. If writing fails all the same, the job is reported as lost.
             let _ = self.store.record_exit(&job.id, &exit);
-            false
+            true
         });
+        self.background.extend(ended.filter_map(Job::into_background));
+        let held = self.background.len().saturating_sub(MAX_HELD);
+        self.background.iter_mut().take(held).for_each(|background| background.pipes.clear());
     }
 
-    pub(crate) fn due(&self) -> Option<Instant> {
-        self.running.iter().filter_map(Job::due).min()
+    pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
+        self.running.iter().filter_map(|job| job.due(now)).min()
     }
 
     pub(crate) fn shut_down(&mut self, now: Instant) {
@@ -173,14 +248,10 @@ impl Jobs {
     fn find(&mut self, job_id: &str) -> Option<&mut Job> {
         self.running.iter_mut().find(|job| job.id == job_id)
     }
-
-    fn find_alive(&mut self, pid: Pid) -> Option<&mut Job> {
-        self.running.iter_mut().find(|job| job.pid == pid && job.is_alive())
-    }
 }
 
 /// Checks that the id is safe as the name of a directory.
-fn check_id(job_id: &str) -> Result<(), Event> {
+fn check_id(job_id: &str) -> Result<(), RequestError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if (1..=64).contains(&job_id.len()) && job_id.bytes().all(plain) {
         Ok(())
@@ -192,17 +263,18 @@ fn check_id(job_id: &str) -> Result<(), Event> {
 /// The exit of a job that did not run in this runner.
 fn not_run(cause: Cause) -> Exit {
     let none = Total::default();
-    Exit { cause, stdout: none, stderr: none, usage: Usage::default() }
+    let (usage, background) = (Usage::default(), Vec::new());
+    Exit { cause, stdout: none, stderr: none, usage, leftover: 0, background }
 }
 
-fn refused(message: impl Into<String>) -> Event {
-    Event::Error { message: message.into(), retryable: false }
+fn refused(message: impl Into<String>) -> RequestError {
+    RequestError::Failed { message: message.into(), retryable: false }
 }
 
-fn temporary(message: String) -> Event {
-    Event::Error { message, retryable: true }
+fn temporary(message: String) -> RequestError {
+    RequestError::Failed { message, retryable: true }
 }
 
-fn store_error(error: io::Error) -> Event {
+fn store_error(error: io::Error) -> RequestError {
     temporary(format!("cannot write the job's directory: {error}"))
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::cgroup::Cgroups;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use crate::spawn::Users;
@@ -13,24 +14,31 @@ use crate::store::Store;
 use crate::sys::Signals;
 
 mod capture;
+mod cgroup;
 mod connection;
+mod input;
 mod job;
 mod jobs;
-mod oom;
+mod members;
+mod processes;
 mod relay;
 mod server;
 mod spawn;
 mod store;
+mod supervisor;
 mod sys;
 mod user;
 
-const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user]";
+const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
+                     [--cgroup DIRECTORY]...";
 
 #[derive(Debug)]
 struct Options {
     socket: PathBuf,
     jobs: PathBuf,
     users: Users,
+    /// The directories of the runner's own cgroup, in which the cgroups of jobs are created.
+    cgroup: Vec<PathBuf>,
     /// Connect stdin and stdout to the socket of a runner that already runs.
     stdio: bool,
 }
@@ -60,7 +68,14 @@ fn serve(options: &Options) -> io::Result<()> {
     let signals = Signals::block()?;
     // Orphans of jobs are reparented to PID 1; a runner that is not PID 1 must be a subreaper.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
-    let jobs = Jobs::new(Store::open(&options.jobs)?, options.users)?;
+    let oom_log = options.socket.with_file_name("oom-kills");
+    let cgroups = (!options.cgroup.is_empty()).then(|| Cgroups::open(&options.cgroup, oom_log));
+    let cgroups = cgroups.transpose().unwrap_or_else(|error| {
+        // Jobs have supervisors instead, with less accounting.
+        let _ = writeln!(io::stderr(), "runner: jobs have no cgroups: {error}");
+        None
+    });
+    let jobs = Jobs::new(Store::open(&options.jobs)?, options.users, cgroups)?;
     Server::new(&options.socket, signals, jobs)?.run()
 }
 
@@ -69,6 +84,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         socket: "/run/ephemeral/runner.sock".into(),
         jobs: "/run/ephemeral/jobs".into(),
         users: Users::Switch,
+        cgroup: Vec::new(),
         stdio: false,
     };
     let usage = || io::Error::other(USAGE);
@@ -76,6 +92,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         match arg.to_str() {
             Some("--socket") => options.socket = args.next().ok_or_else(usage)?.into(),
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
+            Some("--cgroup") => options.cgroup.push(args.next().ok_or_else(usage)?.into()),
             Some("--stdio") => options.stdio = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
             Some("--keep-user") => options.users = Users::Keep,

@@ -13,11 +13,12 @@ use runner::protocol::{Event, PROTOCOL_VERSION, Request};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::Connection;
-use crate::jobs::Jobs;
+use crate::jobs::{Jobs, RequestError};
+use crate::members::Members;
 use crate::sys::{self, Signals};
 
 /// A connection takes up to three of the 1024 descriptors that a process usually may open.
-const MAX_CONNECTIONS: usize = 192;
+const MAX_CONNECTIONS: usize = 128;
 /// Longest time after the last job's end that a shutdown waits for callers to receive their events.
 const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 
@@ -64,8 +65,8 @@ impl Server {
     }
 
     fn handle(&mut self, ready: &Ready) -> io::Result<()> {
-        self.jobs.drain(&ready.jobs);
         let now = Instant::now();
+        self.jobs.transfer(&ready.jobs, now);
         if ready.signals {
             self.take_signals(now)?;
         }
@@ -86,7 +87,7 @@ impl Server {
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let may_accept = self.shutdown.is_none() && self.connections.len() < MAX_CONNECTIONS;
+        let may_accept = self.connections.len() < MAX_CONNECTIONS;
         let accept = if may_accept { PollFlags::IN } else { PollFlags::empty() };
         let mut fds =
             vec![PollFd::new(&self.listener, accept), PollFd::new(&self.signals, PollFlags::IN)];
@@ -95,12 +96,15 @@ impl Server {
         let pipes: Vec<(usize, PollFd<'_>)> = self.pipes().collect();
         let first_pipe = fds.len();
         fds.extend(pipes.iter().map(|(_, fd)| fd.clone()));
+        let background = self.jobs.background.iter().flat_map(|background| &background.pipes);
+        let first_background = fds.len();
+        fds.extend(background.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let mut jobs = vec![false; self.jobs.running.len()];
-        for ((job, _), fd) in pipes.iter().zip(&fds[first_pipe..]) {
+        for ((job, _), fd) in pipes.iter().zip(&fds[first_pipe..first_background]) {
             jobs[*job] |= !fd.revents().is_empty();
         }
         Ok(Ready {
@@ -111,11 +115,14 @@ impl Server {
         })
     }
 
-    /// The open output pipes, each with the index of its job.
+    /// The pipes of running jobs, each with the index of its job.
     fn pipes(&self) -> impl Iterator<Item = (usize, PollFd<'_>)> {
         self.jobs.running.iter().enumerate().flat_map(|(index, job)| {
-            let open = job.streams.iter().filter_map(|stream| stream.pipe());
-            open.map(move |fd| (index, PollFd::from_borrowed_fd(fd, PollFlags::IN)))
+            let read = job.streams.iter().filter_map(|stream| stream.pipe());
+            let read = read.chain(job.reporter().and_then(Members::pipe));
+            let write = job.input.iter().map(|input| (input.pipe(), PollFlags::OUT));
+            let all = read.map(|pipe| (pipe, PollFlags::IN)).chain(write);
+            all.map(move |(pipe, flags)| (index, PollFd::from_borrowed_fd(pipe, flags)))
         })
     }
 
@@ -124,8 +131,9 @@ impl Server {
             Some(Shutdown::Flushing(until)) => Some(until),
             Some(Shutdown::Stopping) | None => None,
         };
-        let due = self.jobs.due().into_iter().chain(flush_until).min()?;
-        due.saturating_duration_since(Instant::now()).try_into().ok()
+        let now = Instant::now();
+        let due = self.jobs.due(now).into_iter().chain(flush_until).min()?;
+        due.saturating_duration_since(now).try_into().ok()
     }
 
     fn take_signals(&mut self, now: Instant) -> io::Result<()> {
@@ -156,25 +164,25 @@ impl Server {
         let answer = match request {
             Request::Start(_) | Request::Attach { .. } if connection.is_following() => {
                 let message = "this connection already follows a job".to_owned();
-                Err(Event::Error { message, retryable: false })
+                Err(RequestError::Failed { message, retryable: false })
             }
             Request::Start(start) => match self.jobs.start(&start) {
                 Ok(()) => return connection.follow(start.job_id, start.from, &self.jobs),
-                Err(event) => Err(event),
+                Err(error) => Err(error),
             },
             Request::Attach { job_id, from } => match self.jobs.known(&job_id) {
                 Ok(()) => return connection.follow(job_id, from, &self.jobs),
-                Err(event) => Err(event),
+                Err(error) => Err(error),
             },
-            Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal),
+            Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal, now),
             Request::Cancel { job_id } => self.jobs.cancel(&job_id, now),
             Request::Release { job_id } => self.jobs.release(&job_id),
-            Request::Probe => Ok(Event::Ready {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                protocol: PROTOCOL_VERSION,
-            }),
+            Request::Probe => {
+                let version = env!("CARGO_PKG_VERSION").to_owned();
+                return connection.push(&Event::Ready { version, protocol: PROTOCOL_VERSION });
+            }
         };
-        connection.push(&answer.unwrap_or_else(|event| event));
+        connection.push(&answer.map_or_else(Event::from, |()| Event::Ok));
     }
 
     fn accept(&mut self) {

@@ -3,39 +3,40 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use runner::protocol::Start;
-use rustix::fs::{MemfdFlags, Mode};
+use rustix::fs::Mode;
 use rustix::pipe::PipeFlags;
 
+use crate::cgroup::Cgroups;
+use crate::input::Input;
+use crate::members::Members;
+use crate::supervisor;
 use crate::sys::{self, Pid};
 use crate::user::User;
 
 mod child;
+mod error;
 
-use child::Step;
+use child::{REPORT_BYTES, Report};
+pub(crate) use error::SpawnError;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Size of the output pipes: the largest that an unprivileged process may request, see pipe(7). A
-/// larger pipe needs fewer wake-ups.
+/// Runs command lines, and scripts that have no `#!` line.
+const SHELL: &str = "/bin/sh";
+/// Size of the pipes: the largest that an unprivileged process may request, see pipe(7). A larger pipe
+/// needs fewer wake-ups.
 const PIPE_BYTES: usize = 1 << 20;
 
-/// A command could not be started; nothing ran.
-#[derive(Debug)]
-pub(crate) enum SpawnError {
-    NotFound(String),
-    /// The same request would fail again.
-    Invalid(String),
-    /// Processes, memory or descriptors were missing; the same request may succeed later.
-    Temporary(String),
-}
-
-/// A running command, and the read ends of its output pipes.
+/// A running command, and this process's ends of its pipes.
 #[derive(Debug)]
 pub(crate) struct Spawned {
-    pub(crate) pid: Pid,
+    pub(crate) main: Pid,
+    pub(crate) members: Members,
+    /// `None` if the command has no input.
+    pub(crate) stdin: Option<Input>,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
@@ -51,6 +52,8 @@ struct Plan {
     /// The user to switch to; `None` keeps the user of this process.
     switch_to: Option<User>,
     stdio: [RawFd; 3],
+    /// Files into which the child writes `0` to enter the job's cgroup.
+    cgroup: Vec<OwnedFd>,
     /// The report pipe: closed by a successful exec, else the child writes its failure to it.
     report: RawFd,
 }
@@ -64,40 +67,80 @@ pub(crate) enum Users {
     Keep,
 }
 
-pub(crate) fn spawn(start: &Start, users: Users) -> Result<Spawned, SpawnError> {
+pub(crate) fn spawn(
+    start: &Start,
+    users: Users,
+    cgroups: Option<&Cgroups>,
+) -> Result<Spawned, SpawnError> {
     let user = user(&start.user, users)?;
-    let env = environment(&start.env, &user)?;
-    let stdin = stdin(&start.stdin).map_err(temporary)?;
-    let (stdout, child_stdout) = output_pipe().map_err(temporary)?;
-    let (stderr, child_stderr) = output_pipe().map_err(temporary)?;
-    let (report, child_report) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(temporary)?;
+    let (stdin, child_stdin) = pipe(Mode::from_raw_mode(0o644)).map_err(error::temporary)?;
+    let (child_stdout, stdout) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
+    let (child_stderr, stderr) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
+    for own in [&stdin, &stdout, &stderr] {
+        rustix::io::ioctl_fionbio(own, true).map_err(error::temporary)?;
+    }
+    let (report, child_report) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(error::temporary)?;
+    let mut plan = plan(start, user, users)?;
+    plan.stdio = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
+    plan.report = child_report.as_raw_fd();
+    let (main, members) = fork(start, &mut plan, cgroups).map_err(error::temporary)?;
+    drop(child_report);
+    if let Some(report) = failure(report) {
+        discard(main, &members);
+        return Err(error::of_report(&report, &plan, start));
+    }
+    let stdin = Input::new(stdin, start.stdin.clone());
+    Ok(Spawned { main, members, stdin, stdout, stderr })
+}
+
+/// Forks the main process: into a cgroup of the job, or below a supervisor where it can't have one.
+fn fork(start: &Start, plan: &mut Plan, cgroups: Option<&Cgroups>) -> io::Result<(Pid, Members)> {
+    let Some(cgroups) = cgroups else {
+        let (supervisor, main) = supervisor::spawn(|| child::fork(plan), start.background)?;
+        return Ok((main, Members::Supervisor(supervisor)));
+    };
+    let cgroup = cgroups.create(&start.job_id)?;
+    let forked = cgroup.entrances().and_then(|entrances| {
+        plan.cgroup = entrances;
+        child::fork(plan)
+    });
+    let main = forked.inspect_err(|_| _ = cgroup.remove())?;
+    Ok((main, Members::Cgroup(cgroup)))
+}
+
+/// Reaps a child that has reported a failure: it exits right after that.
+fn discard(main: Pid, members: &Members) {
+    match members {
+        Members::Cgroup(cgroup) => {
+            // No other code knows the pid.
+            let _ = sys::reap(main);
+            cgroup.remove();
+        }
+        // The main process is reaped as an orphan.
+        Members::Supervisor(supervisor) => drop(sys::reap(supervisor.pid)),
+    }
+}
+
+fn plan(start: &Start, user: User, users: Users) -> Result<Plan, SpawnError> {
     let program = start.argv.first().filter(|program| !program.is_empty());
-    let program = program.ok_or_else(|| {
-        SpawnError::Invalid("argv is empty or its first item is empty".to_owned())
-    })?;
-    let plan = Plan {
+    let program =
+        program.ok_or_else(|| error::invalid("argv is empty or its first item is empty"))?;
+    let env = environment(&start.env, &user)?;
+    Ok(Plan {
         programs: candidates(program, env.get("PATH").map_or(DEFAULT_PATH, String::as_str))?,
         argv: start.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
         env: env.iter().map(|(k, v)| c_string(&format!("{k}={v}"))).collect::<Result<_, _>>()?,
         directories: match &start.cwd {
-            Some(asked_for) => vec![c_string(asked_for)?],
+            Some(requested) => vec![c_string(requested)?],
             // login(1) also starts in `/` if the home directory is missing.
             None => vec![c_string(&user.home)?, c"/".to_owned()],
         },
         switch_to: (users == Users::Switch).then_some(user),
-        stdio: [stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()],
-        report: child_report.as_raw_fd(),
-    };
-    let pid = child::fork(&plan).map_err(temporary)?;
-    drop(child_report);
-    match failed_step(report) {
-        None => Ok(Spawned { pid, stdout, stderr }),
-        Some((step, error)) => {
-            // The child exits right after its report, and no other code knows its pid.
-            let _ = sys::reap(pid);
-            Err(spawn_error(step, &error, program))
-        }
-    }
+        stdio: [-1; 3],
+        cgroup: Vec::new(),
+        report: -1,
+    })
 }
 
 fn user(name: &str, users: Users) -> Result<User, SpawnError> {
@@ -112,7 +155,7 @@ fn user(name: &str, users: Users) -> Result<User, SpawnError> {
             User::current(name, uid, rustix::process::getegid().as_raw(), &passwd)
         }
     };
-    found.map_err(|error| SpawnError::Invalid(format!("user {name:?}: {error}")))
+    found.map_err(|error| error::invalid(&format!("user {name:?}: {error}")))
 }
 
 /// The command's environment. It contains nothing of PID 1's own environment, whose variables may lead
@@ -121,80 +164,57 @@ fn environment(
     given: &[(String, String)],
     user: &User,
 ) -> Result<BTreeMap<String, String>, SpawnError> {
-    let own = [
+    let defaults = [
         ("PATH", DEFAULT_PATH),
         ("HOME", &user.home),
         ("USER", &user.name),
         ("SHELL", &user.shell),
         ("LANG", "C.UTF-8"),
         ("TERM", "dumb"),
+        // Python buffers output to a pipe; a timeout would lose what it has printed.
+        ("PYTHONUNBUFFERED", "1"),
     ];
     if given.iter().any(|(key, _)| key.is_empty() || key.contains('=')) {
-        let message = "the name of an environment variable is empty or contains \"=\"";
-        return Err(SpawnError::Invalid(message.to_owned()));
+        return Err(error::invalid(
+            "the name of an environment variable is empty or contains \"=\"",
+        ));
     }
-    let own = own.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Ok(own.into_iter().chain(given.iter().cloned()).collect())
+    let defaults = defaults.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Ok(defaults.into_iter().chain(given.iter().cloned()).collect())
 }
 
+/// The paths at which execvp(3) looks for the program. A command line needs `sh`, so that one is also
+/// found if `PATH` lacks its directory.
 fn candidates(program: &str, path: &str) -> Result<Vec<CString>, SpawnError> {
     if program.contains('/') {
         return Ok(vec![c_string(program)?]);
     }
-    path.split(':')
-        .map(|dir| if dir.is_empty() { "." } else { dir })
-        .map(|dir| c_string(&format!("{dir}/{program}")))
-        .collect()
+    let dirs = path.split(':').map(|dir| if dir.is_empty() { "." } else { dir });
+    let paths = dirs.map(|dir| format!("{dir}/{program}"));
+    let shell = (program == "sh").then(|| SHELL.to_owned());
+    paths.chain(shell).map(|path| c_string(&path)).collect()
 }
 
 fn c_string(text: &str) -> Result<CString, SpawnError> {
-    CString::new(text)
-        .map_err(|_| SpawnError::Invalid("the command contains a NUL byte".to_owned()))
+    CString::new(text).map_err(|_| error::invalid("the command contains a NUL byte"))
 }
 
-/// The command's standard input: a memfd, so that input of any size never blocks this process; or
-/// `/dev/null` if empty, because some programs process any readable file on stdin.
-fn stdin(bytes: &[u8]) -> io::Result<File> {
-    use std::io::Seek;
-    if bytes.is_empty() {
-        return File::open("/dev/null");
-    }
-    let mut file = File::from(rustix::fs::memfd_create("stdin", MemfdFlags::CLOEXEC)?);
-    file.write_all(bytes)?;
-    file.rewind()?;
-    Ok(file)
-}
-
-/// A pipe whose read end is non-blocking.
-fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+/// The write end and the read end of a pipe.
+///
+/// The pipe belongs to root; the mode allows the command to reopen its end as `/dev/stdin` or
+/// `/dev/stdout`.
+fn pipe(mode: Mode) -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
-    // The pipe belongs to root; the mode allows the command to reopen it as /dev/stdout.
-    rustix::fs::fchmod(&write, Mode::from_raw_mode(0o622))?;
-    rustix::io::ioctl_fionbio(&read, true)?;
+    // gVisor can't change the mode; reopening fails there.
+    let _ = rustix::fs::fchmod(&write, mode);
     // Fails if the user has too many pages in pipes; the default size works as well.
     let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES);
-    Ok((read, write))
+    Ok((write, read))
 }
 
-fn failed_step(report: OwnedFd) -> Option<(Step, io::Error)> {
-    let mut bytes = [0; 5];
+/// The child's failure; `None` once it has executed the program.
+fn failure(report: OwnedFd) -> Option<Report> {
+    let mut bytes = [0; REPORT_BYTES];
     File::from(report).read_exact(&mut bytes).ok()?;
-    let [step, errno @ ..] = bytes;
-    Some((Step::from_byte(step), io::Error::from_raw_os_error(i32::from_ne_bytes(errno))))
-}
-
-fn spawn_error(step: Step, error: &io::Error, program: &str) -> SpawnError {
-    let is_temporary = matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM));
-    let message = format!("{}: {error}", step.failure());
-    if is_temporary {
-        SpawnError::Temporary(message)
-    } else if step == Step::Exec && error.kind() == io::ErrorKind::NotFound {
-        SpawnError::NotFound(format!("no such program: {program}"))
-    } else {
-        SpawnError::Invalid(message)
-    }
-}
-
-fn temporary(error: impl Into<io::Error>) -> SpawnError {
-    SpawnError::Temporary(format!("cannot start a process: {}", error.into()))
+    Some(Report::from_bytes(bytes))
 }

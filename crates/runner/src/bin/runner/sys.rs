@@ -3,13 +3,17 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, RawFd};
 use std::ptr;
 use std::time::{Duration, Instant};
 
 use runner::protocol::Ended;
+use serde::{Deserialize, Serialize};
 
 pub(crate) type Pid = libc::pid_t;
+
+/// The highest possible descriptor. gVisor rejects larger numbers, which Linux accepts.
+const LAST_FD: libc::c_uint = libc::c_int::MAX.cast_unsigned();
 
 /// A signalfd(2) for SIGCHLD, SIGTERM and SIGINT, which are blocked.
 #[derive(Debug)]
@@ -49,7 +53,7 @@ impl AsFd for Signals {
 }
 
 /// How a child ended and what it used, as reported by wait4(2).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct ChildExit {
     pub(crate) ended: Ended,
     pub(crate) cpu: Duration,
@@ -59,18 +63,48 @@ pub(crate) struct ChildExit {
 /// The pid of a child that has ended but was not reaped. The child stays a zombie, so that its pid and
 /// its process group id can't be reused yet.
 pub(crate) fn ended_child() -> Option<Pid> {
-    // SAFETY: a zeroed siginfo_t is valid, and waitid writes to that live local only. With WNOHANG
-    // and no child ended it leaves si_pid zero.
-    let pid = unsafe {
-        let mut info: libc::siginfo_t = mem::zeroed();
-        let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
-        check(libc::waitid(libc::P_ALL, 0, &mut info, flags)).ok()?;
-        info.si_pid()
-    };
-    (pid > 0).then_some(pid)
+    wait_id(libc::WNOHANG).ok().filter(|pid| *pid > 0)
 }
 
-/// Reaps a child that has ended.
+/// Waits until a child has ended, and leaves it a zombie.
+pub(crate) fn wait_for_ended_child() -> io::Result<Pid> {
+    wait_id(0)
+}
+
+fn wait_id(flags: libc::c_int) -> io::Result<Pid> {
+    // SAFETY: a zeroed siginfo_t is valid, and waitid writes to that live local only. With WNOHANG
+    // and no child ended it leaves si_pid zero.
+    unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOWAIT | flags;
+        check(libc::waitid(libc::P_ALL, 0, &mut info, flags))?;
+        Ok(info.si_pid())
+    }
+}
+
+/// How a child has ended that stays a zombie.
+pub(crate) fn peek(pid: Pid) -> io::Result<ChildExit> {
+    // SAFETY: zeroed structs are valid, and the system call, which unlike its wrapper in libc reports
+    // the usage, writes to the two live locals only.
+    let (info, usage) = unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        let mut usage: libc::rusage = mem::zeroed();
+        let flags = libc::WEXITED | libc::WNOWAIT;
+        let (info_at, usage_at) = (&raw mut info, &raw mut usage);
+        let result = libc::syscall(libc::SYS_waitid, libc::P_PID, pid, info_at, flags, usage_at);
+        if result == -1 {
+            return Err(io::Error::last_os_error());
+        }
+        (info, usage)
+    };
+    // SAFETY: waitid has filled these fields for a child that has ended.
+    let status = unsafe { info.si_status() };
+    let ended =
+        if info.si_code == libc::CLD_EXITED { Ended::Code(status) } else { Ended::Signal(status) };
+    Ok(child_exit(ended, &usage))
+}
+
+/// Reaps a child that has ended, or waits for its end.
 pub(crate) fn reap(pid: Pid) -> io::Result<ChildExit> {
     let mut status = 0;
     // SAFETY: a zeroed rusage is valid, and wait4 writes to the two live locals only.
@@ -84,12 +118,55 @@ pub(crate) fn reap(pid: Pid) -> io::Result<ChildExit> {
     } else {
         Ended::Code(libc::WEXITSTATUS(status))
     };
-    Ok(ChildExit {
+    Ok(child_exit(ended, &usage))
+}
+
+/// Waits for the end of any child and reaps it.
+pub(crate) fn wait_and_reap() -> io::Result<()> {
+    // SAFETY: a null pointer means that the status is not wanted.
+    check(unsafe { libc::waitpid(-1, ptr::null_mut(), 0) }).map(drop)
+}
+
+fn child_exit(ended: Ended, usage: &libc::rusage) -> ChildExit {
+    ChildExit {
         ended,
         cpu: duration(usage.ru_utime) + duration(usage.ru_stime),
         // Linux counts it in KiB: see getrusage(2).
         max_rss_bytes: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
-    })
+    }
+}
+
+/// Forks this process, which has a single thread. Returns 0 in the child.
+pub(crate) fn fork() -> io::Result<Pid> {
+    // SAFETY: with a single thread no lock is held by another one, so that the child may go on as the
+    // parent could.
+    check(unsafe { libc::fork() })
+}
+
+/// Ends this process without running destructors, whose effects belong to its parent.
+pub(crate) fn exit_at_once() -> ! {
+    // SAFETY: takes a plain number and does not return.
+    unsafe { libc::_exit(0) }
+}
+
+/// Closes every descriptor except this one, and returns it with its new number.
+pub(crate) fn keep_only(fd: RawFd) -> io::Result<BorrowedFd<'static>> {
+    const NUMBER: RawFd = 3;
+    // SAFETY: only a forked child calls this, which uses no other descriptor afterwards; the returned
+    // descriptor stays open until that process exits.
+    unsafe {
+        check(libc::dup2(fd, NUMBER))?;
+        check(libc::close_range(0, 2, 0))?;
+        check(libc::close_range(4, LAST_FD, 0))?;
+        Ok(BorrowedFd::borrow_raw(NUMBER))
+    }
+}
+
+/// Sends a signal to a process. Does nothing if it has ended.
+pub(crate) fn signal(pid: Pid, signal: libc::c_int) {
+    debug_assert!(pid > 0, "kill(-1) would hit every process");
+    // SAFETY: kill takes plain numbers and touches no memory of this process.
+    let _ = unsafe { libc::kill(pid, signal) };
 }
 
 /// Sends a signal to every process of the group of `leader`.
@@ -111,8 +188,7 @@ pub(crate) fn kill_descendants() {
             return;
         }
         for child in children.split_whitespace().filter_map(|pid| pid.parse::<Pid>().ok()) {
-            // SAFETY: plain numbers. A child not reaped yet keeps its pid.
-            unsafe { libc::kill(child, libc::SIGKILL) };
+            signal(child, libc::SIGKILL);
         }
         while let Some(child) = ended_child() {
             // Can't fail: `ended_child` has just reported it, and only this thread reaps.
@@ -124,7 +200,7 @@ pub(crate) fn kill_descendants() {
 /// Closes every inherited descriptor above stderr, so that no command inherits it.
 pub(crate) fn close_inherited() -> io::Result<()> {
     // SAFETY: called first thing in main, when nothing in this process owns a descriptor above 2.
-    check(unsafe { libc::close_range(3, libc::c_uint::MAX, 0) }).map(drop)
+    check(unsafe { libc::close_range(3, LAST_FD, 0) }).map(drop)
 }
 
 /// Converts the result -1 of a C function into the error in `errno`.

@@ -14,7 +14,6 @@ mod environment;
 mod in_flight;
 mod invariants;
 mod log;
-mod rights;
 mod simulation;
 mod users;
 mod work;

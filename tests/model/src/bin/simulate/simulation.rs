@@ -11,7 +11,10 @@ use std::{
 use axum::Router;
 use domain::{Timestamp, job::Work, session::Reason, size::Network};
 use fastrand::Rng;
-use handlers::{Env, Policy};
+use handlers::{
+    Env, Policy,
+    permissions::{Function, OnRefusal, Scoped},
+};
 use model::Executions;
 use parking_lot::{Mutex, MutexGuard};
 use testkit::{Fakes, FaultPoint, Invariant, kind};
@@ -22,7 +25,6 @@ use crate::{
     in_flight::{InFlight, PendingMessage},
     invariants::{InvariantChecker, Violation},
     log::brief,
-    rights,
     users::Users,
 };
 
@@ -74,7 +76,7 @@ impl Simulation {
         fakes.workflow.resume_with(move |token, output| resuming.lock().resume(token, output));
         let env = env(&fakes, &mut rng);
         Self {
-            router: handlers::http::router(rights::limited(&env, "api")),
+            router: handlers::http::router(scoped(&env, function("api"))),
             sweep_at: fakes.now() + Duration::from_mins(1),
             env,
             executions,
@@ -231,4 +233,22 @@ fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
         ..Policy::default()
     };
     testkit::env_of!(Env, fakes, policy)
+}
+
+/// The function of this name, in a deployment that runs the handlers apart from each other.
+pub(crate) fn function(name: &str) -> &'static Function {
+    Function::named(name).expect("the list has every function")
+}
+
+/// The ports of a function. A use that the function does not list panics, which is a violation.
+pub(crate) fn scoped(env: &Env, function: &'static Function) -> Env {
+    let panics: OnRefusal = |error| panic!("{error}");
+    Env {
+        queue: Arc::new(Scoped::new(function, Some(env.queue.clone()), panics)),
+        workflow: Arc::new(Scoped::new(function, Some(env.workflow.clone()), panics)),
+        compute: Arc::new(Scoped::new(function, Some(env.compute.clone()), panics)),
+        shell: Arc::new(Scoped::new(function, Some(env.shell.clone()), panics)),
+        webhooks: Arc::new(Scoped::new(function, Some(env.webhooks.clone()), panics)),
+        ..env.clone()
+    }
 }

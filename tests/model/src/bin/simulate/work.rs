@@ -13,8 +13,7 @@ use tower::ServiceExt as _;
 use crate::{
     in_flight::{Completion, InFlight, PendingMessage, Purpose},
     invariants::Violation,
-    rights,
-    simulation::Simulation,
+    simulation::{Simulation, function, scoped},
 };
 
 /// Delivery attempts per message.
@@ -143,7 +142,7 @@ impl Simulation {
     fn begin(&mut self, purpose: Purpose, call: Call) {
         self.note(|| format!("begins: {purpose:?}"));
         self.workers += 1;
-        let mut env = rights::limited(&self.env, call.function());
+        let mut env = scoped(&self.env, function(call.function()));
         env.worker = format!("w{}", self.workers).into();
         let future = async move { Completion::Handler(call.run(&env).await) };
         self.in_flight.push(InFlight { purpose, paused_until: 0, future: Box::pin(future) });

@@ -175,7 +175,7 @@ pub(super) fn states() -> Vec<Session> {
         on(Event::TaskStopped(Some(cause))),
         Box::new(finish),
     ];
-    let waiter = Waiter { token: Secret::new("bell".into()), waits: Waits::End, until: at(90) };
+    let waiter = Waiter { token: Secret::new("token".into()), waits: Waits::End, until: at(90) };
     let mut states = vec![waiting("s", 0)];
     for (transition, seconds) in life.into_iter().zip(1..) {
         let last = states.last().expect("there is one").clone();

@@ -2,13 +2,14 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 use super::Plan;
-use crate::sys::{Pid, check};
+use crate::sys::{self, Pid, check};
 use crate::user::User;
 
-/// The step at which a child failed; the child sends it over the report pipe.
+/// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Step {
@@ -18,18 +19,32 @@ pub(super) enum Step {
     Exec,
 }
 
-impl Step {
-    pub(super) fn from_byte(byte: u8) -> Self {
-        let steps = [Self::Setup, Self::Privileges, Self::Directory, Self::Exec];
-        steps.into_iter().find(|step| *step as u8 == byte).unwrap_or(Self::Setup)
+/// Length of an encoded [`Report`]; a pipe transfers so few bytes at once.
+pub(super) const REPORT_BYTES: usize = 9;
+
+/// A child's failure, which it sends over the report pipe.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) step: Step,
+    pub(super) error: io::Error,
+    /// Index of the path in [`Plan::programs`] that the error is about.
+    pub(super) program: usize,
+}
+
+impl Report {
+    fn to_bytes(&self) -> [u8; REPORT_BYTES] {
+        let [a, b, c, d] = self.error.raw_os_error().unwrap_or(0).to_ne_bytes();
+        let [e, f, g, h] = u32::try_from(self.program).unwrap_or(0).to_ne_bytes();
+        [self.step as u8, a, b, c, d, e, f, g, h]
     }
 
-    pub(super) fn failure(self) -> &'static str {
-        match self {
-            Self::Setup => "cannot set the process up",
-            Self::Privileges => "cannot drop privileges",
-            Self::Directory => "cannot enter the working directory",
-            Self::Exec => "cannot execute the program",
+    pub(super) fn from_bytes(bytes: [u8; REPORT_BYTES]) -> Self {
+        let [step, a, b, c, d, program @ ..] = bytes;
+        let steps = [Step::Setup, Step::Privileges, Step::Directory, Step::Exec];
+        Self {
+            step: steps.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Setup),
+            error: io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d])),
+            program: usize::try_from(u32::from_ne_bytes(program)).unwrap_or(0),
         }
     }
 }
@@ -39,23 +54,28 @@ impl Step {
 pub(super) fn fork(plan: &Plan) -> io::Result<Pid> {
     let argv = pointers(&plan.argv);
     let env = pointers(&plan.env);
-    // SAFETY: this process has a single thread, so no lock is held in the child, which makes
-    // nothing but system calls on memory prepared above until it executes or exits.
-    let pid = check(unsafe { libc::fork() })?;
-    if pid == 0 { become_command(plan, &argv, &env) } else { Ok(pid) }
+    // The arguments of the shell that runs a script without a `#!` line; the path is set later.
+    let mut shell_argv = vec![c"sh".as_ptr(), ptr::null()];
+    shell_argv.extend_from_slice(&argv[1..]);
+    let pid = sys::fork()?;
+    if pid == 0 { become_command(plan, &argv, &mut shell_argv, &env) } else { Ok(pid) }
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([ptr::null()]).collect()
 }
 
-fn become_command(plan: &Plan, argv: &[*const c_char], env: &[*const c_char]) -> ! {
-    let (step, error) = match prepare(plan) {
-        Ok(()) => (Step::Exec, execute(&plan.programs, argv, env)),
-        Err(failed) => failed,
+fn become_command(
+    plan: &Plan,
+    argv: &[*const c_char],
+    shell_argv: &mut [*const c_char],
+    env: &[*const c_char],
+) -> ! {
+    let report = match prepare(plan) {
+        Ok(()) => execute(&plan.programs, argv, shell_argv, env),
+        Err((step, error)) => Report { step, error, program: 0 },
     };
-    let [a, b, c, d] = error.raw_os_error().unwrap_or(0).to_ne_bytes();
-    let report = [step as u8, a, b, c, d];
+    let report = report.to_bytes();
     // SAFETY: `report` is live for the write; _exit ends this process without running any handler.
     unsafe {
         libc::write(plan.report, report.as_ptr().cast(), report.len());
@@ -87,6 +107,9 @@ fn set_up(plan: &Plan) -> io::Result<()> {
     // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset; the rest takes plain numbers
     // and descriptors that the parent keeps open until after the fork.
     unsafe {
+        for entrance in &plan.cgroup {
+            check_size(libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1))?;
+        }
         // A new session also makes a new process group, whose id is the child's pid.
         check(libc::setsid())?;
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -100,6 +123,10 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn check_size(result: libc::ssize_t) -> io::Result<()> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Resets every signal to its default action: Rust's runtime ignores SIGPIPE, the parent of the runner
@@ -175,26 +202,65 @@ fn clear_capabilities() -> io::Result<()> {
     let none = [0u32; 6];
     // SAFETY: plain numbers; then the live header and the two live data structs of capset(2).
     unsafe {
-        check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))?;
+        match check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)) {
+            // A kernel without ambient capabilities, such as gVisor's.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+            cleared => drop(cleared?),
+        }
         let result = libc::syscall(libc::SYS_capset, header.as_mut_ptr(), none.as_ptr());
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
 
-/// Executes the first program that can be executed. Returns only if none could, with the error that
-/// execvp(3) would report.
-fn execute(programs: &[CString], argv: &[*const c_char], env: &[*const c_char]) -> io::Error {
-    let mut worst: c_int = libc::ENOENT;
-    for program in programs {
+/// Executes the first program that can be executed, as execvp(3) does. Returns only if none could.
+fn execute(
+    programs: &[CString],
+    argv: &[*const c_char],
+    shell_argv: &mut [*const c_char],
+    env: &[*const c_char],
+) -> Report {
+    let failed = |errno: c_int, program: usize| {
+        let error = io::Error::from_raw_os_error(errno);
+        Report { step: Step::Exec, error, program }
+    };
+    let mut found = None;
+    for (index, program) in programs.iter().enumerate() {
         // SAFETY: all strings are NUL-terminated and both lists end with a null pointer.
         unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
-        let error = io::Error::last_os_error();
-        match error.raw_os_error() {
-            Some(libc::ENOENT | libc::ENOTDIR) => {}
+        match io::Error::last_os_error().raw_os_error().unwrap_or(0) {
+            // SAFETY: a NUL-terminated string. The program exists, so its interpreter does not.
+            libc::ENOENT if unsafe { libc::access(program.as_ptr(), libc::F_OK) } == 0 => {
+                found = found.or(Some((libc::ENOENT, index)));
+            }
+            libc::ENOENT | libc::ENOTDIR => {}
             // Another directory of PATH may contain an executable file of this name.
-            Some(libc::EACCES) => worst = libc::EACCES,
-            _ => return error,
+            libc::EACCES => found = found.or(Some((libc::EACCES, index))),
+            libc::ENOEXEC if !is_elf(program) => {
+                if let Some(path) = shell_argv.get_mut(1) {
+                    *path = program.as_ptr();
+                }
+                // SAFETY: as above.
+                unsafe { libc::execve(c"/bin/sh".as_ptr(), shell_argv.as_ptr(), env.as_ptr()) };
+                return failed(io::Error::last_os_error().raw_os_error().unwrap_or(0), index);
+            }
+            errno => return failed(errno, index),
         }
     }
-    io::Error::from_raw_os_error(worst)
+    let (errno, index) = found.unwrap_or((libc::ENOENT, 0));
+    failed(errno, index)
+}
+
+/// Whether the file is a compiled program, which no shell can run.
+fn is_elf(program: &CString) -> bool {
+    const MAGIC: [u8; 4] = *b"\x7fELF";
+    let mut start = [0; MAGIC.len()];
+    // SAFETY: a NUL-terminated path and a live buffer; the descriptor is closed where it was opened.
+    unsafe {
+        let fd = libc::open(program.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if fd != -1 {
+            libc::read(fd, start.as_mut_ptr().cast(), start.len());
+            libc::close(fd);
+        }
+    }
+    start == MAGIC
 }

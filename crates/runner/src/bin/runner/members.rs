@@ -1,0 +1,93 @@
+//! The processes of a job.
+
+use std::collections::BTreeSet;
+use std::os::fd::BorrowedFd;
+
+use runner::protocol::Process;
+
+use crate::cgroup::{CgroupUsage, Cgroups, JobCgroup};
+use crate::processes;
+use crate::supervisor::{Report, Supervisor};
+use crate::sys::{self, Pid};
+
+/// How the processes of a job are found.
+#[derive(Debug)]
+pub(crate) enum Members {
+    Cgroup(JobCgroup),
+    Supervisor(Supervisor),
+}
+
+impl Members {
+    /// All living processes of the job.
+    pub(crate) fn pids(&self) -> BTreeSet<Pid> {
+        match self {
+            Self::Cgroup(cgroup) => cgroup.pids(),
+            Self::Supervisor(supervisor) => {
+                processes::descendants(supervisor.pid).into_iter().collect()
+            }
+        }
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.pids().into_iter().for_each(|pid| sys::signal(pid, libc::SIGTERM));
+    }
+
+    pub(crate) fn kill(&self) {
+        match self {
+            Self::Cgroup(cgroup) => cgroup.kill(),
+            // The supervisor kills what the main process leaves.
+            Self::Supervisor(_) => {
+                self.pids().into_iter().for_each(|pid| sys::signal(pid, libc::SIGKILL));
+            }
+        }
+    }
+
+    /// Describes the first of the processes, at most `limit`.
+    pub(crate) fn describe(&self, limit: usize) -> Vec<Process> {
+        self.pids().into_iter().filter_map(processes::describe).take(limit).collect()
+    }
+
+    pub(crate) fn usage(&self) -> CgroupUsage {
+        match self {
+            Self::Cgroup(cgroup) => cgroup.usage(),
+            Self::Supervisor(_) => CgroupUsage::default(),
+        }
+    }
+
+    /// Removes the cgroup; false while processes of the job still exist. A supervisor's are gone when it
+    /// was reaped.
+    pub(crate) fn remove(&self, cgroups: Option<&mut Cgroups>) -> bool {
+        match (self, cgroups) {
+            (Self::Cgroup(cgroup), Some(cgroups)) => cgroups.remove(cgroup),
+            (Self::Cgroup(_), None) => true,
+            (Self::Supervisor(supervisor), _) => supervisor.ended,
+        }
+    }
+
+    /// Notes that a child of the runner was reaped; true if that was the job's supervisor.
+    pub(crate) fn reaped(&mut self, pid: Pid) -> bool {
+        match self {
+            Self::Supervisor(supervisor) if supervisor.pid == pid => {
+                supervisor.ended = true;
+                true
+            }
+            Self::Supervisor(_) | Self::Cgroup(_) => false,
+        }
+    }
+
+    /// The end of the main process, if the supervisor has reported it.
+    pub(crate) fn report(&self) -> Option<Report> {
+        match self {
+            Self::Cgroup(_) => None,
+            Self::Supervisor(supervisor) => supervisor.report(),
+        }
+    }
+
+    /// Becomes readable when the main process has ended.
+    pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Cgroup(_) => None,
+            Self::Supervisor(supervisor) => Some(supervisor.pipe()),
+        }
+    }
+}

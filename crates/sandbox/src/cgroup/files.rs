@@ -1,0 +1,65 @@
+//! Operations on the directories and files of cgroups.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::CONTROLLERS;
+use crate::host::SERVER_GROUP;
+
+/// The group and the groups below it, children before their parents. Empty if it does not exist.
+pub(super) fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
+    };
+    let mut dirs = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            dirs.extend(tree(&entry.path())?);
+        }
+    }
+    dirs.push(dir.to_owned());
+    Ok(dirs)
+}
+
+/// The count in the line `oom_kill N` of this file.
+pub(super) fn oom_kills(file: &Path) -> u64 {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
+/// controllers, so this process moves itself into a child group if needed.
+pub(super) fn enable_controllers(dir: &Path) -> io::Result<()> {
+    let control = dir.join("cgroup.subtree_control");
+    match fs::write(&control, CONTROLLERS) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+            let server = dir.join(SERVER_GROUP);
+            create(&server)?;
+            fs::write(server.join("cgroup.procs"), "0")?;
+            fs::write(&control, CONTROLLERS)
+        }
+        done => done,
+    }
+}
+
+pub(super) fn create(dir: &Path) -> io::Result<()> {
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+pub(super) fn set(file: &Path, value: impl ToString) -> io::Result<()> {
+    let written = fs::OpenOptions::new().write(true).open(file);
+    let written =
+        written.and_then(|mut file| io::Write::write_all(&mut file, value.to_string().as_bytes()));
+    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
+}
+
+pub(super) fn set_if_there(file: &Path, value: impl ToString) -> io::Result<()> {
+    if file.exists() { set(file, value) } else { Ok(()) }
+}

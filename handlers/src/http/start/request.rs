@@ -1,0 +1,152 @@
+//! The body of a start.
+
+use std::time::Duration;
+
+use domain::{
+    Secret,
+    command::Program,
+    session::{Admission, Spec},
+    size::{Network, Size},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Env, Policy,
+    http::{
+        command,
+        fields::Fields,
+        rule::{FieldError, Rule, boolean, bounded, component, integer, one_of},
+        webhook::WebhookRequest,
+    },
+};
+
+/// The image of a start that names none.
+const DEFAULT_IMAGE: &str = "default";
+/// The longest name of an image. Bytes.
+const MAX_IMAGE: usize = 256;
+
+/// What a start asks for.
+pub(in crate::http) struct StartRequest {
+    pub(super) spec: Spec,
+    /// The command of a one-shot session.
+    pub(super) command: Option<Program>,
+    webhook: Option<WebhookRequest>,
+}
+
+impl StartRequest {
+    /// Reads the body. An image, a network or a lifetime that this deployment does not offer is an
+    /// error like any other.
+    pub(in crate::http) fn read(fields: &mut Fields<'_>, policy: &Policy) -> Option<Self> {
+        let image = fields.with_default("image", image(policy), DEFAULT_IMAGE.to_owned());
+        let size = fields.nested("size", read_size);
+        let ttl = fields.optional("ttlSeconds", ttl(policy));
+        let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
+        let env = fields.optional("env", command::env());
+        let metadata = fields.optional("metadata", command::metadata());
+        let network = fields.optional("network", network(policy));
+        let spot = boolean().describe("Cheaper capacity that can be taken back.");
+        let spot = fields.with_default("spot", spot, false);
+        let admission = fields.with_default("admission", admission(policy), Admission::Reject);
+        let command = command::program().describe("One shot: run this, then stop the session.");
+        let command = fields.optional("command", command);
+        let webhook = fields.nested("webhook", |fields| WebhookRequest::read(fields, policy));
+        let spec = Spec {
+            image,
+            size: size.unwrap_or_default(),
+            ttl: ttl.map_or(policy.default_ttl, Duration::from_secs),
+            idle_timeout: idle_timeout.map(Duration::from_secs),
+            env: Secret::new(env.unwrap_or_default()),
+            metadata: metadata.unwrap_or_default(),
+            network: network.unwrap_or(policy.default_network),
+            spot,
+            admission,
+            webhook: None,
+        };
+        Some(Self { spec, command, webhook })
+    }
+
+    /// The specification, with a generated signing key where the webhook has none, and whether the
+    /// caller must be shown that key.
+    pub(super) fn into_spec(mut self, env: &Env) -> (Spec, Option<Program>, bool) {
+        let show_secret = self.webhook.as_ref().is_some_and(WebhookRequest::needs_secret);
+        self.spec.webhook = self.webhook.map(|webhook| webhook.endpoint(env));
+        (self.spec, self.command, show_secret)
+    }
+}
+
+fn image(policy: &Policy) -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
+    let read = |value| {
+        let image = bounded(value, MAX_IMAGE)?;
+        if policy.images.contains(&image) {
+            return Ok(image);
+        }
+        Err(FieldError::new(format!("must be one of: {}", policy.images.join(", "))))
+    };
+    Rule::new(read, || json!({"type": "string", "maxLength": MAX_IMAGE}))
+        .describe("One of the images of this deployment.")
+}
+
+fn ttl(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
+    integer(1..=policy.max_ttl.as_secs()).describe(
+        "The default, 3600 unless configured otherwise, is the deployment's; so is a maximum below \
+         this one.",
+    )
+}
+
+fn idle_timeout(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
+    integer(1..=policy.max_ttl.as_secs()).describe("At most the deployment's longest lifetime.")
+}
+
+fn network(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Network, FieldError>> {
+    let read = |value| {
+        let network = (one_of(&[Network::None, Network::Egress]).read)(value)?;
+        match policy.refused_networks.get(&network) {
+            Some(reason) => Err(FieldError::new(format!("is not available: {reason}"))),
+            None => Ok(network),
+        }
+    };
+    Rule::new(read, || component("Network")).describe(
+        "The default is the deployment's. A network that it does not have is a 400 that says why.",
+    )
+}
+
+fn admission(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Admission, FieldError>> {
+    one_of(&[Admission::Reject, Admission::Queue]).describe(&format!(
+        "At the quota: answer 429, or let the session wait for a slot. At most {} of a user's \
+         sessions may wait.",
+        policy.max_waiting_sessions
+    ))
+}
+
+fn read_size(fields: &mut Fields<'_>) -> Option<Size> {
+    let number = || integer(1..=u64::from(u32::MAX));
+    let default = Size::DEFAULT;
+    fields.constrain(size_keywords);
+    let cpu = fields.optional("cpu", number()).map_or(default.cpu(), narrow);
+    let memory = fields.optional("memoryMiB", number()).map_or(default.memory_mib(), narrow);
+    Size::new(cpu, memory).map_err(|error| fields.report(FieldError::new(error.to_string()))).ok()
+}
+
+/// The pairs that exist, as alternatives. A field may be absent where its default makes a pair.
+fn size_keywords() -> Value {
+    const CPUS: [u32; 5] = [256, 512, 1024, 2048, 4096];
+    let default = Size::DEFAULT;
+    let pairs = CPUS.map(|cpu| {
+        let memory = (1..=64).map(|half| half * 512);
+        let memory: Vec<_> = memory.filter(|mib| Size::new(cpu, *mib).is_ok()).collect();
+        let required: &[&str] = if cpu == default.cpu() { &[] } else { &["cpu", "memoryMiB"] };
+        json!({
+            "properties": {"cpu": {"const": cpu}, "memoryMiB": {"enum": memory}},
+            "required": required,
+        })
+    });
+    json!({
+        "oneOf": pairs,
+        "default": {"cpu": default.cpu(), "memoryMiB": default.memory_mib()},
+        "description": "Units of 1/1024 core, and MiB; only the pairs of AWS Fargate exist.",
+    })
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

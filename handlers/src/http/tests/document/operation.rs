@@ -1,0 +1,143 @@
+//! Describes one operation. What all operations of a method have in common is added here.
+
+use serde_json::{Map, Value, json};
+
+use super::{PROBLEMS, header};
+use crate::http::extract::Params;
+
+pub(super) const JSON: &str = "application/json";
+
+/// An operation as far as it is described.
+pub(super) struct Operation {
+    path: &'static str,
+    method: &'static str,
+    value: Value,
+    parameters: Vec<Value>,
+    responses: Map<String, Value>,
+}
+
+/// A GET: its query is checked, and its caller known.
+pub(super) fn get(path: &'static str, id: &str, summary: &str) -> Operation {
+    Operation::new("get", path, id, summary).problems(&[400, 401, 500, 503])
+}
+
+/// A POST: it has a body, perhaps with an idempotency key, and its caller is known.
+pub(super) fn post(path: &'static str, id: &str, summary: &str) -> Operation {
+    Operation::new("post", path, id, summary).problems(&[400, 401, 413, 415, 422, 500, 503])
+}
+
+impl Operation {
+    fn new(method: &'static str, path: &'static str, id: &str, summary: &str) -> Self {
+        let value = json!({"operationId": id, "summary": summary});
+        let (parameters, responses) = (Vec::new(), Map::new());
+        let mut operation = Self { path, method, value, parameters, responses };
+        if method == "post" {
+            let key = json!({"$ref": "#/components/parameters/IdempotencyKey"});
+            operation.parameters.push(key);
+        }
+        if path.contains("{id}") {
+            let schema = match path.split('/').nth(2) {
+                Some("jobs") => "JobId",
+                Some("sessions") => "SessionId",
+                _ => "DeliveryId",
+            };
+            let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+            let id = json!({"name": "id", "in": "path", "required": true, "schema": schema});
+            return operation.parameter(id).problems(&[404]);
+        }
+        operation
+    }
+
+    /// The operation needs no caller and reads nothing.
+    pub(super) fn public(mut self) -> Self {
+        self.value["security"] = json!([]);
+        self.responses.clear();
+        self
+    }
+
+    pub(super) fn parameter(mut self, parameter: Value) -> Self {
+        self.parameters.push(parameter);
+        self
+    }
+
+    /// Adds the parameters that `read` takes.
+    pub(super) fn query<T>(mut self, read: impl FnOnce(&mut Params) -> T) -> Self {
+        for (name, mut schema) in Params::recorded(read) {
+            let description =
+                schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            let mut parameter = json!({"name": name, "in": "query", "schema": schema});
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            self.parameters.push(parameter);
+        }
+        self
+    }
+
+    pub(super) fn body(self, schema: Value) -> Self {
+        self.with_body(&schema, true)
+    }
+
+    pub(super) fn optional_body(self, schema: Value) -> Self {
+        self.with_body(&schema, false)
+    }
+
+    fn with_body(mut self, schema: &Value, required: bool) -> Self {
+        let content = json!({JSON: {"schema": schema}});
+        self.value["requestBody"] = json!({"required": required, "content": content});
+        self
+    }
+
+    pub(super) fn problems(mut self, statuses: &[u16]) -> Self {
+        for status in statuses {
+            let problem = PROBLEMS.iter().find(|(known, ..)| known == status);
+            let (_, name, _) = problem.expect("the status of a documented problem");
+            let response = json!({"$ref": format!("#/components/responses/{name}")});
+            self.responses.insert(status.to_string(), response);
+        }
+        self
+    }
+
+    /// Adds a response, with its media type and schema if it has a body.
+    pub(super) fn response(
+        mut self,
+        status: u16,
+        description: &str,
+        body: Option<(&str, Value)>,
+    ) -> Self {
+        let mut headers = json!({"X-Request-Id": header("RequestId")});
+        if self.method == "post" {
+            headers["Idempotent-Replayed"] = header("Replayed");
+        }
+        let mut response = json!({"description": description, "headers": headers});
+        if let Some((kind, schema)) = body {
+            response["content"] = json!({kind: {"schema": schema}});
+        }
+        self.responses.insert(status.to_string(), response);
+        self
+    }
+
+    /// 202 for a job, with its path and when to ask for it.
+    pub(super) fn accepted_job(self, schema: &Value) -> (&'static str, &'static str, Value) {
+        let mut operation = self.response(202, "Accepted.", Some((JSON, schema.clone())));
+        let headers = &mut operation.responses["202"]["headers"];
+        headers["Location"] = header("Location");
+        headers["Retry-After"] = header("RetryAfter");
+        operation.done()
+    }
+
+    /// 200 with this body.
+    pub(super) fn ok(
+        self,
+        description: &str,
+        schema: Value,
+    ) -> (&'static str, &'static str, Value) {
+        self.response(200, description, Some((JSON, schema))).done()
+    }
+
+    pub(super) fn done(mut self) -> (&'static str, &'static str, Value) {
+        self.value["parameters"] = json!(self.parameters);
+        self.value["responses"] = json!(self.responses);
+        (self.path, self.method, self.value)
+    }
+}

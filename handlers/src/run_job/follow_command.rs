@@ -1,0 +1,235 @@
+//! Follows one command from its start to its end, and stores its output and outcome.
+
+use std::time::Duration;
+
+use domain::{
+    TaskId, Timestamp,
+    command::Command,
+    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats},
+    ports::{
+        Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Version,
+        Write,
+    },
+    session::Session,
+};
+
+use super::{Claimed, output_buffer::OutputBuffer, release};
+use crate::{Env, HandlerError, outbox::Batch};
+
+/// How long output is gathered before it is stored, so that a chatty command costs few writes.
+const GATHER_TIME: Duration = Duration::from_millis(50);
+/// The amount of gathered output that is stored at once. Bytes.
+const GATHER_LIMIT: usize = 192 * 1024;
+/// How long a job is left alone whose runner does not answer: this, times the attempts of the job, up
+/// to the limit. An attempt costs calls of a rate limit that all sessions share.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+const RETRY_DELAY_MAX: Duration = Duration::from_secs(15);
+
+/// Why a worker stopped following a command.
+pub(super) enum FollowEnd {
+    /// The outcome is on record.
+    Finished,
+    /// Another worker has the job, or another handler has ended it.
+    Superseded,
+    /// The command goes on. Another worker must follow it after this delay.
+    HandedOn(Duration),
+}
+
+/// Starts the job's command or attaches to it, and follows it until its end or `hold_until`.
+pub(super) async fn follow_command(
+    env: &Env,
+    session: &Session,
+    task: &TaskId,
+    claimed: Claimed,
+    hold_until: Timestamp,
+) -> Result<FollowEnd, HandlerError> {
+    let job = Job::from(claimed.job.clone());
+    let Some(command) = job.command() else { return Ok(FollowEnd::Superseded) };
+    let Claimed { job, version } = claimed;
+    let mut worker = Worker { env, session, task, job, version, output: OutputBuffer::default() };
+    match worker.follow(command, hold_until).await {
+        Ok(end) => Ok(end),
+        // If the task is gone, its own event ends the session.
+        Err(FollowError::Shell(ShellError::NotReady | ShellError::Gone)) => {
+            Ok(FollowEnd::HandedOn(worker.give_up().await?))
+        }
+        Err(FollowError::Shell(error @ ShellError::Backend(_))) => {
+            worker.give_up().await?;
+            Err(error.into())
+        }
+        Err(FollowError::Commit(CommitError::Conflict)) => Ok(FollowEnd::Superseded),
+        Err(FollowError::Commit(error)) => Err(error.into()),
+    }
+}
+
+struct Worker<'a> {
+    env: &'a Env,
+    session: &'a Session,
+    task: &'a TaskId,
+    job: Running,
+    version: Version,
+    /// Output that is not stored yet.
+    output: OutputBuffer,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum FollowError {
+    #[error(transparent)]
+    Shell(#[from] ShellError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl Worker<'_> {
+    async fn follow(
+        &mut self,
+        command: &Command,
+        hold_until: Timestamp,
+    ) -> Result<FollowEnd, FollowError> {
+        let mut attached = self.attach(command).await?;
+        let mut store_at = None;
+        loop {
+            let now = self.env.now();
+            let renew_at = self.job.lease().until - LEASE / 2;
+            let until = store_at.unwrap_or(renew_at).min(hold_until);
+            match attached.next(until).await? {
+                Some(CommandEvent::Started) => {}
+                Some(CommandEvent::Output { stream, offset, bytes }) => {
+                    self.output.add(self.job.output(), stream, offset, bytes);
+                    store_at = store_at.or(Some(now + GATHER_TIME));
+                }
+                Some(CommandEvent::Ended(end)) => {
+                    self.finish(end).await?;
+                    return Ok(FollowEnd::Finished);
+                }
+                None if self.env.now() >= hold_until => {
+                    self.store(Some(self.env.now())).await?;
+                    return Ok(FollowEnd::HandedOn(self.env.policy.hand_on_delay));
+                }
+                None => {
+                    self.store(None).await?;
+                    store_at = None;
+                }
+            }
+            if self.output.len() >= GATHER_LIMIT {
+                self.store(None).await?;
+                store_at = None;
+            }
+        }
+    }
+
+    async fn attach(&self, command: &Command) -> Result<Box<dyn Attached>, ShellError> {
+        let (id, shell) = (self.job.common().id, &self.env.shell);
+        if self.job.cancel_requested() {
+            // After a cancellation that comes before the start, the runner never runs the command.
+            shell.cancel(self.task, id).await?;
+        }
+        let (stdout, stderr) = self.job.output();
+        let env = self.session.common().spec.env.expose();
+        shell.start(self.task, id, command, env, (stdout.stored, stderr.stored)).await
+    }
+
+    /// Stores the gathered output and renews the lease, or ends the lease at `release_at`.
+    async fn store(&mut self, release_at: Option<Timestamp>) -> Result<(), CommitError> {
+        loop {
+            let (stdout, stderr) = self.advanced();
+            let mut job = self.job.clone().progress(stdout, stderr, self.env.now());
+            if let Some(at) = release_at {
+                job = job.release_lease(at);
+            }
+            let mut writes = self.output_writes();
+            writes.push(Write::Job(Box::new(job.clone().into()), Expect::At(self.version)));
+            match self.env.store.commit(writes).await {
+                Ok(()) => {
+                    self.version.0 += 1;
+                    self.job = job;
+                    self.output.clear();
+                    return Ok(());
+                }
+                Err(CommitError::Conflict) => self.reread().await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Stores the outcome with the last of the output.
+    async fn finish(&mut self, end: CommandEnd) -> Result<(), CommitError> {
+        let (id, session) = (self.job.common().id, self.session.id());
+        loop {
+            let (mut stdout, mut stderr) = self.advanced();
+            stdout.written = stdout.written.max(end.stdout_written);
+            stderr.written = stderr.written.max(end.stderr_written);
+            let now = self.env.now();
+            let job = self.job.clone().progress(stdout, stderr, now);
+            let job = job.end(outcome(&end), Some(end.usage), now);
+            let batch = Batch::default().finished_job(self.env, self.session, job, self.version);
+            let batch = self.output_writes().into_iter().fold(batch, Batch::write);
+            match batch.write(Write::EndTurn { session, job: id }).commit(self.env).await {
+                Ok(()) => break,
+                Err(CommitError::Conflict) => self.reread().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        release(self.env, self.task, id).await;
+        Ok(())
+    }
+
+    /// Reads the job again after a conflict. A request to cancel leaves the job with this worker;
+    /// after any other change, the job is another worker's or over, and this fails.
+    async fn reread(&mut self) -> Result<(), CommitError> {
+        let read = self.env.store.job(self.job.common().id).await?;
+        match read.map(|read| (read.value, read.version)) {
+            Some((Job::Running(job), version)) if job.attempt() == self.job.attempt() => {
+                (self.job, self.version) = (job, version);
+                Ok(())
+            }
+            _ => Err(CommitError::Conflict),
+        }
+    }
+
+    /// Leaves the job to the next worker. Returns the delay after which the lease ends.
+    async fn give_up(&mut self) -> Result<Duration, HandlerError> {
+        let delay = (RETRY_DELAY * self.job.attempt()).min(RETRY_DELAY_MAX);
+        match self.store(Some(self.env.now() + delay)).await {
+            Ok(()) | Err(CommitError::Conflict) => Ok(delay),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The statistics of stdout and stderr once the gathered output is stored.
+    fn advanced(&self) -> (StreamStats, StreamStats) {
+        self.output.advance(self.job.output())
+    }
+
+    fn output_writes(&self) -> Vec<Write> {
+        self.output.writes(self.job.common().id, self.job.output())
+    }
+}
+
+/// The outcome of a job whose command ended so.
+fn outcome(end: &CommandEnd) -> Outcome {
+    let exit = end.exit;
+    match &end.cause {
+        EndCause::Exited => Outcome::Completed { exit, failure: None },
+        EndCause::OutOfMemory => {
+            let failure = JobFailure::new("oom_killed", "the shell's memory limit was hit");
+            Outcome::Completed { exit, failure: Some(failure) }
+        }
+        EndCause::TimedOut => Outcome::TimedOut { exit },
+        EndCause::Cancelled => Outcome::Cancelled { exit, failure: None },
+        EndCause::Shutdown => {
+            let failure = JobFailure::new("session_ended", "the session ended while it ran");
+            Outcome::Cancelled { exit, failure: Some(failure) }
+        }
+        EndCause::NotFound(message) => {
+            Outcome::Failed { failure: JobFailure::new("command_not_found", message) }
+        }
+        EndCause::SpawnFailed(message) => {
+            Outcome::Failed { failure: JobFailure::new("spawn_failed", message) }
+        }
+        EndCause::Unknown => {
+            let message = "the runner does not know how the command ended";
+            Outcome::Lost { failure: JobFailure::new("end_unknown", message) }
+        }
+    }
+}

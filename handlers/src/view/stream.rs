@@ -1,0 +1,102 @@
+//! The output streams of a job as users see them.
+
+use domain::{
+    job::{Job, StreamStats},
+    ports::Stream,
+};
+use serde::Serialize;
+
+/// A stream of a job's output. Lists and webhooks leave out the text.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Stream"))]
+pub(crate) struct StreamView {
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub(crate) part: Option<Part>,
+    #[serde(flatten)]
+    size: StreamSize,
+}
+
+/// How much of a stream there is. Bytes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct StreamSize {
+    /// Written by the command.
+    bytes: u64,
+    /// Stored, from the beginning on.
+    kept_bytes: u64,
+    /// The command wrote more than is stored.
+    truncated: bool,
+}
+
+/// A part of an output stream.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Part {
+    pub(crate) text: String,
+    pub(crate) encoding: Encoding,
+    /// The offset of the next part. Bytes from the beginning of the stream.
+    pub(crate) next_offset: u64,
+}
+
+/// The name of an output stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(crate) enum StreamName {
+    Stdout,
+    Stderr,
+}
+
+/// How the bytes of a stream are written in a JSON string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(crate) enum Encoding {
+    #[serde(rename = "utf-8")]
+    Utf8,
+    #[serde(rename = "base64")]
+    Base64,
+}
+
+impl From<Stream> for StreamName {
+    fn from(stream: Stream) -> Self {
+        match stream {
+            Stream::Stdout => Self::Stdout,
+            Stream::Stderr => Self::Stderr,
+        }
+    }
+}
+
+impl From<StreamName> for Stream {
+    fn from(name: StreamName) -> Self {
+        match name {
+            StreamName::Stdout => Self::Stdout,
+            StreamName::Stderr => Self::Stderr,
+        }
+    }
+}
+
+impl StreamView {
+    pub(super) const fn of(stats: StreamStats) -> Self {
+        Self { part: None, size: StreamSize::of_stats(stats) }
+    }
+}
+
+impl StreamSize {
+    /// The size of a job's stream.
+    pub(crate) const fn of(job: &Job, stream: Stream) -> Self {
+        let (stdout, stderr) = job.output();
+        Self::of_stats(match stream {
+            Stream::Stdout => stdout,
+            Stream::Stderr => stderr,
+        })
+    }
+
+    const fn of_stats(stats: StreamStats) -> Self {
+        let StreamStats { stored, written } = stats;
+        let bytes = if written > stored { written } else { stored };
+        Self { bytes, kept_bytes: stored, truncated: stats.truncated() }
+    }
+}
