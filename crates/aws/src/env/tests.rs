@@ -72,7 +72,11 @@ async fn what_a_function_does_not_list_is_refused() {
         let (task, session) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
         let refused = |permission: Permission, error: &dyn std::error::Error| {
             let message = error.source().map(ToString::to_string).unwrap_or_default();
-            assert!(message.contains("does not list"), "{} {permission:?}: {message}", function.name);
+            assert!(
+                message.contains("does not list"),
+                "{} {permission:?}: {message}",
+                function.name
+            );
         };
         if !function.may(Permission::Queue(Lane::Control)) {
             let sent = env.queue.send(&Message::FillPool, std::time::Duration::ZERO).await;
