@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ecs::{
     Client,
+    operation::run_task::builders::RunTaskFluentBuilder,
     types::{
         AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, NetworkConfiguration,
         Tag, TaskOverride,
@@ -80,14 +81,11 @@ impl LaunchConfig {
                 LaunchResult::Failed(error) => return Err(error),
             }
         }
-        Err(match no_capacity {
-            Some(cause) => RunError::Capacity(cause),
-            None => self.nowhere(unsupported),
-        })
+        Err(no_capacity.map_or_else(|| self.no_usable_subnet(unsupported), RunError::Capacity))
     }
 
-    /// The error for a task that no placement could be tried for.
-    fn nowhere(&self, unsupported: &UnsupportedSubnets) -> RunError {
+    /// The error for a task whose placements are all in unsupported zones.
+    fn no_usable_subnet(&self, unsupported: &UnsupportedSubnets) -> RunError {
         let unsupported = unsupported.lock();
         let cause = self.subnets.iter().find_map(|subnet| unsupported.get(subnet));
         RunError::Refused(cause.cloned().unwrap_or_else(|| "no subnets are configured".to_owned()))
@@ -111,30 +109,11 @@ impl LaunchConfig {
         group: &str,
         placement: &Placement<'_>,
     ) -> LaunchResult {
-        let (provider, network) = match self.provider_and_network(group, placement) {
-            Ok(both) => both,
+        let request = match self.request(client, task, group, placement) {
+            Ok(request) => request.cluster(cluster),
             Err(error) => return LaunchResult::Failed(error.into()),
         };
-        let size = TaskOverride::builder()
-            .cpu(task.size.cpu().to_string())
-            .memory(task.size.memory_mib().to_string())
-            .build();
-        let sent = client
-            .run_task()
-            .cluster(cluster)
-            .task_definition(&self.task_definition)
-            .count(1)
-            .started_by(&task.started_by)
-            .client_token(&placement.token)
-            .capacity_provider_strategy(provider)
-            .network_configuration(network)
-            .overrides(size)
-            .enable_execute_command(true)
-            // Cost reports can group by this tag.
-            .tags(Tag::builder().key("ephemeral").value("1").build())
-            .send()
-            .await;
-        let response = match sent {
+        let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return launch_result::from_error(error),
         };
@@ -148,6 +127,32 @@ impl LaunchConfig {
                     .into(),
             ),
         }
+    }
+
+    fn request(
+        &self,
+        client: &Client,
+        task: &RunTask,
+        group: &str,
+        placement: &Placement<'_>,
+    ) -> Result<RunTaskFluentBuilder, BackendError> {
+        let (provider, network) = self.provider_and_network(group, placement)?;
+        let size = TaskOverride::builder()
+            .cpu(task.size.cpu().to_string())
+            .memory(task.size.memory_mib().to_string())
+            .build();
+        Ok(client
+            .run_task()
+            .task_definition(&self.task_definition)
+            .count(1)
+            .started_by(&task.started_by)
+            .client_token(&placement.token)
+            .capacity_provider_strategy(provider)
+            .network_configuration(network)
+            .overrides(size)
+            .enable_execute_command(true)
+            // Cost reports can group by this tag.
+            .tags(Tag::builder().key("ephemeral").value("1").build()))
     }
 
     fn provider_and_network(
