@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Context, body, events,
-    exec::{FinishedJob, follow, report},
+    foreground::{FinishedJob, follow, report},
     start::{require_completed, wait_until_final},
     up,
 };
@@ -81,6 +81,10 @@ impl OneCommand {
         let started = client.post("/shell/start", &self.start.into()).await?;
         let session = read::<Accepted>(&started)?.session_id;
         let result = command(context, client, &session, self.execute, interrupt).await;
+        if result.as_ref().is_err_and(CliError::is_transient) {
+            // The server does not respond, so a stop can't reach it. The session drains by itself.
+            return result;
+        }
         let stopped = stop(context, client, &session).await;
         let finished = result?;
         stopped?;
@@ -106,7 +110,8 @@ async fn command(
 }
 
 async fn stop(context: &Context, client: &Client, session: &str) -> Result<(), CliError> {
-    let stop: Accepted = read(&client.post("/shell/stop", &json!({"sessionId": session})).await?)?;
+    let request = json!({"sessionId": session});
+    let stop: Accepted = read(&client.post_idempotent("/shell/stop", &request).await?)?;
     let spinner = context.terminal.spinner("stopping");
     let stopped = wait_until_final(client, &stop.job_id, &spinner).await?;
     require_completed(&stopped, "the shell was not stopped")
