@@ -124,8 +124,7 @@ impl Client {
         let mut delay = FIRST_RETRY_DELAY;
         loop {
             let result = request().await;
-            let is_transient = result.as_ref().is_err_and(CliError::is_transient);
-            if !is_transient || !self.connected.load(Ordering::Relaxed) {
+            if !result.as_ref().is_err_and(CliError::is_transient) {
                 return result;
             }
             let now = Instant::now();
@@ -155,7 +154,9 @@ impl Client {
     async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
         if !response.status().is_success() {
-            return Err(refused(response).await);
+            let transient = is_transient(response.status());
+            let error = refused(response).await;
+            return Err(if transient { self.after_connection(error) } else { error });
         }
         self.connected.store(true, Ordering::Relaxed);
         Ok(response)
@@ -174,9 +175,15 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        CliError::new(Exit::Unreachable, format!("no response from {}: {cause}", self.address.url))
-            .hint("check that the server is running; `ephemeral up` starts one")
-            .transient()
+        let message = format!("no response from {}: {cause}", self.address.url);
+        let error = CliError::new(Exit::Unreachable, message)
+            .hint("check that the server is running; `ephemeral up` starts one");
+        self.after_connection(error)
+    }
+
+    /// Marks the error as transient if the server has responded before.
+    fn after_connection(&self, error: CliError) -> CliError {
+        if self.connected.load(Ordering::Relaxed) { error.transient() } else { error }
     }
 }
 
@@ -202,10 +209,7 @@ async fn refused(response: Response) -> CliError {
         StatusCode::NOT_FOUND | StatusCode::GONE => Exit::Gone,
         _ => Exit::Other,
     };
-    let mut error = CliError::new(exit, message(status, &problem));
-    if is_transient(status) {
-        error = error.transient();
-    }
+    let error = CliError::new(exit, message(status, &problem));
     match (status, retry_after) {
         (StatusCode::UNAUTHORIZED, _) => error
             .hint("check EPHEMERAL_TOKEN; the operator creates tokens with `ephemeral token add`"),

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Permanent,
-    /// The same request may succeed later: the server is restarting or overloaded.
+    /// The same request may succeed later: the server has responded before, and may be restarting.
     Transient,
     /// Our own output can't be written.
     Output,

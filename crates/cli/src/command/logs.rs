@@ -20,7 +20,7 @@ pub(super) async fn logs(context: &Context, args: Logs) -> Result<(), CliError> 
         read::<Job>(&follower.until_end().await.map_err(|error| error.while_following(&job))?)?
             .cuts()
     } else {
-        follower.pages().await?;
+        follower.pages().await.map_err(|error| error.while_following(&job))?;
         follower.cuts()
     };
     foreground::print_remarks(context, &cuts);
