@@ -166,9 +166,7 @@ impl Shared {
             "POST /v1/shell/stop" => (202, accepted("job_2")),
             "GET /v1/jobs/job_2" => (200, job(json!({"status": "completed"}))),
             "GET /v1/jobs/job_1" => (200, self.job(line.contains("waitSeconds=20"))),
-            "GET /v1/jobs/job_1/output" => {
-                (200, json!({"text": "", "encoding": "utf-8", "nextOffset": offset(&line)}))
-            }
+            "GET /v1/jobs/job_1/output" => (200, self.page(&line)),
             "POST /v1/jobs/job_1/signal" => match self.job.ends.contains_key("signal") {
                 true => (202, accepted("job_1")),
                 false => (409, json!({"title": "Conflict", "detail": "the job is not running"})),
@@ -195,6 +193,20 @@ impl Shared {
             state = self.changed.wait_while(state, running).expect("not poisoned");
         }
         state.end.clone().unwrap_or_else(|| job(json!({"status": "running"})))
+    }
+
+    /// The output from the offset that the request names.
+    fn page(&self, line: &str) -> Value {
+        let parameter =
+            |name: &str| line.split(['?', '&']).find_map(|pair| pair.strip_prefix(name));
+        let offset = parameter("offset=").and_then(|offset| offset.parse().ok()).unwrap_or(0);
+        let mut all = String::new();
+        if parameter("stream=") == Some("stdout") {
+            all.push_str(self.job.output);
+            all.push_str(if self.is_final() { self.job.last_output } else { "" });
+        }
+        let text = all.get(offset..).unwrap_or_default();
+        json!({"text": text, "encoding": "utf-8", "nextOffset": offset + text.len()})
     }
 
     fn stream(&self, mut connection: TcpStream, line: &str) -> std::io::Result<()> {
@@ -246,11 +258,6 @@ fn request(connection: &TcpStream) -> std::io::Result<(String, String)> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     Ok((line, String::from_utf8_lossy(&body).into_owned()))
-}
-
-fn offset(line: &str) -> u64 {
-    let offset = line.split('&').find_map(|part| part.strip_prefix("offset="));
-    offset.and_then(|offset| offset.parse().ok()).unwrap_or(0)
 }
 
 fn job(mut fields: Value) -> Value {
