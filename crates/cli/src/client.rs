@@ -115,6 +115,21 @@ impl Client {
         self.retry(async || self.post(path, body).await).await
     }
 
+    /// Sends a POST request that the server executes once for this key; repeats it for a while if the
+    /// server has stopped responding.
+    pub(crate) async fn post_with_key(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> Result<Value, CliError> {
+        self.retry(async || {
+            let request = self.request(Method::POST, path).header("idempotency-key", key);
+            self.json(self.send(request.timeout(RESPONSE_TIMEOUT).json(body)).await?).await
+        })
+        .await
+    }
+
     /// Repeats a request with backoff while it fails with a transient error.
     async fn retry<T>(
         &self,

@@ -48,7 +48,7 @@ fn session(session: &Session, now: OffsetDateTime) -> String {
         ("status", Some(session.status.clone())),
         ("reason", session.reason.clone()),
         ("note", session.note.clone()),
-        ("queue position", session.position.map(|position| position.to_string())),
+        ("position", session.position.map(|position| position.to_string())),
         ("image", session.image.clone()),
         ("size", size.map(|size| format!("{}/1024 cpu, {} MiB", size.cpu, size.memory_mib))),
         ("network", session.network.clone()),

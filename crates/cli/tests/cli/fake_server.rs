@@ -25,6 +25,8 @@ pub(crate) struct FakeJob {
     /// The fields of the job after its end, by the request that ends it: `signal`, `cancel` or, for
     /// [`FakeServer::end`], `end`. A request with null is accepted without an effect.
     pub(crate) ends: HashMap<&'static str, Value>,
+    /// The server is unavailable for the first request whose line starts with this.
+    pub(crate) unavailable: Option<&'static str>,
 }
 
 /// A server that can be stopped and started again on the same port.
@@ -153,14 +155,10 @@ impl Shared {
 
     fn respond(&self, mut connection: TcpStream) -> std::io::Result<()> {
         let (line, body) = request(&connection)?;
-        {
-            let mut state = self.state.lock().expect("not poisoned");
-            state.requests.push(line.clone());
-            state.bodies.push(body);
-            self.changed.notify_all();
-        }
+        let matching = self.record(&line, body);
         let accepted = |job: &str| json!({"jobId": job, "sessionId": "sh_1", "type": "execute", "status": "queued"});
         let (status, response) = match line.split('?').next().unwrap_or_default() {
+            _ if matching == 1 => (503, json!({"title": "Unavailable", "detail": "retry"})),
             "GET /v1/jobs/job_1/stream" => return self.stream(connection, &line),
             "POST /v1/shell/execute" | "POST /v1/shell/start" => (202, accepted("job_1")),
             "POST /v1/shell/stop" => (202, accepted("job_2")),
@@ -183,6 +181,19 @@ impl Shared {
             self.end(action);
         }
         Ok(())
+    }
+
+    /// Records a request. Returns how many requests have matched `unavailable`, if this one does, else 0.
+    fn record(&self, line: &str, body: String) -> usize {
+        let mut state = self.state.lock().expect("not poisoned");
+        state.requests.push(line.to_owned());
+        state.bodies.push(body);
+        self.changed.notify_all();
+        let Some(start) = self.job.unavailable else { return 0 };
+        if !line.starts_with(start) {
+            return 0;
+        }
+        state.requests.iter().filter(|request| request.starts_with(start)).count()
     }
 
     /// The job; after its end or when the server stops if `wait`.

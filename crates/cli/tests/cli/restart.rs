@@ -61,3 +61,32 @@ fn a_server_that_does_not_come_back_is_reported_with_the_job() {
     assert!(stderr.contains("; job job_1 may still be running"), "{stderr}");
     assert!(stderr.contains("hint: `ephemeral logs -f job_1` "), "{stderr}");
 }
+
+#[test]
+fn run_repeats_the_requests_that_a_restart_interrupts() {
+    for request in ["POST /v1/shell/execute", "POST /v1/shell/stop", "GET /v1/jobs/job_2"] {
+        let ends = [("end", json!({"status": "completed", "exitCode": 7}))];
+        let job = FakeJob::new("one\n", ends);
+        let server = FakeServer::new(FakeJob { unavailable: Some(request), ..job });
+        server.end();
+        let ended = server.command(&["run", "make"]).output().expect("it runs");
+        let stderr = String::from_utf8_lossy(&ended.stderr);
+
+        assert_eq!((ended.status.code(), stderr.as_ref()), (Some(7), ""), "{request}");
+        // `run` stops its shell twice: the first stop asks the session to drain.
+        let expected = if request.ends_with("/stop") { 3 } else { 2 };
+        assert_eq!(server.count(request), expected, "{request}");
+    }
+}
+
+#[test]
+fn exec_does_not_repeat_a_command() {
+    let request = "POST /v1/shell/execute";
+    let job = FakeJob { unavailable: Some(request), ..FakeJob::default() };
+    let server = FakeServer::new(job);
+    let ended = server.command(&["exec", "sh_1", "make"]).output().expect("it runs");
+
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(ended.stderr, b"error: retry\n");
+    assert_eq!(server.count(request), 1);
+}

@@ -9,7 +9,7 @@ fn now() -> OffsetDateTime {
 }
 
 #[test]
-fn a_shell_is_shown_with_what_is_known_of_it() {
+fn the_known_properties_of_a_shell_are_shown() {
     let value = json!({
         "sessionId": "sh_1", "status": "ready", "image": "default", "network": "none",
         "size": {"cpu": 256, "memoryMiB": 512}, "metadata": {"course": "algebra"},
@@ -31,7 +31,7 @@ fn a_shell_is_shown_with_what_is_known_of_it() {
 }
 
 #[test]
-fn a_job_is_shown_with_how_it_came_out() {
+fn a_job_is_shown_with_its_outcome() {
     let value = json!({
         "jobId": "job_1", "sessionId": "sh_1", "type": "execute", "status": "completed", "exitCode": 3,
         "createdAt": "2026-01-31T11:58:00.000Z", "startedAt": "2026-01-31T11:58:01.000Z",
