@@ -22,7 +22,7 @@ mod proxy;
 
 /// Longer than the longest time for which the server holds a long-poll open.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
-/// Longest silence of an event stream before its connection is given up: three times the interval of the
+/// Longest silence of an event stream before its connection is closed: three times the interval of the
 /// comments that the server sends.
 const STREAM_SILENCE: Duration = Duration::from_secs(45);
 /// Time for which a request is repeated while the server does not respond: the duration of a restart.
