@@ -21,6 +21,7 @@ mod access;
 mod body;
 mod connections;
 mod files;
+mod host;
 mod metrics;
 mod open_files;
 mod timed_stream;
@@ -142,6 +143,7 @@ fn router(engine: &Arc<Engine>, tokens: Tokens, on_loopback: bool) -> Router {
     handlers::http::router(engine.env().clone())
         .route("/metrics", metrics)
         .layer(middleware::from_fn_with_state(tokens, access::authenticate))
+        .layer(middleware::from_fn_with_state(on_loopback, host::check))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use std::{fs, time::Duration};
 
 use axum::{
     body::Bytes,
+    http::StatusCode,
     routing::{get, post},
 };
 use futures::StreamExt;
@@ -153,6 +154,15 @@ async fn a_request_whose_body_does_not_arrive_is_answered_and_closed() {
     let whole = format!("{header}hello");
     let answer = fixture.exchange(&whole.replacen("Host", "Connection: close\r\nHost", 1)).await;
     assert!(answer.ends_with("hello"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_read_is_not_asked_for() {
+    let router = Router::new().route("/", post(async || StatusCode::PAYLOAD_TOO_LARGE));
+    let fixture = Fixture::new(router, ConnectionLimits::default());
+    let header = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n";
+    let answer = fixture.exchange(&format!("{header}Expect: 100-continue\r\n\r\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 #[tokio::test]
