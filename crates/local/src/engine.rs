@@ -9,7 +9,7 @@ use domain::{Timestamp, message::Lane, ports::BackendError};
 use handlers::{Code, Env};
 
 use crate::{
-    queue::{Received, SqliteQueue},
+    queue::{LocalLane, Received, SqliteQueue},
     store::SqliteStore,
     workflow::AslWorkflow,
 };
@@ -104,7 +104,7 @@ impl Engine {
             self.workflow.drive(session, &self.invoker).await;
             return true;
         }
-        for lane in Lane::ALL {
+        for lane in LocalLane::ALL {
             let mut received = self.queue.receive(lane, self.env().now(), 1, VISIBILITY);
             if let Some(received) = received.pop() {
                 self.handle(received).await;
@@ -116,7 +116,7 @@ impl Engine {
 
     /// When the next work is due, if any is planned.
     pub fn next_wake(&self) -> Result<Option<Timestamp>, BackendError> {
-        let messages = Lane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
+        let messages = LocalLane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
         let others = [self.workflow.next_timer(), self.next_due()?];
         Ok(messages.chain(others).flatten().min())
     }
