@@ -23,6 +23,7 @@ mod rate_limit;
 pub use ecs_task::{CONTAINER, TaskDetail};
 pub use launch::LaunchConfig;
 
+use launch::UnsupportedSubnets;
 pub(crate) use launch_result::is_throttled;
 use rate_limit::RateLimit;
 
@@ -38,12 +39,19 @@ pub struct EcsCompute {
     cluster: String,
     launch: Option<LaunchConfig>,
     reads: RateLimit,
+    unsupported: UnsupportedSubnets,
 }
 
 impl EcsCompute {
     /// The tasks of the cluster with this name or ARN. Without `launch`, no task can be started.
     pub fn new(config: &SdkConfig, cluster: String, launch: Option<LaunchConfig>) -> Self {
-        Self { client: Client::new(config), cluster, launch, reads: RateLimit::default() }
+        Self {
+            client: Client::new(config),
+            cluster,
+            launch,
+            reads: RateLimit::default(),
+            unsupported: UnsupportedSubnets::default(),
+        }
     }
 
     async fn page(&self, tasks: &[String]) -> Result<Vec<TaskFacts>, BackendError> {
@@ -81,7 +89,7 @@ impl Compute for EcsCompute {
         let launch = self.launch.as_ref().ok_or_else(|| {
             BackendError::new("running a task", "this function has no launch configuration")
         })?;
-        launch.run(&self.client, &self.cluster, task).await
+        launch.run(&self.client, &self.cluster, task, &self.unsupported).await
     }
 
     async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError> {

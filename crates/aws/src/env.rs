@@ -34,21 +34,21 @@ const IMAGE: &str = "default";
 
 /// The ports that this function may use. Opens no connection.
 pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, VariableError> {
-    let opening = Opening { function, config: sdk::config(variables)?, variables };
+    let builder = PortBuilder { function, config: sdk::config(variables)?, variables };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(MonotonicIds::default());
     let policy = policy::read(variables)?;
-    let (records, table) = (Client::new(&opening.config), opening.text("EPHEMERAL_TABLE")?);
-    let tasks = opening.tasks()?;
-    let shell = opening.shell(tasks.as_ref(), &clock)?;
+    let (records, table) = (Client::new(&builder.config), builder.text("EPHEMERAL_TABLE")?);
+    let tasks = builder.tasks()?;
+    let shell = builder.shell(tasks.as_ref(), &clock)?;
     let compute = tasks.map(|tasks| -> Arc<dyn Compute> { tasks });
     let webhooks = function.may(Permission::Webhooks).then(|| -> Arc<dyn Webhooks> {
         Arc::new(HttpWebhooks::new(policy.webhook_allow_private))
     });
     let worker = format!("lambda-{}", ids.ulid());
     Ok(Env {
-        queue: Arc::new(Scoped::new(function, opening.queue()?, log_refusal)),
-        workflow: Arc::new(Scoped::new(function, opening.workflow()?, log_refusal)),
+        queue: Arc::new(Scoped::new(function, builder.queue()?, log_refusal)),
+        workflow: Arc::new(Scoped::new(function, builder.workflow()?, log_refusal)),
         compute: Arc::new(Scoped::new(function, compute, log_refusal)),
         shell: Arc::new(Scoped::new(function, shell, log_refusal)),
         webhooks: Arc::new(Scoped::new(function, webhooks, log_refusal)),
@@ -61,13 +61,14 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
     })
 }
 
-struct Opening<'a> {
+/// Builds ports from the variables of a function, as far as its permissions require them.
+struct PortBuilder<'a> {
     function: &'static Function,
     config: SdkConfig,
     variables: &'a Variables,
 }
 
-impl Opening<'_> {
+impl PortBuilder<'_> {
     fn text(&self, name: &str) -> Result<String, VariableError> {
         self.variables.required(name).map(str::to_owned)
     }

@@ -32,7 +32,8 @@ const BRIDGE: &str = "/opt/ephemeral/runner --stdio";
 /// Time limit for the WebSocket handshake, and again for the greeting. The agent's writer sleeps for a
 /// second before it sends.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
-/// How long an unused connection is kept. A new one takes seconds and one of few permitted calls
+/// How long an unused connection is kept. Opening another takes seconds and one ExecuteCommand call, whose
+/// rate AWS limits
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html>).
 const KEEP_IDLE: Duration = Duration::from_secs(120);
 

@@ -14,6 +14,7 @@ use domain::{
     ports::{BackendError, RunError, RunTask},
     size::Network,
 };
+use parking_lot::Mutex;
 
 use super::{
     launch_result::{self, LaunchResult},
@@ -35,18 +36,27 @@ pub struct LaunchConfig {
     pub assign_public_ip: bool,
 }
 
+/// The subnets whose availability zone does not run tasks of this deployment, with ECS's message.
+pub(super) type UnsupportedSubnets = Mutex<BTreeMap<String, String>>;
+
 impl LaunchConfig {
     /// Tries one placement after the other. A repeated call with the same token tries the same
     /// placements and returns the same task, because ECS repeats a refusal for the same token.
+    ///
+    /// Subnets in `unsupported` are left out, and subnets that ECS refuses for their zone are added.
     pub(super) async fn run(
         &self,
         client: &Client,
         cluster: &str,
         task: &RunTask,
+        unsupported: &UnsupportedSubnets,
     ) -> Result<TaskId, RunError> {
         let group = self.group(task)?;
-        let mut last = "no subnets are configured".to_owned();
+        let mut no_capacity = None;
         for placement in placements(&self.subnets, task.spot, &task.client_token) {
+            if unsupported.lock().contains_key(placement.subnet) {
+                continue;
+            }
             match self.try_placement(client, cluster, task, group, &placement).await {
                 LaunchResult::Started(id) => return Ok(id),
                 LaunchResult::NoCapacity(cause) => {
@@ -57,12 +67,30 @@ impl LaunchConfig {
                         cause,
                         "no capacity for a task at this placement"
                     );
-                    last = cause;
+                    no_capacity = Some(cause);
+                }
+                LaunchResult::ZoneUnsupported(cause) => {
+                    tracing::warn!(
+                        subnet = placement.subnet,
+                        cause,
+                        "the subnet's availability zone runs no tasks; it is left out from now on"
+                    );
+                    unsupported.lock().insert(placement.subnet.to_owned(), cause);
                 }
                 LaunchResult::Failed(error) => return Err(error),
             }
         }
-        Err(RunError::Capacity(last))
+        Err(match no_capacity {
+            Some(cause) => RunError::Capacity(cause),
+            None => self.nowhere(unsupported),
+        })
+    }
+
+    /// The error for a task that no placement could be tried for.
+    fn nowhere(&self, unsupported: &UnsupportedSubnets) -> RunError {
+        let unsupported = unsupported.lock();
+        let cause = self.subnets.iter().find_map(|subnet| unsupported.get(subnet));
+        RunError::Refused(cause.cloned().unwrap_or_else(|| "no subnets are configured".to_owned()))
     }
 
     fn group(&self, task: &RunTask) -> Result<&str, RunError> {

@@ -17,6 +17,8 @@ pub(super) enum LaunchResult {
     Started(TaskId),
     /// No capacity at this placement for as long as ECS remembers the token; try the next one.
     NoCapacity(String),
+    /// The subnet's availability zone does not run this task at all; try the next placement.
+    ZoneUnsupported(String),
     /// Another placement does not help.
     Failed(RunError),
 }
@@ -54,6 +56,14 @@ pub(super) fn from_error(error: SdkError<RunTaskError>) -> LaunchResult {
             None => LaunchResult::NoCapacity(message),
         },
         Some(_) if is_capacity(&message) => LaunchResult::NoCapacity(message),
+        Some(RunTaskError::PlatformTaskDefinitionIncompatibilityException(_)) => {
+            LaunchResult::ZoneUnsupported(message)
+        }
+        Some(
+            RunTaskError::ClientException(_)
+            | RunTaskError::InvalidParameterException(_)
+            | RunTaskError::UnsupportedFeatureException(_),
+        ) if is_zone(&message) => LaunchResult::ZoneUnsupported(message),
         // ECS asks EC2 for the subnet and the security group, and reports EC2's throttling as
         // InvalidParameterException (<https://github.com/dask/dask-cloudprovider/issues/56>).
         Some(_) if is_rate(&message) => LaunchResult::Failed(RunError::Throttled),
@@ -63,7 +73,6 @@ pub(super) fn from_error(error: SdkError<RunTaskError>) -> LaunchResult {
             | RunTaskError::ClientException(_)
             | RunTaskError::ClusterNotFoundException(_)
             | RunTaskError::InvalidParameterException(_)
-            | RunTaskError::PlatformTaskDefinitionIncompatibilityException(_)
             | RunTaskError::PlatformUnknownException(_)
             | RunTaskError::UnsupportedFeatureException(_),
         ) => LaunchResult::Failed(RunError::Refused(message)),
@@ -91,6 +100,12 @@ pub(crate) fn is_throttled(code: Option<&str>) -> bool {
 fn is_capacity(message: &str) -> bool {
     let message = message.to_lowercase();
     message.contains("capacity is unavailable") || message.contains("reached the limit")
+}
+
+/// "Fargate is not supported in the requested availability zone". Some zones have no Fargate, or none for
+/// arm64 (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-arm64.html>).
+fn is_zone(message: &str) -> bool {
+    message.to_lowercase().contains("availability zone")
 }
 
 /// "RunTask throttled", "Rate exceeded", "Request limit exceeded".

@@ -69,17 +69,21 @@ async fn what_a_function_does_not_list_is_refused() {
 
     for function in &FUNCTIONS {
         let env = open(function, &variables(function).into()).unwrap();
-        let (task, nobody) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
+        let (task, session) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
         let refused = |permission: Permission, error: &dyn std::error::Error| {
-            let words = error.source().map(ToString::to_string).unwrap_or_default();
-            assert!(words.contains("does not list"), "{} {permission:?}: {words}", function.name);
+            let message = error.source().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                message.contains("does not list"),
+                "{} {permission:?}: {message}",
+                function.name
+            );
         };
         if !function.may(Permission::Queue(Lane::Control)) {
             let sent = env.queue.send(&Message::FillPool, std::time::Duration::ZERO).await;
             refused(Permission::Queue(Lane::Control), &sent.unwrap_err());
         }
         if !function.may(Permission::StartExecution) {
-            refused(Permission::StartExecution, &env.workflow.start(nobody).await.unwrap_err());
+            refused(Permission::StartExecution, &env.workflow.start(session).await.unwrap_err());
         }
         if !function.may(Permission::ReadTasks) {
             refused(Permission::ReadTasks, &env.compute.list(None).await.unwrap_err());
@@ -89,7 +93,7 @@ async fn what_a_function_does_not_list_is_refused() {
         }
         if !function.may(Permission::RunTask) {
             let request = RunTask {
-                started_by: nobody.to_string(),
+                started_by: session.to_string(),
                 client_token: "c".into(),
                 image: IMAGE.into(),
                 size: domain::size::Size::DEFAULT,

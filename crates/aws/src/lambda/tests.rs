@@ -22,9 +22,9 @@ pub(super) fn env(fakes: &Fakes) -> Env {
 #[tokio::test]
 async fn an_error_has_the_name_of_its_code() {
     let env = env(&Fakes::new());
-    let id = testkit::session_id("nobody");
-    let nobody = json!({"sessionId": id});
-    let error = run(Step::InspectSession, &env, nobody).await.unwrap_err();
+    let id = testkit::session_id("unknown");
+    let unknown = json!({"sessionId": id});
+    let error = run(Step::InspectSession, &env, unknown).await.unwrap_err();
     assert_eq!(error.error_type, Code::BadInput.name());
     assert_eq!(error.error_message, format!("session {id} does not exist"));
 }

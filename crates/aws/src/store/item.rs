@@ -89,20 +89,14 @@ impl Item {
     /// Sets an attribute.
     pub(super) fn set(mut self, name: &str, value: AttributeValue) -> Self {
         let assignment = format!("{} = {}", self.name(name), self.value(value));
-        if let Action::Update(clauses) = &mut self.action {
-            clauses.set.push(assignment);
-        }
-        self
+        self.with_clause(|clauses| &mut clauses.set, assignment)
     }
 
     /// Sets an attribute, or removes it.
     pub(super) fn set_or_remove(mut self, name: &str, value: Option<AttributeValue>) -> Self {
         let Some(value) = value else {
             let name = self.name(name);
-            if let Action::Update(clauses) = &mut self.action {
-                clauses.remove.push(name);
-            }
-            return self;
+            return self.with_clause(|clauses| &mut clauses.remove, name);
         };
         self.set(name, value)
     }
@@ -110,19 +104,13 @@ impl Item {
     /// Adds a number to a number, or members to a set. A missing attribute counts as 0 or empty.
     pub(super) fn add(mut self, name: &str, value: AttributeValue) -> Self {
         let addition = format!("{} {}", self.name(name), self.value(value));
-        if let Action::Update(clauses) = &mut self.action {
-            clauses.add.push(addition);
-        }
-        self
+        self.with_clause(|clauses| &mut clauses.add, addition)
     }
 
     /// Removes members from a set. Members that are not in the set are ignored.
     pub(super) fn delete_from_set(mut self, name: &str, value: AttributeValue) -> Self {
         let removal = format!("{} {}", self.name(name), self.value(value));
-        if let Action::Update(clauses) = &mut self.action {
-            clauses.delete.push(removal);
-        }
-        self
+        self.with_clause(|clauses| &mut clauses.delete, removal)
     }
 
     /// Sets the version and requires the previous one; version 1 requires that the item has none.
@@ -166,6 +154,14 @@ impl Item {
         let name = self.name(name);
         let value = self.value(value);
         self.and(format!("(attribute_not_exists({name}) OR contains({name}, {value}))"))
+    }
+
+    /// Appends to a clause of an update. Other actions have no clauses.
+    fn with_clause(mut self, clause: fn(&mut Clauses) -> &mut Vec<String>, text: String) -> Self {
+        if let Action::Update(clauses) = &mut self.action {
+            clause(clauses).push(text);
+        }
+        self
     }
 
     fn and(mut self, more: String) -> Self {

@@ -38,6 +38,8 @@ fn message(text: &str) -> Value {
 const NO_CAPACITY: &str = "Capacity is unavailable at this time. Please try again later or in a \
                        different availability zone";
 
+const NO_ZONE: &str = "Fargate is not supported in the requested availability zone";
+
 #[tokio::test]
 async fn the_request_has_everything_that_a_task_needs() {
     let ecs = Ecs::with([placed("arn:t")]).await;
@@ -105,6 +107,33 @@ async fn an_exception_can_report_a_lack_of_capacity_too() {
     ];
     let error = Ecs::with(answers).await.compute.run(&request(false)).await.unwrap_err();
     assert!(matches!(error, RunError::Capacity(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_subnet_whose_zone_runs_no_tasks_is_left_out_from_then_on() {
+    for refusal in [
+        Exception("ClientException", message(NO_ZONE)),
+        Exception("InvalidParameterException", message(NO_ZONE)),
+        Exception("PlatformTaskDefinitionIncompatibilityException", message("arm64")),
+    ] {
+        let ecs = Ecs::with([refusal, placed("arn:t"), placed("arn:t")]).await;
+        assert_eq!(ecs.compute.run(&request(false)).await.unwrap(), TaskId::new("arn:t"));
+        // The placement keeps its token, so a repeated call finds the same task.
+        assert_eq!(ecs.compute.run(&request(false)).await.unwrap(), TaskId::new("arn:t"));
+        assert_eq!(ecs.asked("/clientToken"), ["sh_1-a1", "sh_1-a1-1", "sh_1-a1-1"]);
+    }
+}
+
+#[tokio::test]
+async fn zones_without_fargate_are_refused_and_never_reported_as_a_lack_of_capacity() {
+    let refusals = [NO_ZONE, NO_ZONE].map(|text| Exception("ClientException", message(text)));
+    let ecs = Ecs::with(refusals).await;
+    for _ in 0..2 {
+        let error = ecs.compute.run(&request(false)).await.unwrap_err();
+        let RunError::Refused(cause) = &error else { panic!("{error}") };
+        assert!(cause.contains(NO_ZONE), "{cause}");
+    }
+    assert_eq!(ecs.calls().len(), 2);
 }
 
 #[tokio::test]

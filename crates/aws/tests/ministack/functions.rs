@@ -122,7 +122,7 @@ async fn a_failure_has_the_error_name_that_the_state_machine_catches() {
     let error = inspect.invoke(session).await.unwrap_err();
     assert_eq!(error["errorType"], "Backend", "{error}");
     let log = inspect.log().await;
-    assert_eq!(log.matches("a handler failed").count(), 1, "{log}");
+    assert_eq!(log.matches("inspect-session failed: Backend").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -83,7 +83,7 @@ fn any_other_body_is_an_error() {
 async fn only_failed_messages_are_delivered_again() {
     let fakes = Fakes::new().with_queued_session("s");
     let start = |name| json!(Message::StartSession { session: session_id(name) });
-    let bodies = [json!("garbage"), start("s"), start("nobody")];
+    let bodies = [json!("garbage"), start("s"), start("unknown")];
     assert_eq!(handle(&env(&fakes), batch(&bodies)).await.unwrap(), failed(&["0", "2"]));
     assert_eq!(fakes.workflow.take_started(), [session_id("s")]);
 }
