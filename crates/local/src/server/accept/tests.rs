@@ -36,7 +36,7 @@ impl Fixture {
         let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let connections = Connections::new(&limits, 1000);
+        let connections = Connections::new(&limits, 1000, true);
         let acceptor = Acceptor { tls, router, connections, limits };
         let serving = tokio::spawn(acceptor.run(listener, stopped));
         Self { address, stop, serving }
