@@ -40,7 +40,7 @@ pub struct ConnectionLimits {
     /// 4096. Beyond it, the connections that wait for a request longest are closed.
     pub open: Option<usize>,
     /// How many of them one peer may have: an IPv4 address, or an IPv6 network of 64 bits. Absent: a
-    /// quarter.
+    /// quarter; on loopback, where all users have one address, all.
     pub open_per_peer: Option<usize>,
     /// How long a TLS handshake and the header of a request may take, from the start of the connection
     /// or the first byte of a later request.

@@ -88,11 +88,12 @@ impl Server {
         let closed = ports.closed;
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
-        let router = router(&engine, tokens, address.ip().is_loopback());
+        let on_loopback = address.ip().is_loopback();
+        let router = router(&engine, tokens, on_loopback);
         let (stop, stopped) = watch::channel(false);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let limits = config.connections;
-        let connections = Connections::new(&limits, room);
+        let connections = Connections::new(&limits, room, on_loopback);
         let acceptor = Acceptor { tls, router, connections, limits };
         let serving = tokio::spawn(acceptor.run(listener, stopped));
         let url = format!("{scheme}://{address}");

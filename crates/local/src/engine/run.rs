@@ -69,6 +69,10 @@ impl Engine {
                 _ = stopped.changed() => {}
             }
         }
+        if lane == LocalLane::Main(Lane::Webhooks) {
+            // The queue delivers them again after a restart.
+            self.webhook_turns.clear();
+        }
         let follows_commands = lane == LocalLane::Main(Lane::Exec);
         finish(running, if follows_commands { WORKER_STOP_TIMEOUT } else { STOP_TIMEOUT }).await;
     }
@@ -128,7 +132,8 @@ const fn concurrency(lane: LocalLane) -> usize {
         LocalLane::Main(Lane::Exec) => 1024,
         // A runner may answer late, while its shell is busy.
         LocalLane::Interrupts => 256,
-        LocalLane::Main(Lane::TaskEvents | Lane::Webhooks) => 64,
+        LocalLane::Main(Lane::TaskEvents) => 64,
+        LocalLane::Main(Lane::Webhooks) => 256,
     }
 }
 

@@ -146,10 +146,12 @@ pub(super) struct Admitted {
 }
 
 impl Connections {
-    /// No connections, with these limits; `room` is how many the process has room for.
-    pub(super) fn new(limits: &ConnectionLimits, room: usize) -> Self {
+    /// No connections, with these limits; `room` is how many the process has room for. On loopback all
+    /// users have the same address, which by default may have all connections.
+    pub(super) fn new(limits: &ConnectionLimits, room: usize, on_loopback: bool) -> Self {
         let open = limits.open.unwrap_or(room).max(1);
-        let open_per_peer = limits.open_per_peer.unwrap_or(open / 4).max(1);
+        let share = if on_loopback { open } else { open / 4 };
+        let open_per_peer = limits.open_per_peer.unwrap_or(share).max(1);
         Self { open, open_per_peer, registry: Arc::default() }
     }
 

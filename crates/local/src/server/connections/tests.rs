@@ -8,7 +8,7 @@ fn connections(open: usize, open_per_peer: usize) -> Connections {
         open_per_peer: Some(open_per_peer),
         ..ConnectionLimits::default()
     };
-    Connections::new(&limits, 1000)
+    Connections::new(&limits, 1000, false)
 }
 
 fn peer(last: u8) -> IpAddr {
@@ -16,11 +16,13 @@ fn peer(last: u8) -> IpAddr {
 }
 
 #[test]
-fn by_default_a_peer_may_have_a_quarter_of_the_room() {
-    let connections = Connections::new(&ConnectionLimits::default(), 1000);
-    assert_eq!((connections.open, connections.open_per_peer), (1000, 250));
-    let connections = Connections::new(&ConnectionLimits::default(), 0);
-    assert_eq!((connections.open, connections.open_per_peer), (1, 1));
+fn by_default_a_peer_beyond_loopback_may_have_a_quarter_of_the_room() {
+    for (room, on_loopback, expected) in
+        [(1000, false, (1000, 250)), (1000, true, (1000, 1000)), (0, false, (1, 1))]
+    {
+        let connections = Connections::new(&ConnectionLimits::default(), room, on_loopback);
+        assert_eq!((connections.open, connections.open_per_peer), expected, "{room} {on_loopback}");
+    }
 }
 
 #[test]
