@@ -146,7 +146,7 @@ fn start(
         timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
         max_output_bytes: command.max_output_bytes,
         keep: runner::protocol::Keep::default(),
-        background: false,
+        background: command.background,
         from: Offsets { stdout, stderr },
     }
 }

@@ -23,7 +23,11 @@ Examples:
 
 Exit codes: run and exec exit with the exit code of the command, 128+n if signal n ended it, 124 if it
 timed out, 125 if it could not be run, 127 if it was not found. All commands: 0 success, 1 error,
-2 usage error, 3 not found or already ended, 4 not allowed, 5 server not reachable.";
+2 usage error, 3 not found or already ended, 4 not allowed, 5 server not reachable.
+
+Signals: Ctrl-C in run and exec sends SIGINT to the command, whose output is printed to its end; a second
+Ctrl-C cancels the job. SIGTERM, SIGHUP and SIGQUIT cancel the job and exit with 143, 129 and 131; a reader
+that closes the pipe of standard output cancels it and exits with 141. run stops its shell in each case.";
 
 /// Disposable shells: start one, run commands in it, read the results, and rely on its removal.
 #[derive(Debug, Parser)]
@@ -38,7 +42,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// URL of the server; a server on the same machine is found without it.
+    /// URL of the server; a server on the same machine is found without it. Only https uses a proxy.
     #[arg(long, global = true, env = "EPHEMERAL_URL", value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Data directory of the server on this machine.
@@ -59,7 +63,9 @@ pub(crate) enum Command {
     Run(Run),
     /// Start a shell and print its id.
     Start(Start),
-    /// Run a command in a shell.
+    /// Run a command in a shell, print its output, and exit with its exit code.
+    ///
+    /// If the server stops responding, the output continues after its restart within ten seconds.
     Exec(Exec),
     /// Stop a shell and wait until it is gone.
     Stop(Stop),
@@ -179,7 +185,7 @@ pub(crate) struct CommandOptions {
     /// Timeout of the command, such as 90s, 10m, 2h.
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     pub(crate) timeout: Option<Seconds>,
-    /// Number of bytes to keep of each of stdout and stderr.
+    /// Number of bytes to keep of each of stdout and stderr; a message reports output that was cut.
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub(crate) max_output: Option<u64>,
     /// Pass our standard input to the command, up to 128 KiB of UTF-8.

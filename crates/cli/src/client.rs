@@ -1,23 +1,41 @@
 //! The client of the HTTP API: JSON in, JSON or a [`CliError`] out.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::Instant;
 
+use self::proxy::Route;
 use crate::{
     error::{CliError, Exit},
     find_server::Address,
+    terminal::Terminal,
 };
+
+mod proxy;
 
 /// Longer than the longest time for which the server holds a long-poll open.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
+/// Longest silence of an event stream before its connection is closed: three times the interval of the
+/// comments that the server sends.
+const STREAM_SILENCE: Duration = Duration::from_secs(45);
+/// Time for which a request is repeated while the server does not respond: the duration of a restart.
+const RETRY_TIME: Duration = Duration::from_secs(10);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(100);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// A server and the token that we use with it.
 pub(crate) struct Client {
     http: reqwest::Client,
     address: Address,
+    /// Whether the server has responded before. If not, it is not restarting but was never there.
+    connected: AtomicBool,
 }
 
 /// The body of an error response (RFC 9457).
@@ -42,28 +60,95 @@ struct FieldError {
 
 impl Client {
     pub(crate) fn new(address: Address) -> Result<Self, CliError> {
+        Self::with_silence(address, STREAM_SILENCE)
+    }
+
+    fn with_silence(address: Address, silence: Duration) -> Result<Self, CliError> {
         // An error means that a provider is installed already, which is sufficient.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
+            .read_timeout(silence)
             .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")));
         if address.url.starts_with("http:") {
             // Plain http needs no certificates, and the host may have none.
             builder = builder.tls_certs_only([]);
         }
+        let route = proxy::route(&address.url, &Matcher::from_env());
+        if route == Route::DirectDespiteProxy {
+            Terminal::new(false).message(&format!(
+                "warning: not using the proxy of the environment for {}: it would receive the token \
+                 unencrypted; use https, or add the host to NO_PROXY",
+                address.url
+            ));
+        }
+        if route != Route::Environment {
+            builder = builder.no_proxy();
+        }
         let http =
             builder.build().map_err(|error| CliError::chain("can't prepare HTTP", &error))?;
-        Ok(Self { http, address })
+        Ok(Self { http, address, connected: AtomicBool::new(false) })
     }
 
+    /// Sends a GET request; repeats it for a while if the server has stopped responding.
     pub(crate) async fn get(&self, path: &str) -> Result<Value, CliError> {
-        let request = self.request(Method::GET, path).timeout(RESPONSE_TIMEOUT);
-        json(self.send(request).await?).await
+        self.retry(async || {
+            let request = self.request(Method::GET, path).timeout(RESPONSE_TIMEOUT);
+            self.json(self.send(request).await?).await
+        })
+        .await
     }
 
+    /// Sends a POST request once.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, CliError> {
         let request = self.request(Method::POST, path).timeout(RESPONSE_TIMEOUT).json(body);
-        json(self.send(request).await?).await
+        self.json(self.send(request).await?).await
+    }
+
+    /// Sends a POST request that has the same effect if it arrives twice; repeats it for a while if the
+    /// server has stopped responding.
+    pub(crate) async fn post_idempotent(
+        &self,
+        path: &str,
+        body: &Value,
+    ) -> Result<Value, CliError> {
+        self.retry(async || self.post(path, body).await).await
+    }
+
+    /// Sends a POST request that the server executes once for this key; repeats it for a while if the
+    /// server has stopped responding.
+    pub(crate) async fn post_with_key(
+        &self,
+        path: &str,
+        body: &Value,
+        key: &str,
+    ) -> Result<Value, CliError> {
+        self.retry(async || {
+            let request = self.request(Method::POST, path).header("idempotency-key", key);
+            self.json(self.send(request.timeout(RESPONSE_TIMEOUT).json(body)).await?).await
+        })
+        .await
+    }
+
+    /// Repeats a request with backoff while it fails with a transient error.
+    async fn retry<T>(
+        &self,
+        request: impl AsyncFn() -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
+        let mut deadline = None;
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            let result = request().await;
+            if !result.as_ref().is_err_and(CliError::is_transient) {
+                return result;
+            }
+            let now = Instant::now();
+            if now + delay > *deadline.get_or_insert(now + RETRY_TIME) {
+                return result;
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
+        }
     }
 
     /// Opens a stream of server-sent events that starts after the event `last`.
@@ -83,7 +168,19 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
-        if response.status().is_success() { Ok(response) } else { Err(refused(response).await) }
+        if !response.status().is_success() {
+            let transient = is_transient(response.status());
+            let error = refused(response).await;
+            return Err(if transient { self.after_connection(error) } else { error });
+        }
+        self.connected.store(true, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    async fn json(&self, response: Response) -> Result<Value, CliError> {
+        let body = response.bytes().await.map_err(|error| self.unreachable(error))?;
+        serde_json::from_slice(&body)
+            .map_err(|error| CliError::chain("can't parse the response of the server", &error))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> CliError {
@@ -93,8 +190,15 @@ impl Client {
         while let Some(deeper) = cause.source() {
             cause = deeper;
         }
-        CliError::new(Exit::Unreachable, format!("no response from {}: {cause}", self.address.url))
-            .hint("check that the server is running; `ephemeral up` starts one")
+        let message = format!("no response from {}: {cause}", self.address.url);
+        let error = CliError::new(Exit::Unreachable, message)
+            .hint("check that the server is running; `ephemeral up` starts one");
+        self.after_connection(error)
+    }
+
+    /// Marks the error as transient if the server has responded before.
+    fn after_connection(&self, error: CliError) -> CliError {
+        if self.connected.load(Ordering::Relaxed) { error.transient() } else { error }
     }
 }
 
@@ -103,12 +207,6 @@ pub(crate) fn read<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
     T::deserialize(value).map_err(|error| {
         CliError::chain("can't parse the response of the server", &error)
             .hint("compare `ephemeral --version` with the version of the server")
-    })
-}
-
-async fn json(response: Response) -> Result<Value, CliError> {
-    response.json().await.map_err(|error| {
-        CliError::chain("can't parse the response of the server", &error.without_url())
     })
 }
 
@@ -138,6 +236,17 @@ async fn refused(response: Response) -> CliError {
     }
 }
 
+/// Whether this status is that of a server, or of a proxy before it, that may respond later.
+const fn is_transient(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
 fn message(status: StatusCode, problem: &Problem) -> String {
     let mut message = match &problem.detail {
         Some(detail) => detail.clone(),
@@ -145,7 +254,14 @@ fn message(status: StatusCode, problem: &Problem) -> String {
         None => problem.title.clone(),
     };
     for field in &problem.errors {
-        message.push_str(&format!("; {}: {}", field.pointer, field.detail));
+        let invalid = match field.pointer.as_str() {
+            "" => field.detail.clone(),
+            pointer => format!("{pointer}: {}", field.detail),
+        };
+        // The detail of a request with one invalid field is the error of that field.
+        if !message.contains(&invalid) {
+            message.push_str(&format!("; {invalid}"));
+        }
     }
     if status.is_server_error()
         && let Some(id) = &problem.request_id
@@ -154,3 +270,6 @@ fn message(status: StatusCode, problem: &Problem) -> String {
     }
     message
 }
+
+#[cfg(test)]
+mod tests;

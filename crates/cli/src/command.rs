@@ -17,6 +17,7 @@ mod doctor;
 mod events;
 mod exec;
 mod extend;
+mod foreground;
 mod logs;
 mod ls;
 mod run;

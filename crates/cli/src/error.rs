@@ -1,6 +1,6 @@
 //! The error that a command reports: what failed, what to do next, and an exit code.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// The exit codes of `ephemeral` itself. `run` and `exec` also pass on those of commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,18 @@ pub(crate) enum Exit {
     Gone = 3,
     Auth = 4,
     Unreachable = 5,
+    /// 128 + SIGPIPE, as the shell reports a program that wrote to a closed pipe.
+    BrokenPipe = 141,
+}
+
+/// How a caller may react to an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Permanent,
+    /// The same request may succeed later: the server has responded before, and may be restarting.
+    Transient,
+    /// Our own output can't be written.
+    Output,
 }
 
 /// An error that ends a command. `main` prints it once.
@@ -19,20 +31,55 @@ pub(crate) struct CliError {
     message: String,
     hint: Option<String>,
     exit: Exit,
+    kind: Kind,
 }
 
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit }
+        Self { message: message.into(), hint: None, exit, kind: Kind::Permanent }
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Self {
         Self::new(Exit::Other, message)
     }
 
-    /// The reader of our output closed the pipe. Nothing is printed about it.
-    pub(crate) fn broken_pipe() -> Self {
-        Self::other("")
+    /// The error for output that can't be written. Nothing is printed about a reader that closed the pipe.
+    pub(crate) fn output(error: &io::Error) -> Self {
+        let failed = if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::other("")
+        } else {
+            Self::chain("can't write the output", error)
+        };
+        Self { kind: Kind::Output, ..failed }
+    }
+
+    /// Marks the error as one that may not occur again if the request is repeated later.
+    pub(crate) const fn transient(mut self) -> Self {
+        self.kind = Kind::Transient;
+        self
+    }
+
+    pub(crate) fn is_transient(&self) -> bool {
+        self.kind == Kind::Transient
+    }
+
+    /// Whether our own output could not be written.
+    pub(crate) fn is_output(&self) -> bool {
+        self.kind == Kind::Output
+    }
+
+    /// The same error after which a job may still be running: it names the job and how to continue.
+    pub(crate) fn while_following(self, job: &str) -> Self {
+        match self.kind {
+            Kind::Transient => Self {
+                message: format!("{}; job {job} may still be running", self.message),
+                ..self
+            }
+            .with_exit(Exit::Unreachable)
+            .hint(format!("`ephemeral logs -f {job}` follows it once the server responds again")),
+            Kind::Output if !self.has_message() => self.with_exit(Exit::BrokenPipe),
+            Kind::Output | Kind::Permanent => self,
+        }
     }
 
     /// Whether there is a message to print.
@@ -80,3 +127,6 @@ impl fmt::Display for CliError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

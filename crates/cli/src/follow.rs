@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, read},
-    error::{CliError, Exit},
+    error::CliError,
     sse,
     terminal::{Stream, Terminal},
-    view::{Job, Output},
+    view::{Job, Output, StreamSize},
 };
 
 /// Bytes requested per page.
@@ -22,6 +22,8 @@ pub(crate) struct Follower<'a> {
     terminal: Terminal,
     job: &'a str,
     offsets: [u64; 2],
+    /// The sizes that the last page of each stream reported.
+    sizes: [StreamSize; 2],
 }
 
 /// An `output` event of the stream.
@@ -36,18 +38,18 @@ struct OutputChunk {
 
 impl<'a> Follower<'a> {
     pub(crate) const fn new(client: &'a Client, terminal: Terminal, job: &'a str) -> Self {
-        Self { client, terminal, job, offsets: [0, 0] }
+        Self { client, terminal, job, offsets: [0, 0], sizes: [StreamSize::NOTHING; 2] }
     }
 
-    /// Prints until the job is final, and returns the job.
+    /// Prints until the job is final, and returns the job. If the future is dropped, the next call
+    /// continues where it stopped.
     pub(crate) async fn until_end(&mut self) -> Result<Value, CliError> {
         loop {
             match self.stream().await {
                 Ok(Some(job)) => return Ok(job),
+                Err(error) if error.is_output() => return Err(error),
                 // AWS deployments have no streams, and a stream may be interrupted: page instead.
-                Ok(None) => {}
-                Err(error) if error.exit() == Exit::Other => {}
-                Err(error) => return Err(error),
+                Ok(None) | Err(_) => {}
             }
             let job = self.client.get(&format!("/jobs/{}?waitSeconds=1", self.job)).await?;
             self.pages().await?;
@@ -65,6 +67,11 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
+    /// The remarks about output that the server did not keep, as far as pages were read.
+    pub(crate) fn cuts(&self) -> Vec<String> {
+        StreamSize::cuts(&self.sizes)
+    }
+
     async fn page(&mut self, stream: Stream) -> Result<bool, CliError> {
         let (job, name) = (self.job, stream.name());
         let offset = self.offsets[stream as usize];
@@ -72,6 +79,7 @@ impl<'a> Follower<'a> {
         let output: Output = read(&self.client.get(&path).await?)?;
         self.terminal.bytes(stream, &decode(&output.text, &output.encoding)?)?;
         self.offsets[stream as usize] = output.next_offset;
+        self.sizes[stream as usize] = output.size;
         Ok(output.next_offset > offset)
     }
 
@@ -80,6 +88,7 @@ impl<'a> Follower<'a> {
         let last = format!("{}.{}", self.offsets[0], self.offsets[1]);
         let mut response = self.client.events(&format!("/jobs/{}/stream", self.job), &last).await?;
         let mut events = sse::Decoder::default();
+        // An error means that the connection was lost, or that the server was silent for too long.
         while let Ok(Some(bytes)) = response.chunk().await {
             events.feed(&bytes);
             while let Some(event) = events.next() {

@@ -107,11 +107,5 @@ impl Drop for Spinner {
 }
 
 fn put(mut to: impl Write, bytes: &[u8]) -> Result<(), CliError> {
-    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| {
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            CliError::broken_pipe()
-        } else {
-            CliError::chain("can't write the output", &error)
-        }
-    })
+    to.write_all(bytes).and_then(|()| to.flush()).map_err(|error| CliError::output(&error))
 }

@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Deserialize;
 use time::{OffsetDateTime, serde::rfc3339};
 
+mod stream_size;
+
+pub(crate) use stream_size::StreamSize;
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Accepted {
@@ -68,6 +72,10 @@ pub(crate) struct Job {
     pub(crate) signal: Option<i32>,
     pub(crate) error: Option<Error>,
     pub(crate) usage: Option<Usage>,
+    #[serde(default)]
+    pub(crate) stdout: StreamSize,
+    #[serde(default)]
+    pub(crate) stderr: StreamSize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -91,6 +99,8 @@ pub(crate) struct Output {
     pub(crate) text: String,
     pub(crate) encoding: String,
     pub(crate) next_offset: u64,
+    #[serde(flatten)]
+    pub(crate) size: StreamSize,
 }
 
 #[derive(Debug, Deserialize)]
@@ -139,6 +149,11 @@ impl Job {
             (None, status @ ("cancelled" | "lost" | "failed")) => Some(status.to_owned()),
             (None, _) => None,
         }
+    }
+
+    /// The remarks about output that the server did not keep.
+    pub(crate) fn cuts(&self) -> Vec<String> {
+        StreamSize::cuts(&[self.stdout, self.stderr])
     }
 
     fn error_code(&self) -> &str {

@@ -25,6 +25,10 @@ pub struct Command {
     pub concurrency: Concurrency,
     /// How many bytes of stdout, and as many of stderr, are stored.
     pub max_output_bytes: u64,
+    /// Whether processes that still run when the command exits are left running. Otherwise they are
+    /// killed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
 }
 
 /// A shell command line, or a program with its arguments.

@@ -29,6 +29,41 @@ pub struct Config {
     pub webhook_allow_private: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
+    /// The limits on the connections of the API.
+    pub connections: ConnectionLimits,
+}
+
+/// The limits on the connections of the API. They hold for everybody, with a token or without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// How many connections may be open at once. Absent: what the limit on open files leaves, at most
+    /// 4096. Beyond it, the connections that wait for a request longest are closed.
+    pub open: Option<usize>,
+    /// How many of them one peer may have: an IPv4 address, or an IPv6 network of 64 bits. Absent: a
+    /// quarter; on loopback, where all users have one address, all.
+    pub open_per_peer: Option<usize>,
+    /// How long a TLS handshake and the header of a request may take, from the start of the connection
+    /// or the first byte of a later request.
+    pub header_timeout: Duration,
+    /// How long the body of a request may take.
+    pub body_timeout: Duration,
+    /// How long a connection may be idle between two requests.
+    pub idle_timeout: Duration,
+    /// How long a client may read nothing of a response that is ready.
+    pub write_timeout: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            open: None,
+            open_per_peer: None,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
 }
 
 /// A certificate and its private key, as PEM files.
@@ -71,6 +106,7 @@ impl Config {
             sandbox,
             webhook_allow_private: false,
             retention: Duration::from_hours(7 * 24),
+            connections: ConnectionLimits::default(),
         }
     }
 }

@@ -5,11 +5,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Timestamp, message::Lane, ports::BackendError};
+use domain::{
+    DeliveryId, Timestamp, UserId,
+    message::{Lane, Message},
+    ports::{BackendError, Store},
+};
 use handlers::{Code, Env};
 
 use crate::{
-    queue::{Received, SqliteQueue},
+    queue::{LocalLane, Received, SqliteQueue},
     store::SqliteStore,
     workflow::AslWorkflow,
 };
@@ -17,14 +21,19 @@ use crate::{
 mod invoker;
 mod metrics;
 mod run;
+mod turns;
 
 pub use invoker::Invoker;
 use metrics::Metrics;
 pub use run::Running;
+use turns::{Turn, Turns};
 
 /// The visibility timeout of messages: practically none, because a received message can't get lost while
 /// this process lives.
 const VISIBILITY: Duration = Duration::from_hours(24);
+
+/// How many webhooks of one user are posted at once: an endpoint may take long to answer.
+const MAX_WEBHOOKS_PER_USER: usize = 16;
 
 /// Calls the handlers of a server, for messages, executions and due records.
 #[derive(Debug)]
@@ -33,6 +42,7 @@ pub struct Engine {
     store: Arc<SqliteStore>,
     queue: SqliteQueue,
     workflow: Arc<AslWorkflow>,
+    webhook_turns: Turns<Received>,
 }
 
 impl Engine {
@@ -43,7 +53,8 @@ impl Engine {
         queue: SqliteQueue,
         workflow: Arc<AslWorkflow>,
     ) -> Self {
-        Self { invoker: Invoker::new(env), store, queue, workflow }
+        let webhook_turns = Turns::new(MAX_WEBHOOKS_PER_USER);
+        Self { invoker: Invoker::new(env), store, queue, workflow, webhook_turns }
     }
 
     /// The ports that the handlers get.
@@ -104,7 +115,7 @@ impl Engine {
             self.workflow.drive(session, &self.invoker).await;
             return true;
         }
-        for lane in Lane::ALL {
+        for lane in LocalLane::ALL {
             let mut received = self.queue.receive(lane, self.env().now(), 1, VISIBILITY);
             if let Some(received) = received.pop() {
                 self.handle(received).await;
@@ -116,7 +127,7 @@ impl Engine {
 
     /// When the next work is due, if any is planned.
     pub fn next_wake(&self) -> Result<Option<Timestamp>, BackendError> {
-        let messages = Lane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
+        let messages = LocalLane::ALL.into_iter().map(|lane| self.queue.next_visible(lane));
         let others = [self.workflow.next_timer(), self.next_due()?];
         Ok(messages.chain(others).flatten().min())
     }
@@ -127,7 +138,31 @@ impl Engine {
         let _next_time = self.invoker.sweep().await;
     }
 
+    /// Handles a message. A webhook may be left to the call that handles another of the same user.
     async fn handle(&self, received: Received) {
+        let Some((user, delivery)) = self.webhook(&received.message).await else {
+            return self.handle_now(received).await;
+        };
+        let mut next = match self.webhook_turns.begin(&user, delivery, received) {
+            Turn::Now(received) => Some(received),
+            Turn::Waits => None,
+            Turn::Repeated(received) => return self.queue.ack(received.receipt),
+        };
+        while let Some(received) = next {
+            self.handle_now(received).await;
+            next = self.webhook_turns.next(&user);
+        }
+    }
+
+    /// The delivery that a message is about, and its user.
+    async fn webhook(&self, message: &Message) -> Option<(UserId, DeliveryId)> {
+        let Message::DeliverWebhook { delivery } = message else { return None };
+        // The handler reports a failure of the store.
+        let read = self.store.delivery(*delivery).await.ok()??;
+        Some((read.value.payload().user.clone(), *delivery))
+    }
+
+    async fn handle_now(&self, received: Received) {
         let Received { message, attempts, receipt } = received;
         match self.invoker.handle(message).await {
             Ok(()) => self.queue.ack(receipt),

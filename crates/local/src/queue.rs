@@ -25,8 +25,10 @@ use tokio::sync::Notify;
 use crate::database::Database;
 
 mod lane;
+mod local_lane;
 mod log;
 
+pub use self::local_lane::LocalLane;
 use self::{
     lane::{Held, Messages},
     log::LoggedMessage,
@@ -50,7 +52,7 @@ pub struct Received {
 /// Identifies one delivery of one message. It has no effect once the message was received again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Receipt {
-    lane: Lane,
+    lane: LocalLane,
     id: u64,
     attempts: u32,
 }
@@ -68,12 +70,23 @@ pub struct Counts {
     pub dead: usize,
 }
 
+impl Counts {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            ready: self.ready + other.ready,
+            delayed: self.delayed + other.delayed,
+            in_flight: self.in_flight + other.in_flight,
+            dead: self.dead + other.dead,
+        }
+    }
+}
+
 /// The queue in the embedded database. Clones share it.
 #[derive(Clone)]
 pub struct SqliteQueue {
     db: Database,
     clock: Arc<dyn Clock>,
-    lanes: Arc<[LaneState; Lane::ALL.len()]>,
+    lanes: Arc<[LaneState; LocalLane::ALL.len()]>,
     next_id: Arc<AtomicU64>,
 }
 
@@ -93,13 +106,13 @@ impl SqliteQueue {
         let queue = Self { db, clock, lanes: Arc::default(), next_id };
         let now = queue.clock.now();
         for (message, logged) in stored {
-            let lane = message.lane();
+            let lane = LocalLane::of(&message);
             queue.messages(lane).insert(Held::new(message, logged, now));
             queue.state(lane).arrived.notify_one();
         }
         for lane in Lane::ALL {
             let of_lane = dead.iter().find(|(name, _)| name == lane.name());
-            queue.messages(lane).dead = of_lane.map_or(0, |(_, count)| *count);
+            queue.messages(lane.into()).dead = of_lane.map_or(0, |(_, count)| *count);
         }
         Ok(queue)
     }
@@ -108,14 +121,15 @@ impl SqliteQueue {
     /// timeout, unless it was acknowledged or returned by then.
     pub fn receive(
         &self,
-        lane: Lane,
+        lane: impl Into<LocalLane>,
         now: Timestamp,
         limit: usize,
         visibility: Duration,
     ) -> Vec<Received> {
+        let lane = lane.into();
         let (messages, exhausted) = self.messages(lane).take(now, limit, visibility);
         for held in exhausted {
-            self.make_dead_letter(lane, &held, "it was not acknowledged in time", now);
+            self.make_dead_letter(lane.lane(), &held, "it was not acknowledged in time", now);
         }
         let mut received = Vec::with_capacity(messages.len());
         for (message, attempts, logged) in messages {
@@ -141,7 +155,7 @@ impl SqliteQueue {
         let held = self.messages(receipt.lane).remove(receipt.id, receipt.attempts);
         let Some(mut held) = held else { return };
         if held.attempts >= MAX_ATTEMPTS {
-            return self.make_dead_letter(receipt.lane, &held, reason, now);
+            return self.make_dead_letter(receipt.lane.lane(), &held, reason, now);
         }
         held.visible_at = now + delay;
         held.in_flight = false;
@@ -151,18 +165,19 @@ impl SqliteQueue {
 
     /// Returns when [`Self::next_visible`] may have become earlier; at once if it may have since the last
     /// call. One of several waiting callers is woken.
-    pub async fn arrival(&self, lane: Lane) {
-        self.state(lane).arrived.notified().await;
+    pub async fn arrival(&self, lane: impl Into<LocalLane>) {
+        self.state(lane.into()).arrived.notified().await;
     }
 
     /// When the next message of this lane can be received, if there is one.
-    pub fn next_visible(&self, lane: Lane) -> Option<Timestamp> {
-        self.messages(lane).next_visible()
+    pub fn next_visible(&self, lane: impl Into<LocalLane>) -> Option<Timestamp> {
+        self.messages(lane.into()).next_visible()
     }
 
     /// How many messages the lane holds.
     pub fn counts(&self, lane: Lane, now: Timestamp) -> Counts {
-        self.messages(lane).counts(now)
+        let parts = LocalLane::ALL.into_iter().filter(|part| part.lane() == lane);
+        parts.map(|part| self.messages(part).counts(now)).fold(Counts::default(), Counts::plus)
     }
 
     /// Sends the dead letters of a lane again, and returns how many.
@@ -171,10 +186,11 @@ impl SqliteQueue {
         let count = redriven.len();
         let now = self.clock.now();
         for (message, logged) in redriven {
-            self.messages(lane).insert(Held::new(message, logged, now));
-            self.state(lane).arrived.notify_one();
+            let part = LocalLane::of(&message);
+            self.messages(part).insert(Held::new(message, logged, now));
+            self.state(part).arrived.notify_one();
         }
-        let mut messages = self.messages(lane);
+        let mut messages = self.messages(lane.into());
         messages.dead = messages.dead.saturating_sub(count);
         Ok(count)
     }
@@ -188,20 +204,21 @@ impl SqliteQueue {
              is due",
             lane.name()
         );
-        self.messages(lane).dead += 1;
+        self.messages(lane.into()).dead += 1;
         held.logged.dead(&self.db, lane, reason, now);
     }
 
-    fn state(&self, lane: Lane) -> &LaneState {
+    fn state(&self, lane: LocalLane) -> &LaneState {
         &self.lanes[match lane {
-            Lane::Control => 0,
-            Lane::Exec => 1,
-            Lane::TaskEvents => 2,
-            Lane::Webhooks => 3,
+            LocalLane::Main(Lane::Control) => 0,
+            LocalLane::Main(Lane::Exec) => 1,
+            LocalLane::Main(Lane::TaskEvents) => 2,
+            LocalLane::Main(Lane::Webhooks) => 3,
+            LocalLane::Interrupts => 4,
         }]
     }
 
-    fn messages(&self, lane: Lane) -> MutexGuard<'_, Messages> {
+    fn messages(&self, lane: LocalLane) -> MutexGuard<'_, Messages> {
         self.state(lane).messages.lock()
     }
 }
@@ -211,7 +228,7 @@ impl Queue for SqliteQueue {
     /// Returns before the message is on disk. A message that equals one which can be received but was
     /// not yet is dropped: the earlier one stands for both.
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
-        let lane = message.lane();
+        let lane = LocalLane::of(message);
         let body = log::encode(message)?;
         let now = self.clock.now();
         let logged = {

@@ -3,10 +3,11 @@
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use axum::{Router, middleware, routing::get, serve::ListenerExt};
+use axum::{Router, middleware, routing::get};
 use domain::ports::BackendError;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
+use self::{accept::Acceptor, connections::Connections};
 use crate::{
     config::{Config, Tls},
     database::{Database, OpenError},
@@ -15,9 +16,15 @@ use crate::{
     tokens::Tokens,
 };
 
+mod accept;
 mod access;
+mod body;
+mod connections;
 mod files;
+mod host;
 mod metrics;
+mod open_files;
+mod timed_stream;
 mod tls;
 
 /// How long open requests may take when the server stops. A long poll may be cut off: clients repeat it.
@@ -69,10 +76,11 @@ impl Server {
         if !config.listen.ip().is_loopback() && config.tls.is_none() && !config.insecure_listen {
             return Err(StartError::InsecureListen(config.listen));
         }
-        let acceptor = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let room = open_files::raise_limit();
         let db = Database::open(&config.data_dir)?;
         let listen = |error| StartError::Listen(config.listen, error);
-        let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
+        let listener = accept::listen(config.listen).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let ports = env::open(&config, &db).await?;
         let tokens = Tokens::new(db.clone(), ports.env.clock.clone(), ports.env.ids.clone());
@@ -80,14 +88,14 @@ impl Server {
         let closed = ports.closed;
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
-        let router = router(&engine, tokens, address.ip().is_loopback());
+        let on_loopback = address.ip().is_loopback();
+        let router = router(&engine, tokens, on_loopback);
         let (stop, stopped) = watch::channel(false);
-        let (scheme, serving) = match acceptor {
-            Some(acceptor) => {
-                ("https", serve(tls::TlsListener::new(listener, acceptor), router, stopped))
-            }
-            None => ("http", serve(listener.tap_io(tls::disable_nagle), router, stopped)),
-        };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let limits = config.connections;
+        let connections = Connections::new(&limits, room, on_loopback);
+        let acceptor = Acceptor { tls, router, connections, limits };
+        let serving = tokio::spawn(acceptor.run(listener, stopped));
         let url = format!("{scheme}://{address}");
         files::announce(&config.data_dir, &url)?;
         let running = engine.run();
@@ -136,23 +144,7 @@ fn router(engine: &Arc<Engine>, tokens: Tokens, on_loopback: bool) -> Router {
     handlers::http::router(engine.env().clone())
         .route("/metrics", metrics)
         .layer(middleware::from_fn_with_state(tokens, access::authenticate))
-}
-
-fn serve<L>(listener: L, router: Router, mut stopped: watch::Receiver<bool>) -> JoinHandle<()>
-where
-    L: axum::serve::Listener,
-    L::Addr: std::fmt::Debug,
-{
-    let stop = async move {
-        // An error means that the sender, and so the server, was dropped.
-        let _dropped = stopped.wait_for(|stop| *stop).await;
-    };
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "the API stopped: failed to accept connections; restart the server");
-        }
-    })
+        .layer(middleware::from_fn_with_state(on_loopback, host::check))
 }
 
 #[cfg(test)]

@@ -240,6 +240,10 @@ async fn without_a_token_only_health_and_metrics_are_served() {
         let request = anonymous.http.get(format!("{}{path}", anonymous.url));
         let answer = request.bearer_auth(&anonymous.token).send().await.expect("it answers");
         assert_eq!(answer.status().as_u16(), status, "{path}");
+        // As a page in a browser sends it whose name was made to resolve to this machine.
+        let request = anonymous.http.get(format!("{}{path}", anonymous.url));
+        let answer = request.header("host", "example.com").send().await.expect("it answers");
+        assert_eq!(answer.status().as_u16(), 421, "{path}");
     }
     server.stop().await.expect("the server stops");
     assert!(!dir.path().join("server.json").exists(), "the URL of the stopped server is removed");

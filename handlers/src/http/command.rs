@@ -81,7 +81,7 @@ pub(super) fn env() -> Rule<impl Fn(Value) -> Result<BTreeMap<String, String>, F
     Rule::new(read_env, || {
         let schema = json!({
             "type": "object",
-            "propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
+            "propertyNames": {"pattern": "^[^=\\u0000]+$"},
             "additionalProperties": {"type": "string", "pattern": NO_NUL},
             "description": format!("At most {ENV_LIMIT} bytes in all."),
         });
@@ -96,7 +96,7 @@ fn read_env(value: Value) -> Result<BTreeMap<String, String>, FieldError> {
         let read = if is_name(&name) {
             bounded(value, ENV_LIMIT)
         } else {
-            let detail = "must be named by letters, digits and _, not beginning with a digit";
+            let detail = "must have a name that is not empty and contains neither = nor NUL";
             Err(FieldError::new(detail))
         };
         let value =
@@ -107,10 +107,9 @@ fn read_env(value: Value) -> Result<BTreeMap<String, String>, FieldError> {
     if bytes > ENV_LIMIT { Err(FieldError::too_large(ENV_LIMIT)) } else { Ok(env) }
 }
 
+/// Whether execve(2) can pass a variable of this name.
 fn is_name(name: &str) -> bool {
-    !name.starts_with(|first: char| first.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !name.is_empty() && !name.contains(['=', '\0'])
 }
 
 /// An absolute directory.

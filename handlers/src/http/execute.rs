@@ -112,6 +112,10 @@ impl ExecuteRequest {
         let output =
             integer(0..=MAX_OUTPUT).describe("How much of stdout, and of stderr, is stored.");
         let max_output_bytes = fields.with_default("maxOutputBytes", output, DEFAULT_OUTPUT);
+        let background = boolean().describe(
+            "Whether processes that the command leaves running stay; otherwise they are killed.",
+        );
+        let background = fields.with_default("background", background, false);
         fields.with_default("interactive", interactive(), false);
         let command = Command {
             program: Secret::new(program?),
@@ -122,6 +126,7 @@ impl ExecuteRequest {
             timeout: Duration::from_secs(timeout),
             concurrency,
             max_output_bytes,
+            background,
         };
         Some(Self { session: session?, command, if_not_ready })
     }

@@ -95,7 +95,7 @@ impl Params {
         self.read(|_| ())
     }
 
-    /// A parameter that may be absent.
+    /// A parameter that may be absent. An empty value counts as absent.
     pub(super) fn optional<T, F>(&mut self, name: &str, rule: Rule<F>) -> Option<T>
     where
         F: FnOnce(Value) -> Result<T, FieldError>,
@@ -105,6 +105,9 @@ impl Params {
         let (_, value) = values.next()?;
         let repeated = values.next().is_some();
         drop(values);
+        if !repeated && value.is_empty() {
+            return None;
+        }
         let result = if repeated {
             Err(FieldError::new("is given more than once"))
         } else {

@@ -67,13 +67,13 @@ impl<'a> Fields<'a> {
         Self { values, pointer, errors, recorder, constraints: Value::Null }
     }
 
-    /// A field that may be absent.
+    /// A field that may be absent. `null` counts as absent: many clients serialize absent values so.
     pub(super) fn optional<T, F>(&mut self, name: &str, rule: Rule<F>) -> Option<T>
     where
         F: FnOnce(Value) -> Result<T, FieldError>,
     {
         self.recorder.add(name, &rule.schema);
-        let value = self.values.remove(name)?;
+        let value = self.values.remove(name).filter(|value| !value.is_null())?;
         (rule.read)(value).map_err(|error| self.report(error.below(name))).ok()
     }
 
@@ -92,10 +92,12 @@ impl<'a> Fields<'a> {
         F: FnOnce(Value) -> Result<T, FieldError>,
     {
         self.recorder.require(name);
-        if !self.has(name) {
+        self.recorder.add(name, &rule.schema);
+        let Some(value) = self.values.remove(name).filter(|value| !value.is_null()) else {
             self.report(FieldError::new("is required").below(name));
-        }
-        self.optional(name, rule)
+            return None;
+        };
+        (rule.read)(value).map_err(|error| self.report(error.below(name))).ok()
     }
 
     /// A field that is an object with fields of its own, and may be absent.
@@ -108,7 +110,7 @@ impl<'a> Fields<'a> {
             self.recorder.add(name, &schema_of(read));
             return None;
         }
-        let value = self.values.remove(name)?;
+        let value = self.values.remove(name).filter(|value| !value.is_null())?;
         let values = object(value).map_err(|error| self.report(error.below(name))).ok()?;
         let pointer = format!("{}/{name}", self.pointer);
         let mut fields = Fields::new(values, pointer, Recorder::default(), self.errors);

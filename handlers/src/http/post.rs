@@ -8,7 +8,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{
         HeaderMap,
-        header::{CONTENT_TYPE, HeaderName},
+        header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
     },
     response::{IntoResponse, Response},
 };
@@ -20,6 +20,7 @@ use domain::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    BODY_LIMIT,
     extract::User,
     fields::{self, Fields},
     problem::{Code, InputError, Problem},
@@ -131,6 +132,9 @@ impl Post {
         let (mut parts, body) = request.into_parts();
         let User(user) = User::from_request_parts(&mut parts, &()).await?;
         let key = key(&parts.headers)?;
+        if announced_length(&parts.headers).is_some_and(|length| length > BODY_LIMIT) {
+            return Err(unreadable(413));
+        }
         let json = is_json(&parts.headers);
         let fingerprint = Sha256::new_with_prefix(parts.method.as_str())
             .chain_update(" ")
@@ -211,6 +215,13 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
             Err(Problem::invalid(vec![InputError::in_header("Idempotency-Key", detail)]))
         }
     }
+}
+
+/// The length of the body in bytes, if the request announces it.
+fn announced_length(headers: &HeaderMap) -> Option<usize> {
+    let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
+    // A length beyond the range of numbers is beyond every limit.
+    Some(length.parse().unwrap_or(usize::MAX))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

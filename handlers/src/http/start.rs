@@ -161,5 +161,6 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         timeout: ttl,
         concurrency: Concurrency::Serial,
         max_output_bytes: DEFAULT_OUTPUT,
+        background: false,
     }
 }

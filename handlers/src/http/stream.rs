@@ -15,7 +15,7 @@ use axum::{
     },
 };
 use domain::{
-    JobId, UserId,
+    JobId, Timestamp, UserId,
     job::{Job, Status},
     ports::{Stream, Version, Versioned},
 };
@@ -48,6 +48,8 @@ struct Progress {
     /// The version of the job whose changes are all sent or queued.
     sent: Option<Version>,
     events: VecDeque<Event>,
+    /// When the latest event or comment was sent; before that, when the response began.
+    last_sent: Timestamp,
     ended: bool,
 }
 
@@ -69,6 +71,7 @@ pub(super) async fn handle(
     };
     jobs::owned(&env, &user, id).await?;
     let progress = Progress {
+        last_sent: env.now(),
         env,
         user,
         job: id,
@@ -82,7 +85,9 @@ pub(super) async fn handle(
     let events = stream::unfold(progress, async |mut progress| {
         progress.next().await.map(|event| (Ok::<_, Infallible>(event), progress))
     });
-    Ok(Sse::new(events).into_response())
+    // Without the header, nginx keeps the events until the end of the response.
+    let headers = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
+    Ok((headers, Sse::new(events)).into_response())
 }
 
 /// The offsets to resume at; `None` if the end was sent before.
@@ -110,23 +115,28 @@ impl Progress {
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.last_sent = self.env.now();
                 return Some(event);
             }
             if self.ended {
                 return None;
             }
+            // Changes that cause no event, as the renewal of a lease, do not put off the comment.
+            let comment_due = self.last_sent + KEEP_ALIVE;
             let sent = self.sent.take();
             if let Some(version) = sent {
-                let until = self.env.now() + KEEP_ALIVE;
-                self.env.changes.job_changed(self.job, version, until).await.ok()?;
+                self.env.changes.job_changed(self.job, version, comment_due).await.ok()?;
             }
             let Versioned { value: job, version } =
                 jobs::owned(&self.env, &self.user, self.job).await.ok()?;
             if sent == Some(version) {
                 self.sent = sent;
-                return Some(Event::default().comment(""));
+            } else {
+                self.queue_events(&job, version).await.ok()?;
             }
-            self.queue_events(&job, version).await.ok()?;
+            if self.events.is_empty() && self.env.now() >= comment_due {
+                self.events.push_back(Event::default().comment(""));
+            }
         }
     }
 

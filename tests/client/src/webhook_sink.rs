@@ -156,3 +156,6 @@ fn is_timely(timestamp: i64) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     now.abs_diff(timestamp.unsigned_abs()) <= MAX_AGE_SECONDS
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,7 @@ pub fn command(line: &str) -> Command {
         timeout: Duration::from_mins(10),
         concurrency: Concurrency::Serial,
         max_output_bytes: 1_048_576,
+        background: false,
     }
 }
 

@@ -39,13 +39,19 @@ pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -
         Cause::SpawnFailed { message, .. } => (EndCause::SpawnFailed(message), None),
         Cause::Lost => (EndCause::Unknown, None),
     };
-    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes, .. } = end.usage;
+    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes, oom_kills, .. } = end.usage;
     CommandEnd {
         cause,
         exit,
         stdout_written: end.stdout.bytes,
         stderr_written: end.stderr.bytes,
-        usage: Usage { wall_ms, cpu_ms, max_rss_bytes },
+        usage: Usage {
+            wall_ms,
+            cpu_ms,
+            max_rss_bytes,
+            oom_kills: oom_kills.unwrap_or_default(),
+            leftover_processes: end.leftover.into(),
+        },
     }
 }
 

@@ -189,6 +189,20 @@ async fn a_command_that_was_cancelled_before_its_start_never_runs() {
 }
 
 #[tokio::test]
+async fn processes_left_by_a_command_are_killed_and_counted() {
+    let Some(runner) = Runner::start() else { return };
+    let (_, _, end) = runner.run("a", "sleep 600 & echo started").await;
+    assert_eq!((end.exit, end.usage.leftover_processes), (Some(Exit::Code(0)), 1));
+    let command = Command { background: true, ..command("sleep 600 & echo $!") };
+    let (task, env) = (task(), BTreeMap::new());
+    let started = runner.shell.start(&task, job_id("b"), &command, &env, (0, 0)).await;
+    let (pid, _, end) = finish(started.unwrap()).await;
+    assert_eq!((end.exit, end.usage.leftover_processes), (Some(Exit::Code(0)), 1));
+    let (stdout, _, _) = runner.run("c", &format!("kill -0 {} && echo alive", pid.trim())).await;
+    assert_eq!(stdout, "alive\n");
+}
+
+#[tokio::test]
 async fn a_missing_program_is_not_found() {
     let Some(runner) = Runner::start() else { return };
     let argv = Program::Argv(vec!["no-such-program".to_owned()]);

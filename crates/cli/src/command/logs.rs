@@ -1,15 +1,28 @@
 //! `logs JOB [-f]`: prints the output of a job.
 
-use super::Context;
-use crate::{args::Logs, error::CliError, follow::Follower};
+use super::{Context, foreground};
+use crate::{args::Logs, client::read, error::CliError, follow::Follower, view::Job};
 
 pub(super) async fn logs(context: &Context, args: Logs) -> Result<(), CliError> {
     let client = context.client()?;
+    let Logs { job, follow } = args;
     if context.terminal.json {
-        let wait = if args.follow { 20 } else { 0 };
-        let job = client.get(&format!("/jobs/{}?waitSeconds={wait}", args.job)).await?;
-        return context.terminal.line(&job.to_string());
+        let value = if follow {
+            let ended = foreground::wait_for_end(&client, &job).await;
+            ended.map_err(|error| error.while_following(&job))
+        } else {
+            client.get(&format!("/jobs/{job}")).await
+        };
+        return context.terminal.line(&value?.to_string());
     }
-    let mut follower = Follower::new(&client, context.terminal, &args.job);
-    if args.follow { follower.until_end().await.map(drop) } else { follower.pages().await }
+    let mut follower = Follower::new(&client, context.terminal, &job);
+    let cuts = if follow {
+        read::<Job>(&follower.until_end().await.map_err(|error| error.while_following(&job))?)?
+            .cuts()
+    } else {
+        follower.pages().await.map_err(|error| error.while_following(&job))?;
+        follower.cuts()
+    };
+    foreground::print_remarks(context, &cuts);
+    Ok(())
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Context, body, events,
-    exec::{FinishedJob, follow, report},
+    foreground::{FinishedJob, follow, report},
     start::{require_completed, wait_until_final},
     up,
 };
@@ -81,6 +81,10 @@ impl OneCommand {
         let started = client.post("/shell/start", &self.start.into()).await?;
         let session = read::<Accepted>(&started)?.session_id;
         let result = command(context, client, &session, self.execute, interrupt).await;
+        if result.as_ref().is_err_and(CliError::is_transient) {
+            // The server does not respond, so a stop can't reach it. A draining session ends by itself.
+            return result;
+        }
         let stopped = stop(context, client, &session).await;
         let finished = result?;
         stopped?;
@@ -95,18 +99,38 @@ async fn command(
     context: &Context,
     client: &Client,
     session: &str,
-    mut execute: Map<String, Value>,
+    execute: Map<String, Value>,
     interrupt: &mut Interrupt,
 ) -> Result<FinishedJob, CliError> {
+    let job = submit(client, session, execute).await.map_err(|error| {
+        if error.is_transient() {
+            error.hint(format!("`ephemeral stop {session}` stops its shell"))
+        } else {
+            error
+        }
+    })?;
+    follow(context, client, &job, interrupt).await
+}
+
+/// Sends the command and returns the id of its job.
+async fn submit(
+    client: &Client,
+    session: &str,
+    mut execute: Map<String, Value>,
+) -> Result<String, CliError> {
     execute.insert("sessionId".into(), session.into());
-    let accepted: Accepted = read(&client.post("/shell/execute", &execute.into()).await?)?;
+    // The session runs only this command, so that its id identifies the request.
+    let accepted = client.post_with_key("/shell/execute", &execute.into(), session).await?;
+    let accepted: Accepted = read(&accepted)?;
     // A draining session ends with its command, even if this process is killed.
-    client.post("/shell/stop", &json!({"sessionId": session, "drain": true})).await?;
-    follow(context, client, &accepted.job_id, interrupt).await
+    let drain = json!({"sessionId": session, "drain": true});
+    client.post_idempotent("/shell/stop", &drain).await?;
+    Ok(accepted.job_id)
 }
 
 async fn stop(context: &Context, client: &Client, session: &str) -> Result<(), CliError> {
-    let stop: Accepted = read(&client.post("/shell/stop", &json!({"sessionId": session})).await?)?;
+    let request = json!({"sessionId": session});
+    let stop: Accepted = read(&client.post_idempotent("/shell/stop", &request).await?)?;
     let spinner = context.terminal.spinner("stopping");
     let stopped = wait_until_final(client, &stop.job_id, &spinner).await?;
     require_completed(&stopped, "the shell was not stopped")

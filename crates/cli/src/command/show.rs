@@ -74,6 +74,8 @@ fn job(job: &Job, now: OffsetDateTime) -> String {
         ("created", relative(Some(job.created_at))),
         ("started", relative(job.started_at)),
         ("finished", relative(job.finished_at)),
+        ("stdout", job.stdout.cut()),
+        ("stderr", job.stderr.cut()),
         ("used", job.usage.as_ref().map(crate::view::Usage::summary)),
     ])
 }

@@ -1,7 +1,13 @@
 //! The real binary against a server with scripted responses: output, messages and exit codes.
 
+mod cut_output;
+mod fake_server;
+mod output_errors;
+mod proxy;
 mod real;
+mod restart;
 mod scripted_server;
+mod signals;
 
 use std::{fs, io};
 
@@ -75,6 +81,21 @@ fn an_invalid_field_is_named() {
         .run(&["start", "--ttl", "99h"]);
     assert_eq!(run.code, 2);
     assert!(run.stderr.contains("/ttlSeconds: must be from 1 to 28800"), "{}", run.stderr);
+}
+
+#[test]
+fn the_only_invalid_field_is_named_once() {
+    let problem = json!({
+        "title": "Bad request", "status": 400, "code": "invalid_request",
+        "detail": "/ttlSeconds: must be from 1 to 28800",
+        "errors": [{"pointer": "/ttlSeconds", "detail": "must be from 1 to 28800"}],
+    });
+    let run = ScriptedServer::new([("POST /v1/shell/start", 400, problem)])
+        .run(&["start", "--ttl", "99h"]);
+    assert_eq!(
+        (run.code, run.stderr.as_str()),
+        (2, "error: /ttlSeconds: must be from 1 to 28800\n")
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The real binary with a temporary server and real shells, where this host supports them.
 
 use std::{
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     process::{Command, Output, Stdio},
     sync::LazyLock,
 };
@@ -100,12 +100,27 @@ fn options_reach_the_command() {
 }
 
 #[test]
+fn ctrl_c_reaches_the_command_and_its_last_output_is_printed() {
+    let script = "trap 'echo bye; exit 3' INT; echo started; while :; do sleep 0.1; done";
+    let Some(ran) = interrupted(script) else { return };
+    assert_eq!(ran.status.code(), Some(3), "{}", String::from_utf8_lossy(&ran.stderr));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "bye\n");
+}
+
+#[test]
 fn an_interrupted_run_cleans_up_and_exits_with_130() {
+    let Some(ran) = interrupted("echo started; sleep 60") else { return };
+    assert_eq!(ran.status.code(), Some(130), "{}", String::from_utf8_lossy(&ran.stderr));
+}
+
+/// Sends SIGINT to `ephemeral run SCRIPT` after it has printed `started`. Returns the rest of its output
+/// after a check that it left no files; none if this host is unsupported.
+fn interrupted(script: &str) -> Option<Output> {
     if is_unsupported() {
-        return;
+        return None;
     }
     let dir = tempfile::tempdir().expect("a directory");
-    let mut child = ephemeral(&["run", "echo started; sleep 60"])
+    let mut child = ephemeral(&["run", script])
         .env("EPHEMERAL_DATA_DIR", dir.path().join("none"))
         .env("TMPDIR", dir.path())
         .stdout(Stdio::piped())
@@ -113,13 +128,14 @@ fn an_interrupted_run_cleans_up_and_exits_with_130() {
         .spawn()
         .expect("it runs");
     let mut line = String::new();
-    let out = child.stdout.take().expect("it is piped");
-    BufReader::new(out).read_line(&mut line).expect("it prints a line");
+    let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+    out.read_line(&mut line).expect("it prints a line");
     assert_eq!(line, "started\n");
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(kill.expect("kill runs").success());
+    let mut rest = Vec::new();
+    out.read_to_end(&mut rest).expect("it can be read");
     let ran = child.wait_with_output().expect("it ends");
-
-    assert_eq!(ran.status.code(), Some(130), "{}", String::from_utf8_lossy(&ran.stderr));
     assert_eq!(dir.path().read_dir().expect("it is there").count(), 0);
+    Some(Output { stdout: rest, ..ran })
 }

@@ -32,6 +32,9 @@ pub(crate) fn ephemeral(args: &[&str]) -> Command {
     for name in ["EPHEMERAL_URL", "EPHEMERAL_TOKEN", "EPHEMERAL_DATA_DIR"] {
         command.env_remove(name);
     }
+    for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_uppercase());
+    }
     command
 }
 
@@ -78,6 +81,11 @@ impl ScriptedServer {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// The number of requests.
+    pub(crate) fn count(&self) -> usize {
+        self.requests.lock().expect("not poisoned").len()
     }
 
     /// The body of the first request to this method and path.

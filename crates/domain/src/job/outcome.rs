@@ -116,4 +116,16 @@ pub struct Usage {
     pub cpu_ms: u64,
     /// The largest resident set size, in bytes.
     pub max_rss_bytes: u64,
+    /// How many processes of the command the kernel killed for memory, where that can be counted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub oom_kills: u64,
+    /// How many processes still ran when the command exited. They were killed, unless the command
+    /// allowed background processes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub leftover_processes: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }

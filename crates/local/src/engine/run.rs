@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{Engine, VISIBILITY};
+use crate::queue::LocalLane;
 
 /// How often the index of due records is read, which is cheap.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -44,13 +45,13 @@ impl Engine {
         let mut parts = JoinSet::new();
         parts.spawn(Arc::clone(self).sweep_when_due(stopped.clone()));
         parts.spawn(Arc::clone(self).drive_executions(stopped.clone()));
-        for lane in Lane::ALL {
+        for lane in LocalLane::ALL {
             parts.spawn(Arc::clone(self).serve(lane, stopped.clone()));
         }
         Running { stop, parts }
     }
 
-    async fn serve(self: Arc<Self>, lane: Lane, mut stopped: watch::Receiver<bool>) {
+    async fn serve(self: Arc<Self>, lane: LocalLane, mut stopped: watch::Receiver<bool>) {
         let limit = concurrency(lane);
         let mut running = JoinSet::new();
         while !*stopped.borrow() {
@@ -68,7 +69,12 @@ impl Engine {
                 _ = stopped.changed() => {}
             }
         }
-        finish(running, if lane == Lane::Exec { WORKER_STOP_TIMEOUT } else { STOP_TIMEOUT }).await;
+        if lane == LocalLane::Main(Lane::Webhooks) {
+            // The queue delivers them again after a restart.
+            self.webhook_turns.clear();
+        }
+        let follows_commands = lane == LocalLane::Main(Lane::Exec);
+        finish(running, if follows_commands { WORKER_STOP_TIMEOUT } else { STOP_TIMEOUT }).await;
     }
 
     async fn drive_executions(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
@@ -120,11 +126,14 @@ impl Engine {
 
 /// How many messages of a lane are handled concurrently. To follow a command takes a socket and some
 /// buffers; the handlers of the other lanes are short or wait for remote systems.
-const fn concurrency(lane: Lane) -> usize {
+const fn concurrency(lane: LocalLane) -> usize {
     match lane {
-        Lane::Control => 32,
-        Lane::Exec => 1024,
-        Lane::TaskEvents | Lane::Webhooks => 64,
+        LocalLane::Main(Lane::Control) => 32,
+        LocalLane::Main(Lane::Exec) => 1024,
+        // A runner may answer late, while its shell is busy.
+        LocalLane::Interrupts => 256,
+        LocalLane::Main(Lane::TaskEvents) => 64,
+        LocalLane::Main(Lane::Webhooks) => 256,
     }
 }
 

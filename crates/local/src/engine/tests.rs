@@ -6,7 +6,7 @@ use domain::{
     SessionId,
     job::{self, Job, Work},
     message::{Lane, Message},
-    ports::{Clock, Expect, Queue, Store, Write},
+    ports::{Clock, Expect, Queue, Store, Webhooks, Write},
     session::{Queued, Reason, Session, Status},
     task::TaskStatus,
     timeline::{Actor, Stamp},
@@ -110,6 +110,10 @@ impl Fixture {
 }
 
 async fn open(fakes: &Fakes, db: &Database) -> Engine {
+    open_with(fakes, db, fakes.webhooks.clone()).await
+}
+
+async fn open_with(fakes: &Fakes, db: &Database, webhooks: Arc<dyn Webhooks>) -> Engine {
     let listeners = Arc::new(ChangeListeners::default());
     let clock = fakes.clock.clone();
     let store = Arc::new(SqliteStore::new(db.clone(), listeners.clone()));
@@ -125,7 +129,7 @@ async fn open(fakes: &Fakes, db: &Database) -> Engine {
         workflow: workflow.clone(),
         compute: fakes.compute.clone(),
         shell: fakes.shell.clone(),
-        webhooks: fakes.webhooks.clone(),
+        webhooks,
         changes: Arc::new(LocalChanges::new(db.clone(), listeners, clock.clone())),
         clock,
         ids: fakes.ids.clone(),
@@ -259,3 +263,5 @@ async fn the_metrics_are_written_in_the_text_format_of_prometheus() {
         assert!(text.lines().any(|found| found == line), "{line} in {text}");
     }
 }
+
+mod slow_webhooks;

@@ -67,13 +67,34 @@ impl Fixture {
 }
 
 #[tokio::test]
+async fn messages_to_running_commands_do_not_wait_behind_commands() {
+    let interrupts = [
+        Message::CancelJob { job: testkit::job_id("j") },
+        Message::SignalJob { job: testkit::job_id("j"), signal: 15 },
+    ];
+    let fixture = fixture();
+    for message in [run(1), interrupts[0].clone(), run(2), interrupts[1].clone()] {
+        fixture.send(&message).await;
+    }
+    let counts = fixture.counts();
+    let fixture = fixture.restart();
+    assert_eq!((counts.ready, fixture.counts().ready), (4, 4));
+    let receive = |lane: LocalLane| -> Vec<Message> {
+        let received = fixture.queue.receive(lane, fixture.clock.now(), 10, VISIBILITY);
+        received.into_iter().map(|received| received.message).collect()
+    };
+    assert_eq!(receive(LocalLane::Interrupts), interrupts);
+    assert_eq!(receive(Lane::Exec.into()), [run(1), run(2)]);
+}
+
+#[tokio::test]
 async fn the_conformance_suite_of_the_port_passes() {
     conformance::queue_suite(async || {
         let fixture = Arc::new(fixture());
         let (queue, clock) = (fixture.queue.clone(), fixture.clock.clone());
         let take = move || -> BoxFuture<'static, Vec<Message>> {
             let mut all = Vec::new();
-            for lane in Lane::ALL {
+            for lane in LocalLane::ALL {
                 for received in
                     fixture.queue.receive(lane, fixture.clock.now(), usize::MAX, VISIBILITY)
                 {

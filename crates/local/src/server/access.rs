@@ -1,11 +1,14 @@
 //! Authenticates requests by their token.
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, header},
     middleware::Next,
     response::Response,
 };
+use domain::Secret;
+use futures::StreamExt;
 use handlers::http::{Caller, Unidentifiable};
 
 use crate::tokens::Tokens;
@@ -17,9 +20,11 @@ pub(super) async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let mut valid = None;
     if let Some(token) = bearer(request.headers()) {
         match tokens.user_of(token) {
             Ok(Some(user)) => {
+                valid = Some(Secret::new(token.to_owned()));
                 request.extensions_mut().insert(Caller(user));
             }
             Ok(None) => {}
@@ -33,7 +38,29 @@ pub(super) async fn authenticate(
             }
         }
     }
-    next.run(request).await
+    let response = next.run(request).await;
+    match valid {
+        Some(token) if is_event_stream(&response) => {
+            response.map(|body| until_revoked(body, tokens, token))
+        }
+        _ => response,
+    }
+}
+
+fn is_event_stream(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// A stream of events that ends when its token is revoked: the token is checked at each event and each
+/// comment, so at least every 15 s.
+fn until_revoked(body: Body, tokens: Tokens, token: Secret<String>) -> Body {
+    let events = body.into_data_stream().take_while(move |_| {
+        // A failed lookup says nothing about the token.
+        let revoked = matches!(tokens.user_of(token.expose()), Ok(None));
+        std::future::ready(!revoked)
+    });
+    Body::from_stream(events)
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750; the scheme is case-insensitive).

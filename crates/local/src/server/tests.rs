@@ -95,6 +95,35 @@ async fn only_a_valid_token_identifies_the_caller() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_its_token_is_revoked() {
+    use axum::{Router, body::Body, extract::Request, middleware, routing::get};
+    use futures::{StreamExt, stream};
+    use tower::ServiceExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = tokens(dir.path());
+    let token = tokens.create(&domain::UserId::new("ann")).await.unwrap().into_inner();
+    let events = async |request: Request| {
+        let kind = request.headers().get("accept").unwrap().clone();
+        let events = stream::repeat(Ok::<_, std::convert::Infallible>(":\n\n"));
+        ([("content-type", kind)], Body::from_stream(events))
+    };
+    let layer = middleware::from_fn_with_state(tokens.clone(), super::access::authenticate);
+    let router: Router = Router::new().route("/", get(events)).layer(layer);
+    let body = async |kind: &str| {
+        let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+        let request = request.header("accept", kind).body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().into_body().into_data_stream()
+    };
+    let mut stream = body("text/event-stream").await;
+    let mut download = body("text/plain").await;
+    assert!(stream.next().await.is_some());
+    tokens.revoke(&tokens.list().unwrap()[0].id).await.unwrap();
+    assert!(stream.next().await.is_none());
+    assert!(download.next().await.is_some());
+}
+
+#[tokio::test]
 async fn a_failed_token_lookup_marks_the_request_as_unidentifiable() {
     use axum::{Extension, Router, body::Body, extract::Request, middleware, routing::get};
     use domain::ports::BackendError;

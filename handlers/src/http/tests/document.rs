@@ -74,6 +74,17 @@ impl Schemas {
     /// Makes a schema a component of this name, and gives the reference to it.
     fn name(&mut self, name: &str, mut schema: Value) -> Value {
         simplify(&mut schema);
+        self.component(name, schema)
+    }
+
+    /// Makes the schema of a request body a component of this name, and gives the reference to it.
+    fn body(&mut self, name: &str, mut schema: Value) -> Value {
+        simplify(&mut schema);
+        accept_null(&mut schema);
+        self.component(name, schema)
+    }
+
+    fn component(&mut self, name: &str, schema: Value) -> Value {
         let schema = self.hoist(schema);
         let known = self.named.insert(name.to_owned(), schema.clone());
         assert!(known.is_none_or(|known| known == schema), "two components are named {name}");
@@ -159,6 +170,25 @@ fn refuse_null(property: &mut Value) {
             keywords.remove("anyOf");
             keywords.extend(only);
         }
+    }
+}
+
+/// Allows null for the optional properties of a request body, where it counts as absent. Descriptions
+/// and defaults stay beside the alternatives.
+fn accept_null(schema: &mut Value) {
+    let required = schema.get("required").cloned().unwrap_or_default();
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };
+    for (name, property) in properties {
+        if required.as_array().into_iter().flatten().any(|known| known == name) {
+            continue;
+        }
+        accept_null(property);
+        let Value::Object(keywords) = property.take() else { continue };
+        let (mut outside, value): (Map<_, _>, Map<_, _>) = keywords
+            .into_iter()
+            .partition(|(keyword, _)| keyword == "description" || keyword == "default");
+        outside.insert("anyOf".into(), json!([value, {"type": "null"}]));
+        *property = outside.into();
     }
 }
 

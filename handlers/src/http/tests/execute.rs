@@ -41,9 +41,9 @@ async fn a_command_is_stored_as_it_was_given() {
     let argv = json!(["sh", "-c", "echo '$HOME' \"\\\" ; é\n", ""]);
     let mut body = run("s", argv.clone());
     body.as_object_mut().unwrap().extend(
-        json!({"cwd": "/tmp", "env": {"A_1": "x=y\n"}, "user": "1000", "stdin": "a\u{0}b",
+        json!({"cwd": "/tmp", "env": {"A_1": "x=y\n", "a.b-c": "d"}, "user": "1000", "stdin": "a\u{0}b",
                "timeoutSeconds": 1.0, "ifNotReady": "queue", "concurrency": "parallel",
-               "maxOutputBytes": 0, "interactive": false})
+               "maxOutputBytes": 0, "background": true, "interactive": false})
         .as_object()
         .unwrap()
         .clone(),
@@ -55,11 +55,30 @@ async fn a_command_is_stored_as_it_was_given() {
     assert_eq!(*command.program.expose(), Program::Argv(argv));
     assert_eq!(command.cwd.as_ref().unwrap().expose(), "/tmp");
     assert_eq!(command.env.expose()["A_1"], "x=y\n");
+    assert_eq!(command.env.expose()["a.b-c"], "d");
+    assert!(command.background);
     assert_eq!(command.user.as_deref(), Some("1000"));
     assert_eq!(command.stdin.expose(), b"a\0b");
     assert_eq!(command.timeout.as_secs(), 1);
     assert_eq!(command.concurrency, Concurrency::Parallel);
     assert_eq!(command.max_output_bytes, 0);
+}
+
+#[tokio::test]
+async fn null_counts_as_an_absent_field() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let mut body = run("s", json!("true"));
+    for field in ["cwd", "env", "user", "stdin", "timeoutSeconds", "concurrency", "background"] {
+        body[field] = Value::Null;
+    }
+    let body = api.post(EXECUTE, body).await.expect(202);
+    let job = job(&api, &body);
+    let command = job.command().unwrap();
+    assert_eq!((command.timeout.as_secs(), command.background), (600, false));
+    let start = json!({"image": null, "size": null, "webhook": null, "command": null});
+    api.post("/v1/shell/start", start).await.expect(202);
+    let answer = api.post(EXECUTE, run("s", Value::Null)).await;
+    answer.refused_at(&["/command"]);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn all_errors_of_a_body_are_reported_at_once() {
             "/v1/shell/start",
             json!({
                 "imagee": 1, "image": "windows", "size": {"cpu": 256, "memoryMiB": 3, "gpu": 1},
-                "ttlSeconds": "long", "env": {"A/B": "x"}, "admission": "maybe",
+                "ttlSeconds": "long", "env": {"A/B=": "x"}, "admission": "maybe",
             }),
         )
         .await;
@@ -24,7 +24,7 @@ async fn all_errors_of_a_body_are_reported_at_once() {
         "/size",
         "/size/gpu",
         "/ttlSeconds",
-        "/env/A~1B",
+        "/env/A~1B=",
         "/admission",
         "/imagee",
     ]);
@@ -42,7 +42,6 @@ async fn wrong_fields_of_a_start_are_refused() {
     };
     for (body, at) in [
         (json!({"image": 1}), "/image"),
-        (json!({"image": null}), "/image"),
         (json!({"size": []}), "/size"),
         (json!({"size": {"cpu": 512}}), "/size"),
         (json!({"size": {"cpu": -1}}), "/size/cpu"),
@@ -52,7 +51,7 @@ async fn wrong_fields_of_a_start_are_refused() {
         (json!({"ttlSeconds": 1.5}), "/ttlSeconds"),
         (json!({"idleTimeoutSeconds": 0}), "/idleTimeoutSeconds"),
         (json!({"env": {"": "x"}}), "/env/"),
-        (json!({"env": {"1A": "x"}}), "/env/1A"),
+        (json!({"env": {"A\u{0}": "x"}}), "/env/A\u{0}"),
         (json!({"env": {"A=B": "x"}}), "/env/A=B"),
         (json!({"env": {"A": "x\u{0}"}}), "/env/A"),
         (json!({"env": {"A": 1}}), "/env/A"),

@@ -43,6 +43,22 @@ async fn a_body_over_the_limit_is_too_large() {
 }
 
 #[tokio::test]
+async fn a_body_with_too_large_a_content_length_is_not_read() {
+    let api = Api::new(Fakes::new());
+    for length in [(BODY_LIMIT + 1).to_string(), "1000000000".into(), "9".repeat(30)] {
+        let request = Request::post("/v1/shell/start").header("content-length", &length);
+        let unread = futures::stream::poll_fn(|_| -> std::task::Poll<Option<Result<&str, _>>> {
+            std::task::Poll::Ready(Some(Err(std::io::Error::other("the body is read"))))
+        });
+        let answer = api.send(&as_ann(request), Body::from_stream(unread)).await;
+        answer.problem(413, "payload_too_large");
+    }
+    let anonymous = Request::post("/v1/shell/start").header("content-length", "1000000000");
+    let answer = api.send(&anonymous.body(()).unwrap(), Body::empty()).await;
+    answer.problem(401, "unauthenticated");
+}
+
+#[tokio::test]
 async fn a_body_of_another_media_type_is_refused() {
     let api = Api::new(Fakes::new());
     for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use domain::job::{Exit, Outcome};
 use serde_json::json;
 use testkit::job_id;
@@ -106,6 +108,33 @@ async fn silence_is_filled_with_comments() {
     let kinds: Vec<_> = seen.iter().map(|(kind, ..)| kind.as_str()).collect();
     assert_eq!(kinds, ["status", "", "", "status", "end"]);
     assert_eq!(api.now().since(begin).as_secs(), 30);
+}
+
+#[tokio::test]
+async fn changes_without_an_event_do_not_put_off_comments() {
+    let api = Api::new(running());
+    for _ in 0..8 {
+        let fakes = api.fakes.clone();
+        api.fakes.changes.meanwhile(move || {
+            fakes.clock.reach(fakes.now() + Duration::from_secs(5));
+            write_output(&fakes, b"", b"");
+        });
+    }
+    let fakes = api.fakes.clone();
+    api.fakes.changes.meanwhile(move || end(&fakes, exited()));
+    let seen = events(api.get(&path()).await);
+    let kinds: Vec<_> = seen.iter().map(|(kind, ..)| kind.as_str()).collect();
+    assert_eq!(kinds, ["status", "", "", "status", "end"]);
+}
+
+#[tokio::test]
+async fn a_stream_is_neither_buffered_nor_stored_by_proxies() {
+    let fakes = running();
+    end(&fakes, exited());
+    let answer = Api::new(fakes).get(&path()).await;
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    assert_eq!(answer.header("x-accel-buffering"), Some("no"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 #[tokio::test]

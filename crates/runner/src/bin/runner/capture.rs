@@ -1,7 +1,7 @@
 //! Captures one output stream of a running job: moves bytes from its pipe into its file.
 //!
-//! The file holds the kept head of the stream and behind it a ring of its last bytes, if the job keeps
-//! a tail. Until the ring wraps, the position in the file is the offset in the stream.
+//! The file holds the kept head of the stream and behind it, if the job keeps a tail, a circular buffer
+//! of its last bytes. Until that buffer wraps, the position in the file is the offset in the stream.
 
 use std::fs::File;
 use std::io;
@@ -35,22 +35,22 @@ pub(crate) struct Capture {
     bytes: u64,
     /// Largest number of bytes to keep from the start; lowered when the disk is full.
     head: u64,
-    /// Size of the ring behind them; lowered when the disk is full.
-    ring: u64,
+    /// Size of the circular buffer behind them; lowered when the disk is full.
+    tail: u64,
     /// After the job's end: how many bytes, written before the end, the pipe may still contain.
     rest: Option<usize>,
 }
 
 impl Capture {
     pub(crate) fn new(pipe: OwnedFd, file: File, limit: u64, keep: Keep) -> Self {
-        let ring = match keep {
+        let tail = match keep {
             Keep::Head => 0,
             Keep::Tail => limit,
             Keep::Both => limit / 2,
         };
         let file = Rc::new(file);
         let pipe = Some(pipe);
-        Self { pipe, held: None, file, bytes: 0, head: limit - ring, ring, rest: None }
+        Self { pipe, held: None, file, bytes: 0, head: limit - tail, tail, rest: None }
     }
 
     pub(crate) fn file(&self) -> Rc<File> {
@@ -63,11 +63,11 @@ impl Capture {
 
     /// What is kept of the bytes read so far.
     pub(crate) fn total(&self) -> Total {
-        let (bytes, limit) = (self.bytes, self.head + self.ring);
+        let (bytes, limit) = (self.bytes, self.head + self.tail);
         if bytes <= limit {
             Total { bytes, kept: bytes, tail: 0 }
         } else {
-            Total { bytes, kept: limit, tail: self.ring }
+            Total { bytes, kept: limit, tail: self.tail }
         }
     }
 
@@ -86,7 +86,7 @@ impl Capture {
     /// Reads what the pipe contains, up to a limit; never blocks.
     pub(crate) fn drain(&mut self, scratch: &mut Scratch) {
         let Some(pipe) = &self.pipe else { return };
-        let keeps = self.ring > 0 || self.bytes < self.head;
+        let keeps = self.tail > 0 || self.bytes < self.head;
         let taken = if keeps {
             rustix::io::read(pipe, &mut scratch.buffer[..])
         } else {
@@ -142,10 +142,10 @@ impl Capture {
     fn position(&self) -> (u64, u64) {
         match self.bytes.checked_sub(self.head) {
             None => (self.bytes, self.head - self.bytes),
-            Some(_) if self.ring == 0 => (self.head, 0),
+            Some(_) if self.tail == 0 => (self.head, 0),
             Some(beyond) => {
-                let place = beyond % self.ring;
-                (self.head + place, self.ring - place)
+                let place = beyond % self.tail;
+                (self.head + place, self.tail - place)
             }
         }
     }
@@ -153,12 +153,12 @@ impl Capture {
     /// The disk is full at this position of the file: keeps no more than what was written.
     fn shrink(&mut self, position: u64) {
         if self.bytes > position {
-            // The ring has wrapped before, so the file has its full size and only rewriting failed.
-            self.ring = 0;
+            // The buffer has wrapped before, so the file has its full size and only rewriting failed.
+            self.tail = 0;
         } else if position < self.head {
-            (self.head, self.ring) = (position, 0);
+            (self.head, self.tail) = (position, 0);
         } else {
-            self.ring = position - self.head;
+            self.tail = position - self.head;
         }
     }
 }
@@ -177,7 +177,7 @@ pub(crate) fn locate(total: Total, offset: u64) -> (u64, u64) {
     }
 }
 
-/// Reads bytes that nobody wants; 0 is the end of the stream.
+/// Reads and drops bytes; returns 0 at the end of the stream.
 pub(crate) fn discard(pipe: &OwnedFd, scratch: &mut Scratch) -> Result<usize, Errno> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     match rustix::pipe::splice(pipe, None, &scratch.null, None, SPLICE_BYTES, flags) {

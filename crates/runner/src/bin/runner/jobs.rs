@@ -194,7 +194,7 @@ impl Jobs {
                 job.transfer(&mut self.scratch, now);
             }
         }
-        // Their processes would block if nobody read their output.
+        // Background processes would block on a full pipe.
         for background in &mut self.background {
             background
                 .pipes

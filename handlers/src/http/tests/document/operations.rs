@@ -61,15 +61,15 @@ fn shell(schemas: &mut Schemas) -> Vec<Described> {
     let accepted = schemas.of::<Accepted<'_>>();
     vec![
         post("/v1/shell/start", "start", "Starts a session.")
-            .optional_body(schemas.name("Start", start))
+            .optional_body(schemas.body("Start", start))
             .problems(&[429])
             .accepted_job(&accepted),
         post("/v1/shell/execute", "execute", "Runs a command in a session, ready or not.")
-            .body(schemas.name("Execute", schema_of(ExecuteRequest::read)))
+            .body(schemas.body("Execute", schema_of(ExecuteRequest::read)))
             .problems(&[404, 409, 410])
             .accepted_job(&accepted),
         post("/v1/shell/stop", "stop", "Ends a session. Stopping a stopped session succeeds.")
-            .body(schemas.name("Stop", schema_of(StopRequest::read)))
+            .body(schemas.body("Stop", schema_of(StopRequest::read)))
             .problems(&[404])
             .accepted_job(&accepted),
     ]
@@ -90,7 +90,7 @@ fn jobs(schemas: &mut Schemas) -> Vec<Described> {
             .problems(&[409])
             .accepted_job(&job),
         post("/v1/jobs/{id}/signal", "signal", "Sends a signal to a running command.")
-            .body(schemas.name("Signal", schema_of(SignalRequest::read)))
+            .body(schemas.body("Signal", schema_of(SignalRequest::read)))
             .problems(&[409])
             .accepted_job(&job),
     ]
@@ -145,7 +145,7 @@ fn sessions(schemas: &mut Schemas) -> Vec<Described> {
             .query(TimelineQuery::read)
             .ok("The events.", schemas.of::<Timeline<'_>>()),
         post("/v1/sessions/{id}/extend", "extend", "Moves a session's deadline.")
-            .body(schemas.name("Extend", extend))
+            .body(schemas.body("Extend", extend))
             .problems(&[409, 410])
             .ok("The session.", session),
     ]

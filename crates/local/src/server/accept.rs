@@ -1,0 +1,189 @@
+//! Accepts connections and serves the API on them.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use hyper::{Request, Response, body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::{Service, ServiceExt};
+
+use super::{
+    body::{ServedBody, TimedBody},
+    connections::{Admitted, Connections, SharedPhase},
+    timed_stream::TimedStream,
+};
+use crate::config::ConnectionLimits;
+
+/// How much of a response the kernel holds for a client that reads slowly. Bytes.
+const SEND_BUFFER: u32 = 256 * 1024;
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 1024;
+/// The largest header of a request. Bytes.
+const MAX_HEADER: usize = 64 * 1024;
+/// How long to wait after the system refused a connection, mostly for lack of open files.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Listens on this address.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted server need not wait for the connections of its predecessor.
+    socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// What serves connections.
+#[derive(Clone)]
+pub(super) struct Acceptor {
+    /// For https; plain http if absent.
+    pub(super) tls: Option<TlsAcceptor>,
+    pub(super) router: Router,
+    pub(super) connections: Connections,
+    pub(super) limits: ConnectionLimits,
+}
+
+impl Acceptor {
+    /// Serves connections until `stopped` says so, then lets the open requests finish.
+    pub(super) async fn run(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+        let acceptor = Arc::new(self);
+        let mut open = JoinSet::new();
+        let until_connection = stopped.clone();
+        loop {
+            tokio::select! {
+                (tcp, peer) = accept(&listener) => {
+                    let Some(admitted) = acceptor.connections.admit(peer.ip()) else { continue };
+                    let serving = Arc::clone(&acceptor).serve(tcp, admitted, until_connection.clone());
+                    open.spawn(serving);
+                }
+                // None means that no connection is open.
+                Some(_) = open.join_next() => {}
+                () = stop(&mut stopped) => break,
+            }
+        }
+        drop(listener);
+        while open.join_next().await.is_some() {}
+    }
+
+    /// Serves a connection to its end.
+    async fn serve(
+        self: Arc<Self>,
+        tcp: TcpStream,
+        admitted: Admitted,
+        stopped: watch::Receiver<bool>,
+    ) {
+        disable_nagle(&tcp);
+        let stream = TimedStream::new(tcp, admitted.phase.clone(), self.limits.write_timeout);
+        tokio::select! {
+            () = self.handshake(stream, &admitted.phase, stopped) => {}
+            () = admitted.phase.expired(&self.limits) => {}
+        }
+    }
+
+    async fn handshake(
+        &self,
+        stream: TimedStream,
+        phase: &SharedPhase,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let Some(tls) = &self.tls else { return self.requests(stream, phase, stopped).await };
+        let encrypted = tokio::select! {
+            encrypted = tls.accept(stream) => encrypted,
+            () = stop(&mut stopped) => return,
+        };
+        match encrypted {
+            Ok(encrypted) => self.requests(encrypted, phase, stopped).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
+    }
+
+    /// Serves the requests on a connection; after `stopped`, only the one under way.
+    async fn requests(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        phase: &SharedPhase,
+        mut stopped: watch::Receiver<bool>,
+    ) {
+        let service = TowerToHyperService::new(self.service(phase.clone()));
+        let connection = http1::Builder::new()
+            .max_buf_size(MAX_HEADER)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop(&mut stopped) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection failed");
+        }
+    }
+
+    fn service(
+        &self,
+        phase: SharedPhase,
+    ) -> impl Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone {
+        let (router, body_timeout) = (self.router.clone(), self.limits.body_timeout);
+        tower::service_fn(move |request: Request<Incoming>| {
+            let serving = phase.serve();
+            let deadline = Instant::now() + body_timeout;
+            let request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
+            let response = router.clone().oneshot(request);
+            async move {
+                Ok(response.await?.map(|body| Body::new(ServedBody { body, _serving: serving })))
+            }
+        })
+    }
+}
+
+/// Returns when the server stops.
+async fn stop(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the sender, and so the server, was dropped.
+    let _dropped = stopped.wait_for(|stop| *stop).await;
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) if is_of_peer(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection; trying again in a second");
+                sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+}
+
+/// Whether the peer ended the connection before it was accepted.
+fn is_of_peer(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// Disables Nagle's algorithm, so that small responses are sent at once.
+fn disable_nagle(stream: &TcpStream) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "failed to set TCP_NODELAY; small responses on this connection may be delayed");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! The bodies of requests and responses on a connection with limits.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::body::{Body, Bytes};
+use domain::ports::BoxError;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connections::Serving;
+
+/// A request's body that must be whole at a deadline.
+#[derive(Debug)]
+pub(super) struct TimedBody {
+    body: Incoming,
+    deadline: Instant,
+    expiry: Option<Pin<Box<Sleep>>>,
+}
+
+impl TimedBody {
+    pub(super) const fn new(body: Incoming, deadline: Instant) -> Self {
+        Self { body, deadline, expiry: None }
+    }
+}
+
+impl HttpBody for TimedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let deadline = self.deadline;
+        let expiry = self.expiry.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        ready!(expiry.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the body of the request did not arrive in time".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response's body; the request is served until the body was sent.
+#[derive(Debug)]
+pub(super) struct ServedBody {
+    pub(super) body: Body,
+    pub(super) _serving: Serving,
+}
+
+impl HttpBody for ServedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

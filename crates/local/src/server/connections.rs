@@ -1,0 +1,244 @@
+//! The open connections: how many there may be, and which are closed when there are too many.
+//!
+//! Anybody who reaches the port can open connections, so a connection without a request under way is
+//! worth nothing: it has a deadline, and beyond the limit the one that waits longest is closed for a new
+//! one.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant, sleep_until},
+};
+
+use crate::config::ConnectionLimits;
+
+/// How many connections beyond the limit may wait to be closed.
+const CLOSING: usize = 64;
+/// The shortest time between two warnings about the limits.
+const WARN_EVERY: Duration = Duration::from_mins(1);
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// A TLS handshake or the header of a request has been expected since then.
+    Receiving(Instant),
+    /// The last response was sent then; nothing has come since.
+    Idle(Instant),
+    /// A request is served.
+    Serving,
+    /// Closed for another connection.
+    Evicted,
+}
+
+impl Phase {
+    /// Since when the connection has waited for a request.
+    const fn waits_since(self) -> Option<Instant> {
+        match self {
+            Self::Receiving(since) | Self::Idle(since) => Some(since),
+            Self::Serving | Self::Evicted => None,
+        }
+    }
+}
+
+/// The phase of one connection. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct SharedPhase(Arc<watch::Sender<Phase>>);
+
+impl SharedPhase {
+    /// A connection that was just accepted.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Phase::Receiving(Instant::now()))))
+    }
+
+    /// Bytes have arrived: after the first of them the rest of the header must follow.
+    pub(super) fn received(&self) {
+        self.0.send_if_modified(|phase| {
+            let begins = matches!(phase, Phase::Idle(_));
+            if begins {
+                *phase = Phase::Receiving(Instant::now());
+            }
+            begins
+        });
+    }
+
+    /// A request is served until the guard is dropped.
+    pub(super) fn serve(&self) -> Serving {
+        self.0.send_replace(Phase::Serving);
+        Serving(self.clone())
+    }
+
+    /// Returns when the connection must be closed.
+    pub(super) async fn expired(&self, limits: &ConnectionLimits) {
+        let mut phases = self.0.subscribe();
+        loop {
+            let phase = *phases.borrow_and_update();
+            let deadline = match phase {
+                Phase::Receiving(since) => since + limits.header_timeout,
+                Phase::Idle(since) => since + limits.idle_timeout,
+                Phase::Evicted => return,
+                Phase::Serving => {
+                    // The sender lives as long as `self`.
+                    let _changed = phases.changed().await;
+                    continue;
+                }
+            };
+            tokio::select! {
+                _changed = phases.changed() => {}
+                () = sleep_until(deadline) => return,
+            }
+        }
+    }
+
+    fn get(&self) -> Phase {
+        *self.0.borrow()
+    }
+
+    /// Closes the connection unless a request is served.
+    fn evict(&self) {
+        self.0.send_if_modified(|phase| {
+            let waits = phase.waits_since().is_some();
+            if waits {
+                *phase = Phase::Evicted;
+            }
+            waits
+        });
+    }
+}
+
+/// A request that is served.
+#[derive(Debug)]
+pub(super) struct Serving(SharedPhase);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.0.send_replace(Phase::Idle(Instant::now()));
+    }
+}
+
+/// The open connections. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Connections {
+    open: usize,
+    open_per_peer: usize,
+    registry: Arc<Mutex<Registry>>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    next_id: u64,
+    entries: HashMap<u64, (IpAddr, SharedPhase)>,
+    per_peer: HashMap<IpAddr, usize>,
+    warned_at: Option<Instant>,
+}
+
+/// An open connection. Dropping it makes room for another.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    id: u64,
+    pub(super) phase: SharedPhase,
+    registry: Arc<Mutex<Registry>>,
+}
+
+impl Connections {
+    /// No connections, with these limits; `room` is how many the process has room for. On loopback all
+    /// users have the same address, which by default may have all connections.
+    pub(super) fn new(limits: &ConnectionLimits, room: usize, on_loopback: bool) -> Self {
+        let open = limits.open.unwrap_or(room).max(1);
+        let share = if on_loopback { open } else { open / 4 };
+        let open_per_peer = limits.open_per_peer.unwrap_or(share).max(1);
+        Self { open, open_per_peer, registry: Arc::default() }
+    }
+
+    /// Counts a new connection. Where the limits are reached, the connection that waits longest for a
+    /// request is closed for it: one of the same peer if that peer has its share, else one of a peer with
+    /// the most. `None` if all of those serve requests: the new one must be closed.
+    pub(super) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
+        let peer = network(peer);
+        let mut registry = self.registry.lock();
+        let of_peer = registry.count(peer);
+        if of_peer >= self.open_per_peer || registry.entries.len() >= self.open {
+            registry.warn();
+            let only = (of_peer >= self.open_per_peer).then_some(peer);
+            let evicted = registry.evict(only);
+            if !evicted || registry.entries.len() >= self.open + CLOSING {
+                return None;
+            }
+        }
+        let (id, phase) = (registry.next_id, SharedPhase::new());
+        registry.next_id += 1;
+        registry.entries.insert(id, (peer, phase.clone()));
+        *registry.per_peer.entry(peer).or_default() += 1;
+        drop(registry);
+        Some(Admitted { id, phase, registry: Arc::clone(&self.registry) })
+    }
+}
+
+impl Registry {
+    fn count(&self, peer: IpAddr) -> usize {
+        self.per_peer.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// Closes the connection that waits longest; false if none waits.
+    fn evict(&self, only: Option<IpAddr>) -> bool {
+        let waiting = self.entries.values().filter_map(|(peer, phase)| {
+            let since = phase.get().waits_since()?;
+            only.is_none_or(|only| only == *peer).then_some((self.count(*peer), since, phase))
+        });
+        let longest = waiting.max_by(|(count, since, _), (other_count, other_since, _)| {
+            count.cmp(other_count).then(other_since.cmp(since))
+        });
+        if let Some((.., phase)) = longest {
+            phase.evict();
+        }
+        longest.is_some()
+    }
+
+    /// Warns that the limits are reached, not too often.
+    fn warn(&mut self) {
+        let now = Instant::now();
+        if self.warned_at.is_some_and(|at| now.duration_since(at) < WARN_EVERY) {
+            return;
+        }
+        self.warned_at = Some(now);
+        let (connections, peers) = (self.entries.len(), self.per_peer.len());
+        tracing::warn!(
+            connections,
+            peers,
+            "the limit on open connections is reached; idle ones are closed, and new ones are refused \
+             where none is idle"
+        );
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut registry = self.registry.lock();
+        let Some((peer, _)) = registry.entries.remove(&self.id) else { return };
+        if let Some(count) = registry.per_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                registry.per_peer.remove(&peer);
+            }
+        }
+    }
+}
+
+/// The part of an address that counts as one peer: one host may have a whole IPv6 network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests;
