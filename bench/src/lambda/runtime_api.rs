@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         mpsc::{Receiver, Sender, channel},
     },
     thread,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use parking_lot::Mutex;
 use serde_json::Value;
 
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -105,7 +106,7 @@ fn serve(
         let path = line.split(' ').nth(1).unwrap_or_default();
         if path.ends_with("/invocation/next") {
             respond.send(FunctionResponse::Asked(Instant::now()))?;
-            let event = work.lock().unwrap_or_else(PoisonError::into_inner).recv()?;
+            let event = work.lock().recv()?;
             give(stream, &event)?;
         } else {
             let at = Instant::now();

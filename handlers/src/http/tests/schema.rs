@@ -2,10 +2,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{Arc, LazyLock},
 };
 
 use jsonschema::Validator;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::Answer;
@@ -58,7 +59,7 @@ fn validate(schema: &Value, body: &Value) {
 fn validator(schema: &Value) -> Arc<Validator> {
     static COMPILED: LazyLock<Mutex<HashMap<String, Arc<Validator>>>> =
         LazyLock::new(Mutex::default);
-    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut compiled = COMPILED.lock();
     let compile = || {
         let mut schema = schema.clone();
         schema["components"] = DOCUMENT["components"].clone();
