@@ -1,5 +1,13 @@
 //! The system calls that a sandbox may make: those that Docker and containerd allow an unprivileged
-//! container, without `io_uring`, which both have excluded since 2023.
+//! container, with these differences:
+//!
+//! - `io_uring` is excluded, as in both since 2023.
+//! - `io_setup` is excluded: `fs.aio-max-nr` is a limit of the whole host, which one sandbox could use up.
+//!   Programs fall back to ordinary I/O.
+//! - `socket` and `socketpair` are allowed for the families UNIX, INET and INET6 only. Docker and
+//!   containerd exclude single families (VSOCK, since 2026 ALG). The kernel loads modules for other
+//!   families on request, and does not charge the buffers of netlink sockets to a memory cgroup. Without
+//!   netlink, `getifaddrs` fails; `getaddrinfo` works.
 //!
 //! One table is the source of the OCI form, for external runtimes, and of the filter that the built-in
 //! runtime installs itself.
@@ -22,11 +30,13 @@ const ALLOWED: &str = include_str!("seccomp/allowed.txt");
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
+const EAFNOSUPPORT: u32 = 97;
 
 /// `CLONE_NEW*` of clone(2): cgroup, uts, ipc, user, pid, net, mount.
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
-/// `AF_VSOCK`, which connects to the hypervisor.
-const VSOCK: u64 = 40;
+/// The allowed address families of socket(2) and socketpair(2): `AF_UNIX`, `AF_INET`, `AF_INET6`.
+const SOCKET_FAMILIES: [u64; 3] = [1, 2, 10];
+const SOCKET_CALLS: [Sysno; 2] = [Sysno::socket, Sysno::socketpair];
 /// Allowed arguments of personality(2): `PER_LINUX` and `PER_LINUX32`, with and without `UNAME26`, and
 /// the value that only queries.
 const PERSONALITIES: [u64; 5] = [0, 8, 0x2_0000, 0x2_0008, 0xFFFF_FFFF];
@@ -37,7 +47,7 @@ fn allowed() -> impl Iterator<Item = &'static str> {
 
 /// The profile as `linux.seccomp` of an OCI configuration.
 pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
-    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpMaskedEq, ScmpCmpNe};
+    use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpMaskedEq};
     let mut rules = vec![
         allow(allowed(), None)?,
         LinuxSyscallBuilder::default()
@@ -46,8 +56,10 @@ pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
             .errno_ret(ENOSYS)
             .build()?,
         allow(["clone"], Some(arg(ScmpCmpMaskedEq, NEW_NAMESPACES).value_two(0_u64)))?,
-        allow(["socket"], Some(arg(ScmpCmpNe, VSOCK)))?,
     ];
+    for family in SOCKET_FAMILIES {
+        rules.push(allow(SOCKET_CALLS.map(|call| call.name()), Some(arg(ScmpCmpEq, family)))?);
+    }
     for value in PERSONALITIES {
         rules.push(allow(["personality"], Some(arg(ScmpCmpEq, value)))?);
     }
@@ -81,9 +93,9 @@ fn arg(op: LinuxSeccompOperator, value: u64) -> LinuxSeccompArgBuilder {
 /// # Errors
 /// The kernel has no seccomp, or the filter compiler doesn't support this architecture.
 pub(crate) fn confine() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    // A filter has one action for all of its matches, so two actions need two filters. The kernel
-    // applies the stricter result of both.
-    for filter in [clone3_filter()?, allow_filter()?] {
+    // A filter has one action for all of its matches, so each error number needs a filter of its own.
+    // The kernel applies the strictest result of all.
+    for filter in [clone3_filter()?, socket_filter()?, allow_filter()?] {
         let program: BpfProgram = filter.try_into()?;
         seccompiler::apply_filter(&program)?;
     }
@@ -98,15 +110,26 @@ fn clone3_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch)
 }
 
+/// Answers a request for a socket of another family with EAFNOSUPPORT, as a kernel without that family
+/// does.
+fn socket_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
+    let others = SOCKET_FAMILIES.map(|family| condition(SeccompCmpOp::Ne, family));
+    let others = others.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let rule = SeccompRule::new(others)?;
+    let rules = SOCKET_CALLS.map(|call| (i64::from(call.id()), vec![rule.clone()]));
+    let arch = std::env::consts::ARCH.try_into()?;
+    SeccompFilter::new(rules.into(), SeccompAction::Allow, SeccompAction::Errno(EAFNOSUPPORT), arch)
+}
+
 /// Answers every system call that is not in the table with EPERM.
 fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     // Skips names of system calls that this architecture doesn't have.
-    let known = allowed().chain(["clone3"]).filter_map(|name| name.parse::<Sysno>().ok());
+    let elsewhere = ["clone3"].into_iter().chain(SOCKET_CALLS.map(|call| call.name()));
+    let known = allowed().chain(elsewhere).filter_map(|name| name.parse::<Sysno>().ok());
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         known.map(|call| (i64::from(call.id()), Vec::new())).collect();
     let no_namespaces = SeccompCmpOp::MaskedEq(NEW_NAMESPACES);
     rules.insert(Sysno::clone.id().into(), vec![first_arg(no_namespaces, 0)?]);
-    rules.insert(Sysno::socket.id().into(), vec![first_arg(SeccompCmpOp::Ne, VSOCK)?]);
     let personalities = PERSONALITIES.map(|value| first_arg(SeccompCmpOp::Eq, value));
     let personalities = personalities.into_iter().collect::<Result<_, _>>()?;
     rules.insert(Sysno::personality.id().into(), personalities);
@@ -115,8 +138,12 @@ fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
 }
 
 fn first_arg(op: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
-    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, value)?;
-    SeccompRule::new(vec![condition])
+    SeccompRule::new(vec![condition(op, value)?])
+}
+
+/// Compares the first argument of a system call with `value`.
+fn condition(op: SeccompCmpOp, value: u64) -> Result<SeccompCondition, seccompiler::BackendError> {
+    SeccompCondition::new(0, SeccompCmpArgLen::Dword, op, value)
 }
 
 #[cfg(test)]

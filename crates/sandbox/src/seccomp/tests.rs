@@ -19,9 +19,25 @@ fn every_name_is_a_system_call_of_some_architecture() {
 
 #[test]
 fn the_filters_compile() {
-    for filter in [clone3_filter().unwrap(), allow_filter().unwrap()] {
+    for filter in [clone3_filter().unwrap(), socket_filter().unwrap(), allow_filter().unwrap()] {
         let program: BpfProgram = filter.try_into().unwrap();
         assert!(program.len() < 4096, "the kernel accepts at most 4096 instructions");
+    }
+}
+
+#[test]
+fn the_oci_form_allows_sockets_by_family_only() {
+    let profile = serde_json::to_value(oci().unwrap()).unwrap();
+    let rules = profile["syscalls"].as_array().unwrap();
+    let names_socket = |rule: &&serde_json::Value| {
+        let names = rule["names"].as_array().unwrap();
+        names.iter().any(|name| name == "socket" || name == "socketpair")
+    };
+    let families: Vec<_> = rules.iter().filter(names_socket).map(|rule| &rule["args"]).collect();
+    assert_eq!(families.len(), SOCKET_FAMILIES.len());
+    for (args, family) in families.into_iter().zip(SOCKET_FAMILIES) {
+        assert_eq!(args[0]["value"], family);
+        assert_eq!(args[0]["op"], "SCMP_CMP_EQ");
     }
 }
 
@@ -32,6 +48,7 @@ fn system_calls_used_by_container_escapes_are_not_allowed() {
         "chroot",
         "clone3",
         "init_module",
+        "io_setup",
         "io_uring_setup",
         "kexec_load",
         "keyctl",

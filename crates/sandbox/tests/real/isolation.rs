@@ -22,6 +22,21 @@ fn a_sandbox_has_no_network_except_loopback() {
 }
 
 #[test]
+fn only_sockets_of_unix_and_the_internet_can_be_created() {
+    let Some(host) = host() else { return };
+    // perl's socket(2) takes any number. 16 is netlink, 17 packet, 21 RDS, 30 TIPC, 31 Bluetooth,
+    // 33 RXRPC, 38 ALG, 40 VSOCK.
+    let line = "perl -MSocket -MErrno -e 'for (0..45) { \
+                  for my $type (SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET) { \
+                    if (socket(S, $_, $type, 0)) { $open{$_} = 1 } \
+                    elsif (!$!{EAFNOSUPPORT}) { $known{$_} = 1 } } } \
+                  print join(q( ), sort { $a <=> $b } keys %open), qq(\n), \
+                    join(q( ), sort { $a <=> $b } grep { !$open{$_} } keys %known), qq(\n); \
+                  print socketpair(A, B, 1, SOCK_STREAM, 0) ? qq(pair\n) : qq(no pair\n)'";
+    assert_prints(&host, line, "1 2 10\n\npair\n");
+}
+
+#[test]
 fn only_processes_of_the_sandbox_are_visible() {
     let Some(host) = host() else { return };
     assert_prints(
