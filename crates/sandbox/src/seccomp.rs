@@ -32,6 +32,10 @@ const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 const EAFNOSUPPORT: u32 = 97;
 
+/// Answered by ENOSYS, so that programs fall back: clone3, whose flags are behind a pointer, which a
+/// filter can't read, and io_setup.
+const ABSENT: [Sysno; 2] = [Sysno::clone3, Sysno::io_setup];
+
 /// `CLONE_NEW*` of clone(2): cgroup, uts, ipc, user, pid, net, mount.
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
 /// The allowed address families of socket(2) and socketpair(2): `AF_UNIX`, `AF_INET`, `AF_INET6`.
@@ -50,13 +54,12 @@ pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
     use LinuxSeccompOperator::{ScmpCmpEq, ScmpCmpMaskedEq};
     let mut rules = vec![
         allow(allowed(), None)?,
-        LinuxSyscallBuilder::default()
-            .names(["clone3".to_owned()])
-            .action(LinuxSeccompAction::ScmpActErrno)
-            .errno_ret(ENOSYS)
-            .build()?,
         allow(["clone"], Some(arg(ScmpCmpMaskedEq, NEW_NAMESPACES).value_two(0_u64)))?,
     ];
+    for call in ABSENT {
+        let rule = LinuxSyscallBuilder::default().names([call.name().to_owned()]);
+        rules.push(rule.action(LinuxSeccompAction::ScmpActErrno).errno_ret(ENOSYS).build()?);
+    }
     for family in SOCKET_FAMILIES {
         rules.push(allow(SOCKET_CALLS.map(|call| call.name()), Some(arg(ScmpCmpEq, family)))?);
     }
@@ -95,19 +98,18 @@ fn arg(op: LinuxSeccompOperator, value: u64) -> LinuxSeccompArgBuilder {
 pub(crate) fn confine() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // A filter has one action for all of its matches, so each error number needs a filter of its own.
     // The kernel applies the strictest result of all.
-    for filter in [clone3_filter()?, socket_filter()?, allow_filter()?] {
+    for filter in [absent_filter()?, socket_filter()?, allow_filter()?] {
         let program: BpfProgram = filter.try_into()?;
         seccompiler::apply_filter(&program)?;
     }
     Ok(())
 }
 
-/// Answers clone3 with ENOSYS, which makes libc fall back to clone: the filter can't read the flags of
-/// clone3, because they are behind a pointer.
-fn clone3_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
-    let rules = BTreeMap::from([(i64::from(Sysno::clone3.id()), Vec::new())]);
+/// Answers the calls in [`ABSENT`] with ENOSYS.
+fn absent_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
+    let rules = ABSENT.map(|call| (i64::from(call.id()), Vec::new()));
     let arch = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch)
+    SeccompFilter::new(rules.into(), SeccompAction::Allow, SeccompAction::Errno(ENOSYS), arch)
 }
 
 /// Answers a request for a socket of another family with EAFNOSUPPORT, as a kernel without that family
@@ -124,7 +126,7 @@ fn socket_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
 /// Answers every system call that is not in the table with EPERM.
 fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     // Skips names of system calls that this architecture doesn't have.
-    let elsewhere = ["clone3"].into_iter().chain(SOCKET_CALLS.map(|call| call.name()));
+    let elsewhere = ABSENT.into_iter().chain(SOCKET_CALLS).map(|call| call.name());
     let known = allowed().chain(elsewhere).filter_map(|name| name.parse::<Sysno>().ok());
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         known.map(|call| (i64::from(call.id()), Vec::new())).collect();

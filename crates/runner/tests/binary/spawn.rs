@@ -56,6 +56,27 @@ fn a_command_has_no_privileges_left() {
 }
 
 #[test]
+fn a_command_has_fixed_resource_limits() {
+    let ran = Shell::boot().run(sh("job_1", "cat /proc/self/limits"));
+    let limit = |name: &str| {
+        let line = ran.text().lines().find(|line| line.starts_with(name)).unwrap();
+        let mut words = line[name.len()..].split_whitespace();
+        [words.next().unwrap(), words.next().unwrap()].map(|text| text.parse::<u64>().unwrap())
+    };
+    assert_eq!(limit("Max core file size"), [1, 1]);
+    assert_eq!(limit("Max realtime priority"), [0, 0]);
+    // A lower hard limit of the test's own process stays.
+    for (name, maximum) in [
+        ("Max open files", 4096),
+        ("Max locked memory", 64 << 10),
+        ("Max msgqueue size", 800 << 10),
+    ] {
+        let [soft, hard] = limit(name);
+        assert!(soft == hard && hard <= maximum, "{name}: {soft} {hard}");
+    }
+}
+
+#[test]
 fn a_command_leads_a_session_of_its_own_and_inherits_no_descriptor() {
     let ran =
         Shell::boot().run(sh("job_1", "echo $$; cut -d' ' -f5,6 /proc/$$/stat; ls /proc/$$/fd"));

@@ -117,6 +117,7 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
         default_signals();
         raise_oom_score();
+        limit_resources()?;
         libc::umask(0o022);
         for (number, fd) in (0..).zip(plan.stdio) {
             check(libc::dup2(fd, number))?;
@@ -145,6 +146,32 @@ fn default_signals() {
             libc::syscall(libc::SYS_rt_sigaction, signal, DEFAULT.as_ptr(), previous, MASK_BYTES);
         }
     }
+}
+
+/// Limits that getrlimit(2) shows to a command, whatever the process that started the server had. A hard
+/// limit that is lower stays as it is.
+fn limit_resources() -> io::Result<()> {
+    /// A core dump may be piped to a program of the host that runs as root. The kernel pipes no dump at
+    /// a limit of 1: see core(5).
+    const NO_CORE_DUMP: libc::rlim_t = 1;
+    let limits = [
+        (libc::RLIMIT_CORE, NO_CORE_DUMP),
+        (libc::RLIMIT_NOFILE, 4096),
+        (libc::RLIMIT_MEMLOCK, 64 << 10),
+        (libc::RLIMIT_MSGQUEUE, 800 << 10),
+        (libc::RLIMIT_RTPRIO, 0),
+    ];
+    for (resource, maximum) in limits {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: both calls take a plain number and a live struct.
+        unsafe {
+            check(libc::getrlimit(resource, &mut limit))?;
+            limit.rlim_max = limit.rlim_max.min(maximum);
+            limit.rlim_cur = limit.rlim_max;
+            check(libc::setrlimit(resource, &limit))?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes the out-of-memory killer prefer a command to PID 1, which holds the results of all jobs.
