@@ -33,7 +33,7 @@ impl Connection {
     fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
         let (length, token) = (body.len(), &self.token);
         let request = format!(
-            "{method} /v1{path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
+            "{method} /v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         self.stream.get_mut().write_all(request.as_bytes())?;
