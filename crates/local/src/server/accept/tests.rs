@@ -8,7 +8,11 @@ use axum::{
 use futures::StreamExt;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    sync::{Notify, oneshot},
+    sync::{
+        Notify,
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        oneshot,
+    },
     task::JoinHandle,
     time::timeout,
 };
@@ -90,20 +94,7 @@ async fn idle_connections_beyond_the_limits_do_not_stop_other_clients() {
 
 #[tokio::test]
 async fn a_connection_beyond_the_limit_is_closed_while_all_others_serve_requests() {
-    let release = Arc::new(Notify::new());
-    let (entered, mut entries) = tokio::sync::mpsc::unbounded_channel();
-    let wait = {
-        let release = Arc::clone(&release);
-        move || {
-            let (release, entered) = (Arc::clone(&release), entered.clone());
-            async move {
-                entered.send(()).unwrap();
-                release.notified().await;
-                "released"
-            }
-        }
-    };
-    let router = Router::new().route("/", get(wait));
+    let (router, mut entries, release) = held();
     let limits =
         ConnectionLimits { open: Some(1), idle_timeout: SHORT, ..ConnectionLimits::default() };
     let fixture = Fixture::new(router, limits);
@@ -184,8 +175,22 @@ async fn a_connection_whose_client_reads_nothing_is_closed() {
 
 #[tokio::test]
 async fn a_stop_lets_the_open_request_finish_and_closes_idle_connections() {
+    let (router, mut entries, release) = held();
+    let fixture = Fixture::new(router, ConnectionLimits::default());
+    let silent = fixture.connect("").await;
+    let open = fixture.connect(REQUEST).await;
+    entries.recv().await.unwrap();
+    fixture.stop.send_replace(true);
+    assert_eq!(rest(silent).await, "");
+    release.notify_one();
+    assert!(rest(open).await.ends_with("released"));
+    timeout(BOUND, fixture.serving).await.expect("all connections are closed").unwrap();
+}
+
+/// A route whose requests wait until they are released, and a message for each request that arrives.
+fn held() -> (Router, UnboundedReceiver<()>, Arc<Notify>) {
     let release = Arc::new(Notify::new());
-    let (entered, mut entries) = tokio::sync::mpsc::unbounded_channel();
+    let (entered, entries) = unbounded_channel();
     let wait = {
         let release = Arc::clone(&release);
         move || {
@@ -197,15 +202,7 @@ async fn a_stop_lets_the_open_request_finish_and_closes_idle_connections() {
             }
         }
     };
-    let fixture = Fixture::new(Router::new().route("/", get(wait)), ConnectionLimits::default());
-    let silent = fixture.connect("").await;
-    let open = fixture.connect(REQUEST).await;
-    entries.recv().await.unwrap();
-    fixture.stop.send_replace(true);
-    assert_eq!(rest(silent).await, "");
-    release.notify_one();
-    assert!(rest(open).await.ends_with("released"));
-    timeout(BOUND, fixture.serving).await.expect("all connections are closed").unwrap();
+    (Router::new().route("/", get(wait)), entries, release)
 }
 
 /// A self-signed certificate for 127.0.0.1 in a server, and a client that trusts it.
