@@ -91,8 +91,11 @@ async fn plan(
 impl ExtendRequest {
     /// Reads the body. The new deadline is given from now on or as a point in time.
     pub(super) fn read(fields: &mut Fields<'_>, now: Timestamp, max_ttl: Duration) -> Option<Self> {
+        // A null counts as absent, so that the required field must have a value of its type.
+        let one_of =
+            |name: &str, kind| json!({"required": [name], "properties": {name: {"type": kind}}});
         fields.constrain(
-            || json!({"oneOf": [{"required": ["ttlSecondsFromNow"]}, {"required": ["expiresAt"]}]}),
+            || json!({"oneOf": [one_of("ttlSecondsFromNow", "integer"), one_of("expiresAt", "string")]}),
         );
         if fields.has("ttlSecondsFromNow") == fields.has("expiresAt") {
             let detail = "must have exactly one of ttlSecondsFromNow and expiresAt";

@@ -73,7 +73,7 @@ impl<'a> Fields<'a> {
         F: FnOnce(Value) -> Result<T, FieldError>,
     {
         self.recorder.add(name, &rule.schema);
-        let value = self.values.remove(name).filter(|value| !value.is_null())?;
+        let value = self.take(name)?;
         (rule.read)(value).map_err(|error| self.report(error.below(name))).ok()
     }
 
@@ -92,12 +92,10 @@ impl<'a> Fields<'a> {
         F: FnOnce(Value) -> Result<T, FieldError>,
     {
         self.recorder.require(name);
-        self.recorder.add(name, &rule.schema);
-        let Some(value) = self.values.remove(name).filter(|value| !value.is_null()) else {
+        if !self.has(name) {
             self.report(FieldError::new("is required").below(name));
-            return None;
-        };
-        (rule.read)(value).map_err(|error| self.report(error.below(name))).ok()
+        }
+        self.optional(name, rule)
     }
 
     /// A field that is an object with fields of its own, and may be absent.
@@ -110,7 +108,7 @@ impl<'a> Fields<'a> {
             self.recorder.add(name, &schema_of(read));
             return None;
         }
-        let value = self.values.remove(name).filter(|value| !value.is_null())?;
+        let value = self.take(name)?;
         let values = object(value).map_err(|error| self.report(error.below(name))).ok()?;
         let pointer = format!("{}/{name}", self.pointer);
         let mut fields = Fields::new(values, pointer, Recorder::default(), self.errors);
@@ -119,9 +117,14 @@ impl<'a> Fields<'a> {
         result
     }
 
-    /// Whether a field of this name is there and was not taken yet.
+    /// Whether a field of this name has a value other than null, and was not taken yet.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
+        self.values.get(name).is_some_and(|value| !value.is_null())
+    }
+
+    /// Removes a field; none if it is absent or null.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.values.remove(name).filter(|value| !value.is_null())
     }
 
     /// Reports an error at a place below this object.

@@ -135,7 +135,10 @@ fn simplify(schema: &mut Value) {
             refuse_null(property);
         }
     }
-    keywords.insert("additionalProperties".into(), json!(false));
+    // A part without a type only adds constraints to the object around it.
+    if keywords.contains_key("type") {
+        keywords.insert("additionalProperties".into(), json!(false));
+    }
 }
 
 /// The values of an enum whose variants have descriptions of their own.
