@@ -78,10 +78,12 @@ fn open(dir: TempDir, config: Config) -> Option<Host> {
     }
 }
 
+/// A task whose id no other test uses: `assert_nothing_left` looks for the id in the whole host, where
+/// other tests run at the same time.
 pub(crate) fn spec(token: &str) -> TaskSpec {
     TaskSpec {
         started_by: "sh_test".into(),
-        token: token.into(),
+        token: format!("{token}-{}", std::process::id()),
         cpu_units: 1024,
         memory_mib: 256,
         pids: 128,

@@ -17,8 +17,9 @@ fn installed(name: &str) -> Option<PathBuf> {
 }
 
 fn assert_works_with(program: PathBuf) {
+    let token = program.display().to_string();
     let Some(host) = host_with(|config| config.runtime = Runtime::Program(program)) else { return };
-    let id = host.driver().run(spec("foreign")).unwrap();
+    let id = host.driver().run(spec(&token)).unwrap();
     let facts = host.until(&id, |facts| facts.last_status >= Status::Running);
     if facts.last_status != Status::Running && facts.stopped_reason.contains("cgroup") {
         println!("SKIPPED: {}", facts.stopped_reason);
