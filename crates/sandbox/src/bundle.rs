@@ -50,16 +50,14 @@ const READ_ONLY: [&str; 5] =
 #[derive(Debug)]
 pub(crate) struct Bundle<'a> {
     pub(crate) root: &'a Path,
-    /// Whether the root belongs to this sandbox alone.
-    pub(crate) writable: bool,
-    /// Directories of the host, bound read-only to the same path.
-    pub(crate) shared: &'a [PathBuf],
+    /// Sources and destinations of read-only bind mounts: programs of the host.
+    pub(crate) programs: &'a [(PathBuf, PathBuf)],
+    /// Variables for commands, as `NAME=VALUE`.
+    pub(crate) env: &'a [String],
+    /// The working directory of commands.
+    pub(crate) workdir: &'a Path,
     /// Bound to [`RUN_DIR`].
     pub(crate) run_dir: &'a Path,
-    /// Bound to `/tmp`.
-    pub(crate) tmp: &'a Path,
-    /// The source and the destination of the bind mount of shelluser's home.
-    pub(crate) home: (&'a Path, &'a Path),
     /// Bound to `/etc/resolv.conf` if the sandbox has a network.
     pub(crate) resolv_conf: Option<&'a Path>,
     /// Size of the file system for the output of jobs, in MiB.
@@ -69,12 +67,14 @@ pub(crate) struct Bundle<'a> {
     pub(crate) cgroup_namespace: bool,
     /// The mount points of the sandbox's cgroups, in which the runner creates those of jobs.
     pub(crate) cgroup_dirs: &'a [PathBuf],
+    /// Sources and destinations of read-only views of the same cgroups, for programs that adapt to limits.
+    pub(crate) cgroup_views: &'a [(PathBuf, PathBuf)],
 }
 
 impl Bundle<'_> {
     /// The content of `config.json`.
     pub(crate) fn config(&self) -> Result<Spec, OciSpecError> {
-        let root = RootBuilder::default().path(self.root).readonly(!self.writable).build()?;
+        let root = RootBuilder::default().path(self.root).readonly(false).build()?;
         let mut spec = SpecBuilder::default()
             .version("1.0.2")
             .root(root)
@@ -113,14 +113,17 @@ impl Bundle<'_> {
             "--jobs".to_owned(),
             format!("{RUN_DIR}/jobs"),
         ];
+        args.push("--image-settings".to_owned());
         for dir in self.inner_cgroup_dirs() {
             args.extend(["--cgroup".to_owned(), dir]);
         }
+        let has_path = self.env.iter().any(|variable| variable.starts_with("PATH="));
+        let path = (!has_path).then(|| format!("PATH={SEARCH_PATH}"));
         let mut process = ProcessBuilder::default()
             .terminal(false)
             .args(args)
-            .env([format!("PATH={SEARCH_PATH}")])
-            .cwd("/")
+            .env(path.into_iter().chain(self.env.iter().cloned()).collect::<Vec<_>>())
+            .cwd(self.workdir)
             .capabilities(capabilities()?)
             .no_new_privileges(true)
             .build()?;
@@ -146,11 +149,12 @@ impl Bundle<'_> {
             )?,
             mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=64m"])?,
         ];
-        for dir in self.shared {
-            mounts.push(bind(dir, dir, &["ro"])?);
+        for (source, destination) in self.programs {
+            mounts.push(bind(source, destination, &["ro"])?);
         }
-        mounts.push(bind(self.tmp, Path::new("/tmp"), &[])?);
-        mounts.push(bind(self.home.0, self.home.1, &[])?);
+        for (source, destination) in self.cgroup_views {
+            mounts.push(bind(source, destination, &["ro", "noexec"])?);
+        }
         mounts.push(bind(self.run_dir, Path::new(RUN_DIR), &["noexec"])?);
         let hidden = ["nosuid", "noexec", "nodev", "mode=700", &jobs];
         mounts.push(mount("/run/ephemeral/jobs", "tmpfs", &hidden)?);

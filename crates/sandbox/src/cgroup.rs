@@ -104,6 +104,10 @@ impl Cgroup<'_> {
         for dir in self.dirs() {
             create(&dir)?;
         }
+        if let CgroupLayout::V1 { cpuset: Some(hierarchy), .. } = self.layout {
+            // No process enters this group; it only shows that the controller exists.
+            fs::create_dir_all(hierarchy.join(&self.path))?;
+        }
         let memory = u64::from(spec.memory_mib) * MIB;
         match self.layout {
             CgroupLayout::V1 { memory: hierarchy, .. } => {
@@ -154,6 +158,22 @@ impl Cgroup<'_> {
     /// The directories of the group, one in each hierarchy.
     pub(crate) fn dirs(&self) -> Vec<PathBuf> {
         self.layout.limiting().map(|hierarchy| hierarchy.join(&self.path)).collect()
+    }
+
+    /// The directories of the group with the names that they have below `/sys/fs/cgroup`: on v1 one for
+    /// each controller, on v2 the empty name.
+    pub(crate) fn views(&self) -> Vec<(&'static str, PathBuf)> {
+        let named: Vec<(&'static str, &PathBuf)> = match self.layout {
+            CgroupLayout::V1 { memory, pids, cpu, cpuacct, cpuset, .. } => {
+                let named = [("memory", memory), ("pids", pids), ("cpu", cpu)];
+                let optional = [("cpuacct", cpuacct), ("cpuset", cpuset)];
+                let optional =
+                    optional.into_iter().filter_map(|(name, found)| Some((name, found.as_ref()?)));
+                named.into_iter().chain(optional).collect()
+            }
+            CgroupLayout::V2 { base } => vec![("", base)],
+        };
+        named.into_iter().map(|(name, hierarchy)| (name, hierarchy.join(&self.path))).collect()
     }
 
     /// The files into which a process writes `0` to enter the groups.

@@ -21,6 +21,8 @@ pub(crate) enum CgroupLayout {
         cpu: PathBuf,
         /// Only for the accounting of jobs.
         cpuacct: Option<PathBuf>,
+        /// Limits nothing, but Java takes no limits from a host without this controller.
+        cpuset: Option<PathBuf>,
         /// Every other hierarchy, including the unified one of a hybrid host: an external OCI runtime
         /// may create a group there.
         others: Vec<PathBuf>,
@@ -80,10 +82,11 @@ impl CgroupLayout {
             (memory, unified) => {
                 let (memory, pids, cpu) = (memory?, hierarchy("pids")?, hierarchy("cpu")?);
                 let cpuacct = hierarchy("cpuacct").ok();
+                let cpuset = hierarchy("cpuset").ok();
                 let own = [Some(&memory), Some(&pids), Some(&cpu), cpuacct.as_ref()];
                 let others = v1.iter().map(|(point, _)| point.clone()).chain(unified);
                 let others = others.filter(|point| !own.contains(&Some(point))).collect();
-                Ok(Self::V1 { memory, pids, cpu, cpuacct, others })
+                Ok(Self::V1 { memory, pids, cpu, cpuacct, cpuset, others })
             }
         }
     }

@@ -13,13 +13,18 @@ use crate::digest;
 mod base_files;
 mod layer;
 mod manifest;
+mod settings;
 mod source;
 mod tree;
 
-pub(crate) use base_files::{ShellUser, find_shell_user};
 use manifest::Manifest;
+use settings::Account;
+pub(crate) use settings::Settings;
 use source::Source;
 pub(crate) use tree::Tree;
+
+/// Changes when an image is unpacked in another way, so that a directory of an earlier version is not used.
+const LAYOUT: u32 = 2;
 
 /// An image can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +33,8 @@ pub enum ImageError {
     NotAnImage(PathBuf),
     #[error("the image is damaged: {0}")]
     Damaged(String),
+    #[error("the file contains several images ({}); save one image to a file of its own", .0.join("; "))]
+    Several(Vec<String>),
     #[error("the image is for {image}, but this host is {host}; use an image for {host}")]
     WrongArchitecture { image: String, host: String },
     #[error("failed to read or unpack the image")]
@@ -39,28 +46,32 @@ fn damaged(what: impl Into<String>) -> ImageError {
 }
 
 /// Unpacks the image below `images`, unless that was done before. Returns the path of its root.
-pub(crate) fn unpacked(image: &Path, images: &Path) -> Result<PathBuf, ImageError> {
+pub(crate) fn unpacked(image: &Path, images: &Path) -> Result<(PathBuf, Settings), ImageError> {
     let mut source = Source::open(image)?;
     let manifest =
         Manifest::read(&mut source)?.ok_or_else(|| ImageError::NotAnImage(image.into()))?;
-    let key = digest::hex(manifest.identity.as_bytes(), 32);
+    let key = digest::hex(format!("{LAYOUT}\n{}", manifest.identity).as_bytes(), 32);
     let root = images.join(&key);
-    if root.exists() {
-        return Ok(root);
+    if !root.exists() {
+        // Unpacks under a temporary name, so that an interrupted unpacking leaves no incomplete image.
+        let new = images.join(format!("{key}.new"));
+        if new.exists() {
+            fs::remove_dir_all(&new)?;
+        }
+        fs::create_dir_all(&new)?;
+        unpack(&mut source, &manifest, &Tree::open(&new)?)?;
+        fs::rename(&new, &root)?;
     }
-    // Unpacks under a temporary name, so that an interrupted unpacking leaves no incomplete image.
-    let new = images.join(format!("{key}.new"));
-    if new.exists() {
-        fs::remove_dir_all(&new)?;
-    }
-    fs::create_dir_all(&new)?;
-    let tree = Tree::open(&new)?;
+    let settings = Settings::read(&Tree::open(&root)?, &manifest.config)?;
+    Ok((root, settings))
+}
+
+fn unpack(source: &mut Source, manifest: &Manifest, tree: &Tree) -> Result<(), ImageError> {
     for blob in &manifest.layers {
-        layer::apply(source.blob(blob)?, &tree)?;
+        layer::apply(source.blob(blob)?, tree)?;
     }
-    base_files::add(&tree)?;
-    fs::rename(&new, &root)?;
-    Ok(root)
+    let account = Account::of_image(tree, &manifest.config)?;
+    Ok(base_files::add(tree, account.as_ref(), &settings::workdir(&manifest.config))?)
 }
 
 #[cfg(test)]

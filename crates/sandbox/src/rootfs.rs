@@ -6,9 +6,11 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::digest;
-use crate::image::{self, ImageError, ShellUser, Tree};
+use crate::image::{self, ImageError, Settings};
 
 mod host;
+
+pub(crate) use host::HostImage;
 
 /// Path of the runner in every root; the image for AWS has the same path.
 pub(crate) const RUNNER: &str = "/opt/ephemeral/runner";
@@ -20,34 +22,39 @@ pub(crate) const SHELL_UID: u32 = 1000;
 /// The statically linked runner, for this architecture.
 const RUNNER_BINARY: &[u8] = include_bytes!(env!("RUNNER_BINARY"));
 
-/// The root file system that the sandboxes of a driver share.
+/// The root file systems of a driver's sandboxes.
 #[derive(Debug)]
 pub(crate) enum Root {
-    /// A read-only directory, and the host's directories with programs, which are bound into it.
-    Host { dir: PathBuf, shared: Vec<PathBuf> },
-    /// Read-only layers (the topmost first) below each sandbox's overlay.
-    Layers { lower: Vec<PathBuf>, user: ShellUser },
+    /// The programs of this host above a generated root.
+    Host { host: HostImage, runner: PathBuf },
+    /// An image from a file.
+    Image { runner: PathBuf, root: PathBuf, settings: Settings },
     /// No root of their own: the runner runs on the host.
     Bare { runner: PathBuf },
 }
 
+/// What the root of one sandbox is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// Read-only layers, the topmost first.
+    pub(crate) layers: Vec<PathBuf>,
+    /// Directories of the host with programs, each with a layer that hides parts of it.
+    pub(crate) programs: Vec<(PathBuf, PathBuf)>,
+    pub(crate) settings: Settings,
+}
+
 impl Root {
-    /// Creates or updates the root of the image `host` below `dir`. Existing sandboxes may be using it.
+    /// The root of the image `host`; its files are below `dir`, the driver's directory.
     pub(crate) fn host(dir: &Path) -> io::Result<Self> {
-        let dir = dir.join("host");
-        let shared = host::prepare(&dir)?;
-        install_runner(&dir)?;
-        Ok(Self::Host { dir, shared })
+        Ok(Self::Host { host: HostImage::open(dir)?, runner: runner_layer(dir)? })
     }
 
     /// The root of an image file, which is unpacked below `dir` unless that was done before.
     pub(crate) fn image(image: &Path, dir: &Path) -> Result<Self, ImageError> {
         let images = dir.join("images");
         fs::create_dir_all(&images)?;
-        let lower = image::unpacked(image, &images)?;
-        let user = image::find_shell_user(&Tree::open(&lower)?)?;
-        let user = user.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
-        Ok(Self::Layers { lower: vec![runner_layer(dir)?, lower], user })
+        let (root, settings) = image::unpacked(image, &images)?;
+        Ok(Self::Image { runner: runner_layer(dir)?, root, settings })
     }
 
     pub(crate) fn bare(dir: &Path) -> io::Result<Self> {
@@ -55,13 +62,32 @@ impl Root {
         Ok(Self::Bare { runner })
     }
 
-    pub(crate) fn user(&self) -> ShellUser {
+    /// The path of the runner's layer, or of the runner where there is no root.
+    pub(crate) fn runner(&self) -> &Path {
         match self {
-            Self::Host { .. } | Self::Bare { .. } => {
-                let home = PathBuf::from("/home/shelluser");
-                ShellUser { uid: SHELL_UID, gid: SHELL_UID, home }
+            Self::Host { runner, .. } | Self::Image { runner, .. } | Self::Bare { runner } => {
+                runner
             }
-            Self::Layers { user, .. } => user.clone(),
+        }
+    }
+
+    /// The parts for the sandbox in this directory; `None` if it has no root of its own.
+    pub(crate) fn parts(&self, sandbox: &Path) -> io::Result<Option<Parts>> {
+        match self {
+            Self::Host { host, runner } => {
+                let snapshot = host.snapshot(sandbox)?;
+                Ok(Some(Parts {
+                    layers: vec![runner.clone(), snapshot.root.clone()],
+                    programs: snapshot.programs.clone(),
+                    settings: Settings::default(),
+                }))
+            }
+            Self::Image { runner, root, settings } => Ok(Some(Parts {
+                layers: vec![runner.clone(), root.clone()],
+                programs: Vec::new(),
+                settings: settings.clone(),
+            })),
+            Self::Bare { .. } => Ok(None),
         }
     }
 }

@@ -22,6 +22,8 @@ mod container;
 mod namespaces;
 mod netlink;
 mod probe;
+mod root;
+mod sysctl;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -43,7 +45,7 @@ pub(crate) struct Plan {
 pub(crate) enum Start {
     /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
     /// is `None`, by libcontainer.
-    Container { isolation: Isolation, program: Option<PathBuf> },
+    Container { isolation: Box<Isolation>, program: Option<PathBuf> },
     /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
@@ -59,21 +61,31 @@ pub(crate) struct Isolation {
     /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
     pub(crate) scratch: Scratch,
-    pub(crate) overlay: Option<Overlay>,
+    pub(crate) root: Overlay,
+    pub(crate) home: Home,
+    /// Read-only overlays of the host's programs.
+    pub(crate) programs: Vec<Overlay>,
     /// A command that connects the network namespace. It runs in the host's namespaces.
     pub(crate) network_command: Option<Vec<String>>,
 }
 
-/// A tmpfs that contains `/tmp`, the home directory, and the upper directory of an overlay.
+/// A tmpfs that contains what the sandbox writes: the upper directory of its root.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
     pub(crate) size_mib: u32,
-    /// Uid and gid of the home directory.
-    pub(crate) owner: (u32, u32),
 }
 
-/// An overlay mount: the sandbox's own root above read-only layers.
+/// The home directory of shelluser.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// An overlay mount. It isolates watches and locks too: those of another mount of the same files are not
+/// seen.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Overlay {
     pub(crate) at: PathBuf,

@@ -30,7 +30,17 @@ fn the_environment_holds_nothing_of_pid_1() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["GREETING", "HOME", "LANG", "PATH", "PYTHONUNBUFFERED", "SHELL", "TERM", "USER"]
+        [
+            "EPHEMERAL",
+            "GREETING",
+            "HOME",
+            "LANG",
+            "PATH",
+            "PYTHONUNBUFFERED",
+            "SHELL",
+            "TERM",
+            "USER"
+        ]
     );
     assert!(ran.text().contains("GREETING=a=b \n\0"));
     assert!(ran.text().contains("TERM=mine\0"));

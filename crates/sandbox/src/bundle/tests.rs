@@ -3,19 +3,19 @@ use serde_json::{Value, json};
 use super::*;
 
 fn config() -> Value {
-    let shared = [PathBuf::from("/usr")];
+    let pair = |from: &str, to: &str| [(PathBuf::from(from), PathBuf::from(to))];
     let bundle = Bundle {
         root: Path::new("/data/host"),
-        writable: false,
-        shared: &shared,
+        programs: &pair("/data/programs/0", "/usr"),
+        env: &["LANG=de_DE.UTF-8".to_owned()],
+        workdir: Path::new("/app"),
         run_dir: Path::new("/data/run"),
-        tmp: Path::new("/data/scratch/tmp"),
-        home: (Path::new("/data/scratch/home"), Path::new("/home/shelluser")),
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
         cgroups_path: Path::new("/ephemeral/task"),
         cgroup_namespace: true,
         cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
+        cgroup_views: &pair("/data/cgroup/0", "/sys/fs/cgroup/memory"),
     };
     serde_json::to_value(bundle.config().unwrap()).unwrap()
 }
@@ -46,10 +46,14 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
         "/run/ephemeral/runner.sock",
         "--jobs",
         "/run/ephemeral/jobs",
+        "--image-settings",
         "--cgroup",
         "/run/ephemeral/cgroup/0",
     ];
     assert_eq!(config["process"]["args"], json!(args));
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(config["process"]["env"], json!([path, "LANG=de_DE.UTF-8"]));
+    assert_eq!(config["process"]["cwd"], "/app");
     for set in ["bounding", "effective", "permitted"] {
         let set = &config["process"]["capabilities"][set];
         let mut names: Vec<_> = set.as_array().unwrap().iter().filter_map(Value::as_str).collect();
@@ -69,9 +73,13 @@ fn mounts_and_namespaces_have_the_names_of_the_oci_specification() {
     let expected = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
     assert_eq!(namespaces, expected);
     let mounts = config["mounts"].as_array().unwrap();
-    let usr = json!({ "destination": "/usr", "type": "bind", "source": "/usr",
+    let usr = json!({ "destination": "/usr", "type": "bind", "source": "/data/programs/0",
                       "options": ["bind", "nosuid", "nodev", "ro"] });
     assert!(mounts.contains(&usr), "{mounts:?}");
+    let cgroup = json!({ "destination": "/sys/fs/cgroup/memory", "type": "bind",
+                         "source": "/data/cgroup/0",
+                         "options": ["bind", "nosuid", "nodev", "ro", "noexec"] });
+    assert!(mounts.contains(&cgroup), "{mounts:?}");
     let proc = json!({ "destination": "/proc", "type": "proc", "source": "proc",
                        "options": ["nosuid", "noexec", "nodev"] });
     assert_eq!(mounts.first(), Some(&proc));

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::{Inner, Runtime};
 use crate::bundle::Bundle;
-use crate::rootfs::Root;
-use crate::runtime::{Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
+use crate::rootfs::Parts;
+use crate::runtime::{Home, Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
 use crate::task::{Network, TaskId, TaskSpec};
 
 /// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
@@ -30,17 +30,9 @@ impl Inner {
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
             fs::set_permissions(subdir, Permissions::from_mode(0o700))?;
         }
-        let start = match &self.image {
-            Root::Bare { runner } => self.bare(id, runner),
-            Root::Host { dir: root, shared } => {
-                self.write_bundle(id, spec, root, shared)?;
-                self.container(id, spec, None)
-            }
-            Root::Layers { lower, .. } => {
-                let at = dir.join("rootfs");
-                self.write_bundle(id, spec, &at, &[])?;
-                self.container(id, spec, Some(Overlay { at, lower: lower.clone() }))
-            }
+        let start = match self.image.parts(&dir)? {
+            Some(parts) => self.container(id, spec, &parts)?,
+            None => self.bare(id, self.image.runner()),
         };
         let plan = Plan {
             id: id.to_string(),
@@ -52,11 +44,23 @@ impl Inner {
         fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
     }
 
-    fn container(&self, id: &TaskId, spec: &TaskSpec, overlay: Option<Overlay>) -> Start {
-        let user = self.image.user();
-        let at = self.dir(id).join("scratch");
-        let owner = (user.uid, user.gid);
-        let scratch = Scratch { at, size_mib: spec.tmpfs_mib, owner };
+    fn container(&self, id: &TaskId, spec: &TaskSpec, parts: &Parts) -> io::Result<Start> {
+        let dir = self.dir(id);
+        let programs: Vec<(Overlay, PathBuf)> = (parts.programs.iter().enumerate())
+            .map(|(number, (source, layer))| {
+                let at = dir.join(format!("programs/{number}"));
+                let lower = vec![layer.clone(), source.clone()];
+                (Overlay { at, lower }, source.clone())
+            })
+            .collect();
+        programs.iter().try_for_each(|(overlay, _)| fs::create_dir_all(&overlay.at))?;
+        let views = self.cgroup_views(id);
+        views.iter().try_for_each(|(_, at, _)| fs::create_dir_all(at))?;
+        let views = views.into_iter().map(|(source, at, _)| (source, at));
+        let mounts: Vec<(PathBuf, PathBuf)> =
+            programs.iter().map(|(overlay, path)| (overlay.at.clone(), path.clone())).collect();
+        self.write_bundle(id, spec, parts, &mounts)?;
+        let user = &parts.settings.user;
         let network_command = match spec.network {
             Network::None => None,
             Network::Egress => Some(pasta_command()),
@@ -65,27 +69,37 @@ impl Inner {
             Runtime::Program(program) => Some(program.clone()),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
-        let ids = self.ids.clone();
-        let cgroup_namespace = self.cgroups.is_v2();
-        let cgroup_mounts =
-            self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(id)).collect();
-        Start::Container {
-            isolation: Isolation {
-                cgroup_namespace,
-                cgroup_mounts,
-                ids,
-                scratch,
-                overlay,
-                network_command,
-            },
-            program,
-        }
+        let isolation = Isolation {
+            cgroup_namespace: self.cgroups.is_v2(),
+            cgroup_mounts: (self.cgroups.of(id).dirs().into_iter())
+                .zip(self.cgroup_dirs(id))
+                .chain(views)
+                .collect(),
+            ids: self.ids.clone(),
+            scratch: Scratch { at: dir.join("scratch"), size_mib: spec.tmpfs_mib },
+            root: Overlay { at: dir.join("rootfs"), lower: parts.layers.clone() },
+            home: Home { path: user.home.clone(), uid: user.uid, gid: user.gid },
+            programs: programs.into_iter().map(|(overlay, _)| overlay).collect(),
+            network_command,
+        };
+        Ok(Start::Container { isolation: Box::new(isolation), program })
     }
 
     /// Where the launcher mounts the sandbox's cgroups.
     fn cgroup_dirs(&self, id: &TaskId) -> Vec<PathBuf> {
         let count = self.cgroups.of(id).dirs().len();
         (0..count).map(|number| self.dir(id).join(format!("cgroup/{number}"))).collect()
+    }
+
+    /// Where the launcher mounts the views of the sandbox's cgroups: source, mount point, and the path
+    /// inside, by which programs find their limits.
+    fn cgroup_views(&self, id: &TaskId) -> Vec<(PathBuf, PathBuf, PathBuf)> {
+        let views = self.cgroups.of(id).views().into_iter().enumerate();
+        let view = |(number, (name, source))| {
+            let at = self.dir(id).join(format!("cgroup/view-{number}"));
+            (source, at, Path::new("/sys/fs/cgroup").join(name))
+        };
+        views.map(view).collect()
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -107,29 +121,30 @@ impl Inner {
         &self,
         id: &TaskId,
         spec: &TaskSpec,
-        root: &Path,
-        shared: &[PathBuf],
+        parts: &Parts,
+        programs: &[(PathBuf, PathBuf)],
     ) -> io::Result<()> {
         let dir = self.dir(id);
-        let scratch = dir.join("scratch");
         let resolv_conf = dir.join("resolv.conf");
         let has_network = spec.network == Network::Egress;
         if has_network {
             fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
             fs::set_permissions(&resolv_conf, Permissions::from_mode(0o644))?;
         }
+        let views: Vec<(PathBuf, PathBuf)> =
+            self.cgroup_views(id).into_iter().map(|(_, at, inside)| (at, inside)).collect();
         let bundle = Bundle {
-            root,
-            writable: matches!(self.image, Root::Layers { .. }),
-            shared,
+            root: &dir.join("rootfs"),
+            programs,
+            env: &parts.settings.env,
+            workdir: &parts.settings.workdir,
             run_dir: &dir.join("run"),
-            tmp: &scratch.join("tmp"),
-            home: (&scratch.join("home"), &self.image.user().home),
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
             cgroup_namespace: !self.cgroups.is_v2(),
             cgroup_dirs: &self.cgroup_dirs(id),
+            cgroup_views: &views,
         };
         let config = bundle.config().map_err(io::Error::other)?;
         config.save(dir.join("config.json")).map_err(io::Error::other)

@@ -1,26 +1,27 @@
-//! Adds to an image what every root must have: the user, its home directory, and mount points.
+//! Adds to an image what every root must have: the user, its home directory, mount points, and
+//! directories that every user may write to.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::settings::{Account, ShellUser, find_shell_user};
 use super::tree::Tree;
 use crate::rootfs::SHELL_UID;
 
-const USER: &str = "shelluser";
-const MOUNT_POINTS: [&str; 5] = ["dev", "proc", "run/ephemeral", "sys", "tmp"];
+pub(super) const USER: &str = "shelluser";
+const DIRECTORIES: [&str; 4] = ["dev", "proc", "run/ephemeral", "sys/fs/cgroup"];
+/// In other sandboxes root writes to them; here no command is root.
+const WRITABLE: [&str; 5] = ["tmp", "run", "run/lock", "var/log", "var/tmp"];
 
-/// The user that commands run as.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ShellUser {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-    pub(crate) home: PathBuf,
-}
-
-/// Adds what the image lacks; existing files are not changed.
-pub(super) fn add(tree: &Tree) -> io::Result<()> {
-    for dir in MOUNT_POINTS {
+/// Adds what the image lacks. `account` is the user that the image names for its commands.
+pub(super) fn add(tree: &Tree, account: Option<&Account>, workdir: &Path) -> io::Result<()> {
+    for dir in DIRECTORIES.iter().chain(&WRITABLE) {
         tree.ensure(Path::new(dir))?;
+    }
+    for dir in WRITABLE {
+        if let Some(dir) = tree.resolved(Path::new(dir))? {
+            dir.set_mode(0o1777)?;
+        }
     }
     let hosts: &[u8] = b"127.0.0.1 localhost shell\n::1 localhost\n";
     for (name, content) in [("etc/hosts", hosts), ("etc/resolv.conf", b"")] {
@@ -29,25 +30,53 @@ pub(super) fn add(tree: &Tree) -> io::Result<()> {
             file.make_file(&mut &*content, 0o644)?;
         }
     }
-    if find_shell_user(tree)?.is_none() {
-        add_shell_user(tree)?;
+    match account {
+        Some(account) => replace_shell_user(tree, account)?,
+        None if find_shell_user(tree)?.is_none() => add_shell_user(tree)?,
+        None => {}
     }
     let user = find_shell_user(tree)?.ok_or(io::ErrorKind::InvalidData)?;
-    tree.ensure(&user.home)
+    add_home(tree, &user)?;
+    tree.ensure(workdir)
 }
 
-/// Finds the user in the image's `etc/passwd`; see passwd(5).
-pub(crate) fn find_shell_user(tree: &Tree) -> io::Result<Option<ShellUser>> {
-    let passwd = tree.entry(Path::new("etc/passwd"))?.read()?;
-    let passwd = String::from_utf8_lossy(&passwd);
-    Ok(passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        let [USER, _, uid, gid, _, home, _] = fields.as_slice() else { return None };
-        let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
-        let below_root = home.starts_with('/') && home.len() > 1 && !home.contains("..");
-        let home = if below_root { home } else { "/home/shelluser" };
-        Some(ShellUser { uid, gid, home: PathBuf::from(home) })
-    }))
+/// Creates the home directory unless it exists.
+fn add_home(tree: &Tree, user: &ShellUser) -> io::Result<()> {
+    if user.home == Path::new("/") || tree.resolved(&user.home)?.is_some() {
+        return Ok(());
+    }
+    tree.ensure(&user.home)?;
+    let Some(home) = tree.resolved(&user.home)? else { return Ok(()) };
+    home.give_to(user.uid, user.gid)?;
+    home.set_mode(0o700)
+}
+
+/// Makes shelluser another name of the account, and a member of its groups.
+fn replace_shell_user(tree: &Tree, account: &Account) -> io::Result<()> {
+    let passwd = tree.entry(Path::new("etc/passwd"))?;
+    let group = tree.entry(Path::new("etc/group"))?;
+    let users = or_else(passwd.read()?, "root:x:0:0:root:/root:/bin/sh\n");
+    let others = users.lines().filter(|line| line.split(':').next() != Some(USER));
+    let mut users: String = others.map(|line| format!("{line}\n")).collect();
+    let (ShellUser { uid, gid, home }, shell) = (&account.user, &account.shell);
+    users.push_str(&format!("{USER}:x:{uid}:{gid}::{}:{shell}\n", home.display()));
+    let groups = or_else(group.read()?, "root:x:0:\n");
+    let groups: String = groups.lines().map(|line| with_member(line, &account.groups)).collect();
+    passwd.make_file(&mut users.as_bytes(), 0o644)?;
+    group.make_file(&mut groups.as_bytes(), 0o644)?;
+    Ok(())
+}
+
+/// The line of group(5), with shelluser as a member if it is one of these groups and else without.
+fn with_member(line: &str, groups: &[u32]) -> String {
+    let fields: Vec<&str> = line.split(':').collect();
+    let [name, password, gid, members] = fields[..] else { return format!("{line}\n") };
+    let mut members: Vec<&str> =
+        members.split(',').filter(|member| !member.is_empty() && *member != USER).collect();
+    if gid.parse().is_ok_and(|gid| groups.contains(&gid)) {
+        members.push(USER);
+    }
+    format!("{name}:{password}:{gid}:{}\n", members.join(","))
 }
 
 fn add_shell_user(tree: &Tree) -> io::Result<()> {

@@ -1,10 +1,15 @@
-//! Reads which layers an image has.
+//! Reads which layers an image has, and how its commands run.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::source::Source;
 use super::{ImageError, damaged};
+use crate::digest;
+
+mod index;
+
+use index::Descriptor;
 
 /// A layer's file in the image, and its expected digest if the image states one.
 #[derive(Debug)]
@@ -19,26 +24,17 @@ pub(super) struct Manifest {
     pub(super) identity: String,
     /// The lowest first.
     pub(super) layers: Vec<Blob>,
+    pub(super) config: RunConfig,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: String,
-    platform: Option<Platform>,
-}
-
-#[derive(Deserialize)]
-struct Platform {
-    architecture: String,
-    os: String,
+/// How commands of the image run: the object `config` of
+/// <https://github.com/opencontainers/image-spec/blob/v1.1.0/config.md>. Go writes null for an empty list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct RunConfig {
+    pub(super) user: Option<String>,
+    pub(super) env: Option<Vec<String>>,
+    pub(super) working_dir: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -47,70 +43,63 @@ struct OciManifest {
     layers: Vec<Descriptor>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "PascalCase")]
 struct SavedImage {
     config: String,
+    repo_tags: Option<Vec<String>>,
     layers: Vec<String>,
+}
+
+impl SavedImage {
+    fn name(&self) -> String {
+        let tags = self.repo_tags.as_deref().unwrap_or_default();
+        if tags.is_empty() { self.config.clone() } else { tags.join(", ") }
+    }
 }
 
 #[derive(Deserialize)]
 struct ImageConfig {
     architecture: Option<String>,
+    config: Option<RunConfig>,
 }
 
 impl Manifest {
     /// Reads the manifest; `None` if the source has neither kind of manifest.
     pub(super) fn read(source: &mut Source) -> Result<Option<Self>, ImageError> {
         if let Some(text) = source.document("index.json")? {
-            return Self::of_index(source, &parse(&text)?).map(Some);
+            let digest = index::find_manifest(source, &text)?;
+            return Self::of_oci(source, &digest).map(Some);
         }
         let Some(text) = source.document("manifest.json")? else { return Ok(None) };
         let images: Vec<SavedImage> = parse(&text)?;
-        let [image] = images.as_slice() else {
-            return Err(damaged(format!(
-                "the archive contains {} images, expected one",
-                images.len()
-            )));
-        };
-        check_architecture(source, &image.config)?;
+        let image = images.first().ok_or_else(|| damaged("the archive contains no image"))?;
+        let is_same =
+            |other: &SavedImage| (&other.config, &other.layers) == (&image.config, &image.layers);
+        if !images.iter().all(is_same) {
+            return Err(ImageError::Several(images.iter().map(SavedImage::name).collect()));
+        }
+        let config = run_config(&document(source, &image.config)?)?;
         let layers = image.layers.iter();
         let layers = layers.map(|name| Blob { name: name.clone(), sha256: None }).collect();
-        Ok(Some(Self { identity: String::from_utf8_lossy(&text).into_owned(), layers }))
+        let identity = String::from_utf8_lossy(&text).into_owned();
+        Ok(Some(Self { identity, layers, config }))
     }
 
-    fn of_index(source: &mut Source, index: &Index) -> Result<Self, ImageError> {
-        let descriptor = choose(&index.manifests)?;
-        let text = document(source, &blob(&descriptor.digest)?.name)?;
-        if descriptor.media_type.contains("index") || descriptor.media_type.contains("list") {
-            // The index of a layout may refer to an index with one manifest per platform.
-            return Self::of_index(source, &parse(&text)?);
-        }
-        let manifest: OciManifest = parse(&text)?;
-        check_architecture(source, &blob(&manifest.config.digest)?.name)?;
-        let layers =
-            manifest.layers.iter().map(|layer| blob(&layer.digest)).collect::<Result<_, _>>()?;
-        Ok(Self { identity: descriptor.digest.clone(), layers })
+    fn of_oci(source: &mut Source, digest: &str) -> Result<Self, ImageError> {
+        let manifest: OciManifest = parse(&blob_document(source, digest)?)?;
+        let config = run_config(&blob_document(source, &manifest.config.digest)?)?;
+        let layers = manifest.layers.iter();
+        let layers = layers.map(|layer| blob(&layer.digest)).collect::<Result<_, _>>()?;
+        Ok(Self { identity: digest.to_owned(), layers, config })
     }
 }
 
-/// The manifest for this host's architecture, or the first without a platform.
-fn choose(manifests: &[Descriptor]) -> Result<&Descriptor, ImageError> {
-    let matches =
-        |platform: &Platform| platform.os == "linux" && platform.architecture == architecture();
-    let fits = |found: &&Descriptor| found.platform.as_ref().is_none_or(matches);
-    match (manifests.iter().find(fits), manifests.first().and_then(|m| m.platform.as_ref())) {
-        (Some(found), _) => Ok(found),
-        (None, Some(other)) => Err(wrong_architecture(&other.architecture)),
-        (None, None) => Err(damaged("the index has no manifest")),
-    }
-}
-
-fn check_architecture(source: &mut Source, config: &str) -> Result<(), ImageError> {
-    let config: ImageConfig = parse(&document(source, config)?)?;
+fn run_config(document: &[u8]) -> Result<RunConfig, ImageError> {
+    let config: ImageConfig = parse(document)?;
     match config.architecture {
         Some(other) if other != architecture() => Err(wrong_architecture(&other)),
-        _ => Ok(()),
+        _ => Ok(config.config.unwrap_or_default()),
     }
 }
 
@@ -132,6 +121,16 @@ fn blob(digest: &str) -> Result<Blob, ImageError> {
         digest.strip_prefix("sha256:").filter(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()));
     let hex = hex.ok_or_else(|| damaged(format!("{digest} is not a sha256 digest")))?;
     Ok(Blob { name: format!("blobs/sha256/{hex}"), sha256: Some(hex.to_owned()) })
+}
+
+/// The content of a small blob.
+fn blob_document(source: &mut Source, digest: &str) -> Result<Vec<u8>, ImageError> {
+    let blob = blob(digest)?;
+    let text = document(source, &blob.name)?;
+    if blob.sha256 != Some(digest::hex(&text, 64)) {
+        return Err(damaged(format!("the file {} does not match its digest", blob.name)));
+    }
+    Ok(text)
 }
 
 fn document(source: &mut Source, name: &str) -> Result<Vec<u8>, ImageError> {

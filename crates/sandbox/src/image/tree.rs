@@ -4,11 +4,13 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{
+    AtFlags, Mode, OFlags, ResolveFlags, Timespec, Timestamps, XattrFlags, lsetxattr, mkfifoat,
+    openat2, utimensat,
+};
 
 /// The root of an image that is being unpacked. Paths are resolved as in a chroot: `..` and symbolic
 /// links that point outside stop at the root.
@@ -35,18 +37,31 @@ impl Tree {
     /// # Errors
     /// `InvalidInput` if the path is empty or contains `..`.
     pub(crate) fn entry(&self, path: &Path) -> io::Result<TreeEntry> {
-        let mut names = Vec::new();
-        for part in path.components() {
-            match part {
-                Component::Normal(name) => names.push(name),
-                Component::CurDir | Component::RootDir => {}
-                Component::ParentDir | Component::Prefix(_) => {
-                    return Err(io::ErrorKind::InvalidInput.into());
-                }
-            }
-        }
-        let name = names.pop().ok_or(io::ErrorKind::InvalidInput)?;
+        let (names, name) = split(path)?;
         Ok(TreeEntry { dir: self.directory(&names)?, name: name.to_owned() })
+    }
+
+    /// The entry of this path, which need not exist; `None` if its directory does not exist.
+    ///
+    /// # Errors
+    /// `InvalidInput` as for [`entry`](Self::entry).
+    pub(crate) fn existing(&self, path: &Path) -> io::Result<Option<TreeEntry>> {
+        let (names, name) = split(path)?;
+        let dir: PathBuf = Path::new(".").join(names.iter().collect::<PathBuf>());
+        match self.resolve(&dir) {
+            Ok(dir) => Ok(Some(TreeEntry { dir, name: name.to_owned() })),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The directory of this path, with links followed; `None` if there is none.
+    pub(crate) fn resolved(&self, path: &Path) -> io::Result<Option<TreeEntry>> {
+        match self.resolve(&Path::new(".").join(path.strip_prefix("/").unwrap_or(path))) {
+            Ok(dir) => Ok(Some(TreeEntry { dir, name: OsString::from(".") })),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Creates this directory and its parents, unless they exist.
@@ -77,6 +92,22 @@ impl Tree {
     }
 }
 
+/// The names of the directories of a path, and its last name.
+fn split(path: &Path) -> io::Result<(Vec<&OsStr>, &OsStr)> {
+    let mut names = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => names.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        }
+    }
+    let name = names.pop().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok((names, name))
+}
+
 impl TreeEntry {
     /// A path for std's file functions, by which the kernel starts at the open directory.
     fn path(&self) -> PathBuf {
@@ -92,6 +123,19 @@ impl TreeEntry {
     pub(crate) fn siblings(&self) -> io::Result<Vec<OsString>> {
         let dir = format!("/proc/self/fd/{}/", self.dir.as_raw_fd());
         fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    /// The entries of this directory.
+    pub(crate) fn children(&self) -> io::Result<Vec<Self>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, &self.name, flags, Mode::empty())?;
+        let first = Self { dir, name: OsString::new() };
+        first.siblings()?.iter().map(|name| first.beside(name)).collect()
+    }
+
+    /// The inode of the entry's directory, and its name. It outlives the entry.
+    pub(crate) fn identity(&self) -> io::Result<(u64, OsString)> {
+        Ok((rustix::fs::fstat(&self.dir)?.st_ino, self.name.clone()))
     }
 
     pub(crate) fn is_directory(&self) -> bool {
@@ -134,6 +178,12 @@ impl TreeEntry {
         symlink(target, self.path())
     }
 
+    /// Creates a named pipe; replaces an existing entry.
+    pub(crate) fn make_fifo(&self) -> io::Result<()> {
+        self.clear()?;
+        Ok(mkfifoat(&self.dir, &self.name, Mode::RUSR | Mode::WUSR)?)
+    }
+
     /// Creates a hard link to a file or to a symbolic link; replaces an existing entry.
     pub(crate) fn link_to(&self, existing: &Self) -> io::Result<()> {
         self.clear()?;
@@ -149,8 +199,43 @@ impl TreeEntry {
         lchown(self.path(), Some(uid), Some(gid))
     }
 
+    /// Changes the owner, also in a user namespace.
+    pub(crate) fn chown(&self, uid: u32, gid: u32) -> io::Result<()> {
+        lchown(self.path(), Some(uid), Some(gid))
+    }
+
+    /// Uid and gid.
+    pub(crate) fn owner(&self) -> io::Result<(u32, u32)> {
+        let found = fs::symlink_metadata(self.path())?;
+        Ok((found.uid(), found.gid()))
+    }
+
+    /// Whether nothing has this name, or an empty file.
+    pub(crate) fn is_absent_or_empty(&self) -> bool {
+        fs::symlink_metadata(self.path()).map_or(true, |found| found.is_file() && found.len() == 0)
+    }
+
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         fs::set_permissions(self.path(), Permissions::from_mode(mode))
+    }
+
+    /// Sets the modification time in seconds since the Unix epoch, of a symbolic link its own.
+    pub(crate) fn set_time(&self, seconds: i64) -> io::Result<()> {
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(utimensat(&self.dir, &self.name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    /// Sets extended attributes of a file or directory, where the file system has them.
+    pub(crate) fn set_xattrs(&self, xattrs: &[(String, Vec<u8>)]) -> io::Result<()> {
+        for (name, value) in xattrs {
+            match lsetxattr(self.path(), name, value, XattrFlags::empty()) {
+                // A named pipe can't have attributes of users.
+                Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::PERM) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The content of the entry; empty if it is not a regular file. Does not follow a symbolic link.
@@ -164,12 +249,5 @@ impl TreeEntry {
             Ok(_) | Err(_) => 0,
         };
         Ok(content)
-    }
-
-    /// The name that this entry hides if it is a whiteout; `Some(None)` if it hides all entries of lower
-    /// layers in its directory.
-    pub(crate) fn whiteout(&self) -> Option<Option<&OsStr>> {
-        let hidden = self.name.as_bytes().strip_prefix(b".wh.")?;
-        Some((hidden != b".wh..opq").then_some(OsStr::from_bytes(hidden)))
     }
 }

@@ -1,10 +1,8 @@
 //! Prepares the container's environment: cgroups, namespaces, mounts and network.
 
 use std::ffi::CString;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -13,7 +11,7 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Isolation, Overlay, Scratch, netlink};
+use super::{AnyError, Isolation, Scratch, netlink, root, sysctl};
 use crate::cgroup::CONTROLLERS;
 use crate::rootless::IdMap;
 
@@ -56,11 +54,11 @@ pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), An
         netlink::block_metadata_addresses()
             .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
     }
+    sysctl::permit_low_ports_and_ping(isolation.ids.is_some())?;
     mount_scratch(&isolation.scratch)?;
-    match &isolation.overlay {
-        Some(overlay) => mount_overlay(overlay, &isolation.scratch),
-        None => Ok(()),
-    }
+    root::mount(&isolation.root, &isolation.scratch)?;
+    root::prepare(&isolation.root, &isolation.home)?;
+    isolation.programs.iter().try_for_each(root::mount_read_only)
 }
 
 /// Enters new mount and network namespaces; in rootless mode, a new user namespace before them.
@@ -132,43 +130,10 @@ fn network_command(command: &[String], leaf: Option<&Path>) -> io::Result<HostCo
     HostCommand::prepare(script, leaf, command)
 }
 
-pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
-    let (upper, work) = (scratch.at.join("upper"), scratch.at.join("work"));
-    create_dir(&upper, 0o755, (0, 0))?;
-    create_dir(&work, 0o700, (0, 0))?;
-    let mut options = b"lowerdir=".to_vec();
-    let lower: Vec<Vec<u8>> = overlay.lower.iter().map(|dir| escaped(dir)).collect();
-    options.extend(lower.join(&b':'));
-    for (name, dir) in [("upperdir", &upper), ("workdir", &work)] {
-        options.extend(format!(",{name}=").bytes());
-        options.extend(escaped(dir));
-    }
-    let options = CString::new(options)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("overlay", &overlay.at, "overlay", flags, options.as_c_str())
-        .map_err(|error| format!("failed to mount the overlay: {error}"))?;
-    Ok(())
-}
-
-/// Escapes the separators of overlay's mount options in a path.
-fn escaped(path: &Path) -> Vec<u8> {
-    let special = |byte: &u8| matches!(byte, b':' | b',' | b'\\');
-    let bytes = path.as_os_str().as_bytes().iter();
-    bytes.flat_map(|byte| special(byte).then_some(b'\\').into_iter().chain([*byte])).collect()
-}
-
 pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
     let options = format!("size={}m,mode=755", scratch.size_mib);
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
-    create_dir(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
-    create_dir(&scratch.at.join("home"), 0o700, scratch.owner)
-}
-
-/// Creates a directory with exactly this mode and owner.
-fn create_dir(dir: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<(), AnyError> {
-    fs::create_dir(dir)?;
-    fs::set_permissions(dir, Permissions::from_mode(mode))?;
-    Ok(chown(dir, Some(uid), Some(gid))?)
+    Ok(())
 }

@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use super::namespaces::{mount_overlay, mount_scratch, unshare_namespaces};
-use super::{AnyError, Overlay, Scratch};
+use super::namespaces::{mount_scratch, unshare_namespaces};
+use super::{AnyError, Overlay, Scratch, root};
 use crate::rootless::IdMap;
 use crate::seccomp;
 
@@ -24,9 +24,9 @@ fn overlay(dir: &Path) -> Result<(), AnyError> {
     for name in &names {
         fs::create_dir(name)?;
     }
-    let [at, lower, root] = names;
+    let [at, lower, target] = names;
     unshare_namespaces(IdMap::find()?.as_ref())?;
-    let scratch = Scratch { at, size_mib: 1, owner: (0, 0) };
+    let scratch = Scratch { at, size_mib: 1 };
     mount_scratch(&scratch)?;
-    mount_overlay(&Overlay { at: root, lower: vec![lower] }, &scratch)
+    root::mount(&Overlay { at: target, lower: vec![lower] }, &scratch)
 }

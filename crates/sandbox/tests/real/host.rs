@@ -255,8 +255,12 @@ impl Client {
     }
 
     pub(crate) fn start(&mut self, line: &str) {
+        self.start_with(line, |_| {});
+    }
+
+    fn start_with(&mut self, line: &str, adapt: impl FnOnce(&mut Start)) {
         let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        self.send(Request::Start(Start {
+        let mut start = Start {
             job_id: format!("job_{}", nanos.as_nanos()),
             argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
             cwd: None,
@@ -268,11 +272,17 @@ impl Client {
             keep: Keep::Head,
             background: false,
             from: Offsets::default(),
-        }));
+        };
+        adapt(&mut start);
+        self.send(Request::Start(start));
     }
 
     pub(crate) fn run(&mut self, line: &str) -> Done {
-        self.start(line);
+        self.run_with(line, |_| {})
+    }
+
+    pub(crate) fn run_with(&mut self, line: &str, adapt: impl FnOnce(&mut Start)) -> Done {
+        self.start_with(line, adapt);
         let mut stdout = Vec::new();
         let mut stderr = Vec::new();
         loop {

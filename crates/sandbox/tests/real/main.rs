@@ -8,6 +8,8 @@ mod egress;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod host_image;
+#[cfg(test)]
 mod images;
 #[cfg(test)]
 mod isolation;
@@ -15,5 +17,7 @@ mod isolation;
 mod lifecycle;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod own_machine;
 #[cfg(test)]
 mod runtimes;

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::sys::{self, Pid};
 
+mod limits;
+
 /// Marks the cgroups of jobs among the files of a cgroup.
 const PREFIX: &str = "job.";
 
@@ -69,6 +71,7 @@ impl Cgroups {
     pub(crate) fn create(&self, job_id: &str) -> io::Result<JobCgroup> {
         let job = self.job(&format!("{PREFIX}{job_id}"));
         job.create()?;
+        self.dirs.iter().zip(&job.dirs).for_each(|(parent, dir)| limits::copy(parent, dir));
         Ok(job)
     }
 

@@ -10,7 +10,7 @@ use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
 use crate::job::{Background, Job, StopReason};
-use crate::spawn::{self, SpawnError, Users};
+use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
 use crate::sys;
 
@@ -29,7 +29,7 @@ pub(crate) struct Jobs {
     /// `None` where jobs can't have cgroups; they have supervisors then.
     cgroups: Option<Cgroups>,
     scratch: Scratch,
-    users: Users,
+    defaults: Defaults,
     shutting_down: bool,
 }
 
@@ -63,10 +63,14 @@ pub(crate) enum Progress {
 }
 
 impl Jobs {
-    pub(crate) fn new(store: Store, users: Users, cgroups: Option<Cgroups>) -> io::Result<Self> {
+    pub(crate) fn new(
+        store: Store,
+        defaults: Defaults,
+        cgroups: Option<Cgroups>,
+    ) -> io::Result<Self> {
         let scratch = Scratch::new()?;
         let (running, background) = (Vec::new(), Vec::new());
-        Ok(Self { running, background, store, cgroups, scratch, users, shutting_down: false })
+        Ok(Self { running, background, store, cgroups, scratch, defaults, shutting_down: false })
     }
 
     /// Runs the job unless its id was seen before. The job can be followed afterwards in both cases.
@@ -95,7 +99,7 @@ impl Jobs {
         self.store.write_spec(start).map_err(store_error)?;
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
-        let cause = match spawn::spawn(start, self.users, self.cgroups.as_ref()) {
+        let cause = match spawn::spawn(start, &self.defaults, self.cgroups.as_ref()) {
             Ok(spawned) => {
                 self.running.push(Job::new(start, spawned, files));
                 return Ok(());

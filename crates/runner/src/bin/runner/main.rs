@@ -9,13 +9,14 @@ use std::process::ExitCode;
 use crate::cgroup::Cgroups;
 use crate::jobs::Jobs;
 use crate::server::Server;
-use crate::spawn::Users;
+use crate::spawn::{Defaults, Users};
 use crate::store::Store;
 use crate::sys::Signals;
 
 mod capture;
 mod cgroup;
 mod connection;
+mod image;
 mod input;
 mod job;
 mod jobs;
@@ -29,7 +30,7 @@ mod supervisor;
 mod sys;
 mod user;
 
-const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
+const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] [--image-settings] \
                      [--cgroup DIRECTORY]...";
 
 #[derive(Debug)]
@@ -37,6 +38,9 @@ struct Options {
     socket: PathBuf,
     jobs: PathBuf,
     users: Users,
+    /// Whether commands get the environment and the working directory of this process, which are those
+    /// of the image then.
+    image_settings: bool,
     /// The directories of the runner's own cgroup, in which the cgroups of jobs are created.
     cgroup: Vec<PathBuf>,
     /// Connect stdin and stdout to the socket of a runner that already runs.
@@ -75,8 +79,13 @@ fn serve(options: &Options) -> io::Result<()> {
         let _ = writeln!(io::stderr(), "runner: jobs have no cgroups: {error}");
         None
     });
-    let jobs = Jobs::new(Store::open(&options.jobs)?, options.users, cgroups)?;
+    let jobs = Jobs::new(Store::open(&options.jobs)?, defaults(options), cgroups)?;
     Server::new(&options.socket, signals, jobs)?.run()
+}
+
+fn defaults(options: &Options) -> Defaults {
+    let users = options.users;
+    if options.image_settings { image::defaults(users) } else { Defaults::of_users(users) }
 }
 
 fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
@@ -84,6 +93,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         socket: "/run/ephemeral/runner.sock".into(),
         jobs: "/run/ephemeral/jobs".into(),
         users: Users::Switch,
+        image_settings: false,
         cgroup: Vec::new(),
         stdio: false,
     };
@@ -94,6 +104,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
             Some("--cgroup") => options.cgroup.push(args.next().ok_or_else(usage)?.into()),
             Some("--stdio") => options.stdio = true,
+            Some("--image-settings") => options.image_settings = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
             Some("--keep-user") => options.users = Users::Keep,
             _ => return Err(usage()),

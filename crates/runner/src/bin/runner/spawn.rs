@@ -67,12 +67,28 @@ pub(crate) enum Users {
     Keep,
 }
 
+/// What applies to every command of this shell.
+#[derive(Debug)]
+pub(crate) struct Defaults {
+    pub(crate) users: Users,
+    /// Variables of the image.
+    pub(crate) env: Vec<(String, String)>,
+    /// The image's working directory, if it has one.
+    pub(crate) workdir: Option<String>,
+}
+
+impl Defaults {
+    pub(crate) fn of_users(users: Users) -> Self {
+        Self { users, env: Vec::new(), workdir: None }
+    }
+}
+
 pub(crate) fn spawn(
     start: &Start,
-    users: Users,
+    defaults: &Defaults,
     cgroups: Option<&Cgroups>,
 ) -> Result<Spawned, SpawnError> {
-    let user = user(&start.user, users)?;
+    let user = user(&start.user, defaults.users)?;
     let (stdin, child_stdin) = pipe(Mode::from_raw_mode(0o644)).map_err(error::temporary)?;
     let (child_stdout, stdout) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
     let (child_stderr, stderr) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
@@ -81,7 +97,7 @@ pub(crate) fn spawn(
     }
     let (report, child_report) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(error::temporary)?;
-    let mut plan = plan(start, user, users)?;
+    let mut plan = plan(start, user, defaults)?;
     plan.stdio = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
     plan.report = child_report.as_raw_fd();
     let (main, members) = fork(start, &mut plan, cgroups).map_err(error::temporary)?;
@@ -122,21 +138,24 @@ fn discard(main: Pid, members: &Members) {
     }
 }
 
-fn plan(start: &Start, user: User, users: Users) -> Result<Plan, SpawnError> {
+fn plan(start: &Start, user: User, defaults: &Defaults) -> Result<Plan, SpawnError> {
     let program = start.argv.first().filter(|program| !program.is_empty());
     let program =
         program.ok_or_else(|| error::invalid("argv is empty or its first item is empty"))?;
-    let env = environment(&start.env, &user)?;
+    let env = environment(&defaults.env, &start.env, &user)?;
     Ok(Plan {
         programs: candidates(program, env.get("PATH").map_or(DEFAULT_PATH, String::as_str))?,
         argv: start.argv.iter().map(|arg| c_string(arg)).collect::<Result<_, _>>()?,
         env: env.iter().map(|(k, v)| c_string(&format!("{k}={v}"))).collect::<Result<_, _>>()?,
-        directories: match &start.cwd {
-            Some(requested) => vec![c_string(requested)?],
+        directories: match (&start.cwd, &defaults.workdir) {
+            (Some(requested), _) => vec![c_string(requested)?],
             // login(1) also starts in `/` if the home directory is missing.
-            None => vec![c_string(&user.home)?, c"/".to_owned()],
+            (None, None) => vec![c_string(&user.home)?, c"/".to_owned()],
+            (None, Some(workdir)) => {
+                vec![c_string(workdir)?, c_string(&user.home)?, c"/".to_owned()]
+            }
         },
-        switch_to: (users == Users::Switch).then_some(user),
+        switch_to: (defaults.users == Users::Switch).then_some(user),
         stdio: [-1; 3],
         cgroup: Vec::new(),
         report: -1,
@@ -158,9 +177,9 @@ fn user(name: &str, users: Users) -> Result<User, SpawnError> {
     found.map_err(|error| error::invalid(&format!("user {name:?}: {error}")))
 }
 
-/// The command's environment. It contains nothing of PID 1's own environment, whose variables may lead
-/// to credentials.
+/// The command's environment: what is `given` for it, above the variables of the image, above ours.
 fn environment(
+    image: &[(String, String)],
     given: &[(String, String)],
     user: &User,
 ) -> Result<BTreeMap<String, String>, SpawnError> {
@@ -173,6 +192,8 @@ fn environment(
         ("TERM", "dumb"),
         // Python buffers output to a pipe; a timeout would lose what it has printed.
         ("PYTHONUNBUFFERED", "1"),
+        // Tells programs that they run in a shell of this service.
+        ("EPHEMERAL", "1"),
     ];
     if given.iter().any(|(key, _)| key.is_empty() || key.contains('=')) {
         return Err(error::invalid(
@@ -180,7 +201,7 @@ fn environment(
         ));
     }
     let defaults = defaults.map(|(key, value)| (key.to_owned(), value.to_owned()));
-    Ok(defaults.into_iter().chain(given.iter().cloned()).collect())
+    Ok(defaults.into_iter().chain(image.iter().cloned()).chain(given.iter().cloned()).collect())
 }
 
 /// The paths at which execvp(3) looks for the program. A command line needs `sh`, so that one is also

@@ -1,0 +1,92 @@
+//! Mounts the root of a sandbox, and the host's programs.
+
+use std::ffi::CString;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use super::{AnyError, Home, Overlay, Scratch};
+use crate::image::Tree;
+use rustix::mount::MountFlags;
+
+/// Mounts an overlay whose changes are stored in the scratch directory.
+pub(super) fn mount(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
+    let (upper, work) = (scratch.at.join("upper"), scratch.at.join("work"));
+    create_dir(&upper, 0o755)?;
+    create_dir(&work, 0o700)?;
+    let mut options = lower_option(overlay);
+    for (name, dir) in [("upperdir", &upper), ("workdir", &work)] {
+        options.extend(format!(",{name}=").bytes());
+        options.extend(escaped(dir));
+    }
+    if in_user_namespace() {
+        // Only root of the host may set the attributes that overlayfs uses otherwise.
+        options.extend(b",userxattr");
+    }
+    mount_overlay(&overlay.at, options, MountFlags::empty())
+}
+
+/// Mounts an overlay that only combines its layers.
+pub(super) fn mount_read_only(overlay: &Overlay) -> Result<(), AnyError> {
+    mount_overlay(&overlay.at, lower_option(overlay), MountFlags::RDONLY)
+}
+
+fn mount_overlay(at: &Path, options: Vec<u8>, flags: MountFlags) -> Result<(), AnyError> {
+    let options = CString::new(options)?;
+    let flags = flags | MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("overlay", at, "overlay", flags, options.as_c_str())
+        .map_err(|error| format!("failed to mount the overlay at {}: {error}", at.display()).into())
+}
+
+/// Creates what differs between sandboxes with the same layers: the home directory of shelluser and the
+/// number in `/etc/machine-id`, which must not identify this host.
+pub(super) fn prepare(root: &Overlay, home: &Home) -> Result<(), AnyError> {
+    // Links of an image must not lead out of the root.
+    let tree = Tree::open(&root.at)?;
+    if home.path != Path::new("/") {
+        if tree.resolved(&home.path)?.is_none() {
+            tree.ensure(&home.path)?;
+            if let Some(dir) = tree.resolved(&home.path)? {
+                dir.set_mode(0o700)?;
+            }
+        }
+        if let Some(dir) = tree.resolved(&home.path)?
+            && dir.owner()? != (home.uid, home.gid)
+        {
+            dir.chown(home.uid, home.gid)?;
+        }
+    }
+    let id = tree.entry(Path::new("etc/machine-id"))?;
+    if id.is_absent_or_empty() {
+        let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+        let number = uuid.replace('-', "");
+        id.make_file(&mut number.as_bytes(), 0o444)?;
+    }
+    Ok(())
+}
+
+/// The first mapping of this process's user namespace is that of all ids only in the initial one.
+fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn lower_option(overlay: &Overlay) -> Vec<u8> {
+    let lower: Vec<Vec<u8>> = overlay.lower.iter().map(|dir| escaped(dir)).collect();
+    [b"lowerdir=".as_slice(), &lower.join(&b':')].concat()
+}
+
+/// Escapes the separators of overlay's mount options in a path.
+fn escaped(path: &Path) -> Vec<u8> {
+    let special = |byte: &u8| matches!(byte, b':' | b',' | b'\\');
+    let bytes = path.as_os_str().as_bytes().iter();
+    bytes.flat_map(|byte| special(byte).then_some(b'\\').into_iter().chain([*byte])).collect()
+}
+
+/// Creates a directory of root with exactly this mode.
+fn create_dir(dir: &Path, mode: u32) -> Result<(), AnyError> {
+    fs::create_dir(dir)?;
+    fs::set_permissions(dir, Permissions::from_mode(mode))?;
+    Ok(chown(dir, Some(0), Some(0))?)
+}
