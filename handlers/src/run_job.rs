@@ -123,7 +123,8 @@ fn may_run(before: &[Versioned<Job>], job: &Job, now: Timestamp) -> bool {
     }
 }
 
-fn is_serial(job: &Job) -> bool {
+/// Whether the job runs only after earlier serial jobs of its session.
+pub(crate) fn is_serial(job: &Job) -> bool {
     job.command().is_some_and(|command| command.concurrency == Concurrency::Serial)
 }
 

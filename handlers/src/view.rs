@@ -13,7 +13,7 @@ use domain::{
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Env;
+use crate::{Env, run_job::is_serial};
 
 mod stream;
 
@@ -104,6 +104,9 @@ pub(crate) struct JobView<'a> {
     session_id: SessionId,
     r#type: JobType,
     status: job::Status,
+    /// While a serial job is queued behind others of its session: the one of them that runs or is next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<JobId>,
     created_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     started_at: Option<Timestamp>,
@@ -191,6 +194,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         session_id: common.session,
         r#type: JobType::of(&common.work),
         status: job.status(),
+        waits_for: None,
         created_at: common.created_at,
         started_at: job.started_at(),
         finished_at: finished.map(job::Finished::finished_at),
@@ -202,6 +206,15 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         stderr: StreamView::of(stderr),
         error: finished.and_then(|job| job.outcome().failure()),
         usage: finished.and_then(job::Finished::usage),
+    }
+}
+
+impl JobView<'_> {
+    /// Names the job that a queued serial job waits for; `first` is the session's first open serial job.
+    pub(crate) fn waiting_for(mut self, job: &Job, first: Option<JobId>) -> Self {
+        let waits = matches!(job, Job::Queued(_)) && is_serial(job);
+        self.waits_for = first.filter(|first| waits && *first != self.job_id);
+        self
     }
 }
 

@@ -1,10 +1,11 @@
 //! `GET /v1/jobs/{id}`: a job with the beginning of its output; with `waitSeconds` a long poll.
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use axum::extract::State;
 use domain::{
-    JobId, UserId,
+    JobId, SessionId, UserId,
+    command::Concurrency,
     job::Job,
     ports::{Stream, Versioned},
 };
@@ -16,7 +17,7 @@ use super::{
     reply::Reply,
     rule::digits,
 };
-use crate::{Env, view};
+use crate::{Env, run_job::is_serial, view};
 
 /// The longest wait. Seconds; below the 30 s after which gateways time out.
 const MAX_WAIT: u32 = 25;
@@ -47,7 +48,8 @@ pub(super) async fn handle(
         }
     }
     let job = &read.value;
-    let mut view = view::job(job);
+    let first = first_serial(&env, job.common().session, slice::from_ref(job)).await?;
+    let mut view = view::job(job).waiting_for(job, first);
     view.stdout.part = Some(output::part(&env, job, Stream::Stdout, 0, INLINE).await?);
     view.stderr.part = Some(output::part(&env, job, Stream::Stderr, 0, INLINE).await?);
     Ok(Reply::ok(&view))
@@ -65,6 +67,19 @@ impl JobQuery {
 pub(super) async fn owned(env: &Env, user: &UserId, id: JobId) -> Result<Versioned<Job>, Problem> {
     let read = env.store.job(id).await?.filter(|read| read.value.common().user == *user);
     read.ok_or_else(|| Problem::not_found("job"))
+}
+
+/// The session's first open serial job, if one of these jobs may wait for it.
+pub(super) async fn first_serial(
+    env: &Env,
+    session: SessionId,
+    jobs: &[Job],
+) -> Result<Option<JobId>, Problem> {
+    if !jobs.iter().any(|job| matches!(job, Job::Queued(_)) && is_serial(job)) {
+        return Ok(None);
+    }
+    let first = env.store.open_jobs(session, Concurrency::Serial, 1).await?;
+    Ok(first.first().map(|read| read.value.id()))
 }
 
 pub(super) const fn is_final(job: &Job) -> bool {

@@ -3,6 +3,7 @@
 use super::{
     cursor::Cursor,
     extract::{Id, Params, User},
+    jobs::first_serial,
     page::{List, PageQuery},
     problem::{Code, Problem},
     reply::Reply,
@@ -73,7 +74,8 @@ pub(super) async fn jobs(
     let page = params.read(|params| PageQuery::read(params, &cursor))?;
     owned(&env, &user, id).await?;
     let read = env.store.jobs(id, page.from.as_deref(), page.limit).await?;
-    Ok(Reply::ok(&List::of(&read, &cursor, view::job)))
+    let first = first_serial(&env, id, &read.items).await?;
+    Ok(Reply::ok(&List::of(&read, &cursor, |job| view::job(job).waiting_for(job, first))))
 }
 
 /// The caller's session. To the caller, another user's session does not exist.

@@ -280,3 +280,27 @@ async fn a_signal_that_can_not_be_sent_is_not_accepted() {
     let answer = api.post(&format!("{}/signal", path("j")), json!({"signal": 15})).await;
     answer.problem(503, "unavailable");
 }
+
+#[tokio::test]
+async fn a_queued_serial_job_names_the_job_that_it_waits_for() {
+    let fakes = Fakes::new()
+        .with_ready_session("s")
+        .with_running_job("s", "a", "true")
+        .with_queued_job("s", "b", "true")
+        .with_queued_job("s", "c", "true");
+    let api = Api::new(fakes);
+    let running = job_id("a").to_string();
+    for waiting in ["b", "c"] {
+        assert_eq!(api.get(&path(waiting)).await.expect(200)["waitsFor"], running.as_str());
+    }
+    assert!(api.get(&path("a")).await.expect(200).get("waitsFor").is_none());
+    let list = api.get(&format!("/v1/sessions/{}/jobs", session_id("s"))).await.expect(200);
+    let named = |job: &&serde_json::Value| job.get("waitsFor") == Some(&json!(running));
+    assert_eq!(list["data"].as_array().unwrap().iter().filter(named).count(), 2, "{list}");
+}
+
+#[tokio::test]
+async fn the_first_queued_job_waits_for_no_other_job() {
+    let api = Api::new(Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true"));
+    assert!(api.get(&path("j")).await.expect(200).get("waitsFor").is_none());
+}
