@@ -147,12 +147,8 @@ fn seccomp(config: &Config) -> Check {
 fn overlay(config: &Config) -> Check {
     let name = "overlayfs";
     match probe(config, "overlay") {
-        Ok(()) => Check::ok(name, "images from files can be used"),
-        Err(reason) => Check::warn(
-            name,
-            reason,
-            "load the kernel module overlay; without it only the image host can be used",
-        ),
+        Ok(()) => Check::ok(name, "the roots of shells can be mounted"),
+        Err(reason) => Check::fail(name, reason, "load the kernel module overlay"),
     }
 }
 

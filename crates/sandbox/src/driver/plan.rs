@@ -95,9 +95,10 @@ impl Inner {
     /// inside, by which programs find their limits.
     fn cgroup_views(&self, id: &TaskId) -> Vec<(PathBuf, PathBuf, PathBuf)> {
         let views = self.cgroups.of(id).views().into_iter().enumerate();
-        let view = |(number, (name, source))| {
+        let view = |(number, (name, source)): (usize, (&str, PathBuf))| {
             let at = self.dir(id).join(format!("cgroup/view-{number}"));
-            (source, at, Path::new("/sys/fs/cgroup").join(name))
+            let top = PathBuf::from("/sys/fs/cgroup");
+            (source, at, if name.is_empty() { top } else { top.join(name) })
         };
         views.map(view).collect()
     }

@@ -79,10 +79,12 @@ impl Manifest {
         if !images.iter().all(is_same) {
             return Err(ImageError::Several(images.iter().map(SavedImage::name).collect()));
         }
-        let config = run_config(&document(source, &image.config)?)?;
+        let document = document(source, &image.config)?;
+        let config = run_config(&document)?;
         let layers = image.layers.iter();
         let layers = layers.map(|name| Blob { name: name.clone(), sha256: None }).collect();
-        let identity = String::from_utf8_lossy(&text).into_owned();
+        // The configuration contains the digests of the layers.
+        let identity = String::from_utf8_lossy(&[text, document].concat()).into_owned();
         Ok(Some(Self { identity, layers, config }))
     }
 

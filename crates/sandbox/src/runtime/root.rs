@@ -44,24 +44,35 @@ fn mount_overlay(at: &Path, options: Vec<u8>, flags: MountFlags) -> Result<(), A
 pub(super) fn prepare(root: &Overlay, home: &Home) -> Result<(), AnyError> {
     // Links of an image must not lead out of the root.
     let tree = Tree::open(&root.at)?;
-    if home.path != Path::new("/") {
-        if tree.resolved(&home.path)?.is_none() {
-            tree.ensure(&home.path)?;
-            if let Some(dir) = tree.resolved(&home.path)? {
-                dir.set_mode(0o700)?;
-            }
-        }
-        if let Some(dir) = tree.resolved(&home.path)?
-            && dir.owner()? != (home.uid, home.gid)
-        {
-            dir.chown(home.uid, home.gid)?;
-        }
-    }
+    prepare_home(&tree, home)?;
     let id = tree.entry(Path::new("etc/machine-id"))?;
     if id.is_absent_or_empty() {
         let uuid = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
         let number = uuid.replace('-', "");
         id.make_file(&mut number.as_bytes(), 0o444)?;
+    }
+    Ok(())
+}
+
+fn prepare_home(tree: &Tree, home: &Home) -> Result<(), AnyError> {
+    if home.path == Path::new("/") {
+        return Ok(());
+    }
+    let found = tree.resolved(&home.path)?;
+    let is_new = found.is_none();
+    if is_new {
+        tree.ensure(&home.path)?;
+    }
+    let Some(dir) = tree.resolved(&home.path)? else { return Ok(()) };
+    let owner = dir.owner()?;
+    // A server without root could not keep the owners of an image's files. The home of a system user may
+    // be a directory like /usr/sbin, which is not its own.
+    let is_lost = owner.0 == 0 && (in_user_namespace() || home.path.starts_with("/home"));
+    if is_new {
+        dir.set_mode(0o700)?;
+    }
+    if (is_new || is_lost) && owner != (home.uid, home.gid) {
+        dir.chown(home.uid, home.gid)?;
     }
     Ok(())
 }

@@ -9,7 +9,8 @@ use sandbox::{Driver, Image, OpenError};
 
 use crate::host::{config, host_with, spec};
 
-/// A tar as `docker save` writes it, with dash, cat and what they are linked to, and these files.
+/// A tar as `docker save` writes it, with dash, cat and what they are linked to, and these
+/// files or, if the name ends with a slash, directories.
 fn saved_image(dir: &Path, image_config: &str, files: &[(&str, &str, u64)]) -> PathBuf {
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(true);
@@ -25,7 +26,13 @@ fn saved_image(dir: &Path, image_config: &str, files: &[(&str, &str, u64)]) -> P
     for (name, content, uid) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len().try_into().unwrap());
-        header.set_mode(0o644);
+        let is_directory = name.ends_with('/');
+        header.set_entry_type(if is_directory {
+            tar::EntryType::Directory
+        } else {
+            tar::EntryType::Regular
+        });
+        header.set_mode(if is_directory { 0o755 } else { 0o644 });
         header.set_uid(*uid);
         header.set_gid(*uid);
         layer.append_data(&mut header, name, content.as_bytes()).unwrap();
@@ -83,6 +90,7 @@ fn commands_run_with_the_environment_directory_and_user_of_the_image() {
     let files = [
         ("etc/passwd", passwd, 0),
         ("etc/group", group, 0),
+        ("srv/app/", "", 1234),
         ("srv/app/.profile", "baked in\n", 1234),
         ("work/file", "content\n", 0),
     ];

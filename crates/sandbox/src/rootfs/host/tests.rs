@@ -31,6 +31,7 @@ fn configuration_that_is_listed_is_shown_if_everybody_may_read_it() {
         ("etc/ssl/openssl.cnf", "x", 0o644),
         ("etc/java-17-openjdk/security/java.security", "x", 0o644),
         ("etc/php/8.2/cli/conf.d/10-x.ini", "x", 0o644),
+        ("etc/perl/CPAN/Config.pm", "x", 0o644),
         ("etc/php/8.2/cli/php.ini", "x", 0o644),
         ("etc/fonts/private.conf", "x", 0o640),
         ("etc/perl/closed/x", "x", 0o644),
@@ -43,6 +44,7 @@ fn configuration_that_is_listed_is_shown_if_everybody_may_read_it() {
         "java-17-openjdk/security/java.security",
         "php/8.2/cli/conf.d/10-x.ini",
         "php/8.2/cli/php.ini",
+        "perl/CPAN/Config.pm",
         "fonts/private.conf",
         "perl/closed/x",
         "unknown.conf",
@@ -59,7 +61,11 @@ fn configuration_of_packages_is_shown_while_it_is_unmodified() {
          Package: b\nConffiles:\n /etc/b.conf {0}\n /etc/../b {0}\n",
         md5("as shipped")
     );
+    let hashes = format!("{0}  /etc/c/generated\n{0}  /etc/c/edited\n", md5("as shipped"));
     let host = host(&[
+        ("var/lib/ucf/hashfile", &hashes, 0o644),
+        ("etc/c/generated", "as shipped", 0o644),
+        ("etc/c/edited", "password = 1", 0o644),
         ("var/lib/dpkg/status", &status, 0o644),
         ("etc/a/new", "as shipped", 0o644),
         ("etc/a/old", "as shipped", 0o755),
@@ -68,8 +74,9 @@ fn configuration_of_packages_is_shown_while_it_is_unmodified() {
         ("etc/ssh/ssh_config", "as shipped", 0o644),
         ("etc/b.conf", "as shipped", 0o644),
     ]);
-    let names = ["a/new", "a/old", "b.conf", "a/no", "a/edited", "a/missing", "ssh/ssh_config"];
-    assert_eq!(shown(host.path(), &names), names[..3]);
+    let shown_names = ["a/new", "a/old", "b.conf", "c/generated"];
+    let others = ["a/no", "a/edited", "a/missing", "ssh/ssh_config", "c/edited"];
+    assert_eq!(shown(host.path(), &[&shown_names[..], &others].concat()), shown_names);
 }
 
 #[test]
