@@ -197,6 +197,6 @@ fn private_parts_of_usr_are_hidden() {
         "local/src",
         "home",
     ];
-    let hidden: Vec<&str> = names.iter().copied().filter(|name| is_hidden(&name)).collect();
+    let hidden: Vec<&str> = names.iter().copied().filter(is_hidden).collect();
     assert_eq!(hidden, names[..5]);
 }
