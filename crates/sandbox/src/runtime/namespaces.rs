@@ -54,7 +54,7 @@ pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), An
         netlink::block_metadata_addresses()
             .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
     }
-    sysctl::permit_low_ports_and_ping(isolation.ids.is_some())?;
+    sysctl::permit_low_ports_and_ping()?;
     mount_scratch(&isolation.scratch)?;
     root::mount(&isolation.root, &isolation.scratch)?;
     root::prepare(&isolation.root, &isolation.home)?;

@@ -31,6 +31,14 @@ fn assert_works_with(program: PathBuf) {
     let done = host.sh(&id, "id -un; grep -c . /proc/net/route; grep Seccomp: /proc/self/status");
     assert_eq!(done.stdout, "shelluser\n1\nSeccomp:\t2\n");
     assert_eq!(done.exit.usage.oom_kills, Some(0), "jobs have no cgroups");
+    let line = "perl -MSocket -e 'socket(S, AF_INET, SOCK_STREAM, 0); \
+                  print bind(S, pack_sockaddr_in(80, INADDR_LOOPBACK)) ? qq(bound\\n) : qq($!\\n)'; \
+                cd /sys/fs/cgroup && cat memory/memory.limit_in_bytes memory.max 2>/dev/null; \
+                test -e memory/cgroup.procs && cd memory; echo 1 2>/dev/null >cgroup.procs || echo kept; \
+                for d in /run /var/log /var/tmp ~; do echo >$d/x || echo $d; done; ls -d /usr/src; \
+                echo $EPHEMERAL";
+    let done = host.sh(&id, line);
+    assert_eq!(done.stdout, "bound\n268435456\nkept\n1\n", "{}", done.stderr);
     let refused = host.sh(&id, "unshare -Ur true 2>/dev/null || echo refused");
     assert_eq!(refused.stdout, "refused\n");
     host.stop(&id);
