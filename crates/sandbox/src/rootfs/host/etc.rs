@@ -4,6 +4,7 @@
 //! [`SHOWN`], or it is a configuration file of a package and unmodified. An unmodified one has the content
 //! that the distribution publishes; a modified one may contain passwords.
 
+use std::collections::HashSet;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -135,7 +136,7 @@ pub(super) fn copy(host: &Path, to: &Path, sources: &mut Sources) -> io::Result<
     let from = host.join("etc");
     let conffiles = conffiles::list(host, sources)?;
     sources.add(&from);
-    let mut copy = Copy { from, to: to.to_owned(), sources };
+    let mut copy = Copy { from, to: to.to_owned(), sources, made: HashSet::new() };
     for pattern in SHOWN {
         copy.matching(&PathBuf::new(), pattern)?;
     }
@@ -149,6 +150,8 @@ struct Copy<'a> {
     from: PathBuf,
     to: PathBuf,
     sources: &'a mut Sources,
+    /// The directories that exist in `to`.
+    made: HashSet<PathBuf>,
 }
 
 impl Copy<'_> {
@@ -217,7 +220,7 @@ impl Copy<'_> {
         self.file(path, |content| conffiles::is_unmodified(content, md5))
     }
 
-    fn file(&self, path: &Path, is_accepted: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    fn file(&mut self, path: &Path, is_accepted: impl Fn(&[u8]) -> bool) -> io::Result<()> {
         let from = self.from.join(path);
         let Ok(found) = fs::symlink_metadata(&from) else { return Ok(()) };
         if !found.is_file() || !is_public(&found) || found.len() > MAX_BYTES {
@@ -234,12 +237,12 @@ impl Copy<'_> {
         fs::set_permissions(to, Permissions::from_mode(mode))
     }
 
-    fn make_parents(&self, path: &Path) -> io::Result<()> {
-        let mut dir = self.to.clone();
+    fn make_parents(&mut self, path: &Path) -> io::Result<()> {
+        let mut dir = PathBuf::new();
         for part in path.parent().into_iter().flat_map(Path::components) {
             dir.push(part);
-            if !dir.is_dir() {
-                directory(&dir, 0o755)?;
+            if self.made.insert(dir.clone()) {
+                directory(&self.to.join(&dir), 0o755)?;
             }
         }
         Ok(())
