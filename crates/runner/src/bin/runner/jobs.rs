@@ -95,7 +95,7 @@ impl Jobs {
         self.store.write_spec(start).map_err(store_error)?;
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
-        let cause = match spawn::spawn(start, self.users, self.cgroups.as_ref()) {
+        let cause = match spawn::spawn(start, &self.users, self.cgroups.as_ref()) {
             Ok(spawned) => {
                 self.running.push(Job::new(start, spawned, files));
                 return Ok(());

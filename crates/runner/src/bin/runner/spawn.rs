@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use runner::protocol::Start;
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::cgroup::Cgroups;
@@ -49,6 +49,8 @@ struct Plan {
     env: Vec<CString>,
     /// Working directories to try, in order.
     directories: Vec<CString>,
+    /// The user namespace to enter, and its descriptor stays open until then.
+    namespace: Option<RawFd>,
     /// The user to switch to; `None` keeps the user of this process.
     switch_to: Option<User>,
     stdio: [RawFd; 3],
@@ -59,17 +61,20 @@ struct Plan {
 }
 
 /// The user that commands run as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Users {
-    /// The requested user; the runner must be root.
+    /// The requested user, who must not be root; the runner must be root.
     Switch,
+    /// The requested user, in a user namespace below the runner's. The runner's user has created it and has
+    /// no id in it, so that root in it has no rights over the runner.
+    Enter { namespace: OwnedFd, allow_root: bool },
     /// The user of the runner.
     Keep,
 }
 
 pub(crate) fn spawn(
     start: &Start,
-    users: Users,
+    users: &Users,
     cgroups: Option<&Cgroups>,
 ) -> Result<Spawned, SpawnError> {
     let user = user(&start.user, users)?;
@@ -122,7 +127,7 @@ fn discard(main: Pid, members: &Members) {
     }
 }
 
-fn plan(start: &Start, user: User, users: Users) -> Result<Plan, SpawnError> {
+fn plan(start: &Start, user: User, users: &Users) -> Result<Plan, SpawnError> {
     let program = start.argv.first().filter(|program| !program.is_empty());
     let program =
         program.ok_or_else(|| error::invalid("argv is empty or its first item is empty"))?;
@@ -136,19 +141,23 @@ fn plan(start: &Start, user: User, users: Users) -> Result<Plan, SpawnError> {
             // login(1) also starts in `/` if the home directory is missing.
             None => vec![c_string(&user.home)?, c"/".to_owned()],
         },
-        switch_to: (users == Users::Switch).then_some(user),
+        namespace: match users {
+            Users::Enter { namespace, .. } => Some(namespace.as_raw_fd()),
+            Users::Switch | Users::Keep => None,
+        },
+        switch_to: (!matches!(users, Users::Keep)).then_some(user),
         stdio: [-1; 3],
         cgroup: Vec::new(),
         report: -1,
     })
 }
 
-fn user(name: &str, users: Users) -> Result<User, SpawnError> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn user(name: &str, users: &Users) -> Result<User, SpawnError> {
+    let passwd = table("/etc/passwd");
     let found = match users {
-        Users::Switch => {
-            let group = fs::read_to_string("/etc/group").unwrap_or_default();
-            User::named(name, &passwd, &group)
+        Users::Switch => User::named(name, &passwd, &table("/etc/group"), false),
+        Users::Enter { allow_root, .. } => {
+            User::named(name, &passwd, &table("/etc/group"), *allow_root)
         }
         Users::Keep => {
             let uid = rustix::process::geteuid().as_raw();
@@ -156,6 +165,21 @@ fn user(name: &str, users: Users) -> Result<User, SpawnError> {
         }
     };
     found.map_err(|error| error::invalid(&format!("user {name:?}: {error}")))
+}
+
+/// The content of a file, which root among the commands may have replaced by anything: this process must
+/// neither wait for it nor read it without end.
+fn table(path: &str) -> String {
+    const MAX_BYTES: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut content = Vec::new();
+    if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from)
+        && file.metadata().is_ok_and(|found| found.is_file())
+    {
+        // A part that can be read still has the users in it.
+        let _ = file.take(MAX_BYTES).read_to_end(&mut content);
+    }
+    String::from_utf8_lossy(&content).into_owned()
 }
 
 /// The command's environment. It contains nothing of PID 1's own environment, whose variables may lead
