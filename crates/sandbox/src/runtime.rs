@@ -17,11 +17,15 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::rootless::IdMap;
+use crate::uid_range::{self, Block};
 
+mod attributes;
 mod container;
+mod idmapped;
 mod namespaces;
 mod netlink;
 mod probe;
+mod users;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -36,6 +40,8 @@ pub(crate) struct Plan {
     /// On cgroup v2, the child of the sandbox's cgroup that all processes of the launch move to once the
     /// cgroup namespace exists, because a group with processes can't have children with controllers.
     pub(crate) leaf: Option<PathBuf>,
+    /// Largest number of processes of the sandbox, which some limits of single processes follow.
+    pub(crate) pids: u32,
     pub(crate) start: Start,
 }
 
@@ -43,7 +49,7 @@ pub(crate) struct Plan {
 pub(crate) enum Start {
     /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
     /// is `None`, by libcontainer.
-    Container { isolation: Isolation, program: Option<PathBuf> },
+    Container { isolation: Box<Isolation>, program: Option<PathBuf> },
     /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
@@ -58,6 +64,10 @@ pub(crate) struct Isolation {
     pub(crate) cgroup_mounts: Vec<(PathBuf, PathBuf)>,
     /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
+    /// The ids of new user namespaces, if the server is root.
+    pub(crate) block: Option<Block>,
+    /// Directories of the host, and where the launcher mounts them with the ids of the block.
+    pub(crate) shared: Vec<(PathBuf, PathBuf)>,
     pub(crate) scratch: Scratch,
     pub(crate) overlay: Option<Overlay>,
     /// A command that connects the network namespace. It runs in the host's namespaces.
@@ -69,6 +79,8 @@ pub(crate) struct Isolation {
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
     pub(crate) size_mib: u32,
+    /// Uid and gid, outside of a new user namespace, of the user that is root for commands.
+    pub(crate) root: (u32, u32),
     /// Uid and gid of the home directory.
     pub(crate) owner: (u32, u32),
 }
@@ -83,8 +95,10 @@ pub(crate) struct Overlay {
 
 /// Names of files in a sandbox's directory that the driver and its launcher share.
 pub(crate) const PLAN: &str = "plan.json";
-pub(crate) const PID_FILE: &str = "pid";
+pub(crate) const PID_FILE: &str = "oci/pid";
 pub(crate) const STATE_DIR: &str = "oci";
+/// The mount point of the user namespace of commands.
+pub(crate) const USERS: &str = "users";
 
 /// The subcommand `runtime` of the binary [`Config::exe`](crate::Config::exe); `args` follow that word.
 /// Prints errors to stderr, which the driver reads.
@@ -92,7 +106,10 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let done = match args.as_slice() {
         [verb, dir] if verb == "launch" => launch(Path::new(dir)),
-        [verb, what, dir] if verb == "probe" => probe::run(what, Path::new(dir)),
+        [verb, what, dir, block @ ..] if verb == "probe" => {
+            let block = block.first().and_then(|first| first.to_str()?.parse().ok());
+            probe::run(what, Path::new(dir), block.map(Block::at))
+        }
         _ => Err("usage: runtime launch DIRECTORY".into()),
     };
     match done {
@@ -107,6 +124,11 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn launch(dir: &Path) -> Result<(), AnyError> {
     let plan: Plan = serde_json::from_slice(&fs::read(dir.join(PLAN))?)?;
+    let block = match &plan.start {
+        Start::Container { isolation, .. } => isolation.block,
+        Start::Bare { .. } => None,
+    };
+    attributes::reset(plan.pids, block)?;
     die_with_parent(plan.parent)?;
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
@@ -115,17 +137,21 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
             bare(command, dir)
         }
         Start::Container { isolation, program } => {
-            namespaces::enter(isolation, plan.leaf.as_deref())?;
-            namespaces::enter_leaf(plan.leaf.as_deref())?;
+            let dir = &bundle_dir(dir, isolation.block);
+            namespaces::enter(isolation, plan.leaf.as_deref(), program.is_none())?;
+            // A change of the user has undone it.
+            die_with_parent(plan.parent)?;
             match program {
-                None => {
-                    namespaces::mask_cgroups()?;
-                    container::run(&plan.id, dir)
-                }
+                None => container::run(&plan.id, dir),
                 Some(program) => Err(exec_runtime(program, &plan.id, dir)),
             }
         }
     }
+}
+
+/// Where the OCI runtime finds the sandbox's directory.
+pub(crate) fn bundle_dir(dir: &Path, block: Option<Block>) -> PathBuf {
+    block.map_or_else(|| dir.to_owned(), |_| uid_range::stage())
 }
 
 /// Executes another OCI runtime in this process. Returns only if that fails.

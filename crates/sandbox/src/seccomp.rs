@@ -4,6 +4,8 @@
 //! - `io_uring` is excluded, as in both since 2023.
 //! - `io_setup` is excluded: `fs.aio-max-nr` is a limit of the whole host, which one sandbox could use up.
 //!   Programs fall back to ordinary I/O.
+//! - `setns` is allowed for user namespaces, which takes all capabilities over the namespace. PID 1 enters
+//!   the namespace of commands so; commands have no such capability over any.
 //! - `socket` and `socketpair` are allowed for the families UNIX, INET and INET6 only. Docker and
 //!   containerd exclude single families (VSOCK, since 2026 ALG). The kernel loads modules for other
 //!   families on request, and does not charge the buffers of netlink sockets to a memory cgroup. Without
@@ -38,6 +40,8 @@ const ABSENT: [Sysno; 2] = [Sysno::clone3, Sysno::io_setup];
 
 /// `CLONE_NEW*` of clone(2): cgroup, uts, ipc, user, pid, net, mount.
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
+/// The allowed second argument of setns(2): `CLONE_NEWUSER`.
+const USER_NAMESPACE: u64 = 0x1000_0000;
 /// The allowed address families of socket(2) and socketpair(2): `AF_UNIX`, `AF_INET`, `AF_INET6`.
 const SOCKET_FAMILIES: [u64; 3] = [1, 2, 10];
 const SOCKET_CALLS: [Sysno; 2] = [Sysno::socket, Sysno::socketpair];
@@ -66,6 +70,7 @@ pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
     for value in PERSONALITIES {
         rules.push(allow(["personality"], Some(arg(ScmpCmpEq, value)))?);
     }
+    rules.push(allow(["setns"], Some(arg(ScmpCmpEq, USER_NAMESPACE).index(1_usize)))?);
     LinuxSeccompBuilder::default()
         .default_action(LinuxSeccompAction::ScmpActErrno)
         .default_errno_ret(EPERM)
@@ -135,6 +140,9 @@ fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     let personalities = PERSONALITIES.map(|value| first_arg(SeccompCmpOp::Eq, value));
     let personalities = personalities.into_iter().collect::<Result<_, _>>()?;
     rules.insert(Sysno::personality.id().into(), personalities);
+    let user_namespace =
+        SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, USER_NAMESPACE)?;
+    rules.insert(Sysno::setns.id().into(), vec![SeccompRule::new(vec![user_namespace])?]);
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, SeccompAction::Errno(EPERM), SeccompAction::Allow, arch)
 }

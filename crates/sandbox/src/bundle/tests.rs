@@ -3,11 +3,17 @@ use serde_json::{Value, json};
 use super::*;
 
 fn config() -> Value {
-    let shared = [PathBuf::from("/usr")];
+    config_with(None)
+}
+
+fn config_with(users: Option<&Path>) -> Value {
+    let shared = [(PathBuf::from("/data/usr"), PathBuf::from("/usr"))];
     let bundle = Bundle {
         root: Path::new("/data/host"),
         writable: false,
         shared: &shared,
+        users,
+        allow_root: users.is_some(),
         run_dir: Path::new("/data/run"),
         tmp: Path::new("/data/scratch/tmp"),
         home: (Path::new("/data/scratch/home"), Path::new("/home/shelluser")),
@@ -63,13 +69,28 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
 }
 
 #[test]
+fn above_a_user_namespace_for_commands_the_runner_has_no_capability() {
+    let config = config_with(Some(Path::new("/data/users")));
+    let args = config["process"]["args"].as_array().unwrap();
+    let users = ["--users", "/run/ephemeral/users", "--allow-root"];
+    assert!(args.windows(3).any(|window| window == users), "{args:?}");
+    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+        assert_eq!(config["process"]["capabilities"][set], json!([]), "{set}");
+    }
+    let namespace = json!({ "destination": "/run/ephemeral/users", "type": "bind",
+                            "source": "/data/users",
+                            "options": ["bind", "nosuid", "nodev", "noexec"] });
+    assert!(config["mounts"].as_array().unwrap().contains(&namespace));
+}
+
+#[test]
 fn mounts_and_namespaces_have_the_names_of_the_oci_specification() {
     let config = config();
     let namespaces: Vec<_> = config["linux"]["namespaces"].as_array().unwrap().to_vec();
     let expected = ["pid", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({ "type": kind }));
     assert_eq!(namespaces, expected);
     let mounts = config["mounts"].as_array().unwrap();
-    let usr = json!({ "destination": "/usr", "type": "bind", "source": "/usr",
+    let usr = json!({ "destination": "/usr", "type": "bind", "source": "/data/usr",
                       "options": ["bind", "nosuid", "nodev", "ro"] });
     assert!(mounts.contains(&usr), "{mounts:?}");
     let proc = json!({ "destination": "/proc", "type": "proc", "source": "proc",

@@ -2,14 +2,18 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::{Inner, Runtime};
 use crate::bundle::Bundle;
+use crate::record::replace;
 use crate::rootfs::Root;
-use crate::runtime::{Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
+use crate::runtime::{
+    Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start, USERS, bundle_dir,
+};
 use crate::task::{Network, TaskId, TaskSpec};
+use crate::uid_range::Block;
 
 /// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
 const RESOLVER: &str = "169.254.1.1";
@@ -20,7 +24,17 @@ impl Inner {
     /// Creates the sandbox's directory with the plan and the bundle.
     pub(super) fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
         let dir = self.dir(id);
-        let names = ["scratch", "run", "run/jobs", "run/cgroup", "cgroup", "rootfs", STATE_DIR];
+        let names = [
+            "",
+            "scratch",
+            "run",
+            "run/jobs",
+            "run/cgroup",
+            "cgroup",
+            "rootfs",
+            "shared",
+            STATE_DIR,
+        ];
         let mount_points = (0..self.cgroups.of(id).dirs().len()).map(|number| number.to_string());
         let mount_points = mount_points
             .flat_map(|number| ["run/cgroup", "cgroup"].map(|dir| format!("{dir}/{number}")));
@@ -28,18 +42,24 @@ impl Inner {
             let subdir = dir.join(name);
             fs::create_dir_all(&subdir)?;
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
-            fs::set_permissions(subdir, Permissions::from_mode(0o700))?;
+            fs::set_permissions(&subdir, Permissions::from_mode(0o700))?;
+            if let Some(block) = self.block(id) {
+                // For the OCI runtime and PID 1, which are root only for the ids of the block.
+                chown(subdir, Some(block.runner()), Some(block.runner()))?;
+            }
         }
+        fs::write(dir.join(USERS), "")?;
         let start = match &self.image {
             Root::Bare { runner } => self.bare(id, runner),
             Root::Host { dir: root, shared } => {
                 self.write_bundle(id, spec, root, shared)?;
-                self.container(id, spec, None)
+                self.container(id, spec, None, self.shared(id, root, shared)?)
             }
             Root::Layers { lower, .. } => {
                 let at = dir.join("rootfs");
                 self.write_bundle(id, spec, &at, &[])?;
-                self.container(id, spec, Some(Overlay { at, lower: lower.clone() }))
+                let overlay = Overlay { at, lower: lower.clone() };
+                self.container(id, spec, Some(overlay), Vec::new())
             }
         };
         let plan = Plan {
@@ -47,19 +67,49 @@ impl Inner {
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             procs_files: self.cgroups.of(id).procs_files(),
             leaf: self.cgroups.of(id).leaf(),
+            pids: spec.pids,
             start,
         };
-        fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
+        replace(&dir.join(PLAN), &serde_json::to_vec(&plan)?)
     }
 
-    fn container(&self, id: &TaskId, spec: &TaskSpec, overlay: Option<Overlay>) -> Start {
+    /// Where the launcher mounts the root and the host's directories with the ids of the sandbox.
+    fn shared(
+        &self,
+        id: &TaskId,
+        root: &Path,
+        shared: &[PathBuf],
+    ) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+        if self.block(id).is_none() {
+            return Ok(Vec::new());
+        }
+        let dir = self.dir(id);
+        let mut mounts = vec![(root.to_owned(), dir.join("rootfs"))];
+        for (number, source) in shared.iter().enumerate() {
+            let target = dir.join(format!("shared/{number}"));
+            fs::create_dir(&target)?;
+            mounts.push((source.clone(), target));
+        }
+        Ok(mounts)
+    }
+
+    fn container(
+        &self,
+        id: &TaskId,
+        spec: &TaskSpec,
+        overlay: Option<Overlay>,
+        shared: Vec<(PathBuf, PathBuf)>,
+    ) -> Start {
         let user = self.image.user();
         let at = self.dir(id).join("scratch");
-        let owner = (user.uid, user.gid);
-        let scratch = Scratch { at, size_mib: spec.tmpfs_mib, owner };
+        let block = self.block(id);
+        let host_id = |id| block.map_or(id, |block| block.host_id(id));
+        let owner = (host_id(user.uid), host_id(user.gid));
+        let root = (host_id(0), host_id(0));
+        let scratch = Scratch { at, size_mib: spec.tmpfs_mib, root, owner };
         let network_command = match spec.network {
             Network::None => None,
-            Network::Egress => Some(pasta_command()),
+            Network::Egress => Some(pasta_command(block)),
         };
         let program = match &self.config.runtime {
             Runtime::Program(program) => Some(program.clone()),
@@ -67,25 +117,32 @@ impl Inner {
         };
         let ids = self.ids.clone();
         let cgroup_namespace = self.cgroups.is_v2();
-        let cgroup_mounts =
-            self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(id)).collect();
+        let cgroup_mounts = self
+            .cgroups
+            .of(id)
+            .dirs()
+            .into_iter()
+            .zip(self.cgroup_dirs(&self.dir(id), id))
+            .collect();
         Start::Container {
-            isolation: Isolation {
+            isolation: Box::new(Isolation {
                 cgroup_namespace,
                 cgroup_mounts,
                 ids,
+                block,
+                shared,
                 scratch,
                 overlay,
                 network_command,
-            },
+            }),
             program,
         }
     }
 
-    /// Where the launcher mounts the sandbox's cgroups.
-    fn cgroup_dirs(&self, id: &TaskId) -> Vec<PathBuf> {
+    /// Where in `dir` the launcher mounts the sandbox's cgroups.
+    fn cgroup_dirs(&self, dir: &Path, id: &TaskId) -> Vec<PathBuf> {
         let count = self.cgroups.of(id).dirs().len();
-        (0..count).map(|number| self.dir(id).join(format!("cgroup/{number}"))).collect()
+        (0..count).map(|number| dir.join(format!("cgroup/{number}"))).collect()
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -110,18 +167,27 @@ impl Inner {
         root: &Path,
         shared: &[PathBuf],
     ) -> io::Result<()> {
-        let dir = self.dir(id);
+        let (own, block) = (self.dir(id), self.block(id));
+        // The paths as the OCI runtime sees them.
+        let dir = bundle_dir(&own, block);
         let scratch = dir.join("scratch");
         let resolv_conf = dir.join("resolv.conf");
         let has_network = spec.network == Network::Egress;
         if has_network {
-            fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
-            fs::set_permissions(&resolv_conf, Permissions::from_mode(0o644))?;
+            let file = own.join("resolv.conf");
+            fs::write(&file, format!("nameserver {RESOLVER}\n"))?;
+            fs::set_permissions(file, Permissions::from_mode(0o644))?;
         }
+        let mounted = |number: usize| block.map(|_| dir.join(format!("shared/{number}")));
+        let shared = shared.iter().enumerate();
+        let shared = shared.map(|(n, at)| (mounted(n).unwrap_or_else(|| at.clone()), at.clone()));
+        let users = block.map(|_| dir.join(USERS));
         let bundle = Bundle {
-            root,
+            root: if block.is_some() { &dir.join("rootfs") } else { root },
             writable: matches!(self.image, Root::Layers { .. }),
-            shared,
+            shared: &shared.collect::<Vec<_>>(),
+            users: users.as_deref(),
+            allow_root: self.config.allow_root,
             run_dir: &dir.join("run"),
             tmp: &scratch.join("tmp"),
             home: (&scratch.join("home"), &self.image.user().home),
@@ -129,25 +195,27 @@ impl Inner {
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
             cgroup_namespace: !self.cgroups.is_v2(),
-            cgroup_dirs: &self.cgroup_dirs(id),
+            cgroup_dirs: &self.cgroup_dirs(&dir, id),
         };
         let config = bundle.config().map_err(io::Error::other)?;
-        config.save(dir.join("config.json")).map_err(io::Error::other)
+        let file = own.join("config.json");
+        config.save(&file).map_err(io::Error::other)?;
+        // The OCI runtime is not the server's user.
+        fs::set_permissions(file, Permissions::from_mode(0o644))
     }
 }
 
 /// The command line of pasta: maps neither the host's loopback nor any port into the sandbox. The
 /// process is in the sandbox's cgroup and ends with it.
-fn pasta_command() -> Vec<String> {
+fn pasta_command(block: Option<Block>) -> Vec<String> {
     let mut command = vec!["pasta", "--config-net", "--quiet", "--no-map-gw"];
     command.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
     command.extend(["--dns-forward", RESOLVER]);
-    if rustix::process::geteuid().is_root() {
-        // As another user pasta could not enter the namespaces. It drops its capabilities itself.
-        command.extend(["--runas", "0"]);
-    } else {
-        command.extend(["--userns", "/proc/self/fd/4"]);
+    command.extend(["--userns", "/proc/self/fd/4", "--netns", "/proc/self/fd/3"]);
+    let mut command: Vec<String> = command.into_iter().map(str::to_owned).collect();
+    if let Some(block) = block {
+        // The user that owns the namespaces and, as PID 1, nothing else on the host.
+        command.extend(["--runas".to_owned(), format!("{0}:{0}", block.runner())]);
     }
-    command.extend(["--netns", "/proc/self/fd/3"]);
-    command.into_iter().map(str::to_owned).collect()
+    command
 }

@@ -3,19 +3,25 @@
 use std::ffi::CString;
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, unmount,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Isolation, Overlay, Scratch, netlink};
-use crate::cgroup::CONTROLLERS;
+use super::idmapped::{give_to_block, mount_idmapped, mount_readable};
+use super::users::UserNamespaces;
+use super::{AnyError, Isolation, Overlay, Scratch, USERS, netlink};
+use crate::cgroup::{CONTROLLERS, LEAF_CPU_WEIGHT};
 use crate::rootless::IdMap;
+use crate::uid_range::{self, Block};
 
 pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
     for procs in procs_files {
@@ -33,21 +39,55 @@ pub(super) fn enter_leaf(leaf: Option<&Path>) -> Result<(), AnyError> {
         // Not fatal: jobs still have cgroups, which end all of their processes, but no accounting.
         let _ = writeln!(io::stderr(), "failed to write {}: {error}", control.display());
     }
+    // Fails with the controller.
+    let _ = fs::write(leaf.join("cpu.weight"), LEAF_CPU_WEIGHT);
     Ok(())
 }
 
-pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), AnyError> {
-    let network_command = isolation.network_command.as_deref();
-    let network_command =
-        network_command.map(|command| self::network_command(command, leaf)).transpose()?;
-    unshare_namespaces(isolation.ids.as_ref())?;
+/// Makes the sandbox's mounts and enters its namespaces. If there is a block, this process is root only in
+/// the sandbox's user namespace afterwards. `mask` hides the cgroup mounts from libcontainer.
+pub(super) fn enter(
+    isolation: &Isolation,
+    leaf: Option<&Path>,
+    mask: bool,
+) -> Result<(), AnyError> {
+    let prepare = |leaf| {
+        let command = isolation.network_command.as_deref();
+        command.map(|command| network_command(command, leaf)).transpose()
+    };
+    // Outside of the user namespace, and without root's rights over the host's mounts.
+    let mut network_command = isolation.ids.as_ref().and_then(|_| prepare(leaf).transpose());
+    let users = isolation.block.map(Users::create).transpose()?;
+    unshare_mounts(isolation.ids.as_ref())?;
     if isolation.cgroup_namespace {
         unshare(UnshareFlags::NEWCGROUP)?;
+    }
+    enter_leaf(leaf)?;
+    if let (Some(users), Some(_)) = (&users, &isolation.network_command) {
+        users.mount_tun(isolation)?;
+        network_command = prepare(None).transpose();
     }
     for (source, destination) in &isolation.cgroup_mounts {
         mount_bind(source, destination)
             .map_err(|error| format!("failed to mount {}: {error}", source.display()))?;
     }
+    mount_scratch(&isolation.scratch)?;
+    if let Some(overlay) = &isolation.overlay {
+        mount_overlay(overlay, &isolation.scratch, users.as_ref())?;
+    }
+    if mask {
+        mask_cgroups()?;
+    }
+    if let Some(users) = &users {
+        users.mount_stage(isolation)?;
+        users.enter()?;
+    }
+    connect(network_command.transpose()?)
+}
+
+/// Enters a new network namespace, which belongs to the current user namespace.
+fn connect(network_command: Option<HostCommand>) -> Result<(), AnyError> {
+    unshare(UnshareFlags::NEWNET)?;
     netlink::bring_up_loopback()
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {
@@ -56,31 +96,77 @@ pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), An
         netlink::block_metadata_addresses()
             .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
     }
-    mount_scratch(&isolation.scratch)?;
-    match &isolation.overlay {
-        Some(overlay) => mount_overlay(overlay, &isolation.scratch),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
-/// Enters new mount and network namespaces; in rootless mode, a new user namespace before them.
-pub(super) fn unshare_namespaces(ids: Option<&IdMap>) -> Result<(), AnyError> {
+/// Enters a new mount namespace; in rootless mode, a new user namespace before it.
+pub(super) fn unshare_mounts(ids: Option<&IdMap>) -> Result<(), AnyError> {
     if let Some(ids) = ids {
         let mapper = HostCommand::prepare(&ids.script(), None, &[])?;
         unshare(UnshareFlags::NEWUSER)?;
         mapper.run().map_err(|error| format!("failed to write the id mapping: {error}"))?;
     }
-    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
+    unshare(UnshareFlags::NEWNS)?;
     // Unmounts on the host propagate into this namespace; its own mounts do not propagate to the host.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     Ok(())
+}
+
+/// The ids of a sandbox whose server is root.
+pub(super) struct Users {
+    block: Block,
+    namespaces: UserNamespaces,
+}
+
+impl Users {
+    pub(super) fn create(block: Block) -> Result<Self, AnyError> {
+        Ok(Self { block, namespaces: UserNamespaces::create(block)? })
+    }
+
+    pub(super) fn enter(&self) -> io::Result<()> {
+        self.namespaces.enter()
+    }
+
+    /// The namespace of commands, whose ids are those of the image.
+    pub(super) fn inner(&self) -> &OwnedFd {
+        self.namespaces.inner()
+    }
+
+    /// Shows the device for network interfaces as one of the block's user, as which the program that connects
+    /// the network runs. It has been started in this mount namespace.
+    fn mount_tun(&self, isolation: &Isolation) -> Result<(), AnyError> {
+        const MAJOR: u32 = 10;
+        const MINOR: u32 = 200;
+        let dir = isolation.scratch.at.with_file_name("dev");
+        fs::create_dir(&dir)?;
+        mount("tmpfs", &dir, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, c"size=64k")?;
+        let device = dir.join("tun");
+        let mode = Mode::from_raw_mode(0o600);
+        mknodat(CWD, &device, FileType::CharacterDevice, mode, makedev(MAJOR, MINOR))?;
+        chown(&device, Some(self.block.runner()), Some(self.block.runner()))?;
+        mount_bind(&device, "/dev/net/tun")
+            .map_err(|error| format!("failed to mount /dev/net/tun: {error}").into())
+    }
+
+    /// Mounts the sandbox's directory, with the mounts below it, where the users of the block can reach it.
+    fn mount_stage(&self, isolation: &Isolation) -> Result<(), AnyError> {
+        let inner = self.inner();
+        for (source, target) in &isolation.shared {
+            mount_readable(source, target, inner)?;
+        }
+        let dir = isolation.scratch.at.parent().ok_or("the scratch has no parent")?;
+        let namespace = format!("/proc/self/fd/{}", inner.as_raw_fd());
+        mount_bind(namespace, dir.join(USERS))?;
+        mount_bind_recursive(dir, uid_range::stage())
+            .map_err(|error| format!("failed to mount the sandbox's directory: {error}").into())
+    }
 }
 
 #[expect(
     unsafe_code,
     reason = "unshare is unsafe for the file descriptor table, not for these flags"
 )]
-fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
+pub(super) fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
     // SAFETY: these flags affect neither the descriptors nor the memory of this process.
     let done = unsafe { unshare_unsafe(namespaces) };
     done.map_err(|error| format!("failed to create namespaces: {error}").into())
@@ -88,7 +174,7 @@ fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
 
 /// Hides the cgroup mounts from libcontainer. The launcher is already in the sandbox's cgroups; entering
 /// them again in libcontainer's way, by `cgroup.procs`, would take 10 ms or more.
-pub(super) fn mask_cgroups() -> Result<(), AnyError> {
+fn mask_cgroups() -> Result<(), AnyError> {
     const CGROUPS: &str = "/sys/fs/cgroup";
     match unmount(CGROUPS, UnmountFlags::DETACH) {
         // Rootless mode can't unmount mounts of the host; covering them suffices on cgroup v2.
@@ -132,17 +218,53 @@ fn network_command(command: &[String], leaf: Option<&Path>) -> io::Result<HostCo
     HostCommand::prepare(script, leaf, command)
 }
 
-pub(super) fn mount_overlay(overlay: &Overlay, scratch: &Scratch) -> Result<(), AnyError> {
+/// Mounts the overlay, with the ids of the users if there are any.
+pub(super) fn mount_overlay(
+    overlay: &Overlay,
+    scratch: &Scratch,
+    users: Option<&Users>,
+) -> Result<(), AnyError> {
+    create_dir(&scratch.at.join("upper"), 0o755, scratch.root)?;
+    create_dir(&scratch.at.join("work"), 0o700, (0, 0))?;
+    let Some(users) = users else { return mount_layers(overlay, &overlay.lower, scratch, "") };
+    let layers = scratch.at.join("layers");
+    create_dir(&layers, 0o755, (0, 0))?;
+    let lower: Vec<PathBuf> =
+        (0..overlay.lower.len()).map(|n| layers.join(n.to_string())).collect();
+    let mounted = overlay.lower.iter().zip(&lower).try_for_each(|(layer, at)| {
+        fs::create_dir(at)?;
+        mount_idmapped(layer, at, users.inner())
+    });
+    let mounted = mounted.map_err(Into::into);
+    let mounted = mounted.and_then(|()| mount_layers(overlay, &lower, scratch, ""));
+    // The overlay keeps what it uses.
+    for at in &lower {
+        let _ = unmount(at, UnmountFlags::DETACH);
+    }
+    if mounted.is_ok() {
+        return Ok(());
+    }
+    mount_layers(overlay, &overlay.lower, scratch, ",metacopy=on")?;
+    give_to_block(&overlay.at, users.block).map_err(|error| {
+        format!("failed to change the owners of the image's files: {error}").into()
+    })
+}
+
+fn mount_layers(
+    overlay: &Overlay,
+    lower: &[PathBuf],
+    scratch: &Scratch,
+    extra: &str,
+) -> Result<(), AnyError> {
     let (upper, work) = (scratch.at.join("upper"), scratch.at.join("work"));
-    create_dir(&upper, 0o755, (0, 0))?;
-    create_dir(&work, 0o700, (0, 0))?;
     let mut options = b"lowerdir=".to_vec();
-    let lower: Vec<Vec<u8>> = overlay.lower.iter().map(|dir| escaped(dir)).collect();
+    let lower: Vec<Vec<u8>> = lower.iter().map(|dir| escaped(dir)).collect();
     options.extend(lower.join(&b':'));
     for (name, dir) in [("upperdir", &upper), ("workdir", &work)] {
         options.extend(format!(",{name}=").bytes());
         options.extend(escaped(dir));
     }
+    options.extend(extra.bytes());
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("overlay", &overlay.at, "overlay", flags, options.as_c_str())
@@ -162,7 +284,7 @@ pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
     let options = CString::new(options)?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
     mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
-    create_dir(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
+    create_dir(&scratch.at.join("tmp"), 0o1777, scratch.root)?;
     create_dir(&scratch.at.join("home"), 0o700, scratch.owner)
 }
 

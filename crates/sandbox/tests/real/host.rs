@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use runner::protocol::{Decoder, Event, Exit, Keep, Message, Offsets, Request, Start, Stream};
 use sandbox::{
     Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
+    UidRange,
 };
 use tempfile::TempDir;
 
@@ -47,6 +48,8 @@ pub(crate) fn config(root: &Path) -> Config {
         runtime: Runtime::BuiltIn,
         image: Image::Host,
         grace: Duration::from_millis(500),
+        uid_range: UidRange::default(),
+        allow_root: true,
     }
 }
 
@@ -159,6 +162,13 @@ impl Host {
         self.client(id).run(line)
     }
 
+    /// Runs a shell line as this user.
+    pub(crate) fn sh_as(&self, id: &TaskId, user: &str, line: &str) -> Done {
+        let mut client = self.client(id);
+        client.start_as(user, line);
+        client.until_end()
+    }
+
     pub(crate) fn assert_nothing_left(&self, id: &TaskId) {
         assert!(!self.dir.path().join(id.as_str()).exists(), "a directory is left");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -191,6 +201,17 @@ pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
         })
         .map(|dir| fs::read_to_string(dir.join("cmdline")).unwrap_or_default())
         .collect()
+}
+
+/// The processes in the control groups of the task.
+pub(crate) fn pids_of(id: &TaskId) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        cgroup.contains(id.as_str())
+    })
+    .collect()
 }
 
 /// Changes a record to one that a crash could have left.
@@ -255,13 +276,17 @@ impl Client {
     }
 
     pub(crate) fn start(&mut self, line: &str) {
+        self.start_as("shelluser", line);
+    }
+
+    pub(crate) fn start_as(&mut self, user: &str, line: &str) {
         let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         self.send(Request::Start(Start {
             job_id: format!("job_{}", nanos.as_nanos()),
             argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
             cwd: None,
             env: Vec::new(),
-            user: "shelluser".into(),
+            user: user.into(),
             stdin: Vec::new(),
             timeout_ms: 60_000,
             max_output_bytes: 1 << 20,
@@ -271,8 +296,25 @@ impl Client {
         }));
     }
 
+    /// The standard output until its first line is complete.
+    pub(crate) fn until_line(&mut self) -> String {
+        let mut text = String::new();
+        while !text.ends_with("\n\n") {
+            match self.next().expect("the job's output") {
+                Event::Output(output) => text.push_str(&String::from_utf8_lossy(&output.bytes)),
+                Event::Started => {}
+                other => panic!("{other:?} after {text:?}"),
+            }
+        }
+        text
+    }
+
     pub(crate) fn run(&mut self, line: &str) -> Done {
         self.start(line);
+        self.until_end()
+    }
+
+    pub(crate) fn until_end(&mut self) -> Done {
         let mut stdout = Vec::new();
         let mut stderr = Vec::new();
         loop {

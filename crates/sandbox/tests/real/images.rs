@@ -1,6 +1,7 @@
 //! Sandboxes whose root is an image file.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,17 +12,87 @@ use crate::host::{config, host_with, spec};
 
 /// A tar as `docker save` writes it, with dash, cat and what they are linked to.
 fn saved_image(dir: &Path) -> PathBuf {
+    save(dir, layer_with(&["/bin/sh", "/bin/cat"]))
+}
+
+/// An image with the programs that create users and change files, as an image of Debian has them. Returns
+/// `None` and prints the reason if this host lacks one of them.
+pub(crate) fn debian_like(dir: &Path) -> Option<PathBuf> {
+    let programs = [
+        "sh", "cat", "chmod", "chown", "cp", "id", "ln", "ls", "mkdir", "mkfifo", "mv", "rm",
+        "stat", "su", "useradd",
+    ];
+    let dirs = ["/usr/sbin", "/usr/bin"].map(Path::new);
+    let find = |name: &&str| dirs.iter().map(|dir| dir.join(name)).find(|path| path.exists());
+    let found: Vec<PathBuf> = programs.iter().filter_map(find).collect();
+    let modules = fs::read_dir("/usr/lib/x86_64-linux-gnu/security");
+    let (true, Ok(modules)) = (found.len() == programs.len(), modules) else {
+        println!("SKIPPED: this host lacks programs of Debian");
+        return None;
+    };
+    let modules = modules.map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = found.into_iter().chain(modules).collect();
+    let files: Vec<&str> = files.iter().filter_map(|path| path.to_str()).collect();
+    let mut layer = layer_with(&files);
+    for dir in ["etc/pam.d", "etc/security"] {
+        layer.append_dir_all(dir, Path::new("/").join(dir)).unwrap();
+    }
+    layer.append_path_with_name("/etc/login.defs", "etc/login.defs").unwrap();
+    let etc: [(&str, &[u8], u32); 4] = [
+        ("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n", 0o644),
+        ("etc/group", b"root:x:0:\n", 0o644),
+        ("etc/shadow", b"root:*:19000:0:99999:7:::\n", 0o600),
+        ("etc/gshadow", b"root:*::\n", 0o600),
+    ];
+    for (name, content, mode) in etc {
+        let mut header = tar::Header::new_gnu();
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_size(content.len().try_into().unwrap());
+        header.set_mode(mode);
+        layer.append_data(&mut header, name, content).unwrap();
+    }
+    Some(save(dir, layer))
+}
+
+/// A layer of a merged-usr root with these programs or libraries and what they are linked to.
+fn layer_with(files: &[&str]) -> tar::Builder<Vec<u8>> {
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(true);
-    for program in ["/bin/sh", "/bin/cat"] {
-        layer.append_path_with_name(program, program.trim_start_matches('/')).unwrap();
-        let listed = Command::new("ldd").arg(program).output().unwrap();
+    let mut added = BTreeSet::new();
+    for file in files {
+        let listed = Command::new("ldd").arg(file).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
         let libraries = listed.split_whitespace().filter(|word| word.starts_with('/'));
-        for library in libraries {
-            layer.append_path_with_name(library, library.trim_start_matches('/')).unwrap();
+        for path in libraries.chain([*file]) {
+            // On a merged-usr host, where /lib is a link.
+            let merged = fs::canonicalize(path).unwrap().starts_with("/usr");
+            let name = path.trim_start_matches('/');
+            let name = if merged && !name.starts_with("usr") {
+                format!("usr/{name}")
+            } else {
+                name.into()
+            };
+            if added.insert(name.clone()) {
+                layer.append_path_with_name(path, name).unwrap();
+            }
         }
     }
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mode(0o777);
+        header.set_mtime(0);
+        layer.append_link(&mut header, name, format!("usr/{name}")).unwrap();
+    }
+    layer
+}
+
+fn save(dir: &Path, layer: tar::Builder<Vec<u8>>) -> PathBuf {
     let layer = layer.into_inner().unwrap();
     let manifest = r#"[{"Config":"c.json","RepoTags":["x"],"Layers":["l/layer.tar"]}]"#;
     let path = dir.join("image.tar");

@@ -8,12 +8,18 @@ mod egress;
 #[cfg(test)]
 mod host;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod images;
+#[cfg(test)]
+mod inherited;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;
+#[cfg(test)]
+mod root;
 #[cfg(test)]
 mod runtimes;
