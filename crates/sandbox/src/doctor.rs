@@ -128,7 +128,7 @@ fn idmapped(config: &Config) -> Check {
         return Check::ok(name, "not needed without root");
     }
     match probe(config, "idmapped", existing(&config.root)) {
-        Ok(()) => Check::ok(name, "files of images and of this host keep their owners in shells"),
+        Ok(()) => Check::ok(name, "files of images keep their owners in shells"),
         Err(reason) => Check::warn(
             name,
             reason,

@@ -66,7 +66,10 @@ pub(crate) struct Isolation {
     pub(crate) ids: Option<IdMap>,
     /// The ids of new user namespaces, if the server is root.
     pub(crate) block: Option<Block>,
-    /// Directories of the host, and where the launcher mounts them with the ids of the block.
+    /// With a block, a root that sandboxes share, and where the launcher mounts it with the ids of the block.
+    pub(crate) root: Option<(PathBuf, PathBuf)>,
+    /// With a block, directories of the host, and where the launcher mounts them. Their files are nobody's
+    /// inside, so that also root there can read only those that everybody may read.
     pub(crate) shared: Vec<(PathBuf, PathBuf)>,
     pub(crate) scratch: Scratch,
     pub(crate) overlay: Option<Overlay>,
@@ -128,7 +131,7 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
         Start::Container { isolation, .. } => isolation.block,
         Start::Bare { .. } => None,
     };
-    attributes::reset(plan.pids, block)?;
+    attributes::reset(block)?;
     die_with_parent(plan.parent)?;
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
@@ -138,7 +141,13 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
         }
         Start::Container { isolation, program } => {
             let dir = &bundle_dir(dir, isolation.block);
+            if isolation.block.is_some() {
+                // Before the user namespaces exist: it holds for all of their users together.
+                attributes::limit_processes(plan.pids);
+            }
             namespaces::enter(isolation, plan.leaf.as_deref(), program.is_none())?;
+            // In rootless mode the limit must not count the server's user's other processes.
+            attributes::limit_processes(plan.pids);
             // A change of the user has undone it.
             die_with_parent(plan.parent)?;
             match program {

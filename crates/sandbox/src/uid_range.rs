@@ -146,7 +146,7 @@ impl Block {
         self.first + 1 + if id < BLOCK - 1 { id } else { NOBODY }
     }
 
-    fn contains(self, id: u32) -> bool {
+    pub(crate) fn contains(self, id: u32) -> bool {
         (self.first..=self.first + (BLOCK - 1)).contains(&id)
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct Isolation {
     #[arg(long, value_enum, default_value_t = Sandbox::Oci)]
     pub(crate) sandbox: Sandbox,
     /// Uids and gids of this machine for shells, FIRST-LAST: 65536 for each shell. For a server that is root.
-    #[arg(long, value_name = "RANGE", default_value_t = UidRange::default())]
+    #[arg(long, env = "EPHEMERAL_UID_RANGE", value_name = "RANGE", default_value_t = UidRange::default())]
     pub(crate) uid_range: UidRange,
     /// Whether commands may run as root of their shell (`user: "root"`), to install packages for example.
     #[arg(long, value_enum, default_value_t = Root::Deny)]

@@ -53,13 +53,13 @@ impl Inner {
             Root::Bare { runner } => self.bare(id, runner),
             Root::Host { dir: root, shared } => {
                 self.write_bundle(id, spec, root, shared)?;
-                self.container(id, spec, None, self.shared(id, root, shared)?)
+                self.container(id, spec, None)?
             }
             Root::Layers { lower, .. } => {
                 let at = dir.join("rootfs");
                 self.write_bundle(id, spec, &at, &[])?;
                 let overlay = Overlay { at, lower: lower.clone() };
-                self.container(id, spec, Some(overlay), Vec::new())
+                self.container(id, spec, Some(overlay))?
             }
         };
         let plan = Plan {
@@ -73,18 +73,13 @@ impl Inner {
         replace(&dir.join(PLAN), &serde_json::to_vec(&plan)?)
     }
 
-    /// Where the launcher mounts the root and the host's directories with the ids of the sandbox.
-    fn shared(
-        &self,
-        id: &TaskId,
-        root: &Path,
-        shared: &[PathBuf],
-    ) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+    /// Where the launcher mounts the host's directories, if the sandbox has ids of its own.
+    fn shared(&self, id: &TaskId, shared: &[PathBuf]) -> io::Result<Vec<(PathBuf, PathBuf)>> {
+        let mut mounts = Vec::new();
         if self.block(id).is_none() {
-            return Ok(Vec::new());
+            return Ok(mounts);
         }
         let dir = self.dir(id);
-        let mut mounts = vec![(root.to_owned(), dir.join("rootfs"))];
         for (number, source) in shared.iter().enumerate() {
             let target = dir.join(format!("shared/{number}"));
             fs::create_dir(&target)?;
@@ -98,15 +93,21 @@ impl Inner {
         id: &TaskId,
         spec: &TaskSpec,
         overlay: Option<Overlay>,
-        shared: Vec<(PathBuf, PathBuf)>,
-    ) -> Start {
+    ) -> io::Result<Start> {
         let user = self.image.user();
         let at = self.dir(id).join("scratch");
         let block = self.block(id);
         let host_id = |id| block.map_or(id, |block| block.host_id(id));
         let owner = (host_id(user.uid), host_id(user.gid));
-        let root = (host_id(0), host_id(0));
-        let scratch = Scratch { at, size_mib: spec.tmpfs_mib, root, owner };
+        let (root, shared) = match &self.image {
+            Root::Host { dir, shared } => {
+                let root = block.map(|_| (dir.clone(), self.dir(id).join("rootfs")));
+                (root, self.shared(id, shared)?)
+            }
+            Root::Layers { .. } | Root::Bare { .. } => (None, Vec::new()),
+        };
+        let scratch =
+            Scratch { at, size_mib: spec.tmpfs_mib, root: (host_id(0), host_id(0)), owner };
         let network_command = match spec.network {
             Network::None => None,
             Network::Egress => Some(pasta_command(block)),
@@ -124,19 +125,20 @@ impl Inner {
             .into_iter()
             .zip(self.cgroup_dirs(&self.dir(id), id))
             .collect();
-        Start::Container {
+        Ok(Start::Container {
             isolation: Box::new(Isolation {
                 cgroup_namespace,
                 cgroup_mounts,
                 ids,
                 block,
+                root,
                 shared,
                 scratch,
                 overlay,
                 network_command,
             }),
             program,
-        }
+        })
     }
 
     /// Where in `dir` the launcher mounts the sandbox's cgroups.

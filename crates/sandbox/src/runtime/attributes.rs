@@ -23,7 +23,7 @@ const TIMER_SLACK: libc::c_ulong = 50_000;
 const COREDUMP_FILTER: &str = "0x33";
 
 /// Replaces what can be inherited. What this process may not change, stays.
-pub(super) fn reset(pids: u32, block: Option<Block>) -> io::Result<()> {
+pub(super) fn reset(block: Option<Block>) -> io::Result<()> {
     umask(Mode::from_raw_mode(0o022));
     std::env::set_current_dir("/")?;
     let _ = fs::write("/proc/self/oom_score_adj", OOM_SCORE);
@@ -35,10 +35,17 @@ pub(super) fn reset(pids: u32, block: Option<Block>) -> io::Result<()> {
     reset_by_system_calls();
     let _ = setpriority_process(None, PID_1_NICE);
     let _ = sched_setaffinity(None, &all_cpus());
-    for (resource, soft, hard) in limits(pids) {
+    for (resource, soft, hard) in LIMITS {
         limit(resource, soft, hard);
     }
     Ok(())
+}
+
+/// Limits what the kernel counts by user and user namespace to the sandbox's number of processes.
+pub(super) fn limit_processes(pids: u32) {
+    let pids = Some(u64::from(pids));
+    limit(Resource::Nproc, pids, pids);
+    limit(Resource::Sigpending, pids, pids);
 }
 
 fn all_cpus() -> CpuSet {
@@ -47,34 +54,24 @@ fn all_cpus() -> CpuSet {
     cpus
 }
 
-/// Each resource with its soft and its hard limit, `None` for no limit. The runner lowers some further for
-/// commands.
-fn limits(pids: u32) -> [(Resource, Option<u64>, Option<u64>); 16] {
-    const STACK: u64 = 8 << 20;
-    const OPEN_FILES: u64 = 4096;
-    const LOCKED: u64 = 64 << 10;
-    const QUEUES: u64 = 800 << 10;
-    let pids = Some(u64::from(pids));
-    [
-        (Resource::As, None, None),
-        // 1 prevents also a dump to a program: see core(5).
-        (Resource::Core, Some(1), Some(1)),
-        (Resource::Cpu, None, None),
-        (Resource::Data, None, None),
-        (Resource::Fsize, None, None),
-        (Resource::Locks, None, None),
-        (Resource::Memlock, Some(LOCKED), Some(LOCKED)),
-        (Resource::Msgqueue, Some(QUEUES), Some(QUEUES)),
-        (Resource::Nice, Some(0), Some(0)),
-        (Resource::Nofile, Some(OPEN_FILES), Some(OPEN_FILES)),
-        (Resource::Nproc, pids, pids),
-        (Resource::Rss, None, None),
-        (Resource::Rtprio, Some(0), Some(0)),
-        (Resource::Rttime, None, None),
-        (Resource::Sigpending, pids, pids),
-        (Resource::Stack, Some(STACK), None),
-    ]
-}
+/// Each resource with its soft and its hard limit, `None` for no limit.
+const LIMITS: [(Resource, Option<u64>, Option<u64>); 14] = [
+    (Resource::As, None, None),
+    // 1 prevents also a dump to a program: see core(5).
+    (Resource::Core, Some(1), Some(1)),
+    (Resource::Cpu, None, None),
+    (Resource::Data, None, None),
+    (Resource::Fsize, None, None),
+    (Resource::Locks, None, None),
+    (Resource::Memlock, Some(64 << 10), Some(64 << 10)),
+    (Resource::Msgqueue, Some(800 << 10), Some(800 << 10)),
+    (Resource::Nice, Some(0), Some(0)),
+    (Resource::Nofile, Some(4096), Some(4096)),
+    (Resource::Rss, None, None),
+    (Resource::Rtprio, Some(0), Some(0)),
+    (Resource::Rttime, None, None),
+    (Resource::Stack, Some(8 << 20), None),
+];
 
 /// Sets a limit, or the nearest one that this process may set.
 fn limit(resource: Resource, soft: Option<u64>, hard: Option<u64>) {

@@ -7,9 +7,8 @@ use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 
 use rustix::fs::CWD;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, mount_bind, move_mount, open_tree};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
-use super::AnyError;
 use crate::uid_range::Block;
 
 /// Mounts `source` at `target`, where each file belongs to the id of the user namespace that its owner's
@@ -24,20 +23,6 @@ pub(super) fn mount_idmapped(source: &Path, target: &Path, users: &OwnedFd) -> i
     Ok(move_mount(&tree, "", CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// As [`mount_idmapped`], or without the change of owners: the files are nobody's then, but those that
-/// everybody may read can be read.
-pub(super) fn mount_readable(
-    source: &Path,
-    target: &Path,
-    users: &OwnedFd,
-) -> Result<(), AnyError> {
-    if mount_idmapped(source, target, users).is_ok() {
-        return Ok(());
-    }
-    mount_bind(source, target)
-        .map_err(|error| format!("failed to mount {}: {error}", source.display()).into())
-}
-
 /// Gives every file below `dir` to the host id of its owner. An overlay above layers that can't be mounted
 /// with other owners needs it; with the option `metacopy` it copies no content.
 pub(super) fn give_to_block(dir: &Path, block: Block) -> io::Result<()> {
@@ -47,7 +32,9 @@ pub(super) fn give_to_block(dir: &Path, block: Block) -> io::Result<()> {
             give_to_block(&entry?.path(), block)?;
         }
     }
-    lchown(dir, Some(block.host_id(found.uid())), Some(block.host_id(found.gid())))
+    // The directory of the sandbox itself has its owner already.
+    let host_id = |id| if block.contains(id) { id } else { block.host_id(id) };
+    lchown(dir, Some(host_id(found.uid())), Some(host_id(found.gid())))
 }
 
 #[expect(unsafe_code, reason = "rustix has no function for mount_setattr")]

@@ -16,7 +16,7 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::idmapped::{give_to_block, mount_idmapped, mount_readable};
+use super::idmapped::{give_to_block, mount_idmapped};
 use super::users::UserNamespaces;
 use super::{AnyError, Isolation, Overlay, Scratch, USERS, netlink};
 use crate::cgroup::{CONTROLLERS, LEAF_CPU_WEIGHT};
@@ -68,8 +68,7 @@ pub(super) fn enter(
         network_command = prepare(None).transpose();
     }
     for (source, destination) in &isolation.cgroup_mounts {
-        mount_bind(source, destination)
-            .map_err(|error| format!("failed to mount {}: {error}", source.display()))?;
+        bind(source, destination)?;
     }
     mount_scratch(&isolation.scratch)?;
     if let Some(overlay) = &isolation.overlay {
@@ -83,6 +82,11 @@ pub(super) fn enter(
         users.enter()?;
     }
     connect(network_command.transpose()?)
+}
+
+fn bind(source: &Path, target: &Path) -> Result<(), AnyError> {
+    mount_bind(source, target)
+        .map_err(|error| format!("failed to mount {}: {error}", source.display()).into())
 }
 
 /// Enters a new network namespace, which belongs to the current user namespace.
@@ -151,8 +155,14 @@ impl Users {
     /// Mounts the sandbox's directory, with the mounts below it, where the users of the block can reach it.
     fn mount_stage(&self, isolation: &Isolation) -> Result<(), AnyError> {
         let inner = self.inner();
+        if let Some((source, target)) = &isolation.root
+            && mount_idmapped(source, target, inner).is_err()
+        {
+            // The files are nobody's then; everybody may read those that matter.
+            bind(source, target)?;
+        }
         for (source, target) in &isolation.shared {
-            mount_readable(source, target, inner)?;
+            bind(source, target)?;
         }
         let dir = isolation.scratch.at.parent().ok_or("the scratch has no parent")?;
         let namespace = format!("/proc/self/fd/{}", inner.as_raw_fd());

@@ -50,16 +50,13 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     mount_overlay(&Overlay { at: root, lower: vec![lower] }, &scratch, users.as_ref())
 }
 
-/// Mounts this directory and the host's programs with other owners.
+/// Mounts this directory with other owners.
 fn idmapped(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     let users = Users::create(block.ok_or("a UID is missing")?)?;
     unshare_mounts(None)?;
     let target = dir.join("target");
     fs::create_dir(&target)?;
-    for source in [Path::new("/usr"), dir] {
-        mount_idmapped(source, &target, users.inner()).map_err(|error| {
-            format!("files in {} can't be shown with other owners: {error}", source.display())
-        })?;
-    }
-    Ok(())
+    mount_idmapped(dir, &target, users.inner()).map_err(|error| {
+        format!("files in {} can't be shown with other owners: {error}", dir.display()).into()
+    })
 }

@@ -65,6 +65,13 @@ pub(crate) fn host_with(adapt: impl FnOnce(&mut Config)) -> Option<Host> {
     open(dir, config)
 }
 
+/// As `host_with`, in this directory.
+pub(crate) fn host_in(root: PathBuf, adapt: impl FnOnce(&mut Config)) -> Option<Host> {
+    let mut config = config(&root);
+    adapt(&mut config);
+    open(tempfile::tempdir().unwrap(), config)
+}
+
 fn open(dir: TempDir, config: Config) -> Option<Host> {
     if !rustix::process::geteuid().is_root() {
         println!("SKIPPED: needs root");
@@ -234,6 +241,7 @@ pub(crate) fn init_of(host: &Host, id: &TaskId) -> rustix::process::Pid {
 pub(crate) struct Client {
     stream: UnixStream,
     decoder: Decoder<Event>,
+    pub(crate) timeout_ms: u64,
 }
 
 /// A job that has ended.
@@ -248,7 +256,7 @@ impl Client {
     fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        Self { stream, decoder: Decoder::default() }
+        Self { stream, decoder: Decoder::default(), timeout_ms: 60_000 }
     }
 
     pub(crate) fn send(&mut self, request: Request) {
@@ -280,15 +288,19 @@ impl Client {
     }
 
     pub(crate) fn start_as(&mut self, user: &str, line: &str) {
+        self.start_in(user, line, None);
+    }
+
+    pub(crate) fn start_in(&mut self, user: &str, line: &str, cwd: Option<&str>) {
         let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         self.send(Request::Start(Start {
             job_id: format!("job_{}", nanos.as_nanos()),
             argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
-            cwd: None,
+            cwd: cwd.map(str::to_owned),
             env: Vec::new(),
             user: user.into(),
             stdin: Vec::new(),
-            timeout_ms: 60_000,
+            timeout_ms: self.timeout_ms,
             max_output_bytes: 1 << 20,
             keep: Keep::Head,
             background: false,

@@ -42,8 +42,8 @@ fn two_sandboxes_share_no_host_user_and_use_none_of_the_hosts() {
             assert!(uid >= 0x7800_0000, "{uid} is a uid of the host");
             assert!(seen.insert(uid), "{uid} is shared");
         }
-        let inside = host.sh(id, "id -u; stat -c %u ~ /tmp /usr/bin/env /etc/passwd");
-        assert_eq!(inside.stdout, "1000\n1000\n0\n0\n0\n");
+        let inside = host.sh(id, "id -u; stat -c %u ~ /tmp /etc/passwd /root /usr/bin/env");
+        assert_eq!(inside.stdout, "1000\n1000\n0\n0\n0\n65534\n");
     }
     for id in &ids {
         host.stop(id);

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use sandbox::{Driver, Image, OpenError};
 
-use crate::host::{config, host_with, spec};
+use crate::host::{config, host_in, host_with, spec};
 
 /// A tar as `docker save` writes it, with dash, cat and what they are linked to.
 fn saved_image(dir: &Path) -> PathBuf {
@@ -124,6 +124,50 @@ fn a_sandbox_runs_from_a_docker_save_archive() {
     assert!(matches!(host.client(&two).probe(), runner::protocol::Event::Ready { .. }));
     host.stop(&one);
     host.stop(&two);
+}
+
+#[test]
+fn an_image_on_a_file_system_without_idmapped_mounts_keeps_its_owners() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(image) = debian_like(dir.path()) else { return };
+    // A mount namespace of this thread, which the driver's threads inherit.
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: needs root");
+        return;
+    }
+    own_mounts();
+    let names = ["lower", "upper", "work", "data"].map(|name| dir.path().join(name));
+    for name in &names {
+        fs::create_dir(name).unwrap();
+    }
+    let [lower, upper, work, data] = names.each_ref().map(|path| path.display());
+    let options = format!("lowerdir={lower},upperdir={upper},workdir={work}");
+    let options = std::ffi::CString::new(options).unwrap();
+    let none = rustix::mount::MountFlags::empty();
+    rustix::mount::mount("overlay", data.to_string(), "overlay", none, options.as_c_str()).unwrap();
+
+    let Some(host) = host_in(dir.path().join("data"), |config| config.image = Image::File(image))
+    else {
+        return;
+    };
+    let id = host.start(spec("copied"));
+    let line = "stat -c '%u %a' / /usr/bin/cat /etc/shadow /home/shelluser; id -u; \
+                cat /etc/shadow 2>/dev/null || echo denied";
+    assert_eq!(host.sh(&id, line).stdout, "0 755\n0 755\n0 600\n1000 700\n1000\ndenied\n");
+    let line = "echo x >> /etc/hosts; useradd service; chown service /usr/bin/cat; cat /etc/shadow | wc -l";
+    assert_eq!(host.sh_as(&id, "root", line).stdout, "", "this image has no wc");
+    let line = "stat -c %U /usr/bin/cat";
+    assert_eq!(host.sh(&id, line).stdout, "service\n");
+    host.stop(&id);
+}
+
+#[expect(unsafe_code, reason = "unshare is unsafe for the file descriptor table")]
+fn own_mounts() {
+    use rustix::mount::{MountPropagationFlags, mount_change};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    // SAFETY: a mount namespace affects neither descriptors nor memory.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.unwrap();
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Commands as root, inside of their shell.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
 use runner::protocol::{Cause, Event};
 
 use crate::host::{Host, host, host_with, spec};
@@ -87,6 +91,37 @@ fn root_rules_over_the_other_users_of_its_shell() {
     }
     let back = host.sh(&id, "su root -c true 2>/dev/null < /dev/null || echo refused");
     assert_eq!(back.stdout, "refused\n");
+    host.stop(&id);
+}
+
+#[test]
+fn root_can_not_read_what_only_the_hosts_root_or_an_account_may_read() {
+    let Some(host) = host() else { return };
+    // A directory that is bound into sandboxes.
+    let at = Path::new("/usr/share/ephemeral-test-secret");
+    let mut secrets = Vec::new();
+    for owner in [0, 1, 1000] {
+        let file = at.with_extension(format!("{}-{owner}", std::process::id()));
+        fs::write(&file, "secret").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&file, Some(owner), Some(owner)).unwrap();
+        secrets.push(file);
+    }
+    let id = host.start(spec("secrets"));
+    let paths: Vec<_> = secrets.iter().map(|path| path.display().to_string()).collect();
+    let line = format!("cat {} || ls -ln {}", paths.join(" "), paths.join(" "));
+    let read = ["root", "shelluser"].map(|user| host.sh_as(&id, user, &line));
+    for file in secrets {
+        fs::remove_file(file).unwrap();
+    }
+    for done in read {
+        assert!(
+            !done.stdout.contains("secret\n") && !done.stdout.contains("secretsecret"),
+            "{done:?}"
+        );
+        assert_eq!(done.stdout.matches(" 65534 65534 ").count(), 3, "{done:?}");
+        assert_eq!(done.stderr.matches("Permission denied").count(), 3, "{done:?}");
+    }
     host.stop(&id);
 }
 
