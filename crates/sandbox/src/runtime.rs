@@ -21,6 +21,7 @@ use crate::uid_range::{self, Block};
 
 mod attributes;
 mod container;
+mod devices;
 mod idmapped;
 mod namespaces;
 mod netlink;

@@ -9,7 +9,6 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
     mount_change, unmount,
@@ -18,7 +17,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::idmapped::{give_to_block, mount_idmapped};
 use super::users::UserNamespaces;
-use super::{AnyError, Isolation, Overlay, Scratch, USERS, netlink};
+use super::{AnyError, Isolation, Overlay, Scratch, USERS, devices, netlink};
 use crate::cgroup::{CONTROLLERS, LEAF_CPU_WEIGHT};
 use crate::rootless::IdMap;
 use crate::uid_range::{self, Block};
@@ -63,8 +62,9 @@ pub(super) fn enter(
         unshare(UnshareFlags::NEWCGROUP)?;
     }
     enter_leaf(leaf)?;
-    if let (Some(users), Some(_)) = (&users, &isolation.network_command) {
-        users.mount_tun(isolation)?;
+    if let Some(users) = &users {
+        let dir = isolation.scratch.at.with_file_name("dev");
+        devices::mount_own(&dir, users.block, isolation.network_command.is_some())?;
         network_command = prepare(None).transpose();
     }
     for (source, destination) in &isolation.cgroup_mounts {
@@ -134,22 +134,6 @@ impl Users {
     /// The namespace of commands, whose ids are those of the image.
     pub(super) fn inner(&self) -> &OwnedFd {
         self.namespaces.inner()
-    }
-
-    /// Shows the device for network interfaces as one of the block's user, as which the program that connects
-    /// the network runs. It has been started in this mount namespace.
-    fn mount_tun(&self, isolation: &Isolation) -> Result<(), AnyError> {
-        const MAJOR: u32 = 10;
-        const MINOR: u32 = 200;
-        let dir = isolation.scratch.at.with_file_name("dev");
-        fs::create_dir(&dir)?;
-        mount("tmpfs", &dir, "tmpfs", MountFlags::NOSUID | MountFlags::NOEXEC, c"size=64k")?;
-        let device = dir.join("tun");
-        let mode = Mode::from_raw_mode(0o600);
-        mknodat(CWD, &device, FileType::CharacterDevice, mode, makedev(MAJOR, MINOR))?;
-        chown(&device, Some(self.block.runner()), Some(self.block.runner()))?;
-        mount_bind(&device, "/dev/net/tun")
-            .map_err(|error| format!("failed to mount /dev/net/tun: {error}").into())
     }
 
     /// Mounts the sandbox's directory, with the mounts below it, where the users of the block can reach it.

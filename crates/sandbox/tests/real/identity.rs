@@ -121,6 +121,32 @@ fn limits_per_user_that_one_shell_uses_up_are_its_own() {
 }
 
 #[test]
+fn device_files_are_the_sandboxs_own() {
+    let Some(host) = host() else { return };
+    let (one, two) = (host.start(spec("devices-1")), host.start(spec("devices-2")));
+    let names = "null zero full random urandom tty";
+    let inodes = format!("cd /dev; stat -c '%n %u %a %t:%T' {names}; stat -Lc %d:%i {names}");
+    let [own, other] = [&one, &two].map(|id| host.sh(id, &inodes).stdout);
+    let split = |text: &str| {
+        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        (lines[..6].to_vec(), lines[6..].to_vec())
+    };
+    let ((shown, inodes), (_, others)) = (split(&own), split(&other));
+    assert_eq!(shown[0], "null 0 666 1:3");
+    assert!(shown.iter().all(|line| line.contains(" 0 666 ")), "{shown:?}");
+    let hosts = fs::metadata("/dev/null").unwrap();
+    assert!(inodes.iter().all(|inode| !others.contains(inode)), "{inodes:?} {others:?}");
+    assert!(!inodes.contains(&format!("{}:{}", hosts.dev(), hosts.ino())));
+    // A lock of one shell is no obstacle for another.
+    let mut holder = host.client(&one);
+    holder.start("exec 9</dev/null; flock 9; echo held; exec sleep 1019");
+    while !matches!(holder.next(), Some(Event::Output(_))) {}
+    assert_eq!(host.sh(&two, "exec 9</dev/null; flock -n 9 && echo free").stdout, "free\n");
+    host.stop(&one);
+    host.stop(&two);
+}
+
+#[test]
 fn pid_1_is_no_root_and_has_no_capability_on_the_host() {
     let Some(host) = host() else { return };
     let id = host.start(spec("pid-1"));

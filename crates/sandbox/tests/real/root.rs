@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use runner::protocol::{Cause, Event};
 
@@ -69,6 +70,33 @@ fn root_can_not_leave_its_namespaces_or_make_others() {
                     syscall(308, fileno(N), $_) == 0 and print qq(setns $_\\n) }'; \
                 echo over";
     assert_root_prints(&host, line, "over\n");
+}
+
+#[test]
+fn commands_that_are_stopped_before_they_run_do_not_stop_the_runner() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("stopped"));
+    for user in ["root", "shelluser"] {
+        let mut attacker = host.client(&id);
+        attacker.timeout_ms = 3_000;
+        // Signals every process that it may, except itself, as fast as possible.
+        attacker.start_as(
+            user,
+            "echo go; exec perl -e '$SIG{TERM} = sub { exit }; kill STOP => -1 while 1'",
+        );
+        while !matches!(attacker.next(), Some(Event::Output(_))) {}
+        let mut victims: Vec<_> = (0..8).map(|_| host.client(&id)).collect();
+        for victim in &mut victims {
+            victim.timeout_ms = 3_000;
+            victim.start_as(user, "true");
+        }
+        let begin = Instant::now();
+        attacker.until_end();
+        victims.iter_mut().for_each(|victim| drop(victim.until_end()));
+        assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+        assert_eq!(host.sh(&id, "echo works").stdout, "works\n");
+    }
+    host.stop(&id);
 }
 
 #[test]
@@ -150,9 +178,9 @@ fn root_changes_an_image_as_a_package_manager_does() {
                 chown service:service /var/lib/thing; chmod 4755 /usr/bin/tool; \
                 mv /etc/hosts /etc/hosts.old; cp /etc/hosts.old /etc/hosts; rm /bin/ls; \
                 ln -s tool /usr/bin/tool2; tool2; su service -c 'id -un; echo x > /var/lib/thing/f'; \
-                stat -c %U:%G /var/lib/thing/f; mkfifo /tmp/p; echo done";
+                stat -c %U:%G /var/lib/thing/f; mkfifo /tmp/p; su shelluser -c 'id -un'; echo done";
     let done = host.sh_as(&id, "root", line);
-    assert_eq!(done.stdout, "installed\nservice\nservice:service\ndone\n", "{done:?}");
+    assert_eq!(done.stdout, "installed\nservice\nservice:service\nshelluser\ndone\n", "{done:?}");
     let after = host.sh(&id, "tool; rm /usr/bin/tool 2>/dev/null || echo refused; cat /etc/shadow");
     assert_eq!(after.stdout, "installed\nrefused\n", "{after:?}");
     let other = host.start(spec("untouched"));

@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use runner::protocol::Start;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
@@ -91,7 +92,7 @@ pub(crate) fn spawn(
     plan.report = child_report.as_raw_fd();
     let (main, members) = fork(start, &mut plan, cgroups).map_err(error::temporary)?;
     drop(child_report);
-    if let Some(report) = failure(report) {
+    if let Some(report) = failure(report, main) {
         discard(main, &members);
         return Err(error::of_report(&report, &plan, start));
     }
@@ -236,8 +237,14 @@ fn pipe(mode: Mode) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((write, read))
 }
 
-/// The child's failure; `None` once it has executed the program.
-fn failure(report: OwnedFd) -> Option<Report> {
+/// The child's failure; `None` once it has executed the program. Another command may have stopped the child
+/// by a signal; it is killed then, because this process serves all jobs and must not wait for it.
+fn failure(report: OwnedFd, main: Pid) -> Option<Report> {
+    const TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let mut readable = [PollFd::new(&report, PollFlags::IN)];
+    if matches!(poll(&mut readable, Some(&TIMEOUT)), Ok(0)) {
+        sys::signal(main, libc::SIGKILL);
+    }
     let mut bytes = [0; REPORT_BYTES];
     File::from(report).read_exact(&mut bytes).ok()?;
     Some(Report::from_bytes(bytes))
