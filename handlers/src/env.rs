@@ -43,6 +43,8 @@ pub struct Policy {
     pub default_network: Network,
     /// The networks that this deployment does not offer, with the reason that users see.
     pub refused_networks: BTreeMap<Network, String>,
+    /// Why commands can't run as root, which users see; `None` where they can.
+    pub refused_root: Option<String>,
     /// The images that can be requested.
     pub images: Vec<String>,
     /// Whether endpoints of webhooks may have the scheme `http` and private addresses.
@@ -80,6 +82,7 @@ impl Default for Policy {
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,
             refused_networks: BTreeMap::new(),
+            refused_root: Some("this deployment does not allow it".to_owned()),
             images: vec!["default".to_owned()],
             webhook_allow_private: false,
             streaming: true,

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 mod server;
 mod value;
 
-pub(crate) use server::{Isolation, Sandbox, Token, Up};
+pub(crate) use server::{Isolation, Root, Sandbox, Token, Up};
 pub(crate) use value::{Pair, Seconds};
 use value::{pair, seconds};
 
@@ -179,7 +179,7 @@ pub(crate) struct CommandOptions {
     /// Working directory.
     #[arg(long, value_name = "DIR")]
     pub(crate) cwd: Option<String>,
-    /// User in the image; root is not allowed.
+    /// User in the image; root only if the server allows it.
     #[arg(long, value_name = "NAME")]
     pub(crate) user: Option<String>,
     /// Timeout of the command, such as 90s, 10m, 2h.

@@ -65,7 +65,8 @@ pub(crate) fn sandbox(isolation: &Isolation, image: Option<PathBuf>) -> Result<S
         (args::Sandbox::Oci, None) => Runtime::BuiltIn,
     };
     let image = image.map_or(Image::Host, Image::File);
-    Ok(Sandbox { exe, runtime, image })
+    let allow_root = isolation.root == args::Root::Allow;
+    Ok(Sandbox { exe, runtime, image, uid_range: isolation.uid_range, allow_root })
 }
 
 /// The error for a server that did not start, with what to do about it.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub use sandbox::{Image, Runtime};
+pub use sandbox::{Image, Runtime, UidRange};
 
 /// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -84,12 +84,22 @@ pub struct Sandbox {
     pub runtime: Runtime,
     /// The contents of the image `default`.
     pub image: Image,
+    /// The host's uids and gids for shells, if the server is root.
+    pub uid_range: UidRange,
+    /// Whether commands may run as root inside of a shell.
+    pub allow_root: bool,
 }
 
 impl Sandbox {
     /// The built-in runtime, which is a subcommand of `exe`, with the programs of this host as the image.
     pub fn new(exe: PathBuf) -> Self {
-        Self { exe, runtime: Runtime::BuiltIn, image: Image::Host }
+        Self {
+            exe,
+            runtime: Runtime::BuiltIn,
+            image: Image::Host,
+            uid_range: UidRange::default(),
+            allow_root: false,
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::{
     fmt,
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, DirBuilder, File, Permissions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -223,12 +223,28 @@ impl fmt::Debug for Database {
 /// Creates the directory, accessible to its owner alone: the records hold secrets.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
-        return Ok(());
+        return restrict(dir);
     }
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent)?;
     }
     DirBuilder::new().mode(0o700).recursive(true).create(dir)
+}
+
+/// Makes an existing directory accessible to its owner alone, unless it has other uses: `--data-dir /tmp`
+/// must not close `/tmp`.
+fn restrict(dir: &Path) -> io::Result<()> {
+    const STICKY: u32 = 0o1000;
+    let is_shared = fs::metadata(dir)?.permissions().mode() & STICKY != 0;
+    let is_ours = dir.join(LOCK).exists() || fs::read_dir(dir)?.next().is_none();
+    if is_shared || !is_ours {
+        return Ok(());
+    }
+    match fs::set_permissions(dir, Permissions::from_mode(0o700)) {
+        // Another user's directory that this one may write to.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
+        done => done,
+    }
 }
 
 /// Creates the file if it does not exist, accessible to its owner alone; SQLite's other files get the

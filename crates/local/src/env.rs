@@ -85,6 +85,8 @@ async fn open_compute(
         runtime: config.sandbox.runtime.clone(),
         image: config.sandbox.image.clone(),
         grace: STOP_GRACE,
+        uid_range: config.sandbox.uid_range,
+        allow_root: config.sandbox.allow_root,
     };
     let queue = Arc::new(queue.clone());
     let opened = spawn_blocking(move || SandboxCompute::open(sandboxes, queue)).await;
@@ -99,6 +101,8 @@ pub(crate) fn policy(config: &Config) -> Policy {
         max_active_sessions: config.max_active_sessions,
         refused_networks: [(Network::Egress, "this server gives its shells no network".to_owned())]
             .into(),
+        refused_root: (!config.sandbox.allow_root)
+            .then(|| "this server does not allow it; see `ephemeral up --root`".to_owned()),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: config.webhook_allow_private,
         retention: config.retention,

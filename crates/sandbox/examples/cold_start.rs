@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sandbox::{Config, Driver, Image, Network, Runtime, Status, TaskFacts, TaskSpec};
+use sandbox::{Config, Driver, Image, Network, Runtime, Status, TaskFacts, TaskSpec, UidRange};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
@@ -26,6 +26,8 @@ fn measure(times: usize) -> Result<ExitCode, Box<dyn Error>> {
         runtime: program.map_or(Runtime::BuiltIn, |program| Runtime::Program(program.into())),
         image: Image::Host,
         grace: Duration::from_secs(2),
+        uid_range: UidRange::default(),
+        allow_root: false,
     };
     let (send, facts) = mpsc::channel();
     let driver = Driver::open(config, move |fact| drop(send.send(fact)))?;

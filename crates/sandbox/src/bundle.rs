@@ -15,7 +15,11 @@ use crate::seccomp;
 /// The directory of the runner's socket, inside the sandbox.
 pub(crate) const RUN_DIR: &str = "/run/ephemeral";
 
-/// The runner's capabilities: what it needs to run commands as another user. Commands inherit none.
+/// Where the user namespace of commands is mounted, inside the sandbox.
+const USERS: &str = "/run/ephemeral/users";
+
+/// The runner's capabilities where commands run in its user namespace: what it needs to run them as another
+/// user. Commands inherit none.
 const CAPABILITIES: [Capability; 4] =
     [Capability::Kill, Capability::Setgid, Capability::Setuid, Capability::Setpcap];
 
@@ -56,6 +60,10 @@ pub(crate) struct Bundle<'a> {
     pub(crate) env: &'a [String],
     /// The working directory of commands.
     pub(crate) workdir: &'a Path,
+    /// The file of the user namespace for commands, if they don't run in PID 1's.
+    pub(crate) users: Option<&'a Path>,
+    /// Whether commands may run as root there.
+    pub(crate) allow_root: bool,
     /// Bound to [`RUN_DIR`].
     pub(crate) run_dir: &'a Path,
     /// Bound to `/etc/resolv.conf` if the sandbox has a network.
@@ -114,6 +122,10 @@ impl Bundle<'_> {
             format!("{RUN_DIR}/jobs"),
         ];
         args.push("--image-settings".to_owned());
+        if self.users.is_some() {
+            args.extend(["--users".to_owned(), USERS.to_owned()]);
+            args.extend(self.allow_root.then(|| "--allow-root".to_owned()));
+        }
         for dir in self.inner_cgroup_dirs() {
             args.extend(["--cgroup".to_owned(), dir]);
         }
@@ -124,12 +136,25 @@ impl Bundle<'_> {
             .args(args)
             .env(path.into_iter().chain(self.env.iter().cloned()).collect::<Vec<_>>())
             .cwd(self.workdir)
-            .capabilities(capabilities()?)
+            .capabilities(self.capabilities()?)
             .no_new_privileges(true)
             .build()?;
         // The builder's default is a limit on open files that the server may not be allowed to set.
         process.set_rlimits(None);
         Ok(process)
+    }
+
+    /// PID 1 needs none over a user namespace that its user has created.
+    fn capabilities(&self) -> Result<LinuxCapabilities, OciSpecError> {
+        let own: Capabilities =
+            if self.users.is_some() { Capabilities::new() } else { CAPABILITIES.into() };
+        LinuxCapabilitiesBuilder::default()
+            .bounding(own.clone())
+            .effective(own.clone())
+            .permitted(own)
+            .inheritable(Capabilities::new())
+            .ambient(Capabilities::new())
+            .build()
     }
 
     /// Where the sandbox's cgroups are mounted inside: below a directory that only root can enter.
@@ -161,21 +186,14 @@ impl Bundle<'_> {
         for (source, destination) in self.cgroup_dirs.iter().zip(self.inner_cgroup_dirs()) {
             mounts.push(bind(source, Path::new(&destination), &["noexec"])?);
         }
+        if let Some(file) = self.users {
+            mounts.push(bind(file, Path::new(USERS), &["noexec"])?);
+        }
         if let Some(file) = self.resolv_conf {
             mounts.push(bind(file, Path::new("/etc/resolv.conf"), &["ro"])?);
         }
         Ok(mounts)
     }
-}
-
-fn capabilities() -> Result<LinuxCapabilities, OciSpecError> {
-    LinuxCapabilitiesBuilder::default()
-        .bounding(CAPABILITIES)
-        .effective(CAPABILITIES)
-        .permitted(CAPABILITIES)
-        .inheritable(Capabilities::new())
-        .ambient(Capabilities::new())
-        .build()
 }
 
 fn mount(destination: &str, kind: &str, options: &[&str]) -> Result<Mount, OciSpecError> {

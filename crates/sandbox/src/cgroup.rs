@@ -17,7 +17,7 @@ use crate::task::{TaskId, TaskSpec};
 
 mod files;
 
-use files::{create, enable_controllers, oom_kills, set, set_if_there, tree};
+use files::{create, enable_controllers, give, oom_kills, set, set_if_there, tree};
 
 /// Period of the CPU limit: 100 ms, the default of OCI runtimes.
 const PERIOD_US: u64 = 100_000;
@@ -25,6 +25,9 @@ const MIB: u64 = 1 << 20;
 /// On cgroup v2, the child of a sandbox's group that contains PID 1: a group with children that have
 /// limits can't contain processes itself. On v1 PID 1 is in the sandbox's group.
 const LEAF: &str = "runner";
+/// On cgroup v2, the CPU weight of the leaf; a job's group has 100. PID 1 must be able to end jobs however
+/// many there are.
+pub(crate) const LEAF_CPU_WEIGHT: &str = "1000";
 /// The controllers that sandboxes and jobs need.
 pub(crate) const CONTROLLERS: &str = "+memory +pids +cpu";
 
@@ -126,6 +129,22 @@ impl Cgroup<'_> {
             }
         }
         self.set_pids(spec.pids)
+    }
+
+    /// Lets this user create groups below and move its processes to them, but not change the limits.
+    pub(crate) fn delegate(&self, owner: u32) -> io::Result<()> {
+        let files: &[&str] = match self.layout {
+            CgroupLayout::V1 { .. } => &["", "tasks", "cgroup.procs"],
+            CgroupLayout::V2 { .. } => {
+                &["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
+            }
+        };
+        for dir in self.dirs().into_iter().chain(self.leaf()) {
+            for file in files {
+                give(&dir.join(file), owner)?;
+            }
+        }
+        Ok(())
     }
 
     fn set_pids(&self, limit: u32) -> io::Result<()> {

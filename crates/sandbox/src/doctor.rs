@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::cgroup::Cgroups;
 use crate::driver::{Config, Runtime};
 use crate::host::{self, CgroupLayout};
+use crate::rootless::IdMap;
 use crate::task::{Network, TaskId, TaskSpec};
 
 /// Free space below which the disk check warns.
@@ -58,6 +59,8 @@ pub fn doctor(config: &Config) -> Vec<Check> {
     vec![
         kernel(),
         namespaces(config),
+        users(config),
+        idmapped(config),
         cgroups(),
         seccomp(config),
         overlay(config),
@@ -88,9 +91,50 @@ fn namespaces(config: &Config) -> Check {
     } else {
         "mounts, processes, network and users can be isolated"
     };
-    match probe(config, "namespaces") {
+    match probe(config, "namespaces", &std::env::temp_dir()) {
         Ok(()) => Check::ok(name, isolated),
         Err(reason) => Check::fail(name, reason, remedy),
+    }
+}
+
+/// The host's ids for sandboxes.
+fn users(config: &Config) -> Check {
+    let name = "uid range";
+    if !rustix::process::geteuid().is_root() {
+        return match IdMap::find() {
+            Ok(_) => Check::ok(name, "all shells have the ids of this user in /etc/subuid"),
+            Err(error) => Check::fail(name, error.to_string(), "see the detail"),
+        };
+    }
+    let range = config.uid_range;
+    match range.conflict() {
+        None => {
+            let blocks = range.blocks();
+            Check::ok(name, format!("{range}: ids of their own for {blocks} shells at once"))
+        }
+        Some(owner) => Check::fail(
+            name,
+            format!("{range} includes {owner}"),
+            "choose a free range by --uid-range; the line `ephemeral:FIRST:COUNT` in /etc/subuid and \
+             /etc/subgid reserves it",
+        ),
+    }
+}
+
+/// Mounts that show files with other owners.
+fn idmapped(config: &Config) -> Check {
+    let name = "idmapped mounts";
+    if !rustix::process::geteuid().is_root() {
+        return Check::ok(name, "not needed without root");
+    }
+    match probe(config, "idmapped", existing(&config.root)) {
+        Ok(()) => Check::ok(name, "files of images keep their owners in shells"),
+        Err(reason) => Check::warn(
+            name,
+            reason,
+            "use Linux 5.19 or newer and a file system such as ext4, xfs or btrfs; otherwise the start \
+             of a shell changes the owner of each file of its image",
+        ),
     }
 }
 
@@ -138,7 +182,7 @@ fn try_limits(layout: CgroupLayout) -> io::Result<()> {
 
 fn seccomp(config: &Config) -> Check {
     let name = "seccomp";
-    match probe(config, "seccomp") {
+    match probe(config, "seccomp", &std::env::temp_dir()) {
         Ok(()) => Check::ok(name, "system calls can be filtered"),
         Err(reason) => Check::fail(name, reason, "use a kernel with CONFIG_SECCOMP_FILTER"),
     }
@@ -146,7 +190,7 @@ fn seccomp(config: &Config) -> Check {
 
 fn overlay(config: &Config) -> Check {
     let name = "overlayfs";
-    match probe(config, "overlay") {
+    match probe(config, "overlay", &std::env::temp_dir()) {
         Ok(()) => Check::ok(name, "the roots of shells can be mounted"),
         Err(reason) => Check::fail(name, reason, "load the kernel module overlay"),
     }
@@ -193,8 +237,7 @@ fn egress() -> Check {
 
 fn disk(config: &Config) -> Check {
     let name = "disk";
-    // The directory itself may not exist yet.
-    let existing = config.root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
+    let existing = existing(&config.root);
     match rustix::fs::statvfs(existing) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
@@ -209,15 +252,25 @@ fn disk(config: &Config) -> Check {
     }
 }
 
-/// Runs the launcher's probe of a feature.
+/// The directory, or the nearest one above it that exists.
+fn existing(dir: &Path) -> &Path {
+    dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
+}
+
+/// Runs the launcher's probe of a feature in a new directory below `base`.
 ///
 /// # Errors
 /// The reason why the feature does not work.
-fn probe(config: &Config, what: &str) -> Result<(), String> {
-    let dir = std::env::temp_dir().join(format!("ephemeral-doctor-{}-{what}", std::process::id()));
+fn probe(config: &Config, what: &str, base: &Path) -> Result<(), String> {
+    let dir = base.join(format!("ephemeral-doctor-{}-{what}", std::process::id()));
     fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
-    let output = Command::new(&config.exe).args(args).stdin(Stdio::null()).output();
+    let mut command = Command::new(&config.exe);
+    command.args(args).stdin(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        command.arg(config.uid_range.block(0).runner().to_string());
+    }
+    let output = command.output();
     let removed = fs::remove_dir_all(&dir).map_err(|error| error.to_string());
     let output = output.map_err(|error| format!("{}: {error}", config.exe.display()))?;
     if output.status.success() {

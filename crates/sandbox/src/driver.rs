@@ -1,8 +1,9 @@
 //! The driver: accepts tasks and reports their states.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -17,6 +18,7 @@ use crate::record::{Record, Records};
 use crate::rootfs::Root;
 use crate::rootless::IdMap;
 use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
+use crate::uid_range::{Block, Blocks};
 
 mod config;
 mod launch;
@@ -49,6 +51,8 @@ struct Inner {
     image: Root,
     /// The id mapping of sandboxes, if this process isn't root.
     ids: Option<IdMap>,
+    /// The blocks of ids of sandboxes, if this process is root.
+    blocks: Option<Blocks>,
     tasks: Mutex<BTreeMap<TaskId, Arc<Mutex<Task>>>>,
     report: Report,
     pool: Pool,
@@ -78,6 +82,8 @@ impl Driver {
     ) -> Result<Self, OpenError> {
         let root = config.root.clone();
         fs::create_dir_all(&root).map_err(OpenError::Backend)?;
+        // Also if it existed before: records and plans are nobody else's business.
+        fs::set_permissions(&root, Permissions::from_mode(0o700)).map_err(OpenError::Backend)?;
         let lock = open::lock(&root)?;
         let inner = Inner::new(config, Box::new(report), lock)?;
         let inner = Arc::new(inner);
@@ -256,6 +262,11 @@ impl Inner {
         }
         let ended = fs::read_to_string(self.dir(id).join("run/oom-kills")).unwrap_or_default();
         count + ended.trim().parse().unwrap_or(0)
+    }
+
+    /// The ids of the task's sandbox, if it has some.
+    fn block(&self, id: &TaskId) -> Option<Block> {
+        self.task(id)?.lock().record.block
     }
 
     fn dir(&self, id: &TaskId) -> PathBuf {

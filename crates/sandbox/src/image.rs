@@ -4,8 +4,9 @@
 //! <https://github.com/opencontainers/image-spec>, version 1.1; the older `manifest.json` of
 //! <https://github.com/moby/moby/blob/v24.0.0/image/spec/v1.2.md>.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::digest;
@@ -59,6 +60,8 @@ pub(crate) fn unpacked(image: &Path, images: &Path) -> Result<(PathBuf, Settings
             fs::remove_dir_all(&new)?;
         }
         fs::create_dir_all(&new)?;
+        // Whatever the umask: every user of a sandbox passes through it.
+        fs::set_permissions(&new, Permissions::from_mode(0o755))?;
         unpack(&mut source, &manifest, &Tree::open(&new)?)?;
         fs::rename(&new, &root)?;
     }

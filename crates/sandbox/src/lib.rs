@@ -13,9 +13,11 @@ mod rootless;
 mod runtime;
 mod seccomp;
 mod task;
+mod uid_range;
 
 pub use doctor::{Check, CheckStatus, doctor};
 pub use driver::{Config, Driver, Image, OpenError, RunError, Runtime, StopError};
 pub use image::ImageError;
 pub use runtime::runtime_main;
 pub use task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskIdError, TaskSpec};
+pub use uid_range::{UidRange, UidRangeError};

@@ -4,13 +4,15 @@
 //! the host. All sandboxes end when the host goes down, so a record that is lost or truncated then
 //! belongs to a task that no longer exists.
 
-use std::fs;
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::task::{Desired, Status, StopCode, TaskFacts, TaskId, TaskSpec, now_ms};
+use crate::uid_range::Block;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
@@ -18,6 +20,9 @@ pub(crate) struct Record {
     pub(crate) spec: TaskSpec,
     /// PID 1 of the sandbox, once it was started.
     pub(crate) init: Option<Process>,
+    /// The ids of the sandbox, from before its launch until it was removed, if the server is root.
+    #[serde(default)]
+    pub(crate) block: Option<Block>,
 }
 
 /// Identifies a process even if its pid is reused later.
@@ -46,7 +51,7 @@ impl Record {
             started_at_ms: None,
             stopped_at_ms: None,
         };
-        Self { facts, spec, init: None }
+        Self { facts, spec, init: None, block: None }
     }
 
     /// Records that the task must end, and why; an earlier reason is not replaced.
@@ -106,7 +111,8 @@ impl Records {
 /// Replaces the file at `path` atomically: a reader sees the old content or the new one.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
-    fs::write(&new, content)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600).open(&new)?.write_all(content)?;
     fs::rename(&new, path)
 }
 

@@ -17,13 +17,18 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
 use crate::rootless::IdMap;
+use crate::uid_range::{self, Block};
 
+mod attributes;
 mod container;
+mod devices;
+mod idmapped;
 mod namespaces;
 mod netlink;
 mod probe;
 mod root;
 mod sysctl;
+mod users;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -38,6 +43,8 @@ pub(crate) struct Plan {
     /// On cgroup v2, the child of the sandbox's cgroup that all processes of the launch move to once the
     /// cgroup namespace exists, because a group with processes can't have children with controllers.
     pub(crate) leaf: Option<PathBuf>,
+    /// Largest number of processes of the sandbox, which some limits of single processes follow.
+    pub(crate) pids: u32,
     pub(crate) start: Start,
 }
 
@@ -60,10 +67,13 @@ pub(crate) struct Isolation {
     pub(crate) cgroup_mounts: Vec<(PathBuf, PathBuf)>,
     /// The mapping of a new user namespace, if the server isn't root.
     pub(crate) ids: Option<IdMap>,
+    /// The ids of new user namespaces, if the server is root.
+    pub(crate) block: Option<Block>,
     pub(crate) scratch: Scratch,
     pub(crate) root: Overlay,
     pub(crate) home: Home,
-    /// Read-only overlays of the host's programs.
+    /// Read-only overlays of the host's programs. With a block their files are nobody's inside, so that also
+    /// root there can read only those that everybody may read.
     pub(crate) programs: Vec<Overlay>,
     /// A command that connects the network namespace. It runs in the host's namespaces.
     pub(crate) network_command: Option<Vec<String>>,
@@ -74,9 +84,11 @@ pub(crate) struct Isolation {
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
     pub(crate) size_mib: u32,
+    /// Uid and gid, outside of a new user namespace, of the user that is root for commands.
+    pub(crate) root: (u32, u32),
 }
 
-/// The home directory of shelluser.
+/// The home directory of shelluser, with its uid and gid outside of a new user namespace.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Home {
     pub(crate) path: PathBuf,
@@ -95,8 +107,10 @@ pub(crate) struct Overlay {
 
 /// Names of files in a sandbox's directory that the driver and its launcher share.
 pub(crate) const PLAN: &str = "plan.json";
-pub(crate) const PID_FILE: &str = "pid";
+pub(crate) const PID_FILE: &str = "oci/pid";
 pub(crate) const STATE_DIR: &str = "oci";
+/// The mount point of the user namespace of commands.
+pub(crate) const USERS: &str = "users";
 
 /// The subcommand `runtime` of the binary [`Config::exe`](crate::Config::exe); `args` follow that word.
 /// Prints errors to stderr, which the driver reads.
@@ -104,7 +118,10 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let done = match args.as_slice() {
         [verb, dir] if verb == "launch" => launch(Path::new(dir)),
-        [verb, what, dir] if verb == "probe" => probe::run(what, Path::new(dir)),
+        [verb, what, dir, block @ ..] if verb == "probe" => {
+            let block = block.first().and_then(|first| first.to_str()?.parse().ok());
+            probe::run(what, Path::new(dir), block.map(Block::at))
+        }
         _ => Err("usage: runtime launch DIRECTORY".into()),
     };
     match done {
@@ -119,6 +136,11 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn launch(dir: &Path) -> Result<(), AnyError> {
     let plan: Plan = serde_json::from_slice(&fs::read(dir.join(PLAN))?)?;
+    let block = match &plan.start {
+        Start::Container { isolation, .. } => isolation.block,
+        Start::Bare { .. } => None,
+    };
+    attributes::reset(block)?;
     die_with_parent(plan.parent)?;
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
@@ -127,17 +149,27 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
             bare(command, dir)
         }
         Start::Container { isolation, program } => {
-            namespaces::enter(isolation, plan.leaf.as_deref())?;
-            namespaces::enter_leaf(plan.leaf.as_deref())?;
+            let dir = &bundle_dir(dir, isolation.block);
+            if isolation.block.is_some() {
+                // Before the user namespaces exist: it holds for all of their users together.
+                attributes::limit_processes(plan.pids);
+            }
+            namespaces::enter(isolation, plan.leaf.as_deref(), program.is_none())?;
+            // In rootless mode the limit must not count the server's user's other processes.
+            attributes::limit_processes(plan.pids);
+            // A change of the user has undone it.
+            die_with_parent(plan.parent)?;
             match program {
-                None => {
-                    namespaces::mask_cgroups()?;
-                    container::run(&plan.id, dir)
-                }
+                None => container::run(&plan.id, dir),
                 Some(program) => Err(exec_runtime(program, &plan.id, dir)),
             }
         }
     }
+}
+
+/// Where the OCI runtime finds the sandbox's directory.
+pub(crate) fn bundle_dir(dir: &Path, block: Option<Block>) -> PathBuf {
+    block.map_or_else(|| dir.to_owned(), |_| uid_range::stage())
 }
 
 /// Executes another OCI runtime in this process. Returns only if that fails.

@@ -34,6 +34,8 @@ const NEWEST: i64 = 511;
 
 /// `CLONE_NEW*` of clone(2): cgroup, uts, ipc, user, pid, net, mount.
 const NEW_NAMESPACES: u64 = 0x7E02_0000;
+/// The allowed second argument of setns(2): `CLONE_NEWUSER`.
+const USER_NAMESPACE: u64 = 0x1000_0000;
 /// The allowed address families of socket(2) and socketpair(2): `AF_UNIX`, `AF_INET`, `AF_INET6`.
 const SOCKET_FAMILIES: [u64; 3] = [1, 2, 10];
 const SOCKET_CALLS: [Sysno; 2] = [Sysno::socket, Sysno::socketpair];
@@ -62,6 +64,7 @@ pub(crate) fn oci() -> Result<LinuxSeccomp, OciSpecError> {
     for value in PERSONALITIES {
         rules.push(allow(["personality"], Some(arg(ScmpCmpEq, value)))?);
     }
+    rules.push(allow(["setns"], Some(arg(ScmpCmpEq, USER_NAMESPACE).index(1_usize)))?);
     LinuxSeccompBuilder::default()
         .default_action(LinuxSeccompAction::ScmpActErrno)
         .default_errno_ret(EPERM)
@@ -139,6 +142,9 @@ fn allow_filter() -> Result<SeccompFilter, seccompiler::BackendError> {
     let personalities = PERSONALITIES.map(|value| first_arg(SeccompCmpOp::Eq, value));
     let personalities = personalities.into_iter().collect::<Result<_, _>>()?;
     rules.insert(Sysno::personality.id().into(), personalities);
+    let user_namespace =
+        SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, USER_NAMESPACE)?;
+    rules.insert(Sysno::setns.id().into(), vec![SeccompRule::new(vec![user_namespace])?]);
     let arch = std::env::consts::ARCH.try_into()?;
     SeccompFilter::new(rules, SeccompAction::Errno(EPERM), SeccompAction::Allow, arch)
 }

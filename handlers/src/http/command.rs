@@ -7,8 +7,10 @@ use serde_json::{Value, json};
 
 use super::{
     fields::object,
+    problem::{Code, Problem},
     rule::{FieldError, NO_NUL, Rule, bounded, define, string, text},
 };
+use crate::Policy;
 
 /// The most bytes of a command line, or of all arguments together.
 const COMMAND_LIMIT: usize = 64 * 1024;
@@ -124,11 +126,22 @@ pub(super) fn cwd() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
     )
 }
 
-/// A user of the image, by name or number, other than root.
+/// A user of the image, by name or number.
 pub(super) fn user() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
-    let pattern = "^(?!root$)(?!0+$)[A-Za-z0-9._-]{1,64}$";
+    let pattern = "^[A-Za-z0-9._-]{1,64}$";
     Rule::new(read_user, || json!({"type": "string", "pattern": pattern, "default": "shelluser"}))
-        .describe("A user of the image, by name or number; never root.")
+        .describe("A user of the image, by name or number. Root is a 403 where it is not allowed.")
+}
+
+/// Refuses a command as root where that is not allowed. The shell itself refuses other names of root.
+pub(super) fn check_user(user: Option<&str>, policy: &Policy) -> Result<(), Problem> {
+    let is_root = |user: &str| user == "root" || user.bytes().all(|byte| byte == b'0');
+    match &policy.refused_root {
+        Some(reason) if user.is_some_and(is_root) => {
+            Err(Problem::new(Code::RootDenied, format!("commands can't run as root: {reason}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_user(value: Value) -> Result<String, FieldError> {
@@ -136,9 +149,6 @@ fn read_user(value: Value) -> Result<String, FieldError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if user.is_empty() || user.len() > 64 || !user.bytes().all(allowed) {
         return Err(FieldError::new("must be the name or the number of a user of the image"));
-    }
-    if user == "root" || user.bytes().all(|byte| byte == b'0') {
-        return Err(FieldError::new("must not be root"));
     }
     Ok(user)
 }

@@ -48,6 +48,7 @@ enum IfNotReady {
 
 pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
     let request = post.read_body(ExecuteRequest::read)?;
+    command::check_user(request.command.user.as_deref(), &env.policy)?;
     let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
     let job = JobId::from_ulid(env.ids.ulid());
     let mut attempts = post.retry_on_conflict(&env);

@@ -18,6 +18,7 @@ pub(super) enum Code {
     InvalidRequest,
     MalformedJson,
     Unauthenticated,
+    RootDenied,
     NotFound,
     MethodNotAllowed,
     NotReady,
@@ -39,10 +40,11 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
+        Self::RootDenied,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotReady,
@@ -69,6 +71,7 @@ impl Code {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "Invalid request"),
             Self::MalformedJson => ("malformed_json", S::BAD_REQUEST, "Malformed JSON"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "No valid token"),
+            Self::RootDenied => ("root_denied", S::FORBIDDEN, "No commands as root here"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -107,6 +110,7 @@ impl Code {
             Self::InvalidRequest
             | Self::MalformedJson
             | Self::Unauthenticated
+            | Self::RootDenied
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::SessionDraining

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, routing::post};
-use sandbox::{Driver, Image, Runtime};
+use sandbox::{Driver, Image, Runtime, UidRange};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -77,6 +77,8 @@ impl Server {
             runtime: Runtime::BuiltIn,
             image: config.image,
             grace: STOP_TIMEOUT,
+            uid_range: UidRange::default(),
+            allow_root: false,
         };
         // The receiver has ended only if the process ends.
         let driver = Driver::open(driver, move |fact| drop(report.send(fact)))?;

@@ -40,6 +40,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         max_ttl,
         default_network,
         refused_networks,
+        refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: variables.parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
         // API Gateway returns a response only when it is complete.

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
+use local::config::UidRange;
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -47,6 +48,18 @@ pub(crate) struct Isolation {
     /// `none` runs commands on this machine without any isolation.
     #[arg(long, value_enum, default_value_t = Sandbox::Oci)]
     pub(crate) sandbox: Sandbox,
+    /// Uids and gids of this machine for shells, FIRST-LAST: 65536 for each shell. For a server that is root.
+    #[arg(long, env = "EPHEMERAL_UID_RANGE", value_name = "RANGE", default_value_t = UidRange::default())]
+    pub(crate) uid_range: UidRange,
+    /// Whether commands may run as root of their shell (`user: "root"`), to install packages for example.
+    #[arg(long, value_enum, default_value_t = Root::Deny)]
+    pub(crate) root: Root,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Root {
+    Allow,
+    Deny,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

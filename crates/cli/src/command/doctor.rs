@@ -35,9 +35,11 @@ pub(super) async fn doctor(context: &Context, isolation: &Isolation) -> Result<(
 }
 
 fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, CliError> {
-    let local::config::Sandbox { exe, runtime, image } = embedded::sandbox(isolation, None)?;
+    let local::config::Sandbox { exe, runtime, image, uid_range, allow_root } =
+        embedded::sandbox(isolation, None)?;
     let root = find_server::data_dir(&context.global).join("sandboxes");
-    Ok(sandbox::Config { root, exe, runtime, image, grace: std::time::Duration::ZERO })
+    let grace = std::time::Duration::ZERO;
+    Ok(sandbox::Config { root, exe, runtime, image, grace, uid_range, allow_root })
 }
 
 /// Starts a shell, runs a command in it and stops it.

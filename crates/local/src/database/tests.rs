@@ -175,6 +175,18 @@ async fn only_the_owner_can_read_the_files() {
     }
 }
 
+#[test]
+fn a_data_directory_that_others_may_read_is_closed_but_no_other_directory() {
+    let mode = |dir: &Path| fs::metadata(dir).unwrap().permissions().mode() & 0o777;
+    let (ours, others) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::write(others.path().join("file"), "").unwrap();
+    for dir in [&ours, &others] {
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        drop(Database::open(dir.path()).unwrap());
+    }
+    assert_eq!((mode(ours.path()), mode(others.path())), (0o700, 0o755));
+}
+
 #[tokio::test]
 async fn a_file_of_a_newer_version_is_refused() {
     let (dir, db) = open();

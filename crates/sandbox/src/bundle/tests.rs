@@ -3,12 +3,18 @@ use serde_json::{Value, json};
 use super::*;
 
 fn config() -> Value {
+    config_with(None)
+}
+
+fn config_with(users: Option<&Path>) -> Value {
     let pair = |from: &str, to: &str| [(PathBuf::from(from), PathBuf::from(to))];
     let bundle = Bundle {
         root: Path::new("/data/host"),
         programs: &pair("/data/programs/0", "/usr"),
         env: &["LANG=de_DE.UTF-8".to_owned()],
         workdir: Path::new("/app"),
+        users,
+        allow_root: users.is_some(),
         run_dir: Path::new("/data/run"),
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
@@ -64,6 +70,21 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
         assert_eq!(config["process"]["capabilities"][set], json!([]));
     }
     assert_eq!(config["process"]["noNewPrivileges"], true);
+}
+
+#[test]
+fn above_a_user_namespace_for_commands_the_runner_has_no_capability() {
+    let config = config_with(Some(Path::new("/data/users")));
+    let args = config["process"]["args"].as_array().unwrap();
+    let users = ["--users", "/run/ephemeral/users", "--allow-root"];
+    assert!(args.windows(3).any(|window| window == users), "{args:?}");
+    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+        assert_eq!(config["process"]["capabilities"][set], json!([]), "{set}");
+    }
+    let namespace = json!({ "destination": "/run/ephemeral/users", "type": "bind",
+                            "source": "/data/users",
+                            "options": ["bind", "nosuid", "nodev", "noexec"] });
+    assert!(config["mounts"].as_array().unwrap().contains(&namespace));
 }
 
 #[test]

@@ -53,6 +53,15 @@ pub(super) fn create(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Makes the user the owner. A file that a kernel's version does not have is skipped.
+pub(super) fn give(file: &Path, owner: u32) -> io::Result<()> {
+    match std::os::unix::fs::chown(file, Some(owner), Some(owner)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+    }
+}
+
 pub(super) fn set(file: &Path, value: impl ToString) -> io::Result<()> {
     let written = fs::OpenOptions::new().write(true).open(file);
     let written =

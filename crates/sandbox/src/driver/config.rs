@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::image::ImageError;
+use crate::uid_range::UidRange;
 
 /// Configuration of a driver.
 #[derive(Debug, Clone)]
@@ -17,6 +18,10 @@ pub struct Config {
     pub image: Image,
     /// Time from SIGTERM to the runner until SIGKILL.
     pub grace: Duration,
+    /// The host's uids and gids for sandboxes, if this process is root.
+    pub uid_range: UidRange,
+    /// Whether commands may run as root inside of a sandbox. Needs a container and a server that is root.
+    pub allow_root: bool,
 }
 
 /// The OCI runtime that creates containers.

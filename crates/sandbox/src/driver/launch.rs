@@ -1,16 +1,16 @@
 //! Starts sandboxes.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Inner;
@@ -68,22 +68,45 @@ impl Inner {
             move |error: io::Error| format!("{what}: {error}")
         };
         self.remove_sandbox(id).map_err(fail("failed to remove an earlier sandbox of the task"))?;
+        self.claim_block(id).map_err(fail("failed to find ids for the sandbox"))?;
         self.prepare(id, spec).map_err(fail("failed to write the sandbox's files"))?;
         let cgroup = self.cgroups.of(id);
         cgroup.create(spec).map_err(fail("failed to create the sandbox's cgroup"))?;
-        self.run_launcher(id)?;
+        if let Some(block) = self.block(id) {
+            cgroup
+                .delegate(block.runner())
+                .map_err(fail("failed to give the sandbox's cgroup to its PID 1"))?;
+        }
+        let log = self.run_launcher(id)?;
         let (process, init) =
             self.find_init(id).map_err(fail("failed to find the sandbox's PID 1"))?;
-        self.await_runner(id, &init)?;
+        self.await_runner(id, &init, log)?;
         cgroup.limit_cpu(spec).map_err(fail("failed to set the CPU limit"))?;
         Ok((process, init))
     }
 
-    fn run_launcher(&self, id: &TaskId) -> Result<(), String> {
+    /// Reserves ids for the task's sandbox, unless an earlier launch has done so. The record has them
+    /// before anything else does.
+    fn claim_block(&self, id: &TaskId) -> io::Result<()> {
+        let (Some(blocks), Some(task)) = (&self.blocks, self.task(id)) else { return Ok(()) };
+        let mut task = task.lock();
+        if task.record.block.is_none() {
+            let block = blocks.claim(id)?;
+            task.record.block = Some(block);
+            self.records.save(&task.record).inspect_err(|_| blocks.release(id, block))?;
+        }
+        Ok(())
+    }
+
+    /// Runs the launcher. Returns the read end of the pipe to which it and PID 1 write messages; when that is
+    /// closed, PID 1 goes on without messages.
+    fn run_launcher(&self, id: &TaskId) -> Result<File, String> {
         let dir = self.dir(id);
-        let log = dir.join("log");
         let failed = |error: io::Error| format!("failed to run the launcher: {error}");
-        let output = File::create(&log).map_err(failed)?;
+        // What exceeds the capacity of the pipe is dropped, because nobody reads meanwhile.
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        let (log, output) = pipe_with(flags).map_err(|error| failed(error.into()))?;
+        let mut log = File::from(log);
         let mut child = Command::new(&self.config.exe)
             .args(["runtime", "launch"])
             .arg(&dir)
@@ -102,9 +125,9 @@ impl Inner {
         }
         let status = child.wait().map_err(failed)?;
         if status.success() {
-            Ok(())
+            Ok(log)
         } else {
-            Err(format!("the launcher failed: {}", log_tail(&log)))
+            Err(format!("the launcher failed: {}", log_tail(&mut log)))
         }
     }
 
@@ -118,16 +141,13 @@ impl Inner {
     }
 
     /// Waits until the runner's socket accepts a connection.
-    fn await_runner(&self, id: &TaskId, init: &OwnedFd) -> Result<(), String> {
+    fn await_runner(&self, id: &TaskId, init: &OwnedFd, mut log: File) -> Result<(), String> {
         let socket = self.socket(id);
         let deadline = Instant::now() + START_TIMEOUT;
         let mut pause = Duration::from_micros(200);
         while UnixStream::connect(&socket).is_err() {
             if readable_within(init, pause) {
-                return Err(format!(
-                    "PID 1 ended right after its start: {}",
-                    log_tail(&self.dir(id).join("log"))
-                ));
+                return Err(format!("PID 1 ended right after its start: {}", log_tail(&mut log)));
             }
             if Instant::now() >= deadline {
                 return Err(format!("PID 1 did not answer within {START_TIMEOUT:?}"));
@@ -181,9 +201,11 @@ fn readable_within(fd: &impl AsFd, time: Duration) -> bool {
     }
 }
 
-/// The end of the launcher's output.
-fn log_tail(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
+/// The end of what the pipe contains.
+fn log_tail(log: &mut File) -> String {
+    let mut text = Vec::new();
+    // Fails when the pipe is empty, with all before it read.
+    let _ = log.read_to_end(&mut text);
     let start = text.len().saturating_sub(MAX_REASON_BYTES);
     let text = String::from_utf8_lossy(text.get(start..).unwrap_or_default());
     let text = text.trim();

@@ -18,9 +18,11 @@ use crate::record::Records;
 use crate::rootfs::Root;
 use crate::rootless::IdMap;
 use crate::task::{Status, TaskId};
+use crate::uid_range::{Block, Blocks};
 
 /// Length of `sun_path` of unix(7), without the terminating NUL.
 const MAX_SOCKET_PATH: usize = 107;
+const RECORDS: &str = "records";
 
 impl Inner {
     pub(super) fn new(config: Config, report: Report, lock: File) -> Result<Self, OpenError> {
@@ -37,10 +39,11 @@ impl Inner {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| OpenError::Backend(error.into()))?;
         Ok(Self {
-            records: Records::open(root.join("records")).map_err(OpenError::Backend)?,
+            records: Records::open(root.join(RECORDS)).map_err(OpenError::Backend)?,
             cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unsupported)?,
             image: open_image(&config, &root)?,
             ids: id_map(&config)?,
+            blocks: blocks(&config, &root)?,
             tasks: Mutex::default(),
             report,
             pool: Pool::default(),
@@ -58,6 +61,10 @@ impl Inner {
         }
         let known: Vec<TaskId> = self.tasks().keys().cloned().collect();
         self.sweep(&known)?;
+        if let Some(blocks) = &self.blocks {
+            let used: Vec<Block> = known.iter().filter_map(|id| self.block(id)).collect();
+            blocks.release_unused(&used)?;
+        }
         for id in known {
             self.resume(&id);
         }
@@ -109,6 +116,25 @@ fn id_map(config: &Config) -> Result<Option<IdMap>, OpenError> {
             IdMap::find().map_err(|error| OpenError::Unsupported(error.to_string()))
         }
     }
+}
+
+fn blocks(config: &Config, root: &Path) -> Result<Option<Blocks>, OpenError> {
+    if config.runtime == Runtime::Bare || !rustix::process::geteuid().is_root() {
+        let reason = "commands can run as root only in a container and if the server is root";
+        return if config.allow_root {
+            Err(OpenError::Unsupported(reason.to_owned()))
+        } else {
+            Ok(None)
+        };
+    }
+    let range = config.uid_range;
+    if let Some(owner) = range.conflict() {
+        return Err(OpenError::Unsupported(format!(
+            "the uids {range} include {owner}; choose others with --uid-range"
+        )));
+    }
+    let opened = Blocks::open(range, root.join(RECORDS));
+    opened.map(Some).map_err(|error| OpenError::Unsupported(format!("/run/ephemeral: {error}")))
 }
 
 fn open_image(config: &Config, root: &Path) -> Result<Root, OpenError> {

@@ -2,14 +2,18 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use super::{Inner, Runtime};
 use crate::bundle::Bundle;
+use crate::record::replace;
 use crate::rootfs::Parts;
-use crate::runtime::{Home, Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
+use crate::runtime::{
+    Home, Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start, USERS, bundle_dir,
+};
 use crate::task::{Network, TaskId, TaskSpec};
+use crate::uid_range::Block;
 
 /// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
 const RESOLVER: &str = "169.254.1.1";
@@ -20,17 +24,28 @@ impl Inner {
     /// Creates the sandbox's directory with the plan and the bundle.
     pub(super) fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
         let dir = self.dir(id);
-        let names = ["scratch", "run", "run/jobs", "run/cgroup", "cgroup", "rootfs", STATE_DIR];
+        let names =
+            ["", "scratch", "run", "run/jobs", "run/cgroup", "cgroup", "rootfs", "programs"];
+        let names = names.into_iter().chain([STATE_DIR]).map(str::to_owned);
         let mount_points = (0..self.cgroups.of(id).dirs().len()).map(|number| number.to_string());
         let mount_points = mount_points
             .flat_map(|number| ["run/cgroup", "cgroup"].map(|dir| format!("{dir}/{number}")));
-        for name in names.map(str::to_owned).into_iter().chain(mount_points) {
+        let views = (0..self.cgroups.of(id).views().len()).map(|number| cgroup_view(number));
+        let parts = self.image.parts(&dir)?;
+        let programs = parts.as_ref().map_or(0, |parts| parts.programs.len());
+        let programs = (0..programs).map(|number| format!("programs/{number}"));
+        for name in names.chain(mount_points).chain(views).chain(programs) {
             let subdir = dir.join(name);
             fs::create_dir_all(&subdir)?;
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
-            fs::set_permissions(subdir, Permissions::from_mode(0o700))?;
+            fs::set_permissions(&subdir, Permissions::from_mode(0o700))?;
+            if let Some(block) = self.block(id) {
+                // For the OCI runtime and PID 1, which are root only for the ids of the block.
+                chown(subdir, Some(block.runner()), Some(block.runner()))?;
+            }
         }
-        let start = match self.image.parts(&dir)? {
+        fs::write(dir.join(USERS), "")?;
+        let start = match parts {
             Some(parts) => self.container(id, spec, &parts)?,
             None => self.bare(id, self.image.runner()),
         };
@@ -39,68 +54,55 @@ impl Inner {
             parent: rustix::process::getpid().as_raw_nonzero().get(),
             procs_files: self.cgroups.of(id).procs_files(),
             leaf: self.cgroups.of(id).leaf(),
+            pids: spec.pids,
             start,
         };
-        fs::write(dir.join(PLAN), serde_json::to_vec(&plan)?)
+        replace(&dir.join(PLAN), &serde_json::to_vec(&plan)?)
     }
 
     fn container(&self, id: &TaskId, spec: &TaskSpec, parts: &Parts) -> io::Result<Start> {
-        let dir = self.dir(id);
-        let programs: Vec<(Overlay, PathBuf)> = (parts.programs.iter().enumerate())
-            .map(|(number, (source, layer))| {
-                let at = dir.join(format!("programs/{number}"));
-                let lower = vec![layer.clone(), source.clone()];
-                (Overlay { at, lower }, source.clone())
-            })
-            .collect();
-        programs.iter().try_for_each(|(overlay, _)| fs::create_dir_all(&overlay.at))?;
-        let views = self.cgroup_views(id);
-        views.iter().try_for_each(|(_, at, _)| fs::create_dir_all(at))?;
-        let views = views.into_iter().map(|(source, at, _)| (source, at));
-        let mounts: Vec<(PathBuf, PathBuf)> =
-            programs.iter().map(|(overlay, path)| (overlay.at.clone(), path.clone())).collect();
-        self.write_bundle(id, spec, parts, &mounts)?;
+        self.write_bundle(id, spec, parts)?;
+        let (dir, block) = (self.dir(id), self.block(id));
+        let host_id = |id| block.map_or(id, |block| block.host_id(id));
         let user = &parts.settings.user;
         let network_command = match spec.network {
             Network::None => None,
-            Network::Egress => Some(pasta_command()),
+            Network::Egress => Some(pasta_command(block)),
         };
         let program = match &self.config.runtime {
             Runtime::Program(program) => Some(program.clone()),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
+        let programs = (parts.programs.iter().enumerate()).map(|(number, (source, layer))| {
+            let at = dir.join(format!("programs/{number}"));
+            Overlay { at, lower: vec![layer.clone(), source.clone()] }
+        });
+        let views = self.cgroups.of(id).views().into_iter().enumerate();
+        let views = views.map(|(number, (_, source))| (source, dir.join(cgroup_view(number))));
+        let cgroup_mounts =
+            self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(&dir, id)).chain(views);
         let isolation = Isolation {
             cgroup_namespace: self.cgroups.is_v2(),
-            cgroup_mounts: (self.cgroups.of(id).dirs().into_iter())
-                .zip(self.cgroup_dirs(id))
-                .chain(views)
-                .collect(),
+            cgroup_mounts: cgroup_mounts.collect(),
             ids: self.ids.clone(),
-            scratch: Scratch { at: dir.join("scratch"), size_mib: spec.tmpfs_mib },
+            block,
+            scratch: Scratch {
+                at: dir.join("scratch"),
+                size_mib: spec.tmpfs_mib,
+                root: (host_id(0), host_id(0)),
+            },
             root: Overlay { at: dir.join("rootfs"), lower: parts.layers.clone() },
-            home: Home { path: user.home.clone(), uid: user.uid, gid: user.gid },
-            programs: programs.into_iter().map(|(overlay, _)| overlay).collect(),
+            home: Home { path: user.home.clone(), uid: host_id(user.uid), gid: host_id(user.gid) },
+            programs: programs.collect(),
             network_command,
         };
         Ok(Start::Container { isolation: Box::new(isolation), program })
     }
 
-    /// Where the launcher mounts the sandbox's cgroups.
-    fn cgroup_dirs(&self, id: &TaskId) -> Vec<PathBuf> {
+    /// Where in `dir` the launcher mounts the sandbox's cgroups.
+    fn cgroup_dirs(&self, dir: &Path, id: &TaskId) -> Vec<PathBuf> {
         let count = self.cgroups.of(id).dirs().len();
-        (0..count).map(|number| self.dir(id).join(format!("cgroup/{number}"))).collect()
-    }
-
-    /// Where the launcher mounts the views of the sandbox's cgroups: source, mount point, and the path
-    /// inside, by which programs find their limits.
-    fn cgroup_views(&self, id: &TaskId) -> Vec<(PathBuf, PathBuf, PathBuf)> {
-        let views = self.cgroups.of(id).views().into_iter().enumerate();
-        let view = |(number, (name, source)): (usize, (&str, PathBuf))| {
-            let at = self.dir(id).join(format!("cgroup/view-{number}"));
-            let top = PathBuf::from("/sys/fs/cgroup");
-            (source, at, if name.is_empty() { top } else { top.join(name) })
-        };
-        views.map(view).collect()
+        (0..count).map(|number| dir.join(format!("cgroup/{number}"))).collect()
     }
 
     fn bare(&self, id: &TaskId, runner: &Path) -> Start {
@@ -118,52 +120,68 @@ impl Inner {
         Start::Bare { command }
     }
 
-    fn write_bundle(
-        &self,
-        id: &TaskId,
-        spec: &TaskSpec,
-        parts: &Parts,
-        programs: &[(PathBuf, PathBuf)],
-    ) -> io::Result<()> {
-        let dir = self.dir(id);
+    fn write_bundle(&self, id: &TaskId, spec: &TaskSpec, parts: &Parts) -> io::Result<()> {
+        let (own, block) = (self.dir(id), self.block(id));
+        // The paths as the OCI runtime sees them.
+        let dir = bundle_dir(&own, block);
         let resolv_conf = dir.join("resolv.conf");
         let has_network = spec.network == Network::Egress;
         if has_network {
-            fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
-            fs::set_permissions(&resolv_conf, Permissions::from_mode(0o644))?;
+            let file = own.join("resolv.conf");
+            fs::write(&file, format!("nameserver {RESOLVER}\n"))?;
+            fs::set_permissions(file, Permissions::from_mode(0o644))?;
         }
-        let views: Vec<(PathBuf, PathBuf)> =
-            self.cgroup_views(id).into_iter().map(|(_, at, inside)| (at, inside)).collect();
+        let programs = parts.programs.iter().enumerate();
+        let programs: Vec<(PathBuf, PathBuf)> = programs
+            .map(|(number, (path, _))| (dir.join(format!("programs/{number}")), path.clone()))
+            .collect();
+        let views = self.cgroups.of(id).views().into_iter().enumerate();
+        let views: Vec<(PathBuf, PathBuf)> = views
+            .map(|(number, (name, _))| {
+                (dir.join(cgroup_view(number)), Path::new("/sys/fs/cgroup").join(name))
+            })
+            .collect();
+        let users = block.map(|_| dir.join(USERS));
         let bundle = Bundle {
             root: &dir.join("rootfs"),
-            programs,
+            programs: &programs,
             env: &parts.settings.env,
             workdir: &parts.settings.workdir,
+            users: users.as_deref(),
+            allow_root: self.config.allow_root,
             run_dir: &dir.join("run"),
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             cgroups_path: &self.cgroups.of(id).oci_path(),
             cgroup_namespace: !self.cgroups.is_v2(),
-            cgroup_dirs: &self.cgroup_dirs(id),
+            cgroup_dirs: &self.cgroup_dirs(&dir, id),
             cgroup_views: &views,
         };
         let config = bundle.config().map_err(io::Error::other)?;
-        config.save(dir.join("config.json")).map_err(io::Error::other)
+        let file = own.join("config.json");
+        config.save(&file).map_err(io::Error::other)?;
+        // The OCI runtime is not the server's user.
+        fs::set_permissions(file, Permissions::from_mode(0o644))
     }
+}
+
+/// The mount point, in the sandbox's directory, of a view of its cgroups, by which programs find their
+/// limits.
+fn cgroup_view(number: usize) -> String {
+    format!("cgroup/view-{number}")
 }
 
 /// The command line of pasta: maps neither the host's loopback nor any port into the sandbox. The
 /// process is in the sandbox's cgroup and ends with it.
-fn pasta_command() -> Vec<String> {
+fn pasta_command(block: Option<Block>) -> Vec<String> {
     let mut command = vec!["pasta", "--config-net", "--quiet", "--no-map-gw"];
     command.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
     command.extend(["--dns-forward", RESOLVER]);
-    if rustix::process::geteuid().is_root() {
-        // As another user pasta could not enter the namespaces. It drops its capabilities itself.
-        command.extend(["--runas", "0"]);
-    } else {
-        command.extend(["--userns", "/proc/self/fd/4"]);
+    command.extend(["--userns", "/proc/self/fd/4", "--netns", "/proc/self/fd/3"]);
+    let mut command: Vec<String> = command.into_iter().map(str::to_owned).collect();
+    if let Some(block) = block {
+        // The user that owns the namespaces and, as PID 1, nothing else on the host.
+        command.extend(["--runas".to_owned(), format!("{0}:{0}", block.runner())]);
     }
-    command.extend(["--netns", "/proc/self/fd/3"]);
-    command.into_iter().map(str::to_owned).collect()
+    command
 }

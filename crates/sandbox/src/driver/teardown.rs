@@ -22,6 +22,7 @@ impl Inner {
             tracing::error!(task.id = %id, error = %error, "failed to remove a sandbox; it will be retried");
             return self.monitor.schedule(id, Instant::now() + KILL_TIMEOUT);
         }
+        let mut block = None;
         self.change(id, |task| {
             if task.record.facts.last_status == Status::Stopped {
                 return false;
@@ -36,8 +37,12 @@ impl Inner {
             facts.stopped_at_ms = Some(now_ms());
             task.record.init = None;
             task.init = None;
+            block = task.record.block.take();
             true
         });
+        if let (Some(blocks), Some(block)) = (&self.blocks, block) {
+            blocks.release(id, block);
+        }
     }
 
     /// Kills all processes of a sandbox and removes its cgroups and files. Its mounts are in its own mount

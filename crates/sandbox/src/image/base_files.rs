@@ -86,7 +86,8 @@ fn add_shell_user(tree: &Tree) -> io::Result<()> {
     let groups = or_else(group.read()?, "root:x:0:\n");
     let is_taken = |id: &u32| number_is_in(&users, *id) || number_is_in(&groups, *id);
     let id = (SHELL_UID..60_000).find(|id| !is_taken(id)).ok_or(io::ErrorKind::InvalidData)?;
-    let users = format!("{users}{USER}:x:{id}:{id}::/home/{USER}:/bin/sh\n");
+    // No password, and not "x", which would refer to a line of etc/shadow: su(1) fails without that line.
+    let users = format!("{users}{USER}:*:{id}:{id}::/home/{USER}:/bin/sh\n");
     let groups = format!("{groups}{USER}:x:{id}:\n");
     passwd.make_file(&mut users.as_bytes(), 0o644)?;
     group.make_file(&mut groups.as_bytes(), 0o644)?;

@@ -3,17 +3,21 @@
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::mount::{
-    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_change, unmount,
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive,
+    mount_change, unmount,
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Isolation, Scratch, netlink, root, sysctl};
-use crate::cgroup::CONTROLLERS;
+use super::users::UserNamespaces;
+use super::{AnyError, Isolation, Scratch, USERS, devices, netlink, root, sysctl};
+use crate::cgroup::{CONTROLLERS, LEAF_CPU_WEIGHT};
 use crate::rootless::IdMap;
+use crate::uid_range::{self, Block};
 
 pub(super) fn enter_cgroups(procs_files: &[PathBuf]) -> Result<(), AnyError> {
     for procs in procs_files {
@@ -31,21 +35,60 @@ pub(super) fn enter_leaf(leaf: Option<&Path>) -> Result<(), AnyError> {
         // Not fatal: jobs still have cgroups, which end all of their processes, but no accounting.
         let _ = writeln!(io::stderr(), "failed to write {}: {error}", control.display());
     }
+    // Fails with the controller.
+    let _ = fs::write(leaf.join("cpu.weight"), LEAF_CPU_WEIGHT);
     Ok(())
 }
 
-pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), AnyError> {
-    let network_command = isolation.network_command.as_deref();
-    let network_command =
-        network_command.map(|command| self::network_command(command, leaf)).transpose()?;
-    unshare_namespaces(isolation.ids.as_ref())?;
+/// Makes the sandbox's mounts and enters its namespaces. If there is a block, this process is root only in
+/// the sandbox's user namespace afterwards. `mask` hides the cgroup mounts from libcontainer.
+pub(super) fn enter(
+    isolation: &Isolation,
+    leaf: Option<&Path>,
+    mask: bool,
+) -> Result<(), AnyError> {
+    let prepare = |leaf| {
+        let command = isolation.network_command.as_deref();
+        command.map(|command| network_command(command, leaf)).transpose()
+    };
+    // Outside of the user namespace, and without root's rights over the host's mounts.
+    let mut network_command = isolation.ids.as_ref().and_then(|_| prepare(leaf).transpose());
+    let users = isolation.block.map(Users::create).transpose()?;
+    unshare_mounts(isolation.ids.as_ref())?;
     if isolation.cgroup_namespace {
         unshare(UnshareFlags::NEWCGROUP)?;
     }
-    for (source, destination) in &isolation.cgroup_mounts {
-        mount_bind(source, destination)
-            .map_err(|error| format!("failed to mount {}: {error}", source.display()))?;
+    enter_leaf(leaf)?;
+    if let Some(users) = &users {
+        let dir = isolation.scratch.at.with_file_name("dev");
+        devices::mount_own(&dir, users.block, isolation.network_command.is_some())?;
+        network_command = prepare(None).transpose();
     }
+    for (source, destination) in &isolation.cgroup_mounts {
+        bind(source, destination)?;
+    }
+    mount_scratch(&isolation.scratch)?;
+    root::mount(&isolation.root, &isolation.scratch, users.as_ref())?;
+    root::prepare(isolation)?;
+    isolation.programs.iter().try_for_each(root::mount_read_only)?;
+    if mask {
+        mask_cgroups()?;
+    }
+    if let Some(users) = &users {
+        users.mount_stage(isolation)?;
+        users.enter()?;
+    }
+    connect(network_command.transpose()?)
+}
+
+fn bind(source: &Path, target: &Path) -> Result<(), AnyError> {
+    mount_bind(source, target)
+        .map_err(|error| format!("failed to mount {}: {error}", source.display()).into())
+}
+
+/// Enters a new network namespace, which belongs to the current user namespace.
+fn connect(network_command: Option<HostCommand>) -> Result<(), AnyError> {
+    unshare(UnshareFlags::NEWNET)?;
     netlink::bring_up_loopback()
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {
@@ -54,31 +97,58 @@ pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), An
         netlink::block_metadata_addresses()
             .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
     }
-    sysctl::permit_low_ports_and_ping()?;
-    mount_scratch(&isolation.scratch)?;
-    root::mount(&isolation.root, &isolation.scratch)?;
-    root::prepare(&isolation.root, &isolation.home)?;
-    isolation.programs.iter().try_for_each(root::mount_read_only)
+    sysctl::permit_low_ports_and_ping()
 }
 
-/// Enters new mount and network namespaces; in rootless mode, a new user namespace before them.
-pub(super) fn unshare_namespaces(ids: Option<&IdMap>) -> Result<(), AnyError> {
+/// Enters a new mount namespace; in rootless mode, a new user namespace before it.
+pub(super) fn unshare_mounts(ids: Option<&IdMap>) -> Result<(), AnyError> {
     if let Some(ids) = ids {
         let mapper = HostCommand::prepare(&ids.script(), None, &[])?;
         unshare(UnshareFlags::NEWUSER)?;
         mapper.run().map_err(|error| format!("failed to write the id mapping: {error}"))?;
     }
-    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
+    unshare(UnshareFlags::NEWNS)?;
     // Unmounts on the host propagate into this namespace; its own mounts do not propagate to the host.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
     Ok(())
+}
+
+/// The ids of a sandbox whose server is root.
+pub(super) struct Users {
+    pub(super) block: Block,
+    namespaces: UserNamespaces,
+}
+
+impl Users {
+    pub(super) fn create(block: Block) -> Result<Self, AnyError> {
+        Ok(Self { block, namespaces: UserNamespaces::create(block)? })
+    }
+
+    pub(super) fn enter(&self) -> io::Result<()> {
+        self.namespaces.enter()
+    }
+
+    /// The namespace of commands, whose ids are those of the image.
+    pub(super) fn inner(&self) -> &OwnedFd {
+        self.namespaces.inner()
+    }
+
+    /// Mounts the sandbox's directory, with the mounts below it, where the users of the block can reach it.
+    fn mount_stage(&self, isolation: &Isolation) -> Result<(), AnyError> {
+        let inner = self.inner();
+        let dir = isolation.scratch.at.parent().ok_or("the scratch has no parent")?;
+        let namespace = format!("/proc/self/fd/{}", inner.as_raw_fd());
+        mount_bind(namespace, dir.join(USERS))?;
+        mount_bind_recursive(dir, uid_range::stage())
+            .map_err(|error| format!("failed to mount the sandbox's directory: {error}").into())
+    }
 }
 
 #[expect(
     unsafe_code,
     reason = "unshare is unsafe for the file descriptor table, not for these flags"
 )]
-fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
+pub(super) fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
     // SAFETY: these flags affect neither the descriptors nor the memory of this process.
     let done = unsafe { unshare_unsafe(namespaces) };
     done.map_err(|error| format!("failed to create namespaces: {error}").into())
@@ -86,7 +156,7 @@ fn unshare(namespaces: UnshareFlags) -> Result<(), AnyError> {
 
 /// Hides the cgroup mounts from libcontainer. The launcher is already in the sandbox's cgroups; entering
 /// them again in libcontainer's way, by `cgroup.procs`, would take 10 ms or more.
-pub(super) fn mask_cgroups() -> Result<(), AnyError> {
+fn mask_cgroups() -> Result<(), AnyError> {
     const CGROUPS: &str = "/sys/fs/cgroup";
     match unmount(CGROUPS, UnmountFlags::DETACH) {
         // Rootless mode can't unmount mounts of the host; covering them suffices on cgroup v2.

@@ -4,29 +4,59 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use super::namespaces::{mount_scratch, unshare_namespaces};
+use rustix::thread::UnshareFlags;
+
+use super::idmapped::mount_idmapped;
+use super::namespaces::{Users, mount_scratch, unshare, unshare_mounts};
 use super::{AnyError, Overlay, Scratch, root};
 use crate::rootless::IdMap;
 use crate::seccomp;
+use crate::uid_range::Block;
 
-/// Tries the feature `what` in the empty directory `dir`.
-pub(super) fn run(what: &OsStr, dir: &Path) -> Result<(), AnyError> {
+/// Tries the feature `what` in the empty directory `dir`. A server that is root needs a block.
+pub(super) fn run(what: &OsStr, dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     match what.to_str() {
-        Some("namespaces") => unshare_namespaces(IdMap::find()?.as_ref()),
+        Some("namespaces") => namespaces(block),
         Some("seccomp") => seccomp::confine(),
-        Some("overlay") => overlay(dir),
-        _ => Err("usage: runtime probe namespaces|seccomp|overlay DIRECTORY".into()),
+        Some("overlay") => overlay(dir, block),
+        Some("idmapped") => idmapped(dir, block),
+        _ => Err("usage: runtime probe namespaces|seccomp|overlay|idmapped DIRECTORY [UID]".into()),
     }
 }
 
-fn overlay(dir: &Path) -> Result<(), AnyError> {
+fn namespaces(block: Option<Block>) -> Result<(), AnyError> {
+    let users = block.map(Users::create).transpose()?;
+    unshare_mounts(own_ids(block)?.as_ref())?;
+    if let Some(users) = users {
+        users.enter()?;
+    }
+    unshare(UnshareFlags::NEWNET)
+}
+
+fn own_ids(block: Option<Block>) -> Result<Option<IdMap>, AnyError> {
+    if block.is_some() { Ok(None) } else { Ok(IdMap::find()?) }
+}
+
+fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     let names = ["scratch", "lower", "root"].map(|name| dir.join(name));
     for name in &names {
         fs::create_dir(name)?;
     }
     let [at, lower, target] = names;
-    unshare_namespaces(IdMap::find()?.as_ref())?;
-    let scratch = Scratch { at, size_mib: 1 };
+    let users = block.map(Users::create).transpose()?;
+    unshare_mounts(own_ids(block)?.as_ref())?;
+    let scratch = Scratch { at, size_mib: 1, root: (0, 0) };
     mount_scratch(&scratch)?;
-    root::mount(&Overlay { at: target, lower: vec![lower] }, &scratch)
+    root::mount(&Overlay { at: target, lower: vec![lower] }, &scratch, users.as_ref())
+}
+
+/// Mounts this directory with other owners.
+fn idmapped(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
+    let users = Users::create(block.ok_or("a UID is missing")?)?;
+    unshare_mounts(None)?;
+    let target = dir.join("target");
+    fs::create_dir(&target)?;
+    mount_idmapped(dir, &target, users.inner()).map_err(|error| {
+        format!("files in {} can't be shown with other owners: {error}", dir.display()).into()
+    })
 }

@@ -42,6 +42,16 @@ fn the_oci_form_allows_sockets_by_family_only() {
 }
 
 #[test]
+fn setns_enters_user_namespaces_only() {
+    let profile = serde_json::to_value(oci().unwrap()).unwrap();
+    let rules = profile["syscalls"].as_array().unwrap();
+    let setns: Vec<_> = rules.iter().filter(|rule| rule["names"][0] == "setns").collect();
+    assert_eq!(setns.len(), 1);
+    let args = serde_json::json!([{ "index": 1, "value": 0x1000_0000, "op": "SCMP_CMP_EQ" }]);
+    assert_eq!(setns[0]["args"], args);
+}
+
+#[test]
 fn system_calls_used_by_container_escapes_are_not_allowed() {
     let dangerous = [
         "bpf",

@@ -15,6 +15,8 @@ fn a_host_that_can_run_sandboxes_passes_all_required_checks() {
     let expected = [
         "kernel",
         "namespaces",
+        "uid range",
+        "idmapped mounts",
         "control groups",
         "seccomp",
         "overlayfs",

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use runner::protocol::{Decoder, Event, Exit, Keep, Message, Offsets, Request, Start, Stream};
 use sandbox::{
     Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
+    UidRange,
 };
 use tempfile::TempDir;
 
@@ -47,6 +48,8 @@ pub(crate) fn config(root: &Path) -> Config {
         runtime: Runtime::BuiltIn,
         image: Image::Host,
         grace: Duration::from_millis(500),
+        uid_range: UidRange::default(),
+        allow_root: true,
     }
 }
 
@@ -60,6 +63,13 @@ pub(crate) fn host_with(adapt: impl FnOnce(&mut Config)) -> Option<Host> {
     let mut config = config(dir.path());
     adapt(&mut config);
     open(dir, config)
+}
+
+/// As `host_with`, in this directory.
+pub(crate) fn host_in(root: PathBuf, adapt: impl FnOnce(&mut Config)) -> Option<Host> {
+    let mut config = config(&root);
+    adapt(&mut config);
+    open(tempfile::tempdir().unwrap(), config)
 }
 
 fn open(dir: TempDir, config: Config) -> Option<Host> {
@@ -159,6 +169,13 @@ impl Host {
         self.client(id).run(line)
     }
 
+    /// Runs a shell line as this user.
+    pub(crate) fn sh_as(&self, id: &TaskId, user: &str, line: &str) -> Done {
+        let mut client = self.client(id);
+        client.start_as(user, line);
+        client.until_end()
+    }
+
     pub(crate) fn assert_nothing_left(&self, id: &TaskId) {
         assert!(!self.dir.path().join(id.as_str()).exists(), "a directory is left");
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
@@ -193,6 +210,17 @@ pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
         .collect()
 }
 
+/// The processes in the control groups of the task.
+pub(crate) fn pids_of(id: &TaskId) -> Vec<i32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        cgroup.contains(id.as_str())
+    })
+    .collect()
+}
+
 /// Changes a record to one that a crash could have left.
 pub(crate) fn edit_record(root: &Path, id: &TaskId, edit: impl FnOnce(&mut serde_json::Value)) {
     let path = root.join(format!("records/{id}.json"));
@@ -213,6 +241,7 @@ pub(crate) fn init_of(host: &Host, id: &TaskId) -> rustix::process::Pid {
 pub(crate) struct Client {
     stream: UnixStream,
     decoder: Decoder<Event>,
+    pub(crate) timeout_ms: u64,
 }
 
 /// A job that has ended.
@@ -227,7 +256,7 @@ impl Client {
     fn connect(socket: &Path) -> Self {
         let stream = UnixStream::connect(socket).unwrap();
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
-        Self { stream, decoder: Decoder::default() }
+        Self { stream, decoder: Decoder::default(), timeout_ms: 60_000 }
     }
 
     pub(crate) fn send(&mut self, request: Request) {
@@ -255,7 +284,18 @@ impl Client {
     }
 
     pub(crate) fn start(&mut self, line: &str) {
-        self.start_with(line, |_| {});
+        self.start_as("shelluser", line);
+    }
+
+    pub(crate) fn start_as(&mut self, user: &str, line: &str) {
+        self.start_with(line, |start| start.user = user.into());
+    }
+
+    pub(crate) fn start_in(&mut self, user: &str, line: &str, cwd: Option<&str>) {
+        self.start_with(line, |start| {
+            start.user = user.into();
+            start.cwd = cwd.map(str::to_owned);
+        });
     }
 
     fn start_with(&mut self, line: &str, adapt: impl FnOnce(&mut Start)) {
@@ -267,7 +307,7 @@ impl Client {
             env: Vec::new(),
             user: "shelluser".into(),
             stdin: Vec::new(),
-            timeout_ms: 60_000,
+            timeout_ms: self.timeout_ms,
             max_output_bytes: 1 << 20,
             keep: Keep::Head,
             background: false,
@@ -277,12 +317,30 @@ impl Client {
         self.send(Request::Start(start));
     }
 
+    /// The standard output until its first line is complete.
+    pub(crate) fn until_line(&mut self) -> String {
+        let mut text = String::new();
+        while !text.ends_with("\n\n") {
+            match self.next().expect("the job's output") {
+                Event::Output(output) => text.push_str(&String::from_utf8_lossy(&output.bytes)),
+                Event::Started => {}
+                other => panic!("{other:?} after {text:?}"),
+            }
+        }
+        text
+    }
+
     pub(crate) fn run(&mut self, line: &str) -> Done {
-        self.run_with(line, |_| {})
+        self.start(line);
+        self.until_end()
     }
 
     pub(crate) fn run_with(&mut self, line: &str, adapt: impl FnOnce(&mut Start)) -> Done {
         self.start_with(line, adapt);
+        self.until_end()
+    }
+
+    pub(crate) fn until_end(&mut self) -> Done {
         let mut stdout = Vec::new();
         let mut stderr = Vec::new();
         loop {

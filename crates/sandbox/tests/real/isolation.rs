@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use runner::protocol::Cause;
+
 use crate::host::{Host, host, spec};
 
 fn assert_prints(host: &Host, line: &str, expected: &str) {
@@ -153,6 +155,27 @@ fn jobs_can_not_access_the_runner() {
                 cat /proc/1/environ 2>/dev/null || echo unreadable; \
                 ls /run/ephemeral 2>/dev/null || echo hidden";
     assert_prints(&host, line, "unkillable\nunreadable\nhidden\n");
+}
+
+#[test]
+fn a_working_directory_can_not_be_one_of_the_runners_descriptors() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("cwd"));
+    for user in ["shelluser", "root"] {
+        for fd in 3..24 {
+            let mut client = host.client(&id);
+            client.start_in(user, "pwd -P", Some(&format!("/proc/self/fd/{fd}")));
+            let done = client.until_end();
+            let Cause::SpawnFailed { message, .. } = &done.exit.cause else { panic!("{done:?}") };
+            // Not even the error tells what a descriptor of the runner is; 3 and above may be the pipe of
+            // the report.
+            let absent = message.contains("No such file") || message.contains("Not a directory");
+            assert!(absent, "{fd}: {message}");
+        }
+    }
+    let open = host.sh(&id, "ls /proc/self/fd | wc -l");
+    assert_eq!(open.stdout, "4\n", "0, 1, 2 and the listed directory");
+    host.stop(&id);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The limits of a sandbox.
 
+use std::time::{Duration, Instant};
+
 use runner::protocol::{Cause, Event};
 use sandbox::{StopCode, TaskSpec};
 
@@ -60,6 +62,39 @@ fn a_fork_bomb_is_limited_and_ends_with_the_sandbox() {
     while !matches!(client.next(), Some(Event::Output(_))) {}
     let stopped = host.stop(&id);
     assert_eq!(stopped.stop_code, Some(StopCode::UserInitiated));
+}
+
+#[test]
+fn a_timeout_is_enforced_under_a_flood_of_processes_at_a_small_cpu_limit() {
+    let Some(host) = host() else { return };
+    let spec = TaskSpec { pids: 400, cpu_units: 256, ..spec("flood") };
+    let id = host.start(spec);
+    let flood = "exec perl -e 'while (1) { fork }'";
+    let mut floods: Vec<_> = (0..3).map(|_| host.client(&id)).collect();
+    for client in &mut floods {
+        client.timeout_ms = 4_000;
+        client.start(flood);
+    }
+    for mut client in floods {
+        let begin = Instant::now();
+        let done = client.until_end();
+        assert!(matches!(done.exit.cause, Cause::TimedOut { .. }), "{done:?}");
+        // 4 s, 5 s until SIGKILL, and the end of its processes.
+        assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
+    }
+    host.stop(&id);
+}
+
+#[test]
+fn pid_1_has_a_higher_priority_than_commands_and_commands_can_not_take_it() {
+    let Some(host) = host() else { return };
+    let id = host.start(spec("priority"));
+    for user in ["shelluser", "root"] {
+        let done = host.sh_as(&id, user, "cut -d' ' -f19 /proc/1/stat; nice; nice -n -1 nice 2>&1");
+        let lines: Vec<&str> = done.stdout.lines().collect();
+        assert_eq!((lines[0], lines[1], lines.last()), ("-10", "0", Some(&"0")), "{done:?}");
+    }
+    host.stop(&id);
 }
 
 #[test]

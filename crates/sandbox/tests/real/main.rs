@@ -9,8 +9,11 @@ mod egress;
 mod host;
 #[cfg(test)]
 mod host_image;
+mod identity;
 #[cfg(test)]
 mod images;
+#[cfg(test)]
+mod inherited;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
@@ -19,5 +22,6 @@ mod lifecycle;
 mod limits;
 #[cfg(test)]
 mod own_machine;
+mod root;
 #[cfg(test)]
 mod runtimes;

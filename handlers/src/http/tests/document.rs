@@ -20,9 +20,10 @@ mod operations;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 /// The statuses of problems, with the name and the description of their component.
-const PROBLEMS: [(u16, &str, &str); 12] = [
+const PROBLEMS: [(u16, &str, &str); 13] = [
     (400, "BadRequest", "The request is invalid; errors says what and where."),
     (401, "Unauthenticated", "There is no valid token."),
+    (403, "Forbidden", "The deployment does not allow this to anybody, such as a command as root."),
     (404, "NotFound", "There is no such object, or it is another user's."),
     (406, "NoStreams", "This deployment can't hold a response open; use a long poll instead."),
     (409, "Conflict", "The object's state does not permit it."),

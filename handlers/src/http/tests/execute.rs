@@ -36,6 +36,26 @@ async fn a_command_for_a_ready_session_is_accepted_and_notified() {
 }
 
 #[tokio::test]
+async fn a_command_as_root_needs_a_deployment_that_allows_it() {
+    let fakes = || Fakes::new().with_ready_session("s");
+    let body = |user: &str| json!({"sessionId": session_id("s"), "command": "id", "user": user});
+    let refusing = Api::new(fakes()).with_policy(|policy| {
+        policy.refused_root = Some("it is Tuesday".to_owned());
+    });
+    for user in ["root", "0", "000"] {
+        let answer = refusing.post(EXECUTE, body(user)).await;
+        answer.problem(403, "root_denied");
+        assert_eq!(answer.body["detail"], "commands can't run as root: it is Tuesday");
+    }
+    assert_eq!(refusing.messages(), []);
+    refusing.post(EXECUTE, body("shelluser")).await.expect(202);
+
+    let allowing = Api::new(fakes()).with_policy(|policy| policy.refused_root = None);
+    let answer = allowing.post(EXECUTE, body("root")).await.expect(202);
+    assert_eq!(job(&allowing, &answer).command().unwrap().user.as_deref(), Some("root"));
+}
+
+#[tokio::test]
 async fn a_command_is_stored_as_it_was_given() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let argv = json!(["sh", "-c", "echo '$HOME' \"\\\" ; é\n", ""]);

@@ -2,9 +2,12 @@
 //! output until a caller has stored it elsewhere.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use rustix::process::DumpableBehavior;
 
 use crate::cgroup::Cgroups;
 use crate::jobs::Jobs;
@@ -30,14 +33,18 @@ mod supervisor;
 mod sys;
 mod user;
 
-const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] [--image-settings] \
-                     [--cgroup DIRECTORY]...";
+const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
+                     [--users NAMESPACE [--allow-root]] [--image-settings] [--cgroup DIRECTORY]...";
 
 #[derive(Debug)]
 struct Options {
     socket: PathBuf,
     jobs: PathBuf,
-    users: Users,
+    keep_user: bool,
+    /// The file of the user namespace that commands enter, which belongs to this process's user.
+    namespace: Option<PathBuf>,
+    /// Whether commands may run as root in that namespace.
+    allow_root: bool,
     /// Whether commands get the environment and the working directory of this process, which are those
     /// of the image then.
     image_settings: bool,
@@ -63,10 +70,10 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
-    if options.users == Users::Keep && rustix::process::geteuid().is_root() {
-        return Err(io::Error::other(
-            "--keep-user as root would run commands as root; start the runner as another user",
-        ));
+    let users = users(options)?;
+    if !matches!(users, Users::Keep) {
+        // No process of another user may read what is in the memory of this one or of a child.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     // SIGCHLD must be blocked before the first child exists, or its end could be missed.
     let signals = Signals::block()?;
@@ -79,20 +86,39 @@ fn serve(options: &Options) -> io::Result<()> {
         let _ = writeln!(io::stderr(), "runner: jobs have no cgroups: {error}");
         None
     });
-    let jobs = Jobs::new(Store::open(&options.jobs)?, defaults(options), cgroups)?;
+    let defaults =
+        if options.image_settings { image::defaults(users) } else { Defaults::of_users(users) };
+    let jobs = Jobs::new(Store::open(&options.jobs)?, defaults, cgroups)?;
     Server::new(&options.socket, signals, jobs)?.run()
 }
 
-fn defaults(options: &Options) -> Defaults {
-    let users = options.users;
-    if options.image_settings { image::defaults(users) } else { Defaults::of_users(users) }
+fn users(options: &Options) -> io::Result<Users> {
+    match &options.namespace {
+        Some(_) if options.keep_user => Err(io::Error::other(USAGE)),
+        Some(path) => {
+            let namespace = File::open(path).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+            })?;
+            Ok(Users::Enter { namespace: namespace.into(), allow_root: options.allow_root })
+        }
+        None if options.allow_root => {
+            Err(io::Error::other("--allow-root needs a user namespace for commands: --users"))
+        }
+        None if !options.keep_user => Ok(Users::Switch),
+        None if rustix::process::geteuid().is_root() => Err(io::Error::other(
+            "--keep-user as root would run commands as root; start the runner as another user",
+        )),
+        None => Ok(Users::Keep),
+    }
 }
 
 fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
     let mut options = Options {
         socket: "/run/ephemeral/runner.sock".into(),
         jobs: "/run/ephemeral/jobs".into(),
-        users: Users::Switch,
+        keep_user: false,
+        namespace: None,
+        allow_root: false,
         image_settings: false,
         cgroup: Vec::new(),
         stdio: false,
@@ -106,7 +132,9 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             Some("--stdio") => options.stdio = true,
             Some("--image-settings") => options.image_settings = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
-            Some("--keep-user") => options.users = Users::Keep,
+            Some("--keep-user") => options.keep_user = true,
+            Some("--users") => options.namespace = Some(args.next().ok_or_else(usage)?.into()),
+            Some("--allow-root") => options.allow_root = true,
             _ => return Err(usage()),
         }
     }

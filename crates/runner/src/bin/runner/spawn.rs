@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use runner::protocol::Start;
-use rustix::fs::Mode;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 
 use crate::cgroup::Cgroups;
@@ -49,6 +50,8 @@ struct Plan {
     env: Vec<CString>,
     /// Working directories to try, in order.
     directories: Vec<CString>,
+    /// The user namespace to enter, and its descriptor stays open until then.
+    namespace: Option<RawFd>,
     /// The user to switch to; `None` keeps the user of this process.
     switch_to: Option<User>,
     stdio: [RawFd; 3],
@@ -59,10 +62,13 @@ struct Plan {
 }
 
 /// The user that commands run as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Users {
-    /// The requested user; the runner must be root.
+    /// The requested user, who must not be root; the runner must be root.
     Switch,
+    /// The requested user, in a user namespace below the runner's. The runner's user has created it and has
+    /// no id in it, so that root in it has no rights over the runner.
+    Enter { namespace: OwnedFd, allow_root: bool },
     /// The user of the runner.
     Keep,
 }
@@ -88,7 +94,7 @@ pub(crate) fn spawn(
     defaults: &Defaults,
     cgroups: Option<&Cgroups>,
 ) -> Result<Spawned, SpawnError> {
-    let user = user(&start.user, defaults.users)?;
+    let user = user(&start.user, &defaults.users)?;
     let (stdin, child_stdin) = pipe(Mode::from_raw_mode(0o644)).map_err(error::temporary)?;
     let (child_stdout, stdout) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
     let (child_stderr, stderr) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
@@ -102,7 +108,7 @@ pub(crate) fn spawn(
     plan.report = child_report.as_raw_fd();
     let (main, members) = fork(start, &mut plan, cgroups).map_err(error::temporary)?;
     drop(child_report);
-    if let Some(report) = failure(report) {
+    if let Some(report) = failure(report, main) {
         discard(main, &members);
         return Err(error::of_report(&report, &plan, start));
     }
@@ -155,19 +161,23 @@ fn plan(start: &Start, user: User, defaults: &Defaults) -> Result<Plan, SpawnErr
                 vec![c_string(workdir)?, c_string(&user.home)?, c"/".to_owned()]
             }
         },
-        switch_to: (defaults.users == Users::Switch).then_some(user),
+        namespace: match &defaults.users {
+            Users::Enter { namespace, .. } => Some(namespace.as_raw_fd()),
+            Users::Switch | Users::Keep => None,
+        },
+        switch_to: (!matches!(defaults.users, Users::Keep)).then_some(user),
         stdio: [-1; 3],
         cgroup: Vec::new(),
         report: -1,
     })
 }
 
-fn user(name: &str, users: Users) -> Result<User, SpawnError> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+fn user(name: &str, users: &Users) -> Result<User, SpawnError> {
+    let passwd = table("/etc/passwd");
     let found = match users {
-        Users::Switch => {
-            let group = fs::read_to_string("/etc/group").unwrap_or_default();
-            User::named(name, &passwd, &group)
+        Users::Switch => User::named(name, &passwd, &table("/etc/group"), false),
+        Users::Enter { allow_root, .. } => {
+            User::named(name, &passwd, &table("/etc/group"), *allow_root)
         }
         Users::Keep => {
             let uid = rustix::process::geteuid().as_raw();
@@ -175,6 +185,21 @@ fn user(name: &str, users: Users) -> Result<User, SpawnError> {
         }
     };
     found.map_err(|error| error::invalid(&format!("user {name:?}: {error}")))
+}
+
+/// The content of a file, which root among the commands may have replaced by anything: this process must
+/// neither wait for it nor read it without end.
+fn table(path: &str) -> String {
+    const MAX_BYTES: u64 = 1 << 20;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let mut content = Vec::new();
+    if let Ok(file) = rustix::fs::open(path, flags, Mode::empty()).map(File::from)
+        && file.metadata().is_ok_and(|found| found.is_file())
+    {
+        // A part that can be read still has the users in it.
+        let _ = file.take(MAX_BYTES).read_to_end(&mut content);
+    }
+    String::from_utf8_lossy(&content).into_owned()
 }
 
 /// The command's environment: what is `given` for it, above the variables of the image, above ours.
@@ -233,8 +258,14 @@ fn pipe(mode: Mode) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((write, read))
 }
 
-/// The child's failure; `None` once it has executed the program.
-fn failure(report: OwnedFd) -> Option<Report> {
+/// The child's failure; `None` once it has executed the program. Another command may have stopped the child
+/// by a signal; it is killed then, because this process serves all jobs and must not wait for it.
+fn failure(report: OwnedFd, main: Pid) -> Option<Report> {
+    const TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+    let mut readable = [PollFd::new(&report, PollFlags::IN)];
+    if matches!(poll(&mut readable, Some(&TIMEOUT)), Ok(0)) {
+        sys::signal(main, libc::SIGKILL);
+    }
     let mut bytes = [0; REPORT_BYTES];
     File::from(report).read_exact(&mut bytes).ok()?;
     Some(Report::from_bytes(bytes))

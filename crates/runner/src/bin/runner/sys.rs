@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) type Pid = libc::pid_t;
 
 /// The highest possible descriptor. gVisor rejects larger numbers, which Linux accepts.
-const LAST_FD: libc::c_uint = libc::c_int::MAX.cast_unsigned();
+pub(crate) const LAST_FD: libc::c_uint = libc::c_int::MAX.cast_unsigned();
 
 /// A signalfd(2) for SIGCHLD, SIGTERM and SIGINT, which are blocked.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// A user of the image; never root.
+/// A user of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
     pub(crate) name: String,
@@ -19,18 +19,28 @@ pub(crate) struct User {
 pub(crate) enum UserError {
     #[error("no such user in the image's /etc/passwd")]
     Unknown,
-    #[error("commands can't run as root; name another user")]
+    #[error("commands can't run as root in this shell; name another user")]
     Root,
 }
 
 impl User {
-    /// Finds the user by name in the content of passwd(5) and group(5).
-    pub(crate) fn named(name: &str, passwd: &str, group: &str) -> Result<Self, UserError> {
-        let user = entries(passwd).find(|user| user.name == name).ok_or(UserError::Unknown)?;
-        if user.uid == 0 {
+    /// Finds the user by name, or by number, in the content of passwd(5) and group(5).
+    ///
+    /// # Errors
+    /// `Root` if the user's uid is 0 and root is not allowed.
+    pub(crate) fn named(
+        name: &str,
+        passwd: &str,
+        group: &str,
+        allow_root: bool,
+    ) -> Result<Self, UserError> {
+        let number = || entries(passwd).find(|user| name.parse() == Ok(user.uid));
+        let user = entries(passwd).find(|user| user.name == name).or_else(number);
+        let user = user.ok_or(UserError::Unknown)?;
+        if user.uid == 0 && !allow_root {
             return Err(UserError::Root);
         }
-        Ok(Self { groups: groups_of(name, group), ..user })
+        Ok(Self { groups: groups_of(&user.name, group), ..user })
     }
 
     /// The user that this process runs as; the requested `name` is used only if passwd(5) lacks it.

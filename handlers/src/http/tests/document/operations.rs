@@ -66,7 +66,7 @@ fn shell(schemas: &mut Schemas) -> Vec<Described> {
             .accepted_job(&accepted),
         post("/v1/shell/execute", "execute", "Runs a command in a session, ready or not.")
             .body(schemas.body("Execute", schema_of(ExecuteRequest::read)))
-            .problems(&[404, 409, 410])
+            .problems(&[403, 404, 409, 410])
             .accepted_job(&accepted),
         post("/v1/shell/stop", "stop", "Ends a session. Stopping a stopped session succeeds.")
             .body(schemas.body("Stop", schema_of(StopRequest::read)))

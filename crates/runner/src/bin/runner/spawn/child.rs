@@ -2,12 +2,11 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
 use super::Plan;
 use crate::sys::{self, Pid, check};
-use crate::user::User;
 
 /// The step at which a child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +16,10 @@ pub(super) enum Step {
     Privileges,
     Directory,
     Exec,
+    /// The program exists, but not its interpreter.
+    Interpreter,
+    /// The program has no interpreter, and the shell that would run it does not exist.
+    Shell,
 }
 
 /// Length of an encoded [`Report`]; a pipe transfers so few bytes at once.
@@ -40,7 +43,14 @@ impl Report {
 
     pub(super) fn from_bytes(bytes: [u8; REPORT_BYTES]) -> Self {
         let [step, a, b, c, d, program @ ..] = bytes;
-        let steps = [Step::Setup, Step::Privileges, Step::Directory, Step::Exec];
+        let steps = [
+            Step::Setup,
+            Step::Privileges,
+            Step::Directory,
+            Step::Exec,
+            Step::Interpreter,
+            Step::Shell,
+        ];
         Self {
             step: steps.into_iter().find(|known| *known as u8 == step).unwrap_or(Step::Setup),
             error: io::Error::from_raw_os_error(i32::from_ne_bytes([a, b, c, d])),
@@ -85,7 +95,9 @@ fn become_command(
 
 fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
     set_up(plan).map_err(|error| (Step::Setup, error))?;
-    drop_privileges(plan.switch_to.as_ref()).map_err(|error| (Step::Privileges, error))?;
+    drop_privileges(plan).map_err(|error| (Step::Privileges, error))?;
+    // Before a path of the caller is used, which could lead through a descriptor of PID 1.
+    close_all_except(plan.report).map_err(|error| (Step::Setup, error))?;
     // After switching users, because the directory must be accessible to the user, not to root.
     enter(&plan.directories).map_err(|error| (Step::Directory, error))
 }
@@ -117,6 +129,8 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         check(libc::sigprocmask(libc::SIG_SETMASK, &none, ptr::null_mut()))?;
         default_signals();
         raise_oom_score();
+        // The runner has a higher priority than its commands. Fails if the whole shell has a lower one.
+        libc::setpriority(libc::PRIO_PROCESS, 0, 0);
         limit_resources()?;
         libc::umask(0o022);
         for (number, fd) in (0..).zip(plan.stdio) {
@@ -189,25 +203,69 @@ fn raise_oom_score() {
     }
 }
 
-fn drop_privileges(user: Option<&User>) -> io::Result<()> {
-    if let Some(user) = user {
-        empty_bounding_set()?;
+/// Closes every descriptor above stderr except this one.
+fn close_all_except(kept: RawFd) -> io::Result<()> {
+    let kept = kept.cast_unsigned();
+    for (first, last) in [(3, kept.saturating_sub(1)), (kept + 1, sys::LAST_FD)] {
+        if first <= last {
+            // SAFETY: this process uses no other descriptor any more.
+            check(unsafe { libc::close_range(first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Enters the namespace and becomes the user.
+fn drop_privileges(plan: &Plan) -> io::Result<()> {
+    if let Some(namespace) = plan.namespace {
+        // SAFETY: a plain number, and a descriptor that the parent keeps open.
+        check(unsafe { libc::setns(namespace, libc::CLONE_NEWUSER) })?;
+    }
+    let mut kept = 0;
+    if let Some(user) = &plan.switch_to {
+        if user.uid == 0 {
+            kept = root_capabilities();
+        }
+        reduce_bounding_set(kept)?;
         // SAFETY: the list of groups is live for the call; the others take plain numbers.
         unsafe {
             check(libc::setgroups(user.groups.len(), user.groups.as_ptr()))?;
             check(libc::setresgid(user.gid, user.gid, user.gid))?;
             check(libc::setresuid(user.uid, user.uid, user.uid))?;
+            // Until exec, this process's memory is a copy of PID 1's. With the sysctl fs.suid_dumpable set,
+            // the change of the user has let others of that user read it.
+            check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
         }
     }
-    clear_capabilities()?;
+    keep_capabilities(kept)?;
     // SAFETY: plain numbers.
     check(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Drops every capability from the bounding set; the kernel answers EINVAL to the first number that is
-/// not a capability.
-fn empty_bounding_set() -> io::Result<()> {
-    for capability in 0..=libc::c_ulong::from(u8::MAX) {
+/// The capabilities of root among the commands, as a bit mask: those over files and users, which package
+/// managers need. They hold for the ids of the command's user namespace only. The other namespaces of the
+/// shell belong to the runner's, so that none of them would give rights over mounts or the network.
+const fn root_capabilities() -> u64 {
+    const CHOWN: u64 = 1 << 0;
+    const DAC_OVERRIDE: u64 = 1 << 1;
+    const FOWNER: u64 = 1 << 3;
+    const FSETID: u64 = 1 << 4;
+    const KILL: u64 = 1 << 5;
+    const SETGID: u64 = 1 << 6;
+    const SETUID: u64 = 1 << 7;
+    const SETPCAP: u64 = 1 << 8;
+    const SETFCAP: u64 = 1 << 31;
+    CHOWN | DAC_OVERRIDE | FOWNER | FSETID | KILL | SETGID | SETUID | SETPCAP | SETFCAP
+}
+
+/// Drops every other capability from the bounding set; the kernel answers EINVAL to the first number that
+/// is not a capability.
+fn reduce_bounding_set(kept: u64) -> io::Result<()> {
+    for capability in 0..u64::BITS {
+        if kept >> capability & 1 == 1 {
+            continue;
+        }
+        let capability = libc::c_ulong::from(capability);
         // SAFETY: plain numbers.
         match check(unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) }) {
             Ok(0) => {}
@@ -221,12 +279,17 @@ fn empty_bounding_set() -> io::Result<()> {
     Ok(())
 }
 
-/// Clears the ambient, effective, permitted and inheritable capability sets.
-fn clear_capabilities() -> io::Result<()> {
+/// Reduces the effective and permitted capability sets to these, and clears the ambient and inheritable
+/// ones.
+fn keep_capabilities(kept: u64) -> io::Result<()> {
     /// From linux/capability.h.
     const LINUX_CAPABILITY_VERSION_3: u32 = 0x2008_0522;
     let mut header = [LINUX_CAPABILITY_VERSION_3, 0];
-    let none = [0u32; 6];
+    let [a, b, c, d, e, f, g, h] = kept.to_ne_bytes();
+    let halves = [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
+    let (low, high) = if cfg!(target_endian = "little") { (0, 1) } else { (1, 0) };
+    // Effective, permitted and inheritable capabilities, the lower ones first.
+    let sets = [halves[low], halves[low], 0, halves[high], halves[high], 0];
     // SAFETY: plain numbers; then the live header and the two live data structs of capset(2).
     unsafe {
         match check(libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)) {
@@ -234,7 +297,7 @@ fn clear_capabilities() -> io::Result<()> {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             cleared => drop(cleared?),
         }
-        let result = libc::syscall(libc::SYS_capset, header.as_mut_ptr(), none.as_ptr());
+        let result = libc::syscall(libc::SYS_capset, header.as_mut_ptr(), sets.as_ptr());
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 }
@@ -246,10 +309,11 @@ fn execute(
     shell_argv: &mut [*const c_char],
     env: &[*const c_char],
 ) -> Report {
-    let failed = |errno: c_int, program: usize| {
+    let report = |step: Step, errno: c_int, program: usize| {
         let error = io::Error::from_raw_os_error(errno);
-        Report { step: Step::Exec, error, program }
+        Report { step, error, program }
     };
+    let failed = |errno: c_int, program: usize| report(Step::Exec, errno, program);
     let mut found = None;
     for (index, program) in programs.iter().enumerate() {
         // SAFETY: all strings are NUL-terminated and both lists end with a null pointer.
@@ -257,24 +321,25 @@ fn execute(
         match io::Error::last_os_error().raw_os_error().unwrap_or(0) {
             // SAFETY: a NUL-terminated string. The program exists, so its interpreter does not.
             libc::ENOENT if unsafe { libc::access(program.as_ptr(), libc::F_OK) } == 0 => {
-                found = found.or(Some((libc::ENOENT, index)));
+                found = found.or(Some((Step::Interpreter, libc::ENOENT, index)));
             }
             libc::ENOENT | libc::ENOTDIR => {}
             // Another directory of PATH may contain an executable file of this name.
-            libc::EACCES => found = found.or(Some((libc::EACCES, index))),
+            libc::EACCES => found = found.or(Some((Step::Exec, libc::EACCES, index))),
             libc::ENOEXEC if !is_elf(program) => {
                 if let Some(path) = shell_argv.get_mut(1) {
                     *path = program.as_ptr();
                 }
                 // SAFETY: as above.
                 unsafe { libc::execve(c"/bin/sh".as_ptr(), shell_argv.as_ptr(), env.as_ptr()) };
-                return failed(io::Error::last_os_error().raw_os_error().unwrap_or(0), index);
+                let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+                return report(Step::Shell, errno, index);
             }
             errno => return failed(errno, index),
         }
     }
-    let (errno, index) = found.unwrap_or((libc::ENOENT, 0));
-    failed(errno, index)
+    let (step, errno, index) = found.unwrap_or((Step::Exec, libc::ENOENT, 0));
+    report(step, errno, index)
 }
 
 /// Whether the file is a compiled program, which no shell can run.

@@ -1,13 +1,14 @@
 //! Explains why a command could not be started.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use runner::protocol::Start;
+use rustix::fs::{Mode, OFlags};
 
 use super::child::{Report, Step};
 use super::{Plan, SHELL};
@@ -46,7 +47,7 @@ pub(super) fn of_report(report: &Report, plan: &Plan, start: &Start) -> SpawnErr
             let directory = plan.directories.first().map(|dir| dir.to_string_lossy());
             failed(&format!("cannot enter the working directory {}", directory.unwrap_or_default()))
         }
-        Step::Exec => exec_error(report, plan, start),
+        Step::Exec | Step::Interpreter | Step::Shell => exec_error(report, plan, start),
     }
 }
 
@@ -55,16 +56,16 @@ fn exec_error(report: &Report, plan: &Plan, start: &Start) -> SpawnError {
     let path = path(report, plan);
     let shown = path.display();
     match report.error.raw_os_error() {
-        Some(libc::ENOENT) if fs::metadata(&path).is_ok() => {
-            SpawnError::NotExecutable(match interpreter(&path) {
-                Some(name) => {
-                    format!("cannot execute {shown}: its interpreter {name} does not exist")
-                }
-                None => format!(
-                    "cannot execute {shown}: it has no #! line, and this image has no {SHELL}"
-                ),
-            })
+        Some(_) if report.step == Step::Interpreter => {
+            // This process may not be allowed to read the file.
+            let name = interpreter(&path).map(|name| format!(" {name}")).unwrap_or_default();
+            SpawnError::NotExecutable(format!(
+                "cannot execute {shown}: its interpreter{name} does not exist"
+            ))
         }
+        Some(libc::ENOENT) if report.step == Step::Shell => SpawnError::NotExecutable(format!(
+            "cannot execute {shown}: it has no #! line, and this image has no {SHELL}"
+        )),
         Some(libc::ENOENT) if program == "sh" => SpawnError::NotFound(format!(
             "this image has no {SHELL}: send an array of the program and its arguments"
         )),
@@ -91,7 +92,12 @@ fn path(report: &Report, plan: &Plan) -> PathBuf {
 
 /// The interpreter in a script's `#!` line or in an ELF program's header.
 fn interpreter(path: &Path) -> Option<String> {
-    let file = File::open(path).ok()?;
+    // The file may have been replaced by a pipe meanwhile, on which this process must not wait.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut head = Vec::new();
     (&file).take(4096).read_to_end(&mut head).ok()?;
     let name = match head.strip_prefix(b"#!") {
