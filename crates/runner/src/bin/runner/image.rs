@@ -26,3 +26,25 @@ pub(crate) fn defaults(users: Users) -> Defaults {
 fn is_of_image(key: &str) -> bool {
     !OF_PID_1.contains(&key) && !OF_ECS.iter().any(|prefix| key.starts_with(prefix))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_image;
+
+    #[test]
+    fn variables_of_the_container_engine_are_not_those_of_the_image() {
+        let of_ecs = [
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_EXECUTION_ENV",
+            "AWS_REGION",
+            "ECS_AGENT_URI",
+            "ECS_CONTAINER_METADATA_URI_V4",
+        ];
+        for key in of_ecs.into_iter().chain(["HOME", "HOSTNAME"]) {
+            assert!(!is_of_image(key), "{key}");
+        }
+        for key in ["PATH", "LANG", "JAVA_HOME", "HOMEDIR", "MY_AWS_KEY"] {
+            assert!(is_of_image(key), "{key}");
+        }
+    }
+}
