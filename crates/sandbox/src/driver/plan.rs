@@ -30,7 +30,8 @@ impl Inner {
         let mount_points = (0..self.cgroups.of(id).dirs().len()).map(|number| number.to_string());
         let mount_points = mount_points
             .flat_map(|number| ["run/cgroup", "cgroup"].map(|dir| format!("{dir}/{number}")));
-        let views = (0..self.cgroups.of(id).views().len()).map(|number| cgroup_view(number));
+        let views = (0..self.cgroups.of(id).views().len()).map(cgroup_view);
+        fs::create_dir_all(&dir)?;
         let parts = self.image.parts(&dir)?;
         let programs = parts.as_ref().map_or(0, |parts| parts.programs.len());
         let programs = (0..programs).map(|number| format!("programs/{number}"));
