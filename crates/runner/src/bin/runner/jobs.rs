@@ -31,6 +31,8 @@ pub(crate) struct Jobs {
     scratch: Scratch,
     users: Users,
     shutting_down: bool,
+    /// Whether the last attempt to tidy failed. The next job's end allows another one.
+    tidying_failed: bool,
 }
 
 /// A request had no effect.
@@ -66,7 +68,17 @@ impl Jobs {
     pub(crate) fn new(store: Store, users: Users, cgroups: Option<Cgroups>) -> io::Result<Self> {
         let scratch = Scratch::new()?;
         let (running, background) = (Vec::new(), Vec::new());
-        Ok(Self { running, background, store, cgroups, scratch, users, shutting_down: false })
+        let (shutting_down, tidying_failed) = (false, false);
+        Ok(Self {
+            running,
+            background,
+            store,
+            cgroups,
+            scratch,
+            users,
+            shutting_down,
+            tidying_failed,
+        })
     }
 
     /// Runs the job unless its id was seen before. The job can be followed afterwards in both cases.
@@ -215,15 +227,15 @@ impl Jobs {
             }
             sys::reap(pid)?;
         }
-        let cgroups = &mut self.cgroups;
-        self.background.retain(|background| !background.members.remove(cgroups.as_mut()));
+        let ended = self.background.extract_if(.., |background| background.members.is_empty());
+        ended.for_each(|background| background.members.release(self.cgroups.as_mut()));
         Ok(())
     }
 
     /// Enforces deadlines, and records the exits of jobs whose output is complete.
     pub(crate) fn tick(&mut self, now: Instant) {
         for job in &mut self.running {
-            job.enforce(now, self.cgroups.as_mut());
+            job.enforce(now);
         }
         let ended = self.running.extract_if(.., |job| {
             let Some(exit) = job.exit(now) else { return false };
@@ -231,9 +243,26 @@ impl Jobs {
             let _ = self.store.record_exit(&job.id, &exit);
             true
         });
-        self.background.extend(ended.filter_map(Job::into_background));
+        for job in ended {
+            match job.into_rest() {
+                Ok(background) => self.background.push(background),
+                Err(members) => members.release(self.cgroups.as_mut()),
+            }
+            self.tidying_failed = false;
+        }
         let held = self.background.len().saturating_sub(MAX_HELD);
         self.background.iter_mut().take(held).for_each(|background| background.pipes.clear());
+    }
+
+    /// Whether [`Jobs::tidy`] has something to do.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.cgroups.as_ref().is_some_and(Cgroups::is_untidy) && !self.tidying_failed
+    }
+
+    /// Does a small piece of work that no caller waits for.
+    pub(crate) fn tidy(&mut self) {
+        let done = self.cgroups.as_mut().map_or(Ok(()), Cgroups::tidy);
+        self.tidying_failed = done.is_err();
     }
 
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
