@@ -9,6 +9,7 @@ use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
+use crate::command_line;
 use crate::job::{Background, Job, StopReason};
 use crate::spawn::{self, SpawnError, Users};
 use crate::store::Store;
@@ -105,6 +106,8 @@ impl Jobs {
 
     fn run_claimed(&mut self, start: &Start) -> Result<(), RequestError> {
         self.store.write_spec(start).map_err(store_error)?;
+        let with_bash = command_line::with_bash(start);
+        let start = with_bash.as_ref().unwrap_or(start);
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
         let cause = match spawn::spawn(start, self.users, self.cgroups.as_ref()) {

@@ -15,6 +15,7 @@ use crate::sys::Signals;
 
 mod capture;
 mod cgroup;
+mod command_line;
 mod connection;
 mod input;
 mod job;
