@@ -47,7 +47,7 @@ pub(crate) fn short(bench: &Bench) -> Result<Figure> {
             "outputs of {ROUNDS} x {AT_ONCE} parallel commands, 900 KB each, that are short"
         ),
         value: short.into(),
-        unit: "",
+        unit: "of 4,000",
         peer: None,
         target: Target::AtMost(0.0),
     })

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use domain::{
     TaskId, Timestamp,
     job::Usage,
-    ports::{Attached, CommandEnd, CommandEvent, EndCause, ShellError},
+    ports::{Attached, BackendError, CommandEnd, CommandEvent, EndCause, ShellError},
 };
 use runner::protocol::{Event, Request};
 
@@ -14,7 +14,7 @@ use super::{
     Dial,
     connection::{Connection, ConnectionError},
     end,
-    pool::{ConnectionPool, unexpected},
+    pool::{ConnectionPool, Sent, unexpected},
 };
 
 /// Reads the events of one command from the connection on which its start was sent.
@@ -27,6 +27,8 @@ pub(crate) struct Follower<D> {
     first: Option<Event>,
     /// Whether the runner has answered the start.
     answered: bool,
+    /// Whether another connection has carried the start before.
+    again: bool,
     /// The task's memory kills before the command was started or attached to.
     memory_kills: u64,
 }
@@ -38,11 +40,12 @@ impl<D: Dial> Follower<D> {
         start: &Request,
     ) -> Result<Self, ShellError> {
         let memory_kills = pool.dial.memory_kills(task);
-        let (connection, first) = pool.send(task, start).await.map_err(|failed| {
+        let Sent { connection, first, again } = pool.send(task, start).await.map_err(|failed| {
             if failed.unread { not_started(failed.error) } else { failed.error }
         })?;
         let (pool, task, answered) = (Arc::clone(pool), task.clone(), first.is_some());
-        Ok(Self { pool, task, connection: Some(connection), first, answered, memory_kills })
+        let connection = Some(connection);
+        Ok(Self { pool, task, connection, first, answered, again, memory_kills })
     }
 
     async fn receive(&mut self) -> Result<Event, ConnectionError> {
@@ -80,6 +83,9 @@ impl<D: Dial> Follower<D> {
             }
             Event::Error { message, retryable: true } => {
                 self.give_back();
+                if self.again {
+                    return Err(BackendError::new("starting a command", message).into());
+                }
                 tracing::warn!(task.id = %self.task, message, "a shell can't start a command now");
                 return Err(ShellError::NotStarted { gone: false });
             }
@@ -109,7 +115,7 @@ impl<D: Dial> Attached for Follower<D> {
                 self.command_event(event).map(Some)
             }
             Err(error) => {
-                let unread = !self.answered && self.pool.proves_unread(&error);
+                let unread = !self.answered && !self.again && self.pool.proves_unread(&error);
                 let error = self.pool.shell_error(error, &self.task).await;
                 Err(if unread { not_started(error) } else { error })
             }

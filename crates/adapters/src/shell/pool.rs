@@ -18,6 +18,16 @@ use super::{
 /// is idle but for its commands, so the time allows for a slow machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A request was sent.
+pub(crate) struct Sent {
+    pub(crate) connection: Connection,
+    /// The first event, if it was read already.
+    pub(crate) first: Option<Event>,
+    /// Whether the request was sent before, on an idle connection that did not answer. The runner may
+    /// receive that one at any time.
+    pub(crate) again: bool,
+}
+
 /// A request was not answered.
 pub(crate) struct SendError {
     pub(crate) error: ShellError,
@@ -43,18 +53,13 @@ impl<D: Dial> ConnectionPool<D> {
         Self { dial, clock, idle: Mutex::default() }
     }
 
-    /// Sends a request and returns the connection on which the answer arrives, with the first event if
-    /// it was read already. On an idle connection the first event is always read: such a connection may
+    /// Sends a request and returns the connection on which the answer arrives. On an idle connection the first event is always read: such a connection may
     /// be dead without a sign, and then the request is sent again on a new one. A runner accepts any
     /// request twice.
     ///
     /// # Errors
     /// As those of [`ConnectionPool::shell_error`].
-    pub(crate) async fn send(
-        &self,
-        task: &TaskId,
-        request: &Request,
-    ) -> Result<(Connection, Option<Event>), SendError> {
+    pub(crate) async fn send(&self, task: &TaskId, request: &Request) -> Result<Sent, SendError> {
         let mut unread = true;
         if let Some(mut connection) = self.take_idle(task) {
             let answer = async {
@@ -62,7 +67,7 @@ impl<D: Dial> ConnectionPool<D> {
                 connection.receive().await
             };
             if let Ok(event) = within_timeout(answer).await {
-                return Ok((connection, Some(event)));
+                return Ok(Sent { connection, first: Some(event), again: false });
             }
             unread = false;
             // The other idle connections to this task have most likely died for the same reason.
@@ -71,7 +76,7 @@ impl<D: Dial> ConnectionPool<D> {
         let opened = self.dial.open(task).await;
         let mut connection = Connection::over(opened.map_err(|error| SendError { error, unread })?);
         match within_timeout(connection.send(request)).await {
-            Ok(()) => Ok((connection, None)),
+            Ok(()) => Ok(Sent { connection, first: None, again: !unread }),
             Err(error) => {
                 unread &= self.proves_unread(&error);
                 Err(SendError { error: self.shell_error(error, task).await, unread })
@@ -89,7 +94,7 @@ impl<D: Dial> ConnectionPool<D> {
         request: &Request,
     ) -> Result<Event, ShellError> {
         let sent = self.send(task, request).await;
-        let (mut connection, first) = sent.map_err(|failed| failed.error)?;
+        let Sent { mut connection, first, .. } = sent.map_err(|failed| failed.error)?;
         let event = match first {
             Some(event) => event,
             None => match within_timeout(connection.receive()).await {

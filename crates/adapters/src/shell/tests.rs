@@ -26,6 +26,7 @@ use super::{Dial, RunnerShell, Transport, connection::Connection};
 use crate::clock::SystemClock;
 
 mod idle;
+mod not_started;
 
 /// A runner, and what a provider would know of its task.
 struct Runner {
