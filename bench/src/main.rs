@@ -22,6 +22,7 @@ mod lambda;
 mod latency;
 mod load;
 mod machine;
+mod output;
 mod runc;
 mod server;
 
@@ -93,7 +94,7 @@ fn main() -> Result<()> {
     let bench = Bench { program: args.program.canonicalize().context("build it first")? };
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();
-    let single: [(&str, Measure); 7] = [
+    let single: [(&str, Measure); 8] = [
         ("P1", latency::cold),
         ("P2", latency::warm),
         ("P3", latency::execute),
@@ -101,6 +102,7 @@ fn main() -> Result<()> {
         ("P5", load::accepted),
         ("P6", load::output),
         ("P10", load::recovery),
+        ("P13", output::short),
     ];
     for (id, measure) in single {
         if target(id) {

@@ -38,6 +38,7 @@ mod start;
 mod stop;
 mod stream;
 mod timeline;
+mod wait;
 mod webhook;
 
 pub use extract::{Caller, Unidentifiable};

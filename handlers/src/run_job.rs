@@ -87,6 +87,8 @@ async fn parallel_candidates(
 struct Claimed {
     job: Running,
     version: Version,
+    /// No worker before has reached a runner for this job.
+    unreached: bool,
 }
 
 /// Claims the first job that may run now. If more may run, another worker is called for them.
@@ -135,6 +137,11 @@ async fn claim(
     read: Versioned<Job>,
 ) -> Result<Option<Claimed>, HandlerError> {
     let is_serial = is_serial(&read.value);
+    let unreached = match &read.value {
+        Job::Queued(_) => true,
+        Job::Running(job) => job.is_unreached(),
+        Job::Finished(_) => false,
+    };
     let job = match read.value {
         Job::Queued(job) => job.claim(&env.worker, env.now()),
         Job::Running(job) => job.take_over(&env.worker, env.now()),
@@ -147,7 +154,7 @@ async fn claim(
         batch = batch.write(Write::TakeTurn { session, job: id });
     }
     let version = Version(read.version.0 + 1);
-    Ok(batch.put(env).await?.then_some(Claimed { job, version }))
+    Ok(batch.put(env).await?.then_some(Claimed { job, version, unreached }))
 }
 
 /// Called when no job is open: a draining session ends, and the idle time of another one begins.

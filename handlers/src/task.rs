@@ -20,14 +20,14 @@ const PROBE_DELAY_MAX: Duration = Duration::from_secs(30);
 pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, HandlerError> {
     match env.shell.probe(&facts.task).await {
         Ok(()) => Ok(true),
-        Err(ShellError::NotReady) => {
+        Err(ShellError::NotReady | ShellError::NotStarted { gone: false }) => {
             let age = env.now().since(facts.at);
             let delay = (age / 8).clamp(PROBE_DELAY_MIN, PROBE_DELAY_MAX);
             notification::send(env, Message::ProbeTask { facts: facts.clone() }, delay).await;
             Ok(false)
         }
         // The end of a task is an event of its own.
-        Err(ShellError::Gone) => Ok(false),
+        Err(ShellError::Gone | ShellError::NotStarted { gone: true }) => Ok(false),
         Err(error @ ShellError::Backend(_)) => Err(error.into()),
     }
 }

@@ -17,7 +17,7 @@ use crate::{Env, run_job::is_serial};
 
 mod stream;
 
-pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView};
+pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView, stats};
 
 /// A session as the API shows it.
 #[derive(Debug, Serialize)]
@@ -124,6 +124,19 @@ pub(crate) struct JobView<'a> {
     error: Option<&'a Failure>,
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<Usage>,
+    /// The first of the processes that the command left running at its end. Lists and webhooks leave
+    /// them out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    background_processes: Vec<ProcessView<'a>>,
+}
+
+/// A process of a shell.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct ProcessView<'a> {
+    pid: i32,
+    /// The beginning of its command line.
+    command: &'a str,
 }
 
 /// What a job does.
@@ -206,6 +219,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         stderr: StreamView::of(stderr),
         error: finished.and_then(|job| job.outcome().failure()),
         usage: finished.and_then(job::Finished::usage),
+        background_processes: Vec::new(),
     }
 }
 
@@ -216,6 +230,19 @@ impl JobView<'_> {
         self.waits_for = first.filter(|first| waits && *first != self.job_id);
         self
     }
+}
+
+/// The view of a job with the processes that it left running, without the text of its output.
+pub(crate) fn job_with_processes(of: &Job) -> JobView<'_> {
+    let background = match of {
+        Job::Finished(finished) => finished.background(),
+        Job::Queued(_) | Job::Running(_) => &[],
+    };
+    let background = background.iter();
+    let background_processes = background
+        .map(|process| ProcessView { pid: process.pid, command: process.command.expose() })
+        .collect();
+    JobView { background_processes, ..job(of) }
 }
 
 /// The `data` of a webhook about a session.

@@ -1,14 +1,14 @@
 //! The client of the runner inside a task, over any byte stream that carries its protocol.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
     JobId, TaskId,
-    command::{Command, Program},
+    command::{Command, Keep, Program, ShellName},
     ports::{Attached, Clock, Shell, ShellError},
 };
-use runner::protocol::{Event, Offsets, PROTOCOL_VERSION, Request, Start};
+use runner::protocol::{self, Event, Offsets, PROTOCOL_VERSION, Request, Start};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 mod connection;
@@ -43,6 +43,10 @@ pub trait Dial: Send + Sync + 'static {
     /// How many processes of the task the kernel has killed for memory, where that can be observed
     /// from outside the task; else 0, and the runner itself reports such a kill.
     fn memory_kills(&self, task: &TaskId) -> u64;
+
+    /// Whether this error of a connection proves that the runner has not read all of what was sent to
+    /// it.
+    fn proves_unread(&self, error: &io::Error) -> bool;
 
     /// How long an idle connection is kept for the next request; zero closes it at once.
     fn keep_idle(&self) -> Duration;
@@ -131,9 +135,13 @@ fn start(
     (stdout, stderr): (u64, u64),
 ) -> Start {
     let argv = match command.program.expose() {
-        Program::Shell(line) => vec!["sh".to_owned(), "-c".to_owned(), line.clone()],
+        Program::Shell(line) => {
+            let shell = command.shell.unwrap_or(ShellName::Sh).program();
+            vec![shell.to_owned(), "-c".to_owned(), line.clone()]
+        }
         Program::Argv(argv) => argv.clone(),
     };
+    let is_line = matches!(command.program.expose(), Program::Shell(_));
     let mut all = env.clone();
     all.extend(command.env.expose().clone());
     Start {
@@ -145,7 +153,12 @@ fn start(
         stdin: command.stdin.expose().clone(),
         timeout_ms: u64::try_from(command.timeout.as_millis()).unwrap_or(u64::MAX),
         max_output_bytes: command.max_output_bytes,
-        keep: runner::protocol::Keep::default(),
+        keep: match command.keep {
+            Keep::Head => protocol::Keep::Head,
+            Keep::Tail => protocol::Keep::Tail,
+            Keep::Both => protocol::Keep::Both,
+        },
+        prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
         from: Offsets { stdout, stderr },
     }

@@ -1,7 +1,7 @@
 //! Connects to the runner in a task through ECS Exec: the command in its terminal is the runner program
 //! itself, which bridges text lines to the runner's socket.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use adapters::shell::{Dial, Transport};
 use async_trait::async_trait;
@@ -130,6 +130,11 @@ impl Dial for ExecDial {
     fn memory_kills(&self, _: &TaskId) -> u64 {
         // ECS does not report them. The runner reads its own control group on Fargate and reports them.
         0
+    }
+
+    fn proves_unread(&self, _: &io::Error) -> bool {
+        // What a data channel has accepted may have reached the runner before the channel ended.
+        false
     }
 
     fn keep_idle(&self) -> Duration {

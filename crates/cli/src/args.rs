@@ -9,7 +9,7 @@ mod server;
 mod value;
 
 pub(crate) use server::{Isolation, Root, Sandbox, Token, Up};
-pub(crate) use value::{Pair, Seconds};
+pub(crate) use value::{Keep, Pair, Seconds, ShellName};
 use value::{pair, seconds};
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
   ephemeral stop $ID
 
 Exit codes: run and exec exit with the exit code of the command, 128+n if signal n ended it, 124 if it
-timed out, 125 if it could not be run, 127 if it was not found. All commands: 0 success, 1 error,
+timed out, 125 if it could not be run, 126 if it can't be executed, 127 if it was not found. All commands: 0 success, 1 error,
 2 usage error, 3 not found or already ended, 4 not allowed, 5 server not reachable.
 
 Signals: Ctrl-C in run and exec sends SIGINT to the command, whose output is printed to its end; a second
@@ -188,10 +188,16 @@ pub(crate) struct CommandOptions {
     /// Number of bytes to keep of each of stdout and stderr; a message reports output that was cut.
     #[arg(long, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub(crate) max_output: Option<u64>,
+    /// Which part of longer output to keep: its beginning, its end, or half of the bytes from each.
+    #[arg(long, value_enum, value_name = "PART")]
+    pub(crate) keep: Option<Keep>,
+    /// Shell of a command line; by default bash where the image has it, else sh.
+    #[arg(long = "shell", value_enum, value_name = "NAME")]
+    pub(crate) shell_name: Option<ShellName>,
     /// Pass our standard input to the command, up to 128 KiB of UTF-8.
     #[arg(long)]
     pub(crate) stdin: bool,
-    /// One argument is a command line for `sh -c`; several are a program and its arguments.
+    /// One argument is a command line for a shell; several are a program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub(crate) argv: Vec<String>,
 }
@@ -208,6 +214,9 @@ pub(crate) struct Exec {
     /// Run at once, without waiting for earlier commands.
     #[arg(long)]
     pub(crate) parallel: bool,
+    /// Keep what the command leaves running; otherwise it is killed. `show JOB` lists it.
+    #[arg(long)]
+    pub(crate) background: bool,
     /// Environment variable of this command.
     #[arg(long = "env", short = 'e', value_parser = pair, value_name = "KEY=VALUE")]
     pub(crate) env: Vec<Pair>,

@@ -10,7 +10,7 @@ use crate::{
     error::CliError,
     sse,
     terminal::{Stream, Terminal},
-    view::{Job, Output, StreamSize},
+    view::{Job, Output, StreamSize, left_out},
 };
 
 /// Bytes requested per page.
@@ -22,6 +22,8 @@ pub(crate) struct Follower<'a> {
     terminal: Terminal,
     job: &'a str,
     offsets: [u64; 2],
+    /// Whether what was printed of each stream ends within a line.
+    within_line: [bool; 2],
     /// The sizes that the last page of each stream reported.
     sizes: [StreamSize; 2],
 }
@@ -31,6 +33,7 @@ pub(crate) struct Follower<'a> {
 #[serde(rename_all = "camelCase")]
 struct OutputChunk {
     stream: String,
+    offset: u64,
     text: String,
     encoding: String,
     next_offset: u64,
@@ -38,7 +41,8 @@ struct OutputChunk {
 
 impl<'a> Follower<'a> {
     pub(crate) const fn new(client: &'a Client, terminal: Terminal, job: &'a str) -> Self {
-        Self { client, terminal, job, offsets: [0, 0], sizes: [StreamSize::NOTHING; 2] }
+        let (offsets, within_line, sizes) = ([0; 2], [false; 2], [StreamSize::NOTHING; 2]);
+        Self { client, terminal, job, offsets, within_line, sizes }
     }
 
     /// Prints until the job is final, and returns the job. If the future is dropped, the next call
@@ -77,10 +81,14 @@ impl<'a> Follower<'a> {
         let offset = self.offsets[stream as usize];
         let path = format!("/jobs/{job}/output?stream={name}&offset={offset}&limit={PAGE}");
         let output: Output = read(&self.client.get(&path).await?)?;
-        self.terminal.bytes(stream, &decode(&output.text, &output.encoding)?)?;
-        self.offsets[stream as usize] = output.next_offset;
         self.sizes[stream as usize] = output.size;
-        Ok(output.next_offset > offset)
+        if output.next_offset == output.offset {
+            return Ok(false);
+        }
+        let bytes = decode(&output.text, &output.encoding)?;
+        self.print(stream, output.offset, &bytes)?;
+        self.offsets[stream as usize] = output.next_offset;
+        Ok(true)
     }
 
     /// Prints the output of the event stream. Returns the job if the stream reported its end.
@@ -107,9 +115,23 @@ impl<'a> Follower<'a> {
         else {
             return Ok(());
         };
-        self.terminal.bytes(stream, &decode(&chunk.text, &chunk.encoding)?)?;
+        self.print(stream, chunk.offset, &decode(&chunk.text, &chunk.encoding)?)?;
         self.offsets[stream as usize] = chunk.next_offset;
         Ok(())
+    }
+
+    /// Prints output that begins at this offset, and before it how much was left out.
+    fn print(&mut self, stream: Stream, offset: u64, bytes: &[u8]) -> Result<(), CliError> {
+        let missing = offset.saturating_sub(self.offsets[stream as usize]);
+        if missing > 0 {
+            // The line stands alone where stdout or stderr and this message share a terminal.
+            let begin = if self.within_line[stream as usize] { "\n" } else { "" };
+            self.terminal.message(&format!("{begin}{}", left_out(missing)));
+        }
+        if let Some(last) = bytes.last() {
+            self.within_line[stream as usize] = *last != b'\n';
+        }
+        self.terminal.bytes(stream, bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use time::{OffsetDateTime, serde::rfc3339};
 
 mod stream_size;
 
-pub(crate) use stream_size::StreamSize;
+pub(crate) use stream_size::{StreamSize, left_out};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -73,9 +73,18 @@ pub(crate) struct Job {
     pub(crate) error: Option<Error>,
     pub(crate) usage: Option<Usage>,
     #[serde(default)]
+    pub(crate) background_processes: Vec<Process>,
+    #[serde(default)]
     pub(crate) stdout: StreamSize,
     #[serde(default)]
     pub(crate) stderr: StreamSize,
+}
+
+/// A process that a command left running.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    pub(crate) command: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,13 +98,21 @@ pub(crate) struct Error {
 pub(crate) struct Usage {
     wall_ms: u64,
     cpu_ms: u64,
+    /// Of the largest process.
     max_rss_bytes: u64,
+    /// Of all processes together; not counted everywhere.
+    memory_peak_bytes: Option<u64>,
+    #[serde(default)]
+    oom_kills: u64,
+    #[serde(default)]
+    leftover_processes: u64,
 }
 
 /// A part of an output stream.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Output {
+    pub(crate) offset: u64,
     pub(crate) text: String,
     pub(crate) encoding: String,
     pub(crate) next_offset: u64,
@@ -132,6 +149,7 @@ impl Job {
         let code = match (self.status.as_str(), self.exit_code, self.signal) {
             ("timed_out", _, _) => 124,
             ("failed", _, _) if self.error_code() == "command_not_found" => 127,
+            ("failed", _, _) if self.error_code() == "not_executable" => 126,
             ("failed" | "lost", _, _) => 125,
             (_, Some(code), _) => code & 0xff,
             (_, None, Some(signal)) => 128 + signal,
@@ -164,13 +182,24 @@ impl Job {
 impl Usage {
     pub(crate) fn summary(&self) -> String {
         use crate::time_format::fine;
-        format!(
+        let mut summary = format!(
             "{} wall, {} cpu, {:.1} MiB at most",
             fine(Duration::from_millis(self.wall_ms)),
             fine(Duration::from_millis(self.cpu_ms)),
-            mib(self.max_rss_bytes),
-        )
+            mib(self.memory_peak_bytes.unwrap_or(self.max_rss_bytes)),
+        );
+        if self.oom_kills > 0 {
+            summary.push_str(&format!(", {} killed for memory", processes(self.oom_kills)));
+        }
+        if self.leftover_processes > 0 {
+            summary.push_str(&format!(", {} left at its end", processes(self.leftover_processes)));
+        }
+        summary
     }
+}
+
+fn processes(count: u64) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]

@@ -25,6 +25,12 @@ pub struct Command {
     pub concurrency: Concurrency,
     /// How many bytes of stdout, and as many of stderr, are stored.
     pub max_output_bytes: u64,
+    /// Which part of a longer stream is stored.
+    #[serde(default, skip_serializing_if = "Keep::is_head")]
+    pub keep: Keep,
+    /// The shell that runs a command line; the image's bash, or else its sh, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellName>,
     /// Whether processes that still run when the command exits are left running. Otherwise they are
     /// killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -35,10 +41,54 @@ pub struct Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Program {
-    /// Run as `sh -c LINE`.
+    /// Run as `bash -c LINE` or `sh -c LINE`.
     Shell(String),
     /// Run without a shell; the first element is the program.
     Argv(Vec<String>),
+}
+
+/// Which part is stored of an output stream that is longer than the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The beginning. The default of records that were written before there was a choice.
+    #[default]
+    Head,
+    /// The end.
+    Tail,
+    /// The beginning and the end, each up to half of the limit.
+    Both,
+}
+
+impl Keep {
+    /// All values.
+    pub const ALL: [Self; 3] = [Self::Both, Self::Head, Self::Tail];
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    const fn is_head(&self) -> bool {
+        matches!(self, Self::Head)
+    }
+}
+
+/// A shell that runs command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShellName {
+    Bash,
+    Sh,
+}
+
+impl ShellName {
+    /// Both values.
+    pub const ALL: [Self; 2] = [Self::Bash, Self::Sh];
+
+    /// The name of the program.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::Bash => "bash",
+            Self::Sh => "sh",
+        }
+    }
 }
 
 /// How a job is ordered among the jobs of its session.

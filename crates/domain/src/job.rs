@@ -11,7 +11,7 @@ use crate::{JobId, SessionId, Timestamp, UserId, command::Command, webhook::Even
 mod outcome;
 mod state;
 
-pub use outcome::{Exit, Failure, Outcome, StreamStats, Usage};
+pub use outcome::{BackgroundProcess, Exit, Failure, Gap, Outcome, StreamStats, Usage};
 pub use state::{Finished, Lease, Queued, Running};
 
 /// How long a worker holds a job without renewing its lease.

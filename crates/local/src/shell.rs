@@ -61,6 +61,12 @@ impl Dial for UnixDial {
         self.tasks.memory_kills(task)
     }
 
+    fn proves_unread(&self, error: &io::Error) -> bool {
+        // A unix socket reports a reset if its peer was closed before it had read everything, and a
+        // broken pipe for bytes that can't reach it any more.
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+    }
+
     fn keep_idle(&self) -> Duration {
         // A new connection takes microseconds.
         Duration::ZERO

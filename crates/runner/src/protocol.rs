@@ -51,6 +51,9 @@ pub struct Start {
     /// The working directory; `None` is the user's home, or `/` if that does not exist. If a directory
     /// is given and can't be entered, the job ends as `SpawnFailed`.
     pub cwd: Option<String>,
+    /// Whether `argv` is a command line for `sh` that bash runs instead, where the image has bash.
+    #[serde(default)]
+    pub prefer_bash: bool,
     /// Variables added to the runner's default environment; they override it.
     pub env: Vec<(String, String)>,
     /// The name of any user in the image's `/etc/passwd` except root.

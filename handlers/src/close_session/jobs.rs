@@ -12,7 +12,7 @@ use crate::{Env, HandlerError, outbox::Batch};
 /// How many open jobs are read at once.
 const PAGE: u32 = 100;
 
-/// Ends the open jobs: one that never ran is cancelled, one that ran is lost unless its worker
+/// Ends the open jobs: one that certainly never ran is cancelled, one that ran is lost unless its worker
 /// records an outcome first.
 pub(crate) async fn end_jobs(env: &Env, session: &Session) -> Result<(), HandlerError> {
     for concurrency in Concurrency::ALL {
@@ -33,6 +33,7 @@ async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(
     let (id, now) = (read.value.id(), env.now());
     let job = match read.value {
         Job::Queued(job) => job.end(not_run(session), now),
+        Job::Running(job) if job.is_unreached() => job.end(not_run(session), None, now),
         Job::Running(job) => {
             let message = "the session ended before the runner reported how the command ended";
             let failure = JobFailure::new("session_ended", message);

@@ -48,7 +48,7 @@ fn program_schema() -> Value {
         "minLength": 1,
         "maxLength": COMMAND_LIMIT,
         "pattern": NO_NUL,
-        "description": "A line, run as sh -c LINE.",
+        "description": "A line, run as bash -c LINE or sh -c LINE.",
     });
     let argv = json!({
         "type": "array",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::{extract::State, response::Response};
 use domain::{
     JobId, Secret, SessionId,
-    command::{Command, Concurrency},
+    command::{Command, Concurrency, Keep, Program, ShellName},
     job::Work,
     message::Message,
     ports::Write,
@@ -17,12 +17,14 @@ use serde_json::{Value, json};
 use super::{
     accepted::Accepted,
     command,
+    extract::{Params, User},
     fields::Fields,
     post::{Plan, Post},
     problem::{Code, Problem},
     rule::{FieldError, Rule, boolean, id, integer, one_of},
     sessions,
     start::{self, DEFAULT_OUTPUT},
+    wait::WaitQuery,
 };
 use crate::{Env, Policy, notification, outbox::Batch};
 
@@ -46,14 +48,28 @@ enum IfNotReady {
     Reject,
 }
 
-pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
+pub(super) async fn handle(
+    State(env): State<Env>,
+    User(user): User,
+    params: Params,
+    post: Result<Post, Response>,
+) -> Result<Response, Problem> {
+    let query = params.read(WaitQuery::read)?;
+    let accepted = match post {
+        Ok(post) => accept(&env, &post).await?,
+        Err(replayed) => replayed,
+    };
+    Ok(query.wait(&env, &user, accepted).await)
+}
+
+async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let request = post.read_body(ExecuteRequest::read)?;
     command::check_user(request.command.user.as_deref(), &env.policy)?;
     let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
     let job = JobId::from_ulid(env.ids.ulid());
-    let mut attempts = post.retry_on_conflict(&env);
+    let mut attempts = post.retry_on_conflict(env);
     loop {
-        let session = sessions::owned(&env, &post.user, id).await?.value;
+        let session = sessions::owned(env, &post.user, id).await?.value;
         let ready = matches!(session, Session::Ready(_));
         check(&session, request.if_not_ready)?;
         let work = Work::Execute(Box::new(request.command.clone()));
@@ -63,7 +79,7 @@ pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Respons
         let plan = Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), notifications };
         if let Some(response) = attempts.commit(plan).await? {
             if !ready {
-                notify_if_ready(&env, id).await;
+                notify_if_ready(env, id).await;
             }
             return Ok(response);
         }
@@ -113,6 +129,23 @@ impl ExecuteRequest {
         let output =
             integer(0..=MAX_OUTPUT).describe("How much of stdout, and of stderr, is stored.");
         let max_output_bytes = fields.with_default("maxOutputBytes", output, DEFAULT_OUTPUT);
+        let keep = one_of(&Keep::ALL).describe(
+            "What is stored of longer output: its first and its last half of maxOutputBytes, its \
+             beginning, or its end. What is kept of the end is stored when the command has ended.",
+        );
+        let keep = fields.with_default("keep", keep, Keep::Both);
+        let shell = one_of(&ShellName::ALL).describe(
+            "The shell of a command line. If absent, bash where the image has it, else sh.",
+        );
+        let shell = fields.optional("shell", shell);
+        fields.constrain(|| {
+            let line = json!({"properties": {"command": {"type": "string"}}});
+            json!({"dependentSchemas": {"shell": line}})
+        });
+        if shell.is_some() && matches!(program, Some(Program::Argv(_))) {
+            let detail = "must be absent: an array of a program and its arguments has no shell";
+            fields.report(FieldError::new(detail).below("shell"));
+        }
         let background = boolean().describe(
             "Whether processes that the command leaves running stay; otherwise they are killed.",
         );
@@ -127,6 +160,8 @@ impl ExecuteRequest {
             timeout: Duration::from_secs(timeout),
             concurrency,
             max_output_bytes,
+            keep,
+            shell,
             background,
         };
         Some(Self { session: session?, command, if_not_ready })

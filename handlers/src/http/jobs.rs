@@ -9,15 +9,20 @@ use domain::{
     job::Job,
     ports::{Stream, Versioned},
 };
+use serde_json::Value;
 
 use super::{
     extract::{Id, Params, User},
     output,
     problem::Problem,
     reply::Reply,
-    rule::digits,
+    rule::{FieldError, Rule, digits},
 };
-use crate::{Env, run_job::is_serial, view};
+use crate::{
+    Env,
+    run_job::is_serial,
+    view::{self, JobView},
+};
 
 /// The longest wait. Seconds; below the 30 s after which gateways time out.
 const MAX_WAIT: u32 = 25;
@@ -36,28 +41,48 @@ pub(super) async fn handle(
     params: Params,
 ) -> Result<Reply, Problem> {
     let JobQuery { wait } = params.read(JobQuery::read)?;
-    let mut read = owned(&env, &user, id).await?;
+    let job = wait_for_end(&env, &user, id, wait).await?;
+    Ok(Reply::ok(&with_output(&env, &job).await?))
+}
+
+/// The caller's job once it has ended, or after this time.
+pub(super) async fn wait_for_end(
+    env: &Env,
+    user: &UserId,
+    id: JobId,
+    wait: Duration,
+) -> Result<Job, Problem> {
+    let mut read = owned(env, user, id).await?;
     let until = env.now() + wait;
     while !is_final(&read.value) && env.now() < until {
         env.changes.job_changed(id, read.version, until).await?;
         let last_version = read.version;
-        read = owned(&env, &user, id).await?;
+        read = owned(env, user, id).await?;
         // The wait ended without a change: the time is up, even if the clock was set back meanwhile.
         if read.version == last_version {
             break;
         }
     }
-    let job = &read.value;
-    let first = first_serial(&env, job.common().session, slice::from_ref(job)).await?;
-    let mut view = view::job(job).waiting_for(job, first);
-    view.stdout.part = Some(output::part(&env, job, Stream::Stdout, 0, INLINE).await?);
-    view.stderr.part = Some(output::part(&env, job, Stream::Stderr, 0, INLINE).await?);
-    Ok(Reply::ok(&view))
+    Ok(read.value)
+}
+
+/// The view of a job with the beginning of its output.
+pub(super) async fn with_output<'a>(env: &Env, job: &'a Job) -> Result<JobView<'a>, Problem> {
+    let first = first_serial(env, job.common().session, slice::from_ref(job)).await?;
+    let mut view = view::job_with_processes(job).waiting_for(job, first);
+    view.stdout.part = Some(output::part(env, job, Stream::Stdout, 0, INLINE).await?.1);
+    view.stderr.part = Some(output::part(env, job, Stream::Stderr, 0, INLINE).await?.1);
+    Ok(view)
+}
+
+/// How long a response may wait for the end of a job.
+pub(super) fn wait_seconds() -> Rule<impl Fn(Value) -> Result<u32, FieldError>> {
+    digits(0..=MAX_WAIT)
 }
 
 impl JobQuery {
     pub(super) fn read(params: &mut Params) -> Self {
-        let wait = digits(0..=MAX_WAIT).describe("How long to wait for the job's end.");
+        let wait = wait_seconds().describe("How long to wait for the job's end.");
         let seconds = params.with_default("waitSeconds", wait, 0);
         Self { wait: Duration::from_secs(seconds.into()) }
     }

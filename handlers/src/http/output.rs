@@ -14,13 +14,17 @@ use super::{
 };
 use crate::{
     Env,
-    view::{Encoding, Part, StreamName, StreamSize},
+    view::{self, Encoding, Part, StreamName, StreamSize},
 };
 
 /// The size of a part unless the request says otherwise. Bytes.
 const DEFAULT_LIMIT: u32 = 64 * 1024;
 /// The largest part. Bytes.
 const MAX_LIMIT: u32 = 1024 * 1024;
+
+/// The largest offset: the largest integer that JavaScript represents. A command may write far more than is
+/// stored.
+pub(super) const MAX_OFFSET: u64 = (1 << 53) - 1;
 
 /// A part of a stream of a job's output.
 #[derive(Debug, Serialize)]
@@ -29,6 +33,7 @@ const MAX_LIMIT: u32 = 1024 * 1024;
 pub(super) struct Output {
     job_id: JobId,
     stream: StreamName,
+    /// The offset of the part: the requested one, or the end of the gap if that is in the gap.
     offset: u64,
     #[serde(flatten)]
     part: Part,
@@ -41,7 +46,7 @@ pub(super) struct Output {
 /// Which part of the output is wanted.
 pub(super) struct OutputQuery {
     stream: StreamName,
-    offset: u32,
+    offset: u64,
     limit: u32,
 }
 
@@ -49,7 +54,7 @@ impl OutputQuery {
     pub(super) fn read(params: &mut Params) -> Self {
         let names = [StreamName::Stdout, StreamName::Stderr];
         let stream = params.with_default("stream", one_of(&names), StreamName::Stdout);
-        let offset = params.with_default("offset", digits(0..=u32::MAX), 0);
+        let offset = params.with_default("offset", digits(0..=MAX_OFFSET), 0);
         let limit = digits(1..=MAX_LIMIT)
             .describe("Bytes. A part ends before a character that it would cut.");
         let limit = params.with_default("limit", limit, DEFAULT_LIMIT);
@@ -64,33 +69,34 @@ pub(super) async fn handle(
     params: Params,
 ) -> Result<Reply, Problem> {
     let OutputQuery { stream: name, offset, limit } = params.read(OutputQuery::read)?;
-    let (offset, stream) = (u64::from(offset), name.into());
+    let stream = name.into();
     let job = jobs::owned(&env, &user, id).await?.value;
-    let part = part(&env, &job, stream, offset, limit.into()).await?;
-    let complete = jobs::is_final(&job) && part.next_offset >= stored(&job, stream);
+    let (offset, part) = part(&env, &job, stream, offset, limit.into()).await?;
+    let complete = jobs::is_final(&job) && part.next_offset >= view::stats(&job, stream).end();
     let size = StreamSize::of(&job, stream);
     Ok(Reply::ok(&Output { job_id: id, stream: name, offset, part, size, complete }))
 }
 
-/// At most `limit` bytes of a stream from `offset` on.
+/// At most `limit` bytes of a stream from `offset` on, and the offset of the first of them: if the given
+/// one is in the gap of the stream, the end of the gap. A part ends at the gap.
 pub(super) async fn part(
     env: &Env,
     job: &Job,
     stream: Stream,
     offset: u64,
     limit: u64,
-) -> Result<Part, Problem> {
-    let stored = stored(job, stream);
-    let bytes = if offset < stored {
+) -> Result<(u64, Part), Problem> {
+    let stats = view::stats(job, stream);
+    let (offset, position, follow) = stats.find(offset);
+    let bytes = if follow > 0 {
         // More may be stored by now; the answer is about this record.
-        let limit = limit.min(stored - offset);
-        env.store.output(job.id(), stream, offset, limit).await?.into_inner()
+        env.store.output(job.id(), stream, position, limit.min(follow)).await?.into_inner()
     } else {
         Vec::new()
     };
     let end = offset + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let growing = !jobs::is_final(job) && end >= stored;
-    Ok(encode(bytes, offset, growing))
+    let growing = !jobs::is_final(job) && end >= stats.end();
+    Ok((offset, encode(bytes, offset, growing)))
 }
 
 /// Writes the bytes as text, or in base64 if they are not UTF-8 or mostly control characters: JSON
@@ -116,14 +122,6 @@ fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
 fn is_readable(text: &str) -> bool {
     let escaped = text.bytes().filter(|byte| byte.is_ascii_control() && !b"\t\n\r".contains(byte));
     escaped.count() <= text.len() / 4
-}
-
-const fn stored(job: &Job, stream: Stream) -> u64 {
-    let (stdout, stderr) = job.output();
-    match stream {
-        Stream::Stdout => stdout.stored,
-        Stream::Stderr => stderr.stored,
-    }
 }
 
 #[cfg(test)]

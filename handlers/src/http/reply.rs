@@ -2,7 +2,7 @@
 
 use axum::{
     http::{
-        HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
@@ -35,6 +35,13 @@ impl Reply {
     /// 202, with the job's path as `Location`.
     pub(super) fn accepted(job: JobId, body: &impl Serialize) -> Self {
         Self { location: Some(format!("/v1/jobs/{job}")), ..Self::new(StatusCode::ACCEPTED, body) }
+    }
+
+    /// Marks a response as a replay if another response with these headers is one.
+    pub(super) fn copy_replayed(from: &HeaderMap, to: &mut HeaderMap) {
+        if let Some(replayed) = from.get(REPLAYED) {
+            to.insert(REPLAYED, replayed.clone());
+        }
     }
 
     /// A stored response, marked as a replay.

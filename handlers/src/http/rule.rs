@@ -3,7 +3,7 @@
 //! A [`Rule`] has both: the function that reads a value and the JSON Schema of what that function
 //! accepts. A test generates the document from these schemas, so the document follows the code.
 
-use std::{borrow::Cow, fmt::Display, ops::RangeInclusive};
+use std::{borrow::Cow, fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use domain::Timestamp;
 use serde::Serialize;
@@ -157,9 +157,9 @@ pub(super) fn integer(
 }
 
 /// An integer within these bounds, written in digits: the value of a query parameter.
-pub(super) fn digits(
-    range: RangeInclusive<u32>,
-) -> Rule<impl Fn(Value) -> Result<u32, FieldError>> {
+pub(super) fn digits<T: FromStr + Display + PartialOrd + Serialize>(
+    range: RangeInclusive<T>,
+) -> Rule<impl Fn(Value) -> Result<T, FieldError>> {
     let schema = integer_schema(&range);
     let read = move |value: Value| {
         let text = string(value)?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::{extract::State, response::Response};
 use domain::{
     JobId, Secret, SessionId, Timestamp, UserId,
-    command::{Command, Concurrency, Program},
+    command::{Command, Concurrency, Keep, Program},
     job::{self, Job, Work},
     message::Message,
     ports::{CommitError, Expect, Write},
@@ -15,8 +15,10 @@ use domain::{
 
 use super::{
     accepted::Accepted,
+    extract::{Params, User},
     post::{Plan, Post},
     problem::{Code, Problem},
+    wait::WaitQuery,
 };
 use crate::{Env, Policy, outbox::Batch};
 
@@ -44,14 +46,28 @@ struct OneShot {
     program: Program,
 }
 
-pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
+pub(super) async fn handle(
+    State(env): State<Env>,
+    User(user): User,
+    params: Params,
+    post: Result<Post, Response>,
+) -> Result<Response, Problem> {
+    let query = params.read(WaitQuery::read)?;
+    let accepted = match post {
+        Ok(post) => accept(&env, &post).await?,
+        Err(replayed) => replayed,
+    };
+    Ok(query.wait(&env, &user, accepted).await)
+}
+
+async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let request = post.read_body(|fields| StartRequest::read(fields, &env.policy))?;
-    let new = NewSession::of(request, &env, &post.user);
-    let mut attempts = post.retry_on_conflict(&env);
+    let new = NewSession::of(request, env, &post.user);
+    let mut attempts = post.retry_on_conflict(env);
     loop {
         let quota_reached = matches!(attempts.last_error(), Some(CommitError::QuotaReached));
-        let position = position(&env, &new, quota_reached).await?;
-        if let Some(response) = attempts.commit(plan(&env, &new, position)).await? {
+        let position = position(env, &new, quota_reached).await?;
+        if let Some(response) = attempts.commit(plan(env, &new, position)).await? {
             return Ok(response);
         }
     }
@@ -161,6 +177,8 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         timeout: ttl,
         concurrency: Concurrency::Serial,
         max_output_bytes: DEFAULT_OUTPUT,
+        keep: Keep::Both,
+        shell: None,
         background: false,
     }
 }

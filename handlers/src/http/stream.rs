@@ -99,8 +99,10 @@ fn position(headers: &HeaderMap) -> Result<Option<(u64, u64)>, Problem> {
     match parts.as_deref() {
         Some([_, _, "end"]) => return Ok(None),
         Some([stdout, stderr]) => {
-            if let (Ok(stdout), Ok(stderr)) = (stdout.parse::<u32>(), stderr.parse::<u32>()) {
-                return Ok(Some((stdout.into(), stderr.into())));
+            let offset =
+                |text: &str| text.parse::<u64>().ok().filter(|at| *at <= output::MAX_OFFSET);
+            if let (Some(stdout), Some(stderr)) = (offset(stdout), offset(stderr)) {
+                return Ok(Some((stdout, stderr)));
             }
         }
         _ => {}
@@ -168,17 +170,21 @@ impl Progress {
             Stream::Stdout => self.stdout,
             Stream::Stderr => self.stderr,
         };
-        let part = output::part(&self.env, job, stream, offset, CHUNK).await?;
-        if part.next_offset == offset {
+        let (begin, part) = output::part(&self.env, job, stream, offset, CHUNK).await?;
+        if part.next_offset == begin {
             return Ok(false);
+        }
+        let name = StreamName::from(stream);
+        if begin > offset {
+            self.push("gap", &json!({"stream": name, "from": offset, "to": begin}).to_string());
         }
         match stream {
             Stream::Stdout => self.stdout = part.next_offset,
             Stream::Stderr => self.stderr = part.next_offset,
         }
         let data = json!({
-            "stream": StreamName::from(stream),
-            "offset": offset,
+            "stream": name,
+            "offset": begin,
             "text": part.text,
             "encoding": part.encoding,
             "nextOffset": part.next_offset,

@@ -15,6 +15,7 @@ use crate::Policy;
 mod contract;
 mod document;
 mod execute;
+mod gap;
 mod idempotency;
 mod input;
 mod jobs;
@@ -25,6 +26,7 @@ mod start;
 mod stop;
 mod stream;
 mod usage;
+mod wait;
 mod webhooks;
 
 /// The API over fakes of all ports.

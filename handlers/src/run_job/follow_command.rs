@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     TaskId, Timestamp,
     command::Command,
-    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats},
+    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage},
     ports::{
         Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Version,
         Write,
@@ -45,14 +45,20 @@ pub(super) async fn follow_command(
 ) -> Result<FollowEnd, HandlerError> {
     let job = Job::from(claimed.job.clone());
     let Some(command) = job.command() else { return Ok(FollowEnd::Superseded) };
-    let Claimed { job, version } = claimed;
-    let mut worker = Worker { env, session, task, job, version, output: OutputBuffer::default() };
-    match worker.follow(command, hold_until).await {
+    let Claimed { job, version, unreached } = claimed;
+    let output = OutputBuffer::default();
+    let mut worker = Worker { env, session, task, job, version, unreached, output };
+    let followed = worker.follow(command, hold_until).await;
+    worker.unreached &= matches!(followed, Err(FollowError::Shell(ShellError::NotStarted { .. })));
+    match followed {
         Ok(end) => Ok(end),
-        // If the task is gone, its own event ends the session.
-        Err(FollowError::Shell(ShellError::NotReady | ShellError::Gone)) => {
-            Ok(FollowEnd::HandedOn(worker.give_up().await?))
+        Err(FollowError::Shell(ShellError::NotStarted { gone: true })) if worker.unreached => {
+            worker.end_unstarted().await
         }
+        // If the task is gone, its own event ends the session.
+        Err(FollowError::Shell(
+            ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. },
+        )) => Ok(FollowEnd::HandedOn(worker.give_up().await?)),
         Err(FollowError::Shell(error @ ShellError::Backend(_))) => {
             worker.give_up().await?;
             Err(error.into())
@@ -68,6 +74,8 @@ struct Worker<'a> {
     task: &'a TaskId,
     job: Running,
     version: Version,
+    /// No worker so far has reached a runner for this job.
+    unreached: bool,
     /// Output that is not stored yet.
     output: OutputBuffer,
 }
@@ -87,12 +95,16 @@ impl Worker<'_> {
         hold_until: Timestamp,
     ) -> Result<FollowEnd, FollowError> {
         let mut attached = self.attach(command).await?;
+        let unreached = std::mem::take(&mut self.unreached);
         let mut store_at = None;
         loop {
             let now = self.env.now();
             let renew_at = self.job.lease().until - LEASE / 2;
             let until = store_at.unwrap_or(renew_at).min(hold_until);
-            match attached.next(until).await? {
+            let event = attached.next(until).await.inspect_err(|error| {
+                self.unreached = unreached && matches!(error, ShellError::NotStarted { .. });
+            })?;
+            match event {
                 Some(CommandEvent::Started) => {}
                 Some(CommandEvent::Output { stream, offset, bytes }) => {
                     self.output.add(self.job.output(), stream, offset, bytes);
@@ -126,7 +138,7 @@ impl Worker<'_> {
         }
         let (stdout, stderr) = self.job.output();
         let env = self.session.common().spec.env.expose();
-        shell.start(self.task, id, command, env, (stdout.stored, stderr.stored)).await
+        shell.start(self.task, id, command, env, (stdout.end(), stderr.end())).await
     }
 
     /// Stores the gathered output and renews the lease, or ends the lease at `release_at`.
@@ -136,6 +148,9 @@ impl Worker<'_> {
             let mut job = self.job.clone().progress(stdout, stderr, self.env.now());
             if let Some(at) = release_at {
                 job = job.release_lease(at);
+                if self.unreached {
+                    job = job.unreached();
+                }
             }
             let mut writes = self.output_writes();
             writes.push(Write::Job(Box::new(job.clone().into()), Expect::At(self.version)));
@@ -161,7 +176,8 @@ impl Worker<'_> {
             stderr.written = stderr.written.max(end.stderr_written);
             let now = self.env.now();
             let job = self.job.clone().progress(stdout, stderr, now);
-            let job = job.end(outcome(&end), Some(end.usage), now);
+            let job = job.end(self.outcome(&end), Some(end.usage), now);
+            let job = job.with_background(end.background.clone());
             let batch = Batch::default().finished_job(self.env, self.session, job, self.version);
             let batch = self.output_writes().into_iter().fold(batch, Batch::write);
             match batch.write(Write::EndTurn { session, job: id }).commit(self.env).await {
@@ -172,6 +188,23 @@ impl Worker<'_> {
         }
         release(self.env, self.task, id).await;
         Ok(())
+    }
+
+    /// Ends a job whose command was certainly not started and never will be, as the task has stopped.
+    async fn end_unstarted(&mut self) -> Result<FollowEnd, HandlerError> {
+        let end = CommandEnd {
+            cause: EndCause::Cancelled,
+            exit: None,
+            stdout_written: 0,
+            stderr_written: 0,
+            usage: Usage::default(),
+            background: Vec::new(),
+        };
+        match self.finish(end).await {
+            Ok(()) => Ok(FollowEnd::Finished),
+            Err(CommitError::Conflict) => Ok(FollowEnd::Superseded),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads the job again after a conflict. A request to cancel leaves the job with this worker;
@@ -204,6 +237,18 @@ impl Worker<'_> {
     fn output_writes(&self) -> Vec<Write> {
         self.output.writes(self.job.common().id, self.job.output())
     }
+
+    /// The outcome of the job, whose command ended so.
+    fn outcome(&self, end: &CommandEnd) -> Outcome {
+        let was_not_started = end.cause == EndCause::Cancelled && end.exit.is_none();
+        if !was_not_started || self.job.cancel_requested() {
+            return outcome(end);
+        }
+        // The runner refused to start it, because the task was shutting down.
+        let message = "the session ended before the command was started";
+        let failure = Some(JobFailure::new("session_ended", message));
+        Outcome::Cancelled { exit: None, failure }
+    }
 }
 
 /// The outcome of a job whose command ended so.
@@ -223,6 +268,9 @@ fn outcome(end: &CommandEnd) -> Outcome {
         }
         EndCause::NotFound(message) => {
             Outcome::Failed { failure: JobFailure::new("command_not_found", message) }
+        }
+        EndCause::NotExecutable(message) => {
+            Outcome::Failed { failure: JobFailure::new("not_executable", message) }
         }
         EndCause::SpawnFailed(message) => {
             Outcome::Failed { failure: JobFailure::new("spawn_failed", message) }

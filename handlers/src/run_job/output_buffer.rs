@@ -2,14 +2,26 @@
 
 use domain::{
     JobId, Secret,
-    job::StreamStats,
+    job::{Gap, StreamStats},
     ports::{Stream, Write},
 };
+
+/// The most bytes of a UTF-8 character that follow its first byte.
+const CONTINUATION_BYTES: usize = 3;
 
 /// The gathered output: at most one piece of each stream, however often the streams alternate.
 #[derive(Default)]
 pub(super) struct OutputBuffer {
-    pieces: Vec<(Stream, Vec<u8>)>,
+    stdout: Piece,
+    stderr: Piece,
+}
+
+/// Bytes behind what is stored of a stream.
+#[derive(Default)]
+struct Piece {
+    bytes: Vec<u8>,
+    /// The gap of the stream, if the runner skipped it since the last write.
+    gap: Option<Gap>,
 }
 
 impl OutputBuffer {
@@ -20,23 +32,18 @@ impl OutputBuffer {
         stored: (StreamStats, StreamStats),
         stream: Stream,
         offset: u64,
-        mut bytes: Vec<u8>,
+        bytes: Vec<u8>,
     ) {
-        let have = of(stored, stream).stored + self.len_of(stream);
-        let known = usize::try_from(have.saturating_sub(offset)).unwrap_or(usize::MAX);
-        if offset > have || known >= bytes.len() {
-            return;
-        }
-        bytes.drain(..known);
-        match self.pieces.iter_mut().find(|(of, _)| *of == stream) {
-            Some((_, piece)) => piece.append(&mut bytes),
-            None => self.pieces.push((stream, bytes)),
-        }
+        let (stored, piece) = match stream {
+            Stream::Stdout => (stored.0, &mut self.stdout),
+            Stream::Stderr => (stored.1, &mut self.stderr),
+        };
+        piece.add(stored, offset, bytes);
     }
 
     /// The gathered output of both streams. Bytes.
-    pub(super) fn len(&self) -> usize {
-        self.pieces.iter().map(|(_, bytes)| bytes.len()).sum()
+    pub(super) const fn len(&self) -> usize {
+        self.stdout.bytes.len() + self.stderr.bytes.len()
     }
 
     /// The statistics once the gathered output is stored.
@@ -44,36 +51,65 @@ impl OutputBuffer {
         &self,
         (stdout, stderr): (StreamStats, StreamStats),
     ) -> (StreamStats, StreamStats) {
-        (stdout.plus(self.len_of(Stream::Stdout)), stderr.plus(self.len_of(Stream::Stderr)))
+        (self.stdout.advance(stdout), self.stderr.advance(stderr))
     }
 
     /// The writes that store the gathered output behind what is on record.
-    pub(super) fn writes(&self, job: JobId, stored: (StreamStats, StreamStats)) -> Vec<Write> {
-        let write = |(stream, bytes): &(Stream, Vec<u8>)| Write::Output {
+    pub(super) fn writes(
+        &self,
+        job: JobId,
+        (stdout, stderr): (StreamStats, StreamStats),
+    ) -> Vec<Write> {
+        let pieces =
+            [(Stream::Stdout, stdout, &self.stdout), (Stream::Stderr, stderr, &self.stderr)];
+        let filled = pieces.into_iter().filter(|(_, _, piece)| !piece.bytes.is_empty());
+        let write = |(stream, stats, piece): (Stream, StreamStats, &Piece)| Write::Output {
             job,
-            stream: *stream,
-            offset: of(stored, *stream).stored,
-            bytes: Secret::new(bytes.clone()),
+            stream,
+            offset: stats.stored,
+            bytes: Secret::new(piece.bytes.clone()),
         };
-        self.pieces.iter().map(write).collect()
+        filled.map(write).collect()
     }
 
     /// Drops the gathered output, which is stored now.
     pub(super) fn clear(&mut self) {
-        self.pieces.clear();
-    }
-
-    fn len_of(&self, stream: Stream) -> u64 {
-        let of_stream = self.pieces.iter().filter(|(of, _)| *of == stream);
-        of_stream.map(|(_, bytes)| bytes.len() as u64).sum()
+        *self = Self::default();
     }
 }
 
-const fn of((stdout, stderr): (StreamStats, StreamStats), stream: Stream) -> StreamStats {
-    match stream {
-        Stream::Stdout => stdout,
-        Stream::Stderr => stderr,
+impl Piece {
+    fn add(&mut self, stored: StreamStats, offset: u64, mut bytes: Vec<u8>) {
+        let have = self.advance(stored);
+        let end = have.end();
+        let skipped = if offset <= end {
+            usize::try_from(end - offset).unwrap_or(usize::MAX)
+        } else if have.gap.is_none() {
+            // A stream that is cut may go on within a character, whose rest is of no use.
+            continuation(&bytes)
+        } else {
+            return;
+        };
+        if skipped >= bytes.len() {
+            return;
+        }
+        if offset > end {
+            self.gap = Some(Gap { from: end, to: offset + skipped as u64 });
+        }
+        bytes.drain(..skipped);
+        self.bytes.append(&mut bytes);
     }
+
+    fn advance(&self, stored: StreamStats) -> StreamStats {
+        StreamStats { gap: stored.gap.or(self.gap), ..stored }.plus(self.bytes.len() as u64)
+    }
+}
+
+/// How many bytes at the beginning belong to a UTF-8 character that began before them.
+fn continuation(bytes: &[u8]) -> usize {
+    let rest = bytes.iter().take_while(|byte| (0x80..0xC0).contains(*byte)).count();
+    // More of them are not UTF-8.
+    if rest > CONTINUATION_BYTES { 0 } else { rest }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use domain::{
-    command::{Command, Concurrency},
-    job::{Common, Exit, Job, Outcome, Queued, Status, Work},
+    command::{Command, Concurrency, Keep},
+    job::{BackgroundProcess, Common, Exit, Job, Outcome, Queued, Status, Work},
     message::Message,
     ports::{EndCause, Expect, Store, Stream, Write},
     session::Status as SessionStatus,
@@ -10,6 +10,8 @@ use domain::{
 use testkit::{Fakes, Script, job_id, session_id, task_id};
 
 use crate::{Env, tests::env};
+
+mod unstarted;
 
 async fn run(env: &Env) {
     crate::handle(env, Message::RunJob { session: session_id("s") }).await.unwrap();
@@ -57,9 +59,19 @@ async fn serial_jobs_run_in_order_of_arrival() {
     assert_eq!(second.status(), Status::Completed);
 }
 
+/// The status of a finished job, and the code of its failure.
+fn code(fakes: &Fakes, job: &str) -> (Status, Option<String>) {
+    let Job::Finished(job) = fakes.job(job) else { panic!("the job is not over") };
+    (job.outcome().status(), job.outcome().failure().map(|failure| failure.code.clone()))
+}
+
 /// A job that need not wait for the others.
 fn parallel(fakes: &Fakes, name: &str) -> Queued {
-    let command = Command { concurrency: Concurrency::Parallel, ..testkit::command("true") };
+    let concurrency = Concurrency::Parallel;
+    with_command(fakes, name, Command { concurrency, ..testkit::command("true") })
+}
+
+fn with_command(fakes: &Fakes, name: &str, command: Command) -> Queued {
     Job::accept(Common {
         id: job_id(name),
         session: session_id("s"),
@@ -184,4 +196,75 @@ async fn a_runner_that_does_not_answer_for_long_is_tried_less_often() {
     }
     assert_eq!(pauses[..3], [1, 2, 3]);
     assert_eq!(pauses[14..], [15; 6]);
+}
+
+#[tokio::test]
+async fn the_beginning_and_the_end_of_long_output_are_stored_with_the_gap() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let command = |keep| Command { max_output_bytes: 6, keep, ..testkit::command("long") };
+    let script = Script::prints("begin,")
+        .then(Duration::from_secs(1), Stream::Stdout, "middle,")
+        .then(Duration::from_secs(2), Stream::Stdout, "end");
+    fakes.shell.script("long", script);
+    let all = [(Keep::Head, "begin,", None), (Keep::Tail, "le,end", Some((0, 10)))];
+    let all = all.into_iter().chain([(Keep::Both, "begend", Some((3, 13)))]);
+    for (number, (keep, stored, gap)) in all.enumerate() {
+        let name = format!("j{number}");
+        put(&fakes, with_command(&fakes, &name, command(keep)));
+        run(&env(&fakes)).await;
+        assert_eq!(stdout(&fakes, &name).await, stored);
+        let (stats, _) = fakes.job(&name).output();
+        assert_eq!(stats.gap.map(|gap| (gap.from, gap.to)), gap);
+        assert_eq!((stats.stored, stats.written), (6, 16));
+    }
+}
+
+#[tokio::test]
+async fn the_next_worker_attaches_behind_the_gap() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let command = Command { max_output_bytes: 4, ..testkit::command("long") };
+    put(&fakes, with_command(&fakes, "j", command));
+    fakes.shell.script("long", Script::prints("0123456789").exits(1));
+    // The outcome can't be stored, but the output was.
+    let stored = std::sync::atomic::AtomicU32::new(0);
+    fakes.gate.fail(move |_, action| {
+        let commits = action == "committing";
+        let count = stored.fetch_add(u32::from(commits), std::sync::atomic::Ordering::SeqCst);
+        (commits && count == 1).then_some(testkit::FaultPoint::After)
+    });
+    let message = Message::RunJob { session: session_id("s") };
+    crate::handle(&env(&fakes), message).await.unwrap_err();
+    fakes.gate.heal();
+    fakes.clock.advance(domain::job::LEASE);
+    run(&env(&fakes)).await;
+    assert_eq!(stdout(&fakes, "j").await, "0189");
+    assert_eq!(status(&fakes, "j"), Status::Completed);
+}
+
+#[tokio::test]
+async fn a_program_that_can_not_be_executed_fails_the_job_with_a_code_of_its_own() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "nope");
+    let cause = EndCause::NotExecutable("it is a directory".into());
+    fakes.shell.script("nope", Script::default().ends(cause, None));
+    run(&env(&fakes)).await;
+    assert_eq!(code(&fakes, "j"), (Status::Failed, Some("not_executable".to_owned())));
+}
+
+#[tokio::test]
+async fn processes_that_a_command_left_running_are_shown_with_its_job_only() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "serve");
+    let process =
+        BackgroundProcess { pid: 7, command: domain::Secret::new("server --token x".to_owned()) };
+    fakes.shell.script("serve", Script::default().leaves(process.clone()));
+    run(&env(&fakes)).await;
+    let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
+    assert_eq!(job.background(), [process]);
+    let job = Job::from(job);
+    let with_processes = serde_json::to_value(crate::view::job_with_processes(&job)).unwrap();
+    assert_eq!(
+        with_processes["backgroundProcesses"],
+        serde_json::json!([{"pid": 7, "command": "server --token x"}])
+    );
+    assert!(crate::view::job_event(&job)["backgroundProcesses"].is_null());
+    assert!(!format!("{job:?}").contains("token"));
 }

@@ -1,7 +1,7 @@
 //! The output streams of a job as users see them.
 
 use domain::{
-    job::{Job, StreamStats},
+    job::{Gap, Job, StreamStats},
     ports::Stream,
 };
 use serde::Serialize;
@@ -24,10 +24,14 @@ pub(crate) struct StreamView {
 pub(crate) struct StreamSize {
     /// Written by the command.
     bytes: u64,
-    /// Stored, from the beginning on.
+    /// Stored: all of the stream up to the gap, and what is behind it.
     kept_bytes: u64,
     /// The command wrote more than is stored.
     truncated: bool,
+    /// The part that is not stored although a part behind it is. Offsets: the first byte of the gap,
+    /// and the first byte behind it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gap: Option<Gap>,
 }
 
 /// A part of an output stream.
@@ -87,16 +91,22 @@ impl StreamView {
 impl StreamSize {
     /// The size of a job's stream.
     pub(crate) const fn of(job: &Job, stream: Stream) -> Self {
-        let (stdout, stderr) = job.output();
-        Self::of_stats(match stream {
-            Stream::Stdout => stdout,
-            Stream::Stderr => stderr,
-        })
+        Self::of_stats(stats(job, stream))
     }
 
     const fn of_stats(stats: StreamStats) -> Self {
-        let StreamStats { stored, written } = stats;
-        let bytes = if written > stored { written } else { stored };
-        Self { bytes, kept_bytes: stored, truncated: stats.truncated() }
+        let StreamStats { stored, written, gap } = stats;
+        let end = stats.end();
+        let bytes = if written > end { written } else { end };
+        Self { bytes, kept_bytes: stored, truncated: stats.truncated(), gap }
+    }
+}
+
+/// The sizes of a stream of a job.
+pub(crate) const fn stats(job: &Job, stream: Stream) -> StreamStats {
+    let (stdout, stderr) = job.output();
+    match stream {
+        Stream::Stdout => stdout,
+        Stream::Stderr => stderr,
     }
 }

@@ -159,27 +159,27 @@ impl User {
 
     /// Reads a whole stream of a finished job in parts of this size.
     pub(crate) async fn stream(&self, job: &str, stream: &str, part: u64) -> Result<Vec<u8>> {
-        let mut all = Vec::new();
+        let (mut all, mut offset) = (Vec::new(), 0);
         loop {
-            let offset = all.len();
             let path = format!("/jobs/{job}/output?stream={stream}&offset={offset}&limit={part}");
             let answer = self.get(&path).await?.expect(200)?;
             let body = &answer.body;
-            ensure!(body["offset"] == offset, "unexpected offset: {body}");
+            let gap = &body["gap"];
+            let begin = if gap["from"] == offset { &gap["to"] } else { &json!(offset) };
+            ensure!(body["offset"] == *begin, "unexpected offset: {body}");
             let part_text = text(body, "text")?;
-            match body["encoding"].as_str() {
-                Some("base64") => all.extend(BASE64_STANDARD.decode(part_text)?),
-                _ => all.extend(part_text.into_bytes()),
-            }
-            ensure!(
-                body["nextOffset"] == all.len(),
-                "unexpected next offset: {}",
-                body["nextOffset"]
-            );
+            let part = match body["encoding"].as_str() {
+                Some("base64") => BASE64_STANDARD.decode(part_text)?,
+                _ => part_text.into_bytes(),
+            };
+            offset = begin.as_u64().unwrap_or_default() + part.len() as u64;
+            ensure!(body["nextOffset"] == offset, "unexpected next offset: {}", body["nextOffset"]);
             if body["complete"] == true {
+                all.extend(part);
                 return Ok(all);
             }
-            ensure!(all.len() > offset, "an empty part before the end");
+            ensure!(!part.is_empty(), "an empty part before the end");
+            all.extend(part);
         }
     }
 

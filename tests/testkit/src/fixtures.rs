@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     JobId, Secret, SessionId, TaskId, UserId,
-    command::{Command, Concurrency, Program},
+    command::{Command, Concurrency, Keep, Program},
     session::{Admission, Spec},
     size::{Network, Size},
     warm,
@@ -63,6 +63,8 @@ pub fn command(line: &str) -> Command {
         timeout: Duration::from_mins(10),
         concurrency: Concurrency::Serial,
         max_output_bytes: 1_048_576,
+        keep: Keep::Both,
+        shell: None,
         background: false,
     }
 }

@@ -25,11 +25,13 @@ pub enum Invariant {
     /// Every response is one that the API documents for the request.
     ResponsesAreDocumented,
     NothingPanics,
+    /// A job that is cancelled without an exit was never started, neither before nor after that.
+    CancelledWithoutExitNeverRan,
 }
 
 impl Invariant {
     /// All invariants, by number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoCommandRunsTwice,
         Self::EachJobEndsInOneFinalState,
         Self::CompletedOnlyIfTheRunnerReportedIt,
@@ -47,6 +49,7 @@ impl Invariant {
         Self::NothingIsLeftOnTheHost,
         Self::ResponsesAreDocumented,
         Self::NothingPanics,
+        Self::CancelledWithoutExitNeverRan,
     ];
 
     /// The position in the list, from 1.
@@ -82,6 +85,7 @@ impl Invariant {
             Self::NothingIsLeftOnTheHost => "nothing is left on the host",
             Self::ResponsesAreDocumented => "every response is a documented one",
             Self::NothingPanics => "nothing panics",
+            Self::CancelledWithoutExitNeverRan => "a job cancelled without an exit never ran",
         }
     }
 }

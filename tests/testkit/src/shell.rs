@@ -185,7 +185,11 @@ impl Shell for MemoryShell {
     ) -> Result<Box<dyn Attached>, ShellError> {
         let inner = &self.inner;
         let begin = || inner.reach(task).map(|()| inner.begin(task, job, command));
-        inner.gate.pass("starting a command", begin).await??;
+        inner.gate.pass("starting a command", begin).await?.map_err(|error| match error {
+            ShellError::NotReady => ShellError::NotStarted { gone: false },
+            ShellError::Gone => ShellError::NotStarted { gone: true },
+            error @ (ShellError::NotStarted { .. } | ShellError::Backend(_)) => error,
+        })?;
         Ok(Box::new(Connection::new(inner.clone(), task.clone(), job, from)))
     }
 

@@ -13,9 +13,9 @@ const READ_BYTES: usize = 64 << 10;
 /// Why a connection can't be used any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConnectionError {
-    /// Nothing listens, or the runner closed the connection.
+    /// Nothing listens, the runner closed the connection, or it was silent for too long.
     #[error("the connection is closed")]
-    Closed,
+    Closed(#[source] io::Error),
     /// The stream failed for a reason that says nothing about the runner.
     #[error(transparent)]
     Io(io::Error),
@@ -50,7 +50,7 @@ impl Connection {
             }
             self.buffer.reserve(READ_BYTES);
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(ConnectionError::Closed);
+                return Err(ConnectionError::Closed(io::ErrorKind::UnexpectedEof.into()));
             }
             self.decoder.feed(&self.buffer);
             self.buffer.clear();
@@ -69,6 +69,6 @@ impl From<io::Error> for ConnectionError {
                 | K::BrokenPipe
                 | K::UnexpectedEof
         );
-        if closed { Self::Closed } else { Self::Io(error) }
+        if closed { Self::Closed(error) } else { Self::Io(error) }
     }
 }

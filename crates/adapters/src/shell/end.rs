@@ -1,7 +1,8 @@
 //! Converts the runner's report of a command's end into the domain's.
 
 use domain::{
-    job::{Exit, Usage},
+    Secret,
+    job::{BackgroundProcess, Exit, Usage},
     ports::{CommandEnd, EndCause, Stream},
 };
 use runner::protocol::{self, Cause, Ended};
@@ -36,10 +37,16 @@ pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -
         Cause::Interrupted { ended } => (EndCause::Shutdown, Some(exit(ended))),
         Cause::OomKilled => (EndCause::OutOfMemory, Some(Exit::Signal(SIGKILL))),
         Cause::NotFound { message } => (EndCause::NotFound(message), None),
-        Cause::SpawnFailed { message, .. } => (EndCause::SpawnFailed(message), None),
+        Cause::SpawnFailed { message, not_executable: true } => {
+            (EndCause::NotExecutable(message), None)
+        }
+        Cause::SpawnFailed { message, not_executable: false } => {
+            (EndCause::SpawnFailed(message), None)
+        }
         Cause::Lost => (EndCause::Unknown, None),
     };
-    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes, oom_kills, .. } = end.usage;
+    let protocol::Usage { wall_ms, cpu_ms, max_rss_bytes, memory_peak_bytes, oom_kills } =
+        end.usage;
     CommandEnd {
         cause,
         exit,
@@ -49,10 +56,16 @@ pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -
             wall_ms,
             cpu_ms,
             max_rss_bytes,
+            memory_peak_bytes,
             oom_kills: oom_kills.unwrap_or_default(),
             leftover_processes: end.leftover.into(),
         },
+        background: end.background.into_iter().map(background).collect(),
     }
+}
+
+fn background(process: protocol::Process) -> BackgroundProcess {
+    BackgroundProcess { pid: process.pid, command: Secret::new(process.command) }
 }
 
 const fn exit(ended: Ended) -> Exit {

@@ -1,6 +1,6 @@
 //! Follows one command to its end.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
@@ -14,7 +14,7 @@ use super::{
     Dial,
     connection::{Connection, ConnectionError},
     end,
-    pool::{ConnectionPool, unexpected},
+    pool::{ConnectionPool, Sent, unexpected},
 };
 
 /// Reads the events of one command from the connection on which its start was sent.
@@ -25,6 +25,10 @@ pub(crate) struct Follower<D> {
     connection: Option<Connection>,
     /// An event that was read before the first call of `next`.
     first: Option<Event>,
+    /// Whether the runner has answered the start.
+    answered: bool,
+    /// Whether another connection has carried the start before.
+    again: bool,
     /// The task's memory kills before the command was started or attached to.
     memory_kills: u64,
 }
@@ -36,16 +40,19 @@ impl<D: Dial> Follower<D> {
         start: &Request,
     ) -> Result<Self, ShellError> {
         let memory_kills = pool.dial.memory_kills(task);
-        let (connection, first) = pool.send(task, start).await?;
-        let (pool, task) = (Arc::clone(pool), task.clone());
-        Ok(Self { pool, task, connection: Some(connection), first, memory_kills })
+        let Sent { connection, first, again } = pool.send(task, start).await.map_err(|failed| {
+            if failed.unread { not_started(failed.error) } else { failed.error }
+        })?;
+        let (pool, task, answered) = (Arc::clone(pool), task.clone(), first.is_some());
+        let connection = Some(connection);
+        Ok(Self { pool, task, connection, first, answered, again, memory_kills })
     }
 
     async fn receive(&mut self) -> Result<Event, ConnectionError> {
         match (self.first.take(), &mut self.connection) {
             (Some(first), _) => Ok(first),
             (None, Some(connection)) => connection.receive().await,
-            (None, None) => Err(ConnectionError::Closed),
+            (None, None) => Err(ConnectionError::Closed(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
@@ -71,11 +78,16 @@ impl<D: Dial> Follower<D> {
                     stdout_written: 0,
                     stderr_written: 0,
                     usage: Usage::default(),
+                    background: Vec::new(),
                 })
             }
             Event::Error { message, retryable: true } => {
                 self.give_back();
-                return Err(BackendError::new("starting a command", message).into());
+                if self.again {
+                    return Err(BackendError::new("starting a command", message).into());
+                }
+                tracing::warn!(task.id = %self.task, message, "a shell can't start a command now");
+                return Err(ShellError::NotStarted { gone: false });
             }
             other @ (Event::Ready { .. } | Event::Unknown | Event::Ok) => {
                 return Err(unexpected("following a command", &other));
@@ -98,8 +110,24 @@ impl<D: Dial> Attached for Follower<D> {
             return Ok(None);
         };
         match received {
-            Ok(event) => self.command_event(event).map(Some),
-            Err(error) => Err(self.pool.shell_error(error, &self.task).await),
+            Ok(event) => {
+                self.answered = true;
+                self.command_event(event).map(Some)
+            }
+            Err(error) => {
+                let unread = !self.answered && !self.again && self.pool.proves_unread(&error);
+                let error = self.pool.shell_error(error, &self.task).await;
+                Err(if unread { not_started(error) } else { error })
+            }
         }
+    }
+}
+
+/// The error of a start that the runner has certainly not received.
+fn not_started(error: ShellError) -> ShellError {
+    match error {
+        ShellError::NotReady => ShellError::NotStarted { gone: false },
+        ShellError::Gone => ShellError::NotStarted { gone: true },
+        error @ (ShellError::NotStarted { .. } | ShellError::Backend(_)) => error,
     }
 }

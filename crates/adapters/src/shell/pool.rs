@@ -1,6 +1,6 @@
 //! Requests to runners, over new and over idle connections.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 
 use domain::{
     TaskId, Timestamp,
@@ -17,6 +17,23 @@ use super::{
 /// How long a runner may take to answer a request; the progress of a command is no answer. The runner
 /// is idle but for its commands, so the time allows for a slow machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A request was sent.
+pub(crate) struct Sent {
+    pub(crate) connection: Connection,
+    /// The first event, if it was read already.
+    pub(crate) first: Option<Event>,
+    /// Whether the request was sent before, on an idle connection that did not answer. The runner may
+    /// receive that one at any time.
+    pub(crate) again: bool,
+}
+
+/// A request was not answered.
+pub(crate) struct SendError {
+    pub(crate) error: ShellError,
+    /// Whether the runner has certainly not received the request.
+    pub(crate) unread: bool,
+}
 
 /// The connections to the runners of all tasks.
 pub(crate) struct ConnectionPool<D> {
@@ -36,33 +53,34 @@ impl<D: Dial> ConnectionPool<D> {
         Self { dial, clock, idle: Mutex::default() }
     }
 
-    /// Sends a request and returns the connection on which the answer arrives, with the first event if
-    /// it was read already. On an idle connection the first event is always read: such a connection may
+    /// Sends a request and returns the connection on which the answer arrives. On an idle connection the first event is always read: such a connection may
     /// be dead without a sign, and then the request is sent again on a new one. A runner accepts any
     /// request twice.
     ///
     /// # Errors
     /// As those of [`ConnectionPool::shell_error`].
-    pub(crate) async fn send(
-        &self,
-        task: &TaskId,
-        request: &Request,
-    ) -> Result<(Connection, Option<Event>), ShellError> {
+    pub(crate) async fn send(&self, task: &TaskId, request: &Request) -> Result<Sent, SendError> {
+        let mut unread = true;
         if let Some(mut connection) = self.take_idle(task) {
             let answer = async {
                 connection.send(request).await?;
                 connection.receive().await
             };
             if let Ok(event) = within_timeout(answer).await {
-                return Ok((connection, Some(event)));
+                return Ok(Sent { connection, first: Some(event), again: false });
             }
+            unread = false;
             // The other idle connections to this task have most likely died for the same reason.
             self.idle.lock().remove(task);
         }
-        let mut connection = Connection::over(self.dial.open(task).await?);
+        let opened = self.dial.open(task).await;
+        let mut connection = Connection::over(opened.map_err(|error| SendError { error, unread })?);
         match within_timeout(connection.send(request)).await {
-            Ok(()) => Ok((connection, None)),
-            Err(error) => Err(self.shell_error(error, task).await),
+            Ok(()) => Ok(Sent { connection, first: None, again: !unread }),
+            Err(error) => {
+                unread &= self.proves_unread(&error);
+                Err(SendError { error: self.shell_error(error, task).await, unread })
+            }
         }
     }
 
@@ -75,7 +93,8 @@ impl<D: Dial> ConnectionPool<D> {
         task: &TaskId,
         request: &Request,
     ) -> Result<Event, ShellError> {
-        let (mut connection, first) = self.send(task, request).await?;
+        let sent = self.send(task, request).await;
+        let Sent { mut connection, first, .. } = sent.map_err(|failed| failed.error)?;
         let event = match first {
             Some(event) => event,
             None => match within_timeout(connection.receive()).await {
@@ -87,6 +106,11 @@ impl<D: Dial> ConnectionPool<D> {
         Ok(event)
     }
 
+    /// Whether the runner has certainly not read all of what was sent on a connection that failed so.
+    pub(crate) fn proves_unread(&self, error: &ConnectionError) -> bool {
+        matches!(error, ConnectionError::Closed(error) if self.dial.proves_unread(error))
+    }
+
     /// The port's error for a failed connection: `Gone` if the task has stopped, `NotReady` if the
     /// connection was refused, closed or silent, else `Backend`.
     pub(crate) async fn shell_error(&self, error: ConnectionError, task: &TaskId) -> ShellError {
@@ -94,7 +118,7 @@ impl<D: Dial> ConnectionPool<D> {
             return ShellError::Gone;
         }
         match error {
-            ConnectionError::Closed => ShellError::NotReady,
+            ConnectionError::Closed(_) => ShellError::NotReady,
             error @ (ConnectionError::Io(_) | ConnectionError::Protocol(_)) => {
                 BackendError::new("exchanging messages with a runner", error).into()
             }
@@ -128,7 +152,9 @@ impl<D: Dial> ConnectionPool<D> {
 async fn within_timeout<T>(
     work: impl Future<Output = Result<T, ConnectionError>>,
 ) -> Result<T, ConnectionError> {
-    tokio::time::timeout(ANSWER_TIMEOUT, work).await.unwrap_or(Err(ConnectionError::Closed))
+    tokio::time::timeout(ANSWER_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(ConnectionError::Closed(io::ErrorKind::TimedOut.into())))
 }
 
 /// The error for an event that does not answer the request; `action` is what was tried.

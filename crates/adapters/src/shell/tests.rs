@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::PathBuf,
     sync::{
         Arc,
@@ -26,6 +26,7 @@ use super::{Dial, RunnerShell, Transport, connection::Connection};
 use crate::clock::SystemClock;
 
 mod idle;
+mod not_started;
 
 /// A runner, and what a provider would know of its task.
 struct Runner {
@@ -59,6 +60,10 @@ impl Dial for Arc<Host> {
 
     fn memory_kills(&self, _: &TaskId) -> u64 {
         self.memory_kills.load(SeqCst)
+    }
+
+    fn proves_unread(&self, error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
     }
 
     fn keep_idle(&self) -> Duration {
@@ -198,6 +203,9 @@ async fn processes_left_by_a_command_are_killed_and_counted() {
     let started = runner.shell.start(&task, job_id("b"), &command, &env, (0, 0)).await;
     let (pid, _, end) = finish(started.unwrap()).await;
     assert_eq!((end.exit, end.usage.leftover_processes), (Some(Exit::Code(0)), 1));
+    let [left] = &end.background[..] else { panic!("{:?}", end.background) };
+    assert_eq!(left.pid.to_string(), pid.trim());
+    assert_eq!(left.command.expose(), "sleep 600");
     let (stdout, _, _) = runner.run("c", &format!("kill -0 {} && echo alive", pid.trim())).await;
     assert_eq!(stdout, "alive\n");
 }

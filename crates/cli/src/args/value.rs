@@ -1,4 +1,6 @@
-//! Option values that need parsing.
+//! Option values.
+
+use clap::ValueEnum;
 
 /// A duration in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,6 +9,21 @@ pub(crate) struct Seconds(pub(crate) u64);
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair(pub(crate) String, pub(crate) String);
+
+/// Which part of longer output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Keep {
+    Head,
+    Tail,
+    Both,
+}
+
+/// A shell that runs command lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShellName {
+    Bash,
+    Sh,
+}
 
 /// Reads `90`, `90s`, `10m`, `2h` or `1h30m`.
 pub(super) fn seconds(text: &str) -> Result<Seconds, String> {

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{CommandOptions, Network, Pair, ShellOptions},
+    args::{CommandOptions, Keep, Network, Pair, ShellName, ShellOptions},
     error::{CliError, Exit},
 };
 
@@ -42,6 +42,17 @@ pub(super) fn command(options: CommandOptions) -> Result<Map<String, Value>, Cli
     set(&mut body, "user", options.user);
     set(&mut body, "timeoutSeconds", options.timeout.map(|ttl| ttl.0));
     set(&mut body, "maxOutputBytes", options.max_output);
+    let keep = options.keep.map(|keep| match keep {
+        Keep::Head => "head",
+        Keep::Tail => "tail",
+        Keep::Both => "both",
+    });
+    set(&mut body, "keep", keep);
+    let shell = options.shell_name.map(|shell| match shell {
+        ShellName::Bash => "bash",
+        ShellName::Sh => "sh",
+    });
+    set(&mut body, "shell", shell);
     if options.stdin {
         set(&mut body, "stdin", Some(stdin()?));
     }

@@ -12,6 +12,7 @@ pub(super) async fn exec(context: &Context, args: Exec) -> Result<ExitCode, CliE
     request.insert("sessionId".into(), args.id.into());
     body::set(&mut request, "env", body::pairs(args.env));
     body::set(&mut request, "concurrency", args.parallel.then_some("parallel"));
+    body::set(&mut request, "background", args.background.then_some(true));
     let response = client.post("/shell/execute", &request.into()).await?;
     let accepted: Accepted = read(&response)?;
     if args.detach {

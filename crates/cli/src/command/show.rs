@@ -9,7 +9,7 @@ use crate::{
     error::{CliError, Exit},
     table::{properties, table},
     time_format::relative,
-    view::{Job, Page, Session},
+    view::{Job, Page, Process, Session},
 };
 
 pub(super) async fn show(context: &Context, id: &str) -> Result<(), CliError> {
@@ -77,7 +77,13 @@ fn job(job: &Job, now: OffsetDateTime) -> String {
         ("stdout", job.stdout.cut()),
         ("stderr", job.stderr.cut()),
         ("used", job.usage.as_ref().map(crate::view::Usage::summary)),
+        ("left", left_running(&job.background_processes)),
     ])
+}
+
+fn left_running(processes: &[Process]) -> Option<String> {
+    let each = processes.iter().map(|process| format!("{} {}", process.pid, process.command));
+    Some(each.collect::<Vec<_>>().join("; ")).filter(|text| !text.is_empty())
 }
 
 fn listing(jobs: &[Job], now: OffsetDateTime) -> String {

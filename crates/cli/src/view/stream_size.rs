@@ -29,13 +29,25 @@ impl StreamSize {
     }
 }
 
-/// `kept` of `all`, in the unit of `all` unless that hides the difference.
-fn amount(kept: u64, all: u64) -> String {
-    let (unit, size) = match all {
+/// The line at the place of a gap in the output.
+pub(crate) fn left_out(bytes: u64) -> String {
+    let (unit, size) = unit(bytes);
+    let amount = if size == 1 { bytes.to_string() } else { tenths(bytes, size) };
+    format!("… {amount} {unit} left out …")
+}
+
+/// The unit in which an amount of this size is shown, and its size in bytes.
+const fn unit(bytes: u64) -> (&'static str, u64) {
+    match bytes {
         0..1024 => ("bytes", 1),
         1024..0x10_0000 => ("KiB", 1024),
         _ => ("MiB", 0x10_0000),
-    };
+    }
+}
+
+/// `kept` of `all`, in the unit of `all` unless that hides the difference.
+fn amount(kept: u64, all: u64) -> String {
+    let (unit, size) = unit(all);
     let (short, long) = (tenths(kept, size), tenths(all, size));
     if unit == "bytes" || short == long || (short == "0.0" && kept > 0) {
         return format!("{kept} of {all} bytes");

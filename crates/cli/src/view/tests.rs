@@ -23,6 +23,7 @@ fn every_outcome_has_its_exit_code() {
         (json!({"status": "completed", "signal": 9}), 137),
         (json!({"status": "timed_out", "signal": 15}), 124),
         (json!({"status": "failed", "error": error("command_not_found")}), 127),
+        (json!({"status": "failed", "error": error("not_executable")}), 126),
         (json!({"status": "failed", "error": error("internal")}), 125),
         (json!({"status": "lost", "error": error("task_gone")}), 125),
         (json!({"status": "cancelled", "error": error("session_ended")}), 125),
@@ -41,6 +42,14 @@ fn an_outcome_that_the_exit_code_does_not_express_has_a_remark() {
 
 #[test]
 fn usage_is_printed_in_readable_units() {
-    let usage = Usage { wall_ms: 12, cpu_ms: 3_449, max_rss_bytes: 1_572_864 };
-    assert_eq!(usage.summary(), "12ms wall, 3.4s cpu, 1.5 MiB at most");
+    let usage = json!({"wallMs": 12, "cpuMs": 3_449, "maxRssBytes": 1_572_864});
+    let summary = |usage: &Value| serde_json::from_value::<Usage>(usage.clone()).unwrap().summary();
+    assert_eq!(summary(&usage), "12ms wall, 3.4s cpu, 1.5 MiB at most");
+    let mut all = usage;
+    all["memoryPeakBytes"] = json!(3 << 20);
+    all["oomKills"] = json!(1);
+    all["leftoverProcesses"] = json!(2);
+    let expected = "12ms wall, 3.4s cpu, 3.0 MiB at most, 1 process killed for memory, \
+                    2 processes left at its end";
+    assert_eq!(summary(&all), expected);
 }

@@ -10,12 +10,12 @@ use crate::{
 const REMARK: &str = "output cut: 1.0 of 2.9 MiB kept; --max-output BYTES keeps more";
 
 fn cut() -> Value {
-    json!({"text": "", "encoding": "utf-8", "nextOffset": 0,
+    json!({"offset": 0, "text": "", "encoding": "utf-8", "nextOffset": 0,
         "bytes": 3_000_000, "keptBytes": 1_048_576, "truncated": true})
 }
 
 fn whole() -> Value {
-    json!({"text": "", "encoding": "utf-8", "nextOffset": 0,
+    json!({"offset": 0, "text": "", "encoding": "utf-8", "nextOffset": 0,
         "bytes": 0, "keptBytes": 0, "truncated": false})
 }
 
@@ -64,4 +64,47 @@ fn show_reports_cut_output() {
     let run = ScriptedServer::new([("GET /v1/jobs/job_1", 200, job())]).run(&["show", "job_1"]);
     assert!(run.stdout.contains(&format!("stdout     {REMARK}\n")), "{}", run.stdout);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+}
+
+const LEFT_OUT: &str = "… 1.9 MiB left out …\n";
+
+fn part(offset: u64, text: &str) -> Value {
+    json!({"offset": offset, "text": text, "encoding": "utf-8", "nextOffset": offset + text.len() as u64,
+        "bytes": 2_000_010, "keptBytes": 10, "truncated": true, "gap": {"from": 6, "to": 2_000_006}})
+}
+
+#[test]
+fn pages_of_output_tell_at_its_place_what_was_left_out() {
+    let server = ScriptedServer::new([
+        ("GET /v1/jobs/job_1/output?stream=stdout&offset=0", 200, part(0, "begin\n")),
+        ("GET /v1/jobs/job_1/output?stream=stdout&offset=6", 200, part(2_000_006, "end\n")),
+        ("GET /v1/jobs/job_1/output?stream=stdout&offset=2000010", 200, part(2_000_010, "")),
+        ("GET /v1/jobs/job_1/output?stream=stderr", 200, whole()),
+    ]);
+    let run = server.run(&["logs", "job_1"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "begin\nend\n"));
+    assert!(run.stderr.starts_with(LEFT_OUT), "{}", run.stderr);
+    assert!(run.stderr.contains("output cut: 10 of 2000010 bytes kept"), "{}", run.stderr);
+}
+
+#[test]
+fn a_stream_tells_at_its_place_what_was_left_out() {
+    let chunk = |offset: u64, text: &str| {
+        let next = offset + text.len() as u64;
+        let data = json!({"stream": "stdout", "offset": offset, "text": text, "encoding": "utf-8",
+            "nextOffset": next});
+        format!("id: {next}.0\nevent: output\ndata: {data}\n\n")
+    };
+    let gap = json!({"stream": "stdout", "from": 6, "to": 2_000_006});
+    let stream = [
+        chunk(0, "within"),
+        format!("id: 2000010.0\nevent: gap\ndata: {gap}\n\n"),
+        chunk(2_000_006, "end\n"),
+        format!("id: 2000010.0.end\nevent: end\ndata: {}\n\n", job()),
+    ];
+    let server =
+        ScriptedServer::new([("GET /v1/jobs/job_1/stream", 200, Value::String(stream.concat()))]);
+    let run = server.run(&["logs", "-f", "job_1"]);
+    assert_eq!((run.code, run.stdout.as_str()), (0, "withinend\n"));
+    assert!(run.stderr.starts_with(&format!("\n{LEFT_OUT}")), "{}", run.stderr);
 }

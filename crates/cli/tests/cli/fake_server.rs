@@ -217,16 +217,20 @@ impl Shared {
             all.push_str(if self.is_final() { self.job.last_output } else { "" });
         }
         let text = all.get(offset..).unwrap_or_default();
-        json!({"text": text, "encoding": "utf-8", "nextOffset": offset + text.len()})
+        json!({
+            "offset": offset, "text": text, "encoding": "utf-8", "nextOffset": offset + text.len(),
+        })
     }
 
     fn stream(&self, mut connection: TcpStream, line: &str) -> std::io::Result<()> {
         connection.write_all(b"HTTP/1.1 200 X\r\ncontent-type: text/event-stream\r\n\r\n")?;
         let mut sent: usize = line.rsplit(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0);
         let mut output = |text: &str| {
+            let offset = sent;
             sent += text.len();
             let chunk = json!({
-                "stream": "stdout", "text": text, "encoding": "utf-8", "nextOffset": sent,
+                "stream": "stdout", "offset": offset, "text": text, "encoding": "utf-8",
+                "nextOffset": sent,
             });
             connection.write_all(format!("event: output\ndata: {chunk}\n\n").as_bytes())
         };

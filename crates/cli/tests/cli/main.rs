@@ -256,7 +256,9 @@ fn accepted() -> Value {
 }
 
 fn output(text: &str, next: u64) -> Value {
-    json!({"text": text, "encoding": "utf-8", "bytes": next, "truncated": false, "nextOffset": next})
+    let offset = next - text.len() as u64;
+    json!({"offset": offset, "text": text, "encoding": "utf-8", "bytes": next, "truncated": false,
+        "nextOffset": next})
 }
 
 fn job(mut fields: Value) -> Value {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Status;
+use crate::Secret;
 
 /// How a command's process ended, as the runner reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,27 +83,75 @@ impl Outcome {
 /// The sizes of one output stream, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct StreamStats {
-    /// How many bytes are stored, from the start of the stream.
+    /// How many bytes are stored: the stream from its start, without the gap.
     pub stored: u64,
     /// How many bytes the command has written, as far as is known.
     pub written: u64,
+    /// The part of the stream that is not stored although bytes behind it are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
+}
+
+/// A part of an output stream, by offsets from the start of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
+pub struct Gap {
+    /// The offset of its first byte.
+    pub from: u64,
+    /// The offset of the first byte behind it.
+    pub to: u64,
 }
 
 impl StreamStats {
     /// No output.
-    pub const NOTHING: Self = Self { stored: 0, written: 0 };
+    pub const NOTHING: Self = Self { stored: 0, written: 0, gap: None };
 
     /// The sizes after `bytes` more were stored.
-    pub const fn plus(self, bytes: u64) -> Self {
-        let stored = self.stored + bytes;
-        let written = if self.written > stored { self.written } else { stored };
-        Self { stored, written }
+    #[must_use]
+    pub const fn plus(mut self, bytes: u64) -> Self {
+        self.stored += bytes;
+        let end = self.end();
+        if self.written < end {
+            self.written = end;
+        }
+        self
+    }
+
+    /// The offset in the stream behind the last stored byte.
+    pub const fn end(self) -> u64 {
+        match self.gap {
+            Some(Gap { from, to }) => self.stored + (to - from),
+            None => self.stored,
+        }
+    }
+
+    /// The first stored byte at or behind this offset of the stream: its own offset, its position among
+    /// the stored bytes, and how many stored bytes follow one another from there on, including it.
+    pub const fn find(self, offset: u64) -> (u64, u64, u64) {
+        match self.gap {
+            Some(Gap { from, .. }) if offset < from => (offset, offset, from - offset),
+            Some(Gap { from, to }) => {
+                let offset = if offset > to { offset } else { to };
+                let position = offset - (to - from);
+                (offset, position, self.stored.saturating_sub(position))
+            }
+            None => (offset, offset, self.stored.saturating_sub(offset)),
+        }
     }
 
     /// Whether the command wrote more than is stored.
     pub const fn truncated(self) -> bool {
         self.written > self.stored
     }
+}
+
+/// A process that a command with `background` has left running.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackgroundProcess {
+    /// Its id inside the shell.
+    pub pid: i32,
+    /// The beginning of its command line.
+    pub command: Secret<String>,
 }
 
 /// The resources that a command used.
@@ -114,8 +163,12 @@ pub struct Usage {
     pub wall_ms: u64,
     /// CPU time, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// The largest resident set size, in bytes.
+    /// The largest resident set size of one process, in bytes.
     pub max_rss_bytes: u64,
+    /// The most memory that all processes of the command used together, including the page cache of
+    /// their files, in bytes; absent where that is not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
     /// How many processes of the command the kernel killed for memory, where that can be counted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub oom_kills: u64,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, LEASE, Outcome, StreamStats, Usage};
+use super::{BackgroundProcess, Common, LEASE, Outcome, StreamStats, Usage};
 use crate::Timestamp;
 
 /// A worker's claim on a job, which runs out unless the worker renews it.
@@ -33,6 +33,9 @@ pub struct Running {
     pub(super) stdout: StreamStats,
     pub(super) stderr: StreamStats,
     pub(super) cancel_requested_at: Option<Timestamp>,
+    /// No worker so far has reached a runner, so the command was certainly not started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unreached: bool,
 }
 
 /// Finished. Final.
@@ -47,6 +50,8 @@ pub struct Finished {
     pub(super) stdout: StreamStats,
     pub(super) stderr: StreamStats,
     pub(super) usage: Option<Usage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) background: Vec<BackgroundProcess>,
 }
 
 impl Queued {
@@ -65,6 +70,7 @@ impl Queued {
             stdout: StreamStats::NOTHING,
             stderr: StreamStats::NOTHING,
             cancel_requested_at: None,
+            unreached: false,
         }
     }
 
@@ -85,6 +91,7 @@ impl Queued {
             stdout: StreamStats::NOTHING,
             stderr: StreamStats::NOTHING,
             usage: None,
+            background: Vec::new(),
         }
     }
 }
@@ -120,8 +127,21 @@ impl Running {
         now >= self.lease.until
     }
 
+    /// Whether the command was certainly not started, because no worker has reached a runner and none
+    /// tries at present.
+    pub const fn is_unreached(&self) -> bool {
+        self.unreached
+    }
+
+    /// The worker that holds the job did not reach the runner, and no worker did before.
+    pub fn unreached(mut self) -> Self {
+        self.unreached = true;
+        self
+    }
+
     /// Another worker takes over, from the stored output on.
     pub fn take_over(mut self, worker: &str, now: Timestamp) -> Self {
+        self.unreached = false;
         self.attempt += 1;
         self.lease = lease(worker, now);
         self
@@ -157,6 +177,7 @@ impl Running {
             stdout: self.stdout,
             stderr: self.stderr,
             usage,
+            background: Vec::new(),
         }
     }
 }
@@ -170,6 +191,18 @@ impl Finished {
     /// When the job ended.
     pub const fn finished_at(&self) -> Timestamp {
         self.finished_at
+    }
+
+    /// Records the first of the processes that the command has left running.
+    #[must_use]
+    pub fn with_background(mut self, processes: Vec<BackgroundProcess>) -> Self {
+        self.background = processes;
+        self
+    }
+
+    /// The first of the processes that the command has left running.
+    pub fn background(&self) -> &[BackgroundProcess] {
+        &self.background
     }
 
     /// The resources that the command used, if the runner reported them.

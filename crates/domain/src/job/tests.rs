@@ -108,8 +108,8 @@ fn output_beyond_what_is_stored_is_counted() {
     assert!(!stats.truncated());
     let stats = StreamStats { written: 50, ..stats };
     assert!(stats.truncated());
-    assert_eq!(stats.plus(5), StreamStats { stored: 15, written: 50 });
-    assert_eq!(stats.plus(100), StreamStats { stored: 110, written: 110 });
+    assert_eq!(stats.plus(5), StreamStats { stored: 15, written: 50, gap: None });
+    assert_eq!(stats.plus(100), StreamStats { stored: 110, written: 110, gap: None });
 }
 
 proptest! {
@@ -135,4 +135,26 @@ proptest! {
             prop_assert!(Job::from(job.clone()).due_at().is_some());
         }
     }
+}
+
+#[test]
+fn stored_bytes_are_found_on_both_sides_of_a_gap() {
+    let whole = StreamStats::NOTHING.plus(10);
+    assert_eq!((whole.find(0), whole.find(4)), ((0, 0, 10), (4, 4, 6)));
+    assert_eq!((whole.find(10), whole.find(99)), ((10, 10, 0), (99, 99, 0)));
+    let cut = StreamStats { gap: Some(Gap { from: 10, to: 50 }), ..whole }.plus(5);
+    assert_eq!((cut.stored, cut.written, cut.end(), cut.truncated()), (15, 55, 55, true));
+    assert_eq!((cut.find(0), cut.find(9)), ((0, 0, 10), (9, 9, 1)));
+    assert_eq!((cut.find(10), cut.find(49)), ((50, 10, 5), (50, 10, 5)));
+    assert_eq!((cut.find(50), cut.find(54)), ((50, 10, 5), (54, 14, 1)));
+    assert_eq!((cut.find(55), cut.find(99)), ((55, 15, 0), (99, 59, 0)));
+}
+
+#[test]
+fn a_job_that_reached_no_runner_is_known_not_to_have_started_until_a_worker_takes_over() {
+    let running = queued().claim("w", at(0));
+    assert!(!running.is_unreached());
+    let released = running.unreached().release_lease(at(1)).request_cancel(at(1));
+    assert!(released.is_unreached());
+    assert!(!released.take_over("v", at(2)).is_unreached());
 }

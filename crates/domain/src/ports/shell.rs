@@ -8,7 +8,7 @@ use super::BackendError;
 use crate::{
     JobId, TaskId, Timestamp,
     command::Command,
-    job::{Exit, Usage},
+    job::{BackgroundProcess, Exit, Usage},
 };
 
 /// Why a request to a runner failed.
@@ -20,6 +20,10 @@ pub enum ShellError {
     /// The task has stopped, and its runner with it.
     #[error("the shell is gone")]
     Gone,
+    /// The command was certainly not started by this call. The runner does not answer, or can't start it
+    /// now; or the task has stopped (`gone`).
+    #[error("the shell did not start the command")]
+    NotStarted { gone: bool },
     /// Whether the request was received is not known; try again.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -47,7 +51,8 @@ impl Stream {
 pub enum CommandEvent {
     /// The process was started.
     Started,
-    /// Output, from this offset of the stream on.
+    /// Output, from this offset of the stream on. Each stream comes in order, and with at most one gap:
+    /// the bytes between its beginning and its end that the command's `keep` gives up.
     Output { stream: Stream, offset: u64, bytes: Vec<u8> },
     /// The process ended; all stored output came before this event.
     Ended(CommandEnd),
@@ -78,6 +83,8 @@ pub struct CommandEnd {
     pub stderr_written: u64,
     /// The resources that it used.
     pub usage: Usage,
+    /// The first of the processes that it has left running, if the command allows that.
+    pub background: Vec<BackgroundProcess>,
 }
 
 /// Why a command ended.
@@ -95,6 +102,8 @@ pub enum EndCause {
     OutOfMemory,
     /// There is no such program; the message says which.
     NotFound(String),
+    /// The program exists but can't be executed; the message says why.
+    NotExecutable(String),
     /// The process could not be started; the message says why.
     SpawnFailed(String),
     /// The command was started, and the runner does not know how it ended.
@@ -116,6 +125,10 @@ pub trait Shell: Send + Sync {
     /// Starts the command of a job, or attaches to it if this runner knows the job: a command never runs
     /// twice. Output is reported from these offsets on (stdout, stderr). `env` holds the session's
     /// variables, which those of the command override.
+    ///
+    /// # Errors
+    /// `NotStarted` if the request has certainly not reached the runner or was refused for now. The first
+    /// call of [`Attached::next`] may fail so too.
     async fn start(
         &self,
         task: &TaskId,

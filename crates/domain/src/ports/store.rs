@@ -48,7 +48,7 @@ pub enum Write {
     Job(Box<Job>, Expect),
     /// A timeline entry, which must not exist yet.
     Entry(Box<Entry>),
-    /// Output, which must begin where the stored output of the stream ends.
+    /// Output, at its position among the stored bytes of the stream: it must begin where they end.
     Output { job: JobId, stream: Stream, offset: u64, bytes: Secret<Vec<u8>> },
     /// A delivery, with the version it must have.
     Delivery(Box<Delivery>, Expect),
@@ -181,7 +181,7 @@ pub trait Store: Send + Sync {
         concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, BackendError>;
-    /// Stored output from `offset` on, at most `limit` bytes.
+    /// Stored output from this position among the stored bytes on, at most `limit` bytes.
     async fn output(
         &self,
         job: JobId,

@@ -7,6 +7,7 @@ fn start() -> Start {
     Start {
         job_id: "job_1".into(),
         argv: vec!["sh".into(), "-c".into(), "echo secret".into()],
+        prefer_bash: false,
         cwd: Some("/tmp".into()),
         env: vec![("TOKEN".into(), "secret".into())],
         user: "shelluser".into(),

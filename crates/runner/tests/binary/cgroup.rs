@@ -46,6 +46,13 @@ impl Cgroup {
             .for_each(|file| fs::write(file, bytes.to_string()).unwrap());
     }
 
+    /// The pids in the cgroups of jobs.
+    pub(crate) fn processes_of_jobs(&self) -> String {
+        let jobs = self.jobs().into_iter();
+        let files = jobs.flat_map(|job| self.dirs.iter().map(move |dir| dir.join(&job)));
+        files.map(|job| fs::read_to_string(job.join("cgroup.procs")).unwrap_or_default()).collect()
+    }
+
     /// The names of the cgroups of jobs.
     pub(crate) fn jobs(&self) -> Vec<String> {
         let entries = self.dirs.iter().flat_map(|dir| fs::read_dir(dir).unwrap());

@@ -127,3 +127,13 @@ fn an_image_without_sh_asks_for_an_array() {
         "this image has no /bin/sh: send an array of the program and its arguments"
     );
 }
+
+#[test]
+fn a_line_that_prefers_bash_runs_by_bash_where_the_image_has_it() {
+    let shell = Shell::boot();
+    let line = "echo ${0##*/} ${BASH_VERSION:+found}";
+    assert_eq!(shell.run(sh("job_1", line)).text(), "sh\n");
+    let ran = shell.run(Start { prefer_bash: true, ..sh("job_2", line) });
+    let has_bash = ["/bin/bash", "/usr/bin/bash"].iter().any(|path| Path::new(path).exists());
+    assert_eq!(ran.text(), if has_bash { "bash found\n" } else { "sh\n" });
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use runner::protocol::{Cause, Event, Keep, Request, Start};
 
-use crate::shell::{Shell, sh};
+use crate::shell::{Shell, argv, sh};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -137,14 +137,41 @@ fn a_fork_storm_ends_with_its_job() {
 }
 
 #[test]
-fn cgroups_of_ended_jobs_are_removed() {
+fn at_most_two_empty_cgroups_are_kept_for_later_jobs() {
     let Some(shell) = Shell::boot_with_cgroup() else { return };
     for number in 0..5 {
         shell.run(sh(&format!("job_{number}"), "(setsid sleep 1005 &); true"));
     }
     shell.run(Start { cwd: Some("/nope".into()), ..sh("job_6", "true") });
     let jobs = || shell.cgroup.as_ref().unwrap().jobs();
-    eventually("all are removed", || jobs().is_empty());
+    let hierarchies = shell.cgroup.as_ref().unwrap().dirs.len();
+    eventually("the others are removed", || jobs().len() == 2 * hierarchies);
+    assert_eq!(shell.cgroup.as_ref().unwrap().processes_of_jobs(), "");
+}
+
+#[test]
+fn what_a_job_has_used_is_not_counted_to_a_later_one() {
+    let Some(shell) = Shell::boot_with_cgroup() else { return };
+    let used = shell.run(sh("before", "perl -e '$x = q(a) x (64 << 20); 1 while $i++ < 3e6'"));
+    assert!(used.exit.usage.memory_peak_bytes > Some(60 << 20), "{:?}", used.exit);
+    assert!(used.exit.usage.cpu_ms > 20, "{:?}", used.exit);
+    for number in 0..10 {
+        let usage = shell.run(argv(&format!("job_{number}"), &["true"])).exit.usage;
+        assert!(usage.memory_peak_bytes < Some(8 << 20), "{usage:?}");
+        assert!(usage.cpu_ms < 20, "{usage:?}");
+    }
+}
+
+#[test]
+fn a_job_after_one_that_was_killed_can_start_processes() {
+    let Some(shell) = Shell::boot_with_cgroup() else { return };
+    for number in 0..6 {
+        let left = format!("(trap '' TERM; setsid sleep 1006 &); echo {number}");
+        assert_eq!(shell.run(sh(&format!("left_{number}"), &left)).exit.leftover, 1);
+        let ran =
+            shell.run(sh(&format!("job_{number}"), "for i in 1 2 3; do (echo $i) & done; wait"));
+        assert_eq!((ran.code(), ran.text().lines().count()), (0, 3), "{ran:?}");
+    }
 }
 
 #[test]

@@ -270,6 +270,7 @@ pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
     Start {
         job_id: job_id.into(),
         argv: argv.iter().map(|&arg| arg.into()).collect(),
+        prefer_bash: false,
         cwd: Some("/".into()),
         env: vec![],
         user: "nobody".into(),

@@ -19,8 +19,14 @@ use crate::record::Process;
 use crate::runtime::PID_FILE;
 use crate::task::{Desired, Status, StopCode, TaskId, TaskSpec, now_ms};
 
+mod socket_watch;
+
+use socket_watch::SocketWatch;
+
 /// Longest time for the launcher to end, and then for the runner to accept a connection.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+/// Longest time between two attempts to connect to the runner, where no event tells that it listens.
+const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// Largest part of a failed launcher's output that is reported.
 const MAX_REASON_BYTES: usize = 2000;
 
@@ -144,15 +150,14 @@ impl Inner {
     fn await_runner(&self, id: &TaskId, init: &OwnedFd, mut log: File) -> Result<(), String> {
         let socket = self.socket(id);
         let deadline = Instant::now() + START_TIMEOUT;
-        let mut pause = Duration::from_micros(200);
+        let watch = SocketWatch::new(&socket);
         while UnixStream::connect(&socket).is_err() {
-            if readable_within(init, pause) {
+            if watch.wait(init, CONNECT_PAUSE) {
                 return Err(format!("PID 1 ended right after its start: {}", log_tail(&mut log)));
             }
             if Instant::now() >= deadline {
                 return Err(format!("PID 1 did not answer within {START_TIMEOUT:?}"));
             }
-            pause = (pause * 2).min(Duration::from_millis(10));
         }
         Ok(())
     }

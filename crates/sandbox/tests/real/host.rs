@@ -303,6 +303,7 @@ impl Client {
         let mut start = Start {
             job_id: format!("job_{}", nanos.as_nanos()),
             argv: ["sh", "-c", line].map(str::to_owned).to_vec(),
+            prefer_bash: false,
             cwd: None,
             env: Vec::new(),
             user: "shelluser".into(),

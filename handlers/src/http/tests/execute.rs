@@ -1,5 +1,5 @@
 use domain::{
-    command::{Concurrency, Program},
+    command::{Concurrency, Keep, Program, ShellName},
     job::Job,
     message::Message,
     session::Event,
@@ -189,4 +189,31 @@ async fn a_terminal_is_refused_with_the_reason() {
     let answer = api.post(EXECUTE, body).await;
     answer.refused_at(&["/interactive"]);
     assert!(answer.text("detail").contains("no terminals yet"));
+}
+
+#[tokio::test]
+async fn what_is_kept_and_which_shell_runs_a_line_can_be_chosen() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let accepted = api.post(EXECUTE, run("s", json!("true"))).await.expect(202);
+    let job_by_default = job(&api, &accepted);
+    let command = job_by_default.command().unwrap();
+    assert_eq!((command.keep, command.shell), (Keep::Both, None));
+    for (keep, expected) in [("head", Keep::Head), ("tail", Keep::Tail), ("both", Keep::Both)] {
+        for (shell, name) in [("bash", ShellName::Bash), ("sh", ShellName::Sh)] {
+            let mut body = run("s", json!("true"));
+            body["keep"] = json!(keep);
+            body["shell"] = json!(shell);
+            let job = job(&api, &api.post(EXECUTE, body).await.expect(202));
+            let command = job.command().unwrap();
+            assert_eq!((command.keep, command.shell), (expected, Some(name)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_with_arguments_has_no_shell() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let mut body = run("s", json!(["true"]));
+    body["shell"] = json!("bash");
+    api.post(EXECUTE, body).await.refused_at(&["/shell"]);
 }

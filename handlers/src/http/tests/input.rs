@@ -126,7 +126,10 @@ async fn wrong_fields_of_an_execute_are_refused() {
         ("concurrency", json!("some")),
         ("maxOutputBytes", json!(8_388_609)),
         ("interactive", json!("no")),
-        ("shell", json!("bash")),
+        ("keep", json!("middle")),
+        ("keep", json!(true)),
+        ("shell", json!("zsh")),
+        ("shells", json!("bash")),
     ] {
         let mut body = json!({"sessionId": session_id("s"), "command": "true"});
         body[field] = value.clone();

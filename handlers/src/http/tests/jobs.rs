@@ -11,12 +11,12 @@ use testkit::{job_id, session_id};
 
 use super::*;
 
-fn path(job: &str) -> String {
+pub(super) fn path(job: &str) -> String {
     format!("/v1/jobs/{}", job_id(job))
 }
 
 /// A running job that wrote this.
-fn with_output(stdout: &[u8], stderr: &[u8]) -> Fakes {
+pub(super) fn with_output(stdout: &[u8], stderr: &[u8]) -> Fakes {
     let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "true");
     write_output(&fakes, stdout, stderr);
     fakes
@@ -43,14 +43,14 @@ pub(super) fn end(fakes: &Fakes, outcome: Outcome) {
     put(fakes, running.end(outcome, Some(usage), fakes.now()), Vec::new());
 }
 
-fn put(fakes: &Fakes, job: impl Into<Job>, mut writes: Vec<Write>) {
+pub(super) fn put(fakes: &Fakes, job: impl Into<Job>, mut writes: Vec<Write>) {
     let job = Box::new(job.into());
     let version = fakes.store.job_version(job.id()).unwrap();
     writes.push(Write::Job(job, Expect::At(version)));
     fakes.store.apply(&writes).unwrap();
 }
 
-fn exited(code: i32) -> Outcome {
+pub(super) fn exited(code: i32) -> Outcome {
     Outcome::Completed { exit: Some(Exit::Code(code)), failure: None }
 }
 
@@ -201,7 +201,7 @@ async fn output_is_read_in_parts() {
 async fn a_job_comes_with_the_beginning_of_a_long_output() {
     let fakes = with_output(&[b'x'; 70_000], b"");
     let Job::Running(running) = fakes.job("j") else { panic!("the job runs") };
-    let written = StreamStats { stored: 70_000, written: 90_000 };
+    let written = StreamStats { stored: 70_000, written: 90_000, gap: None };
     put(&fakes, running.progress(written, StreamStats::NOTHING, fakes.now()), Vec::new());
     let job = Api::new(fakes).get(&path("j")).await.expect(200);
     let stdout = &job["stdout"];

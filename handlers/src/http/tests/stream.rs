@@ -5,6 +5,7 @@ use serde_json::json;
 use testkit::job_id;
 
 use super::{
+    gap::with_gap,
     jobs::{end, write_output},
     *,
 };
@@ -148,7 +149,7 @@ async fn a_client_that_has_seen_the_end_gets_a_204() {
 #[tokio::test]
 async fn a_strange_last_event_id_is_refused() {
     let api = Api::new(running());
-    for id in ["x", "1", "1.", "1.2.3", "-1.0", "99999999999.0"] {
+    for id in ["x", "1", "1.", "1.2.3", "-1.0", "9999999999999999.0"] {
         let request = as_ann(Request::get(path()).header("last-event-id", id));
         let answer = api.send(&request, Body::empty()).await;
         let errors = &answer.problem(400, "invalid_request")["errors"];
@@ -162,4 +163,19 @@ async fn without_streaming_the_refusal_names_the_long_poll() {
     let answer = api.get(&path()).await;
     answer.problem(406, "streaming_unavailable");
     assert!(answer.text("detail").contains("waitSeconds"));
+}
+
+#[tokio::test]
+async fn a_stream_marks_the_gap_in_the_output() {
+    let fakes = with_gap(b"begin", b"the end");
+    end(&fakes, exited());
+    let seen = events(Api::new(fakes).get(&path()).await);
+    let short: Vec<_> = seen.iter().map(|(kind, id, _)| (kind.as_str(), id.as_str())).collect();
+    // The id is where a client resumes that has lost what follows.
+    let gap = ("gap", "5.0");
+    let expected =
+        [("status", "0.0"), ("output", "5.0"), gap, ("output", "1000.0"), ("end", "1000.0.end")];
+    assert_eq!(short, expected);
+    assert_eq!(seen[2].2, json!({"stream": "stdout", "from": 5, "to": 993}));
+    assert_eq!((&seen[3].2["offset"], &seen[3].2["text"]), (&json!(993), &json!("the end")));
 }

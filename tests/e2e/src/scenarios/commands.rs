@@ -8,11 +8,15 @@ use serde_json::json;
 use super::Scenario;
 use crate::{harness::Harness, user::SOON};
 
-pub(super) const SCENARIOS: [Scenario; 5] = [
+pub(super) const SCENARIOS: [Scenario; 9] = [
     Scenario::new("cancel", |harness| Box::pin(cancel(harness))),
     Scenario::new("timeout", |harness| Box::pin(timeout(harness))),
     Scenario::new("order and turns", |harness| Box::pin(order(harness))),
     Scenario::new("big output", |harness| Box::pin(big_output(harness))),
+    Scenario::new("kept output", |harness| Box::pin(kept_output(harness))),
+    Scenario::new("parallel output", |harness| Box::pin(parallel_output(harness))),
+    Scenario::new("wait", |harness| Box::pin(wait(harness))),
+    Scenario::new("shells and programs", |harness| Box::pin(programs(harness))),
     Scenario::new("idempotency", |harness| Box::pin(idempotency(harness))),
 ];
 
@@ -96,6 +100,99 @@ async fn big_output(harness: &Harness<'_>) -> Result<()> {
     let bytes = api.stream(&job, "stdout", 1000).await?;
     let expected: Vec<u8> = (0..=255).cycle().take(256 * 64).collect();
     ensure!(bytes == expected, "the bytes changed on their way");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// The beginning, the end, or both of longer output, with the gap between them.
+async fn kept_output(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let line = "echo begin; head -c 100000 /dev/zero | tr '\\0' x; echo; echo end";
+    let begin = format!("begin\n{}", "x".repeat(2042));
+    let end = format!("{}\nend\n", "x".repeat(2043));
+    let kept = |keep: &str| json!({"command": line, "maxOutputBytes": 4096, "keep": keep});
+    for (body, text, gap) in [
+        (kept("both"), format!("{begin}{end}"), json!({"from": 2048, "to": 97_963})),
+        (
+            json!({"command": line, "maxOutputBytes": 4096}),
+            format!("{begin}{end}"),
+            json!({"from": 2048, "to": 97_963}),
+        ),
+        (kept("tail"), format!("{}{end}", "x".repeat(2048)), json!({"from": 0, "to": 95_915})),
+        (kept("head"), format!("{begin}{}", "x".repeat(2048)), json!(null)),
+    ] {
+        let job = api.execute_with(&started.session, &body).await?;
+        let ended = api.finished(&job, SOON).await?;
+        let stdout = &ended["stdout"];
+        ensure!(stdout["bytes"] == 100_011 && stdout["keptBytes"] == 4096, "{stdout}");
+        ensure!(stdout["truncated"] == true && stdout["gap"] == gap, "{stdout}");
+        let kept = api.stream(&job, "stdout", 1000).await?;
+        ensure!(kept == text.as_bytes(), "kept {:?}", String::from_utf8_lossy(&kept));
+    }
+    let all = json!({"command": "seq 1000", "maxOutputBytes": 3893});
+    let job = api.execute_with(&started.session, &all).await?;
+    let ended = api.finished(&job, SOON).await?;
+    ensure!(ended["stdout"]["truncated"] == false && ended["stdout"]["gap"].is_null(), "{ended}");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// The whole output of commands that end at the same time is stored.
+async fn parallel_output(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let line = "head -c 300000 /dev/zero | tr '\\0' a; echo END";
+    let body = json!({"command": line, "concurrency": "parallel"});
+    let starts = (0..10).map(|_| api.execute_with(&started.session, &body));
+    for job in futures::future::join_all(starts).await {
+        let ended = api.finished(&job?, Duration::from_secs(120)).await?;
+        let stdout = &ended["stdout"];
+        ensure!(stdout["bytes"] == 300_004 && stdout["keptBytes"] == 300_004, "{stdout}");
+    }
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// A request that waits gets the finished job, and so does its repetition.
+async fn wait(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let start = api.post("/shell/start?waitSeconds=25", &json!({})).await?;
+    let session = start.body["sessionId"].as_str().context("an id")?.to_owned();
+    let state = api.get(&format!("/sessions/{session}")).await?.expect(200)?;
+    ensure!(start.status == 202 || state.body["status"] == "ready", "{}", state.body);
+    api.finished(start.body["jobId"].as_str().context("an id")?, SOON).await?;
+    let body = json!({"sessionId": session, "command": "echo hi"});
+    let path = "/shell/execute?waitSeconds=25";
+    let first = api.post_with_key(path, "wait-1", &body).await?.expect(200)?;
+    ensure!(first.body["stdout"]["text"] == "hi\n", "{}", first.body);
+    let again = api.post_with_key(path, "wait-1", &body).await?.expect(200)?;
+    ensure!(again.header("idempotent-replayed") == "true" && again.body == first.body, "another");
+    let accepted = api.post_with_key("/shell/execute", "wait-1", &body).await?.expect(202)?;
+    ensure!(accepted.body["jobId"] == first.body["jobId"], "{}", accepted.body);
+    let long = json!({"sessionId": session, "command": "sleep 600"});
+    api.post("/shell/execute?waitSeconds=1", &long).await?.expect(202)?;
+    api.stop(&session).await?;
+    Ok(())
+}
+
+/// Which shell runs a line, and how a program that can't be run is reported.
+async fn programs(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let which = "echo ${BASH_VERSION:+bash}";
+    let has_bash = api.output_of(&started.session, "command -v bash || true").await?;
+    let default = if has_bash.trim().is_empty() { "\n" } else { "bash\n" };
+    ensure!(api.output_of(&started.session, which).await? == default, "another shell by default");
+    let sh = json!({"command": "echo ${0##*/}", "shell": "sh"});
+    let job = api.execute_with(&started.session, &sh).await?;
+    let ended = api.finished(&job, SOON).await?;
+    ensure!(ended["stdout"]["text"] == "sh\n", "{ended}");
+    for (command, code) in [("/tmp", "not_executable"), ("/no/such", "command_not_found")] {
+        let job = api.execute_with(&started.session, &json!({"command": [command]})).await?;
+        let ended = api.finished(&job, SOON).await?;
+        ensure!(ended["status"] == "failed" && ended["error"]["code"] == code, "{ended}");
+    }
     api.stop(&started.session).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use domain::{
     JobId, Secret, TaskId,
-    command::{Command, Program},
+    command::{Command, Keep, Program},
     job::Exit,
     ports::{Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
@@ -54,6 +54,7 @@ pub async fn shell_suite(make: impl AsyncFn() -> ShellUnderTest) {
         a_known_job_is_never_run_again,
         a_second_worker_gets_the_output_that_is_not_stored_yet,
         output_beyond_the_limit_is_counted_but_not_sent,
+        the_end_of_longer_output_comes_behind_a_gap,
         a_command_is_ended_at_its_deadline,
         a_cancelled_command_ends,
         a_job_cancelled_before_its_start_never_runs,
@@ -92,9 +93,21 @@ async fn a_second_worker_gets_the_output_that_is_not_stored_yet(made: &ShellUnde
 }
 
 async fn output_beyond_the_limit_is_counted_but_not_sent(made: &ShellUnderTest) {
-    let heard = made.run("j", &Command { max_output_bytes: 4, ..command(COUNTS) }).await;
-    assert_eq!(heard.stdout, "0123");
+    let (max_output_bytes, keep) = (4, Keep::Head);
+    let heard = made.run("j", &Command { max_output_bytes, keep, ..command(COUNTS) }).await;
+    assert_eq!((heard.stdout.as_str(), heard.gap), ("0123", None));
     assert_eq!(heard.end.stdout_written, 11);
+}
+
+async fn the_end_of_longer_output_comes_behind_a_gap(made: &ShellUnderTest) {
+    let command = |keep| Command { max_output_bytes: 5, keep, ..command(COUNTS) };
+    let both = made.run("both", &command(Keep::Both)).await;
+    assert_eq!((both.stdout.as_str(), both.gap), ("0129\n", Some((3, 9))));
+    let tail = made.run("tail", &command(Keep::Tail)).await;
+    assert_eq!((tail.stdout.as_str(), tail.gap), ("6789\n", Some((0, 6))));
+    assert_eq!((both.end.stdout_written, tail.end.stdout_written), (11, 11));
+    let again = made.hear("both", &command(Keep::Both), (10, 0)).await;
+    assert_eq!((again.stdout.as_str(), again.gap), ("\n", None));
 }
 
 async fn a_command_is_ended_at_its_deadline(made: &ShellUnderTest) {
@@ -163,6 +176,8 @@ struct Observed {
     started: bool,
     stdout: String,
     stderr: String,
+    /// The offsets of a gap in one of the streams.
+    gap: Option<(u64, u64)>,
     end: CommandEnd,
 }
 
@@ -191,6 +206,7 @@ impl ShellUnderTest {
         let mut attached = self.attach(job_id(job), command, from).await;
         let until = self.clock.now() + Duration::from_secs(20);
         let (mut started, mut stdout, mut stderr) = (false, Vec::new(), Vec::new());
+        let mut gap = None;
         loop {
             match attached.next(until).await.unwrap().expect("the command ends in time") {
                 CommandEvent::Started => started = true,
@@ -199,14 +215,18 @@ impl ShellUnderTest {
                         Stream::Stdout => (&mut stdout, &mut from.0),
                         Stream::Stderr => (&mut stderr, &mut from.1),
                     };
-                    assert_eq!(offset, *next, "output comes in order and without gaps");
-                    *next += bytes.len() as u64;
+                    if offset != *next {
+                        assert!(offset > *next && gap.is_none(), "output comes in order");
+                        gap = Some((*next, offset));
+                    }
+                    *next = offset + bytes.len() as u64;
                     kept.extend(bytes);
                 }
                 CommandEvent::Ended(end) => {
                     let text =
                         |bytes| String::from_utf8(bytes).expect("the suite's output is text");
-                    return Observed { started, stdout: text(stdout), stderr: text(stderr), end };
+                    let (stdout, stderr) = (text(stdout), text(stderr));
+                    return Observed { started, stdout, stderr, gap, end };
                 }
             }
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use domain::{
     Timestamp,
-    command::{Command, Concurrency},
-    job::{Exit, Usage},
+    command::{Command, Concurrency, Keep},
+    job::{BackgroundProcess, Exit, Usage},
     ports::{CommandEnd, EndCause, Stream},
 };
 
@@ -18,6 +18,7 @@ pub struct Script {
     lasts: Duration,
     cause: EndCause,
     exit: Option<Exit>,
+    leaves: Vec<BackgroundProcess>,
 }
 
 impl Default for Script {
@@ -27,6 +28,7 @@ impl Default for Script {
             lasts: Duration::ZERO,
             cause: EndCause::Exited,
             exit: Some(Exit::Code(0)),
+            leaves: Vec::new(),
         }
     }
 }
@@ -56,6 +58,12 @@ impl Script {
         self
     }
 
+    /// Leaves this process running at its end.
+    pub fn leaves(mut self, process: BackgroundProcess) -> Self {
+        self.leaves.push(process);
+        self
+    }
+
     /// Ends for this cause, as the runner reports it.
     pub fn ends(mut self, cause: EndCause, exit: Option<Exit>) -> Self {
         (self.cause, self.exit) = (cause, exit);
@@ -63,10 +71,16 @@ impl Script {
     }
 }
 
+/// The time of a write or of its report, the stream, the offset, the bytes.
+pub(super) type Piece = (Timestamp, Stream, u64, Vec<u8>);
+
 /// A command that was started, or was cancelled before its start.
 pub(super) struct Process {
-    /// For each kept piece: the time of the write, the stream, the offset, the bytes.
-    pub(super) pieces: Vec<(Timestamp, Stream, u64, Vec<u8>)>,
+    written: Vec<Piece>,
+    /// The kept part of what was written, in the order in which it is reported.
+    pieces: Vec<Piece>,
+    /// How many bytes are kept of the beginning and of the end of each stream.
+    limits: (u64, u64),
     pub(super) ran: bool,
     pub(super) serial: bool,
     /// Whether the end was sent, or its time has passed at least once.
@@ -78,20 +92,35 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn begin(script: &Script, command: &Command, now: Timestamp) -> Self {
+        let cap = command.max_output_bytes;
+        let tail = match command.keep {
+            Keep::Head => 0,
+            Keep::Tail => cap,
+            Keep::Both => cap / 2,
+        };
         let mut process = Self {
+            written: Vec::new(),
             pieces: Vec::new(),
-            ran: !matches!(script.cause, EndCause::NotFound(_) | EndCause::SpawnFailed(_)),
+            limits: (cap - tail, tail),
+            ran: !matches!(
+                script.cause,
+                EndCause::NotFound(_) | EndCause::NotExecutable(_) | EndCause::SpawnFailed(_)
+            ),
             serial: command.concurrency == Concurrency::Serial,
             over: false,
             released: false,
             ends_at: now + script.lasts,
-            end: end(script.cause.clone(), script.exit),
+            end: CommandEnd {
+                background: script.leaves.clone(),
+                ..end(script.cause.clone(), script.exit)
+            },
         };
         let mut output: Vec<_> = script.output.iter().collect();
         output.sort_by_key(|(after, ..)| *after);
         for (after, stream, bytes) in output {
-            process.write(now + *after, *stream, bytes, command.max_output_bytes);
+            process.write(now + *after, *stream, bytes);
         }
+        process.pieces = process.kept_pieces();
         let deadline = now + command.timeout;
         if process.ends_at > deadline {
             process.cut(EndCause::TimedOut, Some(Exit::Signal(SIGTERM)), deadline);
@@ -103,7 +132,8 @@ impl Process {
     pub(super) fn never(now: Timestamp) -> Self {
         let end = end(EndCause::Cancelled, None);
         let (ran, serial, over, released) = (false, false, true, false);
-        Self { pieces: Vec::new(), ran, serial, over, released, ends_at: now, end }
+        let (written, pieces, limits) = (Vec::new(), Vec::new(), (0, 0));
+        Self { written, pieces, limits, ran, serial, over, released, ends_at: now, end }
     }
 
     pub(super) fn signal(&mut self, signal: i32, now: Timestamp) {
@@ -119,7 +149,7 @@ impl Process {
     }
 
     /// The pieces that can still be read; none after the release.
-    pub(super) fn readable(&self) -> &[(Timestamp, Stream, u64, Vec<u8>)] {
+    pub(super) fn readable(&self) -> &[Piece] {
         if self.released { &[] } else { &self.pieces }
     }
 
@@ -129,18 +159,31 @@ impl Process {
         own.flat_map(|(.., bytes)| bytes.iter().copied()).collect()
     }
 
-    fn write(&mut self, at: Timestamp, stream: Stream, bytes: &[u8], cap: u64) {
+    fn write(&mut self, at: Timestamp, stream: Stream, bytes: &[u8]) {
         let written = match stream {
             Stream::Stdout => &mut self.end.stdout_written,
             Stream::Stderr => &mut self.end.stderr_written,
         };
-        let offset = *written;
+        self.written.push((at, stream, *written, bytes.to_vec()));
         *written += bytes.len() as u64;
-        let kept = usize::try_from(cap.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let kept = &bytes[..bytes.len().min(kept)];
-        if !kept.is_empty() {
-            self.pieces.push((at, stream, offset, kept.to_vec()));
-        }
+    }
+
+    /// What is kept: the head of each stream, reported as it is written, and the tail, reported at the
+    /// end.
+    fn kept_pieces(&self) -> Vec<Piece> {
+        let (head, tail) = self.limits;
+        let heads = self.written.iter().map(|piece| part(piece, 0, head, piece.0));
+        let tails = self.written.iter().map(|piece| {
+            let total = self.total(piece.1);
+            let from = if total > head + tail { total - tail } else { head };
+            part(piece, from.max(head), u64::MAX, self.ends_at)
+        });
+        heads.chain(tails).filter(|(.., bytes)| !bytes.is_empty()).collect()
+    }
+
+    fn total(&self, wanted: Stream) -> u64 {
+        let own = self.written.iter().filter(|(_, stream, ..)| *stream == wanted);
+        own.map(|(.., bytes)| bytes.len() as u64).sum()
     }
 
     /// Ends the command at this time, if it still runs then. Later writes do not happen.
@@ -149,16 +192,25 @@ impl Process {
             return;
         }
         self.ends_at = at;
-        self.pieces.retain(|(written_at, ..)| *written_at <= at);
-        let total = |wanted: Stream| {
-            let own = self.pieces.iter().filter(|(_, stream, ..)| *stream == wanted);
-            own.map(|(.., bytes)| bytes.len() as u64).sum()
-        };
-        let (stdout_written, stderr_written) = (total(Stream::Stdout), total(Stream::Stderr));
+        self.written.retain(|(written_at, ..)| *written_at <= at);
+        self.pieces = self.kept_pieces();
+        let (stdout_written, stderr_written) =
+            (self.total(Stream::Stdout), self.total(Stream::Stderr));
         self.end = CommandEnd { stdout_written, stderr_written, ..end(cause, exit) };
     }
 }
 
+/// The part of a piece between two offsets of its stream, reported at this time.
+fn part((_, stream, offset, bytes): &Piece, from: u64, to: u64, at: Timestamp) -> Piece {
+    let index = |wanted: u64| {
+        usize::try_from(wanted.saturating_sub(*offset)).unwrap_or(usize::MAX).min(bytes.len())
+    };
+    let (from, to) = (index(from), index(to));
+    let kept = bytes.get(from..to).unwrap_or_default().to_vec();
+    (at, *stream, offset + from as u64, kept)
+}
+
 fn end(cause: EndCause, exit: Option<Exit>) -> CommandEnd {
-    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage: Usage::default() }
+    let (usage, background) = (Usage::default(), Vec::new());
+    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage, background }
 }

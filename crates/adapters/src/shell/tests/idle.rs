@@ -78,6 +78,10 @@ impl Dial for AnsweredDial {
         0
     }
 
+    fn proves_unread(&self, _: &io::Error) -> bool {
+        false
+    }
+
     fn keep_idle(&self) -> Duration {
         LONG
     }

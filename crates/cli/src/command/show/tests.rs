@@ -37,6 +37,7 @@ fn a_job_is_shown_with_its_outcome() {
         "createdAt": "2026-01-31T11:58:00.000Z", "startedAt": "2026-01-31T11:58:01.000Z",
         "finishedAt": "2026-01-31T11:58:02.000Z",
         "usage": {"wallMs": 1000, "cpuMs": 20, "maxRssBytes": 2_097_152},
+        "backgroundProcesses": [{"pid": 7, "command": "sleep 60"}, {"pid": 8, "command": "top"}],
     });
     assert_snapshot!(job(&read(&value).expect("a job"), now()), @r"
     id         job_1
@@ -48,5 +49,6 @@ fn a_job_is_shown_with_its_outcome() {
     started    1m ago
     finished   1m ago
     used       1.0s wall, 20ms cpu, 2.0 MiB at most
+    left       7 sleep 60; 8 top
     ");
 }

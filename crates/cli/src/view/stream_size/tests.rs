@@ -32,3 +32,15 @@ fn the_stream_that_was_cut_is_named() {
     );
     assert!(StreamSize::cuts(&[whole, StreamSize::NOTHING]).is_empty());
 }
+
+#[test]
+fn a_gap_is_given_in_readable_units() {
+    for (bytes, line) in [
+        (1, "… 1 bytes left out …"),
+        (1_023, "… 1023 bytes left out …"),
+        (10_240, "… 10.0 KiB left out …"),
+        (1_992_294, "… 1.9 MiB left out …"),
+    ] {
+        assert_eq!(left_out(bytes), line);
+    }
+}

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use runner::protocol::{Cause, Ended, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
-use crate::cgroup::Cgroups;
 use crate::input::Input;
 use crate::members::Members;
 use crate::spawn::Spawned;
@@ -148,7 +147,7 @@ impl Job {
         }
     }
 
-    pub(crate) fn enforce(&mut self, now: Instant, cgroups: Option<&mut Cgroups>) {
+    pub(crate) fn enforce(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Running { deadline: Some(deadline) } if *deadline <= now => {
                 self.stop(StopReason::Timeout, now);
@@ -158,7 +157,7 @@ impl Job {
                 self.members.kill();
             }
             Phase::Ended { is_empty: is_empty @ false, .. } => {
-                *is_empty = self.members.remove(cgroups);
+                *is_empty = self.members.is_empty();
                 if !*is_empty && !self.background {
                     // A process may have forked while the others were killed.
                     self.members.kill();
@@ -172,7 +171,7 @@ impl Job {
     pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> io::Result<bool> {
         if pid == self.main && self.is_alive() && self.members.pipe().is_none() {
             // The zombie still reserves the pid while its cgroup is counted and killed.
-            let leftover = u32::try_from(self.members.pids().len()).unwrap_or(u32::MAX);
+            let leftover = self.members.leftover();
             if leftover > 0 && !self.background {
                 self.members.kill();
             }
@@ -250,11 +249,14 @@ impl Job {
         Some(Exit { stdout, stderr, ..(**exit).clone() })
     }
 
-    /// What is left of a job whose exit was recorded; `None` if nothing is.
-    pub(crate) fn into_background(self) -> Option<Background> {
-        let is_left = matches!(self.phase, Phase::Ended { is_empty: false, .. });
+    /// What is left of a job whose exit was recorded: its background processes, or only what they were
+    /// found by.
+    pub(crate) fn into_rest(self) -> Result<Background, Members> {
+        if matches!(self.phase, Phase::Ended { is_empty: true, .. }) {
+            return Err(self.members);
+        }
         let pipes = self.streams.into_iter().filter_map(Capture::into_held_pipe).collect();
-        is_left.then_some(Background { members: self.members, pipes })
+        Ok(Background { members: self.members, pipes })
     }
 }
 

@@ -9,6 +9,7 @@ use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
+use crate::command_line;
 use crate::job::{Background, Job, StopReason};
 use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
@@ -31,6 +32,8 @@ pub(crate) struct Jobs {
     scratch: Scratch,
     defaults: Defaults,
     shutting_down: bool,
+    /// Whether the last attempt to tidy failed. The next job's end allows another one.
+    tidying_failed: bool,
 }
 
 /// A request had no effect.
@@ -70,7 +73,17 @@ impl Jobs {
     ) -> io::Result<Self> {
         let scratch = Scratch::new()?;
         let (running, background) = (Vec::new(), Vec::new());
-        Ok(Self { running, background, store, cgroups, scratch, defaults, shutting_down: false })
+        let (shutting_down, tidying_failed) = (false, false);
+        Ok(Self {
+            running,
+            background,
+            store,
+            cgroups,
+            scratch,
+            defaults,
+            shutting_down,
+            tidying_failed,
+        })
     }
 
     /// Runs the job unless its id was seen before. The job can be followed afterwards in both cases.
@@ -97,6 +110,8 @@ impl Jobs {
 
     fn run_claimed(&mut self, start: &Start) -> Result<(), RequestError> {
         self.store.write_spec(start).map_err(store_error)?;
+        let with_bash = command_line::with_bash(start);
+        let start = with_bash.as_ref().unwrap_or(start);
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
         let cause = match spawn::spawn(start, &self.defaults, self.cgroups.as_ref()) {
@@ -219,15 +234,15 @@ impl Jobs {
             }
             sys::reap(pid)?;
         }
-        let cgroups = &mut self.cgroups;
-        self.background.retain(|background| !background.members.remove(cgroups.as_mut()));
+        let ended = self.background.extract_if(.., |background| background.members.is_empty());
+        ended.for_each(|background| background.members.release(self.cgroups.as_mut()));
         Ok(())
     }
 
     /// Enforces deadlines, and records the exits of jobs whose output is complete.
     pub(crate) fn tick(&mut self, now: Instant) {
         for job in &mut self.running {
-            job.enforce(now, self.cgroups.as_mut());
+            job.enforce(now);
         }
         let ended = self.running.extract_if(.., |job| {
             let Some(exit) = job.exit(now) else { return false };
@@ -235,9 +250,26 @@ impl Jobs {
             let _ = self.store.record_exit(&job.id, &exit);
             true
         });
-        self.background.extend(ended.filter_map(Job::into_background));
+        for job in ended {
+            match job.into_rest() {
+                Ok(background) => self.background.push(background),
+                Err(members) => members.release(self.cgroups.as_mut()),
+            }
+            self.tidying_failed = false;
+        }
         let held = self.background.len().saturating_sub(MAX_HELD);
         self.background.iter_mut().take(held).for_each(|background| background.pipes.clear());
+    }
+
+    /// Whether [`Jobs::tidy`] has something to do.
+    pub(crate) fn is_untidy(&self) -> bool {
+        self.cgroups.as_ref().is_some_and(Cgroups::is_untidy) && !self.tidying_failed
+    }
+
+    /// Does a small piece of work that no caller waits for.
+    pub(crate) fn tidy(&mut self) {
+        let done = self.cgroups.as_mut().map_or(Ok(()), Cgroups::tidy);
+        self.tidying_failed = done.is_err();
     }
 
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {

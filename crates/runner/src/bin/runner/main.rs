@@ -18,6 +18,7 @@ use crate::sys::Signals;
 
 mod capture;
 mod cgroup;
+mod command_line;
 mod connection;
 mod image;
 mod input;

@@ -42,6 +42,16 @@ impl Members {
         }
     }
 
+    /// Number of processes besides the main process, which has ended but was not reaped yet.
+    pub(crate) fn leftover(&self) -> u32 {
+        let count = match self {
+            // Only the main process is left.
+            Self::Cgroup(cgroup) if cgroup.tasks().is_some_and(|tasks| tasks <= 1) => 0,
+            Self::Cgroup(_) | Self::Supervisor(_) => self.pids().len(),
+        };
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
     /// Describes the first of the processes, at most `limit`.
     pub(crate) fn describe(&self, limit: usize) -> Vec<Process> {
         self.pids().into_iter().filter_map(processes::describe).take(limit).collect()
@@ -54,13 +64,18 @@ impl Members {
         }
     }
 
-    /// Removes the cgroup; false while processes of the job still exist. A supervisor's are gone when it
-    /// was reaped.
-    pub(crate) fn remove(&self, cgroups: Option<&mut Cgroups>) -> bool {
-        match (self, cgroups) {
-            (Self::Cgroup(cgroup), Some(cgroups)) => cgroups.remove(cgroup),
-            (Self::Cgroup(_), None) => true,
-            (Self::Supervisor(supervisor), _) => supervisor.ended,
+    /// Whether no process of the job exists any more. A supervisor's are gone when it was reaped.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Cgroup(cgroup) => cgroup.is_empty(),
+            Self::Supervisor(supervisor) => supervisor.ended,
+        }
+    }
+
+    /// Gives the cgroup of a job without processes back.
+    pub(crate) fn release(self, cgroups: Option<&mut Cgroups>) {
+        if let (Self::Cgroup(cgroup), Some(cgroups)) = (self, cgroups) {
+            cgroups.take_back(cgroup);
         }
     }
 

@@ -57,8 +57,11 @@ impl Server {
     /// Serves until SIGTERM was received and all jobs have ended.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.is_over(Instant::now()) {
-            let ready = self.wait()?;
-            self.handle(&ready)?;
+            let may_tidy = self.shutdown.is_none() && self.jobs.is_untidy();
+            match self.wait(may_tidy)? {
+                Some(ready) => self.handle(&ready)?,
+                None => self.jobs.tidy(),
+            }
         }
         sys::kill_descendants();
         Ok(())
@@ -86,7 +89,8 @@ impl Server {
         now >= until || !self.connections.iter().any(Connection::has_unsent)
     }
 
-    fn wait(&self) -> io::Result<Ready> {
+    /// Waits until something is to be done. With `only_check`, returns `None` if that is not now.
+    fn wait(&self, only_check: bool) -> io::Result<Option<Ready>> {
         let may_accept = self.connections.len() < MAX_CONNECTIONS;
         let accept = if may_accept { PollFlags::IN } else { PollFlags::empty() };
         let mut fds =
@@ -99,7 +103,12 @@ impl Server {
         let background = self.jobs.background.iter().flat_map(|background| &background.pipes);
         let first_background = fds.len();
         fds.extend(background.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        match rustix::event::poll(&mut fds, self.timeout().as_ref()) {
+        let timeout = self.timeout();
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let is_due = timeout.as_ref().is_some_and(|timeout| *timeout == at_once);
+        let timeout = if only_check { Some(at_once) } else { timeout };
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(0) if only_check && !is_due => return Ok(None),
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -107,12 +116,12 @@ impl Server {
         for ((job, _), fd) in pipes.iter().zip(&fds[first_pipe..first_background]) {
             jobs[*job] |= !fd.revents().is_empty();
         }
-        Ok(Ready {
+        Ok(Some(Ready {
             listener: !fds[0].revents().is_empty(),
             signals: !fds[1].revents().is_empty(),
             jobs,
             connections: fds[2..first_pipe].iter().map(PollFd::revents).collect(),
-        })
+        }))
     }
 
     /// The pipes of running jobs, each with the index of its job.

@@ -122,7 +122,7 @@ fn fork(start: &Start, plan: &mut Plan, cgroups: Option<&Cgroups>) -> io::Result
         let (supervisor, main) = supervisor::spawn(|| child::fork(plan), start.background)?;
         return Ok((main, Members::Supervisor(supervisor)));
     };
-    let cgroup = cgroups.create(&start.job_id)?;
+    let cgroup = cgroups.create()?;
     let forked = cgroup.entrances().and_then(|entrances| {
         plan.cgroup = entrances;
         child::fork(plan)

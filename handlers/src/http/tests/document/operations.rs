@@ -25,6 +25,7 @@ use crate::{
         start::StartRequest,
         stop::StopRequest,
         timeline::{Timeline, TimelineQuery},
+        wait::{FinishedJob, WaitQuery},
     },
     view::{JobView, SessionView},
 };
@@ -59,14 +60,19 @@ fn system(schemas: &mut Schemas) -> Vec<Described> {
 fn shell(schemas: &mut Schemas) -> Vec<Described> {
     let start = schema_of(|fields| StartRequest::read(fields, &Policy::default()));
     let accepted = schemas.of::<Accepted<'_>>();
+    let finished = schemas.of::<FinishedJob<'_>>();
     vec![
         post("/v1/shell/start", "start", "Starts a session.")
             .optional_body(schemas.body("Start", start))
             .problems(&[429])
+            .query(WaitQuery::read)
+            .response(200, "The job ended in time.", Some((JSON, finished.clone())))
             .accepted_job(&accepted),
         post("/v1/shell/execute", "execute", "Runs a command in a session, ready or not.")
             .body(schemas.body("Execute", schema_of(ExecuteRequest::read)))
             .problems(&[403, 404, 409, 410])
+            .query(WaitQuery::read)
+            .response(200, "The job ended in time.", Some((JSON, finished)))
             .accepted_job(&accepted),
         post("/v1/shell/stop", "stop", "Ends a session. Stopping a stopped session succeeds.")
             .body(schemas.body("Stop", schema_of(StopRequest::read)))
@@ -100,7 +106,7 @@ fn stream(schemas: &mut Schemas) -> Described {
     let event = json!({
         "type": "object",
         "properties": {
-            "event": {"type": "string", "enum": ["status", "output", "end"]},
+            "event": {"type": "string", "enum": ["status", "output", "gap", "end"]},
             "id": {
                 "type": "string",
                 "description": "stdoutOffset.stderrOffset, with .end after the end.",
@@ -108,7 +114,8 @@ fn stream(schemas: &mut Schemas) -> Described {
             "data": {
                 "type": "string",
                 "description": "JSON: status {status, attempt}; output {stream, offset, text, \
-                    encoding, nextOffset}; end: the job without its text.",
+                    encoding, nextOffset}; gap {stream, from, to}: output between these offsets that \
+                    is not kept; end: the job without its text.",
             },
         },
         "required": ["event", "id", "data"],
@@ -119,7 +126,7 @@ fn stream(schemas: &mut Schemas) -> Described {
         .parameter(json!({
             "name": "Last-Event-ID",
             "in": "header",
-            "schema": {"type": "string", "pattern": "^([0-9]{1,9}\\.[0-9]{1,9}(\\.end)?)?$"},
+            "schema": {"type": "string", "pattern": "^([0-9]{1,15}\\.[0-9]{1,15}(\\.end)?)?$"},
             "description": "Resume after this event.",
         }))
         .problems(&[406])

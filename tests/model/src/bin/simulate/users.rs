@@ -179,6 +179,7 @@ fn execute(session: SessionId, rng: &mut Rng) -> Value {
     }
     if rng.f64() < 0.2 {
         body["maxOutputBytes"] = json!(rng.usize(..20));
+        body["keep"] = json!(["both", "head", "tail"][rng.usize(..3)]);
     }
     body
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::write_existing;
+use super::job::write_existing;
 
 /// Files of cgroup v1 and v2 with a limit.
 const FILES: [&str; 6] = [

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use domain::{
     SessionId, Timestamp,
-    job::Job,
+    job::{self, Job},
     session::Session,
     task::{TaskFacts, TaskStatus},
     timeline::EventKind,
@@ -63,7 +63,17 @@ impl Simulation {
                 self.violate(Violation::new(Invariant::EachJobEndsInOneFinalState, about, what));
             }
         }
+        let runs = self.fakes.shell.runs();
         for read in self.fakes.store.all_jobs() {
+            let id = read.value.id();
+            if let Job::Finished(job) = &read.value
+                && matches!(job.outcome(), job::Outcome::Cancelled { exit: None, .. })
+                && runs.contains_key(&id)
+            {
+                let about = vec![read.value.common().session.to_string(), id.to_string()];
+                let what = format!("{id} ran, and ended as {:?}", job.outcome());
+                self.violate(Violation::new(Invariant::CancelledWithoutExitNeverRan, about, what));
+            }
             if !matches!(read.value, Job::Finished(_)) {
                 let about = vec![read.value.common().session.to_string()];
                 let what = format!("the job is not final: {:?}", read.value);
