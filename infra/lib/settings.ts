@@ -1,6 +1,7 @@
 /** The settings of a deployment, given as `-c name=value`; docs/operations.md lists them. */
 
 import { existsSync } from 'node:fs';
+import { arch } from 'node:os';
 import { join } from 'node:path';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 
@@ -42,23 +43,25 @@ export interface Settings {
   readonly alarmTopicArn: string | undefined;
   /** Additional variables of every function; tests set the SDK's endpoints. */
   readonly environment: Readonly<Record<string, string>>;
+  /** The values that the next deployment starts from, by name. */
+  readonly recorded: Readonly<Record<string, string>>;
 }
 
 const INFRA = join(import.meta.dirname, '..');
 export const PLACEHOLDER = join(INFRA, 'placeholder');
 
-const NAMES = [
+export const NAMES = [
   'stackName', 'architecture', 'bootstrap', 'shellImage', 'network', 'maxActiveSessions', 'defaultTtlSeconds',
   'maxTtlSeconds', 'retentionDays', 'warm', 'webhookAllowPrivate', 'jwtIssuer', 'jwtAudience', 'throttleRate',
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
 ] as const;
-type Name = (typeof NAMES)[number];
+export type Name = (typeof NAMES)[number];
 
 /** Reads the settings from the context. Throws an error that names the setting if a value is invalid. */
 export function readSettings(context: (name: string) => unknown): Settings {
   const read = reader(context);
-  const architecture = read.oneOf('architecture', ['arm64', 'x86_64']);
+  const architecture = read.oneOf('architecture', ['arm64', 'x86_64'], machineArchitecture());
   const settings = {
     stackName: read.text('stackName') ?? 'ephemeral',
     architecture,
@@ -82,10 +85,30 @@ export function readSettings(context: (name: string) => unknown): Settings {
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
     environment: environment(context('environment')),
+    recorded: recorded(context, architecture),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
   if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw invalid('defaultTtlSeconds', 'at most maxTtlSeconds');
   return settings;
+}
+
+/** The architecture of this machine, whose programs need no emulation to build. */
+export function machineArchitecture(): Architecture {
+  return arch() === 'x64' ? 'x86_64' : 'arm64';
+}
+
+/** What was given and means the same on another machine; of settings that must not change silently also the default. */
+function recorded(context: (name: string) => unknown, architecture: Architecture): Record<string, string> {
+  const effective = { network: 'public', deletionProtection: 'false', architecture };
+  const given = NAMES.map((name) => [name, context(name)] as const).filter(([, value]) => value !== undefined && value !== '');
+  const texts = given.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const);
+  return { ...effective, ...Object.fromEntries(texts.filter(([name, value]) => isRecorded(name, value))) };
+}
+
+/** Whether the next deployment starts from this value: files on one machine are of no use to another. */
+export function isRecorded(name: Name, value: string | undefined): boolean {
+  if (name === 'stackName' || name === 'bootstrap') return false;
+  return name !== 'shellImage' || value === undefined || !existsSync(value);
 }
 
 function invalid(name: Name, wanted: string): Error {
@@ -99,8 +122,8 @@ function reader(context: (name: string) => unknown) {
   };
   return {
     text,
-    oneOf<T extends string>(name: Name, [first, ...others]: readonly [T, ...T[]]): T {
-      const value = text(name) ?? first;
+    oneOf<T extends string>(name: Name, [first, ...others]: readonly [T, ...T[]], missing: T = first): T {
+      const value = text(name) ?? missing;
       const found = [first, ...others].find((option) => option === value);
       if (found === undefined) throw invalid(name, `one of ${[first, ...others].join(', ')}`);
       return found;

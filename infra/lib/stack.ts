@@ -39,10 +39,10 @@ export class EphemeralStack extends Stack {
     addEvents(this, handlers, { ...resources, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);
     addMonitoring(this, { ...resources, handlers, functions, machine, stage }, settings);
-    this.addOutputs(resources, stage.api.apiEndpoint);
+    this.addOutputs(resources, stage.api.apiEndpoint, settings);
   }
 
-  private addOutputs(resources: Resources, url: string) {
+  private addOutputs(resources: Resources, url: string, settings: Settings) {
     const outputs = {
       // Without the stage: paths contain it, as they do in local mode.
       ApiUrl: url,
@@ -53,6 +53,8 @@ export class EphemeralStack extends Stack {
       ExecQueueUrl: resources.queues.exec.queue.queueUrl,
       TaskEventsQueueUrl: resources.queues['task-events'].queue.queueUrl,
       WebhooksQueueUrl: resources.queues.webhooks.queue.queueUrl,
+      // scripts/deploy starts from these.
+      Settings: JSON.stringify(settings.recorded),
     };
     for (const [name, value] of Object.entries(outputs)) new CfnOutput(this, name, { value });
   }

@@ -2,7 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Stack } from 'aws-cdk-lib';
+import { Aws, Stack } from 'aws-cdk-lib';
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { DefinitionBody, LogLevel, StateMachine, StateMachineType } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
@@ -13,6 +13,9 @@ import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
 const DEFINITION = join(import.meta.dirname, '..', '..', 'statemachine', 'session.asl.json');
+
+/** The integration that waits for a task token. The file names it in the partition `aws`; other partitions differ. */
+const CALLBACK = { placeholder: 'InvokeWithToken', resource: 'states:::lambda:invoke.waitForTaskToken' } as const;
 
 export function stateMachineName(scope: Construct): string {
   return `${Stack.of(scope).stackName}-session`;
@@ -45,9 +48,8 @@ export function addWorkflow(
   const machine = new StateMachine(scope, 'SessionMachine', {
     stateMachineName: stateMachineName(scope),
     stateMachineType: StateMachineType.STANDARD,
-    // Without white space, because the length of a definition is limited.
-    definitionBody: DefinitionBody.fromString(JSON.stringify(JSON.parse(readFileSync(DEFINITION, 'utf8')))),
-    definitionSubstitutions: arns,
+    definitionBody: DefinitionBody.fromString(definition()),
+    definitionSubstitutions: { ...arns, [CALLBACK.placeholder]: `arn:${Aws.PARTITION}:${CALLBACK.resource}` },
     role,
     tracingEnabled: settings.tracing,
     logs: {
@@ -65,6 +67,12 @@ export function addWorkflow(
     suppress(machine, { finding: 'AwsSolutions-SF2', reason: 'The history of an execution has every step; the context tracing turns X-Ray on.' });
   }
   return machine;
+}
+
+/** Without white space, because the length of a definition is limited. */
+function definition(): string {
+  const text = JSON.stringify(JSON.parse(readFileSync(DEFINITION, 'utf8')));
+  return text.replaceAll(`"arn:aws:${CALLBACK.resource}"`, `"\${${CALLBACK.placeholder}}"`);
 }
 
 function substitutions(handlers: readonly Handler[], functions: Functions): Record<string, string> {

@@ -3,15 +3,19 @@ import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
-import { after, before, describe, it, type TestContext } from 'node:test';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { CloudFormationClient } from '@aws-sdk/client-cloudformation';
+import { DescribeTasksCommand, ECSClient, ListTaskDefinitionsCommand, ListTasksCommand, RunTaskCommand } from '@aws-sdk/client-ecs';
+import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
+import { findStack } from '../lib/operate/stack.ts';
 import { PLACEHOLDER } from '../lib/settings.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const VENV = join(ROOT, 'target', 'venv', 'bin');
-const MINISTACK = process.env['MINISTACK'] ?? join(VENV, 'ministack');
+const MINISTACK = process.env['MINISTACK'] ?? join(ROOT, 'target', 'venv', 'bin', 'ministack');
 /** The emulator neither pulls the image nor starts the binary. */
-const SETTINGS = [`bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'];
+const SETTINGS = ['stackName=shells', `bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'].flatMap((setting) => ['-c', setting]);
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: 'us-east-1' };
 
 describe('deployment to an emulator by the CDK CLI', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ephemeral-deploy-'));
@@ -31,43 +35,99 @@ describe('deployment to an emulator by the CDK CLI', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  function script(name: string): string {
-    const settings = SETTINGS.flatMap((setting) => ['-c', setting]);
-    const env = {
-      ...process.env,
-      PATH: `${VENV}${delimiter}${process.env['PATH']}`,
-      AWS_ENDPOINT_URL: endpoint,
-      AWS_ACCESS_KEY_ID: 'test',
-      AWS_SECRET_ACCESS_KEY: 'test',
-      AWS_REGION: 'us-east-1',
-      AWS_DEFAULT_REGION: 'us-east-1',
-    };
-    const args = ['--output', join(directory, 'cdk.out'), ...settings];
+  function script(name: string, ...given: string[]) {
+    const env = { ...process.env, ...CREDENTIALS, AWS_ENDPOINT_URL: endpoint, EPHEMERAL_DRAIN_SECONDS: '1' };
+    const args = ['--output', join(directory, 'cdk.out'), ...given];
     const { status, stdout, stderr } = spawnSync(join(ROOT, 'scripts', name), args, { env, encoding: 'utf8' });
-    assert.equal(status, 0, stdout + stderr);
-    return stdout + stderr;
+    return { status, said: stdout + stderr };
   }
 
-  function skipped(test: TestContext): boolean {
-    if (emulator !== undefined) return false;
-    console.log('SKIPPED: no ministack: run scripts/aws-tools');
-    test.skip('no ministack');
-    return true;
+  function deploy(...given: string[]): string {
+    const { status, said } = script('deploy', ...SETTINGS, ...given);
+    assert.equal(status, 0, said);
+    return said;
   }
 
-  it('creates the stack and prints the URL of the API', (test) => {
-    if (skipped(test)) return;
-    assert.match(script('deploy'), /ephemeral\.ApiUrl = http/);
+  function destroy(): string {
+    const { status, said } = script('destroy', ...SETTINGS);
+    assert.equal(status, 0, said);
+    return said;
+  }
+
+  function client<T>(kind: new (config: object) => T): T {
+    return new kind({ endpoint, region: CREDENTIALS.AWS_REGION, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
+  }
+
+  async function outputs(): Promise<Readonly<Record<string, string>>> {
+    return (await findStack(client(CloudFormationClient), 'shells'))?.outputs ?? {};
+  }
+
+  async function recorded(): Promise<Record<string, string>> {
+    return JSON.parse((await outputs())['Settings'] ?? '{}') as Record<string, string>;
+  }
+
+  function step(name: string, body: () => void | Promise<void>): void {
+    it(name, (test) => {
+      if (emulator !== undefined) return body();
+      console.log('SKIPPED: no ministack: run scripts/aws-tools');
+      return test.skip('no ministack');
+    });
+  }
+
+  step('creates the stack, and says where, with which quotas, and the URL of the API', () => {
+    const said = deploy('-c', 'warm=2', '-c', 'retentionDays=3');
+    assert.match(said, /^account 000000000000, region us-east-1, stack shells$/m);
+    assert.match(said, /^Lambda concurrent executions: \d+ /m);
+    assert.match(said, /shells\.ApiUrl = http/);
   });
 
-  it('changes nothing the second time', (test) => {
-    if (skipped(test)) return;
-    assert.match(script('deploy'), /no changes/);
+  step('changes nothing the second time, without the settings', () => {
+    const said = deploy();
+    assert.match(said, /no changes/);
+    assert.doesNotMatch(said, /^changes: /m);
   });
 
-  it('deletes the stack', (test) => {
-    if (skipped(test)) return;
-    assert.match(script('destroy'), /ephemeral: destroyed/);
+  step('changes a given setting, returns another one to its default, and keeps the rest', async () => {
+    const said = deploy('-c', 'warm=1', '--reset', 'retentionDays');
+    assert.deepEqual(said.match(/^changes: .*$/gm), ['changes: retentionDays: 3 -> (default)', 'changes: warm: 2 -> 1']);
+    const { network, retentionDays, warm } = await recorded();
+    assert.deepEqual({ network, retentionDays, warm }, { network: 'public', retentionDays: undefined, warm: '1' });
+  });
+
+  step('creates no second deployment if the name of the first one is left out', () => {
+    const { status, said } = script('deploy');
+    assert.equal(status, 1);
+    assert.match(said, /^error: this account has the deployment shells, but no stack ephemeral\. hint: give -c stackName=shells /m);
+  });
+
+  step('does not change the network while a task runs', async () => {
+    const { ClusterArn: cluster } = await outputs();
+    const ecs = client(ECSClient);
+    const { taskDefinitionArns } = await ecs.send(new ListTaskDefinitionsCommand({}));
+    await ecs.send(new RunTaskCommand({ cluster, taskDefinition: taskDefinitionArns?.[0], startedBy: 'sh_1' }));
+    const { status, said } = script('deploy', ...SETTINGS, '-c', 'network=private');
+    assert.equal(status, 1);
+    assert.match(said, /^changes: network: public -> private \(.*\)$/m);
+    assert.match(said, /^error: network cannot change while shells run\./m);
+  });
+
+  step('deletes the stack while an execution and a task run', async () => {
+    const { StateMachineArn: stateMachineArn, ClusterArn: cluster } = await outputs();
+    await client(SFNClient).send(new StartExecutionCommand({ stateMachineArn, name: 'sh_1', input: '{"sessionId":"sh_1"}' }));
+    const said = destroy();
+    assert.match(said, /^ended 1 executions$/m);
+    assert.match(said, /^stopped 1 tasks$/m);
+    assert.match(said, /^deleted the stack shells;/m);
+    const ecs = client(ECSClient);
+    const { taskArns } = await ecs.send(new ListTasksCommand({ cluster })).catch(() => ({ taskArns: [] }));
+    const { tasks } = taskArns?.length ? await ecs.send(new DescribeTasksCommand({ cluster, tasks: taskArns })) : { tasks: [] };
+    assert.deepEqual(tasks?.filter(({ lastStatus }) => lastStatus !== 'STOPPED'), []);
+  });
+
+  step('deploys again under the same name, and deletes what does not exist without an error', () => {
+    assert.match(deploy(), /shells\.ApiUrl = http/);
+    assert.match(destroy(), /^ended 0 executions$/m);
+    assert.match(destroy(), /^there is no stack shells$/m);
   });
 });
 

@@ -28,7 +28,7 @@ process.on('exit', () => rmSync(assemblies, { recursive: true, force: true }));
 
 export function synthesize(context: Record<string, string> = {}) {
   const app = new App({ context: flags, outdir: mkdtempSync(join(assemblies, 'cdk.out-')) });
-  const stack = new EphemeralStack(app, 'ephemeral', readSettings((name) => ({ bootstrap: PLACEHOLDER, ...context })[name]));
+  const stack = new EphemeralStack(app, 'ephemeral', readSettings((name) => ({ bootstrap: PLACEHOLDER, architecture: 'arm64', ...context })[name]));
   const template = Template.fromStack(stack).toJSON();
   return { app, stack, template, resources: template['Resources'] as Record<string, Resource> };
 }

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 
 const ROOT = join(import.meta.dirname, '..', '..');
-const DEPLOYMENT = ['bootstrap', 'cdk', 'compile', 'credentials', 'deploy', 'destroy', 'image', 'synth'];
+const DEPLOYMENT = ['bootstrap', 'cdk', 'compile', 'credentials', 'deploy', 'destroy', 'image', 'infra', 'synth'];
 
 /** Tools of macOS that accept the options that the scripts use. */
 const TOOLS = [
@@ -44,6 +44,11 @@ describe('the scripts of a deployment', () => {
     chmodSync(path, 0o755);
   }
 
+  /** Replaces the program that reads and changes the account. */
+  function operate(body: string) {
+    executable(join(copy, 'scripts', 'infra'), `shift; ${body}`);
+  }
+
   function run(script: string, ...args: string[]): string {
     const env = { PATH: tools, HOME: directory, AWS_PROFILE: 'test' };
     const { status, stdout, stderr } = spawnSync(join(copy, 'scripts', script), args, { cwd: directory, env, encoding: 'utf8' });
@@ -69,25 +74,29 @@ describe('the scripts of a deployment', () => {
     assert.equal(readFileSync(join(context, 'runner'), 'utf8'), 'binary\n');
   });
 
-  it('pass exactly the given settings to the CDK', () => {
-    executable(join(copy, 'scripts', 'cdk'), 'echo "cdk $*"');
-    const settings = ['-c', 'shellImage=registry.example/shell:1', '-c', 'bootstrap=dir'];
-    assert.ok(run('deploy', ...settings).endsWith(`cdk deploy --require-approval never ${settings.join(' ')}\n`));
+  it('pass exactly the planned arguments to the CDK', () => {
+    const planned = ['-c', 'architecture=arm64', '-c', 'shellImage=registry.example/shell:1', '-c', 'bootstrap=a b', '--output', 'dir'];
+    operate(`[ $1 = plan ] && printf '%s\\n' ${planned.map((argument) => `'${argument}'`).join(' ')}; [ $1 != prepare ] || echo bootstrapped`);
+    executable(join(copy, 'scripts', 'cdk'), 'echo "cdk $# $*"');
+    assert.equal(run('deploy'), `cdk ${planned.length + 3} deploy --require-approval never ${planned.join(' ')}\n`);
   });
 
-  it('bootstrap the account only if it is not bootstrapped, and create the role that the cluster needs', () => {
+  it('build for the planned architecture', () => {
+    operate("[ $1 != plan ] || printf '%s\\n' -c architecture=x86_64; [ $1 != prepare ] || echo bootstrapped");
+    executable(join(copy, 'scripts', 'cdk'), 'echo "cdk $*"');
+    const built = run('deploy').trim().split('\n').at(-1);
+    const target = join(copy, 'target');
+    assert.equal(built, `cdk deploy --require-approval never -c architecture=x86_64 -c shellImage=${target}/image/x86_64 -c bootstrap=${target}/lambda/x86_64`);
+  });
+
+  it('bootstrap the account only if it is not bootstrapped', () => {
     executable(join(copy, 'scripts', 'cdk'), 'echo "cdk $1"');
-    const settings = ['-c', 'shellImage=registry.example/shell:1', '-c', 'bootstrap=dir'];
-    const calls = (aws: string) => {
-      executable(join(tools, 'aws'), `echo "aws $2" >>"$HOME/calls"; ${aws}`);
-      writeFileSync(join(directory, 'calls'), '');
-      const lines = run('deploy', ...settings).trim().split('\n');
-      return [...readFileSync(join(directory, 'calls'), 'utf8').trim().split('\n'), ...lines];
+    const calls = (state: string) => {
+      operate(`[ $1 != plan ] || printf '%s\\n' -c architecture=arm64 -c shellImage=a:1 -c bootstrap=dir; [ $1 != prepare ] || echo ${state}`);
+      return run('deploy').trim().split('\n');
     };
-    const aws = ['aws describe-stacks', 'aws create-service-linked-role'];
-    assert.deepEqual(calls('exit 0'), [...aws, 'cdk deploy']);
-    assert.deepEqual(calls('exit 255'), [...aws, 'cdk bootstrap', 'cdk deploy']);
-    rmSync(join(tools, 'aws'));
+    assert.deepEqual(calls('bootstrapped'), ['cdk deploy']);
+    assert.deepEqual(calls('not bootstrapped'), ['cdk bootstrap', 'cdk deploy']);
   });
 
   for (const name of DEPLOYMENT) {

@@ -9,7 +9,7 @@ function read(context: Record<string, unknown>) {
 describe('settings', () => {
   it('have a default for everything', () => {
     const settings = read({});
-    assert.equal(settings.architecture, 'arm64');
+    assert.equal(settings.architecture, process.arch === 'x64' ? 'x86_64' : 'arm64');
     assert.equal(settings.network, 'public');
     assert.equal(settings.maxActiveSessions, 5);
     assert.equal(settings.warm, 0);
@@ -32,6 +32,13 @@ describe('settings', () => {
       assert.throws(() => read({ [name]: value }), new RegExp(name === 'jwtAudience' ? 'jwtIssuer' : name));
     });
   }
+
+  it('record what was given, without files of this machine, and always what must not change silently', () => {
+    const given = { warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64', stackName: 'other', shellImage: PLACEHOLDER };
+    const unspoken = { network: 'public', deletionProtection: 'false' };
+    assert.deepEqual(read(given).recorded, { ...unspoken, warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64' });
+    assert.equal(read({ shellImage: 'registry.example/shell:1' }).recorded['shellImage'], 'registry.example/shell:1');
+  });
 
   it('refuse a default lifetime above the maximum', () => {
     assert.throws(() => read({ defaultTtlSeconds: '600', maxTtlSeconds: '60' }), /defaultTtlSeconds/);

@@ -30,6 +30,7 @@ describe('the template', () => {
       'ClusterArn',
       'ControlQueueUrl',
       'ExecQueueUrl',
+      'Settings',
       'StateMachineArn',
       'TableName',
       'TaskEventsQueueUrl',

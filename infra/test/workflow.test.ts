@@ -15,15 +15,23 @@ const source = readFileSync(join(import.meta.dirname, '..', '..', 'statemachine'
 const { resources } = synthesize();
 const machine = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
 
+const { InvokeWithToken, ...functions } = machine['DefinitionSubstitutions'];
+
 describe('the state machine', () => {
   it('is the file that local mode runs too', () => {
-    assert.deepEqual(JSON.parse(machine['DefinitionString']), JSON.parse(source));
+    const deployed = machine['DefinitionString'].replaceAll('${InvokeWithToken}', 'arn:aws:states:::lambda:invoke.waitForTaskToken');
+    assert.deepEqual(JSON.parse(deployed), JSON.parse(source));
     assert.equal(machine['StateMachineType'], 'STANDARD');
   });
 
   it('has a function for each placeholder, and no other', () => {
     const placeholders = new Set([...source.matchAll(/\$\{(\w+)\}/g)].map(([, name]) => name ?? ''));
-    assert.deepEqual(Object.keys(machine['DefinitionSubstitutions']).sort(), [...placeholders].sort());
+    assert.deepEqual(Object.keys(functions).sort(), [...placeholders].sort());
+  });
+
+  it('calls Step Functions in the partition of its account', () => {
+    assert.doesNotMatch(machine['DefinitionString'], /arn:aws:/);
+    assert.deepEqual(InvokeWithToken, { 'Fn::Join': ['', ['arn:', { Ref: 'AWS::Partition' }, ':states:::lambda:invoke.waitForTaskToken']] });
   });
 
   it('is valid with its placeholders replaced', () => {
@@ -39,7 +47,7 @@ describe('the state machine', () => {
     assert.equal(invoke.length, 1);
     assert.deepEqual(
       list(invoke[0]?.Resource).map((arn) => JSON.stringify(arn)).sort(),
-      Object.values(machine['DefinitionSubstitutions']).map((arn) => JSON.stringify(arn)).sort(),
+      Object.values(functions).map((arn) => JSON.stringify(arn)).sort(),
     );
     assert.equal(list(invoke[0]?.Resource).length, readHandlers().filter(({ trigger }) => trigger.type === 'workflow').length);
     const others = all.flatMap(({ Action }) => list(Action)).filter((action) => !/^(lambda:InvokeFunction$|logs:|xray:)/.test(action));

@@ -1,0 +1,126 @@
+/**
+ * What scripts/deploy and scripts/destroy read and change in the account besides the stack.
+ * Usage: operate plan|prepare|resume|drain|destroy ARGUMENT…
+ */
+
+import { GetTemplateCommand } from '@aws-sdk/client-cloudformation';
+import { ECSClient, paginateListTasks } from '@aws-sdk/client-ecs';
+import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
+import { countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
+import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
+import { describeChanges, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
+import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
+import { readSettings } from '../lib/settings.ts';
+
+const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>> = {
+  /** Prints the arguments for the CDK, one a line; what a person should know goes to standard error. */
+  async plan(args, name) {
+    const { account, region } = await identity();
+    console.error(`account ${account}, region ${region}, stack ${name}`);
+    const client = cloudFormation();
+    const found = await findStack(client, name);
+    if (found === undefined && !args.given.has('stackName')) await refuseSecondDeployment(await deployments(client), name);
+    if (found?.status.startsWith('DELETE_')) throw new Error(`the stack ${name} is ${found.status}. hint: run 'make destroy' again, then deploy`);
+    const { context, changes } = plan(args, found && { settings: settingsOf(found) });
+    readSettings((setting) => context.get(setting as never));
+    for (const line of describeChanges(changes)) console.error(`changes: ${line}`);
+    if (found !== undefined && changes.some((change) => change.name === 'network')) await refuseWithTasks(found);
+    await preflight(region, found === undefined);
+    for (const [setting, value] of context) console.log(`-c\n${setting}=${value}`);
+    for (const other of args.others) console.log(other);
+  },
+
+  /** Creates the role that the first cluster of an account needs. Prints whether the CDK was bootstrapped. */
+  async prepare() {
+    await identity();
+    // ECS creates this role when an account first uses it, but too late for the first cluster.
+    await new IAMClient({}).send(new CreateServiceLinkedRoleCommand({ AWSServiceName: 'ecs.amazonaws.com' })).catch((error: unknown) => {
+      if (!/has been taken|already exists/.test(message(error))) console.error(`note: the service-linked role of ECS was not created: ${message(error)}`);
+    });
+    const toolkit = await findStack(cloudFormation(), 'CDKToolkit');
+    console.log(toolkit === undefined ? 'not bootstrapped' : 'bootstrapped');
+  },
+
+  /** Lets functions run again after an interrupted destroy. */
+  async resume(_, name) {
+    await identity();
+    const client = cloudFormation();
+    const functions = (await resourcesOf(client, name)).filter(({ type }) => type === 'AWS::Lambda::Function');
+    const { TemplateBody } = await client.send(new GetTemplateCommand({ StackName: name }));
+    const template = JSON.parse(TemplateBody ?? '{}') as { Resources?: Record<string, { Properties?: Record<string, unknown> }> };
+    const reserved = functions.flatMap(({ logicalId, id }) => {
+      const value = template.Resources?.[logicalId]?.Properties?.['ReservedConcurrentExecutions'];
+      return typeof value === 'number' ? [[id, value] as const] : [];
+    });
+    const resumed = await resumeFunctions(functions.map(({ id }) => id), new Map(reserved));
+    if (resumed > 0) console.log(`${resumed} functions run again that an interrupted destroy had stopped`);
+  },
+
+  /** Ends everything that runs. */
+  async drain(_, name) {
+    await identity();
+    await drain(await resourcesOf(cloudFormation(), name), options());
+  },
+
+  /** Ends everything that runs, and deletes the stack. */
+  async destroy(_, name) {
+    const { account, region } = await identity();
+    console.log(`account ${account}, region ${region}, stack ${name}`);
+    const client = cloudFormation();
+    if ((await findStack(client, name)) === undefined) return console.log(`there is no stack ${name}`);
+    const resources = await resourcesOf(client, name);
+    await drain(resources, options());
+    const kept = await deleteStack(client, name);
+    for (const { type, id } of resources) if (type === 'AWS::StepFunctions::StateMachine') await awaitDeletion(id, options());
+    console.log(`deleted the stack ${name}; what the CDK created in the account (CDKToolkit) stays`);
+    for (const { type, id } of kept) console.log(`kept, because of deletionProtection: ${type} ${id}`);
+  },
+};
+
+/** Tests shorten the waits. */
+function options(): DrainOptions {
+  const quiet = process.env['EPHEMERAL_DRAIN_SECONDS'];
+  return quiet === undefined ? DRAIN : { ...DRAIN, quietMs: Number(quiet) * 1_000, pollMs: 500 };
+}
+
+function settingsOf(stack: DeployedStack): Record<string, string> | undefined {
+  const recorded = stack.outputs['Settings'];
+  return recorded === undefined ? undefined : (JSON.parse(recorded) as Record<string, string>);
+}
+
+/** A deployment without its `stackName` would create a second one. */
+async function refuseSecondDeployment(others: readonly string[], name: string): Promise<void> {
+  if (others.length === 0) return;
+  throw new Error(
+    `this account has the deployment ${others.join(', ')}, but no stack ${name}. hint: give -c stackName=${others[0]} to update it, or -c stackName=${name} to create another one`,
+  );
+}
+
+/** The gateway of the old network cannot be detached while tasks have addresses. */
+async function refuseWithTasks(stack: DeployedStack): Promise<void> {
+  const cluster = stack.outputs['ClusterArn'];
+  for await (const { taskArns } of paginateListTasks({ client: new ECSClient({}) }, { cluster })) {
+    if ((taskArns ?? []).length > 0) throw new Error('network cannot change while shells run. hint: stop all sessions (and deploy with warm=0), then deploy again');
+  }
+}
+
+async function preflight(region: string, isNew: boolean): Promise<void> {
+  const quotas = await readQuotas();
+  for (const line of describeQuotas(quotas, region)) console.error(line);
+  const limit = quotas.get(VPCS);
+  const vpcs = await countVpcs().catch(() => undefined);
+  if (!isNew || vpcs === undefined || typeof limit !== 'number' || vpcs < limit) return;
+  throw new Error(`the region has ${vpcs} of ${limit} VPCs, and the deployment creates one. hint: delete one, or run\n  ${raise({ ...VPCS, wanted: limit + 5 }, region)}`);
+}
+
+async function main([command = '', ...rest]: string[]): Promise<void> {
+  const run = COMMANDS[command];
+  if (run === undefined) throw new Error(`operate has no command ${command}`);
+  const args = parseArguments(rest);
+  await run(args, args.given.get('stackName') ?? 'ephemeral');
+}
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(`error: ${message(error)}`);
+  process.exit(1);
+});

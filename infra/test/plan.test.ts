@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { describeQuotas, VCPUS, VPCS } from '../lib/operate/account.ts';
+import { describeChanges, parseArguments, plan } from '../lib/operate/plan.ts';
+
+const KEPT = { network: 'private', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
+
+function planned(args: string[], settings: Record<string, string> | undefined = KEPT) {
+  const { context, changes } = plan(parseArguments(args), { settings });
+  return { context: Object.fromEntries(context), changes: describeChanges(changes) };
+}
+
+describe('the plan of a deployment', () => {
+  it('keeps every setting that is not given', () => {
+    assert.deepEqual(planned([]), { context: KEPT, changes: [] });
+  });
+
+  it('changes what is given, and says so', () => {
+    const { context, changes } = planned(['-c', 'warm=3', '--context', 'retentionDays=30']);
+    assert.deepEqual(context, { ...KEPT, warm: '3', retentionDays: '30' });
+    assert.deepEqual(changes, ['retentionDays: (default) -> 30', 'warm: 2 -> 3']);
+  });
+
+  for (const [name, value] of [
+    ['network', 'public'],
+    ['jwtIssuer', 'https://j.example'],
+    ['jwtAudience', 'b'],
+    ['architecture', 'x86_64'],
+    ['deletionProtection', 'false'],
+  ] as const) {
+    it(`says what a change of ${name} means`, () => {
+      const { changes } = planned(['-c', `${name}=${value}`]);
+      assert.equal(changes.length, 1);
+      assert.match(changes[0] ?? '', new RegExp(`^${name}: ${KEPT[name]} -> ${value} \\(.{20}`));
+    });
+  }
+
+  it('returns a setting to its default by --reset or an empty value', () => {
+    for (const args of [['--reset', 'warm'], ['-c', 'warm=']]) {
+      const { context, changes } = planned(args);
+      assert.equal(context['warm'], undefined);
+      assert.deepEqual(changes, ['warm: 2 -> (default)']);
+    }
+  });
+
+  it('uses the architecture of this machine for a first deployment', () => {
+    const { context } = plan(parseArguments([]), undefined);
+    assert.deepEqual(Object.fromEntries(context), { architecture: process.arch === 'x64' ? 'x86_64' : 'arm64' });
+  });
+
+  it('keeps the stack name and files of this machine out of the comparison', () => {
+    const { context, changes } = planned(['-c', 'stackName=other', '-c', 'bootstrap=/tmp', '-c', 'shellImage=/tmp']);
+    assert.deepEqual([context['stackName'], context['bootstrap'], context['shellImage']], ['other', '/tmp', '/tmp']);
+    assert.deepEqual(changes, []);
+  });
+
+  it('demands the network and the architecture if the deployed version recorded nothing', () => {
+    assert.throws(() => plan(parseArguments([]), { settings: undefined }), /-c network=… -c architecture=…/);
+    const { context } = plan(parseArguments(['-c', 'network=nat', '-c', 'architecture=arm64']), { settings: undefined });
+    assert.deepEqual(Object.fromEntries(context), { network: 'nat', architecture: 'arm64' });
+  });
+
+  for (const args of [['-c', 'colour=red'], ['--reset', 'colour'], ['-c', 'warm'], ['-c'], ['-c', 'warm=1', '--reset', 'warm'], ['-c', 'logLevel=a\nb']]) {
+    it(`refuses ${JSON.stringify(args)}`, () => assert.throws(() => parseArguments(args)));
+  }
+
+  it('passes other arguments on, and an environment as one line', () => {
+    const { given, others } = parseArguments(['--output', 'dir', '-c', 'environment={\n"A": "b=c"}']);
+    assert.deepEqual(others, ['--output', 'dir']);
+    assert.equal(given.get('environment'), '{"A":"b=c"}');
+  });
+});
+
+describe('the quotas', () => {
+  it('are shown with the command that raises a low one', () => {
+    const lines = describeQuotas(new Map([[VCPUS, 6], [VPCS, 5]]), 'eu-west-1');
+    assert.equal(lines.length, 3);
+    assert.match(lines[0] ?? '', /Fargate On-Demand vCPUs: 6 \(24 shells of 0\.25 vCPU\)/);
+    assert.match(lines[1] ?? '', /--region eu-west-1 --service-code fargate --quota-code L-3032A538 --desired-value 64$/);
+    assert.match(lines[2] ?? '', /^VPCs per region: 5 /);
+  });
+
+  it('that cannot be read are unknown', () => {
+    assert.deepEqual(describeQuotas(new Map([[VCPUS, new Error('AccessDenied')]]), 'eu-west-1'), ['Fargate On-Demand vCPUs: unknown (AccessDenied)']);
+  });
+});
