@@ -23,6 +23,7 @@ mod extend;
 mod extract;
 mod fields;
 mod jobs;
+mod json;
 mod layer;
 mod openapi;
 mod output;
@@ -40,7 +41,7 @@ mod stream;
 mod timeline;
 mod webhook;
 
-pub use extract::{Caller, Unidentifiable};
+pub use extract::{Caller, TooManyRequests, Unidentifiable};
 
 /// The largest request body. Bytes.
 const BODY_LIMIT: usize = 256 * 1024;

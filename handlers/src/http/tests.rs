@@ -18,6 +18,7 @@ mod execute;
 mod idempotency;
 mod input;
 mod jobs;
+mod limits;
 mod outside;
 mod schema;
 mod sessions;

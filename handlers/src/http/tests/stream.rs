@@ -163,3 +163,34 @@ async fn without_streaming_the_refusal_names_the_long_poll() {
     answer.problem(406, "streaming_unavailable");
     assert!(answer.text("detail").contains("waitSeconds"));
 }
+
+#[tokio::test]
+async fn a_client_that_accepts_no_events_gets_406() {
+    let fakes = running();
+    write_output(&fakes, b"one", b"");
+    end(&fakes, exited());
+    for streaming in [true, false] {
+        let api = Api::new(fakes.clone()).with_policy(|policy| policy.streaming = streaming);
+        for (accept, is_accepted) in [
+            ("application/json", false),
+            ("text/html, application/*", false),
+            ("text/event-stream;q=0", false),
+            ("*/*, text/event-stream;q=0.0", false),
+            ("text/*;q=0, */*", false),
+            ("*/*", true),
+            ("text/*", true),
+            ("Text/Event-Stream", true),
+            ("application/json, text/event-stream;q=0.1", true),
+            ("*/*;q=0, text/event-stream", true),
+            ("", true),
+        ] {
+            let request = as_ann(Request::get(path()).header("accept", accept));
+            let answer = api.send(&request, "").await;
+            match (is_accepted, streaming) {
+                (true, true) => drop(answer.expect(200)),
+                (true, false) => drop(answer.problem(406, "streaming_unavailable")),
+                (false, _) => drop(answer.problem(406, "not_acceptable")),
+            }
+        }
+    }
+}
