@@ -61,6 +61,9 @@ pub(crate) async fn close(
                 stop_task_again(env, &stopping, id).await?;
                 end_jobs(env, &session).await?;
                 if let Some(ended) = record::end(env, stopping, version, actor).await? {
+                    if let Some(task) = ended.task() {
+                        env.compute.forget(task).await;
+                    }
                     admit_next(env, &ended).await?;
                     return Ok(ended);
                 }

@@ -24,6 +24,11 @@ use crate::{
 
 /// What a secret starts with (Standard Webhooks).
 pub(crate) const SECRET_PREFIX: &str = "whsec_";
+/// How long the endpoint may take to answer the first attempt. Most endpoints answer much faster, and one
+/// that does not must not hold up others.
+const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The same for later attempts.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest delay of a message that every queue takes. The sweep finds what is due later.
 const LONGEST_DELAY: Duration = Duration::from_mins(15);
 
@@ -97,6 +102,8 @@ fn sign(
         timestamp,
         signature: Secret::new(format!("v1,{signature}")),
         body: payload.body.clone(),
+        user: payload.user.clone(),
+        timeout: if pending.tries() > 1 { TIMEOUT } else { FIRST_TIMEOUT },
     })
 }
 
@@ -108,6 +115,9 @@ fn after_attempt(
     at: Timestamp,
 ) -> Delivery {
     let now = env.now();
+    if let Err(PostError::Resting(delay)) = result {
+        return pending.postpone(*delay, now).into();
+    }
     let status = result.ok().map(|posted| posted.status);
     let error = result.err().map(ToString::to_string);
     let attempt = Attempt { at, status, error };
@@ -140,3 +150,6 @@ async fn put(env: &Env, delivery: Delivery, read: Version) -> Result<bool, Handl
     let write = Write::Delivery(Box::new(delivery), Expect::At(read));
     Batch::default().write(write).put(env).await
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use domain::{
     Timestamp,
     cost::Pricing,
-    ports::{Changes, Clock, Compute, Ids, Queue, Shell, Store, Webhooks, Workflow},
+    ports::{
+        Changes, Clock, Compute, Ids, Queue, QueueLimits, RunLimits, Shell, StorageLimits, Store,
+        Webhooks, Workflow,
+    },
     size::Network,
     timeline::{Actor, Stamp},
     warm,
@@ -35,6 +38,12 @@ pub struct Policy {
     pub max_active_sessions: u32,
     /// Sessions of a user that may wait for a slot.
     pub max_waiting_sessions: u32,
+    /// How much a user and a session may store; without limit if absent.
+    pub storage: Option<StorageLimits>,
+    /// How many commands of a session may be unfinished; without limit if absent.
+    pub queue: Option<QueueLimits>,
+    /// How many commands of a user and of a session run at once; without limit if absent.
+    pub running: Option<RunLimits>,
     /// The time to live of a session whose start does not set it.
     pub default_ttl: Duration,
     /// The longest time to live that can be requested, from now on; at most [`Policy::MAX_TTL`].
@@ -70,6 +79,12 @@ impl Policy {
     pub const DEFAULT_TTL: Duration = Duration::from_hours(1);
     /// The longest time to live of a session without an extension, and of a command.
     pub const MAX_TTL: Duration = Duration::from_hours(8);
+    /// The limits of [`Policy::storage`] on one machine.
+    pub const STORAGE: StorageLimits = StorageLimits { user: 8 << 30, session: 1 << 30 };
+    /// The limits of [`Policy::queue`] on one machine.
+    pub const QUEUE: QueueLimits = QueueLimits { jobs: 1000, bytes: 32 << 20 };
+    /// The limits of [`Policy::running`] on one machine.
+    pub const RUNNING: RunLimits = RunLimits { user: 128, session: 32 };
 }
 
 /// The rules of a server on one machine.
@@ -78,6 +93,9 @@ impl Default for Policy {
         Self {
             max_active_sessions: 5,
             max_waiting_sessions: 100,
+            storage: Some(Self::STORAGE),
+            queue: Some(Self::QUEUE),
+            running: Some(Self::RUNNING),
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,

@@ -113,6 +113,10 @@ impl From<CommitError> for HandlerError {
             CommitError::QuotaReached
             | CommitError::AlreadyAnswered
             | CommitError::Closed
+            | CommitError::StorageExceeded
+            | CommitError::DiskFull
+            | CommitError::QueueFull
+            | CommitError::TooManyRunning
             | CommitError::Backend(_) => Code::Backend,
         };
         Self::from_source(code, "failed to write to the store", error)

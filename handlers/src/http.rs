@@ -23,6 +23,7 @@ mod extend;
 mod extract;
 mod fields;
 mod jobs;
+mod json;
 mod layer;
 mod openapi;
 mod output;
@@ -41,7 +42,7 @@ mod timeline;
 mod wait;
 mod webhook;
 
-pub use extract::{Caller, Unidentifiable};
+pub use extract::{Caller, TooManyRequests, Unidentifiable};
 
 /// The largest request body. Bytes.
 const BODY_LIMIT: usize = 256 * 1024;

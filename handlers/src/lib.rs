@@ -8,6 +8,7 @@
 //! writes the result. Every handler is safe to repeat. No handler sees the envelope that a call came
 //! in: the caller unwraps it.
 
+use domain::SessionId;
 use tracing::Instrument;
 
 pub mod env;
@@ -49,6 +50,7 @@ mod warm_task;
 pub use env::{Env, Policy};
 pub use error::{Code, HandlerError};
 pub use message::{handle, handler_of};
+pub use run_job::{Claim, ClaimedJob};
 pub use step::{Step, UnknownStepError};
 pub use sweep::Swept;
 
@@ -58,6 +60,12 @@ pub const SWEEP: &str = "sweep";
 /// Handles every record that is due. The schedule calls this once a minute.
 pub async fn sweep(env: &Env) -> Result<Swept, HandlerError> {
     run(SWEEP, sweep::handle(env)).await
+}
+
+/// Claims the next job of a session, for a worker that follows it apart from the queue's messages. Handles
+/// the message `RunJob` together with [`ClaimedJob::follow`].
+pub async fn claim_job(env: &Env, session: SessionId) -> Result<Claim, HandlerError> {
+    run("claim-job", run_job::claim_job(env, session)).await
 }
 
 /// The names of all handlers, in deployments, logs and metrics.

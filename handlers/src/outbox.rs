@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{Env, HandlerError, notification, view};
 
 /// Writes that succeed or fail together.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Batch {
     writes: Vec<Write>,
     deliveries: Vec<DeliveryId>,

@@ -4,14 +4,14 @@
 //! never runs a job id twice. A worker that dies leaves a lease that lapses; the next worker attaches
 //! to the command where the stored output ends.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use domain::{
-    JobId, SessionId, TaskId, Timestamp,
+    JobId, SessionId, TaskId, Timestamp, UserId,
     command::Concurrency,
-    job::{Job, Running},
+    job::{Job, LEASE, MAX_RUNNING, Running},
     message::Message,
-    ports::{Expect, Version, Versioned, Write},
+    ports::{CommitError, Expect, Version, Versioned, Write},
     session::{Event, Session},
     timeline::Actor,
 };
@@ -29,28 +29,102 @@ const PARALLEL_LIMIT: u32 = 64;
 /// job that runs need not have the lowest number.
 const SERIAL_LIMIT: u32 = 4;
 
+/// What a worker found among the jobs of a session.
+#[derive(Debug)]
+pub enum Claim {
+    /// A job that this worker holds from now on.
+    Job(Box<ClaimedJob>),
+    /// The user or the session runs as many commands as the limit allows. Its jobs stay queued.
+    TooManyRunning(UserId),
+    /// No job may run now.
+    Nothing,
+}
+
+/// A job that a worker holds, and its session as it was.
+pub struct ClaimedJob {
+    session: Session,
+    task: TaskId,
+    claimed: Claimed,
+}
+
 pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
     let hold_until = env.now() + env.policy.worker_hold;
-    loop {
-        let session = transition::read(env, id).await?.value;
-        let Session::Ready(ready) = &session else { return Ok(()) };
-        let open = candidates(env, id).await?;
-        if open.is_empty() {
-            return end_or_idle(env, &session).await;
-        }
-        let Some(claimed) = claim_next(env, id, open).await? else { return Ok(()) };
-        match follow_command(env, &session, ready.task(), claimed, hold_until).await? {
+    while let Claim::Job(job) = claim_job(env, id).await? {
+        match job.follow_until(env, hold_until).await? {
             FollowEnd::Finished => {}
             FollowEnd::Superseded => return Ok(()),
             FollowEnd::HandedOn(delay) => {
                 call_worker(env, id, delay).await;
                 return Ok(());
             }
+            FollowEnd::Failed(_, error) => return Err(error),
         }
         if env.now() >= hold_until {
             call_worker(env, id, Duration::ZERO).await;
             return Ok(());
         }
+    }
+    Ok(())
+}
+
+/// Claims the next job of a session that may run.
+pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, HandlerError> {
+    let session = transition::read(env, id).await?.value;
+    let Session::Ready(ready) = &session else { return Ok(Claim::Nothing) };
+    let task = ready.task().clone();
+    let open = candidates(env, id).await?;
+    if open.is_empty() {
+        end_or_idle(env, &session).await?;
+        return Ok(Claim::Nothing);
+    }
+    Ok(match claim_next(env, id, open).await? {
+        Next::Claimed(claimed) => Claim::Job(Box::new(ClaimedJob { session, task, claimed })),
+        Next::NoRoom => Claim::TooManyRunning(session.user().clone()),
+        Next::Nothing => Claim::Nothing,
+    })
+}
+
+impl ClaimedJob {
+    /// The session.
+    pub const fn session(&self) -> SessionId {
+        self.session.id()
+    }
+
+    /// The session's owner.
+    pub const fn user(&self) -> &UserId {
+        self.session.user()
+    }
+
+    /// Runs the job's command, or attaches to it, and follows it to its end; then a worker is called for
+    /// the session's next job. After an error too, a worker is called, once the job may be taken over.
+    pub async fn follow(self, env: &Env) -> Result<(), HandlerError> {
+        let id = self.session.id();
+        let hold_until = env.now() + env.policy.worker_hold;
+        let (delay, result) = match self.follow_until(env, hold_until).await {
+            Ok(FollowEnd::Finished) => (Duration::ZERO, Ok(())),
+            Ok(FollowEnd::Superseded) => return Ok(()),
+            Ok(FollowEnd::HandedOn(delay)) => (delay, Ok(())),
+            Ok(FollowEnd::Failed(delay, error)) => (delay, Err(error)),
+            // The lease was not given up.
+            Err(error) => (LEASE, Err(error)),
+        };
+        call_worker(env, id, delay).await;
+        result
+    }
+
+    async fn follow_until(
+        self,
+        env: &Env,
+        hold_until: Timestamp,
+    ) -> Result<FollowEnd, HandlerError> {
+        follow_command(env, &self.session, &self.task, self.claimed, hold_until).await
+    }
+}
+
+impl fmt::Debug for ClaimedJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let job = self.claimed.job.common().id;
+        f.debug_struct("ClaimedJob").field("job", &job).finish_non_exhaustive()
     }
 }
 
@@ -91,28 +165,46 @@ struct Claimed {
     unreached: bool,
 }
 
+/// The result of an attempt to claim a job.
+enum Next {
+    Claimed(Claimed),
+    /// The limit of commands that run at once is reached.
+    NoRoom,
+    Nothing,
+}
+
 /// Claims the first job that may run now. If more may run, another worker is called for them.
 async fn claim_next(
     env: &Env,
     session: SessionId,
     open: Vec<Versioned<Job>>,
-) -> Result<Option<Claimed>, HandlerError> {
+) -> Result<Next, HandlerError> {
     let now = env.now();
+    // The runner refuses more.
+    let running = open.iter().filter(|read| matches!(read.value, Job::Running(_))).count();
+    let has_room = running < MAX_RUNNING;
     let mut runnable = open
         .iter()
         .enumerate()
         .filter(|(at, read)| may_run(&open[..*at], &read.value, now))
+        .filter(|(_, read)| has_room || matches!(read.value, Job::Running(_)))
         .map(|(_, read)| read.clone())
         .collect::<Vec<_>>()
         .into_iter();
+    let mut last = if has_room { Next::Nothing } else { Next::NoRoom };
     while let Some(read) = runnable.next() {
-        let Some(claimed) = claim(env, session, read).await? else { continue };
-        if runnable.len() > 0 {
-            call_worker(env, session, Duration::ZERO).await;
+        match claim(env, session, read).await? {
+            Next::Claimed(claimed) => {
+                if runnable.len() > 0 {
+                    call_worker(env, session, Duration::ZERO).await;
+                }
+                return Ok(Next::Claimed(claimed));
+            }
+            Next::NoRoom => last = Next::NoRoom,
+            Next::Nothing => {}
         }
-        return Ok(Some(claimed));
     }
-    Ok(None)
+    Ok(last)
 }
 
 /// A running job may be taken over when its lease has lapsed; a parallel job may start; a serial job
@@ -130,31 +222,37 @@ pub(crate) fn is_serial(job: &Job) -> bool {
     job.command().is_some_and(|command| command.concurrency == Concurrency::Serial)
 }
 
-/// Claims this job, or returns `None` if it has changed or the session's turn is taken.
-async fn claim(
-    env: &Env,
-    session: SessionId,
-    read: Versioned<Job>,
-) -> Result<Option<Claimed>, HandlerError> {
+/// Claims this job. Nothing is claimed if the job has changed or the session's turn is taken.
+async fn claim(env: &Env, session: SessionId, read: Versioned<Job>) -> Result<Next, HandlerError> {
     let is_serial = is_serial(&read.value);
     let unreached = match &read.value {
         Job::Queued(_) => true,
         Job::Running(job) => job.is_unreached(),
         Job::Finished(_) => false,
     };
+    // A command that runs already has its place.
+    let is_new = matches!(read.value, Job::Queued(_));
     let job = match read.value {
         Job::Queued(job) => job.claim(&env.worker, env.now()),
         Job::Running(job) => job.take_over(&env.worker, env.now()),
-        Job::Finished(_) => return Ok(None),
+        Job::Finished(_) => return Ok(Next::Nothing),
     };
-    let id = job.common().id;
+    let (id, user) = (job.common().id, job.common().user.clone());
     let claimed = Write::Job(Box::new(job.clone().into()), Expect::At(read.version));
     let mut batch = Batch::default().write(claimed);
     if is_serial {
         batch = batch.write(Write::TakeTurn { session, job: id });
     }
+    if let Some(limits) = env.policy.running.filter(|_| is_new) {
+        batch = batch.write(Write::RequireRunRoom { user, session, limits });
+    }
     let version = Version(read.version.0 + 1);
-    Ok(batch.put(env).await?.then_some(Claimed { job, version, unreached }))
+    match batch.commit(env).await {
+        Ok(()) => Ok(Next::Claimed(Claimed { job, version, unreached })),
+        Err(CommitError::Conflict) => Ok(Next::Nothing),
+        Err(CommitError::TooManyRunning) => Ok(Next::NoRoom),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Called when no job is open: a draining session ends, and the idle time of another one begins.

@@ -22,8 +22,10 @@ mod session;
 
 /// How many due records one sweep reads: so many, then more as long as there are more.
 const LIMITS: [u32; 4] = [200, 400, 800, 1600];
-/// How many old records one sweep removes.
-const FORGET_LIMIT: u32 = 200;
+/// How many old records one transaction removes, so that it does not hold up others.
+const FORGET_LIMIT: u32 = 100;
+/// How long one sweep removes old records. The next sweep removes the rest.
+const FORGET_TIME: Duration = Duration::from_secs(30);
 /// How long one sweep handles due records. The next sweep handles the rest.
 const TIME_LIMIT: Duration = Duration::from_mins(1);
 
@@ -47,8 +49,23 @@ pub(crate) async fn handle(env: &Env) -> Result<Swept, HandlerError> {
         }
     }
     fill_pool::handle(env).await?;
-    let forgotten = env.store.forget(env.now() - env.policy.retention, FORGET_LIMIT).await?;
+    let forgotten = forget(env).await?;
     Ok(Swept { due, failed, forgotten })
+}
+
+/// Removes the records whose retention is over: as fast as they may have been created.
+async fn forget(env: &Env) -> Result<u32, HandlerError> {
+    let until = env.now() + FORGET_TIME;
+    let before = env.now() - env.policy.retention;
+    let mut forgotten = 0;
+    loop {
+        let removed = env.store.forget(before, FORGET_LIMIT).await?;
+        forgotten += removed;
+        // Fewer than the limit are all of them. There are three kinds of records, each with the limit.
+        if removed < FORGET_LIMIT || env.now() >= until {
+            return Ok(forgotten);
+        }
+    }
 }
 
 /// Handles each due record once. Returns how many there were, and how many of them failed.

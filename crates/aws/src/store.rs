@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
-    command::Concurrency,
+    command::{Command, Concurrency},
     job::Job,
     ports::{
         BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Versioned,
@@ -105,6 +105,11 @@ impl Store for DynamoStore {
 
     async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.table.record(id).await.map_err(failed("reading a job"))
+    }
+
+    /// Records are read with their parts, so no job is ever returned with an outline.
+    async fn command(&self, job: JobId) -> Result<Option<Command>, BackendError> {
+        Ok(self.job(job).await?.and_then(|read| read.value.command().cloned()))
     }
 
     async fn jobs(

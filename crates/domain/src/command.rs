@@ -37,6 +37,22 @@ pub struct Command {
     pub background: bool,
 }
 
+impl Command {
+    /// Drops what may be large or secret: the program, directory, variables and input. What is left, the
+    /// outline, decides when the command may run.
+    pub fn clear(&mut self) {
+        self.program = Secret::new(Program::Argv(Vec::new()));
+        self.cwd = None;
+        self.env = Secret::default();
+        self.stdin = Secret::default();
+    }
+
+    /// Whether only the outline is left, which can't be run.
+    pub fn is_outline(&self) -> bool {
+        matches!(self.program.expose(), Program::Argv(argv) if argv.is_empty())
+    }
+}
+
 /// A shell command line, or a program with its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -17,6 +17,9 @@ pub use state::{Finished, Lease, Queued, Running};
 /// How long a worker holds a job without renewing its lease.
 pub const LEASE: Duration = Duration::from_secs(30);
 
+/// How many commands a runner runs at once; it refuses more for the time being.
+pub const MAX_RUNNING: usize = 96;
+
 /// A job in one of its states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -124,6 +127,14 @@ impl Job {
         }
     }
 
+    const fn common_mut(&mut self) -> &mut Common {
+        match self {
+            Self::Queued(job) => &mut job.common,
+            Self::Running(job) => &mut job.common,
+            Self::Finished(job) => &mut job.common,
+        }
+    }
+
     /// The job's id.
     pub const fn id(&self) -> JobId {
         self.common().id
@@ -135,6 +146,15 @@ impl Job {
             Work::Execute(command) => Some(command),
             Work::Start | Work::Stop => None,
         }
+    }
+
+    /// The job with the outline of its command.
+    #[must_use]
+    pub fn outline(mut self) -> Self {
+        if let Work::Execute(command) = &mut self.common_mut().work {
+            command.clear();
+        }
+        self
     }
 
     /// The status that the API shows.

@@ -15,7 +15,8 @@ pub use compute::{Compute, RunError, RunTask, StopError};
 pub use queue::Queue;
 pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
 pub use store::{
-    CommitError, Due, Expect, IdempotentResponse, Page, Quota, Store, Version, Versioned, Write,
+    CommitError, Due, Expect, IdempotentResponse, Page, QueueLimits, Quota, RunLimits,
+    StorageLimits, Store, Version, Versioned, Write,
 };
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Resume, Workflow};

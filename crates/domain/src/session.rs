@@ -4,9 +4,13 @@
 //! a [`Transition`]: the next session and the timeline entries that must be written with it. The final
 //! state has no transitions. [`Session::next_step`] says what the session needs next.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{JobId, SessionId, TaskId, Timestamp, UserId, timeline::Entry, webhook::Endpoint};
+use crate::{
+    JobId, Secret, SessionId, TaskId, Timestamp, UserId, timeline::Entry, webhook::Endpoint,
+};
 
 mod common;
 mod ended;
@@ -202,6 +206,13 @@ impl Session {
     /// Where webhooks are sent, if the owner wants any.
     pub const fn webhook(&self) -> Option<&Endpoint> {
         self.common().spec.webhook.as_ref()
+    }
+
+    /// The session with these environment variables instead of its own.
+    #[must_use]
+    pub fn with_env(mut self, env: Secret<BTreeMap<String, String>>) -> Self {
+        self.common_mut().spec.env = env;
+        self
     }
 
     /// Records that the endpoint answered 410 Gone: nothing more is sent there.

@@ -214,6 +214,19 @@ impl Pending {
         self
     }
 
+    /// How many attempts were begun since the last redelivery was requested.
+    pub const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// The attempt that was begun was not made, because the endpoint rests. It does not count, and the
+    /// delivery is due again after this delay.
+    pub fn postpone(mut self, delay: Duration, now: Timestamp) -> Self {
+        self.tries = self.tries.saturating_sub(1);
+        self.due_at = now + delay;
+        self
+    }
+
     /// The endpoint accepted the delivery.
     pub fn delivered(mut self, attempt: Attempt, now: Timestamp) -> Finished {
         self.record(attempt);

@@ -114,6 +114,12 @@ impl Compute for SandboxCompute {
         stopped.await?.map_err(|sandbox::StopError::Unknown| StopError::Unknown)
     }
 
+    async fn forget(&self, task: &TaskId) {
+        let Ok(id) = task.as_str().parse() else { return };
+        // If it fails, the driver forgets the task an hour after its end.
+        let _later = self.with_driver("forgetting a task", move |driver| driver.forget(&id)).await;
+    }
+
     async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         let ids: Vec<_> = tasks.iter().filter_map(|task| task.as_str().parse().ok()).collect();
         Ok(self.driver.describe(&ids).into_iter().map(facts::of).collect())

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+pub use domain::ports::{QueueLimits, RunLimits, StorageLimits};
+use handlers::Policy;
 pub use sandbox::{Image, Runtime, UidRange};
 
 /// The settings of a server. [`Config::new`] has the defaults.
@@ -21,6 +23,12 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many sessions a user may have at once.
     pub max_active_sessions: u32,
+    /// How many bytes the sessions of a user may store, all together and each of them.
+    pub storage: StorageLimits,
+    /// How many commands of a session may be unfinished.
+    pub queue: QueueLimits,
+    /// How many commands of a user and of a session run at once.
+    pub running: RunLimits,
     /// How many warm tasks to keep.
     pub warm: u32,
     /// How shells are isolated from this host, and their image.
@@ -31,6 +39,25 @@ pub struct Config {
     pub retention: Duration,
     /// The limits on the connections of the API.
     pub connections: ConnectionLimits,
+    /// The limits on the requests of one user.
+    pub requests: RequestLimits,
+}
+
+/// The limits on the requests that one user makes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// How many are handled at once; further ones wait.
+    pub at_once: usize,
+    /// How many are handled or wait; further ones are refused.
+    pub queued: usize,
+    /// How many long polls and streams of events; further ones are refused.
+    pub waiting: usize,
+}
+
+impl Default for RequestLimits {
+    fn default() -> Self {
+        Self { at_once: 16, queued: 256, waiting: 64 }
+    }
 }
 
 /// The limits on the connections of the API. They hold for everybody, with a token or without one.
@@ -112,11 +139,15 @@ impl Config {
             tls: None,
             data_dir,
             max_active_sessions: 5,
+            storage: Policy::STORAGE,
+            queue: Policy::QUEUE,
+            running: Policy::RUNNING,
             warm: 0,
             sandbox,
             webhook_allow_private: false,
             retention: Duration::from_hours(7 * 24),
             connections: ConnectionLimits::default(),
+            requests: RequestLimits::default(),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! One SQLite file for all that must outlive the process.
 //!
-//! One thread writes, in batches; any number of threads read, each with a connection of its own.
-//! A read takes about 20 µs, so it runs on the thread of its asynchronous caller.
+//! One thread writes, in batches; any number of threads read, each with a connection of its own. A read of
+//! one record takes about 20 µs, so it runs on the thread of its asynchronous caller; lists and output are
+//! read in a few threads apart.
 
 use std::{
     fmt,
@@ -21,10 +22,16 @@ use std::{
 use domain::ports::BackendError;
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags};
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::spawn_blocking,
+};
 
+pub(crate) use self::disk::Disk;
 use self::writer::{Write, Writer, Written};
 
+mod disk;
+mod migrate;
 mod writer;
 
 /// The name of the file in the data directory.
@@ -32,7 +39,9 @@ const FILE: &str = "ephemeral.db";
 /// The file that is locked as long as a server uses the directory.
 const LOCK: &str = "lock";
 /// The version of the schema that this code reads and writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
+/// How many reads run in threads apart at once.
+const READERS: usize = 4;
 
 /// Why the database was not opened.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +72,8 @@ pub struct Database {
 struct Inner {
     path: PathBuf,
     readers: Mutex<Vec<Connection>>,
+    reads_apart: Arc<Semaphore>,
+    disk: Arc<Disk>,
     writes: Option<Sender<Write>>,
     writer: Option<JoinHandle<()>>,
     /// Whether deferred writes have failed and are still to be repeated.
@@ -102,19 +113,27 @@ impl Database {
         make_file(&path).map_err(|error| BackendError::new("creating the database", error))?;
         let db =
             open_writer(&path).map_err(|error| BackendError::new("opening the database", error))?;
-        migrate(&db)?;
+        migrate::migrate(&db)?;
+        // Connections that are open already need no descriptor when descriptors are rare.
+        let readers = (0..if lock.is_some() { READERS } else { 0 })
+            .map(|_| open_reader(&path))
+            .collect::<rusqlite::Result<_>>()
+            .map_err(|error| BackendError::new("opening the database", error))?;
+        let disk = Arc::new(Disk::of(dir));
         let (writes, queued) = mpsc::channel();
         let behind = Arc::default();
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn({
-                let behind = Arc::clone(&behind);
-                move || Writer::new(db, queued, behind).run()
+                let (behind, disk) = (Arc::clone(&behind), Arc::clone(&disk));
+                move || Writer::new(db, queued, behind, disk).run()
             })
             .map_err(|error| BackendError::new("starting the writer", error))?;
         let inner = Inner {
             path,
-            readers: Mutex::default(),
+            readers: Mutex::new(readers),
+            reads_apart: Arc::new(Semaphore::new(READERS)),
+            disk,
             writes: Some(writes),
             writer: Some(writer),
             behind,
@@ -182,6 +201,29 @@ impl Database {
         let result = read(&db).map_err(|error| BackendError::new(action, error));
         self.inner.readers.lock().push(db);
         result
+    }
+
+    /// Runs a read that may take long in another thread, a few at a time. It sees every write that
+    /// returned before it.
+    pub(crate) async fn read_apart<T: Send + 'static>(
+        &self,
+        action: &'static str,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let failed = |error| BackendError::new(action, error);
+        let permit = Arc::clone(&self.inner.reads_apart).acquire_owned().await;
+        let permit = permit.map_err(|error| BackendError::new(action, error))?;
+        let db = self.clone();
+        let done = spawn_blocking(move || {
+            let _permit = permit;
+            db.read(action, read)
+        });
+        done.await.map_err(failed)?
+    }
+
+    /// The disk of the data directory.
+    pub(crate) fn disk(&self) -> &Arc<Disk> {
+        &self.inner.disk
     }
 
     /// Returns when all writes that were queued before are on disk.
@@ -272,6 +314,8 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", "OFF")?;
+    // The log gives back the room that a large transaction took.
+    db.pragma_update(None, "journal_size_limit", 8 << 20)?;
     db.set_prepared_statement_cache_capacity(128);
     Ok(db)
 }
@@ -282,26 +326,6 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(db)
-}
-
-/// Creates the tables of a new file.
-///
-/// # Errors
-/// `Newer` if a newer version wrote the file.
-fn migrate(db: &Connection) -> Result<(), OpenError> {
-    let failed = |error| BackendError::new("reading the schema", error);
-    db.execute_batch("BEGIN IMMEDIATE").map_err(failed)?;
-    let found: i64 =
-        db.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if found > SCHEMA {
-        return Err(OpenError::Newer { found });
-    }
-    if found == 0 {
-        db.execute_batch(include_str!("database/schema.sql")).map_err(failed)?;
-        db.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
-    }
-    db.execute_batch("COMMIT").map_err(failed)?;
-    Ok(())
 }
 
 #[cfg(test)]

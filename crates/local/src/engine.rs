@@ -6,11 +6,12 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    DeliveryId, Timestamp, UserId,
+    SessionId, Timestamp,
     message::{Lane, Message},
-    ports::{BackendError, Store},
+    ports::{BackendError, Queue},
 };
-use handlers::{Code, Env};
+use handlers::{Claim, ClaimedJob, Code, Env, HandlerError};
+use tokio::sync::Notify;
 
 use crate::{
     queue::{LocalLane, Received, SqliteQueue},
@@ -19,21 +20,20 @@ use crate::{
 };
 
 mod invoker;
+mod log_limit;
 mod metrics;
 mod run;
-mod turns;
+mod waiting;
 
 pub use invoker::Invoker;
+use log_limit::LogLimit;
 use metrics::Metrics;
 pub use run::Running;
-use turns::{Turn, Turns};
+use waiting::WaitingSessions;
 
 /// The visibility timeout of messages: practically none, because a received message can't get lost while
 /// this process lives.
 const VISIBILITY: Duration = Duration::from_hours(24);
-
-/// How many webhooks of one user are posted at once: an endpoint may take long to answer.
-const MAX_WEBHOOKS_PER_USER: usize = 16;
 
 /// Calls the handlers of a server, for messages, executions and due records.
 #[derive(Debug)]
@@ -42,7 +42,11 @@ pub struct Engine {
     store: Arc<SqliteStore>,
     queue: SqliteQueue,
     workflow: Arc<AslWorkflow>,
-    webhook_turns: Turns<Received>,
+    /// Sessions whose jobs wait until their user runs fewer commands.
+    waiting: WaitingSessions,
+    /// Set while warm tasks are to be started.
+    refill: Notify,
+    follow_failures: LogLimit,
 }
 
 impl Engine {
@@ -53,8 +57,15 @@ impl Engine {
         queue: SqliteQueue,
         workflow: Arc<AslWorkflow>,
     ) -> Self {
-        let webhook_turns = Turns::new(MAX_WEBHOOKS_PER_USER);
-        Self { invoker: Invoker::new(env), store, queue, workflow, webhook_turns }
+        Self {
+            invoker: Invoker::new(env),
+            store,
+            queue,
+            workflow,
+            waiting: WaitingSessions::default(),
+            refill: Notify::new(),
+            follow_failures: LogLimit::default(),
+        }
     }
 
     /// The ports that the handlers get.
@@ -138,39 +149,77 @@ impl Engine {
         let _next_time = self.invoker.sweep().await;
     }
 
-    /// Handles a message. A webhook may be left to the call that handles another of the same user.
-    async fn handle(&self, received: Received) {
-        let Some((user, delivery)) = self.webhook(&received.message).await else {
-            return self.handle_now(received).await;
+    /// Handles a message as a running engine does: what takes long is returned, or left to another part
+    /// of the engine, so that it holds no place of the lane.
+    async fn handle_briefly(&self, received: Received) -> Option<Box<ClaimedJob>> {
+        if received.message == Message::FillPool {
+            self.refill.notify_one();
+            self.queue.ack(received.receipt);
+            return None;
+        }
+        let Message::RunJob { session } = received.message else {
+            self.handle(received).await;
+            return None;
         };
-        let mut next = match self.webhook_turns.begin(&user, delivery, received) {
-            Turn::Now(received) => Some(received),
-            Turn::Waits => None,
-            Turn::Repeated(received) => return self.queue.ack(received.receipt),
+        let before = self.waiting.ends();
+        let claim = self.invoker.claim(session).await;
+        let claimed = match claim {
+            Ok(Claim::Job(job)) => Some(job),
+            Ok(Claim::TooManyRunning(user)) => {
+                if !self.waiting.add(user, session, before) {
+                    self.run_jobs(session).await;
+                }
+                None
+            }
+            Ok(Claim::Nothing) => None,
+            Err(failure) => {
+                self.finish(&received, Err(failure));
+                return None;
+            }
         };
-        while let Some(received) = next {
-            self.handle_now(received).await;
-            next = self.webhook_turns.next(&user);
+        self.queue.ack(received.receipt);
+        claimed
+    }
+
+    /// Follows a command to its end. Then the jobs that waited for a place of its user are tried.
+    async fn follow(&self, job: Box<ClaimedJob>) {
+        let (session, user) = (job.session(), job.user().clone());
+        if let Err(failure) = self.invoker.follow(job).await
+            && self.follow_failures.may_log(session, self.env().now())
+        {
+            let error: &dyn std::error::Error = &failure;
+            tracing::warn!(
+                session.id = %session,
+                error,
+                "failed to follow a command; another attempt follows, and more failures of this session \
+                 are not logged for a minute"
+            );
+        }
+        for session in self.waiting.end(&user) {
+            self.run_jobs(session).await;
         }
     }
 
-    /// The delivery that a message is about, and its user.
-    async fn webhook(&self, message: &Message) -> Option<(UserId, DeliveryId)> {
-        let Message::DeliverWebhook { delivery } = message else { return None };
-        // The handler reports a failure of the store.
-        let read = self.store.delivery(*delivery).await.ok()??;
-        Some((read.value.payload().user.clone(), *delivery))
+    async fn run_jobs(&self, session: SessionId) {
+        let sent = self.queue.send(&Message::RunJob { session }, Duration::ZERO).await;
+        // The sweep finds the jobs when they are due.
+        let _next_time = sent;
     }
 
-    async fn handle_now(&self, received: Received) {
-        let Received { message, attempts, receipt } = received;
-        match self.invoker.handle(message).await {
-            Ok(()) => self.queue.ack(receipt),
+    async fn handle(&self, received: Received) {
+        let result = self.invoker.handle(received.message.clone()).await;
+        self.finish(&received, result);
+    }
+
+    fn finish(&self, received: &Received, result: Result<(), HandlerError>) {
+        let Received { attempts, receipt, .. } = received;
+        match result {
+            Ok(()) => self.queue.ack(*receipt),
             // Another attempt would fail in the same way.
-            Err(failure) if failure.code() == Code::BadInput => self.queue.ack(receipt),
+            Err(failure) if failure.code() == Code::BadInput => self.queue.ack(*receipt),
             Err(failure) => {
                 let reason = failure.to_string();
-                self.queue.nack(receipt, self.env().now(), backoff(attempts), &reason);
+                self.queue.nack(*receipt, self.env().now(), backoff(*attempts), &reason);
             }
         }
     }

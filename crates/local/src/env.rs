@@ -99,6 +99,9 @@ pub(crate) fn policy(config: &Config) -> Policy {
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {
         max_active_sessions: config.max_active_sessions,
+        storage: Some(config.storage),
+        queue: Some(config.queue),
+        running: Some(config.running),
         refused_networks: [(Network::Egress, "this server gives its shells no network".to_owned())]
             .into(),
         refused_root: (!config.sandbox.allow_root)

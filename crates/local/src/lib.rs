@@ -8,6 +8,7 @@ pub mod engine;
 mod env;
 pub mod executions;
 pub mod queue;
+pub mod revocation;
 pub mod server;
 pub mod shell;
 pub mod store;

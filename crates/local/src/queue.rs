@@ -22,16 +22,20 @@ use domain::{
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use crate::database::Database;
+use crate::{database::Database, store};
 
 mod lane;
 mod local_lane;
 mod log;
+mod owner;
 
-pub use self::local_lane::LocalLane;
 use self::{
     lane::{Held, Messages},
     log::LoggedMessage,
+};
+pub use self::{
+    local_lane::LocalLane,
+    owner::{Owner, Share},
 };
 
 /// A message that was received this often without an acknowledgement becomes a dead letter.
@@ -107,7 +111,8 @@ impl SqliteQueue {
         let now = queue.clock.now();
         for (message, logged) in stored {
             let lane = LocalLane::of(&message);
-            queue.messages(lane).insert(Held::new(message, logged, now));
+            let owner = queue.owner(&message);
+            queue.messages(lane).insert(Held::new(message, owner, logged, now));
             queue.state(lane).arrived.notify_one();
         }
         for lane in Lane::ALL {
@@ -117,7 +122,12 @@ impl SqliteQueue {
         Ok(queue)
     }
 
-    /// Receives up to `limit` messages. Each can be received again after `visibility`, the visibility
+    /// Sets how many messages of one owner are received before some are acknowledged or returned.
+    pub fn set_share(&self, lane: impl Into<LocalLane>, share: Share) {
+        self.messages(lane.into()).share = share;
+    }
+
+    /// Receives up to `limit` messages; users take turns. Each can be received again after `visibility`, the visibility
     /// timeout, unless it was acknowledged or returned by then.
     pub fn receive(
         &self,
@@ -145,7 +155,25 @@ impl SqliteQueue {
         let held = self.messages(receipt.lane).remove(receipt.id, receipt.attempts);
         if let Some(held) = held {
             held.logged.done(&self.db);
+            self.wake_if_ready(receipt.lane);
         }
+    }
+
+    /// Wakes a receiver for messages that waited until their owner has room.
+    fn wake_if_ready(&self, lane: LocalLane) {
+        if self.messages(lane).has_ready() {
+            self.state(lane).arrived.notify_one();
+        }
+    }
+
+    /// Whom the message works for. If that can't be read now, it works for no user in particular.
+    fn owner(&self, message: &Message) -> Owner {
+        let read = self.db.read("finding the owner of a message", |db| store::owner(db, message));
+        read.unwrap_or_else(|error| {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "failed to find whom a message works for");
+            Owner::default()
+        })
     }
 
     /// Returns a message: it can be received again after `delay`, or becomes a dead letter after
@@ -155,6 +183,7 @@ impl SqliteQueue {
         let held = self.messages(receipt.lane).remove(receipt.id, receipt.attempts);
         let Some(mut held) = held else { return };
         if held.attempts >= MAX_ATTEMPTS {
+            self.wake_if_ready(receipt.lane);
             return self.make_dead_letter(receipt.lane.lane(), &held, reason, now);
         }
         held.visible_at = now + delay;
@@ -186,8 +215,8 @@ impl SqliteQueue {
         let count = redriven.len();
         let now = self.clock.now();
         for (message, logged) in redriven {
-            let part = LocalLane::of(&message);
-            self.messages(part).insert(Held::new(message, logged, now));
+            let (part, owner) = (LocalLane::of(&message), self.owner(&message));
+            self.messages(part).insert(Held::new(message, owner, logged, now));
             self.state(part).arrived.notify_one();
         }
         let mut messages = self.messages(lane.into());
@@ -230,7 +259,7 @@ impl Queue for SqliteQueue {
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         let lane = LocalLane::of(message);
         let body = log::encode(message)?;
-        let now = self.clock.now();
+        let (now, owner) = (self.clock.now(), self.owner(message));
         let logged = {
             let mut messages = self.messages(lane);
             if delay.is_zero() && !messages.insert_pending(&body) {
@@ -238,7 +267,7 @@ impl Queue for SqliteQueue {
             }
             let logged =
                 Arc::new(LoggedMessage::new(self.next_id.fetch_add(1, Ordering::Relaxed), body));
-            messages.insert(Held::new(message.clone(), Arc::clone(&logged), now + delay));
+            messages.insert(Held::new(message.clone(), owner, Arc::clone(&logged), now + delay));
             logged
         };
         logged.sent(&self.db);

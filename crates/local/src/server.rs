@@ -7,7 +7,7 @@ use axum::{Router, middleware, routing::get};
 use domain::ports::BackendError;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use self::{accept::Acceptor, connections::Connections};
+use self::{accept::Acceptor, connections::Connections, users::UserRequests};
 use crate::{
     config::{Config, Tls},
     database::{Database, OpenError},
@@ -26,6 +26,7 @@ mod metrics;
 mod open_files;
 mod timed_stream;
 mod tls;
+mod users;
 
 /// How long open requests may take when the server stops. A long poll may be cut off: clients repeat it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,7 +90,8 @@ impl Server {
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
         let on_loopback = address.ip().is_loopback();
-        let router = router(&engine, tokens, on_loopback);
+        let users = UserRequests::new(config.requests);
+        let router = router(&engine, tokens, users, on_loopback);
         let (stop, stopped) = watch::channel(false);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let limits = config.connections;
@@ -139,10 +141,11 @@ impl Server {
     }
 }
 
-fn router(engine: &Arc<Engine>, tokens: Tokens, on_loopback: bool) -> Router {
+fn router(engine: &Arc<Engine>, tokens: Tokens, users: UserRequests, on_loopback: bool) -> Router {
     let metrics = get(metrics::handle).with_state((Arc::clone(engine), on_loopback));
     handlers::http::router(engine.env().clone())
         .route("/metrics", metrics)
+        .layer(middleware::from_fn_with_state(users, users::limit))
         .layer(middleware::from_fn_with_state(tokens, access::authenticate))
         .layer(middleware::from_fn_with_state(on_loopback, host::check))
 }

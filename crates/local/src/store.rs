@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
-    command::Concurrency,
+    command::{Command, Concurrency},
     job::Job,
     ports::{
         BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Version,
@@ -18,27 +18,34 @@ use domain::{
     webhook::Delivery,
 };
 
+use rusqlite::Connection;
+
 use crate::{changes::ChangeListeners, database::Database};
 
 mod answers;
+mod commands;
 mod counts;
 mod deliveries;
 mod due;
 mod forget;
 mod jobs;
 mod leases;
+mod migrate;
 mod output;
+mod owners;
 mod record;
 mod sessions;
 mod slots;
 mod timeline;
 mod turns;
+mod usage;
+mod variables;
 mod warm;
 mod write;
 
 pub use self::counts::Counts;
-pub(crate) use self::jobs::version as job_version;
 use self::write::Prepared;
+pub(crate) use self::{jobs::version as job_version, migrate::move_large_values, owners::owner};
 
 /// The records in the embedded database.
 #[derive(Debug, Clone)]
@@ -67,19 +74,32 @@ impl SqliteStore {
         self.db.read("counting records", counts::all)
     }
 
+    /// Whether a session waits for its task or for the runner in it.
+    pub(crate) fn any_starting(&self) -> Result<bool, BackendError> {
+        self.db.read("finding starting sessions", sessions::any_starting)
+    }
+
     /// The earliest time at which a record is due, if there is any.
     pub fn next_due(&self) -> Result<Option<Timestamp>, BackendError> {
         self.db.read("finding the next due record", due::next)
     }
 }
 
+/// The command in the record of a job; none if it is an outline.
+fn whole_command(job: &Job) -> Option<Command> {
+    job.command().filter(|command| !command.is_outline()).cloned()
+}
+
 #[async_trait]
 impl Store for SqliteStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
-        let writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        let mut writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        // A limit is about what is stored before the transaction.
+        writes.sort_by_key(|write| !write.is_limit());
         let listeners = Arc::clone(&self.listeners);
-        let all = move |db: &rusqlite::Connection| writes.iter().try_for_each(|one| one.apply(db));
+        let disk = Arc::clone(self.db.disk());
+        let all = move |db: &Connection| writes.iter().try_for_each(|one| one.apply(db, &disk));
         self.db.write(all, move || listeners.notify(&changed)).await
     }
 
@@ -94,11 +114,16 @@ impl Store for SqliteStore {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Session>, BackendError> {
-        self.db.read("listing sessions", |db| sessions::page(db, user, status, cursor, limit))
+        let (user, cursor) = (user.clone(), cursor.map(str::to_owned));
+        let page =
+            move |db: &Connection| sessions::page(db, &user, status, cursor.as_deref(), limit);
+        self.db.read_apart("listing sessions", page).await
     }
 
     async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
-        self.db.read("listing waiting sessions", |db| sessions::waiting(db, user))
+        let user = user.clone();
+        let waiting = move |db: &Connection| sessions::waiting(db, &user);
+        self.db.read_apart("listing waiting sessions", waiting).await
     }
 
     async fn timeline(
@@ -107,11 +132,21 @@ impl Store for SqliteStore {
         after: u32,
         limit: u32,
     ) -> Result<Vec<Entry>, BackendError> {
-        self.db.read("reading a timeline", |db| timeline::after(db, session, after, limit))
+        let entries = move |db: &Connection| timeline::after(db, session, after, limit);
+        self.db.read_apart("reading a timeline", entries).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.db.read("reading a job", |db| jobs::find(db, id))
+    }
+
+    async fn command(&self, job: JobId) -> Result<Option<Command>, BackendError> {
+        let find = move |db: &Connection| match commands::find(db, job)? {
+            Some(command) => Ok(Some(command)),
+            // A small command is a part of the record.
+            None => Ok(jobs::find(db, job)?.and_then(|read| whole_command(&read.value))),
+        };
+        self.db.read_apart("reading a command", find).await
     }
 
     async fn jobs(
@@ -120,7 +155,9 @@ impl Store for SqliteStore {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Job>, BackendError> {
-        self.db.read("listing jobs", |db| jobs::page(db, session, cursor, limit))
+        let cursor = cursor.map(str::to_owned);
+        let page = move |db: &Connection| jobs::page(db, session, cursor.as_deref(), limit);
+        self.db.read_apart("listing jobs", page).await
     }
 
     async fn open_jobs(
@@ -129,7 +166,9 @@ impl Store for SqliteStore {
         concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, BackendError> {
-        self.db.read("listing open jobs", |db| jobs::open(db, session, concurrency, limit))
+        let open = move |db: &Connection| jobs::open(db, session, concurrency, limit);
+        // This is read before each command. The jobs are few, and their records small.
+        self.db.read("listing open jobs", open)
     }
 
     async fn output(
@@ -139,7 +178,8 @@ impl Store for SqliteStore {
         offset: u64,
         limit: u64,
     ) -> Result<Secret<Vec<u8>>, BackendError> {
-        self.db.read("reading output", |db| output::read(db, job, stream, offset, limit))
+        let bytes = move |db: &Connection| output::read(db, job, stream, offset, limit);
+        self.db.read_apart("reading output", bytes).await
     }
 
     async fn answer(
@@ -166,7 +206,10 @@ impl Store for SqliteStore {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<Delivery>, BackendError> {
-        self.db.read("listing deliveries", |db| deliveries::page(db, user, session, cursor, limit))
+        let (user, cursor) = (user.clone(), cursor.map(str::to_owned));
+        let page =
+            move |db: &Connection| deliveries::page(db, &user, session, cursor.as_deref(), limit);
+        self.db.read_apart("listing deliveries", page).await
     }
 
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {
@@ -178,7 +221,7 @@ impl Store for SqliteStore {
     }
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError> {
-        self.db.read("listing due records", |db| due::list(db, now, limit))
+        self.db.read_apart("listing due records", move |db| due::list(db, now, limit)).await
     }
 
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {

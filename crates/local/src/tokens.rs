@@ -24,7 +24,7 @@ const PREFIX: &str = "eph_";
 /// How many random bytes a token has.
 const RANDOM_BYTES: usize = 32;
 /// How long a lookup is cached. Short, because another process may revoke a token.
-const CACHE_FOR: Duration = Duration::from_secs(1);
+pub(crate) const CACHE_FOR: Duration = Duration::from_secs(1);
 
 type Hash = [u8; 32];
 
@@ -52,6 +52,11 @@ impl Tokens {
     /// The tokens in this database.
     pub fn new(db: Database, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Self {
         Self { db, clock, ids, cache: Arc::default() }
+    }
+
+    /// The database of the tokens.
+    pub const fn database(&self) -> &Database {
+        &self.db
     }
 
     /// Creates a token for a user. Its value can't be read again later.

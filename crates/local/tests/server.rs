@@ -17,8 +17,13 @@ use tokio::{
     net::TcpListener,
 };
 
+#[path = "server/full_disk.rs"]
+mod full_disk;
+
 /// The names of the tests.
-const TESTS: [&str; 4] = [
+const TESTS: [&str; 6] = [
+    "on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live",
+    "a_session_stopped_with_its_token_ends_on_a_running_server",
     "the_result_of_a_command_can_be_read_after_the_end_of_its_shell",
     "a_command_runs_on_during_a_restart_of_the_server",
     "a_one_shot_ends_by_itself_and_sends_webhooks",
@@ -66,6 +71,12 @@ async fn test(name: &str) {
         }
         "without_a_token_only_health_and_metrics_are_served" => {
             without_a_token_only_health_and_metrics_are_served().await;
+        }
+        "on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live" => {
+            full_disk::on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live().await;
+        }
+        "a_session_stopped_with_its_token_ends_on_a_running_server" => {
+            a_session_stopped_with_its_token_ends_on_a_running_server().await;
         }
         other => panic!("there is no test {other}"),
     }
@@ -229,6 +240,29 @@ async fn a_one_shot_ends_by_itself_and_sends_webhooks() {
     assert_eq!(received, BTreeSet::from(expected.map(str::to_owned)));
     let job = user.end_of(&json!({"jobId": started["commandJobId"]})).await;
     assert_eq!(job["stdout"]["text"], "once\n", "{job}");
+    server.stop().await.expect("the server stops");
+}
+
+async fn a_session_stopped_with_its_token_ends_on_a_running_server() {
+    let dir = tempfile::tempdir().expect("a directory can be made");
+    let server = start(dir.path()).await.expect("the server starts");
+    let user = User::of(&server);
+    let started = user.post("/v1/shell/start", json!({})).await;
+    assert_eq!(user.end_of(&started).await["status"], "completed");
+    // As another process does, which has no part of the server's memory.
+    let db = local::database::Database::open_shared(dir.path()).expect("the directory is there");
+    let owner = local::UserId::new("local");
+    let clock = local::clock::SystemClock;
+    let stopped = local::revocation::stop_sessions(&db, &clock, &owner).await;
+    assert_eq!(stopped.expect("the records can be written"), 1);
+    let path = format!("/v1/sessions/{}", started["sessionId"].as_str().expect("an id"));
+    let ended = async {
+        while user.get(&path).await["status"] != "stopped" {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+    ended.expect("the session ends");
     server.stop().await.expect("the server stops");
 }
 

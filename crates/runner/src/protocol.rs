@@ -18,6 +18,9 @@ pub use codec::{Decoder, MAX_FRAME_BYTES, Message, ProtocolError};
 /// peer may ignore, and that have a default, leave it as it is.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// How many jobs a runner runs at once; it refuses more for the time being.
+pub const MAX_RUNNING: usize = 96;
+
 /// A caller's request to the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "snake_case")]

@@ -44,7 +44,8 @@ fn plan(env: &Env, read: Versioned<Job>) -> Result<Plan, Problem> {
         }
         Job::Running(job) => (job.request_cancel(env.now()).into(), Message::CancelJob { job: id }),
         Job::Finished(_) if job.status() == Status::Cancelled => {
-            return Ok(Plan { batch: None, notifications: Vec::new(), reply: reply(&job) });
+            let (notifications, reply) = (Vec::new(), reply(&job));
+            return Ok(Plan { session, essential: true, batch: None, notifications, reply });
         }
         Job::Finished(_) => {
             let detail = format!("the job is already finished: {}", job.status().name());
@@ -54,6 +55,8 @@ fn plan(env: &Env, read: Versioned<Job>) -> Result<Plan, Problem> {
     let reply = reply(&job);
     let write = Write::Job(Box::new(job), Expect::At(version));
     Ok(Plan {
+        session,
+        essential: true,
         batch: Some(Batch::default().write(write)),
         notifications: vec![notification],
         reply,

@@ -103,9 +103,11 @@ pub(super) async fn redeliver(
         let read = read.ok_or_else(|| Problem::not_found("delivery"))?;
         let delivery = restart(&env, read.value)?;
         let reply = Reply::new(StatusCode::ACCEPTED, &DeliveryView::of(&delivery));
+        let session = delivery.payload().session;
         let write = Write::Delivery(Box::new(delivery), Expect::At(read.version));
         let notifications = vec![Message::DeliverWebhook { delivery: id }];
-        let plan = Plan { batch: Some(Batch::default().write(write)), notifications, reply };
+        let (batch, essential) = (Some(Batch::default().write(write)), false);
+        let plan = Plan { session, essential, batch, notifications, reply };
         if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }

@@ -74,9 +74,14 @@ async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
         check(&session, request.if_not_ready)?;
         let work = Work::Execute(Box::new(request.command.clone()));
         let job = start::job(&post.user, id, job, work, env.now());
-        let batch = Batch::default().write(Write::RequireOpen(id)).write(start::insert(&job));
+        let mut batch = Batch::default().write(Write::RequireOpen(id)).write(start::insert(&job));
+        if let Some(limits) = env.policy.queue {
+            let bytes = post.size();
+            batch = batch.write(Write::RequireQueueRoom { session: id, bytes, limits });
+        }
         let notifications = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
-        let plan = Plan { reply: Accepted::of(&job).reply(), batch: Some(batch), notifications };
+        let (reply, batch) = (Accepted::of(&job).reply(), Some(batch));
+        let plan = Plan { session: id, essential: false, batch, notifications, reply };
         if let Some(response) = attempts.commit(plan).await? {
             if !ready {
                 notify_if_ready(env, id).await;

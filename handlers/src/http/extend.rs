@@ -75,13 +75,16 @@ async fn plan(
     let shorter = request.expires_at < old;
     if request.expires_at == old || (shorter && !request.allow_shorten) {
         let reply = sessions::reply(env, &session).await?;
-        return Ok(Plan { batch: None, notifications: Vec::new(), reply });
+        let notifications = Vec::new();
+        return Ok(Plan { session: id, essential: true, batch: None, notifications, reply });
     }
     let extended = ready.extend(request.expires_at, env.stamp(Actor::User)).any();
     let reply = sessions::reply(env, &extended.session).await?;
     let notifications =
         if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
     Ok(Plan {
+        session: id,
+        essential: shorter,
         batch: Some(Batch::default().transition(env, &extended, read)),
         notifications,
         reply,

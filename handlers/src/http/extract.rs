@@ -24,6 +24,11 @@ pub struct Caller(pub UserId);
 #[derive(Debug, Clone, Copy)]
 pub struct Unidentifiable;
 
+/// The caller makes as many requests at once as this server allows. The server inserts this beside a
+/// [`Caller`]; every route answers 429.
+#[derive(Debug, Clone, Copy)]
+pub struct TooManyRequests;
+
 /// The caller, on routes that need one.
 #[derive(Debug)]
 pub(super) struct User(pub(super) UserId);

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
+    json::{self, Parsed},
     problem::{Code, InputError, Problem},
     rule::{FieldError, Recorder, Rule},
 };
@@ -33,8 +34,16 @@ pub(super) fn read_object<T>(
         Value::Object(Map::new())
     } else {
         // The error names a line and a column, but never the body's text, which may be secret.
-        serde_json::from_slice(body)
-            .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?
+        let Parsed { value, repeated } = json::parse(body)
+            .map_err(|error| Problem::new(Code::MalformedJson, error.to_string()))?;
+        if !repeated.is_empty() {
+            let error =
+                |pointer| FieldError { pointer, ..FieldError::new("is given more than once") };
+            let errors = repeated.into_iter().map(shorten).map(error);
+            let errors = errors.map(|error| InputError::in_body("", error)).collect();
+            return Err(Problem::invalid(errors));
+        }
+        value
     };
     let values =
         object(value).map_err(|error| Problem::invalid(vec![InputError::in_body("", error)]))?;
@@ -46,6 +55,14 @@ pub(super) fn read_object<T>(
         Some(request) if errors.is_empty() => Ok(request),
         _ => Err(Problem::invalid(errors)),
     }
+}
+
+/// A JSON pointer as a response repeats it.
+fn shorten(pointer: String) -> String {
+    if pointer.chars().nth(MAX_NAME).is_none() {
+        return pointer;
+    }
+    pointer.chars().take(MAX_NAME).collect()
 }
 
 /// The JSON Schema of the objects that `read` accepts, for the API document.

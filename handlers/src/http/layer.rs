@@ -15,7 +15,10 @@ use axum::{
 use futures::FutureExt;
 use tracing::Instrument;
 
-use super::problem::Problem;
+use super::{
+    extract::TooManyRequests,
+    problem::{Code, Problem},
+};
 use crate::Env;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,11 +29,16 @@ pub(super) async fn wrap(State(env): State<Env>, request: Request, next: Next) -
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let span = tracing::info_span!("request", method = %request.method(), route, request.id = %id);
     async {
-        let response = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-        let response = response.unwrap_or_else(|_| {
-            tracing::error!("the handler of a request panicked");
-            Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
-        });
+        let response = if request.extensions().get::<TooManyRequests>().is_some() {
+            let detail =
+                "you make as many requests at once as this server allows; wait for some to end";
+            Problem::new(Code::TooManyRequests, detail).into_response()
+        } else {
+            AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| {
+                tracing::error!("the handler of a request panicked");
+                Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+            })
+        };
         tracing::debug!(status = response.status().as_u16(), "answered");
         finish(response, &id)
     }

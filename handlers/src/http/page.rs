@@ -10,6 +10,9 @@ use super::{
     rule::{Rule, digits, string},
 };
 
+/// Seven bytes or more in base64url without padding, whose unused bits are 0.
+const CURSOR_PATTERN: &str = "^(?:[A-Za-z0-9_-]{4})+\
+    (?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?$";
 /// The most entries of a page.
 const MAX_LIMIT: u32 = 100;
 /// The entries of a page where the request says nothing.
@@ -39,7 +42,7 @@ impl PageQuery {
         let limit = limit(params);
         let rule = Rule::new(
             |value: Value| cursor.read(&string(value)?),
-            || json!({"type": "string", "minLength": 1}),
+            || json!({"type": "string", "minLength": 10, "pattern": CURSOR_PATTERN}),
         );
         let from = params.optional("cursor", rule.describe("The nextCursor of the previous page."));
         Self { limit, from }

@@ -8,12 +8,12 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request},
     http::{
         HeaderMap,
-        header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
+        header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName},
     },
     response::{IntoResponse, Response},
 };
 use domain::{
-    Secret, UserId,
+    Secret, SessionId, UserId,
     message::Message,
     ports::{CommitError, IdempotentResponse, Write},
 };
@@ -31,6 +31,8 @@ use crate::{Env, notification, outbox::Batch};
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long a response can be replayed.
 const REPLAY_WINDOW: Duration = Duration::from_hours(24);
+/// How much a request stores beside its body, at most. Bytes.
+const OVERHEAD: u64 = 4096;
 /// How many times a request is planned when concurrent requests change its records.
 const MAX_ATTEMPTS: u32 = 8;
 
@@ -50,6 +52,11 @@ struct Key {
 
 /// What a request leads to. All of it is written, or nothing is.
 pub(super) struct Plan {
+    /// The session whose records change.
+    pub(super) session: SessionId,
+    /// Whether the request is accepted even if nothing more may be stored: it ends something. Its
+    /// response is not kept for the idempotency key then, and a repetition has the same effect again.
+    pub(super) essential: bool,
     /// What to write; nothing where no record changes.
     pub(super) batch: Option<Batch>,
     /// Messages to send after the commit. If one is lost, the sweep finds the record when it is due.
@@ -84,34 +91,47 @@ impl Post {
         RetryOnConflict { post: self, env, attempts_left: MAX_ATTEMPTS, last_error: None }
     }
 
-    async fn commit(
-        &self,
-        env: &Env,
-        batch: Option<Batch>,
-        reply: &Reply,
-    ) -> Result<(), CommitError> {
-        let Some(key) = &self.key else {
-            return match batch {
-                Some(batch) => batch.commit(env).await,
-                None => Ok(()),
+    async fn commit(&self, env: &Env, plan: &Plan) -> Result<(), CommitError> {
+        if plan.batch.is_none() && self.key.is_none() {
+            return Ok(());
+        }
+        let batch = plan.batch.clone().unwrap_or_default();
+        match self.stored(env, plan, batch.clone()).commit(env).await {
+            Err(CommitError::StorageExceeded | CommitError::DiskFull) if plan.essential => {
+                batch.commit(env).await
+            }
+            result => result,
+        }
+    }
+
+    /// The writes with the response to keep, on condition that there is room for them.
+    fn stored(&self, env: &Env, plan: &Plan, mut batch: Batch) -> Batch {
+        if let Some(key) = &self.key {
+            let (now, reply) = (env.now(), &plan.reply);
+            let response = IdempotentResponse {
+                user: self.user.clone(),
+                key: key.text.clone(),
+                fingerprint: key.fingerprint.clone(),
+                status: reply.status.as_u16(),
+                location: reply.location.clone(),
+                body: Secret::new(reply.body.clone()),
+                created_at: now,
+                expires_at: now + REPLAY_WINDOW,
             };
-        };
-        let now = env.now();
-        let response = IdempotentResponse {
+            batch = batch.write(Write::IdempotentResponse(Box::new(response)));
+        }
+        let Some(limits) = env.policy.storage else { return batch };
+        batch.write(Write::RequireStorage {
             user: self.user.clone(),
-            key: key.text.clone(),
-            fingerprint: key.fingerprint.clone(),
-            status: reply.status.as_u16(),
-            location: reply.location.clone(),
-            body: Secret::new(reply.body.clone()),
-            created_at: now,
-            expires_at: now + REPLAY_WINDOW,
-        };
-        batch
-            .unwrap_or_default()
-            .write(Write::IdempotentResponse(Box::new(response)))
-            .commit(env)
-            .await
+            session: plan.session,
+            bytes: self.size() + OVERHEAD,
+            limits,
+        })
+    }
+
+    /// The size of the body. Bytes.
+    pub(super) fn size(&self) -> u64 {
+        self.body.expose().len() as u64
     }
 
     /// The stored response of an earlier request with this key.
@@ -132,6 +152,10 @@ impl Post {
         let (mut parts, body) = request.into_parts();
         let User(user) = User::from_request_parts(&mut parts, &()).await?;
         let key = key(&parts.headers)?;
+        if is_encoded(&parts.headers) {
+            let detail = "send the body without a Content-Encoding";
+            return Err(Problem::new(Code::UnsupportedMediaType, detail));
+        }
         if announced_length(&parts.headers).is_some_and(|length| length > BODY_LIMIT) {
             return Err(unreadable(413));
         }
@@ -164,7 +188,7 @@ impl RetryOnConflict<'_> {
     /// Commits a plan, sends its notifications and responds. `None`: a concurrent request changed the
     /// records, so the caller must read them and plan again.
     pub(super) async fn commit(&mut self, plan: Plan) -> Result<Option<Response>, Problem> {
-        match self.post.commit(self.env, plan.batch, &plan.reply).await {
+        match self.post.commit(self.env, &plan).await {
             Ok(()) => {
                 for message in plan.notifications {
                     notification::send(self.env, message, Duration::ZERO).await;
@@ -177,8 +201,12 @@ impl RetryOnConflict<'_> {
                 }
                 self.last_error = Some(CommitError::AlreadyAnswered);
             }
-            Err(CommitError::Backend(error)) => return Err(error.into()),
-            Err(error) => self.last_error = Some(error),
+            Err(
+                error @ (CommitError::Conflict | CommitError::QuotaReached | CommitError::Closed),
+            ) => {
+                self.last_error = Some(error);
+            }
+            Err(error) => return Err(error.into()),
         }
         self.attempts_left -= 1;
         match self.last_error.take_if(|_| self.attempts_left == 0) {
@@ -222,6 +250,15 @@ fn announced_length(headers: &HeaderMap) -> Option<usize> {
     let length = headers.get(CONTENT_LENGTH)?.to_str().ok()?;
     // A length beyond the range of numbers is beyond every limit.
     Some(length.parse().unwrap_or(usize::MAX))
+}
+
+/// Whether the body has an encoding other than `identity`, which is none.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut given = headers.get_all(CONTENT_ENCODING).iter();
+    given.any(|value| {
+        let codings = value.to_str().unwrap_or("?").split(',').map(str::trim);
+        codings.into_iter().any(|one| !one.is_empty() && !one.eq_ignore_ascii_case("identity"))
+    })
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

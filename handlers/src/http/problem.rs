@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use super::rule::FieldError;
 
+/// The most errors that a response lists, so that it is not much larger than the request.
+const MAX_ERRORS: usize = 20;
+
 /// The kinds of problems. Programs branch on the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case", inline))]
@@ -33,14 +36,19 @@ pub(super) enum Code {
     UnsupportedMediaType,
     IdempotencyMismatch,
     QuotaExceeded,
+    QueueFull,
+    StorageExceeded,
+    TooManyRequests,
     Internal,
     StreamingUnavailable,
+    NotAcceptable,
     Unavailable,
+    InsufficientStorage,
 }
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -59,9 +67,14 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
+        Self::QueueFull,
+        Self::StorageExceeded,
+        Self::TooManyRequests,
         Self::Internal,
         Self::StreamingUnavailable,
+        Self::NotAcceptable,
         Self::Unavailable,
+        Self::InsufficientStorage,
     ];
 
     /// Name, status, title.
@@ -94,9 +107,20 @@ impl Code {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
             }
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "Too many sessions"),
+            Self::QueueFull => ("queue_full", S::TOO_MANY_REQUESTS, "Too many queued jobs"),
+            Self::StorageExceeded => {
+                ("storage_exceeded", S::TOO_MANY_REQUESTS, "Too much is stored")
+            }
+            Self::TooManyRequests => {
+                ("too_many_requests", S::TOO_MANY_REQUESTS, "Too many requests at once")
+            }
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::StreamingUnavailable => {
                 ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")
+            }
+            Self::NotAcceptable => ("not_acceptable", S::NOT_ACCEPTABLE, "Not acceptable"),
+            Self::InsufficientStorage => {
+                ("insufficient_storage", S::INSUFFICIENT_STORAGE, "The disk is almost full")
             }
             Self::Unavailable => ("unavailable", S::SERVICE_UNAVAILABLE, "Try again"),
         }
@@ -106,7 +130,9 @@ impl Code {
     pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NotReady | Self::Unavailable => Some(1),
-            Self::QuotaExceeded => Some(5),
+            Self::QuotaExceeded | Self::QueueFull | Self::TooManyRequests => Some(5),
+            Self::InsufficientStorage => Some(30),
+            Self::StorageExceeded => Some(60),
             Self::InvalidRequest
             | Self::MalformedJson
             | Self::Unauthenticated
@@ -124,6 +150,7 @@ impl Code {
             | Self::UnsupportedMediaType
             | Self::IdempotencyMismatch
             | Self::Internal
+            | Self::NotAcceptable
             | Self::StreamingUnavailable => None,
         }
     }
@@ -142,9 +169,6 @@ pub(super) struct InputError {
     #[serde(skip_serializing_if = "Option::is_none")]
     header: Option<&'static str>,
     detail: Cow<'static, str>,
-    /// The value would be accepted if it were smaller.
-    #[serde(skip)]
-    too_large: bool,
 }
 
 /// A refusal or a failure, as an answer. The outermost layer writes its body, since that layer knows
@@ -182,15 +206,17 @@ impl Problem {
         Self { code, detail: detail.into(), errors: Vec::new() }
     }
 
-    /// A request with these errors. Where all of them are about size alone, the code says so.
-    pub(super) fn invalid(errors: Vec<InputError>) -> Self {
-        let too_large = !errors.is_empty() && errors.iter().all(|error| error.too_large);
-        let code = if too_large { Code::PayloadTooLarge } else { Code::InvalidRequest };
+    /// A request with these errors, of which the response lists the first.
+    pub(super) fn invalid(mut errors: Vec<InputError>) -> Self {
         let detail = match errors.as_slice() {
             [error] => Cow::Owned(format!("{}: {}", error.place(), error.detail)),
+            more if more.len() > MAX_ERRORS => {
+                Cow::Owned(format!("more than {MAX_ERRORS} fields are invalid; see errors"))
+            }
             _ => Cow::Borrowed("several fields are invalid; see errors"),
         };
-        Self { code, detail, errors }
+        errors.truncate(MAX_ERRORS);
+        Self { code: Code::InvalidRequest, detail, errors }
     }
 
     /// The object does not exist, or belongs to another user.
@@ -254,8 +280,7 @@ impl InputError {
     }
 
     fn of(error: FieldError) -> Self {
-        let FieldError { detail, too_large, .. } = error;
-        Self { pointer: None, parameter: None, header: None, detail, too_large }
+        Self { pointer: None, parameter: None, header: None, detail: error.detail }
     }
 
     /// The part of the request, for people.
@@ -275,11 +300,33 @@ impl From<BackendError> for Problem {
 
 impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
-        if let CommitError::Backend(error) = error {
-            return error.into();
+        match error {
+            CommitError::Backend(error) => error.into(),
+            CommitError::StorageExceeded => {
+                let detail = "your sessions on record store as much as this server allows; older ones \
+                              are removed after their retention";
+                Self::new(Code::StorageExceeded, detail)
+            }
+            CommitError::DiskFull => {
+                let detail = "the disk of this server is almost full; only stops and cancellations \
+                              are accepted";
+                Self::new(Code::InsufficientStorage, detail)
+            }
+            CommitError::QueueFull => {
+                let detail = "the session has as many unfinished commands as this server allows; wait \
+                              for some of them to end";
+                Self::new(Code::QueueFull, detail)
+            }
+            CommitError::Conflict
+            | CommitError::QuotaReached
+            | CommitError::AlreadyAnswered
+            | CommitError::Closed
+            | CommitError::TooManyRunning => {
+                let error = &error as &dyn Error;
+                tracing::warn!(error, "gave up a request after repeated conflicts");
+                Self::new(Code::Unavailable, "the session was modified concurrently; retry")
+            }
         }
-        tracing::warn!(error = &error as &dyn Error, "gave up a request after repeated conflicts");
-        Self::new(Code::Unavailable, "the session was modified concurrently; retry")
     }
 }
 

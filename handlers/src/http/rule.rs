@@ -19,8 +19,6 @@ pub(super) struct FieldError {
     /// value itself.
     pub(super) pointer: String,
     pub(super) detail: Cow<'static, str>,
-    /// The value would be accepted if it were smaller.
-    pub(super) too_large: bool,
 }
 
 /// A function that reads a value, with the JSON Schema of the values that it accepts.
@@ -43,13 +41,12 @@ pub(super) struct Recorder {
 impl FieldError {
     /// A refusal of the value itself. `detail` completes the sentence "the value ...".
     pub(super) fn new(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { pointer: String::new(), detail: detail.into(), too_large: false }
+        Self { pointer: String::new(), detail: detail.into() }
     }
 
     /// A value that exceeds this many bytes.
     pub(super) fn too_large(max_bytes: usize) -> Self {
-        let detail = format!("must not have more than {max_bytes} bytes");
-        Self { too_large: true, ..Self::new(detail) }
+        Self::new(format!("must not have more than {max_bytes} bytes"))
     }
 
     /// The same refusal, seen from the object or array that has the value under this key.

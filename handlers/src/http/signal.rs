@@ -50,7 +50,8 @@ pub(super) async fn handle(
         // request is accepted.
         env.queue.send(&Message::SignalJob { job: id, signal }, Duration::ZERO).await?;
         let reply = Reply::accepted(id, &view::job(&job));
-        let plan = Plan { batch: None, notifications: Vec::new(), reply };
+        let session = job.common().session;
+        let plan = Plan { session, essential: true, batch: None, notifications: Vec::new(), reply };
         if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }

@@ -121,7 +121,8 @@ fn plan(env: &Env, new: &NewSession, position: Option<u32>) -> Plan {
     body.position = position;
     body.webhook_secret = new.shown_secret();
     let notifications = vec![Message::StartSession { session: new.id }];
-    Plan { reply: body.reply(), batch: Some(batch), notifications }
+    let reply = body.reply();
+    Plan { session: new.id, essential: false, batch: Some(batch), notifications, reply }
 }
 
 impl NewSession {

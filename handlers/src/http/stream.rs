@@ -8,7 +8,7 @@ use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header::ACCEPT},
     response::{
         IntoResponse, Response,
         sse::{Event, Sse},
@@ -61,6 +61,10 @@ pub(super) async fn handle(
     params: Params,
 ) -> Result<Response, Problem> {
     params.read_none()?;
+    if !accepts_events(&headers) {
+        let detail = "this is a stream of events; accept text/event-stream";
+        return Err(Problem::new(Code::NotAcceptable, detail));
+    }
     if !env.policy.streaming {
         let detail = "this deployment has no streams; \
                       use GET /v1/jobs/{id}?waitSeconds=25 and /output?offset=";
@@ -88,6 +92,31 @@ pub(super) async fn handle(
     // Without the header, nginx keeps the events until the end of the response.
     let headers = [("x-accel-buffering", "no"), ("cache-control", "no-store")];
     Ok((headers, Sse::new(events)).into_response())
+}
+
+/// Whether the client accepts `text/event-stream` (RFC 9110, 12.5.1): the most specific range decides.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let mut best: Option<(u8, bool)> = None;
+    let mut is_given = false;
+    for value in headers.get_all(ACCEPT) {
+        for range in value.to_str().unwrap_or_default().split(',') {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+            is_given |= !kind.is_empty();
+            let precision = match kind.as_str() {
+                "text/event-stream" => 3,
+                "text/*" => 2,
+                "*/*" => 1,
+                _ => continue,
+            };
+            let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+            let is_wanted = weight.is_none_or(|q| q.trim().parse::<f32>().is_ok_and(|q| q > 0.0));
+            if best.is_none_or(|(known, _)| precision >= known) {
+                best = Some((precision, is_wanted));
+            }
+        }
+    }
+    best.map_or(!is_given, |(_, is_wanted)| is_wanted)
 }
 
 /// The offsets to resume at; `None` if the end was sent before.

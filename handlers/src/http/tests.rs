@@ -19,6 +19,7 @@ mod gap;
 mod idempotency;
 mod input;
 mod jobs;
+mod limits;
 mod outside;
 mod schema;
 mod sessions;

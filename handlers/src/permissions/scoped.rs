@@ -92,6 +92,12 @@ impl Compute for Scoped<dyn Compute> {
         self.permit(Permission::StopTask)?.stop(task, reason).await
     }
 
+    async fn forget(&self, task: &TaskId) {
+        if let Ok(port) = self.permit(Permission::StopTask) {
+            port.forget(task).await;
+        }
+    }
+
     async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError> {
         self.permit(Permission::ReadTasks)?.describe(tasks).await
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 use domain::{
     TaskId, Timestamp,
     command::Command,
-    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage},
+    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage, Work},
     ports::{
-        Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Version,
-        Write,
+        Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Stream,
+        Version, Write,
     },
     session::Session,
 };
@@ -33,6 +33,8 @@ pub(super) enum FollowEnd {
     Superseded,
     /// The command goes on. Another worker must follow it after this delay.
     HandedOn(Duration),
+    /// The runner can't be reached or refuses. Another worker must try after this delay.
+    Failed(Duration, HandlerError),
 }
 
 /// Starts the job's command or attaches to it, and follows it until its end or `hold_until`.
@@ -43,12 +45,14 @@ pub(super) async fn follow_command(
     claimed: Claimed,
     hold_until: Timestamp,
 ) -> Result<FollowEnd, HandlerError> {
-    let job = Job::from(claimed.job.clone());
-    let Some(command) = job.command() else { return Ok(FollowEnd::Superseded) };
+    let Some(command) = whole_command(env, &claimed.job).await? else {
+        return Ok(FollowEnd::Superseded);
+    };
     let Claimed { job, version, unreached } = claimed;
     let output = OutputBuffer::default();
-    let mut worker = Worker { env, session, task, job, version, unreached, output };
-    let followed = worker.follow(command, hold_until).await;
+    let mut worker =
+        Worker { env, session, task, job, version, unreached, output, discards: false };
+    let followed = worker.follow(&command, hold_until).await;
     worker.unreached &= matches!(followed, Err(FollowError::Shell(ShellError::NotStarted { .. })));
     match followed {
         Ok(end) => Ok(end),
@@ -60,11 +64,21 @@ pub(super) async fn follow_command(
             ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. },
         )) => Ok(FollowEnd::HandedOn(worker.give_up().await?)),
         Err(FollowError::Shell(error @ ShellError::Backend(_))) => {
-            worker.give_up().await?;
-            Err(error.into())
+            Ok(FollowEnd::Failed(worker.give_up().await?, error.into()))
         }
         Err(FollowError::Commit(CommitError::Conflict)) => Ok(FollowEnd::Superseded),
         Err(FollowError::Commit(error)) => Err(error.into()),
+    }
+}
+
+/// The job's command; none if the job is over, or is no command.
+async fn whole_command(env: &Env, job: &Running) -> Result<Option<Command>, HandlerError> {
+    match &job.common().work {
+        Work::Execute(command) if command.is_outline() => {
+            Ok(env.store.command(job.common().id).await?)
+        }
+        Work::Execute(command) => Ok(Some((**command).clone())),
+        Work::Start | Work::Stop => Ok(None),
     }
 }
 
@@ -78,6 +92,8 @@ struct Worker<'a> {
     unreached: bool,
     /// Output that is not stored yet.
     output: OutputBuffer,
+    /// Nothing more can be stored, so further output is dropped.
+    discards: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +122,9 @@ impl Worker<'_> {
             })?;
             match event {
                 Some(CommandEvent::Started) => {}
-                Some(CommandEvent::Output { stream, offset, bytes }) => {
+                Some(CommandEvent::Output { .. }) if self.discards => {}
+                Some(CommandEvent::Output { stream, offset, mut bytes }) => {
+                    bytes.truncate(self.room(stream, offset, command.max_output_bytes));
                     self.output.add(self.job.output(), stream, offset, bytes);
                     store_at = store_at.or(Some(now + GATHER_TIME));
                 }
@@ -162,6 +180,7 @@ impl Worker<'_> {
                     return Ok(());
                 }
                 Err(CommitError::Conflict) => self.reread().await?,
+                Err(CommitError::StorageExceeded | CommitError::DiskFull) => self.discard(),
                 Err(error) => return Err(error),
             }
         }
@@ -183,6 +202,7 @@ impl Worker<'_> {
             match batch.write(Write::EndTurn { session, job: id }).commit(self.env).await {
                 Ok(()) => break,
                 Err(CommitError::Conflict) => self.reread().await?,
+                Err(CommitError::StorageExceeded | CommitError::DiskFull) => self.discard(),
                 Err(error) => return Err(error),
             }
         }
@@ -234,8 +254,32 @@ impl Worker<'_> {
         self.output.advance(self.job.output())
     }
 
+    /// The writes of the gathered output, on condition that it may be stored.
     fn output_writes(&self) -> Vec<Write> {
-        self.output.writes(self.job.common().id, self.job.output())
+        let common = self.job.common();
+        let mut writes = self.output.writes(common.id, self.job.output());
+        if let (false, Some(limits)) = (writes.is_empty(), self.env.policy.storage) {
+            let (user, session, bytes) =
+                (common.user.clone(), common.session, self.output.len() as u64);
+            writes.push(Write::RequireStorage { user, session, bytes, limits });
+        }
+        writes
+    }
+
+    /// Drops the gathered output, and all that follows: it can't be stored. The statistics will show that
+    /// the output was cut.
+    fn discard(&mut self) {
+        self.output.clear();
+        self.discards = true;
+    }
+
+    /// How many of the bytes at this offset may be stored, whatever the runner sends.
+    fn room(&self, stream: Stream, offset: u64, max_output_bytes: u64) -> usize {
+        let (stdout, stderr) = self.advanced();
+        let stats = if stream == Stream::Stdout { stdout } else { stderr };
+        // After a reconnection the runner repeats bytes that are stored already.
+        let known = stats.end().saturating_sub(offset);
+        usize::try_from(max_output_bytes.saturating_sub(stats.stored) + known).unwrap_or(usize::MAX)
     }
 
     /// The outcome of the job, whose command ended so.

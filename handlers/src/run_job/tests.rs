@@ -4,12 +4,12 @@ use domain::{
     command::{Command, Concurrency, Keep},
     job::{BackgroundProcess, Common, Exit, Job, Outcome, Queued, Status, Work},
     message::Message,
-    ports::{EndCause, Expect, Store, Stream, Write},
+    ports::{EndCause, Expect, RunLimits, StorageLimits, Store, Stream, Write},
     session::Status as SessionStatus,
 };
 use testkit::{Fakes, Script, job_id, session_id, task_id};
 
-use crate::{Env, tests::env};
+use crate::{Claim, Env, tests::env};
 
 mod unstarted;
 
@@ -88,15 +88,114 @@ fn put(fakes: &Fakes, job: impl Into<Job>) {
 #[tokio::test]
 async fn the_next_job_is_found_however_many_jobs_run() {
     let fakes = Fakes::new().with_ready_session("s");
-    for number in 0..3 * super::PARALLEL_LIMIT {
+    for number in 0..super::PARALLEL_LIMIT + 20 {
         let job = parallel(&fakes, &format!("j{number:03}"));
         put(&fakes, job.claim("w", fakes.now()));
     }
     put(&fakes, parallel(&fakes, "k"));
     let fakes = fakes.with_queued_job("s", "l", "true");
-    run(&env(&fakes)).await;
+    run(&without_run_limits(&fakes)).await;
     assert_eq!(status(&fakes, "k"), Status::Completed);
     assert_eq!(status(&fakes, "l"), Status::Completed);
+}
+
+/// A deployment that limits only what a runner limits.
+fn without_run_limits(fakes: &Fakes) -> Env {
+    let policy = crate::Policy { running: None, ..crate::tests::policy() };
+    Env { policy: policy.into(), ..env(fakes) }
+}
+
+#[tokio::test]
+async fn a_session_runs_no_more_commands_than_its_runner_takes() {
+    let fakes = Fakes::new().with_ready_session("s");
+    for number in 0..domain::job::MAX_RUNNING {
+        let job = parallel(&fakes, &format!("j{number:03}"));
+        put(&fakes, job.claim("w", fakes.now()));
+    }
+    put(&fakes, parallel(&fakes, "k"));
+    run(&without_run_limits(&fakes)).await;
+    assert_eq!(status(&fakes, "k"), Status::Queued);
+    assert!(fakes.shell.runs().is_empty());
+}
+
+#[tokio::test]
+async fn jobs_beyond_the_limit_of_running_commands_stay_queued() {
+    let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "long");
+    put(&fakes, parallel(&fakes, "k"));
+    for (user, session) in [(1, 9), (9, 1)] {
+        let running = Some(RunLimits { user, session });
+        let policy = crate::Policy { running, ..crate::tests::policy() };
+        let env = Env { policy: policy.into(), ..env(&fakes) };
+        run(&env).await;
+        assert_eq!(status(&fakes, "k"), Status::Queued);
+        let claim = crate::claim_job(&env, session_id("s")).await.unwrap();
+        assert!(matches!(claim, Claim::TooManyRunning(user) if user == testkit::user_id()));
+    }
+    // The command that runs already may be taken over.
+    let running = Some(RunLimits { user: 1, session: 1 });
+    let policy = crate::Policy { running, ..crate::tests::policy() };
+    fakes.clock.advance(domain::job::LEASE);
+    run(&Env { policy: policy.into(), ..env(&fakes) }).await;
+    assert_eq!(status(&fakes, "j"), Status::Completed);
+    assert_eq!(status(&fakes, "k"), Status::Completed);
+}
+
+#[tokio::test]
+async fn a_claimed_job_is_followed_apart_and_a_worker_is_called_for_the_next() {
+    let fakes = Fakes::new()
+        .with_ready_session("s")
+        .with_queued_job("s", "j1", "one")
+        .with_queued_job("s", "j2", "two");
+    let env = env(&fakes);
+    let claim = crate::claim_job(&env, session_id("s")).await.unwrap();
+    let Claim::Job(job) = claim else { panic!("{claim:?}") };
+    assert_eq!((job.session(), job.user()), (session_id("s"), &testkit::user_id()));
+    assert_eq!(status(&fakes, "j1"), Status::Running);
+    assert!(matches!(crate::claim_job(&env, session_id("s")).await.unwrap(), Claim::Nothing));
+    job.follow(&env).await.unwrap();
+    assert_eq!(status(&fakes, "j1"), Status::Completed);
+    assert_eq!(status(&fakes, "j2"), Status::Queued);
+    let again = Message::RunJob { session: session_id("s") };
+    assert!(fakes.queue.take_ready(fakes.now()).contains(&again));
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_is_not_stored_whatever_the_runner_sends() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let command = Command { max_output_bytes: 5, ..testkit::command("chatty") };
+    put(
+        &fakes,
+        Job::accept(Common {
+            id: job_id("j"),
+            session: session_id("s"),
+            user: testkit::user_id(),
+            work: Work::Execute(Box::new(command)),
+            created_at: fakes.now(),
+        }),
+    );
+    fakes.shell.script("chatty", Script::prints("0123456789"));
+    run(&env(&fakes)).await;
+    assert_eq!(stdout(&fakes, "j").await, "01234");
+    let (stdout, _) = fakes.job("j").output();
+    assert_eq!((stdout.stored, stdout.written), (5, 10));
+}
+
+#[tokio::test]
+async fn output_that_can_not_be_stored_is_cut_and_the_job_still_ends() {
+    let limits = StorageLimits { user: 1 << 20, session: 1 << 20 };
+    for (disk_full, session) in [(true, 1 << 20), (false, 3)] {
+        let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "greet");
+        fakes.shell.script("greet", Script::prints("hello").exits(3));
+        fakes.store.set_disk_full(disk_full);
+        let storage = Some(StorageLimits { session, ..limits });
+        let policy = crate::Policy { storage, ..crate::tests::policy() };
+        run(&Env { policy: policy.into(), ..env(&fakes) }).await;
+        let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
+        let exit = Some(Exit::Code(3));
+        assert_eq!(job.outcome(), &Outcome::Completed { exit, failure: None });
+        let (stdout, _) = fakes.job("j").output();
+        assert_eq!((stdout.stored, stdout.written), (0, 5));
+    }
 }
 
 #[tokio::test]

@@ -65,3 +65,14 @@ async fn a_task_that_its_provider_does_not_know_yet_is_not_lost() {
         assert_eq!(fakes.session("s").status(), status);
     }
 }
+
+#[tokio::test]
+async fn one_sweep_removes_all_records_whose_retention_is_over() {
+    let mut fakes = Fakes::new();
+    for number in 0..350 {
+        fakes = fakes.with_ended_session(&format!("s{number}"));
+    }
+    fakes.clock.advance(Duration::from_hours(7 * 24 + 1));
+    let swept = crate::sweep(&env(&fakes)).await.unwrap();
+    assert_eq!((swept.forgotten, fakes.store.all_sessions().len()), (350, 0));
+}

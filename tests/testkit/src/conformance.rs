@@ -18,7 +18,7 @@ pub use compute::{ComputeUnderTest, compute_suite};
 pub use endpoint::{Endpoint, Received};
 pub use queue::{QueueUnderTest, queue_suite};
 pub use shell::{ShellUnderTest, script_suite_commands, shell_suite};
-pub use store::store_suite;
+pub use store::{store_limits_suite, store_suite};
 pub use webhooks::{strict_webhooks_suite, webhooks_suite};
 
 /// Prints the name of the case if the test panics while this value is alive.

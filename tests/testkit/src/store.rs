@@ -7,6 +7,7 @@ use std::{
 
 use domain::{
     DeliveryId, JobId, SessionId, UserId, WarmId,
+    command::Command,
     job::Job,
     ports::{CommitError, IdempotentResponse, Stream, Version, Versioned, Write},
     session::Session,
@@ -19,6 +20,7 @@ use parking_lot::Mutex;
 use crate::Gate;
 
 mod commit;
+mod limits;
 mod read;
 
 /// A record after a commit.
@@ -48,6 +50,10 @@ pub struct MemoryStore {
 struct State {
     sessions: BTreeMap<SessionId, Versioned<Session>>,
     jobs: BTreeMap<JobId, Versioned<Job>>,
+    /// The commands of unfinished jobs.
+    commands: BTreeMap<JobId, Command>,
+    /// Whether the disk is almost full.
+    disk_full: bool,
     deliveries: BTreeMap<DeliveryId, Versioned<Delivery>>,
     warms: BTreeMap<WarmId, Versioned<Warm>>,
     entries: BTreeMap<(SessionId, u32), Entry>,
@@ -92,6 +98,11 @@ impl MemoryStore {
     /// A job's version, without passing the gate.
     pub fn job_version(&self, id: JobId) -> Option<Version> {
         self.state.lock().jobs.get(&id).map(|found| found.version)
+    }
+
+    /// Lets the disk be almost full, or not any more.
+    pub fn set_disk_full(&self, full: bool) {
+        self.state.lock().disk_full = full;
     }
 
     /// All sessions, by id.

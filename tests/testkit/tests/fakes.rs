@@ -7,7 +7,7 @@ use testkit::{
     Fakes,
     conformance::{
         ComputeUnderTest, QueueUnderTest, ShellUnderTest, compute_suite, queue_suite,
-        script_suite_commands, shell_suite, store_suite,
+        script_suite_commands, shell_suite, store_limits_suite, store_suite,
     },
     task_id,
 };
@@ -15,6 +15,7 @@ use testkit::{
 #[tokio::test]
 async fn the_store_in_memory_conforms() {
     store_suite(async || Fakes::new().store as Arc<dyn Store>).await;
+    store_limits_suite(async || Fakes::new().store as Arc<dyn Store>).await;
 }
 
 #[tokio::test]

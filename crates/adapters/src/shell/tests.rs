@@ -270,3 +270,8 @@ fn suite(keep_idle: Duration) -> conformance::ShellUnderTest {
         clock: Arc::new(SystemClock),
     }
 }
+
+#[test]
+fn the_domain_knows_how_many_commands_a_runner_runs() {
+    assert_eq!(domain::job::MAX_RUNNING, runner::protocol::MAX_RUNNING);
+}

@@ -1,6 +1,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use domain::{
@@ -14,7 +15,9 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{HttpWebhooks, address::is_public, resolve::PublicResolver};
+use reqwest::header::{DATE as DATE_HEADER, HeaderMap, RETRY_AFTER};
+
+use super::{HttpWebhooks, address::is_public, resolve::PublicResolver, retry_after};
 
 fn post_to(url: &str) -> SignedPost {
     SignedPost {
@@ -23,6 +26,8 @@ fn post_to(url: &str) -> SignedPost {
         timestamp: 1_700_000_000,
         signature: Secret::new("v1,abc".to_owned()),
         body: Secret::new(r#"{"type":"session.ready"}"#.to_owned()),
+        user: domain::UserId::new("ann"),
+        timeout: Duration::from_secs(10),
     }
 }
 
@@ -140,7 +145,7 @@ async fn a_post_carries_the_standard_headers_and_reports_the_answer() {
     .await;
     let posted = HttpWebhooks::new(true).post(&post_to(&url)).await.unwrap();
     assert_eq!(posted.status, 503);
-    assert_eq!(posted.retry_after, Some(std::time::Duration::from_secs(17)));
+    assert_eq!(posted.retry_after, Some(Duration::from_secs(17)));
     let requested = requested.await.unwrap();
     assert!(requested.starts_with("POST /hook HTTP/1.1\r\n"), "{requested}");
     for header in
@@ -148,6 +153,48 @@ async fn a_post_carries_the_standard_headers_and_reports_the_answer() {
     {
         assert!(requested.contains(header), "{header} in {requested}");
     }
+}
+
+#[test]
+fn the_delay_that_an_endpoint_asks_for_may_be_a_date() {
+    const DATE: &str = "Thu, 26 Nov 2026 12:00:00 GMT";
+    for (given, date, seconds) in [
+        ("17", None, Some(17)),
+        ("0", None, Some(0)),
+        ("99999999999999999999999", None, Some(u64::MAX)),
+        ("Thu, 26 Nov 2026 12:01:30 GMT", Some(DATE), Some(90)),
+        ("Thursday, 26-Nov-26 12:01:30 GMT", Some(DATE), Some(90)),
+        ("Thu Nov 26 12:01:30 2026", Some(DATE), Some(90)),
+        ("Thu, 26 Nov 2026 11:00:00 GMT", Some(DATE), Some(0)),
+        ("Fri, 01 Jan 1999 00:00:00 GMT", None, Some(0)),
+        ("soon", Some(DATE), None),
+        ("-5", None, None),
+        ("", None, None),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(RETRY_AFTER, given.parse().unwrap());
+        if let Some(date) = date {
+            headers.insert(DATE_HEADER, date.parse().unwrap());
+        }
+        let delay = retry_after(&headers);
+        assert_eq!(delay, seconds.map(Duration::from_secs), "{given}");
+    }
+    assert_eq!(retry_after(&HeaderMap::new()), None);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_does_not_answer_in_time_rests() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let silent = SignedPost { timeout: Duration::from_millis(50), ..post_to(&url) };
+    let webhooks = HttpWebhooks::new(true);
+    for _ in 0..3 {
+        assert_eq!(webhooks.post(&silent).await, Err(PostError::TimedOut));
+    }
+    let rests = webhooks.post(&silent).await;
+    assert!(matches!(rests, Err(PostError::Resting(left)) if left > Duration::from_secs(5)));
+    let other = SignedPost { user: domain::UserId::new("bob"), ..silent };
+    assert_eq!(webhooks.post(&other).await, Err(PostError::TimedOut));
 }
 
 #[tokio::test]

@@ -36,6 +36,10 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: default_network };
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
+        // The table grows without a limit, and the lanes are queues that share nothing with each other.
+        storage: None,
+        queue: None,
+        running: None,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
         default_network,

@@ -22,6 +22,21 @@ pub(crate) struct Up {
     /// Maximum number of active shells per user.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub(crate) quota: u32,
+    /// Maximum size of what is stored per user, in MiB: output, commands and records.
+    #[arg(long, default_value_t = 8192, value_name = "MIB")]
+    pub(crate) storage_per_user: u64,
+    /// The same per shell.
+    #[arg(long, default_value_t = 1024, value_name = "MIB")]
+    pub(crate) storage_per_session: u64,
+    /// Maximum number of unfinished commands per shell.
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) queue: u32,
+    /// Maximum number of running commands per user.
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    pub(crate) running_per_user: u32,
+    /// The same per shell, at most 96.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub(crate) running_per_session: u32,
     /// Number of warm shells, started ahead of their use.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) warm: u32,
@@ -75,5 +90,10 @@ pub(crate) enum Token {
     /// List the users that have tokens.
     List,
     /// Revoke all tokens of a user.
-    Revoke { user: String },
+    Revoke {
+        user: String,
+        /// Also stop all shells of the user.
+        #[arg(long)]
+        stop: bool,
+    },
 }

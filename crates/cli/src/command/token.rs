@@ -6,6 +6,7 @@ use local::{
     UserId,
     clock::{MonotonicIds, SystemClock},
     database::Database,
+    revocation::stop_sessions,
     tokens::{TokenInfo, Tokens},
 };
 use serde_json::json;
@@ -23,7 +24,7 @@ pub(super) async fn token(context: &Context, command: Token) -> Result<(), CliEr
     match command {
         Token::Add { user } => add(context, &tokens, user).await,
         Token::List => list(context, &tokens),
-        Token::Revoke { user } => revoke(context, &tokens, &user).await,
+        Token::Revoke { user, stop } => revoke(context, &tokens, &user, stop).await,
     }
 }
 
@@ -62,7 +63,12 @@ fn list(context: &Context, tokens: &Tokens) -> Result<(), CliError> {
     context.terminal.line(&table(&["USER", "CREATED", "ID"], &rows))
 }
 
-async fn revoke(context: &Context, tokens: &Tokens, user: &str) -> Result<(), CliError> {
+async fn revoke(
+    context: &Context,
+    tokens: &Tokens,
+    user: &str,
+    stop: bool,
+) -> Result<(), CliError> {
     let all = read(tokens)?;
     let revocable: Vec<_> = all.iter().filter(|token| token.user.as_str() == user).collect();
     if revocable.is_empty() {
@@ -74,8 +80,14 @@ async fn revoke(context: &Context, tokens: &Tokens, user: &str) -> Result<(), Cl
         revoked.map_err(|error| CliError::chain("can't revoke the token", &error))?;
     }
     let count = revocable.len();
-    let text = format!("revoked {count} token(s) of {user}");
-    context.terminal.result(&json!({"user": user, "revoked": count}), &text)
+    if !stop {
+        let text = format!("revoked {count} token(s) of {user}");
+        return context.terminal.result(&json!({"user": user, "revoked": count}), &text);
+    }
+    let stopped = stop_sessions(tokens.database(), &SystemClock, &UserId::new(user)).await;
+    let stopped = stopped.map_err(|error| CliError::chain("can't stop the shells", &error))?;
+    let text = format!("revoked {count} token(s) of {user} and stopped {stopped} shell(s)");
+    context.terminal.result(&json!({"user": user, "revoked": count, "stopped": stopped}), &text)
 }
 
 fn read(tokens: &Tokens) -> Result<Vec<TokenInfo>, CliError> {

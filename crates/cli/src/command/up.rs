@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use local::{
-    config::{Config, Runtime, Tls},
+    config::{Config, RunLimits, Runtime, StorageLimits, Tls},
     server::Server,
 };
 use serde_json::json;
@@ -36,6 +36,12 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.tls =
         args.tls_cert.zip(args.tls_key).map(|(certificates, key)| Tls { certificates, key });
     config.max_active_sessions = args.quota;
+    config.storage = StorageLimits {
+        user: args.storage_per_user.saturating_mul(1 << 20),
+        session: args.storage_per_session.saturating_mul(1 << 20),
+    };
+    config.queue.jobs = args.queue;
+    config.running = RunLimits { user: args.running_per_user, session: args.running_per_session };
     config.warm = args.warm;
     config.webhook_allow_private = args.webhook_allow_private;
     let shown = config.clone();

@@ -147,10 +147,13 @@ impl Running {
         self
     }
 
-    /// More output was stored, to these sizes; the lease is renewed.
+    /// More output was stored, to these sizes. The lease is renewed once half of it is over: a command
+    /// that prints all the time would move `due_at`, which is indexed, with each write.
     pub fn progress(mut self, stdout: StreamStats, stderr: StreamStats, now: Timestamp) -> Self {
         (self.stdout, self.stderr) = (stdout, stderr);
-        self.lease.until = self.lease.until.max(now + LEASE);
+        if self.lease.until <= now + LEASE / 2 {
+            self.lease.until = now + LEASE;
+        }
         self
     }
 

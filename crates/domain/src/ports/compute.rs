@@ -62,6 +62,8 @@ pub trait Compute: Send + Sync {
     async fn stop(&self, task: &TaskId, reason: &str) -> Result<(), StopError>;
     /// The latest observations of these tasks; unknown tasks are left out.
     async fn describe(&self, tasks: &[TaskId]) -> Result<Vec<TaskFacts>, BackendError>;
+    /// Says that a stopped task is of no interest any more. Providers that forget by themselves do nothing.
+    async fn forget(&self, _task: &TaskId) {}
     /// All tasks that have not stopped, or those with this `started_by`.
     async fn list(&self, started_by: Option<&str>) -> Result<Vec<TaskFacts>, BackendError>;
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{BackendError, Stream};
 use crate::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
-    command::Concurrency,
+    command::{Command, Concurrency},
     job::Job,
     session::{self, Session},
     timeline::Entry,
@@ -67,6 +67,42 @@ pub enum Write {
     EndTurn { session: SessionId, job: JobId },
     /// Requires that the session takes new jobs; fails with `Closed` otherwise.
     RequireOpen(SessionId),
+    /// Requires room for this many more bytes; fails with `StorageExceeded` if the user or the session
+    /// would store more than the limit, and with `DiskFull` if little is left for everybody.
+    RequireStorage { user: UserId, session: SessionId, bytes: u64, limits: StorageLimits },
+    /// Requires that the session's unfinished commands leave room for one more, of this many bytes;
+    /// fails with `QueueFull` otherwise.
+    RequireQueueRoom { session: SessionId, bytes: u64, limits: QueueLimits },
+    /// Requires that the user and the session run fewer commands than the limit; fails with
+    /// `TooManyRunning` otherwise.
+    RequireRunRoom { user: UserId, session: SessionId, limits: RunLimits },
+}
+
+/// How much may be stored. Bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageLimits {
+    /// Of all sessions of a user that are on record.
+    pub user: u64,
+    /// Of one session.
+    pub session: u64,
+}
+
+/// How many commands of one session may be unfinished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Their number.
+    pub jobs: u32,
+    /// Their size, with their input. Bytes.
+    pub bytes: u64,
+}
+
+/// How many commands may run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLimits {
+    /// Of all sessions of a user.
+    pub user: u32,
+    /// Of one session.
+    pub session: u32,
 }
 
 /// Why a transaction failed. Nothing of it was written, except perhaps after `Backend`.
@@ -84,6 +120,18 @@ pub enum CommitError {
     /// The session takes no new jobs.
     #[error("the session takes no more jobs")]
     Closed,
+    /// The user or the session stores as much as the limit allows.
+    #[error("the limit on stored data is reached")]
+    StorageExceeded,
+    /// Little room is left on the disk. What ends a session or a job is still written.
+    #[error("the disk is almost full")]
+    DiskFull,
+    /// The session has as many unfinished commands as the limit allows.
+    #[error("the session's queue is full")]
+    QueueFull,
+    /// The user or the session runs as many commands as the limit allows.
+    #[error("too many commands run")]
+    TooManyRunning,
     /// Whether the writes were done is not known.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -139,6 +187,11 @@ pub enum Due {
 }
 
 /// Stores the records. A read sees every commit that returned before it.
+///
+/// A job is returned with the outline of its command if the command is large (see
+/// [`Command::is_outline`]); it may be written back so, except by its first write. Lists return sessions
+/// without their environment variables. What is secret may be dropped with the end: the commands of
+/// finished jobs and the variables of ended sessions.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Writes all or nothing. Once it has returned, the writes survive a crash.
@@ -166,6 +219,8 @@ pub trait Store: Send + Sync {
 
     /// A job by its id.
     async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError>;
+    /// The whole command of an execute job; none if it is not stored, or not any more.
+    async fn command(&self, job: JobId) -> Result<Option<Command>, BackendError>;
     /// A session's jobs of all types, oldest first.
     async fn jobs(
         &self,

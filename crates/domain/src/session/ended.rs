@@ -1,9 +1,10 @@
 //! The state `ended`: final.
 
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use super::{Reason, common::Common};
-use crate::{TaskId, Timestamp, cost::Tally};
+use crate::{JobId, TaskId, Timestamp, cost::Tally};
 
 /// Ended. Final: there are no transitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,13 @@ impl Ended {
     /// When the session ended.
     pub const fn ended_at(&self) -> Timestamp {
         self.ended_at
+    }
+
+    /// The job of all stops that are requested after this end, if none was requested before. A final
+    /// record can't name a new job, so its id follows from the record.
+    pub fn stop_job(&self) -> JobId {
+        let millis = self.ended_at.millis().unsigned_abs();
+        JobId::from_ulid(Ulid::from_parts(millis, self.common.id.ulid().random()))
     }
 
     /// The owner's or the provider's message on the reason.

@@ -13,6 +13,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode};
 
+use super::Disk;
+
 /// The largest number of writes in one transaction.
 const MAX_BATCH: usize = 1024;
 /// Longest delay before a batch without a waiting caller is committed; a caller who waits flushes it
@@ -53,6 +55,7 @@ pub(super) struct Writer {
     failed: Vec<DeferredWrite>,
     /// Whether `failed` is not empty, for other threads.
     behind: Arc<AtomicBool>,
+    disk: Arc<Disk>,
     /// The number of awaited writes in the last batch.
     last_awaited: usize,
     /// Whether the last commit failed.
@@ -66,14 +69,17 @@ impl Writer {
         db: Connection,
         writes: Receiver<Write>,
         behind: Arc<AtomicBool>,
+        disk: Arc<Disk>,
     ) -> Self {
         let failed = Vec::new();
-        Self { db, writes, failed, behind, last_awaited: 0, failing: false, closed: false }
+        Self { db, writes, failed, behind, disk, last_awaited: 0, failing: false, closed: false }
     }
 
     /// Writes until all senders are gone and all their writes were tried.
     pub(super) fn run(mut self) {
+        self.disk.check(&self.db);
         while let Some(mut batch) = self.next_batch() {
+            self.disk.check(&self.db);
             if !self.failed.is_empty() {
                 // Failed writes get a transaction of their own: another failure must not roll back
                 // the writes of callers.
@@ -155,8 +161,11 @@ impl Writer {
         }
         let done = state.and_then(|()| self.execute("COMMIT")).map_err(Arc::new);
         self.log_change(done.as_ref().err());
-        if done.is_err() {
+        if let Err(error) = &done {
             self.roll_back();
+            if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                self.disk.give_up_reserve();
+            }
             deferred.append(&mut self.failed);
             self.failed = deferred;
         }

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::{Timestamp, message::Lane};
+use domain::{
+    Timestamp,
+    message::{Lane, Message},
+};
+use handlers::ClaimedJob;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -10,7 +14,7 @@ use tokio::{
 };
 
 use super::{Engine, VISIBILITY};
-use crate::queue::LocalLane;
+use crate::queue::{LocalLane, Share};
 
 /// How often the index of due records is read, which is cheap.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -20,8 +24,10 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 const MAX_SLEEP: Duration = Duration::from_mins(1);
 /// How long handlers may take to finish when the engine stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The same for workers, which follow commands that may run for hours; the next worker takes over.
-const WORKER_STOP_TIMEOUT: Duration = Duration::from_millis(200);
+/// The same for those who follow commands.
+const FOLLOWER_STOP_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the refill of the pool waits before it checks again whether sessions wait for their shells.
+const REFILL_RETRY: Duration = Duration::from_millis(50);
 
 /// A running engine. Dropping it aborts all handlers, which loses nothing: each may be repeated.
 #[derive(Debug)]
@@ -45,6 +51,7 @@ impl Engine {
         let mut parts = JoinSet::new();
         parts.spawn(Arc::clone(self).sweep_when_due(stopped.clone()));
         parts.spawn(Arc::clone(self).drive_executions(stopped.clone()));
+        parts.spawn(Arc::clone(self).refill_pool(stopped.clone()));
         for lane in LocalLane::ALL {
             parts.spawn(Arc::clone(self).serve(lane, stopped.clone()));
         }
@@ -53,28 +60,49 @@ impl Engine {
 
     async fn serve(self: Arc<Self>, lane: LocalLane, mut stopped: watch::Receiver<bool>) {
         let limit = concurrency(lane);
-        let mut running = JoinSet::new();
+        self.queue.set_share(lane, share(lane));
+        let mut running: JoinSet<Option<Box<ClaimedJob>>> = JoinSet::new();
+        let mut followers = JoinSet::new();
         while !*stopped.borrow() {
-            while running.try_join_next().is_some() {}
+            while followers.try_join_next().is_some() {}
             let free = limit - running.len();
             for received in self.queue.receive(lane, self.env().now(), free, VISIBILITY) {
                 let engine = Arc::clone(&self);
-                running.spawn(async move { engine.handle(received).await });
+                running.spawn(async move { engine.handle_briefly(received).await });
             }
             let full = running.len() >= limit;
             tokio::select! {
                 () = self.queue.arrival(lane), if !full => {}
                 () = self.sleep_until(self.queue.next_visible(lane)), if !full => {}
-                _ = running.join_next(), if full => {}
+                Some(handled) = running.join_next() => {
+                    if let Ok(Some(job)) = handled {
+                        let engine = Arc::clone(&self);
+                        followers.spawn(async move { engine.follow(job).await });
+                    }
+                }
                 _ = stopped.changed() => {}
             }
         }
-        if lane == LocalLane::Main(Lane::Webhooks) {
-            // The queue delivers them again after a restart.
-            self.webhook_turns.clear();
+        finish(running, STOP_TIMEOUT).await;
+        // Commands may run for hours; the next server follows them.
+        finish(followers, FOLLOWER_STOP_TIMEOUT).await;
+    }
+
+    /// Fills the pool of warm tasks when it was requested, and when no session waits for its shell: to
+    /// start a warm task takes the same processors.
+    async fn refill_pool(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        while !*stopped.borrow() {
+            tokio::select! {
+                () = self.refill.notified() => {}
+                _ = stopped.changed() => return,
+            }
+            // The sweep fills the pool at least once a minute.
+            while self.store.any_starting().unwrap_or_default() && !*stopped.borrow() {
+                sleep(REFILL_RETRY).await;
+            }
+            // The invoker has logged a failure, and the sweep tries again.
+            let _next_time = self.invoker.handle(Message::FillPool).await;
         }
-        let follows_commands = lane == LocalLane::Main(Lane::Exec);
-        finish(running, if follows_commands { WORKER_STOP_TIMEOUT } else { STOP_TIMEOUT }).await;
     }
 
     async fn drive_executions(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
@@ -124,21 +152,29 @@ impl Engine {
     }
 }
 
-/// How many messages of a lane are handled concurrently. To follow a command takes a socket and some
-/// buffers; the handlers of the other lanes are short or wait for remote systems.
+/// How many messages of a lane are handled concurrently. The handlers are short or wait for others: for
+/// remote systems, or for a runner, which may answer late while its shell is busy. A command that runs holds
+/// no place; [`handlers::Policy::running`] limits those.
 const fn concurrency(lane: LocalLane) -> usize {
     match lane {
         LocalLane::Main(Lane::Control) => 32,
-        LocalLane::Main(Lane::Exec) => 1024,
-        // A runner may answer late, while its shell is busy.
-        LocalLane::Interrupts => 256,
-        LocalLane::Main(Lane::TaskEvents) => 64,
-        LocalLane::Main(Lane::Webhooks) => 256,
+        LocalLane::Main(Lane::Exec | Lane::TaskEvents) => 64,
+        LocalLane::Interrupts | LocalLane::Main(Lane::Webhooks) => 256,
+    }
+}
+
+/// How many of them may be of one user, so that nobody can hold all places.
+const fn share(lane: LocalLane) -> Share {
+    match lane {
+        LocalLane::Main(Lane::Control | Lane::Exec) => Share::of_user(8),
+        LocalLane::Main(Lane::TaskEvents) => Share::of_user(16),
+        LocalLane::Interrupts => Share::of_user(32),
+        LocalLane::Main(Lane::Webhooks) => Share { user: 4, host: 4 },
     }
 }
 
 /// Waits for the running handlers until the timeout, and drops the others: each may stop at any point.
-async fn finish(mut handlers: JoinSet<()>, limit: Duration) {
+async fn finish<T: 'static>(mut handlers: JoinSet<T>, limit: Duration) {
     let all = async { while handlers.join_next().await.is_some() {} };
     let _timed_out = timeout(limit, all).await;
 }

@@ -110,10 +110,15 @@ impl Fixture {
 }
 
 async fn open(fakes: &Fakes, db: &Database) -> Engine {
-    open_with(fakes, db, fakes.webhooks.clone()).await
+    open_env(fakes, db, |_| {}).await
 }
 
 async fn open_with(fakes: &Fakes, db: &Database, webhooks: Arc<dyn Webhooks>) -> Engine {
+    open_env(fakes, db, |env| env.webhooks = webhooks).await
+}
+
+/// Opens the engine with other ports or rules.
+async fn open_env(fakes: &Fakes, db: &Database, change: impl FnOnce(&mut Env)) -> Engine {
     let listeners = Arc::new(ChangeListeners::default());
     let clock = fakes.clock.clone();
     let store = Arc::new(SqliteStore::new(db.clone(), listeners.clone()));
@@ -123,19 +128,20 @@ async fn open_with(fakes: &Fakes, db: &Database, webhooks: Arc<dyn Webhooks>) ->
     let workflow = AslWorkflow::open(executions, clock.clone(), fakes.ids.clone()).await.unwrap();
     let workflow = Arc::new(workflow);
     let sandbox = Sandbox::new("/bin/false".into());
-    let env = Env {
+    let mut env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
         workflow: workflow.clone(),
         compute: fakes.compute.clone(),
         shell: fakes.shell.clone(),
-        webhooks,
+        webhooks: fakes.webhooks.clone(),
         changes: Arc::new(LocalChanges::new(db.clone(), listeners, clock.clone())),
         clock,
         ids: fakes.ids.clone(),
         policy: Arc::new(policy(&Config::new("/nonexistent".into(), sandbox))),
         worker: "w".into(),
     };
+    change(&mut env);
     Engine::new(env, store, queue, workflow)
 }
 
@@ -264,4 +270,5 @@ async fn the_metrics_are_written_in_the_text_format_of_prometheus() {
     }
 }
 
+mod sleeping_commands;
 mod slow_webhooks;

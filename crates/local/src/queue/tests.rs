@@ -286,3 +286,103 @@ async fn a_message_wakes_its_receiver_before_it_is_on_disk() {
     release.send(()).unwrap();
     assert_eq!(fixture.rows().await, (0, 0));
 }
+
+/// Writes a session of this user, so that its messages have an owner.
+async fn own(fixture: &Fixture, user: &str, number: u32) {
+    let (user, id) = (domain::UserId::new(user), session(number));
+    let stamp = domain::timeline::Stamp::new(domain::timeline::Actor::User, fixture.clock.now());
+    let job = testkit::job_id(&number.to_string());
+    let accepted = domain::session::Queued::accept(id, user, job, testkit::spec(), stamp).any();
+    let write =
+        domain::ports::Write::Session(Box::new(accepted.session), domain::ports::Expect::New);
+    let store = crate::store::SqliteStore::new(fixture.db.clone(), Arc::default());
+    domain::ports::Store::commit(&store, vec![write]).await.unwrap();
+}
+
+impl Fixture {
+    fn take(&self, limit: usize) -> Vec<Received> {
+        self.queue.receive(Lane::Exec, self.clock.now(), limit, VISIBILITY)
+    }
+}
+
+fn numbers(received: &[Received]) -> Vec<u32> {
+    let number = |one: &Received| (0..3000).find(|n| one.message == run(*n)).unwrap();
+    received.iter().map(number).collect()
+}
+
+#[tokio::test]
+async fn users_take_turns_however_many_messages_one_of_them_has() {
+    let fixture = fixture();
+    for number in 0..1000 {
+        own(&fixture, "mallory", number).await;
+        fixture.send(&run(number)).await;
+    }
+    for (user, number) in [("alice", 1000), ("bob", 1001), ("alice", 1002)] {
+        own(&fixture, user, number).await;
+        fixture.send(&run(number)).await;
+    }
+    assert_eq!(numbers(&fixture.take(7)), [0, 1000, 1001, 1, 1002, 2, 3]);
+    let fixture = fixture.restart();
+    assert_eq!(fixture.take(2000).len(), 1003);
+}
+
+#[tokio::test]
+async fn one_user_holds_no_more_than_its_share_of_a_lane() {
+    let fixture = fixture();
+    fixture.queue.set_share(Lane::Exec, Share::of_user(2));
+    for number in 0..5 {
+        own(&fixture, "mallory", number).await;
+        fixture.send(&run(number)).await;
+    }
+    let first = fixture.take(10);
+    assert_eq!(numbers(&first), [0, 1]);
+    assert_eq!(fixture.take(10), []);
+    // Only the visibility timeout of those in flight is left to wait for.
+    let next = fixture.queue.next_visible(Lane::Exec).unwrap();
+    assert_eq!(next, fixture.clock.now() + VISIBILITY);
+    own(&fixture, "alice", 5).await;
+    fixture.send(&run(5)).await;
+    assert_eq!(numbers(&fixture.take(10)), [5]);
+
+    while fixture.queue.arrival(Lane::Exec).now_or_never().is_some() {}
+    fixture.queue.ack(first[0].receipt);
+    assert!(fixture.queue.arrival(Lane::Exec).now_or_never().is_some());
+    assert_eq!(numbers(&fixture.take(10)), [2]);
+    fixture.queue.nack(first[1].receipt, fixture.clock.now(), Duration::from_secs(1), "later");
+    assert_eq!(numbers(&fixture.take(10)), [3]);
+    assert_eq!(fixture.counts(), Counts { ready: 1, delayed: 1, in_flight: 3, dead: 0 });
+}
+
+#[tokio::test]
+async fn a_message_that_waits_for_its_share_stands_for_equal_ones() {
+    let fixture = fixture();
+    fixture.queue.set_share(Lane::Exec, Share::of_user(1));
+    own(&fixture, "ann", 1).await;
+    own(&fixture, "ann", 2).await;
+    fixture.send(&run(1)).await;
+    let first = fixture.take(10);
+    for _ in 0..100 {
+        fixture.send(&run(2)).await;
+        assert_eq!(fixture.take(10), []);
+    }
+    assert_eq!(fixture.counts(), Counts { ready: 1, in_flight: 1, ..Counts::default() });
+    fixture.queue.ack(first[0].receipt);
+    assert_eq!(numbers(&fixture.take(10)), [2]);
+}
+
+#[tokio::test]
+async fn a_message_in_flight_that_becomes_visible_again_takes_no_share_twice() {
+    let fixture = fixture();
+    fixture.queue.set_share(Lane::Exec, Share::of_user(1));
+    own(&fixture, "ann", 1).await;
+    fixture.send(&run(1)).await;
+    let old = fixture.take(10).remove(0);
+    fixture.clock.advance(VISIBILITY);
+    let again = fixture.take(10).remove(0);
+    fixture.queue.ack(old.receipt);
+    assert_eq!(fixture.counts(), Counts { in_flight: 1, ..Counts::default() });
+    fixture.queue.ack(again.receipt);
+    own(&fixture, "ann", 2).await;
+    fixture.send(&run(2)).await;
+    assert_eq!(numbers(&fixture.take(10)), [2]);
+}

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
 
 use super::{
-    body::{ServedBody, TimedBody},
+    body::{HeldBody, TimedBody},
     connections::{Admitted, Connections, SharedPhase},
     timed_stream::TimedStream,
 };
@@ -145,9 +145,7 @@ impl Acceptor {
             let deadline = Instant::now() + body_timeout;
             let request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
             let response = router.clone().oneshot(request);
-            async move {
-                Ok(response.await?.map(|body| Body::new(ServedBody { body, _serving: serving })))
-            }
+            async move { Ok(response.await?.map(|body| Body::new(HeldBody { body, _held: serving }))) }
         })
     }
 }

@@ -10,8 +10,6 @@ use domain::ports::BoxError;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connections::Serving;
-
 /// A request's body that must be whole at a deadline.
 #[derive(Debug)]
 pub(super) struct TimedBody {
@@ -52,14 +50,14 @@ impl HttpBody for TimedBody {
     }
 }
 
-/// A response's body; the request is served until the body was sent.
+/// A response's body with something that is held until the body was sent.
 #[derive(Debug)]
-pub(super) struct ServedBody {
+pub(super) struct HeldBody<T> {
     pub(super) body: Body,
-    pub(super) _serving: Serving,
+    pub(super) _held: T,
 }
 
-impl HttpBody for ServedBody {
+impl<T: Unpin> HttpBody for HeldBody<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -31,19 +31,16 @@ impl Row {
     /// Stores the response; false if the key has another one that has not expired.
     pub(super) fn put(&self, db: &Connection) -> rusqlite::Result<bool> {
         db.prepare_cached(
+            "-- answers::drop_expired
+            DELETE FROM answers WHERE user = ?1 AND key = ?2 AND expires_at <= ?3",
+        )?
+        .execute(params![self.user.as_str(), self.key, self.created_at])?;
+        db.prepare_cached(
             "-- answers::put
             INSERT INTO answers (user, key, expires_at, record) VALUES (?1, ?2, ?3, ?4)
-            ON CONFLICT (user, key) DO UPDATE
-            SET expires_at = excluded.expires_at, record = excluded.record
-            WHERE answers.expires_at <= ?5",
+            ON CONFLICT DO NOTHING",
         )?
-        .execute(params![
-            self.user.as_str(),
-            self.key,
-            self.expires_at,
-            self.record,
-            self.created_at,
-        ])
+        .execute(params![self.user.as_str(), self.key, self.expires_at, self.record])
         .map(|rows| rows == 1)
     }
 }

@@ -37,11 +37,15 @@ fn sessions(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<
     Ok(ended.len())
 }
 
-const OF_SESSION: [&str; 6] = [
+const OF_SESSION: [&str; 9] = [
     "-- forget::output
     DELETE FROM output WHERE job IN (SELECT id FROM jobs WHERE session = ?1)",
     "-- forget::jobs
     DELETE FROM jobs WHERE session = ?1",
+    "-- forget::commands
+    DELETE FROM commands WHERE session = ?1",
+    "-- forget::variables
+    DELETE FROM variables WHERE session = ?1",
     "-- forget::entries
     DELETE FROM entries WHERE session = ?1",
     "-- forget::deliveries
@@ -50,6 +54,8 @@ const OF_SESSION: [&str; 6] = [
     DELETE FROM turns WHERE session = ?1",
     "-- forget::session
     DELETE FROM sessions WHERE id = ?1",
+    "-- forget::usage
+    DELETE FROM usage WHERE session = ?1",
 ];
 
 fn answers(db: &Connection, before: Timestamp, limit: u32) -> rusqlite::Result<usize> {

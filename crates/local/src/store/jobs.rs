@@ -1,22 +1,29 @@
 //! The table `jobs`.
 
 use domain::{
-    JobId, SessionId,
+    JobId, SessionId, UserId,
     command::Concurrency,
     job::Job,
-    ports::{BackendError, Page, Version, Versioned},
+    ports::{BackendError, Page, RunLimits, Version, Versioned},
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::record::{self, BEFORE_ALL};
+use super::{
+    commands,
+    record::{self, BEFORE_ALL},
+};
 
 /// A job, encoded.
 pub(super) struct Row {
     id: [u8; 16],
     session: [u8; 16],
+    user: UserId,
     open: Open,
+    running: bool,
     due_at: Option<i64>,
     record: String,
+    /// The command, if it is too large for the record.
+    command: Option<commands::Row>,
 }
 
 /// The column `open`: whether a job is an unfinished command, and with which concurrency.
@@ -42,35 +49,101 @@ impl Open {
 impl Row {
     pub(super) fn new(job: &Job) -> Result<Self, BackendError> {
         let due_at = job.due_at().map(|at| at.millis());
+        let command = match job.command() {
+            Some(command) if due_at.is_some() => commands::Row::new(command)?,
+            _ => None,
+        };
+        // A finished job needs its command no more.
+        let is_inline = command.is_none() && due_at.is_some();
+        let record =
+            if is_inline { record::encode(job)? } else { record::encode(&job.clone().outline())? };
         Ok(Self {
             id: job.id().ulid().to_bytes(),
             session: job.common().session.ulid().to_bytes(),
+            user: job.common().user.clone(),
             open: Open::of(job),
+            running: matches!(job, Job::Running(_)),
             due_at,
-            record: record::encode(job)?,
+            record,
+            command,
         })
+    }
+}
+
+impl Row {
+    /// Writes a record of an earlier version again, with its command beside it.
+    pub(super) fn rewrite(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached(
+            "-- jobs::rewrite
+            UPDATE jobs SET running = ?2, record = ?3 WHERE id = ?1",
+        )?
+        .execute(params![self.id, self.running, self.record])?;
+        self.command.as_ref().map_or(Ok(()), |command| command.insert(db, self.id, self.session))
     }
 }
 
 impl record::Row for Row {
     fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
-        db.prepare_cached(
-            "-- jobs::insert
-            INSERT INTO jobs (id, session, open, due_at, version, record)
-            VALUES (?1, ?2, ?3, ?4, 1, ?5)
-            ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![self.id, self.session, self.open.0, self.due_at, self.record])
+        let rows = db
+            .prepare_cached(
+                "-- jobs::insert
+                INSERT INTO jobs (id, session, user, open, running, due_at, version, record)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
+                ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                self.id,
+                self.session,
+                self.user.as_str(),
+                self.open.0,
+                self.running,
+                self.due_at,
+                self.record
+            ])?;
+        if let Some(command) = self.command.as_ref().filter(|_| rows == 1) {
+            command.insert(db, self.id, self.session)?;
+        }
+        Ok(rows)
     }
 
     fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
-        db.prepare_cached(
-            "-- jobs::update
-            UPDATE jobs SET open = ?3, due_at = ?4, version = version + 1, record = ?5
-            WHERE id = ?1 AND version = ?2",
-        )?
-        .execute(params![self.id, read, self.open.0, self.due_at, self.record])
+        let rows = db
+            .prepare_cached(
+                "-- jobs::update
+                UPDATE jobs SET open = ?3, running = ?4, due_at = ?5, version = version + 1, record = ?6
+                WHERE id = ?1 AND version = ?2",
+            )?
+            .execute(params![
+                self.id,
+                read,
+                self.open.0,
+                self.running,
+                self.due_at,
+                self.record
+            ])?;
+        if rows == 1 && self.due_at.is_none() {
+            commands::drop_of(db, self.id)?;
+        }
+        Ok(rows)
     }
+}
+
+/// Whether the user and the session run fewer commands than the limits.
+pub(super) fn may_run_more(
+    db: &Connection,
+    user: &UserId,
+    session: SessionId,
+    limits: RunLimits,
+) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "-- jobs::running
+        SELECT count(*) < ?3 AND ifnull(sum(session = ?2), 0) < ?4 FROM jobs
+        WHERE user = ?1 AND running",
+    )?
+    .query_one(
+        params![user.as_str(), session.ulid().to_bytes(), limits.user, limits.session],
+        |row| row.get(0),
+    )
 }
 
 pub(super) fn find(db: &Connection, id: JobId) -> rusqlite::Result<Option<Versioned<Job>>> {

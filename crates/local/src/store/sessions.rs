@@ -1,13 +1,16 @@
 //! The table `sessions`.
 
 use domain::{
-    SessionId, UserId,
+    Secret, SessionId, UserId,
     ports::{BackendError, Page, Version, Versioned},
     session::{Session, Status},
 };
 use rusqlite::{Connection, params};
 
-use super::record::{self, AFTER_ALL};
+use super::{
+    record::{self, AFTER_ALL},
+    variables,
+};
 
 /// A session, encoded.
 pub(super) struct Row {
@@ -19,6 +22,8 @@ pub(super) struct Row {
     due_at: Option<i64>,
     ended_at: Option<i64>,
     record: String,
+    /// The environment variables, if they are too large for the record.
+    variables: Option<String>,
 }
 
 impl Row {
@@ -32,6 +37,14 @@ impl Row {
             | Session::Ready(_)
             | Session::Stopping(_) => None,
         };
+        let is_ended = ended_at.is_some();
+        let variables = if is_ended { None } else { variables::encode(session)? };
+        // An ended session needs its variables no more.
+        let record = if variables.is_some() || is_ended {
+            record::encode(&session.clone().with_env(Secret::default()))?
+        } else {
+            record::encode(session)?
+        };
         Ok(Self {
             id: session.id().ulid().to_bytes(),
             user: session.user().clone(),
@@ -40,58 +53,94 @@ impl Row {
             open: session.is_open(),
             due_at: session.due_at().map(|at| at.millis()),
             ended_at,
-            record: record::encode(session)?,
+            record,
+            variables,
         })
+    }
+}
+
+impl Row {
+    /// Writes a record of an earlier version again, with its variables beside it.
+    pub(super) fn rewrite(&self, db: &Connection) -> rusqlite::Result<()> {
+        db.prepare_cached(
+            "-- sessions::rewrite
+            UPDATE sessions SET record = ?2 WHERE id = ?1",
+        )?
+        .execute(params![self.id, self.record])?;
+        let variables = self.variables.as_ref();
+        variables.map_or(Ok(()), |variables| variables::insert(db, self.id, variables))
     }
 }
 
 impl record::Row for Row {
     fn insert(&self, db: &Connection) -> rusqlite::Result<usize> {
-        db.prepare_cached(
-            "-- sessions::insert
-            INSERT INTO sessions (id, user, status, waiting, open, due_at, ended_at, version, record)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
-            ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![
-            self.id,
-            self.user.as_str(),
-            self.status,
-            self.waiting,
-            self.open,
-            self.due_at,
-            self.ended_at,
-            self.record,
-        ])
+        let rows = db
+            .prepare_cached(
+                "-- sessions::insert
+                INSERT INTO sessions
+                    (id, user, status, waiting, open, due_at, ended_at, version, record)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
+                ON CONFLICT DO NOTHING",
+            )?
+            .execute(params![
+                self.id,
+                self.user.as_str(),
+                self.status,
+                self.waiting,
+                self.open,
+                self.due_at,
+                self.ended_at,
+                self.record,
+            ])?;
+        if let Some(variables) = self.variables.as_ref().filter(|_| rows == 1) {
+            variables::insert(db, self.id, variables)?;
+        }
+        Ok(rows)
     }
 
     fn update(&self, db: &Connection, Version(read): Version) -> rusqlite::Result<usize> {
-        db.prepare_cached(
-            "-- sessions::update
-            UPDATE sessions SET status = ?3, waiting = ?4, open = ?5, due_at = ?6, ended_at = ?7,
-                version = version + 1, record = ?8
-            WHERE id = ?1 AND version = ?2",
-        )?
-        .execute(params![
-            self.id,
-            read,
-            self.status,
-            self.waiting,
-            self.open,
-            self.due_at,
-            self.ended_at,
-            self.record,
-        ])
+        let rows = db
+            .prepare_cached(
+                "-- sessions::update
+                UPDATE sessions SET status = ?3, waiting = ?4, open = ?5, due_at = ?6, ended_at = ?7,
+                    version = version + 1, record = ?8
+                WHERE id = ?1 AND version = ?2",
+            )?
+            .execute(params![
+                self.id,
+                read,
+                self.status,
+                self.waiting,
+                self.open,
+                self.due_at,
+                self.ended_at,
+                self.record,
+            ])?;
+        if rows == 1 && self.ended_at.is_some() {
+            variables::drop_of(db, self.id)?;
+        }
+        Ok(rows)
     }
 }
 
 pub(super) fn find(db: &Connection, id: SessionId) -> rusqlite::Result<Option<Versioned<Session>>> {
-    record::find(
+    let found = record::find(
         db,
         "-- sessions::find
         SELECT record, version FROM sessions WHERE id = ?1",
         id.ulid(),
-    )
+    )?;
+    found.map(|read| variables::restore(db, id, read)).transpose()
+}
+
+/// Whether a session waits for its task or for the runner in it.
+pub(super) fn any_starting(db: &Connection) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "-- sessions::any_starting
+        SELECT 1 FROM sessions
+        WHERE waiting = 0 AND status IN ('queued', 'provisioning', 'starting') LIMIT 1",
+    )?
+    .exists([])
 }
 
 /// Whether the session takes new jobs.

@@ -1,12 +1,14 @@
 use std::{path::Path, sync::atomic::AtomicU32, time::Duration};
 
 use domain::{
+    command::Command,
     job::{self, Work},
     ports::Expect,
     session::{Event, Queued},
     timeline::{Actor, Stamp},
     webhook::{EventType, Payload, Pending},
 };
+use rusqlite::Connection;
 use tempfile::{TempDir, tempdir};
 use testkit::{command, conformance, job_id, session_id, spec, user_id};
 
@@ -72,6 +74,11 @@ async fn the_conformance_suite_of_the_port_passes() {
     let root = tempdir().unwrap();
     let next = AtomicU32::new(0);
     conformance::store_suite(async || {
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Arc::new(open(&root.path().join(number.to_string()))) as Arc<dyn Store>
+    })
+    .await;
+    conformance::store_limits_suite(async || {
         let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Arc::new(open(&root.path().join(number.to_string()))) as Arc<dyn Store>
     })
@@ -224,4 +231,212 @@ async fn every_list_uses_an_index() {
         let plan = store.db.read("planning", plan).unwrap().join("; ");
         assert!(plan.contains("USING") && !plan.contains("B-TREE"), "{list}: {plan}");
     }
+}
+
+/// A command with secrets in all its parts.
+fn secret_command() -> Command {
+    Command {
+        env: Secret::new([("TOKEN".to_owned(), "hidden-env".to_owned())].into()),
+        stdin: Secret::new(b"hidden-stdin".to_vec()),
+        ..command("echo hidden-command")
+    }
+}
+
+fn secret_job(session: &str, name: &str) -> job::Queued {
+    let (id, session) = (job_id(name), session_id(session));
+    let work = Work::Execute(Box::new(secret_command()));
+    Job::accept(job::Common { id, session, user: user_id(), work, created_at: at(0) })
+}
+
+fn many_variables() -> Secret<std::collections::BTreeMap<String, String>> {
+    Secret::new((0..100).map(|n| (format!("NAME{n}"), "hidden-variable".to_owned())).collect())
+}
+
+/// All text and bytes in the tables of sessions and jobs.
+fn contents(db: &Database) -> String {
+    let all = |db: &Connection| {
+        let mut found = String::new();
+        for (table, column) in [
+            ("sessions", "record"),
+            ("jobs", "record"),
+            ("commands", "record"),
+            ("commands", "stdin"),
+            ("variables", "record"),
+        ] {
+            let mut rows = db.prepare(&format!("SELECT CAST({column} AS TEXT) FROM {table}"))?;
+            for row in rows.query_map([], |row| row.get::<_, String>(0))? {
+                found.push_str(&row?);
+            }
+        }
+        Ok(found)
+    };
+    db.read("reading everything", all).unwrap()
+}
+
+#[tokio::test]
+async fn secrets_are_dropped_when_a_job_and_a_session_are_over() {
+    let (_dir, store) = make();
+    let secret = secret_job("s", "j");
+    let live = session("s").with_env(many_variables());
+    store.commit(vec![new_session(live.clone()), new_job(secret.clone())]).await.unwrap();
+    for text in ["hidden-env", "hidden-stdin", "hidden-command", "hidden-variable"] {
+        assert!(contents(&store.db).contains(text), "{text}");
+    }
+    assert_eq!(store.command(job_id("j")).await.unwrap(), Some(secret_command()));
+
+    let cancelled = job::Outcome::Cancelled { exit: None, failure: None };
+    let job = Job::from(secret.end(cancelled, at(1)));
+    let stop = Event::Stop { reason: domain::session::Reason::UserStop, note: None };
+    let over = testkit::finish(live.on(stop, stamp(1)).unwrap().session, stamp(2)).session;
+    let first = Expect::At(Version(1));
+    let writes = vec![Write::Job(Box::new(job), first), Write::Session(Box::new(over), first)];
+    store.commit(writes).await.unwrap();
+    assert!(!contents(&store.db).contains("hidden"), "{}", contents(&store.db));
+    assert_eq!(store.command(job_id("j")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn lists_read_neither_commands_nor_variables() {
+    let (_dir, store) = make();
+    let session = session("s").with_env(many_variables());
+    store.commit(vec![new_session(session), new_job(secret_job("s", "j"))]).await.unwrap();
+    let jobs = store.jobs(session_id("s"), None, 9).await.unwrap().items;
+    assert!(jobs[0].command().unwrap().is_outline());
+    let open = store.open_jobs(session_id("s"), Concurrency::Serial, 9).await.unwrap();
+    assert!(open[0].value.command().unwrap().is_outline());
+    let sessions = store.sessions(&user_id(), None, None, 9).await.unwrap().items;
+    assert!(sessions[0].common().spec.env.expose().is_empty());
+}
+
+/// Writes a database as version 1 of the schema had it.
+fn write_version_1(dir: &Path, jobs: &[Job], sessions: &[Session]) {
+    let db = Connection::open(dir.join("ephemeral.db")).unwrap();
+    db.execute_batch(include_str!("../database/schema-1.sql")).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    for job in jobs {
+        let due_at = job.due_at().map(Timestamp::millis);
+        db.execute(
+            "INSERT INTO jobs (id, session, open, due_at, version, record) VALUES (?1, ?2, ?3, ?4, 1, ?5)",
+            rusqlite::params![
+                job.id().ulid().to_bytes(),
+                job.common().session.ulid().to_bytes(),
+                i64::from(due_at.is_some()),
+                due_at,
+                serde_json::to_string(job).unwrap()
+            ],
+        )
+        .unwrap();
+    }
+    for session in sessions {
+        let (ended, is_open) = match session {
+            Session::Ended(ended) => (Some(ended.ended_at().millis()), false),
+            live => (None, live.is_open()),
+        };
+        db.execute(
+            "INSERT INTO sessions (id, user, status, waiting, open, due_at, ended_at, version, record)
+             VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, 1, ?7)",
+            rusqlite::params![
+                session.id().ulid().to_bytes(),
+                session.user().as_str(),
+                session.status().name(),
+                is_open,
+                session.due_at().map(Timestamp::millis),
+                ended,
+                serde_json::to_string(session).unwrap()
+            ],
+        )
+        .unwrap();
+    }
+    db.execute(
+        "INSERT INTO output (job, stream, start, bytes) VALUES (?1, 'stdout', 0, ?2)",
+        rusqlite::params![job_id("over").ulid().to_bytes(), vec![b'x'; 5000]],
+    )
+    .unwrap();
+    db.execute("INSERT INTO quota (user, active) VALUES (?1, 1)", [user_id().as_str()]).unwrap();
+}
+
+#[tokio::test]
+async fn records_of_the_first_version_of_the_schema_are_read_and_their_secrets_moved() {
+    let dir = tempdir().unwrap();
+    let cancelled = || job::Outcome::Cancelled { exit: None, failure: None };
+    let jobs: [Job; 3] = [
+        secret_job("s", "queued").into(),
+        secret_job("s", "running").claim("w", at(1)).into(),
+        secret_job("old", "over").end(cancelled(), at(1)).into(),
+    ];
+    let sessions = [session("s").with_env(many_variables()), ended("old")];
+    write_version_1(dir.path(), &jobs, &sessions);
+    let store = open(dir.path());
+    for name in ["queued", "running"] {
+        let command = store.command(job_id(name)).await.unwrap();
+        assert_eq!(command, Some(secret_command()), "{name}");
+    }
+    for job in &jobs {
+        let read = store.job(job.id()).await.unwrap().unwrap();
+        assert_eq!((read.value, read.version), (job.clone().outline(), Version(1)));
+    }
+    let read = store.session(session_id("s")).await.unwrap().unwrap().value;
+    assert_eq!(read, sessions[0]);
+    assert_eq!(store.command(job_id("over")).await.unwrap(), None);
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
+
+    // What was stored before counts, and stops to count when it is forgotten.
+    let stored = |store: &SqliteStore| {
+        let sql = "SELECT bytes FROM quota WHERE user = ?1";
+        let read = |db: &Connection| db.query_one(sql, [user_id().as_str()], |row| row.get(0));
+        store.db.read("reading bytes", read).unwrap()
+    };
+    let before: u64 = stored(&store);
+    assert!(before > 5000, "{before}");
+    assert_eq!(store.forget(at(100), 10).await.unwrap(), 1);
+    let after: u64 = stored(&store);
+    assert!(after < before - 5000 && after > 0, "{before} {after}");
+    drop(store);
+    open(dir.path());
+}
+
+#[tokio::test]
+async fn the_stored_bytes_of_a_user_are_none_when_all_is_forgotten() {
+    let (_dir, store) = make();
+    let answer = IdempotentResponse {
+        user: user_id(),
+        key: "key".into(),
+        fingerprint: "f".into(),
+        status: 202,
+        location: None,
+        body: Secret::new("x".repeat(1000)),
+        created_at: at(0),
+        expires_at: at(10),
+    };
+    let piece = Write::Output {
+        job: job_id("j"),
+        stream: Stream::Stdout,
+        offset: 0,
+        bytes: Secret::new(vec![b'x'; 9000]),
+    };
+    let cancelled = job::Outcome::Cancelled { exit: None, failure: None };
+    store
+        .commit(vec![
+            new_session(ended("s")),
+            new_job(secret_job("s", "j").end(cancelled, at(1))),
+            piece,
+            Write::Delivery(Box::new(delivery_over("s", "d")), Expect::New),
+            Write::IdempotentResponse(Box::new(answer)),
+        ])
+        .await
+        .unwrap();
+    let counts = |store: &SqliteStore| -> (u64, u64) {
+        let sql = "SELECT (SELECT sum(bytes) FROM quota), (SELECT count(*) FROM usage)";
+        let read = |db: &Connection| db.query_one(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        store.db.read("reading bytes", read).unwrap()
+    };
+    let (bytes, sessions) = counts(&store);
+    assert!(bytes > 10_000 && sessions == 1, "{bytes} {sessions}");
+    store.forget(at(100), 10).await.unwrap();
+    assert_eq!(counts(&store), (0, 0));
+}
+
+fn delivery_over(session: &str, name: &str) -> Delivery {
+    let Delivery::Pending(pending) = delivery(session, name) else { panic!("it is pending") };
+    pending.disabled(None, at(1)).into()
 }

@@ -2,13 +2,17 @@
 
 use domain::{
     JobId, SessionId, UserId,
-    ports::{BackendError, CommitError, Expect, Version, Write},
+    ports::{
+        BackendError, CommitError, Expect, QueueLimits, RunLimits, StorageLimits, Version, Write,
+    },
 };
 use rusqlite::Connection;
 
 use super::{
-    answers, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns, warm,
+    answers, commands, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns,
+    usage, warm,
 };
+use crate::database::Disk;
 
 /// A write with its record encoded.
 pub(super) enum Prepared {
@@ -24,6 +28,9 @@ pub(super) enum Prepared {
     TakeTurn(SessionId, JobId),
     EndTurn(SessionId, JobId),
     RequireOpen(SessionId),
+    RequireStorage { user: UserId, session: SessionId, bytes: u64, limits: StorageLimits },
+    RequireQueueRoom { session: SessionId, bytes: u64, limits: QueueLimits },
+    RequireRunRoom { user: UserId, session: SessionId, limits: RunLimits },
 }
 
 impl Prepared {
@@ -47,14 +54,33 @@ impl Prepared {
             Write::TakeTurn { session, job } => Self::TakeTurn(session, job),
             Write::EndTurn { session, job } => Self::EndTurn(session, job),
             Write::RequireOpen(session) => Self::RequireOpen(session),
+            Write::RequireStorage { user, session, bytes, limits } => {
+                Self::RequireStorage { user, session, bytes, limits }
+            }
+            Write::RequireQueueRoom { session, bytes, limits } => {
+                Self::RequireQueueRoom { session, bytes, limits }
+            }
+            Write::RequireRunRoom { user, session, limits } => {
+                Self::RequireRunRoom { user, session, limits }
+            }
         })
+    }
+
+    /// Whether this is a condition on what all records together take.
+    pub(super) const fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::RequireStorage { .. }
+                | Self::RequireQueueRoom { .. }
+                | Self::RequireRunRoom { .. }
+        )
     }
 
     /// Does the write.
     ///
     /// # Errors
     /// If the condition of the write does not hold, or the database fails.
-    pub(super) fn apply(&self, db: &Connection) -> Result<(), CommitError> {
+    pub(super) fn apply(&self, db: &Connection, disk: &Disk) -> Result<(), CommitError> {
         let done = match self {
             Self::Session(row, expect) => row.put(db, *expect),
             Self::Job(row, expect) => row.put(db, *expect),
@@ -68,6 +94,16 @@ impl Prepared {
             Self::TakeTurn(session, job) => turns::take(db, *session, *job),
             Self::EndTurn(session, job) => turns::end(db, *session, *job),
             Self::RequireOpen(session) => sessions::is_open(db, *session),
+            Self::RequireStorage { .. } if disk.is_low() => return Err(CommitError::DiskFull),
+            Self::RequireStorage { user, session, bytes, limits } => {
+                usage::has_room(db, user, *session, *bytes, *limits)
+            }
+            Self::RequireQueueRoom { session, bytes, limits } => {
+                commands::has_room(db, *session, *bytes, *limits)
+            }
+            Self::RequireRunRoom { user, session, limits } => {
+                jobs::may_run_more(db, user, *session, *limits)
+            }
         };
         match done {
             Ok(true) => Ok(()),
@@ -82,6 +118,9 @@ impl Prepared {
             Self::IdempotentResponse(_) => CommitError::AlreadyAnswered,
             Self::TakeSlot(..) => CommitError::QuotaReached,
             Self::RequireOpen(_) => CommitError::Closed,
+            Self::RequireStorage { .. } => CommitError::StorageExceeded,
+            Self::RequireQueueRoom { .. } => CommitError::QueueFull,
+            Self::RequireRunRoom { .. } => CommitError::TooManyRunning,
             Self::Session(..)
             | Self::Job(..)
             | Self::Entry(_)

@@ -20,20 +20,35 @@ mod operations;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 /// The statuses of problems, with the name and the description of their component.
-const PROBLEMS: [(u16, &str, &str); 13] = [
+const PROBLEMS: [(u16, &str, &str); 14] = [
     (400, "BadRequest", "The request is invalid; errors says what and where."),
     (401, "Unauthenticated", "There is no valid token."),
     (403, "Forbidden", "The deployment does not allow this to anybody, such as a command as root."),
     (404, "NotFound", "There is no such object, or it is another user's."),
-    (406, "NoStreams", "This deployment can't hold a response open; use a long poll instead."),
+    (
+        406,
+        "NoStreams",
+        "The client accepts no events, or this deployment can't hold a response open; use a \
+        long poll instead.",
+    ),
     (409, "Conflict", "The object's state does not permit it."),
     (410, "Gone", "The session has ended or is ending."),
-    (413, "TooLarge", "The body, the command or stdin is too large."),
-    (415, "MediaType", "The body is not application/json."),
+    (413, "TooLarge", "The body is too large."),
+    (415, "MediaType", "The body is not application/json, or is encoded."),
     (422, "Mismatch", "Another request used this Idempotency-Key."),
-    (429, "TooMany", "The quota is reached; with admission queue, as many sessions wait as may."),
+    (
+        429,
+        "TooMany",
+        "A limit of the caller is reached: sessions, queued jobs, stored data, or requests at \
+        once.",
+    ),
     (500, "Internal", "An internal error."),
     (503, "Unavailable", "A backend is unavailable; retry with the same Idempotency-Key."),
+    (
+        507,
+        "Full",
+        "The disk of this server is almost full: only stops and cancellations are accepted.",
+    ),
 ];
 
 /// The document, its parts in the usual order.

@@ -1,7 +1,8 @@
 use domain::{
-    command::{Concurrency, Keep, Program, ShellName},
+    command::{Command, Concurrency, Keep, Program, ShellName},
     job::Job,
     message::Message,
+    ports::Store,
     session::Event,
 };
 use serde_json::json;
@@ -20,6 +21,12 @@ fn job(api: &Api, body: &Value) -> Job {
     api.fakes.store.job_now(id).unwrap()
 }
 
+/// The command of an accepted job.
+async fn command(api: &Api, body: &Value) -> Command {
+    let command = api.fakes.store.command(job(api, body).id()).await.unwrap();
+    command.expect("the job is not over")
+}
+
 #[tokio::test]
 async fn a_command_for_a_ready_session_is_accepted_and_notified() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
@@ -28,8 +35,7 @@ async fn a_command_for_a_ready_session_is_accepted_and_notified() {
     let body = answer.expect(202);
     assert_eq!((&body["type"], &body["status"]), (&json!("execute"), &json!("queued")));
     assert_eq!(api.messages(), [Message::RunJob { session: session_id("s") }]);
-    let job = job(&api, &body);
-    let command = job.command().unwrap();
+    let command = command(&api, &body).await;
     assert_eq!(*command.program.expose(), Program::Shell("echo hi".into()));
     assert_eq!((command.timeout.as_secs(), command.max_output_bytes), (600, 1_048_576));
     assert_eq!(command.concurrency, Concurrency::Serial);
@@ -69,8 +75,7 @@ async fn a_command_is_stored_as_it_was_given() {
         .clone(),
     );
     let body = api.post(EXECUTE, body).await.expect(202);
-    let job = job(&api, &body);
-    let command = job.command().unwrap();
+    let command = command(&api, &body).await;
     let argv: Vec<String> = serde_json::from_value(argv).unwrap();
     assert_eq!(*command.program.expose(), Program::Argv(argv));
     assert_eq!(command.cwd.as_ref().unwrap().expose(), "/tmp");

@@ -34,11 +34,28 @@ async fn a_live_session_is_stopped_and_notified() {
 }
 
 #[tokio::test]
-async fn stopping_again_waits_for_the_same_end() {
+async fn all_stops_of_a_session_have_one_job() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
-    api.post(STOP, of("s")).await.expect(202);
-    api.post(STOP, of("s")).await.expect(202);
-    assert_eq!(api.fakes.session("s").common().stop_jobs.len(), 2);
+    let first = api.post(STOP, of("s")).await.expect(202);
+    let (session, jobs) = (api.fakes.session("s"), api.fakes.store.all_jobs().len());
+    for _ in 0..3 {
+        let again = api.post(STOP, of("s")).await.expect(202);
+        assert_eq!(again["jobId"], first["jobId"]);
+    }
+    assert_eq!(api.fakes.session("s"), session);
+    assert_eq!(api.fakes.store.all_jobs().len(), jobs);
+}
+
+#[tokio::test]
+async fn all_stops_after_the_end_have_one_job() {
+    let api = Api::new(Fakes::new().with_ended_session("s"));
+    let (mut stops, jobs) = (Vec::new(), api.fakes.store.all_jobs().len());
+    for _ in 0..3 {
+        stops.push(api.post(STOP, of("s")).await.expect(202));
+    }
+    assert_eq!(stops[0], stops[1]);
+    assert_eq!(stops[1], stops[2]);
+    assert_eq!(api.fakes.store.all_jobs().len(), jobs + 1);
 }
 
 #[tokio::test]
@@ -62,9 +79,11 @@ async fn a_draining_session_stays_ready_and_accepts_no_more_jobs() {
     assert_eq!((&seen["status"], &seen["draining"]), (&json!("ready"), &json!(true)));
     let execute = json!({"sessionId": session_id("s"), "command": "true"});
     api.post("/v1/shell/execute", execute).await.problem(409, "session_draining");
-    api.post(STOP, drain).await.expect(202);
-    assert_eq!(api.fakes.session("s").common().stop_jobs.len(), 2);
-    api.post(STOP, of("s")).await.expect(202);
+    let again = api.post(STOP, drain).await.expect(202);
+    assert_eq!(again["jobId"], body["jobId"]);
+    let now = api.post(STOP, of("s")).await.expect(202);
+    assert_eq!(now["jobId"], body["jobId"]);
+    assert_eq!(json!(api.fakes.session("s").common().stop_jobs), json!([body["jobId"]]));
     assert_eq!(api.fakes.session("s").reason(), Some(Reason::UserStop));
 }
 

@@ -179,3 +179,34 @@ async fn a_stream_marks_the_gap_in_the_output() {
     assert_eq!(seen[2].2, json!({"stream": "stdout", "from": 5, "to": 993}));
     assert_eq!((&seen[3].2["offset"], &seen[3].2["text"]), (&json!(993), &json!("the end")));
 }
+
+#[tokio::test]
+async fn a_client_that_accepts_no_events_gets_406() {
+    let fakes = running();
+    write_output(&fakes, b"one", b"");
+    end(&fakes, exited());
+    for streaming in [true, false] {
+        let api = Api::new(fakes.clone()).with_policy(|policy| policy.streaming = streaming);
+        for (accept, is_accepted) in [
+            ("application/json", false),
+            ("text/html, application/*", false),
+            ("text/event-stream;q=0", false),
+            ("*/*, text/event-stream;q=0.0", false),
+            ("text/*;q=0, */*", false),
+            ("*/*", true),
+            ("text/*", true),
+            ("Text/Event-Stream", true),
+            ("application/json, text/event-stream;q=0.1", true),
+            ("*/*;q=0, text/event-stream", true),
+            ("", true),
+        ] {
+            let request = as_ann(Request::get(path()).header("accept", accept));
+            let answer = api.send(&request, "").await;
+            match (is_accepted, streaming) {
+                (true, true) => drop(answer.expect(200)),
+                (true, false) => drop(answer.problem(406, "streaming_unavailable")),
+                (false, _) => drop(answer.problem(406, "not_acceptable")),
+            }
+        }
+    }
+}

@@ -14,10 +14,22 @@ use super::run_cases;
 use crate::{command, fixtures, job_id, session_id, user_id};
 
 mod due;
+mod limits;
 mod lists;
 mod output;
 mod quota;
 mod records;
+
+/// Runs the cases of the limits that only a store on one machine keeps, each on a store of its own.
+pub async fn store_limits_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
+    run_cases!(make =>
+        limits::a_user_stores_no_more_than_the_limits,
+        limits::what_is_forgotten_makes_room,
+        limits::a_session_has_no_more_unfinished_commands_than_the_limits,
+        limits::a_user_runs_no_more_commands_than_the_limits,
+        limits::a_race_for_places_never_exceeds_the_limit,
+    );
+}
 
 /// Runs all cases, each on a store of its own.
 pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
@@ -40,6 +52,8 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         quota::a_slot_is_not_taken_by_a_transaction_that_fails,
         quota::one_job_has_the_turn_at_a_time,
         quota::only_an_open_session_passes_as_open,
+        records::a_large_command_is_read_whole_until_its_job_is_over,
+        records::the_variables_of_a_session_are_read_with_it,
         lists::sessions_are_listed_newest_first_in_pages,
         lists::sessions_are_listed_by_status_and_owner,
         lists::waiting_sessions_come_oldest_first,

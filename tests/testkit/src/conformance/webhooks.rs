@@ -109,5 +109,7 @@ fn post(url: &str) -> SignedPost {
         timestamp: 1_767_225_600,
         signature: Secret::new("v1,c2lnbmVk".into()),
         body: Secret::new("{\"text\": \"é\"}".into()),
+        user: crate::user_id(),
+        timeout: Duration::from_secs(10),
     }
 }

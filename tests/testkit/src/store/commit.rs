@@ -16,6 +16,9 @@ const MAX_WRITES: usize = 100;
 /// The item that a write touches; a transaction must not touch an item twice.
 #[derive(PartialEq, Eq, Hash)]
 enum Touched<'a> {
+    Storage(&'a UserId),
+    QueueRoom(SessionId),
+    RunRoom(SessionId),
     Session(SessionId),
     Job(JobId),
     Entry(SessionId, u32),
@@ -34,6 +37,9 @@ fn touched(write: &Write) -> Touched<'_> {
     match write {
         Write::Session(session, _) => Touched::Session(session.id()),
         Write::RequireOpen(session) => Touched::Session(*session),
+        Write::RequireStorage { user, .. } => Touched::Storage(user),
+        Write::RequireQueueRoom { session, .. } => Touched::QueueRoom(*session),
+        Write::RequireRunRoom { session, .. } => Touched::RunRoom(*session),
         Write::Job(job, _) => Touched::Job(job.id()),
         Write::Entry(entry) => Touched::Entry(entry.session, entry.seq),
         Write::Output { job, stream, offset, .. } => Touched::Output(*job, *stream, *offset),
@@ -100,6 +106,18 @@ impl State {
                 }
                 true
             }
+            Write::RequireStorage { user, session, bytes, limits } => {
+                self.check_storage(user, *session, *bytes, *limits)?;
+                true
+            }
+            Write::RequireQueueRoom { session, bytes, limits } => {
+                self.check_queue_room(*session, *bytes, *limits)?;
+                true
+            }
+            Write::RequireRunRoom { user, session, limits } => {
+                self.check_run_room(user, *session, *limits)?;
+                true
+            }
             Write::Output { .. } | Write::EndTurn { .. } => true,
         };
         if fits { Ok(()) } else { Err(CommitError::Conflict) }
@@ -113,7 +131,15 @@ impl State {
             }
             Write::Job(job, expect) => {
                 self.history.push(Change::Job(job.clone()));
-                self.jobs.insert(job.id(), next(&**job, *expect));
+                let outline = (**job).clone().outline();
+                self.jobs.insert(job.id(), next(&outline, *expect));
+                match (job.command(), *expect) {
+                    (Some(command), Expect::New) => {
+                        self.commands.insert(job.id(), command.clone());
+                    }
+                    _ if job.due_at().is_none() => drop(self.commands.remove(&job.id())),
+                    _ => {}
+                }
             }
             Write::Delivery(delivery, expect) => {
                 self.history.push(Change::Delivery(delivery.clone()));
@@ -144,7 +170,11 @@ impl State {
                     self.turn(*session, *job, false);
                 }
             }
-            Write::Output { .. } | Write::RequireOpen(_) => {}
+            Write::Output { .. }
+            | Write::RequireOpen(_)
+            | Write::RequireStorage { .. }
+            | Write::RequireQueueRoom { .. }
+            | Write::RequireRunRoom { .. } => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use domain::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
-    command::Concurrency,
+    command::{Command, Concurrency},
     job::Job,
     ports::{
         BackendError, CommitError, Due, IdempotentResponse, Page, Quota, Store, Stream, Versioned,
@@ -80,6 +80,10 @@ impl Store for MemoryStore {
 
     async fn job(&self, id: JobId) -> Result<Option<Versioned<Job>>, BackendError> {
         self.read("reading a job", |state| state.jobs.get(&id).cloned()).await
+    }
+
+    async fn command(&self, job: JobId) -> Result<Option<Command>, BackendError> {
+        self.read("reading a command", |state| state.commands.get(&job).cloned()).await
     }
 
     async fn jobs(
@@ -270,6 +274,7 @@ impl State {
             .collect();
         for job in jobs {
             self.jobs.remove(&job);
+            self.commands.remove(&job);
             self.output.remove(&(job, Stream::Stdout));
             self.output.remove(&(job, Stream::Stderr));
         }

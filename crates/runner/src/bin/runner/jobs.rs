@@ -16,7 +16,7 @@ use crate::store::Store;
 use crate::sys;
 
 /// A job takes up to six of the 1024 descriptors that a process usually may open.
-const MAX_RUNNING: usize = 96;
+const MAX_RUNNING: usize = runner::protocol::MAX_RUNNING;
 /// Largest number of ended jobs whose background processes may still write to the job's pipes; each has
 /// two of them. Beyond that the oldest pipes are closed.
 const MAX_HELD: usize = 16;

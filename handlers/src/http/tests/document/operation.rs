@@ -14,23 +14,26 @@ pub(super) struct Operation {
     value: Value,
     parameters: Vec<Value>,
     responses: Map<String, Value>,
+    /// Where fields of the successful response can be used.
+    links: Map<String, Value>,
 }
 
 /// A GET: its query is checked, and its caller known.
 pub(super) fn get(path: &'static str, id: &str, summary: &str) -> Operation {
-    Operation::new("get", path, id, summary).problems(&[400, 401, 500, 503])
+    Operation::new("get", path, id, summary).problems(&[400, 401, 429, 500, 503])
 }
 
 /// A POST: it has a body, perhaps with an idempotency key, and its caller is known.
 pub(super) fn post(path: &'static str, id: &str, summary: &str) -> Operation {
-    Operation::new("post", path, id, summary).problems(&[400, 401, 413, 415, 422, 500, 503])
+    Operation::new("post", path, id, summary)
+        .problems(&[400, 401, 413, 415, 422, 429, 500, 503, 507])
 }
 
 impl Operation {
     fn new(method: &'static str, path: &'static str, id: &str, summary: &str) -> Self {
         let value = json!({"operationId": id, "summary": summary});
-        let (parameters, responses) = (Vec::new(), Map::new());
-        let mut operation = Self { path, method, value, parameters, responses };
+        let (parameters, responses, links) = (Vec::new(), Map::new(), Map::new());
+        let mut operation = Self { path, method, value, parameters, responses, links };
         if method == "post" {
             let key = json!({"$ref": "#/components/parameters/IdempotencyKey"});
             operation.parameters.push(key);
@@ -135,7 +138,26 @@ impl Operation {
         self.response(200, description, Some((JSON, schema))).done()
     }
 
+    /// Says where a field of the response can be used: in each of these operations, as this parameter, or
+    /// as this field of the body (`body.NAME`).
+    pub(super) fn links(mut self, field: &str, target: &str, operations: &[&str]) -> Self {
+        let value = json!(format!("$response.body#/{field}"));
+        for operation in operations {
+            let (place, name) = match target.strip_prefix("body.") {
+                Some(name) => ("requestBody", name),
+                None => ("parameters", target),
+            };
+            let link = json!({"operationId": operation, place: {name: value}});
+            self.links.insert((*operation).to_owned(), link);
+        }
+        self
+    }
+
     pub(super) fn done(mut self) -> (&'static str, &'static str, Value) {
+        let mut successes = self.responses.iter_mut().filter(|(status, _)| status.starts_with('2'));
+        if let Some((_, success)) = successes.next().filter(|_| !self.links.is_empty()) {
+            success["links"] = json!(self.links);
+        }
         self.value["parameters"] = json!(self.parameters);
         self.value["responses"] = json!(self.responses);
         (self.path, self.method, self.value)

@@ -33,6 +33,9 @@ use crate::{
 /// Path, method and description of an operation.
 type Described = (&'static str, &'static str, Value);
 
+/// What can be done with the job of a command.
+const OF_COMMAND: [&str; 5] = ["getJob", "getOutput", "streamJob", "cancel", "signal"];
+
 /// All operations.
 pub(super) fn all(schemas: &mut Schemas) -> Vec<Described> {
     [system(schemas), shell(schemas), jobs(schemas), sessions(schemas), webhooks(schemas)].concat()
@@ -67,16 +70,21 @@ fn shell(schemas: &mut Schemas) -> Vec<Described> {
             .problems(&[429])
             .query(WaitQuery::read)
             .response(200, "The job ended in time.", Some((JSON, finished.clone())))
+            .links("sessionId", "body.sessionId", &["execute", "stop"])
+            .links("sessionId", "id", &["getSession", "listJobs", "listEvents", "extend"])
+            .links("jobId", "id", &["getJob"])
             .accepted_job(&accepted),
         post("/v1/shell/execute", "execute", "Runs a command in a session, ready or not.")
             .body(schemas.body("Execute", schema_of(ExecuteRequest::read)))
             .problems(&[403, 404, 409, 410])
             .query(WaitQuery::read)
             .response(200, "The job ended in time.", Some((JSON, finished)))
+            .links("jobId", "id", &OF_COMMAND)
             .accepted_job(&accepted),
         post("/v1/shell/stop", "stop", "Ends a session. Stopping a stopped session succeeds.")
             .body(schemas.body("Stop", schema_of(StopRequest::read)))
             .problems(&[404])
+            .links("jobId", "id", &["getJob"])
             .accepted_job(&accepted),
     ]
 }
@@ -86,6 +94,8 @@ fn jobs(schemas: &mut Schemas) -> Vec<Described> {
     vec![
         get("/v1/jobs/{id}", "getJob", "A job with the first 64 KiB of its output.")
             .query(JobQuery::read)
+            .links("jobId", "id", &["getOutput", "streamJob", "cancel", "signal"])
+            .links("sessionId", "id", &["getSession"])
             .ok("The job.", job.clone()),
         get("/v1/jobs/{id}/output", "getOutput", "A part of a job's output.")
             .query(OutputQuery::read)

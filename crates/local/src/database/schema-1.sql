@@ -1,4 +1,4 @@
--- Version 1. Ids are the 16 bytes of a ULID, times are milliseconds since 1970, `record` is JSON.
+-- Version 1; schema-2.sql brings it to version 2. Ids are the 16 bytes of a ULID, times are milliseconds since 1970, `record` is JSON.
 -- A column beside the record exists because a query needs it; the record is authoritative.
 
 CREATE TABLE sessions (

@@ -1,0 +1,128 @@
+//! Limits what one user requests at once, so that users don't hold up each other.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use domain::UserId;
+use handlers::http::{Caller, TooManyRequests};
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+use super::body::HeldBody;
+use crate::config::RequestLimits;
+
+/// How many users may be known before those without requests are forgotten.
+const MAX_IDLE_USERS: usize = 1024;
+
+/// What all users request at present. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct UserRequests {
+    limits: RequestLimits,
+    users: Arc<Mutex<HashMap<UserId, Arc<Places>>>>,
+}
+
+/// The places of one user.
+#[derive(Debug)]
+struct Places {
+    /// For requests that are handled at once. The others wait in order.
+    turns: Semaphore,
+    /// The requests that are handled or wait for that.
+    requests: AtomicUsize,
+    /// For long polls and streams.
+    waits: Arc<Semaphore>,
+}
+
+impl UserRequests {
+    pub(super) fn new(limits: RequestLimits) -> Self {
+        Self { limits, users: Arc::default() }
+    }
+
+    fn of(&self, user: &UserId) -> Arc<Places> {
+        let mut users = self.users.lock();
+        if users.len() >= MAX_IDLE_USERS {
+            users.retain(|_, places| Arc::strong_count(places) > 1 || !places.is_idle(self.limits));
+        }
+        let places = users.entry(user.clone()).or_insert_with(|| {
+            Arc::new(Places {
+                turns: Semaphore::new(self.limits.at_once),
+                requests: AtomicUsize::new(0),
+                waits: Arc::new(Semaphore::new(self.limits.waiting)),
+            })
+        });
+        Arc::clone(places)
+    }
+}
+
+impl Places {
+    fn is_idle(&self, limits: RequestLimits) -> bool {
+        self.waits.available_permits() == limits.waiting
+    }
+}
+
+/// A request among those that are handled or wait for that.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Handles the requests of a user in turn, and refuses those beyond the limits. Must run after the caller
+/// was authenticated.
+pub(super) async fn limit(
+    State(users): State<UserRequests>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(Caller(user)) = request.extensions().get() else {
+        return next.run(request).await;
+    };
+    let places = users.of(user);
+    if waits(&request) {
+        let Ok(place) = Arc::clone(&places.waits).try_acquire_owned() else {
+            return refuse(request, next).await;
+        };
+        let response = next.run(request).await;
+        return response.map(|body| Body::new(HeldBody { body, _held: place }));
+    }
+    if places.requests.fetch_add(1, Ordering::Relaxed) >= users.limits.queued {
+        places.requests.fetch_sub(1, Ordering::Relaxed);
+        return refuse(request, next).await;
+    }
+    let _counted = Counted(&places.requests);
+    // It is never closed; without a turn the request is handled all the same.
+    let _turn = places.turns.acquire().await;
+    next.run(request).await
+}
+
+/// The response names the problem as all others do.
+async fn refuse(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(TooManyRequests);
+    next.run(request).await
+}
+
+/// Whether the request may wait for something to happen: a long poll or a stream.
+fn waits(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let is_long_poll = query.split('&').any(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        name == "waitSeconds" && !value.is_empty() && value != "0"
+    });
+    // An encoded name is one too; where it is not, a little strictness does no harm.
+    is_long_poll || query.contains('%') || request.uri().path().ends_with("/stream")
+}
+
+#[cfg(test)]
+mod tests;
