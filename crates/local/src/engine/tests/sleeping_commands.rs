@@ -60,6 +60,7 @@ impl Attached for Following {
             exit: Some(Exit::Code(0)),
             stdout_written: 0,
             stderr_written: 0,
+            background: Vec::new(),
             usage: Usage::default(),
         })))
     }
