@@ -5,8 +5,12 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use runner::protocol::LIFETIME_VARIABLE;
 
 use crate::cgroup::Cgroups;
+use crate::end::End;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use crate::spawn::Users;
@@ -16,6 +20,7 @@ use crate::sys::Signals;
 mod capture;
 mod cgroup;
 mod connection;
+mod end;
 mod input;
 mod job;
 mod jobs;
@@ -30,7 +35,7 @@ mod sys;
 mod user;
 
 const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
-                     [--cgroup DIRECTORY]...";
+                     [--cgroup DIRECTORY]... [--lifetime-ms N] [--owner PIPE]";
 
 #[derive(Debug)]
 struct Options {
@@ -39,6 +44,10 @@ struct Options {
     users: Users,
     /// The directories of the runner's own cgroup, in which the cgroups of jobs are created.
     cgroup: Vec<PathBuf>,
+    /// How long the runner runs, unless a caller moves its deadline.
+    lifetime: Option<Duration>,
+    /// A named pipe. The runner shuts down when no process has it open for writing any more.
+    owner: Option<PathBuf>,
     /// Connect stdin and stdout to the socket of a runner that already runs.
     stdio: bool,
 }
@@ -76,7 +85,8 @@ fn serve(options: &Options) -> io::Result<()> {
         None
     });
     let jobs = Jobs::new(Store::open(&options.jobs)?, options.users, cgroups)?;
-    Server::new(&options.socket, signals, jobs)?.run()
+    let end = End::open(options.lifetime, options.owner.as_deref())?;
+    Server::new(&options.socket, signals, jobs, end)?.run()
 }
 
 fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
@@ -85,6 +95,8 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         jobs: "/run/ephemeral/jobs".into(),
         users: Users::Switch,
         cgroup: Vec::new(),
+        lifetime: lifetime_of_environment(),
+        owner: None,
         stdio: false,
     };
     let usage = || io::Error::other(USAGE);
@@ -93,6 +105,12 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             Some("--socket") => options.socket = args.next().ok_or_else(usage)?.into(),
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
             Some("--cgroup") => options.cgroup.push(args.next().ok_or_else(usage)?.into()),
+            Some("--lifetime-ms") => {
+                let text = args.next().ok_or_else(usage)?;
+                let number = text.to_str().and_then(|text| text.parse().ok());
+                options.lifetime = Some(Duration::from_millis(number.ok_or_else(usage)?));
+            }
+            Some("--owner") => options.owner = Some(args.next().ok_or_else(usage)?.into()),
             Some("--stdio") => options.stdio = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
             Some("--keep-user") => options.users = Users::Keep,
@@ -100,4 +118,8 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         }
     }
     Ok(options)
+}
+
+fn lifetime_of_environment() -> Option<Duration> {
+    std::env::var(LIFETIME_VARIABLE).ok()?.parse().ok().map(Duration::from_secs)
 }
