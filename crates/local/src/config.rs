@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub use sandbox::{Image, Runtime};
+pub use sandbox::{Egress, Image, Runtime};
 
 /// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -25,12 +25,34 @@ pub struct Config {
     pub warm: u32,
     /// How shells are isolated from this host, and their image.
     pub sandbox: Sandbox,
+    /// What shells with `network: egress` can reach.
+    pub egress: Egress,
+    /// What shells may use of this host.
+    pub budget: BudgetConfig,
+    /// Whether shells end with this process, also if it is killed.
+    pub end_with_server: bool,
     /// Whether webhooks may go to http URLs and private addresses.
     pub webhook_allow_private: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
     /// The limits on the connections of the API.
     pub connections: ConnectionLimits,
+}
+
+/// What shells may use of this host. What is absent is derived from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetConfig {
+    /// MiB of memory that all shells together may have. Default: three quarters of the host's.
+    pub memory_mib: Option<u64>,
+    /// MiB of disk that all shells together may have. Default: nine tenths of the free space of the data
+    /// directory.
+    pub disk_mib: Option<u64>,
+    /// Processes and threads that all shells together may have; each shell may have 512. Default: half of
+    /// the host's process ids.
+    pub pids: Option<u64>,
+    /// The largest shell, in units of 1/1024 core, and in MiB of memory and of disk. Default: as large as
+    /// all of them together.
+    pub max_size: Option<(u32, u32, Option<u32>)>,
 }
 
 /// The limits on the connections of the API. They hold for everybody, with a token or without one.
@@ -104,6 +126,9 @@ impl Config {
             max_active_sessions: 5,
             warm: 0,
             sandbox,
+            egress: Egress::Public,
+            budget: BudgetConfig::default(),
+            end_with_server: false,
             webhook_allow_private: false,
             retention: Duration::from_hours(7 * 24),
             connections: ConnectionLimits::default(),

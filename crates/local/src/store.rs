@@ -21,6 +21,7 @@ use domain::{
 use crate::{changes::ChangeListeners, database::Database};
 
 mod answers;
+mod capacity;
 mod counts;
 mod deliveries;
 mod due;
@@ -36,6 +37,7 @@ mod turns;
 mod warm;
 mod write;
 
+pub use self::capacity::Capacity;
 pub use self::counts::Counts;
 pub(crate) use self::jobs::version as job_version;
 use self::write::Prepared;
@@ -45,12 +47,24 @@ use self::write::Prepared;
 pub struct SqliteStore {
     db: Database,
     listeners: Arc<ChangeListeners>,
+    capacity: Option<Capacity>,
 }
 
 impl SqliteStore {
     /// The records in this database. `listeners` are notified when a job has changed.
     pub const fn new(db: Database, listeners: Arc<ChangeListeners>) -> Self {
-        Self { db, listeners }
+        Self { db, listeners, capacity: None }
+    }
+
+    /// Limits what sessions may use together.
+    pub fn with_capacity(self, capacity: Capacity) -> Self {
+        Self { capacity: Some(capacity), ..self }
+    }
+
+    /// What sessions use together, and what they may use, if that is limited.
+    pub fn usage(&self) -> Result<(Capacity, Option<Capacity>), BackendError> {
+        let used = self.db.read("adding up what sessions use", capacity::used)?;
+        Ok((used, self.capacity))
     }
 
     /// Releases the leases of an earlier process's workers and makes all unfinished records due, so that
@@ -77,7 +91,8 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
-        let writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        let prepare = |write| Prepared::new(write, self.capacity);
+        let writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         let listeners = Arc::clone(&self.listeners);
         let all = move |db: &rusqlite::Connection| writes.iter().try_for_each(|one| one.apply(db));
         self.db.write(all, move || listeners.notify(&changed)).await
@@ -99,6 +114,10 @@ impl Store for SqliteStore {
 
     async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
         self.db.read("listing waiting sessions", |db| sessions::waiting(db, user))
+    }
+
+    async fn admissible(&self, _: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
+        self.db.read("listing all waiting sessions", sessions::all_waiting)
     }
 
     async fn timeline(

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
 mod bundle;
 mod cgroup;
 mod digest;
+mod disk;
 mod doctor;
 mod driver;
 mod host;
@@ -14,8 +16,11 @@ mod runtime;
 mod seccomp;
 mod task;
 
+pub use budget::Budget;
 pub use doctor::{Check, CheckStatus, doctor};
-pub use driver::{Config, Driver, Image, OpenError, RunError, Runtime, StopError};
+pub use driver::{
+    Config, Driver, Egress, Image, OpenError, RunError, Runtime, StopError, remove_abandoned,
+};
 pub use image::ImageError;
 pub use runtime::runtime_main;
 pub use task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskIdError, TaskSpec};

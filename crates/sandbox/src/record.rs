@@ -7,6 +7,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub(crate) struct Record {
     pub(crate) spec: TaskSpec,
     /// PID 1 of the sandbox, once it was started.
     pub(crate) init: Option<Process>,
+    /// When the task must have ended. Milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// Identifies a process even if its pid is reused later.
@@ -46,7 +50,22 @@ impl Record {
             started_at_ms: None,
             stopped_at_ms: None,
         };
-        Self { facts, spec, init: None }
+        let mut record = Self { facts, spec, init: None, deadline_ms: None };
+        if let Some(lifetime) = record.spec.lifetime {
+            record.set_deadline(lifetime);
+        }
+        record
+    }
+
+    /// The task must have ended this long from now.
+    pub(crate) fn set_deadline(&mut self, after: Duration) {
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.deadline_ms = Some(now_ms().saturating_add(after));
+    }
+
+    /// How long from now the task may still run; zero once its deadline has passed.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.deadline_ms?.saturating_sub(now_ms())))
     }
 
     /// Records that the task must end, and why; an earlier reason is not replaced.

@@ -6,19 +6,23 @@
 //! by another OCI runtime (`runc`, `crun`, ...) in the same namespaces.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::driver::Egress;
 use crate::rootless::IdMap;
 
 mod container;
+mod egress;
+mod loop_device;
 mod namespaces;
 mod netlink;
 mod probe;
@@ -43,7 +47,7 @@ pub(crate) struct Plan {
 pub(crate) enum Start {
     /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
     /// is `None`, by libcontainer.
-    Container { isolation: Isolation, program: Option<PathBuf> },
+    Container { isolation: Box<Isolation>, program: Option<PathBuf> },
     /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
@@ -62,12 +66,19 @@ pub(crate) struct Isolation {
     pub(crate) overlay: Option<Overlay>,
     /// A command that connects the network namespace. It runs in the host's namespaces.
     pub(crate) network_command: Option<Vec<String>>,
+    /// What the sandbox reaches if it has a network.
+    pub(crate) egress: Egress,
+    /// Its DNS servers.
+    pub(crate) resolvers: Vec<IpAddr>,
 }
 
-/// A tmpfs that contains `/tmp`, the home directory, and the upper directory of an overlay.
+/// The sandbox's disk: it contains `/tmp`, the home directory, and the upper directory of an overlay.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
+    /// The image of the disk; without one it is a tmpfs.
+    pub(crate) image: Option<PathBuf>,
+    /// Size of a tmpfs.
     pub(crate) size_mib: u32,
     /// Uid and gid of the home directory.
     pub(crate) owner: (u32, u32),
@@ -108,6 +119,7 @@ pub fn runtime_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn launch(dir: &Path) -> Result<(), AnyError> {
     let plan: Plan = serde_json::from_slice(&fs::read(dir.join(PLAN))?)?;
     die_with_parent(plan.parent)?;
+    reset_oom_score();
     namespaces::enter_cgroups(&plan.procs_files)?;
     match &plan.start {
         Start::Bare { command } => {
@@ -151,6 +163,26 @@ fn die_with_parent(parent: i32) -> Result<(), AnyError> {
         return Err("the server that started this launcher has ended".into());
     }
     Ok(())
+}
+
+/// Runs the launcher's probe of a feature in this empty directory.
+///
+/// # Errors
+/// The reason why the feature does not work.
+pub(crate) fn probe(exe: &Path, what: &str, dir: &Path) -> Result<(), String> {
+    let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
+    let output = Command::new(exe).args(args).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{}: {error}", exe.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+/// Undoes the server's own protection from the kernel's out-of-memory killer, which children inherit.
+fn reset_oom_score() {
+    // A process may always raise its score.
+    let _ = fs::write("/proc/self/oom_score_adj", "0");
 }
 
 /// The messages of an error and its causes in one line.

@@ -32,6 +32,7 @@ pub(super) enum Code {
     UnsupportedMediaType,
     IdempotencyMismatch,
     QuotaExceeded,
+    CapacityExceeded,
     Internal,
     StreamingUnavailable,
     Unavailable,
@@ -39,7 +40,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -57,6 +58,7 @@ impl Code {
         Self::UnsupportedMediaType,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
+        Self::CapacityExceeded,
         Self::Internal,
         Self::StreamingUnavailable,
         Self::Unavailable,
@@ -91,6 +93,9 @@ impl Code {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
             }
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "Too many sessions"),
+            Self::CapacityExceeded => {
+                ("capacity_exceeded", S::TOO_MANY_REQUESTS, "The server is full")
+            }
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::StreamingUnavailable => {
                 ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")
@@ -103,7 +108,7 @@ impl Code {
     pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NotReady | Self::Unavailable => Some(1),
-            Self::QuotaExceeded => Some(5),
+            Self::QuotaExceeded | Self::CapacityExceeded => Some(5),
             Self::InvalidRequest
             | Self::MalformedJson
             | Self::Unauthenticated

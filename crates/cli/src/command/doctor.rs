@@ -37,7 +37,10 @@ pub(super) async fn doctor(context: &Context, isolation: &Isolation) -> Result<(
 fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, CliError> {
     let local::config::Sandbox { exe, runtime, image } = embedded::sandbox(isolation, None)?;
     let root = find_server::data_dir(&context.global).join("sandboxes");
-    Ok(sandbox::Config { root, exe, runtime, image, grace: std::time::Duration::ZERO })
+    let budget = sandbox::Budget::of_host(&root)
+        .map_err(|error| CliError::chain("can't read the limits of this machine", &error))?;
+    let (grace, egress) = (std::time::Duration::ZERO, sandbox::Egress::Public);
+    Ok(sandbox::Config { root, exe, runtime, image, grace, egress, budget, end_with_driver: false })
 }
 
 /// Starts a shell, runs a command in it and stops it.

@@ -3,11 +3,16 @@
 use domain::{
     JobId, SessionId, UserId,
     ports::{BackendError, CommitError, Expect, Version, Write},
+    size::Size,
 };
 use rusqlite::Connection;
 
 use super::{
-    answers, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns, warm,
+    answers,
+    capacity::{self, Capacity},
+    deliveries, jobs, output,
+    record::Row,
+    sessions, slots, timeline, turns, warm,
 };
 
 /// A write with its record encoded.
@@ -21,13 +26,15 @@ pub(super) enum Prepared {
     IdempotentResponse(answers::Row),
     TakeSlot(UserId, u32),
     FreeSlot(UserId),
+    RequireCapacity(SessionId, Size, Option<Capacity>),
     TakeTurn(SessionId, JobId),
     EndTurn(SessionId, JobId),
     RequireOpen(SessionId),
 }
 
 impl Prepared {
-    pub(super) fn new(write: Write) -> Result<Self, BackendError> {
+    /// `capacity` is what sessions may use together.
+    pub(super) fn new(write: Write, capacity: Option<Capacity>) -> Result<Self, BackendError> {
         Ok(match write {
             Write::Session(record, expect) => Self::Session(sessions::Row::new(&record)?, expect),
             Write::Job(record, expect) => Self::Job(jobs::Row::new(&record)?, expect),
@@ -44,6 +51,9 @@ impl Prepared {
             }
             Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
             Write::FreeSlot { user } => Self::FreeSlot(user),
+            Write::RequireCapacity { session, size } => {
+                Self::RequireCapacity(session, size, capacity)
+            }
             Write::TakeTurn { session, job } => Self::TakeTurn(session, job),
             Write::EndTurn { session, job } => Self::EndTurn(session, job),
             Write::RequireOpen(session) => Self::RequireOpen(session),
@@ -65,6 +75,9 @@ impl Prepared {
             Self::IdempotentResponse(row) => row.put(db),
             Self::TakeSlot(user, limit) => slots::take(db, user, *limit),
             Self::FreeSlot(user) => slots::free(db, user),
+            Self::RequireCapacity(session, size, limit) => {
+                capacity::has_room(db, *session, *size, *limit)
+            }
             Self::TakeTurn(session, job) => turns::take(db, *session, *job),
             Self::EndTurn(session, job) => turns::end(db, *session, *job),
             Self::RequireOpen(session) => sessions::is_open(db, *session),
@@ -81,6 +94,7 @@ impl Prepared {
         match self {
             Self::IdempotentResponse(_) => CommitError::AlreadyAnswered,
             Self::TakeSlot(..) => CommitError::QuotaReached,
+            Self::RequireCapacity(..) => CommitError::NoCapacity,
             Self::RequireOpen(_) => CommitError::Closed,
             Self::Session(..)
             | Self::Job(..)

@@ -13,9 +13,12 @@ fn config() -> Value {
         home: (Path::new("/data/scratch/home"), Path::new("/home/shelluser")),
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
+        shm_mib: 256,
         cgroups_path: Path::new("/ephemeral/task"),
         cgroup_namespace: true,
         cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
+        time_left: Some(Duration::from_secs(60)),
+        owned: true,
     };
     serde_json::to_value(bundle.config().unwrap()).unwrap()
 }
@@ -48,6 +51,10 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
         "/run/ephemeral/jobs",
         "--cgroup",
         "/run/ephemeral/cgroup/0",
+        "--lifetime-ms",
+        "60000",
+        "--owner",
+        "/run/ephemeral/owner",
     ];
     assert_eq!(config["process"]["args"], json!(args));
     for set in ["bounding", "effective", "permitted"] {

@@ -1,18 +1,19 @@
 //! Writes the files that the launcher reads: its plan and the OCI bundle.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Inner, Runtime};
-use crate::bundle::Bundle;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::{Inner, Runtime, network};
+use crate::bundle::{Bundle, OWNER};
+use crate::disk;
 use crate::rootfs::Root;
 use crate::runtime::{Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start};
 use crate::task::{Network, TaskId, TaskSpec};
 
-/// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
-const RESOLVER: &str = "169.254.1.1";
 /// Smallest size of the file system for the output of jobs; by default it is a quarter of the memory.
 const MIN_JOBS_MIB: u32 = 32;
 
@@ -29,6 +30,13 @@ impl Inner {
             fs::create_dir_all(&subdir)?;
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
             fs::set_permissions(subdir, Permissions::from_mode(0o700))?;
+        }
+        if self.config.end_with_driver {
+            let pipe = owner_pipe(&dir.join("run").join(OWNER))?;
+            self.owned.lock().insert(id.clone(), pipe);
+        }
+        if let Some(disks) = self.disks() {
+            disks.create(&dir.join(disk::FILE), spec.disk_mib)?;
         }
         let start = match &self.image {
             Root::Bare { runner } => self.bare(id, runner),
@@ -56,10 +64,14 @@ impl Inner {
         let user = self.image.user();
         let at = self.dir(id).join("scratch");
         let owner = (user.uid, user.gid);
-        let scratch = Scratch { at, size_mib: spec.tmpfs_mib, owner };
+        let image = self.disks().map(|_| self.dir(id).join(disk::FILE));
+        // Files on a tmpfs count against the memory limit: with more, a full one would kill commands.
+        let size_mib = spec.disk_mib.min(spec.memory_mib / 2);
+        let scratch = Scratch { at, image, size_mib, owner };
+        let resolvers = network::resolvers();
         let network_command = match spec.network {
             Network::None => None,
-            Network::Egress => Some(pasta_command()),
+            Network::Egress => Some(self.pasta_command(&resolvers)),
         };
         let program = match &self.config.runtime {
             Runtime::Program(program) => Some(program.clone()),
@@ -70,14 +82,16 @@ impl Inner {
         let cgroup_mounts =
             self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(id)).collect();
         Start::Container {
-            isolation: Isolation {
+            isolation: Box::new(Isolation {
                 cgroup_namespace,
                 cgroup_mounts,
                 ids,
                 scratch,
                 overlay,
                 network_command,
-            },
+                egress: self.config.egress,
+                resolvers,
+            }),
             program,
         }
     }
@@ -95,6 +109,12 @@ impl Inner {
         command.extend(["--jobs".into(), run_dir.join("jobs").into()]);
         for dir in self.cgroups.of(id).dirs() {
             command.extend(["--cgroup".into(), dir.into()]);
+        }
+        if let Some(left) = self.time_left(id) {
+            command.extend(["--lifetime-ms".into(), left.as_millis().to_string().into()]);
+        }
+        if self.config.end_with_driver {
+            command.extend(["--owner".into(), run_dir.join(OWNER).into()]);
         }
         if !rustix::process::geteuid().is_root() {
             // Without root, commands can run only as the server's user.
@@ -115,7 +135,7 @@ impl Inner {
         let resolv_conf = dir.join("resolv.conf");
         let has_network = spec.network == Network::Egress;
         if has_network {
-            fs::write(&resolv_conf, format!("nameserver {RESOLVER}\n"))?;
+            fs::write(&resolv_conf, network::resolv_conf(&network::resolvers()))?;
             fs::set_permissions(&resolv_conf, Permissions::from_mode(0o644))?;
         }
         let bundle = Bundle {
@@ -127,27 +147,23 @@ impl Inner {
             home: (&scratch.join("home"), &self.image.user().home),
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
+            shm_mib: spec.memory_mib / 2,
             cgroups_path: &self.cgroups.of(id).oci_path(),
             cgroup_namespace: !self.cgroups.is_v2(),
             cgroup_dirs: &self.cgroup_dirs(id),
+            time_left: self.time_left(id),
+            owned: self.config.end_with_driver,
         };
         let config = bundle.config().map_err(io::Error::other)?;
         config.save(dir.join("config.json")).map_err(io::Error::other)
     }
 }
 
-/// The command line of pasta: maps neither the host's loopback nor any port into the sandbox. The
-/// process is in the sandbox's cgroup and ends with it.
-fn pasta_command() -> Vec<String> {
-    let mut command = vec!["pasta", "--config-net", "--quiet", "--no-map-gw"];
-    command.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
-    command.extend(["--dns-forward", RESOLVER]);
-    if rustix::process::geteuid().is_root() {
-        // As another user pasta could not enter the namespaces. It drops its capabilities itself.
-        command.extend(["--runas", "0"]);
-    } else {
-        command.extend(["--userns", "/proc/self/fd/4"]);
-    }
-    command.extend(["--netns", "/proc/self/fd/3"]);
-    command.into_iter().map(str::to_owned).collect()
+/// Creates a named pipe and opens it for writing. Its readers see the end of this process.
+fn owner_pipe(path: &Path) -> io::Result<File> {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    // The runner may have another uid. Nobody else can enter the directory.
+    fs::set_permissions(path, Permissions::from_mode(0o644))?;
+    // With the read end too, opening does not wait for a reader.
+    OpenOptions::new().read(true).write(true).open(path)
 }

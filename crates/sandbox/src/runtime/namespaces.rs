@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::{AnyError, Isolation, Overlay, Scratch, netlink};
+use super::{AnyError, Isolation, Overlay, Scratch, egress, loop_device, netlink};
 use crate::cgroup::CONTROLLERS;
 use crate::rootless::IdMap;
 
@@ -52,9 +52,9 @@ pub(super) fn enter(isolation: &Isolation, leaf: Option<&Path>) -> Result<(), An
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {
         command.run().map_err(|error| format!("failed to connect the network: {error}"))?;
-        // After connecting, because pasta copies the host's routes.
-        netlink::block_metadata_addresses()
-            .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
+        // After connecting, because the kernel accepts no route by a gateway that is unreachable.
+        egress::restrict(isolation.egress, &isolation.resolvers)
+            .map_err(|error| format!("failed to restrict the network: {error}"))?;
     }
     mount_scratch(&isolation.scratch)?;
     match &isolation.overlay {
@@ -158,10 +158,16 @@ fn escaped(path: &Path) -> Vec<u8> {
 }
 
 pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
-    let options = format!("size={}m,mode=755", scratch.size_mib);
-    let options = CString::new(options)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
+    match &scratch.image {
+        Some(image) => loop_device::mount_image(image, &scratch.at)
+            .map_err(|error| format!("failed to mount the sandbox's disk: {error}"))?,
+        None => {
+            let options = format!("size={}m,mode=755", scratch.size_mib);
+            let options = CString::new(options)?;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
+        }
+    }
     create_dir(&scratch.at.join("tmp"), 0o1777, (0, 0))?;
     create_dir(&scratch.at.join("home"), 0o700, scratch.owner)
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use runner::protocol::{Decoder, Event, Exit, Keep, Message, Offsets, Request, Start, Stream};
 use sandbox::{
-    Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
+    Budget, Config, Driver, Egress, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId,
+    TaskSpec,
 };
 use tempfile::TempDir;
 
@@ -47,6 +48,9 @@ pub(crate) fn config(root: &Path) -> Config {
         runtime: Runtime::BuiltIn,
         image: Image::Host,
         grace: Duration::from_millis(500),
+        egress: Egress::Public,
+        budget: Budget::of_host(root).unwrap(),
+        end_with_driver: false,
     }
 }
 
@@ -87,7 +91,8 @@ pub(crate) fn spec(token: &str) -> TaskSpec {
         cpu_units: 1024,
         memory_mib: 256,
         pids: 128,
-        tmpfs_mib: 16,
+        disk_mib: 16,
+        lifetime: None,
         network: Network::None,
     }
 }

@@ -10,7 +10,7 @@ use sandbox::{Driver, Image, OpenError};
 use crate::host::{config, host_with, spec};
 
 /// A tar as `docker save` writes it, with dash, cat and what they are linked to.
-fn saved_image(dir: &Path) -> PathBuf {
+pub(crate) fn saved_image(dir: &Path) -> PathBuf {
     let mut layer = tar::Builder::new(Vec::new());
     layer.follow_symlinks(true);
     for program in ["/bin/sh", "/bin/cat"] {
