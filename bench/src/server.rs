@@ -39,6 +39,9 @@ impl Server {
             .args(["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
             .arg(dir)
             .args(["--quota", &quota.to_string(), "--warm", &warm.to_string()])
+            // More sessions than a small host would permit, which use little.
+            .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
+            .args(["--process-budget", "1000000"])
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;

@@ -9,7 +9,7 @@ use domain::{
         Changes, Clock, Compute, Ids, Queue, QueueLimits, RunLimits, Shell, StorageLimits, Store,
         Webhooks, Workflow,
     },
-    size::Network,
+    size::{Network, Size},
     timeline::{Actor, Stamp},
     warm,
 };
@@ -36,6 +36,8 @@ pub struct Env {
 pub struct Policy {
     /// Sessions that a user may have at once.
     pub max_active_sessions: u32,
+    /// The largest session.
+    pub max_size: MaxSize,
     /// Sessions of a user that may wait for a slot.
     pub max_waiting_sessions: u32,
     /// How much a user and a session may store; without limit if absent.
@@ -74,6 +76,27 @@ pub struct Policy {
     pub pricing: Option<Pricing>,
 }
 
+/// The largest size of a session in a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MaxSize {
+    /// Units of 1/1024 core.
+    pub cpu: u32,
+    /// MiB of memory.
+    pub memory_mib: u32,
+    /// MiB of disk.
+    pub disk_mib: u32,
+    /// Whether disks are held in memory, so that one has at most half of its session's memory.
+    pub disk_in_memory: bool,
+}
+
+/// All sizes.
+impl Default for MaxSize {
+    fn default() -> Self {
+        let (cpu, memory_mib, disk_mib) = (u32::MAX, u32::MAX, Size::MAX_DISK_MIB);
+        Self { cpu, memory_mib, disk_mib, disk_in_memory: false }
+    }
+}
+
 impl Policy {
     /// The default of [`Policy::default_ttl`].
     pub const DEFAULT_TTL: Duration = Duration::from_hours(1);
@@ -92,6 +115,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             max_active_sessions: 5,
+            max_size: MaxSize::default(),
             max_waiting_sessions: 100,
             storage: Some(Self::STORAGE),
             queue: Some(Self::QUEUE),

@@ -16,6 +16,9 @@ use crate::{Env, HandlerError, warm_task};
 /// How long a warm task may take until its runner answers.
 const ANSWER_WITHIN: Duration = Duration::from_mins(5);
 
+/// How long after its maximum age a warm task may take until it is stopped.
+const RETIRE_WITHIN: Duration = Duration::from_mins(10);
+
 pub(crate) async fn handle(env: &Env) -> Result<(), HandlerError> {
     for (kind, wanted) in &env.policy.warm {
         let have = env.store.warm_of(kind).await?;
@@ -45,6 +48,7 @@ async fn start(env: &Env, kind: &Kind) -> Result<bool, HandlerError> {
         size: kind.size,
         network: kind.network,
         spot: false,
+        lifetime: ANSWER_WITHIN + env.policy.warm_max_age + RETIRE_WITHIN,
     };
     match env.compute.run(&request).await {
         Ok(_) => Ok(true),

@@ -29,6 +29,7 @@ mod observe_task;
 mod probe_task;
 mod provision_task;
 mod run_job;
+mod set_deadline;
 mod signal_job;
 mod start_session;
 mod stop_task;
@@ -47,7 +48,7 @@ mod view;
 mod waiter;
 mod warm_task;
 
-pub use env::{Env, Policy};
+pub use env::{Env, MaxSize, Policy};
 pub use error::{Code, HandlerError};
 pub use message::{handle, handler_of};
 pub use run_job::{Claim, ClaimedJob};

@@ -77,6 +77,9 @@ async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, Handl
         // then the next attempt fails too, and the session is read again.
         if let Some(session) = commit_claim(env, session, read, warm, candidate.version).await? {
             notification::send(env, Message::FillPool, Duration::ZERO).await;
+            // Until now the task had that of a warm task.
+            let deadline = Message::SetDeadline { session: session.id() };
+            notification::send(env, deadline, Duration::ZERO).await;
             reconcile::start_jobs(env, &session).await?;
             return Ok(true);
         }
@@ -165,6 +168,7 @@ fn request(session: &Provisioning) -> RunTask {
         size: spec.size,
         network: spec.network,
         spot: spec.spot,
+        lifetime: spec.ttl,
     }
 }
 

@@ -85,6 +85,8 @@ struct SizeView {
     cpu: u32,
     #[serde(rename = "memoryMiB")]
     memory_mib: u32,
+    #[serde(rename = "diskMiB")]
+    disk_mib: u32,
 }
 
 #[derive(Debug, Serialize)]
@@ -261,7 +263,7 @@ fn data(view: impl Serialize) -> Value {
 
 impl SizeView {
     const fn of(size: Size) -> Self {
-        Self { cpu: size.cpu(), memory_mib: size.memory_mib() }
+        Self { cpu: size.cpu(), memory_mib: size.memory_mib(), disk_mib: size.disk_mib() }
     }
 }
 

@@ -40,6 +40,9 @@ pub trait Dial: Send + Sync + 'static {
     /// connection failed.
     async fn is_gone(&self, task: &TaskId) -> bool;
 
+    /// The task was told to end this long from now: whatever else ends it must know. Nothing does by default.
+    async fn set_deadline(&self, _task: &TaskId, _after: Duration) {}
+
     /// How many processes of the task the kernel has killed for memory, where that can be observed
     /// from outside the task; else 0, and the runner itself reports such a kill.
     fn memory_kills(&self, task: &TaskId) -> u64;
@@ -82,6 +85,17 @@ impl<D: Dial> Shell for RunnerShell<D> {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
         self.acknowledge("probing a runner", task, &Request::Probe, |answer| {
             matches!(answer, Event::Ready { protocol: PROTOCOL_VERSION, .. })
+        })
+        .await
+    }
+
+    async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {
+        self.pool.dial.set_deadline(task, after).await;
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let request = Request::SetDeadline { after_ms };
+        self.acknowledge("setting a deadline", task, &request, |answer| {
+            // A runner that is older than this request refuses it, and has no deadline.
+            matches!(answer, Event::Ok | Event::Error { .. })
         })
         .await
     }

@@ -66,6 +66,7 @@ fn group(message: &Message) -> String {
     match message {
         Message::StartSession { session }
         | Message::NotifySession { session }
+        | Message::SetDeadline { session }
         | Message::RunJob { session } => session.to_string(),
         Message::CancelJob { job } | Message::SignalJob { job, .. } => job.to_string(),
         Message::TaskEvent { facts } | Message::ProbeTask { facts } => facts.started_by.clone(),

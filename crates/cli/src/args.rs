@@ -8,7 +8,7 @@ use clap_complete::Shell;
 mod server;
 mod value;
 
-pub(crate) use server::{Isolation, Root, Sandbox, Token, Up};
+pub(crate) use server::{Isolation, Reach, Root, Sandbox, Token, Up};
 pub(crate) use value::{Keep, Pair, Seconds, ShellName};
 use value::{pair, seconds};
 
@@ -153,6 +153,9 @@ pub(crate) struct ShellOptions {
     /// Memory in MiB.
     #[arg(long, value_name = "MIB", requires = "cpu")]
     pub(crate) memory: Option<u32>,
+    /// Disk in MiB for /tmp, the home directory and what is written to the image.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) disk: Option<u32>,
     /// TTL of the shell, such as 90s, 10m, 2h.
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     pub(crate) ttl: Option<Seconds>,

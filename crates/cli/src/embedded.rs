@@ -1,6 +1,11 @@
 //! A temporary server in this process, for one command.
 
-use std::path::PathBuf;
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use local::{
     config::{Config, Image, Runtime, Sandbox},
@@ -15,6 +20,11 @@ use crate::{
     find_server::Address,
 };
 
+/// The beginning of the names of temporary directories of servers.
+const PREFIX: &str = "ephemeral-";
+/// The longest time until a new server has locked its directory.
+const LOCKED_WITHIN: Duration = Duration::from_secs(5);
+
 /// A server whose data is removed when it is stopped.
 pub(crate) struct Embedded {
     server: Server,
@@ -26,11 +36,15 @@ impl Embedded {
         isolation: &Isolation,
         image: Option<PathBuf>,
     ) -> Result<Self, CliError> {
-        let created = tempfile::Builder::new().prefix("ephemeral-").tempdir();
+        let created = tempfile::Builder::new().prefix(PREFIX).tempdir();
         let dir = created
             .map_err(|error| CliError::chain("can't create a temporary directory", &error))?;
+        // Nothing depends on its result, and it may go on beside the server.
+        let own = fs::metadata(dir.path()).map(|found| found.uid());
+        drop(own.map(|own| tokio::task::spawn_blocking(move || remove_abandoned(own))));
         let mut config = Config::new(dir.path().to_owned(), sandbox(isolation, image)?);
         config.listen.set_port(0);
+        config.end_with_server = true;
         let server = Server::start(config).await.map_err(|error| start_failed(&error))?;
         Ok(Self { server, dir })
     }
@@ -53,6 +67,32 @@ impl Embedded {
             CliError::chain("can't remove the data of the temporary server", &error)
         })
     }
+}
+
+/// Removes what temporary servers have left that were killed. Their shells have ended by themselves.
+fn remove_abandoned(own_uid: u32) {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let dir = entry.path();
+        if let Err(error) = remove_if_abandoned(&dir, own_uid) {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(error, dir = %dir.display(), "failed to remove an abandoned directory");
+        }
+    }
+}
+
+fn remove_if_abandoned(dir: &Path, own_uid: u32) -> io::Result<()> {
+    let sandboxes = dir.join("sandboxes");
+    // A server locks the file right after it has created it.
+    let Ok(lock) = fs::symlink_metadata(sandboxes.join("lock")) else { return Ok(()) };
+    let is_old = lock.modified()?.elapsed().is_ok_and(|age| age > LOCKED_WITHIN);
+    // Others may have made such a directory in order to have ours removed.
+    let found = fs::symlink_metadata(dir)?;
+    let is_ours = found.is_dir() && found.uid() == own_uid;
+    if is_old && is_ours && local::sandbox::remove_abandoned(&sandboxes)? {
+        fs::remove_dir_all(dir)?;
+    }
+    Ok(())
 }
 
 /// The sandbox configuration that the options select.

@@ -19,6 +19,8 @@ pub enum Message {
     CancelJob { job: JobId },
     /// Send this signal (a number of signal(7)) to the command of this running job.
     SignalJob { job: JobId, signal: i32 },
+    /// This session got its task, or its end was moved: tell the task when it must end.
+    SetDeadline { session: SessionId },
     /// A task changed its state.
     TaskEvent { facts: TaskFacts },
     /// The runner in this running task may answer by now: probe it.
@@ -64,7 +66,10 @@ impl Message {
             Self::StartSession { .. } | Self::NotifySession { .. } | Self::FillPool => {
                 Lane::Control
             }
-            Self::RunJob { .. } | Self::CancelJob { .. } | Self::SignalJob { .. } => Lane::Exec,
+            Self::RunJob { .. }
+            | Self::CancelJob { .. }
+            | Self::SignalJob { .. }
+            | Self::SetDeadline { .. } => Lane::Exec,
             Self::TaskEvent { .. } | Self::ProbeTask { .. } => Lane::TaskEvents,
             Self::DeliverWebhook { .. } => Lane::Webhooks,
         }

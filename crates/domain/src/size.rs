@@ -2,27 +2,37 @@
 
 use serde::{Deserialize, Serialize};
 
-/// CPU and memory of a shell: one of the pairs that Fargate offers, on one machine too.
+/// CPU and memory of a shell, one of the pairs that Fargate offers, on one machine too; and its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Size {
     cpu: u32,
     memory_mib: u32,
+    // Older versions wrote sizes without it.
+    #[serde(default = "default_disk", skip_serializing_if = "is_default_disk")]
+    disk_mib: u32,
 }
 
-/// Fargate has no such pair of CPU and memory.
+/// A size that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("cpu {cpu} does not go with {memory_mib} MiB of memory")]
-pub struct SizeError {
-    cpu: u32,
-    memory_mib: u32,
+pub enum SizeError {
+    /// Fargate has no such pair of CPU and memory.
+    #[error("cpu {cpu} does not go with {memory_mib} MiB of memory")]
+    Pair { cpu: u32, memory_mib: u32 },
+    /// The disk is too small or too large.
+    #[error("a disk must have {} to {} MiB", Size::MIN_DISK_MIB, Size::MAX_DISK_MIB)]
+    Disk,
 }
 
 impl Size {
-    /// A quarter of a core and 512 MiB.
-    pub const DEFAULT: Self = Self { cpu: 256, memory_mib: 512 };
+    /// A quarter of a core, 512 MiB, and a disk of 2 GiB.
+    pub const DEFAULT: Self = Self { cpu: 256, memory_mib: 512, disk_mib: 2048 };
+    /// The smallest disk, in MiB.
+    pub const MIN_DISK_MIB: u32 = 64;
+    /// The largest disk, in MiB: that of Fargate.
+    pub const MAX_DISK_MIB: u32 = 200 * 1024;
 
-    /// A size of `cpu` units of 1/1024 core and `memory_mib` MiB.
+    /// A size of `cpu` units of 1/1024 core and `memory_mib` MiB, with a disk of 2 GiB.
     ///
     /// # Errors
     /// If the pair is not in the table of Fargate's sizes up to four cores
@@ -38,7 +48,21 @@ impl Size {
             4096 => whole && 8 <= gib && gib <= 30,
             _ => false,
         };
-        if fits { Ok(Self { cpu, memory_mib }) } else { Err(SizeError { cpu, memory_mib }) }
+        if !fits {
+            return Err(SizeError::Pair { cpu, memory_mib });
+        }
+        Ok(Self { cpu, memory_mib, disk_mib: Self::DEFAULT.disk_mib })
+    }
+
+    /// The same size with another disk.
+    ///
+    /// # Errors
+    /// If no shell can have such a disk.
+    pub const fn with_disk(self, disk_mib: u32) -> Result<Self, SizeError> {
+        if disk_mib < Self::MIN_DISK_MIB || disk_mib > Self::MAX_DISK_MIB {
+            return Err(SizeError::Disk);
+        }
+        Ok(Self { disk_mib, ..self })
     }
 
     /// CPU in units of 1/1024 core.
@@ -50,6 +74,20 @@ impl Size {
     pub const fn memory_mib(self) -> u32 {
         self.memory_mib
     }
+
+    /// Disk for files, in MiB: at least this much.
+    pub const fn disk_mib(self) -> u32 {
+        self.disk_mib
+    }
+}
+
+const fn default_disk() -> u32 {
+    Size::DEFAULT.disk_mib
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_default_disk(disk_mib: &u32) -> bool {
+    *disk_mib == Size::DEFAULT.disk_mib
 }
 
 impl Default for Size {
@@ -82,5 +120,21 @@ mod tests {
         {
             assert!(Size::new(cpu, memory).is_err(), "{cpu} with {memory}");
         }
+    }
+
+    #[test]
+    fn a_disk_has_limits_and_a_default() {
+        assert_eq!(Size::new(512, 1024).unwrap().disk_mib(), 2048);
+        for disk in [64, 2048, 204_800] {
+            assert_eq!(Size::DEFAULT.with_disk(disk).unwrap().disk_mib(), disk);
+        }
+        for disk in [0, 63, 204_801, u32::MAX] {
+            assert_eq!(Size::DEFAULT.with_disk(disk), Err(SizeError::Disk));
+        }
+        let old: Size = serde_json::from_str(r#"{"cpu":256,"memoryMib":512}"#).unwrap();
+        assert_eq!(old, Size::DEFAULT);
+        let large = Size::DEFAULT.with_disk(4096).unwrap();
+        let text = serde_json::to_string(&large).unwrap();
+        assert_eq!(serde_json::from_str::<Size>(&text).unwrap(), large);
     }
 }

@@ -10,7 +10,7 @@ use domain::{
     size::Network,
     task::TaskFacts,
 };
-use sandbox::{Driver, TaskSpec};
+use sandbox::{Driver, Egress, TaskSpec};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -23,12 +23,13 @@ mod facts;
 /// The name of the only image.
 pub const IMAGE: &str = "default";
 /// The largest number of processes and threads in a shell.
-const PIDS: u32 = 512;
+pub(crate) const PIDS: u32 = 512;
 
 /// Runs tasks as sandboxes of a [`Driver`].
 #[derive(Debug, Clone)]
 pub struct SandboxCompute {
     driver: Arc<Driver>,
+    egress: Egress,
 }
 
 impl SandboxCompute {
@@ -44,12 +45,13 @@ impl SandboxCompute {
     ) -> Result<(Self, JoinHandle<()>), sandbox::OpenError> {
         // Unbounded, so that the driver never blocks: the reports are small and soon passed on.
         let (report, facts) = mpsc::unbounded_channel();
+        let egress = config.egress;
         let driver = Driver::open(config, move |facts| {
             // The receiver is gone only when the process ends; the next process queries the tasks.
             let _process_ends = report.send(facts);
         })?;
         let forwarder = tokio::spawn(forward(facts, queue));
-        Ok((Self { driver: Arc::new(driver) }, forwarder))
+        Ok((Self { driver: Arc::new(driver), egress }, forwarder))
     }
 
     /// Whether tasks can reach the network.
@@ -57,8 +59,16 @@ impl SandboxCompute {
     /// # Errors
     /// The reason why they can't.
     pub fn egress(&self) -> Result<(), String> {
+        if self.egress == Egress::None {
+            return Err("the operator of this server gives shells no network".to_owned());
+        }
         let has = self.driver.has_egress();
         has.then_some(()).ok_or_else(|| sandbox::RunError::NoEgress.to_string())
+    }
+
+    /// Whether the disks of tasks are on real storage. The first call takes some time.
+    pub fn has_disks(&self) -> bool {
+        self.driver.has_disks()
     }
 
     async fn with_driver<T: Send + 'static>(
@@ -101,6 +111,9 @@ impl Compute for SandboxCompute {
         match self.with_driver("running a task", |driver| driver.run(spec)).await? {
             Ok(id) => Ok(TaskId::new(id.as_str())),
             Err(error @ sandbox::RunError::NoEgress) => Err(RunError::Refused(error.to_string())),
+            Err(error @ sandbox::RunError::NoCapacity) => {
+                Err(RunError::Capacity(error.to_string()))
+            }
             Err(sandbox::RunError::Backend(error)) => {
                 Err(BackendError::new("recording a task", error).into())
             }
@@ -149,6 +162,12 @@ impl Tasks for SandboxCompute {
     fn memory_kills(&self, task: &TaskId) -> u64 {
         task.as_str().parse().map_or(0, |id| self.driver.oom_kills(&id))
     }
+
+    fn set_deadline(&self, task: &TaskId, after: Duration) {
+        if let Ok(id) = task.as_str().parse() {
+            self.driver.set_deadline(&id, after);
+        }
+    }
 }
 
 fn spec(task: &RunTask) -> TaskSpec {
@@ -158,8 +177,8 @@ fn spec(task: &RunTask) -> TaskSpec {
         cpu_units: task.size.cpu(),
         memory_mib: task.size.memory_mib(),
         pids: PIDS,
-        // A tmpfs counts against the memory limit: with more, a full /tmp would kill the commands.
-        tmpfs_mib: task.size.memory_mib() / 2,
+        disk_mib: task.size.disk_mib(),
+        lifetime: Some(task.lifetime),
         network: match task.network {
             Network::None => sandbox::Network::None,
             Network::Egress => sandbox::Network::Egress,

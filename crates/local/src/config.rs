@@ -8,7 +8,7 @@ use std::{
 
 pub use domain::ports::{QueueLimits, RunLimits, StorageLimits};
 use handlers::Policy;
-pub use sandbox::{Image, Runtime, UidRange};
+pub use sandbox::{Egress, Image, Runtime, UidRange};
 
 /// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]
@@ -33,6 +33,12 @@ pub struct Config {
     pub warm: u32,
     /// How shells are isolated from this host, and their image.
     pub sandbox: Sandbox,
+    /// What shells with `network: egress` can reach.
+    pub egress: Egress,
+    /// What shells may use of this host.
+    pub budget: BudgetConfig,
+    /// Whether shells end with this process, also if it is killed.
+    pub end_with_server: bool,
     /// Whether webhooks may go to http URLs and private addresses.
     pub webhook_allow_private: bool,
     /// How long ended sessions are kept.
@@ -58,6 +64,22 @@ impl Default for RequestLimits {
     fn default() -> Self {
         Self { at_once: 16, queued: 256, waiting: 64 }
     }
+}
+
+/// What shells may use of this host. What is absent is derived from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetConfig {
+    /// MiB of memory that all shells together may have. Default: three quarters of the host's.
+    pub memory_mib: Option<u64>,
+    /// MiB of disk that all shells together may have. Default: nine tenths of the free space of the data
+    /// directory.
+    pub disk_mib: Option<u64>,
+    /// Processes and threads that all shells together may have; each shell may have 512. Default: half of
+    /// the host's process ids.
+    pub pids: Option<u64>,
+    /// The largest shell, in units of 1/1024 core, and in MiB of memory and of disk. Default: as large as
+    /// all of them together.
+    pub max_size: Option<(u32, u32, Option<u32>)>,
 }
 
 /// The limits on the connections of the API. They hold for everybody, with a token or without one.
@@ -144,6 +166,9 @@ impl Config {
             running: Policy::RUNNING,
             warm: 0,
             sandbox,
+            egress: Egress::Public,
+            budget: BudgetConfig::default(),
+            end_with_server: false,
             webhook_allow_private: false,
             retention: Duration::from_hours(7 * 24),
             connections: ConnectionLimits::default(),

@@ -86,9 +86,31 @@ impl Engine {
         let executions = self.workflow.count();
         metrics::family(&mut text, "ephemeral_executions", "gauge", "Executions not over.");
         metrics::line(&mut text, "ephemeral_executions", &[], executions);
+        self.write_capacity(&mut text)?;
         self.write_queue(&mut text);
         self.invoker.metrics().write(&mut text);
         Ok(text)
+    }
+
+    /// What sessions use of the host, and what they may use.
+    fn write_capacity(&self, text: &mut String) -> Result<(), BackendError> {
+        let (used, limit) = self.store.usage()?;
+        let families = [
+            ("ephemeral_host_used", "What sessions use together by resource.", Some(used)),
+            ("ephemeral_host_budget", "What sessions may use together by resource.", limit),
+        ];
+        for (name, help, amount) in families {
+            let Some(amount) = amount else { continue };
+            metrics::family(text, name, "gauge", help);
+            for (resource, value) in [
+                ("memory_mib", amount.memory_mib),
+                ("disk_mib", amount.disk_mib),
+                ("sessions", amount.sessions),
+            ] {
+                metrics::line(text, name, &[("resource", resource)], value);
+            }
+        }
+        Ok(())
     }
 
     fn write_queue(&self, text: &mut String) {

@@ -5,23 +5,25 @@ use std::{sync::Arc, time::Duration};
 use adapters::shell::RunnerShell;
 use adapters::webhooks::HttpWebhooks;
 use domain::{
+    ports::BackendError,
     size::{Network, Size},
     warm,
 };
-use handlers::{Env, Policy};
+use handlers::{Env, MaxSize, Policy};
+use sandbox::Budget;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
     changes::{ChangeListeners, LocalChanges},
     clock::{MonotonicIds, SystemClock},
-    compute::{IMAGE, SandboxCompute},
-    config::Config,
+    compute::{IMAGE, PIDS, SandboxCompute},
+    config::{BudgetConfig, Config},
     database::Database,
     executions::Executions,
     queue::SqliteQueue,
     server::StartError,
     shell::UnixDial,
-    store::SqliteStore,
+    store::{Capacity, SqliteStore},
     workflow::AslWorkflow,
 };
 
@@ -48,16 +50,23 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
     let clock = Arc::new(SystemClock);
     let ids = Arc::new(MonotonicIds::default());
     let listeners = Arc::new(ChangeListeners::default());
-    let store = Arc::new(SqliteStore::new(db.clone(), Arc::clone(&listeners)));
-    store.release_leases(domain::ports::Clock::now(clock.as_ref())).await?;
+    let sandboxes = sandboxes(config).await?;
+    let budget = sandboxes.budget;
     let queue = SqliteQueue::open(db.clone(), clock.clone())?;
+    let (compute, closed) = open_compute(sandboxes, &queue).await?;
+    let compute = Arc::new(compute);
+    let has_disks = has_disks(&compute).await?;
+    let store = SqliteStore::new(db.clone(), Arc::clone(&listeners));
+    let store = Arc::new(store.with_capacity(capacity(config, budget, has_disks)));
+    store.release_leases(domain::ports::Clock::now(clock.as_ref())).await?;
     let executions = Executions::new(db.clone());
     let workflow = Arc::new(AslWorkflow::open(executions, clock.clone(), ids.clone()).await?);
-    let (compute, closed) = open_compute(config, &queue).await?;
-    let compute = Arc::new(compute);
     let refused_network = compute.egress().err().map(|reason| (Network::Egress, reason));
-    let policy =
-        Policy { refused_networks: refused_network.into_iter().collect(), ..policy(config) };
+    let policy = Policy {
+        refused_networks: refused_network.into_iter().collect(),
+        max_size: max_size(config, budget, has_disks),
+        ..policy(config)
+    };
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
@@ -75,19 +84,68 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
     Ok(Ports { env, store, queue, workflow, closed })
 }
 
-async fn open_compute(
-    config: &Config,
-    queue: &SqliteQueue,
-) -> Result<(SandboxCompute, JoinHandle<()>), StartError> {
-    let sandboxes = sandbox::Config {
-        root: config.data_dir.join("sandboxes"),
+/// The configuration of the sandboxes.
+async fn sandboxes(config: &Config) -> Result<sandbox::Config, StartError> {
+    let root = config.data_dir.join("sandboxes");
+    let BudgetConfig { memory_mib, disk_mib, pids, .. } = config.budget;
+    let dir = root.clone();
+    let host = spawn_blocking(move || Budget::of_host(&dir)).await;
+    let failed = |error| BackendError::new("reading the limits of this host", error);
+    let host = host.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)?;
+    Ok(sandbox::Config {
+        root,
         exe: config.sandbox.exe.clone(),
         runtime: config.sandbox.runtime.clone(),
         image: config.sandbox.image.clone(),
         grace: STOP_GRACE,
         uid_range: config.sandbox.uid_range,
         allow_root: config.sandbox.allow_root,
-    };
+        egress: config.egress,
+        budget: Budget {
+            memory_mib: memory_mib.unwrap_or(host.memory_mib),
+            disk_mib: disk_mib.unwrap_or(host.disk_mib),
+            pids: pids.unwrap_or(host.pids),
+        },
+        end_with_driver: config.end_with_server,
+    })
+}
+
+async fn has_disks(compute: &Arc<SandboxCompute>) -> Result<bool, BackendError> {
+    let compute = Arc::clone(compute);
+    let found = spawn_blocking(move || compute.has_disks()).await;
+    found.map_err(|error| BackendError::new("checking the disks of shells", error))
+}
+
+/// What sessions may use together: the budget without the warm tasks.
+fn capacity(config: &Config, budget: Budget, has_disks: bool) -> Capacity {
+    let warm = u64::from(config.warm);
+    let disk = budget.disk_mib.saturating_sub(warm * u64::from(Size::DEFAULT.disk_mib()));
+    Capacity {
+        memory_mib: budget.memory_mib.saturating_sub(warm * u64::from(Size::DEFAULT.memory_mib())),
+        disk_mib: if has_disks { disk } else { u64::MAX },
+        sessions: (budget.pids / u64::from(PIDS)).saturating_sub(warm),
+    }
+}
+
+/// The largest session: as configured, and not beyond what there is for all of them.
+fn max_size(config: &Config, budget: Budget, has_disks: bool) -> MaxSize {
+    let Capacity { memory_mib, disk_mib, .. } = capacity(config, budget, has_disks);
+    let at_most = |all: u64| u32::try_from(all).unwrap_or(u32::MAX);
+    let none = MaxSize::default();
+    let (cpu, memory, disk) =
+        config.budget.max_size.unwrap_or((none.cpu, none.memory_mib, Some(none.disk_mib)));
+    MaxSize {
+        cpu,
+        memory_mib: memory.min(at_most(memory_mib)),
+        disk_mib: disk.unwrap_or(none.disk_mib).min(at_most(disk_mib)),
+        disk_in_memory: !has_disks,
+    }
+}
+
+async fn open_compute(
+    sandboxes: sandbox::Config,
+    queue: &SqliteQueue,
+) -> Result<(SandboxCompute, JoinHandle<()>), StartError> {
     let queue = Arc::new(queue.clone());
     let opened = spawn_blocking(move || SandboxCompute::open(sandboxes, queue)).await;
     Ok(opened

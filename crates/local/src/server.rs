@@ -22,6 +22,7 @@ mod body;
 mod connections;
 mod files;
 mod host;
+mod memory_protection;
 mod metrics;
 mod open_files;
 mod timed_stream;
@@ -79,6 +80,7 @@ impl Server {
         }
         let tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
         let room = open_files::raise_limit();
+        memory_protection::protect();
         let db = Database::open(&config.data_dir)?;
         let listen = |error| StartError::Listen(config.listen, error);
         let listener = accept::listen(config.listen).map_err(listen)?;

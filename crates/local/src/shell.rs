@@ -28,6 +28,8 @@ pub trait Tasks: Send + Sync {
     fn is_gone(&self, task: &TaskId) -> bool;
     /// How many processes of the task the kernel has killed for memory.
     fn memory_kills(&self, task: &TaskId) -> u64;
+    /// Moves the end of the task. This may take as long as writing a file.
+    fn set_deadline(&self, task: &TaskId, after: Duration);
 }
 
 /// Connects to the sockets of tasks on this host.
@@ -55,6 +57,13 @@ impl Dial for UnixDial {
 
     async fn is_gone(&self, task: &TaskId) -> bool {
         self.tasks.is_gone(task)
+    }
+
+    async fn set_deadline(&self, task: &TaskId, after: Duration) {
+        let (tasks, task) = (Arc::clone(&self.tasks), task.clone());
+        let set = tokio::task::spawn_blocking(move || tasks.set_deadline(&task, after));
+        // It fails only while the process ends.
+        let _process_ends = set.await;
     }
 
     fn memory_kills(&self, task: &TaskId) -> u64 {

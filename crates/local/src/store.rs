@@ -23,6 +23,7 @@ use rusqlite::Connection;
 use crate::{changes::ChangeListeners, database::Database};
 
 mod answers;
+mod capacity;
 mod commands;
 mod counts;
 mod deliveries;
@@ -43,6 +44,7 @@ mod variables;
 mod warm;
 mod write;
 
+pub use self::capacity::Capacity;
 pub use self::counts::Counts;
 use self::write::Prepared;
 pub(crate) use self::{jobs::version as job_version, migrate::move_large_values, owners::owner};
@@ -52,12 +54,24 @@ pub(crate) use self::{jobs::version as job_version, migrate::move_large_values, 
 pub struct SqliteStore {
     db: Database,
     listeners: Arc<ChangeListeners>,
+    capacity: Option<Capacity>,
 }
 
 impl SqliteStore {
     /// The records in this database. `listeners` are notified when a job has changed.
     pub const fn new(db: Database, listeners: Arc<ChangeListeners>) -> Self {
-        Self { db, listeners }
+        Self { db, listeners, capacity: None }
+    }
+
+    /// Limits what sessions may use together.
+    pub fn with_capacity(self, capacity: Capacity) -> Self {
+        Self { capacity: Some(capacity), ..self }
+    }
+
+    /// What sessions use together, and what they may use, if that is limited.
+    pub fn usage(&self) -> Result<(Capacity, Option<Capacity>), BackendError> {
+        let used = self.db.read("adding up what sessions use", capacity::used)?;
+        Ok((used, self.capacity))
     }
 
     /// Releases the leases of an earlier process's workers and makes all unfinished records due, so that
@@ -94,7 +108,8 @@ fn whole_command(job: &Job) -> Option<Command> {
 impl Store for SqliteStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
-        let mut writes = writes.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
+        let prepare = |write| Prepared::new(write, self.capacity);
+        let mut writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         // A limit is about what is stored before the transaction.
         writes.sort_by_key(|write| !write.is_limit());
         let listeners = Arc::clone(&self.listeners);
@@ -124,6 +139,10 @@ impl Store for SqliteStore {
         let user = user.clone();
         let waiting = move |db: &Connection| sessions::waiting(db, &user);
         self.db.read_apart("listing waiting sessions", waiting).await
+    }
+
+    async fn admissible(&self, _: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
+        self.db.read("listing all waiting sessions", sessions::all_waiting)
     }
 
     async fn timeline(

@@ -100,6 +100,7 @@ async fn start(dir: &Path) -> Result<Server, StartError> {
     let mut config = Config::new(dir.to_owned(), Sandbox::new(exe));
     config.listen.set_port(0);
     config.webhook_allow_private = true;
+    config.budget.disk_mib = Some(100_000);
     Server::start(config).await
 }
 

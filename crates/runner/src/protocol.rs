@@ -20,6 +20,9 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many jobs a runner runs at once; it refuses more for the time being.
 pub const MAX_RUNNING: usize = 96;
+/// The variable of the runner's environment that stands for its option `--lifetime-ms`, in seconds, where
+/// only the environment can be chosen, as in a task of AWS Fargate.
+pub const LIFETIME_VARIABLE: &str = "EPHEMERAL_LIFETIME_SECONDS";
 
 /// A caller's request to the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +42,9 @@ pub enum Request {
     /// Deletes the job's output, because the caller has stored it elsewhere; the id and its exit stay
     /// known. Answered by `Ok`, `Unknown`, or `Error` if the job still runs.
     Release { job_id: String },
+    /// The runner shuts down some seconds after this many milliseconds, unless another request moves that
+    /// again. Answered by `Ok`. It replaces `--lifetime-ms`.
+    SetDeadline { after_ms: u64 },
     /// Answered by `Ready` as soon as the runner accepts jobs.
     Probe,
 }

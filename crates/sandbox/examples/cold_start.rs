@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use sandbox::{Config, Driver, Image, Network, Runtime, Status, TaskFacts, TaskSpec, UidRange};
+use sandbox::{
+    Budget, Config, Driver, Egress, Image, Network, Runtime, Status, TaskFacts, TaskSpec, UidRange,
+};
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     let mut args = std::env::args_os().skip(1);
@@ -28,6 +30,9 @@ fn measure(times: usize) -> Result<ExitCode, Box<dyn Error>> {
         grace: Duration::from_secs(2),
         uid_range: UidRange::default(),
         allow_root: false,
+        egress: Egress::Public,
+        budget: Budget::of_host(dir.path())?,
+        end_with_driver: false,
     };
     let (send, facts) = mpsc::channel();
     let driver = Driver::open(config, move |fact| drop(send.send(fact)))?;
@@ -65,7 +70,8 @@ fn spec(n: usize) -> TaskSpec {
         cpu_units: 256,
         memory_mib: 512,
         pids: 512,
-        tmpfs_mib: 64,
+        disk_mib: 64,
+        lifetime: None,
         network: Network::None,
     }
 }

@@ -1,6 +1,7 @@
 //! The OCI bundle of a sandbox: <https://github.com/opencontainers/runtime-spec>, version 1.0.2.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use oci_spec::OciSpecError;
 use oci_spec::runtime::{
@@ -15,6 +16,8 @@ use crate::seccomp;
 /// The directory of the runner's socket, inside the sandbox.
 pub(crate) const RUN_DIR: &str = "/run/ephemeral";
 
+/// Name of the pipe, beside that socket, whose writer is the driver.
+pub(crate) const OWNER: &str = "owner";
 /// Where the user namespace of commands is mounted, inside the sandbox.
 const USERS: &str = "/run/ephemeral/users";
 
@@ -31,6 +34,10 @@ const NAMESPACES: [LinuxNamespaceType; 4] = [
     LinuxNamespaceType::Uts,
     LinuxNamespaceType::Mount,
 ];
+
+/// Largest number of pseudo-terminals of a sandbox. Without it one sandbox could use up those of the
+/// whole host.
+const MAX_TERMINALS: &str = "max=64";
 
 /// Masked paths, the same as runc's.
 const MASKED: [&str; 10] = [
@@ -70,6 +77,8 @@ pub(crate) struct Bundle<'a> {
     pub(crate) resolv_conf: Option<&'a Path>,
     /// Size of the file system for the output of jobs, in MiB.
     pub(crate) jobs_mib: u32,
+    /// Size of `/dev/shm`, in MiB.
+    pub(crate) shm_mib: u32,
     pub(crate) cgroups_path: &'a Path,
     /// Whether the OCI runtime creates the cgroup namespace; else the launcher has done so.
     pub(crate) cgroup_namespace: bool,
@@ -77,6 +86,10 @@ pub(crate) struct Bundle<'a> {
     pub(crate) cgroup_dirs: &'a [PathBuf],
     /// Sources and destinations of read-only views of the same cgroups, for programs that adapt to limits.
     pub(crate) cgroup_views: &'a [(PathBuf, PathBuf)],
+    /// How long the runner runs at most.
+    pub(crate) time_left: Option<Duration>,
+    /// Whether the runner ends when the pipe [`OWNER`] in its directory has no writer any more.
+    pub(crate) owned: bool,
 }
 
 impl Bundle<'_> {
@@ -129,6 +142,12 @@ impl Bundle<'_> {
         for dir in self.inner_cgroup_dirs() {
             args.extend(["--cgroup".to_owned(), dir]);
         }
+        if let Some(left) = self.time_left {
+            args.extend(["--lifetime-ms".to_owned(), left.as_millis().to_string()]);
+        }
+        if self.owned {
+            args.extend(["--owner".to_owned(), format!("{RUN_DIR}/{OWNER}")]);
+        }
         let has_path = self.env.iter().any(|variable| variable.starts_with("PATH="));
         let path = (!has_path).then(|| format!("PATH={SEARCH_PATH}"));
         let mut process = ProcessBuilder::default()
@@ -164,15 +183,16 @@ impl Bundle<'_> {
 
     fn mounts(&self) -> Result<Vec<Mount>, OciSpecError> {
         let jobs = format!("size={}m", self.jobs_mib);
+        let shm = format!("size={}m", self.shm_mib);
         let mut mounts = vec![
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"])?,
             mount("/dev", "tmpfs", &["nosuid", "noexec", "strictatime", "mode=755", "size=64k"])?,
             mount(
                 "/dev/pts",
                 "devpts",
-                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"],
+                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", MAX_TERMINALS],
             )?,
-            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=64m"])?,
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &shm])?,
         ];
         for (source, destination) in self.programs {
             mounts.push(bind(source, destination, &["ro"])?);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use crate::budget::Budget;
 use crate::host::CgroupLayout;
 use crate::task::{TaskId, TaskSpec};
 
@@ -30,6 +31,9 @@ const LEAF: &str = "runner";
 pub(crate) const LEAF_CPU_WEIGHT: &str = "1000";
 /// The controllers that sandboxes and jobs need.
 pub(crate) const CONTROLLERS: &str = "+memory +pids +cpu";
+/// On cgroup v1, the part of a sandbox's memory limit that its TCP and UDP buffers may take besides: the
+/// kernel does not charge them to the limit itself.
+const TCP_MEMORY_SHARE: u64 = 8;
 
 /// The groups of one driver: one directory in each hierarchy.
 #[derive(Debug, Clone)]
@@ -46,8 +50,9 @@ pub(crate) struct Cgroup<'a> {
 }
 
 impl Cgroups {
-    /// Creates the driver's directories. `name` must be unique among the drivers on this host.
-    pub(crate) fn open(layout: CgroupLayout, name: String) -> io::Result<Self> {
+    /// Creates the driver's directories, with the budget as the limit of all sandboxes together. `name`
+    /// must be unique among the drivers on this host.
+    pub(crate) fn open(layout: CgroupLayout, name: String, budget: Budget) -> io::Result<Self> {
         let cgroups = Self { layout, name };
         for hierarchy in cgroups.layout.limiting() {
             create(&hierarchy.join(&cgroups.name))?;
@@ -56,20 +61,49 @@ impl Cgroups {
             enable_controllers(base)?;
             enable_controllers(&base.join(&cgroups.name))?;
         }
-        cgroups.lower_cpu_weight()?;
+        cgroups.lower_weights()?;
+        cgroups.limit(budget)?;
         Ok(cgroups)
     }
 
-    /// Gives all sandboxes together a quarter of the default CPU weight (1024 on v1, 100 on v2), so that
-    /// the server stays responsive while sandboxes use all cores.
-    fn lower_cpu_weight(&self) -> io::Result<()> {
+    /// The groups of a driver that has ended, if there are some.
+    pub(crate) fn of_earlier(layout: CgroupLayout, name: String) -> Self {
+        Self { layout, name }
+    }
+
+    /// Gives all sandboxes together a quarter of the default CPU weight (1024 on v1, 100 on v2), and on v2
+    /// of the default I/O weight, so that the server stays responsive while sandboxes use all cores.
+    fn lower_weights(&self) -> io::Result<()> {
         match &self.layout {
             CgroupLayout::V1 { cpu, .. } => {
                 set_if_there(&cpu.join(&self.name).join("cpu.shares"), 256)
             }
             CgroupLayout::V2 { base } => {
-                set_if_there(&base.join(&self.name).join("cpu.weight"), 25)
+                let dir = base.join(&self.name);
+                set_if_there(&dir.join("io.weight"), "default 25")?;
+                set_if_there(&dir.join("cpu.weight"), 25)
             }
+        }
+    }
+
+    /// Limits all sandboxes together, also what no limit of a single one counts.
+    fn limit(&self, budget: Budget) -> io::Result<()> {
+        let memory = budget.memory_mib.saturating_mul(MIB);
+        let (CgroupLayout::V1 { pids, .. } | CgroupLayout::V2 { base: pids }) = &self.layout;
+        set(&pids.join(&self.name).join("pids.max"), budget.pids)?;
+        let limited = match &self.layout {
+            CgroupLayout::V1 { memory: hierarchy, .. } => {
+                limit_memory_v1(&hierarchy.join(&self.name), memory)
+            }
+            CgroupLayout::V2 { base } => limit_memory_v2(&base.join(&self.name), memory),
+        };
+        match limited {
+            // Sandboxes of an earlier driver use more than a lowered budget. The old limit stays.
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                tracing::warn!(%error, "failed to lower the memory limit of all sandboxes together");
+                Ok(())
+            }
+            done => done,
         }
     }
 
@@ -115,16 +149,13 @@ impl Cgroup<'_> {
         match self.layout {
             CgroupLayout::V1 { memory: hierarchy, .. } => {
                 let dir = hierarchy.join(&self.path);
-                // The group may exist already, and the kernel rejects a memory limit above the limit of
-                // memory and swap together.
-                set_if_there(&dir.join("memory.memsw.limit_in_bytes"), "-1")?;
-                set(&dir.join("memory.limit_in_bytes"), memory)?;
-                set_if_there(&dir.join("memory.memsw.limit_in_bytes"), memory)?;
+                limit_memory_v1(&dir, memory)?;
+                let sockets = memory / TCP_MEMORY_SHARE;
+                set_if_there(&dir.join("memory.kmem.tcp.limit_in_bytes"), sockets)?;
             }
             CgroupLayout::V2 { base } => {
                 let dir = base.join(&self.path);
-                set(&dir.join("memory.max"), memory)?;
-                set_if_there(&dir.join("memory.swap.max"), 0)?;
+                limit_memory_v2(&dir, memory)?;
                 create(&dir.join(LEAF))?;
             }
         }
@@ -283,6 +314,19 @@ impl Cgroup<'_> {
         }
         Ok(())
     }
+}
+
+fn limit_memory_v1(dir: &Path, bytes: u64) -> io::Result<()> {
+    // The group may exist already, and the kernel rejects a memory limit above the limit of memory and
+    // swap together.
+    set_if_there(&dir.join("memory.memsw.limit_in_bytes"), "-1")?;
+    set(&dir.join("memory.limit_in_bytes"), bytes)?;
+    set_if_there(&dir.join("memory.memsw.limit_in_bytes"), bytes)
+}
+
+fn limit_memory_v2(dir: &Path, bytes: u64) -> io::Result<()> {
+    set(&dir.join("memory.max"), bytes)?;
+    set_if_there(&dir.join("memory.swap.max"), 0)
 }
 
 #[cfg(test)]

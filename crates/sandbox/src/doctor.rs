@@ -1,20 +1,24 @@
 //! Checks what this host can isolate by trying it, and says what to do about what is missing.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::budget::Budget;
 use crate::cgroup::Cgroups;
+use crate::disk;
 use crate::driver::{Config, Runtime};
 use crate::host::{self, CgroupLayout};
 use crate::rootless::IdMap;
+use crate::runtime;
 use crate::task::{Network, TaskId, TaskSpec};
 
 /// Free space below which the disk check warns.
 const LOW_DISK_BYTES: u64 = 1 << 30;
+/// The memory of the smallest shell.
+const LOW_MEMORY_MIB: u64 = 512;
 /// The first version with mount_setattr(2), which sets the flags of mounts.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
@@ -66,7 +70,9 @@ pub fn doctor(config: &Config) -> Vec<Check> {
         overlay(config),
         runtime(config),
         egress(),
-        disk(config),
+        disk_space(config),
+        disks(config),
+        budget(config),
     ]
 }
 
@@ -152,6 +158,11 @@ fn cgroups() -> Check {
         CgroupLayout::V2 { .. } => "cgroup v2",
     };
     match try_limits(layout) {
+        Ok(()) if found == "cgroup v1" => Check::warn(
+            name,
+            format!("{found}; memory, pids and cpu can be limited, but not all memory of sockets"),
+            "boot with cgroup v2 (systemd.unified_cgroup_hierarchy=1) before running hostile code",
+        ),
         Ok(()) => Check::ok(name, format!("{found}; memory, pids and cpu can be limited")),
         Err(error) => {
             let remedy = "run the server as root, or in a delegated cgroup: \
@@ -162,7 +173,9 @@ fn cgroups() -> Check {
 }
 
 fn try_limits(layout: CgroupLayout) -> io::Result<()> {
-    let cgroups = Cgroups::open(layout, format!("ephemeral-doctor-{}", std::process::id()))?;
+    let name = format!("ephemeral-doctor-{}", std::process::id());
+    let budget = Budget { memory_mib: 128, disk_mib: 1, pids: 32 };
+    let cgroups = Cgroups::open(layout, name, budget)?;
     let id = TaskId::of_token("doctor");
     let spec = TaskSpec {
         started_by: String::new(),
@@ -170,7 +183,8 @@ fn try_limits(layout: CgroupLayout) -> io::Result<()> {
         cpu_units: 1024,
         memory_mib: 64,
         pids: 16,
-        tmpfs_mib: 1,
+        disk_mib: 1,
+        lifetime: None,
         network: Network::None,
     };
     let cgroup = cgroups.of(&id);
@@ -235,7 +249,7 @@ fn egress() -> Check {
     }
 }
 
-fn disk(config: &Config) -> Check {
+fn disk_space(config: &Config) -> Check {
     let name = "disk";
     let existing = existing(&config.root);
     match rustix::fs::statvfs(existing) {
@@ -257,6 +271,41 @@ fn existing(dir: &Path) -> &Path {
     dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"))
 }
 
+fn disks(config: &Config) -> Check {
+    let name = "disks";
+    let dir = std::env::temp_dir().join(format!("ephemeral-doctor-{}-disks", std::process::id()));
+    let found = disk::find(config, dir.clone());
+    // Without root there is no directory.
+    let _ = fs::remove_dir_all(dir);
+    match found {
+        Ok(_) => {
+            Check::ok(name, "each shell gets a disk of its own: an ext4 image on this storage")
+        }
+        Err(reason) => Check::warn(
+            name,
+            format!("{reason}; the files of shells are held in memory, at most half of its limit"),
+            "run the server as root with e2fsprogs installed and /dev/loop-control accessible",
+        ),
+    }
+}
+
+/// What all shells together may use.
+fn budget(config: &Config) -> Check {
+    let Budget { memory_mib, disk_mib, pids } = config.budget;
+    let detail = format!(
+        "all shells together may use {memory_mib} MiB of memory, {disk_mib} MiB of disk and {pids} processes"
+    );
+    if memory_mib >= LOW_MEMORY_MIB && disk_mib >= disk::DEFAULT_MIB.into() {
+        Check::ok("budget", detail)
+    } else {
+        Check::warn(
+            "budget",
+            detail,
+            "free memory and disk space, or give --memory-budget and --disk-budget",
+        )
+    }
+}
+
 /// Runs the launcher's probe of a feature in a new directory below `base`.
 ///
 /// # Errors
@@ -264,17 +313,8 @@ fn existing(dir: &Path) -> &Path {
 fn probe(config: &Config, what: &str, base: &Path) -> Result<(), String> {
     let dir = base.join(format!("ephemeral-doctor-{}-{what}", std::process::id()));
     fs::create_dir(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
-    let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
-    let mut command = Command::new(&config.exe);
-    command.args(args).stdin(Stdio::null());
-    if rustix::process::geteuid().is_root() {
-        command.arg(config.uid_range.block(0).runner().to_string());
-    }
-    let output = command.output();
+    let block = rustix::process::geteuid().is_root().then(|| config.uid_range.block(0));
+    let done = runtime::probe(&config.exe, what, &dir, block);
     let removed = fs::remove_dir_all(&dir).map_err(|error| error.to_string());
-    let output = output.map_err(|error| format!("{}: {error}", config.exe.display()))?;
-    if output.status.success() {
-        return removed;
-    }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    done.and(removed)
 }

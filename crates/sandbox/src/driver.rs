@@ -5,14 +5,16 @@ use std::fs::{self, File, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::budget::Budget;
 use crate::cgroup::Cgroups;
+use crate::disk::{self, Disks};
 use crate::host;
 use crate::record::{Record, Records};
 use crate::rootfs::Root;
@@ -21,15 +23,18 @@ use crate::task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskSpe
 use crate::uid_range::{Block, Blocks};
 
 mod config;
+mod deadline;
 mod launch;
 mod monitor;
+mod network;
 mod open;
 mod plan;
 mod pool;
 mod teardown;
 
-pub use config::{Config, Image, OpenError, RunError, Runtime, StopError};
+pub use config::{Config, Egress, Image, OpenError, RunError, Runtime, StopError};
 use monitor::Monitor;
+pub use open::remove_abandoned;
 use pool::{Pool, Work};
 
 /// How long a stopped task stays listed without a call of [`Driver::forget`].
@@ -53,6 +58,9 @@ struct Inner {
     ids: Option<IdMap>,
     /// The blocks of ids of sandboxes, if this process is root.
     blocks: Option<Blocks>,
+    disks: OnceLock<Option<Disks>>,
+    /// Write ends of the pipes whose end tells runners that this process has ended.
+    owned: Mutex<BTreeMap<TaskId, File>>,
     tasks: Mutex<BTreeMap<TaskId, Arc<Mutex<Task>>>>,
     report: Report,
     pool: Pool,
@@ -98,26 +106,38 @@ impl Driver {
     /// that task, in whatever state the task is.
     ///
     /// # Errors
-    /// `NoEgress` if this host can't provide the requested network; `Backend` if the task can't be
-    /// recorded. Nothing was started then.
+    /// `NoEgress` if this host can't provide the requested network; `NoCapacity` while other tasks use the
+    /// budget; `Backend` if the task can't be recorded. Nothing was started then.
     pub fn run(&self, spec: TaskSpec) -> Result<TaskId, RunError> {
         let id = TaskId::of_token(&spec.token);
         if spec.network == Network::Egress && !self.has_egress() {
             return Err(RunError::NoEgress);
         }
         self.inner.drop_expired();
+        // Before the lock, because the first call takes some time.
+        self.inner.disks();
         {
             let mut tasks = self.inner.tasks();
             if tasks.contains_key(&id) {
                 return Ok(id);
+            }
+            if !self.inner.has_room(&tasks, &spec) {
+                return Err(RunError::NoCapacity);
             }
             let record = Record::new(id.clone(), spec);
             self.inner.records.save(&record).map_err(RunError::Backend)?;
             tasks.insert(id.clone(), Arc::new(Mutex::new(Task { record, init: None })));
         }
         self.inner.report_again(&id);
+        self.inner.schedule_expiry(&id);
         self.inner.pool.push(Work::Launch(id.clone()));
         Ok(id)
+    }
+
+    /// Moves the end of a task: it is killed some time after this, whatever becomes of its owner. The
+    /// runner inside has a deadline of its own. Does nothing for an unknown or stopped task.
+    pub fn set_deadline(&self, id: &TaskId, after: Duration) {
+        self.inner.set_deadline(id, after);
     }
 
     /// Requests that a task stops; returns at once. Stopping a stopped task succeeds.
@@ -156,9 +176,16 @@ impl Driver {
         self.inner.forget(id);
     }
 
-    /// Whether this host can provide [`Network::Egress`].
+    /// Whether this host can provide [`Network::Egress`], and the configuration permits it.
     pub fn has_egress(&self) -> bool {
-        self.inner.config.runtime != Runtime::Bare && host::find_pasta().is_ok()
+        let config = &self.inner.config;
+        let may = config.egress != Egress::None && config.runtime != Runtime::Bare;
+        may && host::find_pasta().is_ok()
+    }
+
+    /// Whether the disks of tasks are on real storage; else they are held in memory.
+    pub fn has_disks(&self) -> bool {
+        self.inner.disks().is_some()
     }
 
     /// The path, on the host, of the socket on which the task's runner listens.
@@ -213,6 +240,37 @@ impl Inner {
         drop(task);
         (self.report)(facts);
         true
+    }
+
+    /// The images of disks; `None` where disks are held in memory.
+    fn disks(&self) -> Option<&Disks> {
+        let find = || match disk::find(&self.config, self.config.root.join("disks")) {
+            Ok(disks) => Some(disks),
+            Err(reason) => {
+                tracing::info!(reason, "the disks of sandboxes are held in memory");
+                None
+            }
+        };
+        self.disks.get_or_init(find).as_ref()
+    }
+
+    fn time_left(&self, id: &TaskId) -> Option<Duration> {
+        self.task(id)?.lock().record.time_left()
+    }
+
+    /// Whether the budget has room for one more task.
+    fn has_room(&self, tasks: &BTreeMap<TaskId, Arc<Mutex<Task>>>, spec: &TaskSpec) -> bool {
+        let is_real = self.disks().is_some();
+        let used = tasks.values().map(|task| {
+            let record = &task.lock().record;
+            match record.facts.last_status {
+                Status::Stopped => Budget::default(),
+                Status::Provisioning | Status::Running | Status::Stopping => {
+                    Budget::of(&record.spec, is_real)
+                }
+            }
+        });
+        used.sum::<Budget>().fits(Budget::of(spec, is_real), self.config.budget)
     }
 
     fn report_again(&self, id: &TaskId) {

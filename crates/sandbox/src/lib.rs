@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
 mod bundle;
 mod cgroup;
 mod digest;
+mod disk;
 mod doctor;
 mod driver;
 mod host;
@@ -15,8 +17,11 @@ mod seccomp;
 mod task;
 mod uid_range;
 
+pub use budget::Budget;
 pub use doctor::{Check, CheckStatus, doctor};
-pub use driver::{Config, Driver, Image, OpenError, RunError, Runtime, StopError};
+pub use driver::{
+    Config, Driver, Egress, Image, OpenError, RunError, Runtime, StopError, remove_abandoned,
+};
 pub use image::ImageError;
 pub use runtime::runtime_main;
 pub use task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskIdError, TaskSpec};

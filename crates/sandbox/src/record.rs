@@ -8,6 +8,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,9 @@ pub(crate) struct Record {
     /// The ids of the sandbox, from before its launch until it was removed, if the server is root.
     #[serde(default)]
     pub(crate) block: Option<Block>,
+    /// When the task must have ended. Milliseconds since the Unix epoch.
+    #[serde(default)]
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// Identifies a process even if its pid is reused later.
@@ -51,7 +55,22 @@ impl Record {
             started_at_ms: None,
             stopped_at_ms: None,
         };
-        Self { facts, spec, init: None, block: None }
+        let mut record = Self { facts, spec, init: None, block: None, deadline_ms: None };
+        if let Some(lifetime) = record.spec.lifetime {
+            record.set_deadline(lifetime);
+        }
+        record
+    }
+
+    /// The task must have ended this long from now.
+    pub(crate) fn set_deadline(&mut self, after: Duration) {
+        let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.deadline_ms = Some(now_ms().saturating_add(after));
+    }
+
+    /// How long from now the task may still run; zero once its deadline has passed.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.deadline_ms?.saturating_sub(now_ms())))
     }
 
     /// Records that the task must end, and why; an earlier reason is not replaced.

@@ -6,23 +6,27 @@
 //! by another OCI runtime (`runc`, `crun`, ...) in the same namespaces.
 
 use std::error::Error;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
+use crate::driver::Egress;
 use crate::rootless::IdMap;
 use crate::uid_range::{self, Block};
 
 mod attributes;
 mod container;
 mod devices;
+mod egress;
 mod idmapped;
+mod loop_device;
 mod namespaces;
 mod netlink;
 mod probe;
@@ -77,12 +81,19 @@ pub(crate) struct Isolation {
     pub(crate) programs: Vec<Overlay>,
     /// A command that connects the network namespace. It runs in the host's namespaces.
     pub(crate) network_command: Option<Vec<String>>,
+    /// What the sandbox reaches if it has a network.
+    pub(crate) egress: Egress,
+    /// Its DNS servers.
+    pub(crate) resolvers: Vec<IpAddr>,
 }
 
-/// A tmpfs that contains what the sandbox writes: the upper directory of its root.
+/// The sandbox's disk: it contains what the sandbox writes, the upper directory of its root.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Scratch {
     pub(crate) at: PathBuf,
+    /// The image of the disk; without one it is a tmpfs.
+    pub(crate) image: Option<PathBuf>,
+    /// Size of a tmpfs.
     pub(crate) size_mib: u32,
     /// Uid and gid, outside of a new user namespace, of the user that is root for commands.
     pub(crate) root: (u32, u32),
@@ -195,6 +206,26 @@ fn die_with_parent(parent: i32) -> Result<(), AnyError> {
         return Err("the server that started this launcher has ended".into());
     }
     Ok(())
+}
+
+/// Runs the launcher's probe of a feature in this empty directory, with the ids of the block if there is one.
+///
+/// # Errors
+/// The reason why the feature does not work.
+pub(crate) fn probe(
+    exe: &Path,
+    what: &str,
+    dir: &Path,
+    block: Option<Block>,
+) -> Result<(), String> {
+    let args = ["runtime".as_ref(), "probe".as_ref(), OsStr::new(what), dir.as_os_str()];
+    let block = block.map(|block| block.runner().to_string());
+    let output = Command::new(exe).args(args).args(block).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{}: {error}", exe.display()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 /// The messages of an error and its causes in one line.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,15 @@ pub struct TaskSpec {
     pub memory_mib: u32,
     /// Largest number of processes and threads.
     pub pids: u32,
-    /// Size of the file system that contains `/tmp` and the home directory, in MiB.
-    pub tmpfs_mib: u32,
+    /// Size of the disk for `/tmp`, the home directory and what is written to the image, in MiB. Where
+    /// the host has no disk images it is held in memory, and is at most half of it.
+    #[serde(alias = "tmpfs_mib")]
+    pub disk_mib: u32,
+    /// How long after its request the task is killed, unless [`Driver::set_deadline`] changes that.
+    ///
+    /// [`Driver::set_deadline`]: crate::Driver::set_deadline
+    #[serde(default)]
+    pub lifetime: Option<Duration>,
     pub network: Network,
 }
 

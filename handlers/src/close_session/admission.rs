@@ -1,6 +1,6 @@
-//! The sessions of the same user that wait for a slot.
+//! The sessions that wait for a slot, or for room on the host.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
     message::Message,
@@ -11,22 +11,32 @@ use domain::{
 
 use crate::{Env, HandlerError, notification, outbox::Batch};
 
-/// Gives free slots to the waiting sessions of this session's user, in their order.
+/// Gives free slots to the waiting sessions of this session's user, and of all users where they share
+/// one host, in their order.
 pub(crate) async fn admit_next(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let limit = env.policy.max_active_sessions;
-    for Versioned { value, version } in env.store.waiting(session.user()).await? {
-        let id = value.id();
+    let mut at_limit = BTreeSet::new();
+    for Versioned { value, version } in env.store.admissible(session.user()).await? {
+        let (id, user) = (value.id(), value.user().clone());
         let Session::Waiting(waiting) = value else { continue };
+        if at_limit.contains(&user) {
+            continue;
+        }
         let transition = waiting.admit(env.stamp(Actor::Workflow)).any();
-        let slot = Write::TakeSlot { user: session.user().clone(), limit };
-        let batch = Batch::default().transition(env, &transition, Expect::At(version)).write(slot);
+        let size = transition.session.common().spec.size;
+        let batch = Batch::default()
+            .transition(env, &transition, Expect::At(version))
+            .write(Write::TakeSlot { user: user.clone(), limit })
+            .write(Write::RequireCapacity { session: id, size });
         match batch.commit(env).await {
             Ok(()) => {
                 notification::send(env, Message::StartSession { session: id }, Duration::ZERO)
                     .await;
             }
             Err(CommitError::Conflict) => {}
-            Err(CommitError::QuotaReached) => return Ok(()),
+            Err(CommitError::QuotaReached) => drop(at_limit.insert(user)),
+            // A smaller session behind it must not overtake it again and again.
+            Err(CommitError::NoCapacity) => return Ok(()),
             Err(error) => return Err(error.into()),
         }
     }

@@ -80,8 +80,10 @@ async fn plan(
     }
     let extended = ready.extend(request.expires_at, env.stamp(Actor::User)).any();
     let reply = sessions::reply(env, &extended.session).await?;
-    let notifications =
-        if shorter { vec![Message::NotifySession { session: id }] } else { Vec::new() };
+    let mut notifications = vec![Message::SetDeadline { session: id }];
+    if shorter {
+        notifications.push(Message::NotifySession { session: id });
+    }
     Ok(Plan {
         session: id,
         essential: shorter,

@@ -39,6 +39,7 @@ pub(super) enum Code {
     QueueFull,
     StorageExceeded,
     TooManyRequests,
+    CapacityExceeded,
     Internal,
     StreamingUnavailable,
     NotAcceptable,
@@ -48,7 +49,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -70,6 +71,7 @@ impl Code {
         Self::QueueFull,
         Self::StorageExceeded,
         Self::TooManyRequests,
+        Self::CapacityExceeded,
         Self::Internal,
         Self::StreamingUnavailable,
         Self::NotAcceptable,
@@ -114,6 +116,9 @@ impl Code {
             Self::TooManyRequests => {
                 ("too_many_requests", S::TOO_MANY_REQUESTS, "Too many requests at once")
             }
+            Self::CapacityExceeded => {
+                ("capacity_exceeded", S::TOO_MANY_REQUESTS, "The server is full")
+            }
             Self::Internal => ("internal", S::INTERNAL_SERVER_ERROR, "Internal error"),
             Self::StreamingUnavailable => {
                 ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")
@@ -130,7 +135,10 @@ impl Code {
     pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
             Self::NotReady | Self::Unavailable => Some(1),
-            Self::QuotaExceeded | Self::QueueFull | Self::TooManyRequests => Some(5),
+            Self::QuotaExceeded
+            | Self::CapacityExceeded
+            | Self::QueueFull
+            | Self::TooManyRequests => Some(5),
             Self::InsufficientStorage => Some(30),
             Self::StorageExceeded => Some(60),
             Self::InvalidRequest

@@ -65,8 +65,7 @@ async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let new = NewSession::of(request, env, &post.user);
     let mut attempts = post.retry_on_conflict(env);
     loop {
-        let quota_reached = matches!(attempts.last_error(), Some(CommitError::QuotaReached));
-        let position = position(env, &new, quota_reached).await?;
+        let position = position(env, &new, attempts.last_error()).await?;
         if let Some(response) = attempts.commit(plan(env, &new, position)).await? {
             return Ok(response);
         }
@@ -77,19 +76,26 @@ async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
 async fn position(
     env: &Env,
     new: &NewSession,
-    quota_reached: bool,
+    last_error: Option<&CommitError>,
 ) -> Result<Option<u32>, Problem> {
     let Policy { max_active_sessions, max_waiting_sessions, .. } = *env.policy;
+    let quota_reached = matches!(last_error, Some(CommitError::QuotaReached));
+    let no_capacity = matches!(last_error, Some(CommitError::NoCapacity));
     if new.spec.admission == Admission::Reject {
         if quota_reached {
             let detail = format!("{max_active_sessions} sessions are active, which is the limit");
             return Err(Problem::new(Code::QuotaExceeded, detail));
         }
+        if no_capacity {
+            let detail = "the sessions on this server use all memory, disk or processes that it may give \
+                          them; try again when one has ended, or start with admission: queue";
+            return Err(Problem::new(Code::CapacityExceeded, detail));
+        }
         return Ok(None);
     }
     // A session that may wait must not overtake those that wait already.
     let waiting = env.store.quota(&new.user).await?.waiting;
-    if !quota_reached && waiting == 0 {
+    if !quota_reached && !no_capacity && waiting == 0 {
         return Ok(None);
     }
     // Concurrent requests may exceed this limit a little, which costs no more than their records.
@@ -108,6 +114,7 @@ fn plan(env: &Env, new: &NewSession, position: Option<u32>) -> Plan {
     if position.is_none() {
         let (user, limit) = (new.user.clone(), env.policy.max_active_sessions);
         batch = batch.write(Write::TakeSlot { user, limit });
+        batch = batch.write(Write::RequireCapacity { session: new.id, size: new.spec.size });
     }
     let accepted = new.accept(env, position.is_some());
     let start = job(&new.user, new.id, new.start_job, Work::Start, now);

@@ -120,7 +120,7 @@ pub const FUNCTIONS: [Function; 13] = [
         ],
     ),
     of_step(Step::AwaitRunning, 25, &[Permission::Store, Permission::ResumeExecution]),
-    of_step(Step::InspectSession, 25, &[Permission::Store, WEBHOOKS]),
+    of_step(Step::InspectSession, 25, &[Permission::Store, EXEC, WEBHOOKS]),
     of_step(Step::AwaitEnd, 25, &[Permission::Store, Permission::ResumeExecution]),
     of_step(Step::StopTask, 55, &[Permission::Store, Permission::StopTask, Permission::ReadTasks]),
     of_step(Step::AwaitStopped, 25, &[Permission::Store, Permission::ResumeExecution]),

@@ -113,6 +113,10 @@ impl Shell for Scoped<dyn Shell> {
         self.permit(Permission::Shell)?.probe(task).await
     }
 
+    async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {
+        self.permit(Permission::Shell)?.set_deadline(task, after).await
+    }
+
     async fn start(
         &self,
         task: &TaskId,

@@ -62,6 +62,9 @@ impl Deployment {
         let child = Command::new(&self.program)
             .args(["up", "--listen", "127.0.0.1:0", "--webhook-allow-private", "--data-dir"])
             .arg(self.data_dir())
+            // The tests use little, but start more sessions than a small host would permit.
+            .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
+            .args(["--process-budget", "1000000"])
             .args(&self.options)
             .env_remove("EPHEMERAL_URL")
             .env_remove("EPHEMERAL_TOKEN")

@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
 use sandbox::{Driver, Network, TaskFacts, TaskId, TaskSpec};
+use serde_json::Value;
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -26,6 +27,8 @@ pub(crate) use state::{PreviousResponse, State};
 
 /// Limit of processes and threads of a task.
 const PIDS: u32 = 512;
+/// Disk of a task. On AWS it is ten times as large.
+const DISK_MIB: u32 = 2048;
 /// Time limit for all tasks to end.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -285,8 +288,15 @@ fn spec(task: &Task) -> TaskSpec {
         cpu_units: task.requested.cpu,
         memory_mib: task.requested.memory,
         pids: PIDS,
-        // Files in memory count as memory: a larger /tmp could make the kernel kill commands.
-        tmpfs_mib: task.requested.memory / 2,
+        disk_mib: DISK_MIB,
+        lifetime: lifetime(&task.requested.overrides),
         network: Network::None,
     }
+}
+
+/// The lifetime that an override of the container's environment tells the runner.
+fn lifetime(overrides: &Value) -> Option<Duration> {
+    let variables = overrides["containerOverrides"][0]["environment"].as_array()?;
+    let lifetime = variables.iter().find(|one| one["name"] == "EPHEMERAL_LIFETIME_SECONDS")?;
+    lifetime["value"].as_str()?.parse().ok().map(Duration::from_secs)
 }

@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{Router, routing::post};
-use sandbox::{Driver, Image, Runtime, UidRange};
+use sandbox::{Budget, Driver, Egress, Image, Runtime, UidRange};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -13,6 +13,9 @@ use crate::{
 
 /// Time between SIGTERM and SIGKILL; 30 seconds by default on Fargate.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// AWS has room for any number of tasks.
+const BUDGET: Budget = Budget { memory_mib: 1 << 20, disk_mib: 1 << 30, pids: 1 << 22 };
 
 /// The configuration of a server.
 #[derive(Debug)]
@@ -79,6 +82,9 @@ impl Server {
             grace: STOP_TIMEOUT,
             uid_range: UidRange::default(),
             allow_root: false,
+            egress: Egress::None,
+            budget: BUDGET,
+            end_with_driver: false,
         };
         // The receiver has ended only if the process ends.
         let driver = Driver::open(driver, move |fact| drop(report.send(fact)))?;

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fmt,
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -44,6 +45,7 @@ struct State {
     scripts: HashMap<String, Script>,
     default_script: Option<DefaultScript>,
     silent: HashSet<TaskId>,
+    deadlines: HashMap<TaskId, Timestamp>,
     overlaps: Vec<(JobId, JobId)>,
     latest: Option<Timestamp>,
 }
@@ -75,6 +77,11 @@ impl MemoryShell {
     /// Makes this task's runner reachable again.
     pub fn wake(&self, task: &TaskId) {
         self.inner.state.lock().silent.remove(task);
+    }
+
+    /// When this task was last told to end.
+    pub fn deadline(&self, task: &TaskId) -> Option<Timestamp> {
+        self.inner.state.lock().deadlines.get(task).copied()
     }
 
     /// The number of processes started for each job, in all tasks together.
@@ -173,6 +180,16 @@ impl Shell for MemoryShell {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
         let inner = &self.inner;
         inner.gate.pass("probing a shell", || inner.reach(task)).await?
+    }
+
+    async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {
+        let inner = &self.inner;
+        let set = || {
+            inner.reach(task)?;
+            inner.state.lock().deadlines.insert(task.clone(), inner.clock.now() + after);
+            Ok(())
+        };
+        inner.gate.pass("setting a deadline", set).await?
     }
 
     async fn start(

@@ -61,6 +61,8 @@ struct State {
     answers: HashMap<(UserId, String), IdempotentResponse>,
     slots: HashMap<UserId, u32>,
     turns: HashMap<SessionId, JobId>,
+    /// What all sessions may use together, if they share a host.
+    memory_mib: Option<u32>,
     history: Vec<Change>,
 }
 
@@ -68,6 +70,11 @@ impl MemoryStore {
     /// An empty store.
     pub fn new(gate: Arc<Gate>) -> Self {
         Self { gate, state: Mutex::default() }
+    }
+
+    /// Makes all sessions share a host with this much memory.
+    pub fn limit_memory(&self, mib: u32) {
+        self.state.lock().memory_mib = Some(mib);
     }
 
     /// Commits without passing the gate; for fixtures.

@@ -41,6 +41,7 @@ struct Host {
     memory_kills: AtomicU64,
     keep_idle: Duration,
     opened: AtomicUsize,
+    deadline: Mutex<Option<Duration>>,
 }
 
 #[async_trait]
@@ -56,6 +57,10 @@ impl Dial for Arc<Host> {
 
     async fn is_gone(&self, _: &TaskId) -> bool {
         self.gone.load(SeqCst)
+    }
+
+    async fn set_deadline(&self, _: &TaskId, after: Duration) {
+        *self.deadline.lock() = Some(after);
     }
 
     fn memory_kills(&self, _: &TaskId) -> u64 {
@@ -85,6 +90,7 @@ impl Runner {
             memory_kills: AtomicU64::new(0),
             keep_idle,
             opened: AtomicUsize::new(0),
+            deadline: Mutex::default(),
         });
         let shell = RunnerShell::new(Arc::clone(&host), Arc::new(SystemClock));
         Self { host, shell }
@@ -150,6 +156,14 @@ async fn a_command_gets_its_input_and_its_output_and_end_are_reported() {
     assert_eq!((stdout.as_str(), stderr.as_str()), ("from stdin", "session command"));
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Code(3))));
     assert_eq!((end.stdout_written, end.stderr_written), (10, 15));
+}
+
+#[tokio::test]
+async fn a_deadline_is_told_to_the_runner_and_to_the_host() {
+    let Some(runner) = Runner::start() else { return };
+    runner.shell.set_deadline(&task(), Duration::from_secs(3600)).await.unwrap();
+    assert_eq!(*runner.host.deadline.lock(), Some(Duration::from_secs(3600)));
+    runner.shell.probe(&task()).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,26 +1,32 @@
 //! Runs tasks.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_ecs::{
     Client,
     operation::run_task::builders::RunTaskFluentBuilder,
     types::{
-        AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, NetworkConfiguration,
-        Tag, TaskOverride,
+        AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride,
+        EphemeralStorage, KeyValuePair, NetworkConfiguration, Tag, TaskOverride,
     },
 };
 use domain::{
     TaskId,
     ports::{BackendError, RunError, RunTask},
-    size::Network,
+    size::{Network, Size},
 };
 use parking_lot::Mutex;
+use runner::protocol::LIFETIME_VARIABLE;
 
 use super::{
+    CONTAINER,
     launch_result::{self, LaunchResult},
     placement::{Placement, placements},
 };
+
+/// The longest time from the start of a runner until its session is ready. A session's time to live
+/// counts from then.
+const START_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// The settings that all tasks of this deployment share.
 #[derive(Debug, Clone)]
@@ -137,9 +143,11 @@ impl LaunchConfig {
         placement: &Placement<'_>,
     ) -> Result<RunTaskFluentBuilder, BackendError> {
         let (provider, network) = self.provider_and_network(group, placement)?;
-        let size = TaskOverride::builder()
+        let overrides = TaskOverride::builder()
             .cpu(task.size.cpu().to_string())
             .memory(task.size.memory_mib().to_string())
+            .set_ephemeral_storage(storage(task.size))
+            .container_overrides(lifetime(task.lifetime))
             .build();
         Ok(client
             .run_task()
@@ -149,7 +157,7 @@ impl LaunchConfig {
             .client_token(&placement.token)
             .capacity_provider_strategy(provider)
             .network_configuration(network)
-            .overrides(size)
+            .overrides(overrides)
             .enable_execute_command(true)
             // Cost reports can group by this tag.
             .tags(Tag::builder().key("ephemeral").value("1").build()))
@@ -177,4 +185,20 @@ impl LaunchConfig {
             .map_err(invalid)?;
         Ok((provider, NetworkConfiguration::builder().awsvpc_configuration(vpc).build()))
     }
+}
+
+/// The disk of a task that needs more than the 20 GiB that every task has; at most 200 GiB
+/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EphemeralStorage.html>).
+fn storage(size: Size) -> Option<EphemeralStorage> {
+    const FREE_GIB: u32 = 20;
+    let gib = size.disk_mib().div_ceil(1024);
+    let gib = i32::try_from(gib).ok().filter(|_| gib > FREE_GIB)?;
+    Some(EphemeralStorage::builder().size_in_gib(gib).build())
+}
+
+/// Tells the runner when to end by itself.
+fn lifetime(lifetime: Duration) -> ContainerOverride {
+    let seconds = (lifetime + START_TIMEOUT).as_secs();
+    let variable = KeyValuePair::builder().name(LIFETIME_VARIABLE).value(seconds.to_string());
+    ContainerOverride::builder().name(CONTAINER).environment(variable.build()).build()
 }

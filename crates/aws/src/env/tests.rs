@@ -99,6 +99,7 @@ async fn what_a_function_does_not_list_is_refused() {
                 size: domain::size::Size::DEFAULT,
                 network: domain::size::Network::Egress,
                 spot: false,
+                lifetime: std::time::Duration::from_hours(1),
             };
             refused(Permission::RunTask, &env.compute.run(&request).await.unwrap_err());
         }

@@ -4,8 +4,11 @@ use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    JobId, SessionId, Timestamp, UserId, WarmId, command::Concurrency, ports::Stream,
-    size::Network, warm::Kind,
+    JobId, SessionId, Timestamp, UserId, WarmId,
+    command::Concurrency,
+    ports::Stream,
+    size::{Network, Size},
+    warm::Kind,
 };
 use ulid::Ulid;
 
@@ -156,7 +159,13 @@ pub(super) fn pool(kind: &Kind) -> String {
         Network::None => "none",
         Network::Egress => "egress",
     };
-    format!("pool#{}#{}#{network}#{}", kind.size.cpu(), kind.size.memory_mib(), kind.image)
+    let size = &kind.size;
+    // A task of Fargate has at least the default disk, which older keys do not name.
+    let disk = match size.disk_mib() {
+        disk if disk == Size::DEFAULT.disk_mib() => String::new(),
+        disk => format!("#{disk}"),
+    };
+    format!("pool#{}#{}{disk}#{network}#{}", size.cpu(), size.memory_mib(), kind.image)
 }
 
 /// Partition of the index `due` with the due records of this shard, taken modulo the shards.

@@ -79,6 +79,8 @@ impl Plan {
             }
             Write::TakeSlot { user, limit } => self.items.push(take_slot(&user, limit)),
             Write::FreeSlot { user } => self.items.push(free_slot(&user)),
+            // Tasks share no host.
+            Write::RequireCapacity { .. } => {}
             Write::TakeTurn { session, job } => self.items.push(take_turn(session, job)),
             Write::EndTurn { session, job } => self.end_turn(session, job),
             Write::RequireOpen(session) => self.items.push(require_open(session)),

@@ -1,5 +1,7 @@
 //! RunTask: the request, and the meaning of each response.
 
+use std::time::Duration;
+
 use domain::{
     TaskId,
     ports::{Compute, RunError, RunTask},
@@ -20,6 +22,7 @@ fn request(spot: bool) -> RunTask {
         size: Size::new(512, 2048).unwrap(),
         network: Network::Egress,
         spot,
+        lifetime: Duration::from_secs(3600),
     }
 }
 
@@ -57,11 +60,31 @@ async fn the_request_has_everything_that_a_task_needs() {
         "networkConfiguration": {"awsvpcConfiguration": {
             "subnets": [subnet], "securityGroups": ["sg-egress"], "assignPublicIp": "ENABLED",
         }},
-        "overrides": {"cpu": "512", "memory": "2048"},
+        "overrides": {
+            "cpu": "512",
+            "memory": "2048",
+            "containerOverrides": [{
+                "name": "shell",
+                "environment": [{"name": "EPHEMERAL_LIFETIME_SECONDS", "value": "3900"}],
+            }],
+        },
         "enableExecuteCommand": true,
         "tags": [{"key": "ephemeral", "value": "1"}],
     });
     assert_eq!(*body, wanted);
+}
+
+#[tokio::test]
+async fn a_disk_beyond_what_every_task_has_is_requested() {
+    for (disk_mib, gib) in
+        [(2048, Value::Null), (20_480, Value::Null), (20_481, json!(21)), (204_800, json!(200))]
+    {
+        let ecs = Ecs::with([placed("arn:t")]).await;
+        let size = Size::DEFAULT.with_disk(disk_mib).unwrap();
+        ecs.compute.run(&RunTask { size, ..request(false) }).await.unwrap();
+        let [(_, body)] = &ecs.calls()[..] else { panic!("one call") };
+        assert_eq!(body["overrides"]["ephemeralStorage"]["sizeInGiB"], gib, "{disk_mib}");
+    }
 }
 
 #[tokio::test]

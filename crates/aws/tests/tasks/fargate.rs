@@ -83,6 +83,7 @@ impl Fargate {
             size: Size::DEFAULT,
             network: Network::Egress,
             spot: false,
+            lifetime: Duration::from_hours(1),
         };
         self.compute.run(&task).await.unwrap()
     }

@@ -2,8 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 use local::config::UidRange;
+
+use super::value::max_size;
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -46,11 +48,56 @@ pub(crate) struct Up {
     /// Image of the shells: an OCI layout or a `docker save` archive; default: this machine's /usr.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,
+    /// What shells with `--network egress` can reach. Never this machine's loopback or the metadata services
+    /// of clouds.
+    #[arg(long, value_enum, default_value_t = Reach::Public)]
+    pub(crate) network: Reach,
+    #[command(flatten)]
+    pub(crate) budget: Budget,
     /// Log filter, such as `info` or `local=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
+}
+
+/// What shells may use of this machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Budget")]
+pub(crate) struct Budget {
+    /// Memory of all shells together in MiB; starts beyond it wait or are refused. Default: 3/4 of the
+    /// machine's.
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) memory_budget: Option<u64>,
+    /// Disk of all shells together in MiB. Default: 9/10 of the free space of the data directory.
+    #[arg(long, value_name = "MIB", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) disk_budget: Option<u64>,
+    /// Processes and threads of all shells together, 512 for each. Default: half of the machine's process
+    /// ids.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(512..=4_194_304))]
+    pub(crate) process_budget: Option<u64>,
+    /// Largest shell: units of 1/1024 core, MiB of memory and, after another comma, MiB of disk.
+    #[arg(long, value_name = "CPU,MEMORY[,DISK]", value_parser = max_size)]
+    pub(crate) max_size: Option<MaxSize>,
+}
+
+/// The largest shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MaxSize {
+    pub(crate) cpu: u32,
+    pub(crate) memory_mib: u32,
+    pub(crate) disk_mib: Option<u32>,
+}
+
+/// What shells with a network can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Reach {
+    /// Shells get no network.
+    None,
+    /// The internet, but no private address.
+    Public,
+    /// All that this machine reaches.
+    Any,
 }
 
 /// How a server on this machine isolates its shells.

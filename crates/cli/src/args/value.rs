@@ -2,6 +2,8 @@
 
 use clap::ValueEnum;
 
+use super::server::MaxSize;
+
 /// A duration in whole seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seconds(pub(crate) u64);
@@ -51,5 +53,17 @@ pub(super) fn pair(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok(Pair(key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads `CPU,MEMORY` or `CPU,MEMORY,DISK`.
+pub(super) fn max_size(text: &str) -> Result<MaxSize, String> {
+    let invalid = || "expected CPU,MEMORY or CPU,MEMORY,DISK, such as 1024,4096,8192".to_owned();
+    let numbers = text.split(',').map(|number| number.trim().parse().ok().filter(|n| *n > 0));
+    let numbers: Vec<u32> = numbers.collect::<Option<_>>().ok_or_else(invalid)?;
+    match numbers[..] {
+        [cpu, memory_mib] => Ok(MaxSize { cpu, memory_mib, disk_mib: None }),
+        [cpu, memory_mib, disk] => Ok(MaxSize { cpu, memory_mib, disk_mib: Some(disk) }),
+        _ => Err(invalid()),
     }
 }

@@ -20,8 +20,12 @@ pub(super) fn start(options: ShellOptions) -> Map<String, Value> {
     });
     let mut body = Map::new();
     set(&mut body, "image", options.image);
-    if let (Some(cpu), Some(memory)) = (options.cpu, options.memory) {
-        body.insert("size".into(), json!({"cpu": cpu, "memoryMiB": memory}));
+    let mut size = Map::new();
+    set(&mut size, "cpu", options.cpu);
+    set(&mut size, "memoryMiB", options.memory);
+    set(&mut size, "diskMiB", options.disk);
+    if !size.is_empty() {
+        body.insert("size".into(), size.into());
     }
     set(&mut body, "ttlSeconds", options.ttl.map(|ttl| ttl.0));
     set(&mut body, "env", pairs(options.env));

@@ -38,8 +38,20 @@ fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, C
     let local::config::Sandbox { exe, runtime, image, uid_range, allow_root } =
         embedded::sandbox(isolation, None)?;
     let root = find_server::data_dir(&context.global).join("sandboxes");
-    let grace = std::time::Duration::ZERO;
-    Ok(sandbox::Config { root, exe, runtime, image, grace, uid_range, allow_root })
+    let budget = sandbox::Budget::of_host(&root)
+        .map_err(|error| CliError::chain("can't read the limits of this machine", &error))?;
+    Ok(sandbox::Config {
+        root,
+        exe,
+        runtime,
+        image,
+        grace: std::time::Duration::ZERO,
+        uid_range,
+        allow_root,
+        egress: sandbox::Egress::Public,
+        budget,
+        end_with_driver: false,
+    })
 }
 
 /// Starts a shell, runs a command in it and stops it.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use local::{
-    config::{Config, RunLimits, Runtime, StorageLimits, Tls},
+    config::{BudgetConfig, Config, Egress, RunLimits, Runtime, StorageLimits, Tls},
     server::Server,
 };
 use serde_json::json;
@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::Context;
 use crate::{
-    args::{Sandbox, Up},
+    args::{Reach, Sandbox, Up},
     embedded,
     error::{CliError, Exit},
     find_server,
@@ -44,6 +44,17 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.running = RunLimits { user: args.running_per_user, session: args.running_per_session };
     config.warm = args.warm;
     config.webhook_allow_private = args.webhook_allow_private;
+    config.egress = match args.network {
+        Reach::None => Egress::None,
+        Reach::Public => Egress::Public,
+        Reach::Any => Egress::Any,
+    };
+    config.budget = BudgetConfig {
+        memory_mib: args.budget.memory_budget,
+        disk_mib: args.budget.disk_budget,
+        pids: args.budget.process_budget,
+        max_size: args.budget.max_size.map(|size| (size.cpu, size.memory_mib, size.disk_mib)),
+    };
     let shown = config.clone();
     let server = Server::start(config).await.map_err(|error| embedded::start_failed(&error))?;
     print(context, &server, &shown)?;

@@ -1,5 +1,7 @@
 //! The provider that runs tasks.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::BackendError;
@@ -20,6 +22,10 @@ pub struct RunTask {
     pub network: Network,
     /// Whether to prefer cheaper capacity that the provider can take back.
     pub spot: bool,
+    /// How long after its start the task ends by itself at the latest, whatever becomes of this service;
+    /// [`Shell::set_deadline`](super::Shell::set_deadline) moves that. The same for requests with the
+    /// same token.
+    pub lifetime: Duration,
 }
 
 /// Why no task was run.

@@ -1,6 +1,6 @@
 //! The client of the runner inside a task.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
@@ -122,6 +122,8 @@ pub trait Attached: Send {
 pub trait Shell: Send + Sync {
     /// Succeeds once the runner accepts commands.
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError>;
+    /// Moves the end of the task: it ends by itself some seconds after this much time from now.
+    async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError>;
     /// Starts the command of a job, or attaches to it if this runner knows the job: a command never runs
     /// twice. Output is reported from these offsets on (stdout, stderr). `env` holds the session's
     /// variables, which those of the command override.

@@ -9,6 +9,7 @@ use crate::{
     command::{Command, Concurrency},
     job::Job,
     session::{self, Session},
+    size::Size,
     timeline::Entry,
     warm::{self, Warm},
     webhook::Delivery,
@@ -61,6 +62,9 @@ pub enum Write {
     TakeSlot { user: UserId, limit: u32 },
     /// One session less of this user holds a slot.
     FreeSlot { user: UserId },
+    /// The host has room for the task of this session, beside those of all other sessions that are not
+    /// over; fails with `NoCapacity` otherwise. Always holds where tasks don't share one host.
+    RequireCapacity { session: SessionId, size: Size },
     /// This serial job takes its session's turn; fails with `Conflict` while another job has it.
     TakeTurn { session: SessionId, job: JobId },
     /// This serial job gives up its session's turn. No effect if it does not have the turn.
@@ -114,6 +118,9 @@ pub enum CommitError {
     /// The user's sessions hold all slots of the quota.
     #[error("the quota is reached")]
     QuotaReached,
+    /// The sessions on the host use all that it may give them.
+    #[error("the host has no room for the session")]
+    NoCapacity,
     /// A response for this idempotency key exists.
     #[error("the request was accepted before")]
     AlreadyAnswered,
@@ -209,6 +216,11 @@ pub trait Store: Send + Sync {
     ) -> Result<Page<Session>, BackendError>;
     /// A user's sessions that wait for a slot, oldest first.
     async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError>;
+    /// The waiting sessions that may be admitted when a session of this user has ended, oldest first: those
+    /// of the user, and those of all users where [`Write::RequireCapacity`] may fail.
+    async fn admissible(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
+        self.waiting(user).await
+    }
     /// A session's timeline after entry number `after`, in order.
     async fn timeline(
         &self,

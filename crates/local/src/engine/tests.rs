@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::{
-    SessionId,
+    SessionId, UserId,
     job::{self, Job, Work},
     message::{Lane, Message},
     ports::{Clock, Expect, Queue, Store, Webhooks, Write},
-    session::{Queued, Reason, Session, Status},
+    session::{Queued, Reason, Session, Spec, Status, Waiting},
+    size::Size,
     task::TaskStatus,
     timeline::{Actor, Stamp},
 };
@@ -22,9 +23,12 @@ use crate::{
     env::policy,
     executions::Executions,
     queue::SqliteQueue,
-    store::SqliteStore,
+    store::{Capacity, SqliteStore},
     workflow::AslWorkflow,
 };
+
+/// Room for ten sessions.
+const CAPACITY: Capacity = Capacity { memory_mib: 5120, disk_mib: 1 << 20, sessions: 10 };
 
 struct Fixture {
     fakes: Fakes,
@@ -121,7 +125,8 @@ async fn open_with(fakes: &Fakes, db: &Database, webhooks: Arc<dyn Webhooks>) ->
 async fn open_env(fakes: &Fakes, db: &Database, change: impl FnOnce(&mut Env)) -> Engine {
     let listeners = Arc::new(ChangeListeners::default());
     let clock = fakes.clock.clone();
-    let store = Arc::new(SqliteStore::new(db.clone(), listeners.clone()));
+    let store = SqliteStore::new(db.clone(), listeners.clone()).with_capacity(CAPACITY);
+    let store = Arc::new(store);
     store.release_leases(clock.now()).await.unwrap();
     let queue = SqliteQueue::open(db.clone(), clock.clone()).unwrap();
     let executions = Executions::new(db.clone());
@@ -272,3 +277,28 @@ async fn the_metrics_are_written_in_the_text_format_of_prometheus() {
 
 mod sleeping_commands;
 mod slow_webhooks;
+
+#[tokio::test]
+async fn a_session_that_waits_for_room_is_admitted_when_one_of_another_user_has_ended() {
+    let fixture = Fixture::new().await;
+    fixture.become_ready("a").await;
+    let (id, stamp) = (session_id("w"), Stamp::new(Actor::User, fixture.fakes.clock.now()));
+    let most = u32::try_from(CAPACITY.memory_mib).unwrap();
+    let spec = Spec { size: Size::new(1024, most).unwrap(), ..spec() };
+    let accepted = Waiting::accept(id, UserId::new("other"), job_id("w"), spec, stamp).any();
+    let mut writes = vec![Write::Session(Box::new(accepted.session), Expect::New)];
+    writes.extend(accepted.entries.into_iter().map(|entry| Write::Entry(Box::new(entry))));
+    fixture.store().commit(writes).await.unwrap();
+    fixture.put_job(id, "w", Work::Start).await;
+
+    let stop = Message::NotifySession { session: id };
+    fixture.send(stop).await;
+    fixture.work_until_idle().await;
+    assert!(matches!(fixture.session("w").await, Session::Waiting(_)), "there is no room yet");
+
+    let task = fixture.session("a").await.task().unwrap().clone();
+    fixture.fakes.compute.die(&task, domain::task::StopCode::Exited);
+    fixture.work_until_idle().await;
+    assert!(matches!(fixture.session("a").await, Session::Ended(_)));
+    assert_eq!(fixture.session("w").await.status(), Status::Starting);
+}

@@ -8,7 +8,7 @@ use domain::message::{Lane, Message};
 pub enum LocalLane {
     /// All messages of a lane but the interrupts.
     Main(Lane),
-    /// Cancellations of running commands, and signals to them; part of lane `exec`.
+    /// Cancellations of running commands, signals to them, and deadlines of shells; part of lane `exec`.
     Interrupts,
 }
 
@@ -24,7 +24,10 @@ impl LocalLane {
 
     /// The lane that carries this message.
     pub const fn of(message: &Message) -> Self {
-        if matches!(message, Message::CancelJob { .. } | Message::SignalJob { .. }) {
+        if matches!(
+            message,
+            Message::CancelJob { .. } | Message::SignalJob { .. } | Message::SetDeadline { .. }
+        ) {
             return Self::Interrupts;
         }
         Self::Main(message.lane())

@@ -4,10 +4,12 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use adapters::shell::Dial;
 use domain::{TaskId, ports::ShellError};
+use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 
 use super::{Tasks, UnixDial};
@@ -15,6 +17,7 @@ use super::{Tasks, UnixDial};
 struct Host {
     socket: PathBuf,
     gone: bool,
+    deadline: Mutex<Option<(TaskId, Duration)>>,
 }
 
 impl Tasks for Host {
@@ -29,10 +32,22 @@ impl Tasks for Host {
     fn memory_kills(&self, _: &TaskId) -> u64 {
         0
     }
+
+    fn set_deadline(&self, task: &TaskId, after: Duration) {
+        *self.deadline.lock() = Some((task.clone(), after));
+    }
 }
 
 fn dial(socket: PathBuf, gone: bool) -> UnixDial {
-    UnixDial::new(Arc::new(Host { socket, gone }))
+    UnixDial::new(Arc::new(Host { socket, gone, deadline: Mutex::default() }))
+}
+
+#[tokio::test]
+async fn the_host_is_told_the_deadline_too() {
+    let host = Arc::new(Host { socket: PathBuf::new(), gone: false, deadline: Mutex::default() });
+    let (task, after) = (TaskId::new("t"), Duration::from_secs(60));
+    UnixDial::new(host.clone()).set_deadline(&task, after).await;
+    assert_eq!(*host.deadline.lock(), Some((task, after)));
 }
 
 #[tokio::test]

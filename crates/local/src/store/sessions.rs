@@ -192,3 +192,13 @@ pub(super) fn waiting(db: &Connection, user: &UserId) -> rusqlite::Result<Vec<Ve
     .query_map([user.as_str()], record::versioned)?
     .collect()
 }
+
+/// The waiting sessions of all users, oldest first.
+pub(super) fn all_waiting(db: &Connection) -> rusqlite::Result<Vec<Versioned<Session>>> {
+    db.prepare_cached(
+        "-- sessions::all_waiting
+        SELECT record, version FROM sessions WHERE waiting ORDER BY id",
+    )?
+    .query_map([], record::versioned)?
+    .collect()
+}

@@ -5,6 +5,7 @@ use domain::{
     job::{self, Work},
     ports::Expect,
     session::{Event, Queued},
+    size::Size,
     timeline::{Actor, Stamp},
     webhook::{EventType, Payload, Pending},
 };
@@ -99,6 +100,36 @@ async fn fifty_starts_at_once_never_exceed_the_quota() {
     let refused = |answer: &&Result<_, _>| matches!(answer, Ok(Err(CommitError::QuotaReached)));
     assert_eq!((taken, answers.iter().filter(refused).count()), (5, 45));
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 5);
+}
+
+#[tokio::test]
+async fn sessions_together_never_exceed_the_capacity() {
+    let large = |name: &str, memory, disk| {
+        let size = Size::new(1024, memory).unwrap().with_disk(disk).unwrap();
+        let spec = domain::session::Spec { size, ..spec() };
+        let id = session_id(name);
+        let session = Queued::accept(id, user_id(), job_id(name), spec, stamp(0)).any().session;
+        vec![Write::RequireCapacity { session: id, size }, new_session(session)]
+    };
+    let (dir, unlimited) = make();
+    unlimited.commit(large("unlimited", 8192, 4096)).await.unwrap();
+    drop(unlimited);
+    let limit = Capacity { memory_mib: 8192 + 4096, disk_mib: 4096 + 2048, sessions: 3 };
+    let store = open(dir.path()).with_capacity(limit);
+    for writes in [large("memory", 5120, 64), large("disk", 2048, 2049)] {
+        assert!(matches!(store.commit(writes).await, Err(CommitError::NoCapacity)));
+    }
+    store.commit(large("a", 2048, 1024)).await.unwrap();
+    store.commit(large("b", 2048, 1024)).await.unwrap();
+    let over = store.commit(large("c", 2048, 64)).await;
+    assert!(matches!(over, Err(CommitError::NoCapacity)), "a fourth session: {over:?}");
+    let (used, _) = store.usage().unwrap();
+    assert_eq!(used, Capacity { memory_mib: 12_288, disk_mib: 6144, sessions: 3 });
+    // A waiting session and one that has ended use nothing, nor does a session's own record.
+    let again = large("a", 2048, 1024).swap_remove(0);
+    store.commit(vec![again]).await.unwrap();
+    store.commit(vec![new_session(ended("over"))]).await.unwrap();
+    assert_eq!(store.usage().unwrap().0, used);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use domain::{
     WarmId,
     ports::{BackendError, Version, Versioned},
-    size::Network,
+    size::{Network, Size},
     warm::{Kind, Warm},
 };
 use rusqlite::{Connection, params};
@@ -74,5 +74,11 @@ fn key(kind: &Kind) -> String {
         Network::None => "none",
         Network::Egress => "egress",
     };
-    format!("{} {} {network} {}", kind.size.cpu(), kind.size.memory_mib(), kind.image)
+    let size = &kind.size;
+    // Older keys do not name the default disk.
+    let disk = match size.disk_mib() {
+        disk if disk == Size::DEFAULT.disk_mib() => String::new(),
+        disk => format!(" {disk}"),
+    };
+    format!("{} {}{disk} {network} {}", size.cpu(), size.memory_mib(), kind.image)
 }

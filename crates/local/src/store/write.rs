@@ -5,12 +5,16 @@ use domain::{
     ports::{
         BackendError, CommitError, Expect, QueueLimits, RunLimits, StorageLimits, Version, Write,
     },
+    size::Size,
 };
 use rusqlite::Connection;
 
 use super::{
-    answers, commands, deliveries, jobs, output, record::Row, sessions, slots, timeline, turns,
-    usage, warm,
+    answers,
+    capacity::{self, Capacity},
+    commands, deliveries, jobs, output,
+    record::Row,
+    sessions, slots, timeline, turns, usage, warm,
 };
 use crate::database::Disk;
 
@@ -25,6 +29,7 @@ pub(super) enum Prepared {
     IdempotentResponse(answers::Row),
     TakeSlot(UserId, u32),
     FreeSlot(UserId),
+    RequireCapacity(SessionId, Size, Option<Capacity>),
     TakeTurn(SessionId, JobId),
     EndTurn(SessionId, JobId),
     RequireOpen(SessionId),
@@ -34,7 +39,8 @@ pub(super) enum Prepared {
 }
 
 impl Prepared {
-    pub(super) fn new(write: Write) -> Result<Self, BackendError> {
+    /// `capacity` is what sessions may use together.
+    pub(super) fn new(write: Write, capacity: Option<Capacity>) -> Result<Self, BackendError> {
         Ok(match write {
             Write::Session(record, expect) => Self::Session(sessions::Row::new(&record)?, expect),
             Write::Job(record, expect) => Self::Job(jobs::Row::new(&record)?, expect),
@@ -51,6 +57,9 @@ impl Prepared {
             }
             Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
             Write::FreeSlot { user } => Self::FreeSlot(user),
+            Write::RequireCapacity { session, size } => {
+                Self::RequireCapacity(session, size, capacity)
+            }
             Write::TakeTurn { session, job } => Self::TakeTurn(session, job),
             Write::EndTurn { session, job } => Self::EndTurn(session, job),
             Write::RequireOpen(session) => Self::RequireOpen(session),
@@ -91,6 +100,9 @@ impl Prepared {
             Self::IdempotentResponse(row) => row.put(db),
             Self::TakeSlot(user, limit) => slots::take(db, user, *limit),
             Self::FreeSlot(user) => slots::free(db, user),
+            Self::RequireCapacity(session, size, limit) => {
+                capacity::has_room(db, *session, *size, *limit)
+            }
             Self::TakeTurn(session, job) => turns::take(db, *session, *job),
             Self::EndTurn(session, job) => turns::end(db, *session, *job),
             Self::RequireOpen(session) => sessions::is_open(db, *session),
@@ -117,6 +129,7 @@ impl Prepared {
         match self {
             Self::IdempotentResponse(_) => CommitError::AlreadyAnswered,
             Self::TakeSlot(..) => CommitError::QuotaReached,
+            Self::RequireCapacity(..) => CommitError::NoCapacity,
             Self::RequireOpen(_) => CommitError::Closed,
             Self::RequireStorage { .. } => CommitError::StorageExceeded,
             Self::RequireQueueRoom { .. } => CommitError::QueueFull,

@@ -85,6 +85,7 @@ impl Message for Request {
                 | Self::Signal { .. }
                 | Self::Cancel { .. }
                 | Self::Release { .. }
+                | Self::SetDeadline { .. }
                 | Self::Probe => Ok(request),
             }),
             START => decode_start(body).map(Self::Start),

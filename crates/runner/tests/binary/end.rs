@@ -216,3 +216,55 @@ fn an_unknown_option_is_an_error() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage"));
 }
+
+#[test]
+fn the_runner_ends_by_itself_after_its_deadline_unless_that_is_moved() {
+    let [short, moved] = [0, 0].map(|_| {
+        let directory = std::rc::Rc::new(tempfile::tempdir().unwrap());
+        let mut command = Shell::command(&directory);
+        Shell::spawn(command.args(["--lifetime-ms", "0"]), directory)
+    });
+    let mut client = moved.connect();
+    client.send(&Request::SetDeadline { after_ms: 600_000 });
+    assert_eq!(client.next(), Event::Ok);
+    let begin = Instant::now();
+    let pid = short.process.id().to_string();
+    while is_running(&pid) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the runner outlives its deadline");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    assert!(begin.elapsed() > Duration::from_secs(20), "a caller has too little time to stop it");
+    assert!(is_running(&moved.process.id().to_string()));
+}
+
+#[test]
+fn the_runner_takes_its_lifetime_from_the_environment_where_it_has_no_arguments() {
+    let directory = std::rc::Rc::new(tempfile::tempdir().unwrap());
+    let mut command = Shell::command(&directory);
+    let shell = Shell::spawn(command.env("EPHEMERAL_LIFETIME_SECONDS", "0"), directory);
+    let ran = shell.run(argv("job_1", &["env"]));
+    assert!(!String::from_utf8_lossy(&ran.stdout).contains("LIFETIME"));
+    let begin = Instant::now();
+    while is_running(&shell.process.id().to_string()) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the runner outlives its deadline");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_runner_ends_with_its_owner() {
+    let directory = std::rc::Rc::new(tempfile::tempdir().unwrap());
+    let pipe = directory.path().join("owner");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let owner = fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let mut command = Shell::command(&directory);
+    let shell = Shell::spawn(command.arg("--owner").arg(&pipe), directory);
+    let mut client = shell.connect();
+    client.send(&Request::Start(sh("job_1", "echo armed; sleep 1000")));
+    while !matches!(client.next(), Event::Output(_)) {}
+    let pid = shell.process.id().to_string();
+    assert!(is_running(&pid));
+    drop(owner);
+    eventually("the runner ends", || !is_running(&pid));
+}

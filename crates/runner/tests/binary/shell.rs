@@ -95,7 +95,7 @@ impl Shell {
         Self::spawn(&mut Self::command(&directory), directory)
     }
 
-    fn spawn(command: &mut Command, directory: Rc<TempDir>) -> Self {
+    pub(crate) fn spawn(command: &mut Command, directory: Rc<TempDir>) -> Self {
         let process = command.spawn().unwrap();
         let shell = Self { process, directory, cgroup: None };
         let deadline = Instant::now() + TIMEOUT;

@@ -18,10 +18,13 @@ fn config_with(users: Option<&Path>) -> Value {
         run_dir: Path::new("/data/run"),
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
+        shm_mib: 256,
         cgroups_path: Path::new("/ephemeral/task"),
         cgroup_namespace: true,
         cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
         cgroup_views: &pair("/data/cgroup/0", "/sys/fs/cgroup/memory"),
+        time_left: Some(Duration::from_secs(60)),
+        owned: true,
     };
     serde_json::to_value(bundle.config().unwrap()).unwrap()
 }
@@ -55,6 +58,10 @@ fn the_runner_is_pid_1_as_root_with_four_capabilities() {
         "--image-settings",
         "--cgroup",
         "/run/ephemeral/cgroup/0",
+        "--lifetime-ms",
+        "60000",
+        "--owner",
+        "/run/ephemeral/owner",
     ];
     assert_eq!(config["process"]["args"], json!(args));
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

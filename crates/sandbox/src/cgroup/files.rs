@@ -35,6 +35,8 @@ pub(super) fn oom_kills(file: &Path) -> u64 {
 /// controllers, so this process moves itself into a child group if needed.
 pub(super) fn enable_controllers(dir: &Path) -> io::Result<()> {
     let control = dir.join("cgroup.subtree_control");
+    // Only its weight is used, and it may not be delegated.
+    let _ = fs::write(&control, "+io");
     match fs::write(&control, CONTROLLERS) {
         Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
             let server = dir.join(SERVER_GROUP);

@@ -8,7 +8,8 @@ fn spec() -> TaskSpec {
         cpu_units: 256,
         memory_mib: 64,
         pids: 10,
-        tmpfs_mib: 16,
+        disk_mib: 16,
+        lifetime: None,
         network: Network::None,
     }
 }
@@ -16,7 +17,14 @@ fn spec() -> TaskSpec {
 /// A directory in place of the mount point of cgroup v2.
 fn version_2(dir: &Path) -> Cgroups {
     fs::write(dir.join("cgroup.subtree_control"), "").unwrap();
-    Cgroups::open(CgroupLayout::V2 { base: dir.to_owned() }, "ephemeral-test".into()).unwrap()
+    let parent = dir.join("ephemeral-test");
+    fs::create_dir(&parent).unwrap();
+    for file in ["memory.max", "memory.swap.max", "pids.max", "io.weight", "cpu.weight"] {
+        fs::write(parent.join(file), "").unwrap();
+    }
+    let budget = Budget { memory_mib: 1024, disk_mib: 0, pids: 1000 };
+    let layout = CgroupLayout::V2 { base: dir.to_owned() };
+    Cgroups::open(layout, "ephemeral-test".into(), budget).unwrap()
 }
 
 fn value(dir: &Path, file: &str) -> String {
@@ -43,6 +51,18 @@ fn v2_gets_limits_and_controllers() {
     assert_eq!(value(&dir, "cpu.max"), "25000 100000");
     assert_eq!(cgroup.procs_files(), [dir.join("cgroup.procs")]);
     assert_eq!(cgroups.present(), [id]);
+}
+
+#[test]
+fn all_sandboxes_together_get_the_budget_and_a_low_weight() {
+    let top = tempfile::tempdir().unwrap();
+    version_2(top.path());
+    let dir = top.path().join("ephemeral-test");
+    assert_eq!(value(&dir, "memory.max"), "1073741824");
+    assert_eq!(value(&dir, "memory.swap.max"), "0");
+    assert_eq!(value(&dir, "pids.max"), "1000");
+    assert_eq!(value(&dir, "cpu.weight"), "25");
+    assert_eq!(value(&dir, "io.weight"), "default 25");
 }
 
 #[test]

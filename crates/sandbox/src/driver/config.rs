@@ -4,6 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::budget::Budget;
 use crate::image::ImageError;
 use crate::uid_range::UidRange;
 
@@ -22,6 +25,13 @@ pub struct Config {
     pub uid_range: UidRange,
     /// Whether commands may run as root inside of a sandbox. Needs a container and a server that is root.
     pub allow_root: bool,
+    /// What sandboxes with [`Network::Egress`](crate::Network::Egress) can reach.
+    pub egress: Egress,
+    /// What all sandboxes may use together.
+    pub budget: Budget,
+    /// Whether sandboxes end with this process, also when it is killed. By default they run on, and the
+    /// next driver finds them.
+    pub end_with_driver: bool,
 }
 
 /// The OCI runtime that creates containers.
@@ -34,6 +44,19 @@ pub enum Runtime {
     /// No container: commands run on the host itself, as the user `shelluser` if the server is root and
     /// else as the server's user. Must be requested explicitly.
     Bare,
+}
+
+/// What sandboxes with a network can reach. Never the host's loopback interface, and never the metadata
+/// services of clouds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Egress {
+    /// No sandbox gets a network.
+    None,
+    /// Unicast addresses of the internet, and the host's DNS servers. No private, link-local, shared or
+    /// multicast address.
+    Public,
+    /// All that the host reaches.
+    Any,
 }
 
 /// The root file system of sandboxes.
@@ -67,6 +90,8 @@ pub enum RunError {
         "network access needs a sandbox, the program pasta (Debian's package passt) and /dev/net/tun"
     )]
     NoEgress,
+    #[error("the sandboxes of this host use all that the server may give them; try again later")]
+    NoCapacity,
     #[error("failed to record the task")]
     Backend(#[source] io::Error),
 }

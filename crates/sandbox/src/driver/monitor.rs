@@ -30,6 +30,7 @@ struct State {
     monitored: HashMap<u64, (TaskId, Arc<OwnedFd>)>,
     last_key: u64,
     deadlines: BTreeSet<(Instant, TaskId)>,
+    expiries: BTreeSet<(Instant, TaskId)>,
     closed: bool,
 }
 
@@ -59,6 +60,12 @@ impl Monitor {
         self.wake();
     }
 
+    /// Schedules a check whether the task's deadline has passed.
+    pub(super) fn schedule_expiry(&self, id: &TaskId, at: Instant) {
+        self.state.lock().expiries.insert((at, id.clone()));
+        self.wake();
+    }
+
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.wake();
@@ -75,8 +82,8 @@ impl Monitor {
             if state.closed {
                 return None;
             }
-            let next =
-                state.deadlines.first().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+            let next = state.deadlines.first().into_iter().chain(state.expiries.first());
+            let next = next.map(|(at, _)| at.saturating_duration_since(Instant::now())).min();
             next.and_then(|left| Timespec::try_from(left).ok())
         };
         let mut events = Vec::with_capacity(64);
@@ -112,6 +119,16 @@ impl Monitor {
     }
 }
 
+impl Monitor {
+    /// The next task whose deadline may have passed.
+    fn expired(&self) -> Option<TaskId> {
+        let mut state = self.state.lock();
+        let due = state.expiries.first().filter(|(at, _)| *at <= Instant::now()).cloned()?;
+        state.expiries.remove(&due);
+        Some(due.1)
+    }
+}
+
 pub(super) fn start(inner: &Arc<Inner>) -> io::Result<JoinHandle<()>> {
     let inner = Arc::clone(inner);
     thread::Builder::new().name("sandbox-monitor".into()).spawn(move || run(&inner))
@@ -125,6 +142,9 @@ fn run(inner: &Inner) {
             } else if let Some((id, process)) = inner.monitor.take(key) {
                 inner.exited(&id, exit_code(&process));
             }
+        }
+        while let Some(id) = inner.monitor.expired() {
+            inner.expire(&id);
         }
         while let Some((id, process)) = inner.monitor.overdue() {
             match process {

@@ -3,13 +3,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use rustix::fs::FlockOperation;
 
 use super::monitor::Monitor;
 use super::pool::{Pool, Work};
+use super::teardown::KILL_TIMEOUT;
 use super::{Config, Image, Inner, OpenError, Report, Runtime, Task, launch};
 use crate::cgroup::Cgroups;
 use crate::digest;
@@ -34,16 +35,18 @@ impl Inner {
         let unsupported = |error: io::Error| OpenError::Unsupported(error.to_string());
         let layout =
             CgroupLayout::find().map_err(|error| OpenError::Unsupported(error.to_string()))?;
-        let name = digest::hex(root.as_os_str().as_encoded_bytes(), 8);
         // As a subreaper, this process becomes the parent of a sandbox's PID 1 when the launcher ends.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| OpenError::Backend(error.into()))?;
         Ok(Self {
             records: Records::open(root.join(RECORDS)).map_err(OpenError::Backend)?,
-            cgroups: Cgroups::open(layout, format!("ephemeral-{name}")).map_err(unsupported)?,
+            cgroups: Cgroups::open(layout, cgroup_name(&root), config.budget)
+                .map_err(unsupported)?,
             image: open_image(&config, &root)?,
             ids: id_map(&config)?,
             blocks: blocks(&config, &root)?,
+            disks: OnceLock::new(),
+            owned: Mutex::default(),
             tasks: Mutex::default(),
             report,
             pool: Pool::default(),
@@ -94,6 +97,7 @@ impl Inner {
         }
         let facts = task.record.facts.clone();
         drop(task);
+        self.schedule_expiry(id);
         (self.report)(facts);
     }
 
@@ -107,6 +111,31 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// Removes the sandboxes of a driver whose process has ended, unless another one has opened the
+/// directory. Only the directory itself is left. Returns false if a driver uses it.
+///
+/// # Errors
+/// If a sandbox can't be removed.
+pub fn remove_abandoned(root: &Path) -> io::Result<bool> {
+    let _lock = match lock(root) {
+        Ok(lock) => lock,
+        Err(OpenError::InUse(_)) => return Ok(false),
+        Err(error) => return Err(io::Error::other(error)),
+    };
+    let layout = CgroupLayout::find().map_err(io::Error::other)?;
+    let cgroups = Cgroups::of_earlier(layout, cgroup_name(&root.canonicalize()?));
+    for id in cgroups.present() {
+        cgroups.of(&id).destroy(KILL_TIMEOUT)?;
+    }
+    cgroups.close();
+    Ok(true)
+}
+
+/// The name of a driver's cgroups.
+fn cgroup_name(root: &Path) -> String {
+    format!("ephemeral-{}", digest::hex(root.as_os_str().as_encoded_bytes(), 8))
 }
 
 fn id_map(config: &Config) -> Result<Option<IdMap>, OpenError> {

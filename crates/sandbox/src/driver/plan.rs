@@ -1,22 +1,22 @@
 //! Writes the files that the launcher reads: its plan and the OCI bundle.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use super::{Inner, Runtime};
-use crate::bundle::Bundle;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::{Inner, Runtime, network};
+use crate::bundle::{Bundle, OWNER};
+use crate::disk;
 use crate::record::replace;
 use crate::rootfs::Parts;
 use crate::runtime::{
     Home, Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start, USERS, bundle_dir,
 };
 use crate::task::{Network, TaskId, TaskSpec};
-use crate::uid_range::Block;
 
-/// Address of the sandbox's DNS server; pasta forwards queries to the host's resolver.
-const RESOLVER: &str = "169.254.1.1";
 /// Smallest size of the file system for the output of jobs; by default it is a quarter of the memory.
 const MIN_JOBS_MIB: u32 = 32;
 
@@ -45,6 +45,13 @@ impl Inner {
                 chown(subdir, Some(block.runner()), Some(block.runner()))?;
             }
         }
+        if self.config.end_with_driver {
+            let pipe = owner_pipe(&dir.join("run").join(OWNER))?;
+            self.owned.lock().insert(id.clone(), pipe);
+        }
+        if let Some(disks) = self.disks() {
+            disks.create(&dir.join(disk::FILE), spec.disk_mib)?;
+        }
         fs::write(dir.join(USERS), "")?;
         let start = match parts {
             Some(parts) => self.container(id, spec, &parts)?,
@@ -66,9 +73,10 @@ impl Inner {
         let (dir, block) = (self.dir(id), self.block(id));
         let host_id = |id| block.map_or(id, |block| block.host_id(id));
         let user = &parts.settings.user;
+        let resolvers = network::resolvers();
         let network_command = match spec.network {
             Network::None => None,
-            Network::Egress => Some(pasta_command(block)),
+            Network::Egress => Some(self.pasta_command(&resolvers, block)),
         };
         let program = match &self.config.runtime {
             Runtime::Program(program) => Some(program.clone()),
@@ -89,13 +97,18 @@ impl Inner {
             block,
             scratch: Scratch {
                 at: dir.join("scratch"),
-                size_mib: spec.tmpfs_mib,
+                image: self.disks().map(|_| dir.join(disk::FILE)),
+                // Files on a tmpfs count against the memory limit: with more, a full one would kill
+                // commands.
+                size_mib: spec.disk_mib.min(spec.memory_mib / 2),
                 root: (host_id(0), host_id(0)),
             },
             root: Overlay { at: dir.join("rootfs"), lower: parts.layers.clone() },
             home: Home { path: user.home.clone(), uid: host_id(user.uid), gid: host_id(user.gid) },
             programs: programs.collect(),
             network_command,
+            egress: self.config.egress,
+            resolvers,
         };
         Ok(Start::Container { isolation: Box::new(isolation), program })
     }
@@ -114,6 +127,12 @@ impl Inner {
         for dir in self.cgroups.of(id).dirs() {
             command.extend(["--cgroup".into(), dir.into()]);
         }
+        if let Some(left) = self.time_left(id) {
+            command.extend(["--lifetime-ms".into(), left.as_millis().to_string().into()]);
+        }
+        if self.config.end_with_driver {
+            command.extend(["--owner".into(), run_dir.join(OWNER).into()]);
+        }
         if !rustix::process::geteuid().is_root() {
             // Without root, commands can run only as the server's user.
             command.push("--keep-user".into());
@@ -129,7 +148,7 @@ impl Inner {
         let has_network = spec.network == Network::Egress;
         if has_network {
             let file = own.join("resolv.conf");
-            fs::write(&file, format!("nameserver {RESOLVER}\n"))?;
+            fs::write(&file, network::resolv_conf(&network::resolvers()))?;
             fs::set_permissions(file, Permissions::from_mode(0o644))?;
         }
         let programs = parts.programs.iter().enumerate();
@@ -153,10 +172,13 @@ impl Inner {
             run_dir: &dir.join("run"),
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
+            shm_mib: spec.memory_mib / 2,
             cgroups_path: &self.cgroups.of(id).oci_path(),
             cgroup_namespace: !self.cgroups.is_v2(),
             cgroup_dirs: &self.cgroup_dirs(&dir, id),
             cgroup_views: &views,
+            time_left: self.time_left(id),
+            owned: self.config.end_with_driver,
         };
         let config = bundle.config().map_err(io::Error::other)?;
         let file = own.join("config.json");
@@ -172,17 +194,11 @@ fn cgroup_view(number: usize) -> String {
     format!("cgroup/view-{number}")
 }
 
-/// The command line of pasta: maps neither the host's loopback nor any port into the sandbox. The
-/// process is in the sandbox's cgroup and ends with it.
-fn pasta_command(block: Option<Block>) -> Vec<String> {
-    let mut command = vec!["pasta", "--config-net", "--quiet", "--no-map-gw"];
-    command.extend(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
-    command.extend(["--dns-forward", RESOLVER]);
-    command.extend(["--userns", "/proc/self/fd/4", "--netns", "/proc/self/fd/3"]);
-    let mut command: Vec<String> = command.into_iter().map(str::to_owned).collect();
-    if let Some(block) = block {
-        // The user that owns the namespaces and, as PID 1, nothing else on the host.
-        command.extend(["--runas".to_owned(), format!("{0}:{0}", block.runner())]);
-    }
-    command
+/// Creates a named pipe and opens it for writing. Its readers see the end of this process.
+fn owner_pipe(path: &Path) -> io::Result<File> {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    // The runner may have another uid. Nobody else can enter the directory.
+    fs::set_permissions(path, Permissions::from_mode(0o644))?;
+    // With the read end too, opening does not wait for a reader.
+    OpenOptions::new().read(true).write(true).open(path)
 }

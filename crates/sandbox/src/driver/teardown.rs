@@ -8,7 +8,7 @@ use super::Inner;
 use crate::task::{Desired, Status, StopCode, TaskId, now_ms};
 
 /// Longest time for all processes of a sandbox to end after SIGKILL; usually it takes milliseconds.
-const KILL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Inner {
     /// Removes the sandbox, then reports the task as stopped.
@@ -49,6 +49,7 @@ impl Inner {
     /// namespace, which the kernel removes with the last process.
     pub(super) fn remove_sandbox(&self, id: &TaskId) -> io::Result<()> {
         self.cgroups.of(id).destroy(KILL_TIMEOUT)?;
+        self.owned.lock().remove(id);
         match fs::remove_dir_all(self.dir(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

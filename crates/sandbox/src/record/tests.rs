@@ -8,7 +8,8 @@ fn record() -> Record {
         cpu_units: 256,
         memory_mib: 512,
         pids: 512,
-        tmpfs_mib: 64,
+        disk_mib: 64,
+        lifetime: None,
         network: Network::None,
     };
     Record::new(TaskId::of_token(&spec.token), spec)

@@ -14,7 +14,9 @@ use rustix::mount::{
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::users::UserNamespaces;
-use super::{AnyError, Isolation, Scratch, USERS, devices, netlink, root, sysctl};
+use super::{
+    AnyError, Isolation, Scratch, USERS, devices, egress, loop_device, netlink, root, sysctl,
+};
 use crate::cgroup::{CONTROLLERS, LEAF_CPU_WEIGHT};
 use crate::rootless::IdMap;
 use crate::uid_range::{self, Block};
@@ -78,7 +80,7 @@ pub(super) fn enter(
         users.mount_stage(isolation)?;
         users.enter()?;
     }
-    connect(network_command.transpose()?)
+    connect(isolation, network_command.transpose()?)
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), AnyError> {
@@ -87,15 +89,15 @@ fn bind(source: &Path, target: &Path) -> Result<(), AnyError> {
 }
 
 /// Enters a new network namespace, which belongs to the current user namespace.
-fn connect(network_command: Option<HostCommand>) -> Result<(), AnyError> {
+fn connect(isolation: &Isolation, network_command: Option<HostCommand>) -> Result<(), AnyError> {
     unshare(UnshareFlags::NEWNET)?;
     netlink::bring_up_loopback()
         .map_err(|error| format!("failed to bring up the loopback interface: {error}"))?;
     if let Some(command) = network_command {
         command.run().map_err(|error| format!("failed to connect the network: {error}"))?;
-        // After connecting, because pasta copies the host's routes.
-        netlink::block_metadata_addresses()
-            .map_err(|error| format!("failed to add an unreachable route: {error}"))?;
+        // After connecting, because the kernel accepts no route by a gateway that is unreachable.
+        egress::restrict(isolation.egress, &isolation.resolvers)
+            .map_err(|error| format!("failed to restrict the network: {error}"))?;
     }
     sysctl::permit_low_ports_and_ping()
 }
@@ -201,9 +203,15 @@ fn network_command(command: &[String], leaf: Option<&Path>) -> io::Result<HostCo
 }
 
 pub(super) fn mount_scratch(scratch: &Scratch) -> Result<(), AnyError> {
-    let options = format!("size={}m,mode=755", scratch.size_mib);
-    let options = CString::new(options)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
+    match &scratch.image {
+        Some(image) => loop_device::mount_image(image, &scratch.at)
+            .map_err(|error| format!("failed to mount the sandbox's disk: {error}"))?,
+        None => {
+            let options = format!("size={}m,mode=755", scratch.size_mib);
+            let options = CString::new(options)?;
+            let flags = MountFlags::NOSUID | MountFlags::NODEV;
+            mount("tmpfs", &scratch.at, "tmpfs", flags, options.as_c_str())?;
+        }
+    }
     Ok(())
 }

@@ -1,21 +1,33 @@
 //! Configures the current network namespace by rtnetlink(7).
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
-use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto};
 
 const NLM_F_REQUEST: u16 = 0x1;
 const NLM_F_ACK: u16 = 0x4;
-const NLM_F_REPLACE: u16 = 0x100;
 const NLM_F_CREATE: u16 = 0x400;
 
-/// Addresses of the metadata services of clouds, which give credentials to any process on a machine.
-const METADATA_V4: [Ipv4Addr; 2] =
-    [Ipv4Addr::new(169, 254, 169, 254), Ipv4Addr::new(169, 254, 170, 2)];
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// A routing rule for packets to a network.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    pub(super) to: IpAddr,
+    /// Length of the network's prefix in bits.
+    pub(super) prefix: u8,
+    /// Rules with a smaller number come first.
+    pub(super) priority: u32,
+    pub(super) action: RuleAction,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum RuleAction {
+    /// Packets of this protocol to this port use the main routing table.
+    UseRoutes { protocol: u8, port: u16 },
+    /// Programs get `ENETUNREACH`.
+    Unreachable,
+}
 
 /// Brings up interface 1, the loopback interface of every network namespace.
 pub(super) fn bring_up_loopback() -> io::Result<()> {
@@ -29,41 +41,50 @@ pub(super) fn bring_up_loopback() -> io::Result<()> {
     request(RTM_NEWLINK, 0, &link)
 }
 
-/// Makes the metadata services unreachable: their credentials belong to the host.
-pub(super) fn block_metadata_addresses() -> io::Result<()> {
-    for address in METADATA_V4 {
-        block(AddressFamily::INET, &address.octets())?;
-    }
-    match block(AddressFamily::INET6, &METADATA_V6.octets()) {
-        Err(error) if has_no_ipv6(&error) => Ok(()),
-        done => done,
-    }
-}
-
-/// Whether the error means that the kernel has no IPv6 or that IPv6 is disabled.
-fn has_no_ipv6(error: &io::Error) -> bool {
-    let code = Errno::from_io_error(error);
-    matches!(code, Some(Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::ACCESS))
-}
-
-/// Adds an unreachable route to one address.
-fn block(family: AddressFamily, address: &[u8]) -> io::Result<()> {
-    const RTM_NEWROUTE: u16 = 24;
+/// Adds a routing rule.
+pub(super) fn add_rule(rule: Rule) -> io::Result<()> {
+    const RTM_NEWRULE: u16 = 32;
+    const RT_TABLE_UNSPEC: u8 = 0;
     const RT_TABLE_MAIN: u8 = 254;
-    const RTPROT_STATIC: u8 = 4;
-    const RTN_UNREACHABLE: u8 = 7;
-    const RTA_DST: u16 = 1;
+    const FR_ACT_TO_TBL: u8 = 1;
+    const FR_ACT_UNREACHABLE: u8 = 7;
+    const FRA_DST: u16 = 1;
+    const FRA_PRIORITY: u16 = 6;
+    const FRA_IP_PROTO: u16 = 22;
+    const FRA_DPORT_RANGE: u16 = 24;
 
+    let (family, address) = match rule.to {
+        IpAddr::V4(address) => (AddressFamily::INET, address.octets().to_vec()),
+        IpAddr::V6(address) => (AddressFamily::INET6, address.octets().to_vec()),
+    };
     let family = u8::try_from(family.as_raw()).expect("IPv4 and IPv6 are small numbers");
-    let length = u8::try_from(address.len()).expect("an address has 4 or 16 bytes");
-    // rtmsg: family, bits of destination and source, TOS, table, protocol, scope, type; flags
-    let mut route =
-        vec![family, length * 8, 0, 0, RT_TABLE_MAIN, RTPROT_STATIC, 0, RTN_UNREACHABLE];
-    route.extend([0; 4]);
-    route.extend((4 + u16::from(length)).to_ne_bytes()); // rtattr: length, type
-    route.extend(RTA_DST.to_ne_bytes());
-    route.extend(address);
-    request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route)
+    let (table, action) = match rule.action {
+        RuleAction::UseRoutes { .. } => (RT_TABLE_MAIN, FR_ACT_TO_TBL),
+        RuleAction::Unreachable => (RT_TABLE_UNSPEC, FR_ACT_UNREACHABLE),
+    };
+    // fib_rule_hdr: family, bits of destination and source, TOS, table, two reserved bytes, action; flags
+    let mut message = vec![family, rule.prefix, 0, 0, table, 0, 0, action];
+    message.extend([0; 4]);
+    attribute(&mut message, FRA_DST, &address);
+    attribute(&mut message, FRA_PRIORITY, &rule.priority.to_ne_bytes());
+    if let RuleAction::UseRoutes { protocol, port } = rule.action {
+        attribute(&mut message, FRA_IP_PROTO, &[protocol]);
+        attribute(
+            &mut message,
+            FRA_DPORT_RANGE,
+            &[port.to_ne_bytes(), port.to_ne_bytes()].concat(),
+        );
+    }
+    request(RTM_NEWRULE, NLM_F_CREATE, &message)
+}
+
+/// Appends an attribute (rtattr: length, type, value), padded to four bytes.
+fn attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).expect("values have 16 bytes at most");
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(value);
+    message.resize(message.len().next_multiple_of(4), 0);
 }
 
 /// Sends a request to the kernel and waits for its acknowledgement.

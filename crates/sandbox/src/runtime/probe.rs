@@ -9,6 +9,7 @@ use rustix::thread::UnshareFlags;
 use super::idmapped::mount_idmapped;
 use super::namespaces::{Users, mount_scratch, unshare, unshare_mounts};
 use super::{AnyError, Overlay, Scratch, root};
+use crate::disk;
 use crate::rootless::IdMap;
 use crate::seccomp;
 use crate::uid_range::Block;
@@ -20,7 +21,11 @@ pub(super) fn run(what: &OsStr, dir: &Path, block: Option<Block>) -> Result<(), 
         Some("seccomp") => seccomp::confine(),
         Some("overlay") => overlay(dir, block),
         Some("idmapped") => idmapped(dir, block),
-        _ => Err("usage: runtime probe namespaces|seccomp|overlay|idmapped DIRECTORY [UID]".into()),
+        Some("disk") => disk(dir),
+        _ => {
+            Err("usage: runtime probe namespaces|seccomp|overlay|idmapped|disk DIRECTORY [UID]"
+                .into())
+        }
     }
 }
 
@@ -45,7 +50,7 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     let [at, lower, target] = names;
     let users = block.map(Users::create).transpose()?;
     unshare_mounts(own_ids(block)?.as_ref())?;
-    let scratch = Scratch { at, size_mib: 1, root: (0, 0) };
+    let scratch = Scratch { at, image: None, size_mib: 1, root: (0, 0) };
     mount_scratch(&scratch)?;
     root::mount(&Overlay { at: target, lower: vec![lower] }, &scratch, users.as_ref())
 }
@@ -59,4 +64,13 @@ fn idmapped(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     mount_idmapped(dir, &target, users.inner()).map_err(|error| {
         format!("files in {} can't be shown with other owners: {error}", dir.display()).into()
     })
+}
+
+/// Mounts the image of a disk that is in `dir`.
+fn disk(dir: &Path) -> Result<(), AnyError> {
+    let at = dir.join("scratch");
+    fs::create_dir(&at)?;
+    let image = Some(dir.join(disk::FILE));
+    unshare_mounts(None)?;
+    mount_scratch(&Scratch { at, image, size_mib: 0, root: (0, 0) })
 }

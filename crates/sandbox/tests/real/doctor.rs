@@ -23,6 +23,8 @@ fn a_host_that_can_run_sandboxes_passes_all_required_checks() {
         "runtime",
         "network",
         "disk",
+        "disks",
+        "budget",
     ];
     assert_eq!(names, expected);
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use runner::protocol::{Decoder, Event, Exit, Keep, Message, Offsets, Request, Start, Stream};
 use sandbox::{
-    Config, Driver, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId, TaskSpec,
-    UidRange,
+    Budget, Config, Driver, Egress, Image, Network, OpenError, Runtime, Status, TaskFacts, TaskId,
+    TaskSpec, UidRange,
 };
 use tempfile::TempDir;
 
@@ -50,6 +50,9 @@ pub(crate) fn config(root: &Path) -> Config {
         grace: Duration::from_millis(500),
         uid_range: UidRange::default(),
         allow_root: true,
+        egress: Egress::Public,
+        budget: Budget::of_host(root).unwrap(),
+        end_with_driver: false,
     }
 }
 
@@ -97,7 +100,8 @@ pub(crate) fn spec(token: &str) -> TaskSpec {
         cpu_units: 1024,
         memory_mib: 256,
         pids: 128,
-        tmpfs_mib: 16,
+        disk_mib: 16,
+        lifetime: None,
         network: Network::None,
     }
 }

@@ -12,7 +12,7 @@ use crate::host::{config, host_in, host_with, spec};
 
 /// A tar as `docker save` writes it, with dash, cat and what they are linked to, and these
 /// files or, if the name ends with a slash, directories.
-fn saved_image(dir: &Path, image_config: &str, files: &[(&str, &str, u64)]) -> PathBuf {
+pub(crate) fn saved_image(dir: &Path, image_config: &str, files: &[(&str, &str, u64)]) -> PathBuf {
     let mut layer = layer_with(&["/bin/sh", "/bin/cat", "/usr/bin/id"]);
     for (name, content, uid) in files {
         let mut header = tar::Header::new_gnu();

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use runner::protocol::{Cause, Event};
 use sandbox::{StopCode, TaskSpec};
 
-use crate::host::{host, spec};
+use crate::host::{cgroups_of, host, spec};
+
+const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
 
 #[test]
 fn a_job_beyond_the_memory_limit_is_killed_and_counted() {
@@ -43,13 +45,41 @@ fn what_a_job_leaves_running_is_ended_and_its_usage_is_its_own() {
 }
 
 #[test]
-fn files_on_tmpfs_are_limited() {
+fn shared_memory_is_half_of_the_memory() {
     let Some(host) = host() else { return };
-    let id = host.start(TaskSpec { tmpfs_mib: 8, ..spec("tmpfs") });
-    let done = host.sh(&id, "head -c 6M /dev/zero > /tmp/a; head -c 6M /dev/zero > ~/b");
-    assert!(done.stderr.contains("No space left"), "{}", done.stderr);
-    let small = host.sh(&id, "head -c 100M /dev/zero > /dev/shm/a");
-    assert!(small.stderr.contains("No space left"), "{}", small.stderr);
+    let id = host.start(TaskSpec { memory_mib: 64, ..spec("shm") });
+    let size = host.sh(&id, "df --output=size -B1M /dev/shm | tail -1");
+    assert_eq!(size.stdout.trim(), "32");
+    let full = host.sh(&id, "head -c 40M /dev/zero > /dev/shm/a");
+    assert!(full.stderr.contains("No space left"), "{}", full.stderr);
+    assert_eq!(full.exit.usage.oom_kills, Some(0));
+    host.stop(&id);
+}
+
+#[test]
+fn one_sandbox_can_not_use_up_the_terminals_of_another() {
+    let Some(host) = host() else { return };
+    let greedy = host.start(spec("terminals-a"));
+    let other = host.start(spec("terminals-b"));
+    let line =
+        "perl -e 'while (open my $f, q(+<), q(/dev/ptmx)) { push @all, $f } print scalar @all'";
+    assert_eq!(host.sh(&greedy, line).stdout, "64");
+    assert_eq!(host.sh(&other, line).stdout, "64");
+    host.stop(&greedy);
+    host.stop(&other);
+}
+
+#[test]
+fn on_cgroup_v1_the_buffers_of_sockets_are_limited() {
+    let Some(host) = host() else { return };
+    let id = host.start(TaskSpec { memory_mib: 256, ..spec("sockets") });
+    let group = cgroups_of(&id).into_iter().find(|dir| dir.join(SOCKET_LIMIT).exists());
+    let Some(group) = group else {
+        println!("SKIPPED: this is not cgroup v1");
+        return;
+    };
+    let limit = std::fs::read_to_string(group.join(SOCKET_LIMIT)).unwrap();
+    assert_eq!(limit.trim(), (32 << 20).to_string());
     host.stop(&id);
 }
 

@@ -2,6 +2,12 @@
 
 // What clippy.toml permits in tests, it permits in test functions and in modules marked like this.
 #[cfg(test)]
+mod budget;
+#[cfg(test)]
+mod deadline;
+#[cfg(test)]
+mod disk;
+#[cfg(test)]
 mod doctor;
 #[cfg(test)]
 mod egress;

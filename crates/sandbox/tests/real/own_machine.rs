@@ -139,7 +139,7 @@ fn check_runtimes(host: &Host, id: &TaskId) {
 #[test]
 fn servers_that_use_run_and_var_start() {
     let Some(host) = host() else { return };
-    let id = host.start(TaskSpec { tmpfs_mib: 192, memory_mib: 512, ..spec("servers") });
+    let id = host.start(TaskSpec { disk_mib: 192, memory_mib: 512, ..spec("servers") });
     for (program, line) in [
         (
             "/usr/bin/screen",

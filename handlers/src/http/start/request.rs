@@ -11,7 +11,7 @@ use domain::{
 use serde_json::{Value, json};
 
 use crate::{
-    Env, Policy,
+    Env, MaxSize, Policy,
     http::{
         command,
         fields::Fields,
@@ -38,7 +38,7 @@ impl StartRequest {
     /// error like any other.
     pub(in crate::http) fn read(fields: &mut Fields<'_>, policy: &Policy) -> Option<Self> {
         let image = fields.with_default("image", image(policy), DEFAULT_IMAGE.to_owned());
-        let size = fields.nested("size", read_size);
+        let size = fields.nested("size", |fields| read_size(fields, policy.max_size));
         let ttl = fields.optional("ttlSeconds", ttl(policy));
         let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
         let env = fields.optional("env", command::env());
@@ -50,9 +50,10 @@ impl StartRequest {
         let command = command::program().describe("One shot: run this, then stop the session.");
         let command = fields.optional("command", command);
         let webhook = fields.nested("webhook", |fields| WebhookRequest::read(fields, policy));
+        let size = size.unwrap_or_else(|| default_size(policy.max_size));
         let spec = Spec {
             image,
-            size: size.unwrap_or_default(),
+            size,
             ttl: ttl.map_or(policy.default_ttl, Duration::from_secs),
             idle_timeout: idle_timeout.map(Duration::from_secs),
             env: Secret::new(env.unwrap_or_default()),
@@ -118,13 +119,63 @@ fn admission(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Admission, FieldE
     ))
 }
 
-fn read_size(fields: &mut Fields<'_>) -> Option<Size> {
+/// The size of a start that names none: the default's disk, or the largest that there is.
+fn default_size(max: MaxSize) -> Size {
+    let disk = Size::DEFAULT.disk_mib().min(max.disk_mib);
+    Size::DEFAULT.with_disk(disk).unwrap_or_default()
+}
+
+fn read_size(fields: &mut Fields<'_>, max: MaxSize) -> Option<Size> {
     let number = || integer(1..=u64::from(u32::MAX));
     let default = Size::DEFAULT;
     fields.constrain(size_keywords);
     let cpu = fields.optional("cpu", number()).map_or(default.cpu(), narrow);
     let memory = fields.optional("memoryMiB", number()).map_or(default.memory_mib(), narrow);
-    Size::new(cpu, memory).map_err(|error| fields.report(FieldError::new(error.to_string()))).ok()
+    let disk = fields.optional("diskMiB", disk()).map(narrow);
+    let size = Size::new(cpu, memory).and_then(|size| match disk {
+        Some(disk) => size.with_disk(disk),
+        None => size.with_disk(default_size(max).disk_mib()),
+    });
+    let size = size.map_err(|error| fields.report(FieldError::new(error.to_string()))).ok()?;
+    if let Some(detail) = excess(size, disk.is_some(), max) {
+        fields.report(FieldError::new(detail));
+    }
+    Some(size)
+}
+
+fn disk() -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
+    let (least, most) = (Size::MIN_DISK_MIB, Size::MAX_DISK_MIB);
+    let default = Size::DEFAULT.disk_mib();
+    integer(least.into()..=most.into()).with("default", &default).describe(
+        "MiB of disk for /tmp, the home directory and what is written to the image; a full disk is an \
+         error of the command that writes (ENOSPC). At least this much: a task of AWS Fargate has 20 GiB \
+         or more. At most the deployment's largest.",
+    )
+}
+
+/// Why this deployment never has room for a session of this size.
+fn excess(size: Size, names_disk: bool, max: MaxSize) -> Option<String> {
+    if size.cpu() > max.cpu || size.memory_mib() > max.memory_mib || size.disk_mib() > max.disk_mib
+    {
+        let mut largest = Vec::new();
+        if max.cpu != u32::MAX {
+            largest.push(format!("{} units of CPU", max.cpu));
+        }
+        if max.memory_mib != u32::MAX {
+            largest.push(format!("{} MiB of memory", max.memory_mib));
+        }
+        largest.push(format!("{} MiB of disk", max.disk_mib));
+        return Some(format!(
+            "must not exceed the largest shell of this server: {}",
+            largest.join(", ")
+        ));
+    }
+    let half = size.memory_mib() / 2;
+    (max.disk_in_memory && names_disk && size.disk_mib() > half).then(|| {
+        format!(
+            "diskMiB must be at most half of memoryMiB ({half}): this server holds disks in memory"
+        )
+    })
 }
 
 /// The pairs that exist, as alternatives. A field may be absent where its default makes a pair.
@@ -143,7 +194,8 @@ fn size_keywords() -> Value {
     json!({
         "oneOf": pairs,
         "default": {"cpu": default.cpu(), "memoryMiB": default.memory_mib()},
-        "description": "Units of 1/1024 core, and MiB; only the pairs of AWS Fargate exist.",
+        "description": "Units of 1/1024 core, and MiB; only the pairs of AWS Fargate exist. A size that \
+                        the server can never give is a 400.",
     })
 }
 

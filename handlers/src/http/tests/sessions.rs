@@ -133,7 +133,9 @@ async fn a_deadline_is_extended() {
     let further = wanted + Duration::from_secs(1);
     let body = api.post(&path("/extend"), json!({"expiresAt": further})).await.expect(200);
     assert_eq!(body["expiresAt"], json!(further));
-    assert_eq!(api.messages(), [], "the old timer finds the new deadline by itself");
+    let told = Message::SetDeadline { session: session_id("s") };
+    let reason = "the task is told, and the old timer finds the new deadline by itself";
+    assert_eq!(api.messages(), [told.clone(), told], "{reason}");
 }
 
 #[tokio::test]
@@ -145,7 +147,9 @@ async fn a_deadline_is_shortened_only_if_the_request_allows_it() {
     let leave = json!({"ttlSecondsFromNow": 60, "allowShorten": true});
     let body = api.post(&path("/extend"), leave).await.expect(200);
     assert_eq!(body["expiresAt"], json!(api.now() + Duration::from_secs(60)));
-    assert_eq!(api.messages(), [Message::NotifySession { session: session_id("s") }]);
+    let session = session_id("s");
+    let messages = [Message::SetDeadline { session }, Message::NotifySession { session }];
+    assert_eq!(api.messages(), messages);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use serde_json::json;
 use testkit::session_id;
 
 use super::*;
+use crate::MaxSize;
 
 const START: &str = "/v1/shell/start";
 
@@ -25,7 +26,7 @@ async fn a_start_without_fields_is_accepted() {
     assert_eq!(job["sessionId"], body["sessionId"]);
     let session = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
     assert_eq!(session["status"], "queued");
-    assert_eq!(session["size"], json!({"cpu": 256, "memoryMiB": 512}));
+    assert_eq!(session["size"], json!({"cpu": 256, "memoryMiB": 512, "diskMiB": 2048}));
     assert_eq!(session["ttlSeconds"], 3600);
     assert_eq!(session["network"], "none");
     let entries = api.fakes.store.entries(id(&body));
@@ -158,4 +159,59 @@ async fn a_session_that_may_wait_does_not_overtake_those_that_wait() {
     assert_eq!(body["position"], 2);
     let first = api.get(&format!("/v1/sessions/{}", session_id("w"))).await.expect(200);
     assert_eq!(first["position"], 1);
+}
+
+#[tokio::test]
+async fn a_full_server_refuses_a_start_or_lets_it_wait() {
+    let api = Api::new(Fakes::new());
+    api.fakes.store.limit_memory(1536);
+    let large =
+        |admission: &str| json!({"size": {"cpu": 256, "memoryMiB": 1024}, "admission": admission});
+    api.post(START, large("reject")).await.expect(202);
+    let answer = api.post(START, large("reject")).await;
+    assert_eq!(answer.problem(429, "capacity_exceeded")["retryable"], true);
+    assert!(answer.header("retry-after").is_some());
+    let body = api.post(START, large("queue")).await.expect(202);
+    assert_eq!(body["position"], 1);
+    assert!(matches!(api.fakes.store.session_now(id(&body)), Some(Session::Waiting(_))));
+    assert_eq!(api.fakes.store.slots(&user_id()), 1, "one that waits has no slot");
+    api.post(START, json!({})).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_session_that_the_server_never_has_room_for_is_refused() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.max_size =
+            MaxSize { cpu: 512, memory_mib: 2048, disk_mib: 4096, disk_in_memory: false };
+    });
+    for size in [
+        json!({"cpu": 1024, "memoryMiB": 2048}),
+        json!({"cpu": 512, "memoryMiB": 4096}),
+        json!({"diskMiB": 4097}),
+    ] {
+        let answer = api.post(START, json!({"size": size, "admission": "queue"})).await;
+        let error = &answer.problem(400, "invalid_request")["errors"][0];
+        assert_eq!(error["pointer"], "/size", "{size}");
+        let detail = "must not exceed the largest shell of this server: 512 units of CPU, 2048 MiB of \
+                      memory, 4096 MiB of disk";
+        assert_eq!(error["detail"], detail, "{size}");
+    }
+    for size in [json!({"cpu": 512, "memoryMiB": 2048, "diskMiB": 4096}), json!({"diskMiB": 64})] {
+        api.post(START, json!({"size": size})).await.expect(202);
+    }
+    let session = api.post(START, json!({"size": {"diskMiB": 100}})).await.expect(202);
+    let path = session["links"]["session"].as_str().unwrap();
+    let size = &api.get(path).await.expect(200)["size"];
+    assert_eq!(*size, json!({"cpu": 256, "memoryMiB": 512, "diskMiB": 100}));
+}
+
+#[tokio::test]
+async fn a_server_that_holds_disks_in_memory_says_how_large_they_may_be() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| policy.max_size.disk_in_memory = true);
+    api.post(START, json!({})).await.expect(202);
+    api.post(START, json!({"size": {"diskMiB": 256}})).await.expect(202);
+    let answer = api.post(START, json!({"size": {"diskMiB": 257}})).await;
+    let problem = answer.problem(400, "invalid_request");
+    let detail = problem["errors"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("at most half of memoryMiB (256)"), "{detail}");
 }

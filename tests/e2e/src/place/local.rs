@@ -108,6 +108,9 @@ fn up(program: &Path, dir: &Path, port: u16, log: &Path) -> Result<Program> {
         .arg(format!("127.0.0.1:{port}"))
         .arg("--data-dir")
         .arg(data(dir))
+        // The scenarios use little, but start more sessions than a small host would permit.
+        .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
+        .args(["--process-budget", "1000000"])
         .env_remove("EPHEMERAL_URL")
         .env_remove("EPHEMERAL_TOKEN")
         .env("NO_COLOR", "1");

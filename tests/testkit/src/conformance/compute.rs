@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use std::time::Duration;
+
 use domain::{
     TaskId,
     ports::{Compute, RunTask, StopError},
@@ -95,6 +97,7 @@ impl ComputeUnderTest {
             size: Size::DEFAULT,
             network: Network::None,
             spot: false,
+            lifetime: Duration::from_hours(1),
         };
         self.compute.run(&task).await.expect("there is room")
     }

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use domain::{
     DeliveryId, JobId, SessionId, UserId, WarmId,
     ports::{CommitError, Expect, Stream, Version, Versioned, Write},
+    session::Session,
+    size::Size,
 };
 
 use super::{Change, State};
@@ -27,6 +29,7 @@ enum Touched<'a> {
     Warm(WarmId),
     IdempotentResponse(&'a UserId, &'a str),
     Slots(&'a UserId),
+    Capacity,
     Turn(SessionId),
 }
 
@@ -47,6 +50,7 @@ fn touched(write: &Write) -> Touched<'_> {
         Write::Warm(warm, _) => Touched::Warm(warm.id()),
         Write::IdempotentResponse(answer) => Touched::IdempotentResponse(&answer.user, &answer.key),
         Write::TakeSlot { user, .. } | Write::FreeSlot { user } => Touched::Slots(user),
+        Write::RequireCapacity { .. } => Touched::Capacity,
         Write::TakeTurn { session, .. } | Write::EndTurn { session, .. } => Touched::Turn(*session),
     }
 }
@@ -92,6 +96,12 @@ impl State {
             Write::TakeSlot { user, limit } => {
                 if self.slots.get(user).copied().unwrap_or(0) >= *limit {
                     return Err(CommitError::QuotaReached);
+                }
+                true
+            }
+            Write::RequireCapacity { session, size } => {
+                if !self.has_room(*session, *size) {
+                    return Err(CommitError::NoCapacity);
                 }
                 true
             }
@@ -172,10 +182,20 @@ impl State {
             }
             Write::Output { .. }
             | Write::RequireOpen(_)
+            | Write::RequireCapacity { .. }
             | Write::RequireStorage { .. }
             | Write::RequireQueueRoom { .. }
             | Write::RequireRunRoom { .. } => {}
         }
+    }
+
+    /// Whether the memory of the other sessions leaves enough for this one.
+    fn has_room(&self, session: SessionId, size: Size) -> bool {
+        let others = self.sessions.values().map(|read| &read.value).filter(|other| {
+            other.id() != session && !matches!(other, Session::Ended(_) | Session::Waiting(_))
+        });
+        let used: u32 = others.map(|other| other.common().spec.size.memory_mib()).sum();
+        self.memory_mib.is_none_or(|limit| used + size.memory_mib() <= limit)
     }
 
     fn turn(&mut self, session: SessionId, job: JobId, began: bool) {

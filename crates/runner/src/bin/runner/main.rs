@@ -6,10 +6,14 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use runner::protocol::LIFETIME_VARIABLE;
 
 use rustix::process::DumpableBehavior;
 
 use crate::cgroup::Cgroups;
+use crate::end::End;
 use crate::jobs::Jobs;
 use crate::server::Server;
 use crate::spawn::{Defaults, Users};
@@ -20,6 +24,7 @@ mod capture;
 mod cgroup;
 mod command_line;
 mod connection;
+mod end;
 mod image;
 mod input;
 mod job;
@@ -35,7 +40,8 @@ mod sys;
 mod user;
 
 const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
-                     [--users NAMESPACE [--allow-root]] [--image-settings] [--cgroup DIRECTORY]...";
+                     [--users NAMESPACE [--allow-root]] [--image-settings] [--cgroup DIRECTORY]... \
+                     [--lifetime-ms N] [--owner PIPE]";
 
 #[derive(Debug)]
 struct Options {
@@ -51,6 +57,10 @@ struct Options {
     image_settings: bool,
     /// The directories of the runner's own cgroup, in which the cgroups of jobs are created.
     cgroup: Vec<PathBuf>,
+    /// How long the runner runs, unless a caller moves its deadline.
+    lifetime: Option<Duration>,
+    /// A named pipe. The runner shuts down when no process has it open for writing any more.
+    owner: Option<PathBuf>,
     /// Connect stdin and stdout to the socket of a runner that already runs.
     stdio: bool,
 }
@@ -90,7 +100,8 @@ fn serve(options: &Options) -> io::Result<()> {
     let defaults =
         if options.image_settings { image::defaults(users) } else { Defaults::of_users(users) };
     let jobs = Jobs::new(Store::open(&options.jobs)?, defaults, cgroups)?;
-    Server::new(&options.socket, signals, jobs)?.run()
+    let end = End::open(options.lifetime, options.owner.as_deref())?;
+    Server::new(&options.socket, signals, jobs, end)?.run()
 }
 
 fn users(options: &Options) -> io::Result<Users> {
@@ -122,6 +133,8 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         allow_root: false,
         image_settings: false,
         cgroup: Vec::new(),
+        lifetime: lifetime_of_environment(),
+        owner: None,
         stdio: false,
     };
     let usage = || io::Error::other(USAGE);
@@ -130,6 +143,12 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             Some("--socket") => options.socket = args.next().ok_or_else(usage)?.into(),
             Some("--jobs") => options.jobs = args.next().ok_or_else(usage)?.into(),
             Some("--cgroup") => options.cgroup.push(args.next().ok_or_else(usage)?.into()),
+            Some("--lifetime-ms") => {
+                let text = args.next().ok_or_else(usage)?;
+                let number = text.to_str().and_then(|text| text.parse().ok());
+                options.lifetime = Some(Duration::from_millis(number.ok_or_else(usage)?));
+            }
+            Some("--owner") => options.owner = Some(args.next().ok_or_else(usage)?.into()),
             Some("--stdio") => options.stdio = true,
             Some("--image-settings") => options.image_settings = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
@@ -140,4 +159,8 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         }
     }
     Ok(options)
+}
+
+fn lifetime_of_environment() -> Option<Duration> {
+    std::env::var(LIFETIME_VARIABLE).ok()?.parse().ok().map(Duration::from_secs)
 }

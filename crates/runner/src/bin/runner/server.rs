@@ -13,6 +13,7 @@ use runner::protocol::{Event, PROTOCOL_VERSION, Request};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::Connection;
+use crate::end::End;
 use crate::jobs::{Jobs, RequestError};
 use crate::members::Members;
 use crate::sys::{self, Signals};
@@ -28,6 +29,7 @@ pub(crate) struct Server {
     signals: Signals,
     jobs: Jobs,
     connections: Vec<Connection>,
+    end: End,
     shutdown: Option<Shutdown>,
 }
 
@@ -42,6 +44,8 @@ enum Shutdown {
 struct Ready {
     listener: bool,
     signals: bool,
+    /// Ready events of the owner's pipe.
+    owner: PollFlags,
     /// Whether a pipe of the job is readable, in the order of the running jobs.
     jobs: Vec<bool>,
     /// Ready events of each connection, in the order of the connections.
@@ -49,12 +53,12 @@ struct Ready {
 }
 
 impl Server {
-    pub(crate) fn new(socket: &Path, signals: Signals, jobs: Jobs) -> io::Result<Self> {
+    pub(crate) fn new(socket: &Path, signals: Signals, jobs: Jobs, end: End) -> io::Result<Self> {
         let listener = listen(socket)?;
-        Ok(Self { listener, signals, jobs, connections: Vec::new(), shutdown: None })
+        Ok(Self { listener, signals, jobs, connections: Vec::new(), end, shutdown: None })
     }
 
-    /// Serves until SIGTERM was received and all jobs have ended.
+    /// Serves until it is to shut down, by SIGTERM or by itself, and all jobs have ended.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.is_over(Instant::now()) {
             let may_tidy = self.shutdown.is_none() && self.jobs.is_untidy();
@@ -72,6 +76,9 @@ impl Server {
         self.jobs.transfer(&ready.jobs, now);
         if ready.signals {
             self.take_signals(now)?;
+        }
+        if self.end.is_due(ready.owner, now) {
+            self.shut_down(now);
         }
         self.jobs.tick(now);
         self.serve(&ready.connections, now);
@@ -103,6 +110,12 @@ impl Server {
         let background = self.jobs.background.iter().flat_map(|background| &background.pipes);
         let first_background = fds.len();
         fds.extend(background.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        let after_background = fds.len();
+        if self.shutdown.is_none() {
+            // Without requested events poll(2) reports the hangup only.
+            let owner = self.end.owner();
+            fds.extend(owner.map(|pipe| PollFd::from_borrowed_fd(pipe, PollFlags::empty())));
+        }
         let timeout = self.timeout();
         let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
         let is_due = timeout.as_ref().is_some_and(|timeout| *timeout == at_once);
@@ -119,6 +132,7 @@ impl Server {
         Ok(Some(Ready {
             listener: !fds[0].revents().is_empty(),
             signals: !fds[1].revents().is_empty(),
+            owner: fds.get(after_background).map_or(PollFlags::empty(), PollFd::revents),
             jobs,
             connections: fds[2..first_pipe].iter().map(PollFd::revents).collect(),
         }))
@@ -140,8 +154,9 @@ impl Server {
             Some(Shutdown::Flushing(until)) => Some(until),
             Some(Shutdown::Stopping) | None => None,
         };
+        let end = self.end.at().filter(|_| self.shutdown.is_none());
         let now = Instant::now();
-        let due = self.jobs.due(now).into_iter().chain(flush_until).min()?;
+        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).min()?;
         due.saturating_duration_since(now).try_into().ok()
     }
 
@@ -149,12 +164,18 @@ impl Server {
         while let Some(signal) = self.signals.next() {
             if signal == libc::SIGCHLD {
                 self.jobs.reap(now)?;
-            } else if self.shutdown.is_none() {
-                self.jobs.shut_down(now);
-                self.shutdown = Some(Shutdown::Stopping);
+            } else {
+                self.shut_down(now);
             }
         }
         Ok(())
+    }
+
+    fn shut_down(&mut self, now: Instant) {
+        if self.shutdown.is_none() {
+            self.jobs.shut_down(now);
+            self.shutdown = Some(Shutdown::Stopping);
+        }
     }
 
     fn serve(&mut self, ready: &[PollFlags], now: Instant) {
@@ -186,6 +207,10 @@ impl Server {
             Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal, now),
             Request::Cancel { job_id } => self.jobs.cancel(&job_id, now),
             Request::Release { job_id } => self.jobs.release(&job_id),
+            Request::SetDeadline { after_ms } => {
+                self.end.set_deadline(Duration::from_millis(after_ms));
+                Ok(())
+            }
             Request::Probe => {
                 let version = env!("CARGO_PKG_VERSION").to_owned();
                 return connection.push(&Event::Ready { version, protocol: PROTOCOL_VERSION });
