@@ -19,7 +19,7 @@ fn config_with(users: Option<&Path>) -> Value {
         home: (Path::new("/data/scratch/home"), Path::new("/home/shelluser")),
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
-        cgroups_path: Path::new("/ephemeral/task"),
+        cgroups_path: Some(Path::new("/ephemeral/task")),
         cgroup_namespace: true,
         cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
     };

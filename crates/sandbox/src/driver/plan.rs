@@ -184,6 +184,9 @@ impl Inner {
         let shared = shared.iter().enumerate();
         let shared = shared.map(|(n, at)| (mounted(n).unwrap_or_else(|| at.clone()), at.clone()));
         let users = block.map(|_| dir.join(USERS));
+        // As root of a user namespace only, runc fails to make a cgroup with a given path.
+        let is_root = block.is_none() || self.config.runtime == Runtime::BuiltIn;
+        let cgroups_path = is_root.then(|| self.cgroups.of(id).oci_path());
         let bundle = Bundle {
             root: if block.is_some() { &dir.join("rootfs") } else { root },
             writable: matches!(self.image, Root::Layers { .. }),
@@ -195,7 +198,7 @@ impl Inner {
             home: (&scratch.join("home"), &self.image.user().home),
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
-            cgroups_path: &self.cgroups.of(id).oci_path(),
+            cgroups_path: cgroups_path.as_deref(),
             cgroup_namespace: !self.cgroups.is_v2(),
             cgroup_dirs: &self.cgroup_dirs(&dir, id),
         };
