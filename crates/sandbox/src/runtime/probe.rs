@@ -7,7 +7,9 @@ use std::path::Path;
 use rustix::thread::UnshareFlags;
 
 use super::idmapped::mount_idmapped;
-use super::namespaces::{Users, mount_overlay, mount_scratch, unshare, unshare_mounts};
+use super::namespaces::{
+    Users, enter_own_users, mount_overlay, mount_scratch, unshare, unshare_mounts,
+};
 use super::{AnyError, Overlay, Scratch};
 use crate::rootless::IdMap;
 use crate::seccomp;
@@ -26,7 +28,8 @@ pub(super) fn run(what: &OsStr, dir: &Path, block: Option<Block>) -> Result<(), 
 
 fn namespaces(block: Option<Block>) -> Result<(), AnyError> {
     let users = block.map(Users::create).transpose()?;
-    unshare_mounts(own_ids(block)?.as_ref())?;
+    enter_own_users(own_ids(block)?.as_ref())?;
+    unshare_mounts()?;
     if let Some(users) = users {
         users.enter()?;
     }
@@ -44,7 +47,8 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     }
     let [at, lower, root] = names;
     let users = block.map(Users::create).transpose()?;
-    unshare_mounts(own_ids(block)?.as_ref())?;
+    enter_own_users(own_ids(block)?.as_ref())?;
+    unshare_mounts()?;
     let scratch = Scratch { at, size_mib: 1, root: (0, 0), owner: (0, 0) };
     mount_scratch(&scratch)?;
     mount_overlay(&Overlay { at: root, lower: vec![lower] }, &scratch, users.as_ref())
@@ -53,7 +57,7 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
 /// Mounts this directory with other owners.
 fn idmapped(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     let users = Users::create(block.ok_or("a UID is missing")?)?;
-    unshare_mounts(None)?;
+    unshare_mounts()?;
     let target = dir.join("target");
     fs::create_dir(&target)?;
     mount_idmapped(dir, &target, users.inner()).map_err(|error| {
