@@ -79,7 +79,8 @@ pub(crate) struct Bundle<'a> {
     pub(crate) jobs_mib: u32,
     /// Size of `/dev/shm`, in MiB.
     pub(crate) shm_mib: u32,
-    pub(crate) cgroups_path: &'a Path,
+    /// The cgroup of PID 1; `None` if it stays in the launcher's, and the OCI runtime may fail to make another.
+    pub(crate) cgroups_path: Option<&'a Path>,
     /// Whether the OCI runtime creates the cgroup namespace; else the launcher has done so.
     pub(crate) cgroup_namespace: bool,
     /// The mount points of the sandbox's cgroups, in which the runner creates those of jobs.
@@ -115,12 +116,12 @@ impl Bundle<'_> {
         let kinds = NAMESPACES.into_iter().chain(cgroup);
         let namespaces: Vec<LinuxNamespace> = kinds.map(namespace).collect::<Result<_, _>>()?;
         let mut linux = LinuxBuilder::default()
-            .cgroups_path(self.cgroups_path)
             .namespaces(namespaces)
             .masked_paths(MASKED.map(str::to_owned))
             .readonly_paths(READ_ONLY.map(str::to_owned))
             .seccomp(seccomp::oci()?)
             .build()?;
+        linux.set_cgroups_path(self.cgroups_path.map(Path::to_owned));
         // The driver sets the limits itself.
         linux.set_resources(None);
         Ok(linux)

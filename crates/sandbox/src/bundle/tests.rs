@@ -19,7 +19,7 @@ fn config_with(users: Option<&Path>) -> Value {
         resolv_conf: Some(Path::new("/data/resolv.conf")),
         jobs_mib: 64,
         shm_mib: 256,
-        cgroups_path: Path::new("/ephemeral/task"),
+        cgroups_path: Some(Path::new("/ephemeral/task")),
         cgroup_namespace: true,
         cgroup_dirs: &[PathBuf::from("/data/cgroup/0")],
         cgroup_views: &pair("/data/cgroup/0", "/sys/fs/cgroup/memory"),

@@ -162,6 +162,9 @@ impl Inner {
             })
             .collect();
         let users = block.map(|_| dir.join(USERS));
+        // As root of a user namespace only, runc fails to make a cgroup with a given path.
+        let is_root = block.is_none() || self.config.runtime == Runtime::BuiltIn;
+        let cgroups_path = is_root.then(|| self.cgroups.of(id).oci_path());
         let bundle = Bundle {
             root: &dir.join("rootfs"),
             programs: &programs,
@@ -173,7 +176,7 @@ impl Inner {
             resolv_conf: has_network.then_some(resolv_conf.as_path()),
             jobs_mib: (spec.memory_mib / 4).max(MIN_JOBS_MIB),
             shm_mib: spec.memory_mib / 2,
-            cgroups_path: &self.cgroups.of(id).oci_path(),
+            cgroups_path: cgroups_path.as_deref(),
             cgroup_namespace: !self.cgroups.is_v2(),
             cgroup_dirs: &self.cgroup_dirs(&dir, id),
             cgroup_views: &views,

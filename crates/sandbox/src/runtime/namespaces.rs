@@ -13,7 +13,7 @@ use rustix::mount::{
 };
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use super::users::UserNamespaces;
+use super::users::{NewUserNamespaces, UserNamespaces};
 use super::{
     AnyError, Isolation, Scratch, USERS, devices, egress, loop_device, netlink, root, sysctl,
 };
@@ -55,21 +55,25 @@ pub(super) fn enter(
     };
     // Outside of the user namespace, and without root's rights over the host's mounts.
     let mut network_command = isolation.ids.as_ref().and_then(|_| prepare(leaf).transpose());
-    let users = isolation.block.map(Users::create).transpose()?;
-    unshare_mounts(isolation.ids.as_ref())?;
+    enter_own_users(isolation.ids.as_ref())?;
     if isolation.cgroup_namespace {
         unshare(UnshareFlags::NEWCGROUP)?;
     }
     enter_leaf(leaf)?;
-    if let Some(users) = &users {
+    // Created by another process while this one makes mounts.
+    let new_users = isolation.block.map(NewUserNamespaces::start).transpose()?;
+    unshare_mounts()?;
+    if let Some(block) = isolation.block {
         let dir = isolation.scratch.at.with_file_name("dev");
-        devices::mount_own(&dir, users.block, isolation.network_command.is_some())?;
+        devices::mount_own(&dir, block, isolation.network_command.is_some())?;
         network_command = prepare(None).transpose();
     }
     for (source, destination) in &isolation.cgroup_mounts {
         bind(source, destination)?;
     }
     mount_scratch(&isolation.scratch)?;
+    let users = new_users.map(NewUserNamespaces::finish).transpose()?;
+    let users = isolation.block.zip(users).map(|(block, namespaces)| Users { block, namespaces });
     root::mount(&isolation.root, &isolation.scratch, users.as_ref())?;
     root::prepare(isolation)?;
     isolation.programs.iter().try_for_each(root::mount_read_only)?;
@@ -102,13 +106,16 @@ fn connect(isolation: &Isolation, network_command: Option<HostCommand>) -> Resul
     sysctl::permit_low_ports_and_ping()
 }
 
-/// Enters a new mount namespace; in rootless mode, a new user namespace before it.
-pub(super) fn unshare_mounts(ids: Option<&IdMap>) -> Result<(), AnyError> {
-    if let Some(ids) = ids {
-        let mapper = HostCommand::prepare(&ids.script(), None, &[])?;
-        unshare(UnshareFlags::NEWUSER)?;
-        mapper.run().map_err(|error| format!("failed to write the id mapping: {error}"))?;
-    }
+/// In rootless mode, enters a new user namespace.
+pub(super) fn enter_own_users(ids: Option<&IdMap>) -> Result<(), AnyError> {
+    let Some(ids) = ids else { return Ok(()) };
+    let mapper = HostCommand::prepare(&ids.script(), None, &[])?;
+    unshare(UnshareFlags::NEWUSER)?;
+    mapper.run().map_err(|error| format!("failed to write the id mapping: {error}").into())
+}
+
+/// Enters a new mount namespace.
+pub(super) fn unshare_mounts() -> Result<(), AnyError> {
     unshare(UnshareFlags::NEWNS)?;
     // Unmounts on the host propagate into this namespace; its own mounts do not propagate to the host.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
@@ -123,7 +130,7 @@ pub(super) struct Users {
 
 impl Users {
     pub(super) fn create(block: Block) -> Result<Self, AnyError> {
-        Ok(Self { block, namespaces: UserNamespaces::create(block)? })
+        Ok(Self { block, namespaces: NewUserNamespaces::start(block)?.finish()? })
     }
 
     pub(super) fn enter(&self) -> io::Result<()> {

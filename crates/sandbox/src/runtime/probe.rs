@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::thread::UnshareFlags;
 
 use super::idmapped::mount_idmapped;
-use super::namespaces::{Users, mount_scratch, unshare, unshare_mounts};
+use super::namespaces::{Users, enter_own_users, mount_scratch, unshare, unshare_mounts};
 use super::{AnyError, Overlay, Scratch, root};
 use crate::disk;
 use crate::rootless::IdMap;
@@ -31,7 +31,8 @@ pub(super) fn run(what: &OsStr, dir: &Path, block: Option<Block>) -> Result<(), 
 
 fn namespaces(block: Option<Block>) -> Result<(), AnyError> {
     let users = block.map(Users::create).transpose()?;
-    unshare_mounts(own_ids(block)?.as_ref())?;
+    enter_own_users(own_ids(block)?.as_ref())?;
+    unshare_mounts()?;
     if let Some(users) = users {
         users.enter()?;
     }
@@ -49,7 +50,8 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     }
     let [at, lower, target] = names;
     let users = block.map(Users::create).transpose()?;
-    unshare_mounts(own_ids(block)?.as_ref())?;
+    enter_own_users(own_ids(block)?.as_ref())?;
+    unshare_mounts()?;
     let scratch = Scratch { at, image: None, size_mib: 1, root: (0, 0) };
     mount_scratch(&scratch)?;
     root::mount(&Overlay { at: target, lower: vec![lower] }, &scratch, users.as_ref())
@@ -58,7 +60,7 @@ fn overlay(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
 /// Mounts this directory with other owners.
 fn idmapped(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     let users = Users::create(block.ok_or("a UID is missing")?)?;
-    unshare_mounts(None)?;
+    unshare_mounts()?;
     let target = dir.join("target");
     fs::create_dir(&target)?;
     mount_idmapped(dir, &target, users.inner()).map_err(|error| {
@@ -71,6 +73,6 @@ fn disk(dir: &Path) -> Result<(), AnyError> {
     let at = dir.join("scratch");
     fs::create_dir(&at)?;
     let image = Some(dir.join(disk::FILE));
-    unshare_mounts(None)?;
+    unshare_mounts()?;
     mount_scratch(&Scratch { at, image, size_mib: 0, root: (0, 0) })
 }

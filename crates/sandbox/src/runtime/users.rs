@@ -31,24 +31,32 @@ pub(super) struct UserNamespaces {
     inner: OwnedFd,
 }
 
-impl UserNamespaces {
-    pub(super) fn create(block: Block) -> Result<Self, AnyError> {
-        let channel = UnixStream::pair()?;
-        let created = with_child(
-            channel,
-            |channel| make_outer(block, channel),
-            |pid, channel| {
-                let first = block.runner();
-                receive(channel)?;
-                write_maps(pid, &format!("0 {first} {BLOCK}"))?;
-                send(channel, 0)?;
-                let inner = Pid::from_raw(receive(channel)?).ok_or(io::ErrorKind::InvalidData)?;
-                Ok(Self { outer: namespace_of(pid)?, inner: namespace_of(inner)? })
-            },
-        );
-        created.map_err(|error| format!("failed to create user namespaces: {error}").into())
+/// Namespaces that another process is creating meanwhile.
+#[derive(Debug)]
+pub(super) struct NewUserNamespaces {
+    block: Block,
+    child: Child,
+}
+
+impl NewUserNamespaces {
+    pub(super) fn start(block: Block) -> Result<Self, AnyError> {
+        Ok(Self { block, child: Child::start(|parent| make_outer(block, parent))? })
     }
 
+    pub(super) fn finish(self) -> Result<UserNamespaces, AnyError> {
+        let first = self.block.runner();
+        let created = self.child.finish(|pid, channel| {
+            receive(channel)?;
+            write_maps(pid, &format!("0 {first} {BLOCK}"))?;
+            send(channel, 0)?;
+            let inner = Pid::from_raw(receive(channel)?).ok_or(io::ErrorKind::InvalidData)?;
+            Ok(UserNamespaces { outer: namespace_of(pid)?, inner: namespace_of(inner)? })
+        });
+        created.map_err(|error| format!("failed to create user namespaces: {error}").into())
+    }
+}
+
+impl UserNamespaces {
     /// The namespace of commands.
     pub(super) fn inner(&self) -> &OwnedFd {
         &self.inner
@@ -82,7 +90,7 @@ fn make_outer(block: Block, parent: &mut UnixStream) -> io::Result<()> {
     unshare(UnshareFlags::NEWUSER).map_err(io::Error::other)?;
     send(parent, 0)?;
     receive(parent)?;
-    with_child(UnixStream::pair()?, make_inner, |pid, child| {
+    Child::start(make_inner)?.finish(|pid, child| {
         receive(child)?;
         write_maps(pid, &format!("0 1 {}", BLOCK - 1))?;
         send(parent, pid.as_raw_nonzero().get())?;
@@ -122,24 +130,35 @@ fn wait_for_close(channel: &mut UnixStream) -> io::Result<()> {
     channel.read_to_end(&mut Vec::new()).map(drop)
 }
 
-/// Runs `child` in a forked process, and `parent` in this one. The channel connects both; the child must end
-/// when its side is closed.
-fn with_child<T>(
-    (mut own, mut its): (UnixStream, UnixStream),
-    child: impl FnOnce(&mut UnixStream) -> io::Result<()>,
-    parent: impl FnOnce(Pid, &mut UnixStream) -> io::Result<T>,
-) -> io::Result<T> {
-    let Some(pid) = fork()? else {
-        drop(own);
-        // The parent sees a failure by the closed channel.
-        let _ = child(&mut its);
-        exit();
-    };
-    drop(its);
-    let done = parent(pid, &mut own);
-    drop(own);
-    waitpid(Some(pid), WaitOptions::empty())?;
-    done
+/// A forked process that is connected with this one, and ends when its side is closed.
+#[derive(Debug)]
+struct Child {
+    pid: Pid,
+    channel: UnixStream,
+}
+
+impl Child {
+    fn start(run: impl FnOnce(&mut UnixStream) -> io::Result<()>) -> io::Result<Self> {
+        let (own, mut its) = UnixStream::pair()?;
+        let Some(pid) = fork()? else {
+            drop(own);
+            // The parent sees a failure by the closed channel.
+            let _ = run(&mut its);
+            exit();
+        };
+        Ok(Self { pid, channel: own })
+    }
+
+    /// Talks with the process, and ends it.
+    fn finish<T>(
+        mut self,
+        talk: impl FnOnce(Pid, &mut UnixStream) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let done = talk(self.pid, &mut self.channel);
+        drop(self.channel);
+        waitpid(Some(self.pid), WaitOptions::empty())?;
+        done
+    }
 }
 
 /// Forks this process, which has a single thread. Returns `None` in the child.

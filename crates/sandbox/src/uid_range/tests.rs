@@ -44,8 +44,8 @@ fn a_block_has_an_id_for_the_runner_and_one_for_each_id_of_an_image() {
 #[test]
 fn accounts_and_other_subordinate_ids_in_the_range_are_conflicts() {
     let range = range(2);
-    let passwd = "root:x:0:0::/root:/bin/sh\nsomebody:x:655360:1::/:/bin/sh\n";
-    assert_eq!(range.account(passwd), Some("somebody".to_owned()));
+    let passwd = "root:x:0:0::/root:/bin/sh\nalice:x:655360:1::/:/bin/sh\n";
+    assert_eq!(range.account(passwd), Some("alice".to_owned()));
     assert_eq!(range.account("other:x:655359:0::/:\nbroken\nnext:x:786432:\n"), None);
     let subordinate = |line: &str| range.subordinate(line);
     assert_eq!(subordinate("lxc:600000:65536"), Some("lxc".to_owned()));

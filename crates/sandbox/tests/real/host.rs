@@ -326,10 +326,11 @@ impl Client {
     pub(crate) fn until_line(&mut self) -> String {
         let mut text = String::new();
         while !text.ends_with("\n\n") {
-            match self.next().expect("the job's output") {
-                Event::Output(output) => text.push_str(&String::from_utf8_lossy(&output.bytes)),
-                Event::Started => {}
-                other => panic!("{other:?} after {text:?}"),
+            let event = self.next().expect("the job's output");
+            if let Event::Output(output) = event {
+                text.push_str(&String::from_utf8_lossy(&output.bytes));
+            } else {
+                assert_eq!(event, Event::Started, "after {text:?}");
             }
         }
         text

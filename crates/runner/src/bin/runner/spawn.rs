@@ -20,6 +20,7 @@ use crate::user::User;
 
 mod child;
 mod error;
+mod privileges;
 
 use child::{REPORT_BYTES, Report};
 pub(crate) use error::SpawnError;
