@@ -8,7 +8,7 @@ use std::{
     fmt,
     fs::{self, DirBuilder, File, Permissions, TryLockError},
     io::{self, ErrorKind},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -262,7 +262,8 @@ impl fmt::Debug for Database {
     }
 }
 
-/// Creates the directory, accessible to its owner alone: the records hold secrets.
+/// Creates the directory, accessible to its owner alone: the records hold secrets. A directory that exists
+/// becomes so, unless it may be used for something else.
 fn make_dir(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
         return restrict(dir);
@@ -273,20 +274,27 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     DirBuilder::new().mode(0o700).recursive(true).create(dir)
 }
 
-/// Makes an existing directory accessible to its owner alone, unless it has other uses: `--data-dir /tmp`
-/// must not close `/tmp`.
+/// Takes the access of others to this directory away, if it is empty or has a database, and is not shared
+/// like `/tmp`.
 fn restrict(dir: &Path) -> io::Result<()> {
     const STICKY: u32 = 0o1000;
-    let is_shared = fs::metadata(dir)?.permissions().mode() & STICKY != 0;
-    let is_ours = dir.join(LOCK).exists() || fs::read_dir(dir)?.next().is_none();
-    if is_shared || !is_ours {
+    let mode = fs::metadata(dir)?.mode();
+    if mode & 0o077 == 0 {
         return Ok(());
     }
-    match fs::set_permissions(dir, Permissions::from_mode(0o700)) {
-        // Another user's directory that this one may write to.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),
-        done => done,
+    let is_ours = dir.join(FILE).exists() || fs::read_dir(dir)?.next().is_none();
+    if is_ours && mode & STICKY == 0 {
+        match fs::set_permissions(dir, Permissions::from_mode(0o700)) {
+            // Another user's directory that this one may write to.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            done => return done,
+        }
     }
+    tracing::warn!(
+        "others can read parts of the data directory {}: use a directory of its own, with mode 0700",
+        dir.display()
+    );
+    Ok(())
 }
 
 /// Creates the file if it does not exist, accessible to its owner alone; SQLite's other files get the
@@ -300,7 +308,13 @@ fn make_file(path: &Path) -> io::Result<()> {
 
 fn lock(dir: &Path) -> Result<File, OpenError> {
     let failed = |error| BackendError::new("locking the data directory", error);
-    let file = File::create(dir.join(LOCK)).map_err(failed)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(dir.join(LOCK))
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),

@@ -7,6 +7,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -128,7 +129,7 @@ impl Disk {
 /// Creates a file that really takes this room.
 fn allocate(path: &Path, bytes: u64) -> io::Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
-    let file = File::options().create(true).truncate(true).write(true).open(path)?;
+    let file = File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         // A file system without this call: zeros take the room too.
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {

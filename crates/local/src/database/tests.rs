@@ -253,3 +253,36 @@ async fn the_callback_after_a_commit_runs_although_the_caller_was_dropped() {
     after.recv().unwrap();
     assert_eq!(db.read("reading", users).unwrap(), ["ann"]);
 }
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn others_have_no_access_to_a_data_directory_that_existed() {
+    let dir = tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let db = Database::open(dir.path()).unwrap();
+    db.flush().await.unwrap();
+    assert_eq!(mode(dir.path()), 0o700);
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    drop(db);
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+    drop(Database::open(dir.path()).unwrap());
+    assert_eq!(mode(dir.path()), 0o700);
+}
+
+#[tokio::test]
+async fn a_directory_that_others_use_too_keeps_its_mode() {
+    let (shared, used) = (tempdir().unwrap(), tempdir().unwrap());
+    fs::set_permissions(shared.path(), Permissions::from_mode(0o1777)).unwrap();
+    fs::set_permissions(used.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::write(used.path().join("a file of others"), "").unwrap();
+    for (dir, expected) in [(&shared, 0o1777), (&used, 0o755)] {
+        drop(Database::open(dir.path()).unwrap());
+        assert_eq!(mode(dir.path()), expected);
+    }
+}

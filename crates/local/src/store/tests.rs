@@ -359,9 +359,10 @@ fn write_version_1(dir: &Path, jobs: &[Job], sessions: &[Session]) {
         .unwrap();
     }
     for session in sessions {
-        let (ended, is_open) = match session {
-            Session::Ended(ended) => (Some(ended.ended_at().millis()), false),
-            live => (None, live.is_open()),
+        let ended = if let Session::Ended(ended) = session {
+            Some(ended.ended_at().millis())
+        } else {
+            None
         };
         db.execute(
             "INSERT INTO sessions (id, user, status, waiting, open, due_at, ended_at, version, record)
@@ -370,7 +371,7 @@ fn write_version_1(dir: &Path, jobs: &[Job], sessions: &[Session]) {
                 session.id().ulid().to_bytes(),
                 session.user().as_str(),
                 session.status().name(),
-                is_open,
+                session.is_open(),
                 session.due_at().map(Timestamp::millis),
                 ended,
                 serde_json::to_string(session).unwrap()

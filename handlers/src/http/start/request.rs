@@ -185,9 +185,17 @@ fn size_keywords() -> Value {
     let pairs = CPUS.map(|cpu| {
         let memory = (1..=64).map(|half| half * 512);
         let memory: Vec<_> = memory.filter(|mib| Size::new(cpu, *mib).is_ok()).collect();
-        let required: &[&str] = if cpu == default.cpu() { &[] } else { &["cpu", "memoryMiB"] };
+        let is_default = cpu == default.cpu();
+        let required: &[&str] = if is_default { &[] } else { &["cpu", "memoryMiB"] };
+        // Null counts as absent, so it may stand where the default makes a pair.
+        let unless_null = |schema: Value| {
+            if is_default { json!({"if": {"type": "integer"}, "then": schema}) } else { schema }
+        };
         json!({
-            "properties": {"cpu": {"const": cpu}, "memoryMiB": {"enum": memory}},
+            "properties": {
+                "cpu": unless_null(json!({"const": cpu})),
+                "memoryMiB": unless_null(json!({"enum": memory})),
+            },
             "required": required,
         })
     });

@@ -90,6 +90,14 @@ async fn a_command_is_stored_as_it_was_given() {
 }
 
 #[tokio::test]
+async fn null_counts_as_an_absent_part_of_a_size() {
+    let api = Api::new(Fakes::new());
+    for size in [json!({"cpu": null, "memoryMiB": 2048}), json!({"cpu": 256, "memoryMiB": null})] {
+        api.post("/v1/shell/start", json!({"size": size})).await.expect(202);
+    }
+}
+
+#[tokio::test]
 async fn null_counts_as_an_absent_field() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let mut body = run("s", json!("true"));
