@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-pub use sandbox::{Image, Runtime};
+pub use sandbox::{Image, Program, Runtime};
 
 /// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]

@@ -166,7 +166,11 @@ fn runtime(config: &Config) -> Check {
         }
         Runtime::Program(program) => program,
     };
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let output = Command::new(&program.path)
+        .args(&program.args)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
     match output {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout);
@@ -174,7 +178,7 @@ fn runtime(config: &Config) -> Check {
         }
         Ok(output) => Check::fail(name, output.status.to_string(), "choose another --runtime"),
         Err(error) => {
-            let detail = format!("{}: {error}", program.display());
+            let detail = format!("{}: {error}", program.path.display());
             Check::fail(name, detail, "install it or omit --runtime")
         }
     }

@@ -26,7 +26,7 @@ mod plan;
 mod pool;
 mod teardown;
 
-pub use config::{Config, Image, OpenError, RunError, Runtime, StopError};
+pub use config::{Config, Image, OpenError, Program, RunError, Runtime, StopError};
 use monitor::Monitor;
 use pool::{Pool, Work};
 

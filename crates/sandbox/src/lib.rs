@@ -15,7 +15,7 @@ mod seccomp;
 mod task;
 
 pub use doctor::{Check, CheckStatus, doctor};
-pub use driver::{Config, Driver, Image, OpenError, RunError, Runtime, StopError};
+pub use driver::{Config, Driver, Image, OpenError, Program, RunError, Runtime, StopError};
 pub use image::ImageError;
 pub use runtime::runtime_main;
 pub use task::{Desired, Network, Status, StopCode, TaskFacts, TaskId, TaskIdError, TaskSpec};

@@ -62,7 +62,7 @@ impl Inner {
             Network::Egress => Some(pasta_command()),
         };
         let program = match &self.config.runtime {
-            Runtime::Program(program) => Some(program.clone()),
+            Runtime::Program(program) => Some(program.for_network(spec.network)),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
         let ids = self.ids.clone();
