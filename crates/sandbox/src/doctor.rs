@@ -12,6 +12,10 @@ use crate::driver::{Config, Runtime};
 use crate::host::{self, CgroupLayout};
 use crate::task::{Network, TaskId, TaskSpec};
 
+mod hostile;
+
+pub use hostile::doctor_hostile;
+
 /// Free space below which the disk check warns.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 /// The first version with mount_setattr(2), which sets the flags of mounts.
@@ -120,20 +124,25 @@ fn cgroups() -> Check {
 fn try_limits(layout: CgroupLayout) -> io::Result<()> {
     let cgroups = Cgroups::open(layout, format!("ephemeral-doctor-{}", std::process::id()))?;
     let id = TaskId::of_token("doctor");
-    let spec = TaskSpec {
-        started_by: String::new(),
-        token: String::new(),
-        cpu_units: 1024,
-        memory_mib: 64,
-        pids: 16,
-        tmpfs_mib: 1,
-        network: Network::None,
-    };
+    let spec = small_task("doctor");
     let cgroup = cgroups.of(&id);
     let done = cgroup.create(&spec).and_then(|()| cgroup.limit_cpu(&spec));
     let removed = cgroup.destroy(Duration::from_secs(1));
     cgroups.close();
     done.and(removed)
+}
+
+/// A task that takes little of the host.
+fn small_task(token: &str) -> TaskSpec {
+    TaskSpec {
+        started_by: String::new(),
+        token: token.to_owned(),
+        cpu_units: 1024,
+        memory_mib: 64,
+        pids: 16,
+        tmpfs_mib: 1,
+        network: Network::None,
+    }
 }
 
 fn seccomp(config: &Config) -> Check {

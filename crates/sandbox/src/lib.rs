@@ -14,7 +14,7 @@ mod runtime;
 mod seccomp;
 mod task;
 
-pub use doctor::{Check, CheckStatus, doctor};
+pub use doctor::{Check, CheckStatus, doctor, doctor_hostile};
 pub use driver::{Config, Driver, Image, OpenError, Program, RunError, Runtime, StopError};
 pub use image::ImageError;
 pub use runtime::runtime_main;
