@@ -20,7 +20,7 @@ use crate::runtime::PID_FILE;
 use crate::task::{Desired, Status, StopCode, TaskId, TaskSpec, now_ms};
 
 /// Longest time for the launcher to end, and then for the runner to accept a connection.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest part of a failed launcher's output that is reported.
 const MAX_REASON_BYTES: usize = 2000;
 
