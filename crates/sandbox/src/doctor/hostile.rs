@@ -218,11 +218,7 @@ fn budgets(cgroups: &Cgroups, tasks: &[TaskId]) -> Check {
         Check::ok(name, "all shells together have limits of memory and processes")
     } else {
         let detail = format!("all shells together have no limit of {}", missing.join(" and "));
-        Check::fail(
-            name,
-            detail,
-            "allow few shells: --quota, and few users; or use a newer version",
-        )
+        Check::fail(name, detail, "give few users access, and lower --quota")
     }
 }
 
