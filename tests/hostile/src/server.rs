@@ -12,7 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    sync::Mutex,
+};
 
 use crate::user::User;
 
@@ -26,6 +29,7 @@ pub(crate) struct Server {
     child: Child,
     dir: TempDir,
     pub(crate) address: SocketAddr,
+    users: Mutex<Vec<User>>,
 }
 
 impl Server {
@@ -51,7 +55,7 @@ impl Server {
         command.env_remove("EPHEMERAL_URL").env_remove("EPHEMERAL_TOKEN").env("NO_COLOR", "1");
         let mut child = command.spawn().context("the server can't be run")?;
         let address = Self::announced(&mut child, dir.path()).await?;
-        Ok(Self { program: program.to_owned(), child, dir, address })
+        Ok(Self { program: program.to_owned(), child, dir, address, users: Mutex::default() })
     }
 
     /// The address that the server writes to a file when it listens.
@@ -81,7 +85,9 @@ impl Server {
         ensure!(added.status.success(), "no token: {}", String::from_utf8_lossy(&added.stderr));
         let output = String::from_utf8_lossy(&added.stdout);
         let token = output.lines().next().context("no token")?.trim().to_owned();
-        self.bearer(Some(token))
+        let user = self.bearer(Some(token))?;
+        self.users.lock().await.push(user.clone());
+        Ok(user)
     }
 
     /// A client with this token, or without one.
@@ -102,11 +108,40 @@ impl Server {
         self.child.id()
     }
 
-    /// Ends the server as a service manager does; all sessions have been stopped before.
+    /// Stops what attacks have left, then ends the server as a service manager does.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        let mut stopped = Ok(());
+        for user in self.users.lock().await.iter() {
+            stopped = stopped.and(user.stop_all().await);
+        }
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
         kill_process(pid.context("the server has ended")?, Signal::TERM)?;
         tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await.context("SIGTERM")??;
-        Ok(())
+        stopped
+    }
+
+    /// The runners of this server's shells.
+    fn runners(&self) -> Vec<Pid> {
+        let own = self.dir.path().to_string_lossy().into_owned();
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let read = |path: PathBuf| fs::read(path).unwrap_or_default();
+        let runners = entries.filter(|entry| {
+            read(entry.path().join("cmdline")).starts_with(b"/opt/ephemeral/runner\0")
+                && String::from_utf8_lossy(&read(entry.path().join("mountinfo"))).contains(&own)
+        });
+        runners
+            .filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?))
+            .collect()
+    }
+}
+
+/// Ends the shells that an attack has left, if it succeeded or was interrupted.
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The process may have ended already.
+        let _ = self.child.start_kill();
+        for runner in self.runners() {
+            let _ = kill_process(runner, Signal::KILL);
+        }
     }
 }

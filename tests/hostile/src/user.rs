@@ -90,6 +90,26 @@ impl User {
         Ok(())
     }
 
+    /// Stops all sessions and waits until they have ended.
+    pub(crate) async fn stop_all(&self) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            let quota = self.get("/quota").await?.expect(200)?.body;
+            if quota["active"] == 0 && quota["queued"] == 0 {
+                return Ok(());
+            }
+            ensure!(began.elapsed() < JOB_ENDS_WITHIN, "sessions do not end: {quota}");
+            for status in ["queued", "provisioning", "starting", "ready"] {
+                let list = self.get(&format!("/sessions?limit=100&status={status}")).await?.body;
+                for session in list["data"].as_array().into_iter().flatten() {
+                    let id = &session["sessionId"];
+                    self.post("/shell/stop", &json!({"sessionId": id})).await?;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Runs an attack program in a session. Its attempts must all be held. Returns why the program can't
     /// run here, if it can't.
     pub(crate) async fn attack(&self, session: &str, program: &str) -> Result<Option<String>> {
