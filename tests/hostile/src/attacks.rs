@@ -9,6 +9,7 @@ use crate::server::Server;
 mod connections;
 mod ends;
 mod identity;
+mod neighbours;
 mod requests;
 mod secrets;
 mod shells;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> Vec<Attack> {
     all.extend(shells::ATTACKS);
     all.extend(ends::ATTACKS);
     all.extend(identity::ATTACKS);
+    all.extend(neighbours::ATTACKS);
     all.extend(requests::ATTACKS);
     all.extend(connections::ATTACKS);
     all.extend(webhooks::ATTACKS);

@@ -108,6 +108,11 @@ impl Server {
         self.child.id()
     }
 
+    /// Kills the server; its shells go on.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// Stops what attacks have left, then ends the server as a service manager does.
     pub(crate) async fn stop(mut self) -> Result<()> {
         let mut stopped = Ok(());

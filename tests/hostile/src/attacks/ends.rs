@@ -47,7 +47,7 @@ sleeper()
 ";
 
 /// The processes of this host whose command line contains the mark.
-fn processes(mark: &str) -> usize {
+pub(super) fn processes(mark: &str) -> usize {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).split('\0').any(|word| word == mark)).count()
@@ -63,7 +63,7 @@ async fn await_gone(mark: &str) -> Result<()> {
 }
 
 /// A number of seconds that no other process sleeps.
-fn unique_mark() -> String {
+pub(super) fn unique_mark() -> String {
     let nanos =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("9{:09}", nanos.subsec_nanos())
