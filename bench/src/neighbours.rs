@@ -97,9 +97,11 @@ fn beside(bench: &Bench, what: &str, attack: Attack) -> Result<Figure> {
             Ok(Err(error)) => Err(error),
             Err(_) => Err(anyhow::anyhow!("the attack panicked")),
         }
-    })?;
+    });
     drop(victim);
+    // Also after an error, because the server leaves its shells running.
     bench.down(server)?;
+    let loaded = loaded?;
     let [alone_p50, loaded_p50] = [&alone, &loaded].map(|spans| percentile(spans.clone(), 0.5));
     Ok(Figure {
         id: "N1",
