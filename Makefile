@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aws test-dist dist lint bench fmt image synth deploy destroy
+.PHONY: help run test test-aws test-dist test-vm hostile dist lint bench fmt image synth deploy destroy
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -15,6 +15,12 @@ test-aws: ## Run only the tests of the AWS deployment: template, state machine, 
 
 test-dist: ## Build the packages, install them into a minimal Debian system and run a shell there
 	@scripts/test-dist
+
+test-vm: ## Run the sandbox's tests on a kernel of its own with cgroup v2, as root and as a user (ARGS="user_tools")
+	@scripts/test-vm $(ARGS)
+
+hostile: ## Attack a server and its shells, also by attacks that take long (ARGS="--only NAME")
+	@scripts/hostile $(ARGS)
 
 dist: ## Write a release build, a Debian package and a container file to target/dist
 	@scripts/dist

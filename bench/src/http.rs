@@ -12,14 +12,22 @@ use serde_json::Value;
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
+    address: SocketAddr,
     token: String,
+    /// A response was not read to its end, so that the next request needs a new connection.
+    broken: bool,
 }
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr, token: &str) -> Result<Self> {
+        let stream = Self::connect(address)?;
+        Ok(Self { stream, address, token: token.to_owned(), broken: false })
+    }
+
+    fn connect(address: SocketAddr) -> Result<BufReader<TcpStream>> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream: BufReader::new(stream), token: token.to_owned() })
+        Ok(BufReader::new(stream))
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Result<Value> {
@@ -36,10 +44,14 @@ impl Connection {
             "{method} /v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
+        if std::mem::replace(&mut self.broken, true) {
+            self.stream = Self::connect(self.address)?;
+        }
         self.stream.get_mut().write_all(request.as_bytes())?;
         let (status, length) = self.head()?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
+        self.broken = false;
         if !(200..300).contains(&status) {
             bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
         }

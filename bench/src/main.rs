@@ -22,6 +22,7 @@ mod lambda;
 mod latency;
 mod load;
 mod machine;
+mod neighbours;
 mod output;
 mod runc;
 mod server;
@@ -54,7 +55,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     fn up(&self, dir: &Path, quota: u32, warm: u32) -> Result<Server> {
-        Server::up(&self.program, dir, quota, warm)
+        Server::up(&self.program, dir, quota, warm, &[])
+    }
+
+    /// A server with further options of `ephemeral up`.
+    fn up_with(&self, dir: &Path, quota: u32, warm: u32, options: &[&str]) -> Result<Server> {
+        Server::up(&self.program, dir, quota, warm, options)
     }
 
     fn down(&self, server: Server) -> Result<()> {
@@ -114,11 +120,12 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 4] = [
+    let several: [(&str, Several); 5] = [
         ("P7", load::memory),
         ("P8", lambda::figures),
         ("P9", cost::figures),
         ("P11", channel::figures),
+        ("N1", neighbours::figures),
     ];
     for (id, measure) in several {
         if target(id) {

@@ -29,7 +29,13 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts a server on this data directory and waits until it responds.
-    pub(crate) fn up(program: &Path, dir: &Path, quota: u32, warm: u32) -> Result<Self> {
+    pub(crate) fn up(
+        program: &Path,
+        dir: &Path,
+        quota: u32,
+        warm: u32,
+        options: &[&str],
+    ) -> Result<Self> {
         // A server that was killed leaves its file behind.
         let announced = dir.join("server.json");
         if announced.exists() {
@@ -42,6 +48,7 @@ impl Server {
             // More sessions than a small host would permit, which use little.
             .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
             .args(["--process-budget", "1000000"])
+            .args(options)
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| format!("starting {}", program.display()))?;
@@ -62,6 +69,23 @@ impl Server {
 
     pub(crate) fn connect(&self) -> Result<Connection> {
         Connection::open(self.address, &self.token)
+    }
+
+    pub(crate) fn connect_as(&self, token: &str) -> Result<Connection> {
+        Connection::open(self.address, token)
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A new token of this user.
+    pub(crate) fn add_user(&self, program: &Path, name: &str) -> Result<String> {
+        let mut command = Command::new(program);
+        let added = command.args(["token", "add", name, "--data-dir"]).arg(&self.dir).output()?;
+        ensure!(added.status.success(), "no token: {}", String::from_utf8_lossy(&added.stderr));
+        let output = String::from_utf8_lossy(&added.stdout);
+        Ok(output.lines().next().context("no token")?.trim().to_owned())
     }
 
     /// Resident memory of the server. KiB.
@@ -102,7 +126,7 @@ impl Server {
             signal(pid, Signal::KILL)?;
         }
         // A server without a warm pool removes the remaining sandboxes.
-        let mut next = Self::up(program, &self.dir, 0, 0)?;
+        let mut next = Self::up(program, &self.dir, 0, 0, &[])?;
         terminate(&mut next.child)
     }
 }

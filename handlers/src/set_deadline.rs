@@ -22,8 +22,8 @@ pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
     // A session that is about to end is stopped; a task that is not ready has its first deadline.
     let Session::Ready(ready) = &value else { return Ok(()) };
     match env.shell.set_deadline(ready.task(), end.since(env.now())).await {
-        Ok(()) | Err(ShellError::Gone) => Ok(()),
-        Err(ShellError::NotReady) => {
+        Ok(()) | Err(ShellError::Gone | ShellError::NotStarted { gone: true }) => Ok(()),
+        Err(ShellError::NotReady | ShellError::NotStarted { gone: false }) => {
             notification::send(env, Message::SetDeadline { session: id }, RETRY_DELAY).await;
             Ok(())
         }

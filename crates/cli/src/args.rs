@@ -91,7 +91,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Token(Token),
     /// Report what this machine can isolate, and how to fix what it can't.
-    Doctor(Isolation),
+    Doctor(Doctor),
     /// Print the completion script for a shell such as bash.
     Completions { shell: Shell },
 }
@@ -274,6 +274,23 @@ pub(crate) struct Events {
     /// Follow the timeline until the shell has ended.
     #[arg(long, short)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral doctor
+  ephemeral doctor --hostile --image image.tar")]
+pub(crate) struct Doctor {
+    /// Check also whether hostile users are kept apart from each other and from this machine; exits with 1
+    /// if they are not.
+    #[arg(long)]
+    pub(crate) hostile: bool,
+    /// Image of the shells, as for `up --image`.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) image: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) isolation: Isolation,
 }
 
 #[derive(Debug, Args)]

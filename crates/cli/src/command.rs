@@ -61,7 +61,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Token(args) => token::token(&context, args).await,
-        Command::Doctor(isolation) => doctor::doctor(&context, &isolation).await,
+        Command::Doctor(args) => doctor::doctor(&context, &args).await,
         Command::Completions { shell } => completions::completions(&context, shell),
     };
     result.map(|()| ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use local::{
-    config::{Config, Image, Runtime, Sandbox},
+    config::{Config, Image, Program, Runtime, Sandbox},
     sandbox::OpenError,
     server::{Server, StartError},
 };
@@ -101,7 +101,9 @@ pub(crate) fn sandbox(isolation: &Isolation, image: Option<PathBuf>) -> Result<S
         .map_err(|error| CliError::chain("can't find the path of this program", &error))?;
     let runtime = match (isolation.sandbox, &isolation.runtime) {
         (args::Sandbox::None, _) => Runtime::Bare,
-        (args::Sandbox::Oci, Some(program)) => Runtime::Program(program.clone()),
+        (args::Sandbox::Oci, Some(path)) => {
+            Runtime::Program(Program { path: path.clone(), args: isolation.runtime_arg.clone() })
+        }
         (args::Sandbox::Oci, None) => Runtime::BuiltIn,
     };
     let image = image.map_or(Image::Host, Image::File);

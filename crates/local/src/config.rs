@@ -8,7 +8,7 @@ use std::{
 
 pub use domain::ports::{QueueLimits, RunLimits, StorageLimits};
 use handlers::Policy;
-pub use sandbox::{Egress, Image, Runtime, UidRange};
+pub use sandbox::{Egress, Image, Program, Runtime, UidRange};
 
 /// The settings of a server. [`Config::new`] has the defaults.
 #[derive(Debug, Clone)]

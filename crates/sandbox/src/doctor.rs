@@ -15,6 +15,10 @@ use crate::rootless::IdMap;
 use crate::runtime;
 use crate::task::{Network, TaskId, TaskSpec};
 
+mod hostile;
+
+pub use hostile::doctor_hostile;
+
 /// Free space below which the disk check warns.
 const LOW_DISK_BYTES: u64 = 1 << 30;
 /// The memory of the smallest shell.
@@ -177,21 +181,26 @@ fn try_limits(layout: CgroupLayout) -> io::Result<()> {
     let budget = Budget { memory_mib: 128, disk_mib: 1, pids: 32 };
     let cgroups = Cgroups::open(layout, name, budget)?;
     let id = TaskId::of_token("doctor");
-    let spec = TaskSpec {
+    let spec = small_task("doctor");
+    let cgroup = cgroups.of(&id);
+    let done = cgroup.create(&spec).and_then(|()| cgroup.limit_cpu(&spec));
+    let removed = cgroup.destroy(Duration::from_secs(1));
+    cgroups.close();
+    done.and(removed)
+}
+
+/// A task that takes little of the host.
+fn small_task(token: &str) -> TaskSpec {
+    TaskSpec {
         started_by: String::new(),
-        token: String::new(),
+        token: token.to_owned(),
         cpu_units: 1024,
         memory_mib: 64,
         pids: 16,
         disk_mib: 1,
         lifetime: None,
         network: Network::None,
-    };
-    let cgroup = cgroups.of(&id);
-    let done = cgroup.create(&spec).and_then(|()| cgroup.limit_cpu(&spec));
-    let removed = cgroup.destroy(Duration::from_secs(1));
-    cgroups.close();
-    done.and(removed)
+    }
 }
 
 fn seccomp(config: &Config) -> Check {
@@ -220,7 +229,11 @@ fn runtime(config: &Config) -> Check {
         }
         Runtime::Program(program) => program,
     };
-    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output();
+    let output = Command::new(&program.path)
+        .args(&program.args)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
     match output {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout);
@@ -228,7 +241,7 @@ fn runtime(config: &Config) -> Check {
         }
         Ok(output) => Check::fail(name, output.status.to_string(), "choose another --runtime"),
         Err(error) => {
-            let detail = format!("{}: {error}", program.display());
+            let detail = format!("{}: {error}", program.path.display());
             Check::fail(name, detail, "install it or omit --runtime")
         }
     }

@@ -32,7 +32,7 @@ mod plan;
 mod pool;
 mod teardown;
 
-pub use config::{Config, Egress, Image, OpenError, RunError, Runtime, StopError};
+pub use config::{Config, Egress, Image, OpenError, Program, RunError, Runtime, StopError};
 use monitor::Monitor;
 pub use open::remove_abandoned;
 use pool::{Pool, Work};
@@ -43,16 +43,16 @@ const STOPPED_RETENTION: Duration = Duration::from_secs(3600);
 /// Starts, monitors and stops sandboxes. Dropping the driver does not stop them.
 #[derive(Debug)]
 pub struct Driver {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
     threads: Vec<JoinHandle<()>>,
 }
 
 type Report = Box<dyn Fn(TaskFacts) + Send + Sync>;
 
-struct Inner {
+pub(crate) struct Inner {
     config: Config,
     records: Records,
-    cgroups: Cgroups,
+    pub(crate) cgroups: Cgroups,
     image: Root,
     /// The id mapping of sandboxes, if this process isn't root.
     ids: Option<IdMap>,
@@ -285,6 +285,13 @@ impl Inner {
 
     fn task(&self, id: &TaskId) -> Option<Arc<Mutex<Task>>> {
         self.tasks().get(id).cloned()
+    }
+
+    /// The pid, on the host, of a running task's PID 1.
+    pub(crate) fn init_pid(&self, id: &TaskId) -> Option<i32> {
+        let task = self.task(id)?;
+        let pid = task.lock().record.init.as_ref()?.pid;
+        Some(pid)
     }
 
     fn tasks(&self) -> MutexGuard<'_, BTreeMap<TaskId, Arc<Mutex<Task>>>> {

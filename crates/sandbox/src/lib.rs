@@ -18,9 +18,10 @@ mod task;
 mod uid_range;
 
 pub use budget::Budget;
-pub use doctor::{Check, CheckStatus, doctor};
+pub use doctor::{Check, CheckStatus, doctor, doctor_hostile};
 pub use driver::{
-    Config, Driver, Egress, Image, OpenError, RunError, Runtime, StopError, remove_abandoned,
+    Config, Driver, Egress, Image, OpenError, Program, RunError, Runtime, StopError,
+    remove_abandoned,
 };
 pub use image::ImageError;
 pub use runtime::runtime_main;

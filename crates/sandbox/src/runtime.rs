@@ -17,7 +17,7 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::driver::Egress;
+use crate::driver::{Egress, Program};
 use crate::rootless::IdMap;
 use crate::uid_range::{self, Block};
 
@@ -56,7 +56,7 @@ pub(crate) struct Plan {
 pub(crate) enum Start {
     /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
     /// is `None`, by libcontainer.
-    Container { isolation: Box<Isolation>, program: Option<PathBuf> },
+    Container { isolation: Box<Isolation>, program: Option<Program> },
     /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
@@ -184,11 +184,15 @@ pub(crate) fn bundle_dir(dir: &Path, block: Option<Block>) -> PathBuf {
 }
 
 /// Executes another OCI runtime in this process. Returns only if that fails.
-fn exec_runtime(program: &Path, id: &str, dir: &Path) -> AnyError {
-    let mut command = Command::new(program);
-    command.arg("--root").arg(dir.join(STATE_DIR)).args(["run", "--detach", "--bundle"]);
+fn exec_runtime(program: &Program, id: &str, dir: &Path) -> AnyError {
+    let mut command = Command::new(&program.path);
+    command
+        .args(&program.args)
+        .arg("--root")
+        .arg(dir.join(STATE_DIR))
+        .args(["run", "--detach", "--bundle"]);
     command.arg(dir).arg("--pid-file").arg(dir.join(PID_FILE)).arg(id);
-    format!("failed to execute {}: {}", program.display(), command.exec()).into()
+    format!("failed to execute {}: {}", program.path.display(), command.exec()).into()
 }
 
 /// Starts a runner on the host. It inherits the launcher's cgroups, which limit it.

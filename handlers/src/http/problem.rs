@@ -327,6 +327,7 @@ impl From<CommitError> for Problem {
             }
             CommitError::Conflict
             | CommitError::QuotaReached
+            | CommitError::NoCapacity
             | CommitError::AlreadyAnswered
             | CommitError::Closed
             | CommitError::TooManyRunning => {

@@ -162,7 +162,7 @@ async fn a_claimed_job_is_followed_apart_and_a_worker_is_called_for_the_next() {
 #[tokio::test]
 async fn output_beyond_the_limit_is_not_stored_whatever_the_runner_sends() {
     let fakes = Fakes::new().with_ready_session("s");
-    let command = Command { max_output_bytes: 5, ..testkit::command("chatty") };
+    let command = Command { max_output_bytes: 5, keep: Keep::Head, ..testkit::command("chatty") };
     put(
         &fakes,
         Job::accept(Common {

@@ -1,6 +1,6 @@
 /**
  * Ends everything that runs in a deployment, so that its stack can be deleted. First the functions, so that nothing
- * starts anew; then the executions, because a state machine is not deleted while one of them waits; then the tasks,
+ * starts again; then the executions, because a state machine is not deleted while one of them waits; then the tasks,
  * because a cluster is not deleted while one of them runs.
  */
 

@@ -1,6 +1,6 @@
 //! Options of the server on this machine, and of commands that work on its data directory.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use local::config::UidRange;
@@ -104,9 +104,13 @@ pub(crate) enum Reach {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Isolation")]
 pub(crate) struct Isolation {
-    /// OCI runtime such as runc or crun; default: the built-in runtime.
+    /// OCI runtime such as runc, crun or runsc; default: the built-in runtime.
     #[arg(long, value_name = "PATH", conflicts_with = "sandbox")]
     pub(crate) runtime: Option<PathBuf>,
+    /// Argument for the OCI runtime, before its subcommand, such as `--platform=systrap` for runsc; may be
+    /// repeated.
+    #[arg(long, value_name = "ARG", requires = "runtime", allow_hyphen_values = true)]
+    pub(crate) runtime_arg: Vec<OsString>,
     /// `none` runs commands on this machine without any isolation.
     #[arg(long, value_enum, default_value_t = Sandbox::Oci)]
     pub(crate) sandbox: Sandbox,

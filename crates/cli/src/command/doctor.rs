@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Context, run::OneCommand};
 use crate::{
-    args::Isolation,
+    args::Doctor,
     client::Client,
     embedded::{self, Embedded},
     error::{CliError, Exit},
@@ -17,26 +17,41 @@ use crate::{
     time_format::fine,
 };
 
-pub(super) async fn doctor(context: &Context, isolation: &Isolation) -> Result<(), CliError> {
+pub(super) async fn doctor(context: &Context, args: &Doctor) -> Result<(), CliError> {
     let spinner = context.terminal.spinner("checking");
-    let mut checks = sandbox::doctor(&config(context, isolation)?);
+    let config = config(context, args)?;
+    let mut checks = sandbox::doctor(&config);
     let fit = |checks: &[Check]| checks.iter().all(|check| check.status != CheckStatus::Fail);
     if fit(&checks) {
         spinner.set_message("starting a shell");
-        checks.push(real_shell(context, isolation).await);
+        checks.push(real_shell(context, args).await);
+    }
+    let can_make_shells = fit(&checks);
+    if can_make_shells && args.hostile {
+        spinner.set_message("starting two shells");
+        // A running server uses the directory of the data.
+        let dir = tempfile::Builder::new().prefix("ephemeral-").tempdir();
+        let dir = dir.map_err(|error| CliError::chain("can't create a directory", &error))?;
+        let config = sandbox::Config { root: dir.path().to_owned(), ..config };
+        checks.extend(sandbox::doctor_hostile(&config));
     }
     drop(spinner);
     print(context, &checks)?;
-    if fit(&checks) {
-        Ok(())
-    } else {
+    if !can_make_shells {
         Err(CliError::new(Exit::Other, "this machine can't make shells"))
+    } else if !fit(&checks) {
+        Err(CliError::new(Exit::Other, "no: code of hostile users may do harm in these shells"))
+    } else {
+        if args.hostile {
+            context.terminal.note("yes: code of hostile users may run in these shells");
+        }
+        Ok(())
     }
 }
 
-fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, CliError> {
+fn config(context: &Context, args: &Doctor) -> Result<sandbox::Config, CliError> {
     let local::config::Sandbox { exe, runtime, image, uid_range, allow_root } =
-        embedded::sandbox(isolation, None)?;
+        embedded::sandbox(&args.isolation, args.image.clone())?;
     let root = find_server::data_dir(&context.global).join("sandboxes");
     let budget = sandbox::Budget::of_host(&root)
         .map_err(|error| CliError::chain("can't read the limits of this machine", &error))?;
@@ -55,9 +70,9 @@ fn config(context: &Context, isolation: &Isolation) -> Result<sandbox::Config, C
 }
 
 /// Starts a shell, runs a command in it and stops it.
-async fn real_shell(context: &Context, isolation: &Isolation) -> Check {
+async fn real_shell(context: &Context, args: &Doctor) -> Check {
     let started = Instant::now();
-    let (status, detail) = match one_shell(context, isolation).await {
+    let (status, detail) = match one_shell(context, args).await {
         Ok(0) => {
             (CheckStatus::Ok, format!("started, used and stopped in {}", fine(started.elapsed())))
         }
@@ -71,8 +86,8 @@ async fn real_shell(context: &Context, isolation: &Isolation) -> Check {
     Check { name: "a real shell", status, detail, remedy }
 }
 
-async fn one_shell(context: &Context, isolation: &Isolation) -> Result<u8, CliError> {
-    let server = Embedded::start(isolation, None).await?;
+async fn one_shell(context: &Context, args: &Doctor) -> Result<u8, CliError> {
+    let server = Embedded::start(&args.isolation, args.image.clone()).await?;
     let result = async {
         let client = Client::new(server.address()?)?;
         OneCommand::new("true").run(context, &client, &mut Interrupt::listen()?).await

@@ -86,7 +86,7 @@ fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliE
     let token = server.token_path();
     let runtime = match &config.sandbox.runtime {
         Runtime::BuiltIn => "built-in runtime".into(),
-        Runtime::Program(path) => path.display().to_string(),
+        Runtime::Program(program) => program.path.display().to_string(),
         Runtime::Bare => "this machine, without isolation".into(),
     };
     let value = json!({

@@ -13,7 +13,8 @@ pub(crate) fn owner(db: &Connection, message: &Message) -> rusqlite::Result<Owne
     let found = match message {
         Message::StartSession { session }
         | Message::NotifySession { session }
-        | Message::RunJob { session } => of_session(db, *session),
+        | Message::RunJob { session }
+        | Message::SetDeadline { session } => of_session(db, *session),
         Message::CancelJob { job } | Message::SignalJob { job, .. } => of_job(db, *job),
         Message::TaskEvent { facts } | Message::ProbeTask { facts } => {
             match facts.started_by.parse() {

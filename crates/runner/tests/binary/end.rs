@@ -8,7 +8,7 @@ use runner::protocol::{Cause, Ended, Event, Request, Start};
 
 use crate::shell::{Shell, argv, sh};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;

@@ -7,7 +7,7 @@ use runner::protocol::{Cause, Event, Keep, Request, Start};
 
 use crate::shell::{Shell, argv, sh};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// Lines that start a process and print its pid: one that `timeout` moved into another process group,
 /// one in a session of its own, and an orphan in a session of its own. Each handles SIGTERM by `trap`.

@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use crate::cgroup::Cgroup;
 
-/// Far above what any test takes; a runner that does not answer fails the test.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Far above what any test takes, also on an emulated processor; a runner that does not answer fails the test.
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// A running runner; it is shut down when dropped.
 pub(crate) struct Shell {

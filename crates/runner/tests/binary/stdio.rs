@@ -14,7 +14,7 @@ use rustix::termios::{InputModes, LocalModes, OutputModes};
 
 use crate::shell::{Shell, sh};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The caller at the other end of the terminal.
 struct Caller {

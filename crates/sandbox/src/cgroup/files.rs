@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use super::CONTROLLERS;
 use crate::host::SERVER_GROUP;
 
+/// How often processes are moved out of a group, in which others may fork meanwhile.
+const MOVES: u32 = 10;
+
 /// The group and the groups below it, children before their parents. Empty if it does not exist.
 pub(super) fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
@@ -32,20 +35,27 @@ pub(super) fn oom_kills(file: &Path) -> u64 {
 }
 
 /// Enables the controllers for the children of `dir` on cgroup v2. A group with processes can't enable
-/// controllers, so this process moves itself into a child group if needed.
+/// controllers, so all of its processes are moved into a child group if needed: this one and others that
+/// the group was delegated to, such as the shell that started the server.
 pub(super) fn enable_controllers(dir: &Path) -> io::Result<()> {
     let control = dir.join("cgroup.subtree_control");
     // Only its weight is used, and it may not be delegated.
     let _ = fs::write(&control, "+io");
-    match fs::write(&control, CONTROLLERS) {
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-            let server = dir.join(SERVER_GROUP);
-            create(&server)?;
-            fs::write(server.join("cgroup.procs"), "0")?;
-            fs::write(&control, CONTROLLERS)
+    let mut enabled = fs::write(&control, CONTROLLERS);
+    for _ in 0..MOVES {
+        if !matches!(&enabled, Err(error) if error.kind() == io::ErrorKind::ResourceBusy) {
+            break;
         }
-        done => done,
+        let server = dir.join(SERVER_GROUP);
+        create(&server)?;
+        fs::write(server.join("cgroup.procs"), "0")?;
+        for pid in fs::read_to_string(dir.join("cgroup.procs"))?.lines() {
+            // Fails if the process has ended.
+            let _ = fs::write(server.join("cgroup.procs"), pid);
+        }
+        enabled = fs::write(&control, CONTROLLERS);
     }
+    enabled
 }
 
 pub(super) fn create(dir: &Path) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The driver's configuration and its errors.
 
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::budget::Budget;
 use crate::image::ImageError;
+use crate::task::Network;
 use crate::uid_range::UidRange;
 
 /// Configuration of a driver.
@@ -40,7 +42,7 @@ pub enum Runtime {
     /// libcontainer, in the program named by [`Config::exe`].
     BuiltIn,
     /// An OCI runtime with the command line of `runc`.
-    Program(PathBuf),
+    Program(Program),
     /// No container: commands run on the host itself, as the user `shelluser` if the server is root and
     /// else as the server's user. Must be requested explicitly.
     Bare,
@@ -57,6 +59,43 @@ pub enum Egress {
     Public,
     /// All that the host reaches.
     Any,
+}
+
+/// An OCI runtime that is a program of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    pub path: PathBuf,
+    /// Arguments before its subcommand, such as `--platform=systrap` of runsc.
+    pub args: Vec<OsString>,
+}
+
+impl Program {
+    /// Whether this is gVisor, in which commands have another kernel than this host's.
+    pub(crate) fn is_gvisor(&self) -> bool {
+        self.path.file_name().is_some_and(|name| name == "runsc")
+    }
+
+    /// The program with the arguments that a sandbox with this network needs; [`Program::args`] come after
+    /// them and prevail.
+    pub(crate) fn for_network(&self, network: Network) -> Self {
+        let mut args: Vec<OsString> = Vec::new();
+        if self.is_gvisor() {
+            // The driver has set the limits. The runner's socket must be visible to the server.
+            args.extend(["--ignore-cgroups", "--host-uds=all"].map(Into::into));
+            if network == Network::None {
+                args.push("--network=none".into());
+            }
+        }
+        args.extend(self.args.iter().cloned());
+        Self { path: self.path.clone(), args }
+    }
+}
+
+/// The program of this path, without arguments.
+impl<T: Into<PathBuf>> From<T> for Program {
+    fn from(path: T) -> Self {
+        Self { path: path.into(), args: Vec::new() }
+    }
 }
 
 /// The root file system of sandboxes.

@@ -24,7 +24,7 @@ mod socket_watch;
 use socket_watch::SocketWatch;
 
 /// Longest time for the launcher to end, and then for the runner to accept a connection.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest time between two attempts to connect to the runner, where no event tells that it listens.
 const CONNECT_PAUSE: Duration = Duration::from_millis(10);
 /// Largest part of a failed launcher's output that is reported.

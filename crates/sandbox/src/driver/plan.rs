@@ -79,7 +79,7 @@ impl Inner {
             Network::Egress => Some(self.pasta_command(&resolvers, block)),
         };
         let program = match &self.config.runtime {
-            Runtime::Program(program) => Some(program.clone()),
+            Runtime::Program(program) => Some(program.for_network(spec.network)),
             Runtime::BuiltIn | Runtime::Bare => None,
         };
         let programs = (parts.programs.iter().enumerate()).map(|(number, (source, layer))| {

@@ -4,7 +4,9 @@ use std::fs;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::Inner;
+use rustix::process::{Pid, WaitOptions, getpid, waitpid};
+
+use super::{Inner, Runtime};
 use crate::task::{Desired, Status, StopCode, TaskId, now_ms};
 
 /// Longest time for all processes of a sandbox to end after SIGKILL; usually it takes milliseconds.
@@ -50,9 +52,33 @@ impl Inner {
     pub(super) fn remove_sandbox(&self, id: &TaskId) -> io::Result<()> {
         self.cgroups.of(id).destroy(KILL_TIMEOUT)?;
         self.owned.lock().remove(id);
+        if matches!(self.config.runtime, Runtime::Program(_)) {
+            reap_orphans(id);
+        }
         match fs::remove_dir_all(self.dir(id)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+}
+
+/// Reaps the ended processes of a sandbox that an OCI runtime has left to this process, a subreaper: crun
+/// detaches itself from its caller.
+fn reap_orphans(id: &TaskId) {
+    let own = getpid().as_raw_nonzero().to_string();
+    let names = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    for pid in pids {
+        let read =
+            |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        // After the name in parentheses: state and parent; see proc(5).
+        let stat = read("stat");
+        let state = stat.rsplit_once(") ").map_or("", |(_, state)| state);
+        let is_orphan =
+            state.strip_prefix("Z ").and_then(|rest| rest.split(' ').next()) == Some(&own);
+        if is_orphan && read("cgroup").contains(id.as_str()) {
+            // Fails if another thread has reaped it.
+            let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
         }
     }
 }

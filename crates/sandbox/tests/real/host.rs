@@ -14,8 +14,8 @@ use sandbox::{
 };
 use tempfile::TempDir;
 
-/// Far above what any test takes; a sandbox that does not answer fails the test.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// Far above what any test takes, also on an emulated processor; a sandbox that does not answer fails the test.
+const TIMEOUT: Duration = Duration::from_secs(150);
 
 pub(crate) struct Host {
     /// `None` only while the driver is being replaced.
@@ -76,10 +76,6 @@ pub(crate) fn host_in(root: PathBuf, adapt: impl FnOnce(&mut Config)) -> Option<
 }
 
 fn open(dir: TempDir, config: Config) -> Option<Host> {
-    if !rustix::process::geteuid().is_root() {
-        println!("SKIPPED: needs root");
-        return None;
-    }
     let (send, facts) = mpsc::channel();
     match Driver::open(config, move |fact| drop(send.send(fact))) {
         Ok(driver) => Some(Host { driver: Some(driver), facts, dir }),
@@ -202,7 +198,7 @@ pub(crate) fn cgroups_of(id: &TaskId) -> Vec<PathBuf> {
     candidates.filter(|dir| dir.exists()).collect()
 }
 
-/// The command lines of processes that are in a control group of the task.
+/// The command lines and states of processes that are in a control group of the task.
 pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     processes
@@ -210,7 +206,11 @@ pub(crate) fn processes_of(id: &TaskId) -> Vec<String> {
             let cgroup = fs::read_to_string(dir.join("cgroup")).unwrap_or_default();
             cgroup.contains(id.as_str())
         })
-        .map(|dir| fs::read_to_string(dir.join("cmdline")).unwrap_or_default())
+        // A zombie has no command line.
+        .map(|dir| {
+            ["cmdline", "stat"].map(|file| fs::read_to_string(dir.join(file)).unwrap_or_default())
+        })
+        .map(|texts| texts.join(" "))
         .collect()
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use runner::protocol::Cause;
-use sandbox::{Runtime, Status, StopCode};
+use sandbox::{Program, Runtime, Status, StopCode, TaskSpec};
 
 use crate::host::{host_with, spec};
 
@@ -18,7 +18,9 @@ fn installed(name: &str) -> Option<PathBuf> {
 
 fn assert_works_with(program: PathBuf) {
     let token = program.display().to_string();
-    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program)) else { return };
+    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program.into())) else {
+        return;
+    };
     let id = host.driver().run(spec(&token)).unwrap();
     let facts = host.until(&id, |facts| facts.last_status >= Status::Running);
     if facts.last_status != Status::Running && facts.stopped_reason.contains("hybrid mode") {
@@ -59,6 +61,60 @@ fn sandboxes_run_by_crun() {
     if let Some(program) = installed("crun") {
         assert_works_with(program);
     }
+}
+
+/// gVisor has its own kernel: no network but loopback, and limits that hold for it as a whole.
+#[test]
+fn sandboxes_run_by_runsc() {
+    let Some(program) = installed("runsc") else { return };
+    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program.into())) else {
+        return;
+    };
+    let id = host.start(TaskSpec { memory_mib: 512, pids: 512, ..spec("runsc") });
+    let done =
+        host.sh(&id, "id -un; dmesg | grep -c gVisor; tail -n +3 /proc/net/dev | cut -d: -f1");
+    assert_eq!(done.stdout.split_ascii_whitespace().collect::<Vec<_>>(), ["shelluser", "1", "lo"]);
+    let files = host.sh(&id, "echo kept > ~/f; cat ~/f; echo x > /usr/x || echo refused");
+    assert_eq!(files.stdout, "kept\nrefused\n", "{}", files.stderr);
+    let rights = host
+        .sh(&id, "grep -cE 'Cap(Prm|Eff|Bnd).*[1-9a-f]' /proc/self/status; kill -9 1 || echo no");
+    assert_eq!(rights.stdout, "0\nno\n", "{}", rights.stderr);
+    let connected = host.sh(
+        &id,
+        "perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => q(127.0.0.1)); \
+         print IO::Socket::INET->new(PeerAddr => q(127.0.0.1), PeerPort => $l->sockport) ? qq(lo\n) : $!; \
+         print IO::Socket::INET->new(PeerAddr => q(192.0.2.1), PeerPort => 80, Timeout => 1) ? 1 : 0'",
+    );
+    assert_eq!(connected.stdout, "lo\n0", "{}", connected.stderr);
+    let large = host.sh(&id, "head -c 20M /dev/zero");
+    assert_eq!(large.exit.stdout.bytes, 20 << 20);
+    host.stop(&id);
+}
+
+/// The memory limit is that of gVisor itself, which the kernel then kills: the shell ends, not the job.
+#[test]
+fn a_sandbox_run_by_runsc_ends_beyond_its_memory_limit() {
+    let Some(program) = installed("runsc") else { return };
+    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program.into())) else {
+        return;
+    };
+    let id = host.start(TaskSpec { memory_mib: 256, pids: 512, ..spec("runsc-memory") });
+    host.client(&id).start("exec perl -e '$x = q(a) x (1 << 30); sleep 60'");
+    let stopped = host.until_stopped(&id);
+    assert!(stopped.oom_killed, "{stopped:?}");
+    host.assert_nothing_left(&id);
+}
+
+#[test]
+fn arguments_for_a_runtime_come_before_its_subcommand() {
+    let args = vec!["--no-such-argument".into()];
+    let Some(path) = installed("runc") else { return };
+    let program = Program { path, args };
+    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program)) else { return };
+    let id = host.driver().run(spec("runtime-args")).unwrap();
+    let stopped = host.until_stopped(&id);
+    assert!(stopped.stopped_reason.contains("no-such-argument"), "{stopped:?}");
+    host.assert_nothing_left(&id);
 }
 
 #[test]

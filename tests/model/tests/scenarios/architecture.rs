@@ -16,6 +16,7 @@ bench    | domain
 cli      | local ssm
 client   |
 crash    | adapters client domain testkit
+hostile  | client
 domain   |
 e2e      | client
 fargate  | runner sandbox ssm

@@ -44,6 +44,10 @@ impl Shell for Shells {
         Ok(())
     }
 
+    async fn set_deadline(&self, _: &TaskId, _: std::time::Duration) -> Result<(), ShellError> {
+        Ok(())
+    }
+
     async fn release(&self, _: &TaskId, _: domain::JobId) -> Result<(), ShellError> {
         Ok(())
     }

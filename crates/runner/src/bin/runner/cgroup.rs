@@ -19,6 +19,9 @@ pub(crate) use job::{CgroupUsage, JobCgroup};
 const PREFIX: &str = "job.";
 /// Number of cgroups that are kept for jobs. Each has up to nine open descriptors.
 const KEPT: usize = 2;
+/// Types of file systems, of statfs(2).
+const CGROUP_V1: rustix::fs::FsWord = 0x0027_e0eb;
+const CGROUP_V2: rustix::fs::FsWord = 0x6367_7270;
 
 /// The runner's own cgroup.
 #[derive(Debug)]
@@ -41,8 +44,16 @@ impl Cgroups {
     /// Uses the directories of the runner's cgroup. Ends what an earlier runner left in them.
     ///
     /// # Errors
-    /// The directories are not writable.
+    /// The directories are not writable, or this kernel shows directories of another one: in gVisor,
+    /// writing to their files would move the whole sandbox.
     pub(crate) fn open(dirs: &[PathBuf], oom_log: PathBuf) -> io::Result<Self> {
+        for dir in dirs {
+            let kind = rustix::fs::statfs(dir)?.f_type;
+            if ![CGROUP_V1, CGROUP_V2].contains(&kind) {
+                let what = format!("{} is not of this kernel's cgroups", dir.display());
+                return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+            }
+        }
         let is_v2 = dirs.iter().any(|dir| dir.join("cgroup.controllers").exists());
         let cgroups = Self {
             is_v2,

@@ -83,8 +83,12 @@ impl Supervisor {
 /// The supervisor's life. This is a forked process: nothing of the runner's state is used or dropped.
 fn supervise(fork_main: impl FnOnce() -> io::Result<Pid>, report: &OwnedFd, background: bool) {
     let own = rustix::process::getpid();
-    let forked = rustix::process::set_child_subreaper(Some(own)).map_err(Into::into);
-    let forked = forked.and_then(|()| fork_main());
+    let forked = match rustix::process::set_child_subreaper(Some(own)) {
+        // gVisor of 2022 knows no subreaper but PID 1: what leaves the tree of a job's processes there
+        // is the shell's and ends with it.
+        Ok(()) | Err(rustix::io::Errno::INVAL) => fork_main(),
+        Err(error) => Err(error.into()),
+    };
     let main = forked.as_ref().map_or_else(|error| -error.raw_os_error().unwrap_or(1), |pid| *pid);
     // Inherited pipes would hide their end from other jobs and from the runner.
     let Ok(report) = sys::keep_only(report.as_raw_fd()) else { return };
