@@ -202,7 +202,10 @@ impl RetryOnConflict<'_> {
                 self.last_error = Some(CommitError::AlreadyAnswered);
             }
             Err(
-                error @ (CommitError::Conflict | CommitError::QuotaReached | CommitError::Closed),
+                error @ (CommitError::Conflict
+                | CommitError::QuotaReached
+                | CommitError::NoCapacity
+                | CommitError::Closed),
             ) => {
                 self.last_error = Some(error);
             }

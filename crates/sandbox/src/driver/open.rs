@@ -148,8 +148,15 @@ fn id_map(config: &Config) -> Result<Option<IdMap>, OpenError> {
 }
 
 fn blocks(config: &Config, root: &Path) -> Result<Option<Blocks>, OpenError> {
-    if config.runtime == Runtime::Bare || !rustix::process::geteuid().is_root() {
-        let reason = "commands can run as root only in a container and if the server is root";
+    let has_users = match &config.runtime {
+        Runtime::BuiltIn => true,
+        // In gVisor's kernel no process can enter another user namespace.
+        Runtime::Program(program) => !program.is_gvisor(),
+        Runtime::Bare => false,
+    };
+    if !has_users || !rustix::process::geteuid().is_root() {
+        let reason = "commands can run as root only in a container, not in gVisor, and if the server \
+                      is root";
         return if config.allow_root {
             Err(OpenError::Unsupported(reason.to_owned()))
         } else {

@@ -82,10 +82,12 @@ fn what_is_written_to_an_image_is_on_the_same_disk() {
     let upper = format!("upperdir={}", host.dir.path().join(id.as_str()).join("scratch").display());
     assert!(root.contains(&upper), "{root}");
     for point in ["/tmp", "/home/shelluser"] {
-        let is_disk = |line: &&str| {
-            line.contains(&format!(" {point} ext4 ")) && line.starts_with("/dev/loop")
-        };
-        assert!(mounts.lines().any(|line| is_disk(&line)), "{mounts}");
+        assert!(
+            !mounts.contains(&format!(" {point} ")),
+            "{point} is on the disk of the root: {mounts}"
+        );
     }
+    let full = host.sh(&id, "cat /dev/zero > /tmp/large || echo full");
+    assert_eq!(full.stdout, "full\n", "{}", full.stderr);
     host.stop(&id);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use runner::protocol::Cause;
 use sandbox::{Program, Runtime, Status, StopCode, TaskSpec};
 
-use crate::host::{host_with, spec};
+use crate::host::{Host, host_with, spec};
 
 fn installed(name: &str) -> Option<PathBuf> {
     let dirs = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
@@ -63,13 +63,18 @@ fn sandboxes_run_by_crun() {
     }
 }
 
+fn gvisor(program: PathBuf) -> Option<Host> {
+    host_with(|config| {
+        config.runtime = Runtime::Program(program.into());
+        config.allow_root = false;
+    })
+}
+
 /// gVisor has its own kernel: no network but loopback, and limits that hold for it as a whole.
 #[test]
 fn sandboxes_run_by_runsc() {
     let Some(program) = installed("runsc") else { return };
-    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program.into())) else {
-        return;
-    };
+    let Some(host) = gvisor(program) else { return };
     let id = host.start(TaskSpec { memory_mib: 512, pids: 512, ..spec("runsc") });
     let done =
         host.sh(&id, "id -un; dmesg | grep -c gVisor; tail -n +3 /proc/net/dev | cut -d: -f1");
@@ -95,9 +100,7 @@ fn sandboxes_run_by_runsc() {
 #[test]
 fn a_sandbox_run_by_runsc_ends_beyond_its_memory_limit() {
     let Some(program) = installed("runsc") else { return };
-    let Some(host) = host_with(|config| config.runtime = Runtime::Program(program.into())) else {
-        return;
-    };
+    let Some(host) = gvisor(program) else { return };
     let id = host.start(TaskSpec { memory_mib: 256, pids: 512, ..spec("runsc-memory") });
     host.client(&id).start("exec perl -e '$x = q(a) x (1 << 30); sleep 60'");
     let stopped = host.until_stopped(&id);

@@ -262,7 +262,7 @@ fn pipe(mode: Mode) -> io::Result<(OwnedFd, OwnedFd)> {
 /// The child's failure; `None` once it has executed the program. Another command may have stopped the child
 /// by a signal; it is killed then, because this process serves all jobs and must not wait for it.
 fn failure(report: OwnedFd, main: Pid) -> Option<Report> {
-    const TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+    const TIMEOUT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
     let mut readable = [PollFd::new(&report, PollFlags::IN)];
     if matches!(poll(&mut readable, Some(&TIMEOUT)), Ok(0)) {
         sys::signal(main, libc::SIGKILL);
