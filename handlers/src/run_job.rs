@@ -78,7 +78,9 @@ pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, Handler
         return Ok(Claim::Nothing);
     }
     Ok(match claim_next(env, id, open).await? {
-        Next::Claimed(claimed) => Claim::Job(Box::new(ClaimedJob { session, task, claimed })),
+        Next::Claimed(claimed) => {
+            Claim::Job(Box::new(ClaimedJob { session, task, claimed: *claimed }))
+        }
         Next::NoRoom => Claim::TooManyRunning(session.user().clone()),
         Next::Nothing => Claim::Nothing,
     })
@@ -167,7 +169,7 @@ struct Claimed {
 
 /// The result of an attempt to claim a job.
 enum Next {
-    Claimed(Claimed),
+    Claimed(Box<Claimed>),
     /// The limit of commands that run at once is reached.
     NoRoom,
     Nothing,
@@ -248,7 +250,7 @@ async fn claim(env: &Env, session: SessionId, read: Versioned<Job>) -> Result<Ne
     }
     let version = Version(read.version.0 + 1);
     match batch.commit(env).await {
-        Ok(()) => Ok(Next::Claimed(Claimed { job, version, unreached })),
+        Ok(()) => Ok(Next::Claimed(Box::new(Claimed { job, version, unreached }))),
         Err(CommitError::Conflict) => Ok(Next::Nothing),
         Err(CommitError::TooManyRunning) => Ok(Next::NoRoom),
         Err(error) => Err(error.into()),

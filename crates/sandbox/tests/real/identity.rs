@@ -18,7 +18,10 @@ const ACCOUNT: u32 = 1000;
 fn uids(host: &Host, id: &TaskId) -> (u32, BTreeSet<u32>) {
     let uid = |pid: &i32| fs::metadata(format!("/proc/{pid}")).ok().map(|found| found.uid());
     let init = init_of(host, id).as_raw_nonzero().get();
-    (uid(&init).unwrap(), pids_of(id).iter().filter(|pid| **pid != init).filter_map(uid).collect())
+    (
+        uid(&init).expect("PID 1 runs"),
+        pids_of(id).iter().filter(|pid| **pid != init).filter_map(uid).collect(),
+    )
 }
 
 /// Starts a command that runs until the sandbox is stopped.
