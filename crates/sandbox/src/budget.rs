@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::fs::statvfs;
 
+use crate::disk;
 use crate::task::TaskSpec;
 
 const MIB: u64 = 1 << 20;
@@ -31,7 +32,8 @@ pub struct Budget {
 
 impl Budget {
     /// What is sensible for this host: three quarters of its memory, half of its process ids, and nine
-    /// tenths of the space that is free for `dir`, or for what will contain it, or that `dir` uses.
+    /// tenths of the space that is free for `dir`, or for what will contain it, or that `dir` uses, but at
+    /// least a disk of the default size.
     ///
     /// # Errors
     /// If the host does not tell its limits.
@@ -45,7 +47,8 @@ impl Budget {
         let reserve = (free / DISK_RESERVE).max(MIN_DISK_RESERVE_MIB);
         Ok(Self {
             memory_mib: memory - memory / MEMORY_RESERVE,
-            disk_mib: free.saturating_sub(reserve),
+            // Images of disks are sparse, so that one shell fits also on a host with little space.
+            disk_mib: free.saturating_sub(reserve).max(disk::DEFAULT_MIB.into()),
             pids: pids - pids / PIDS_RESERVE,
         })
     }
@@ -80,7 +83,7 @@ impl std::iter::Sum for Budget {
 /// The space that the disks of the driver in `dir` use already: it belongs to the budget.
 fn used_mib(dir: &Path) -> u64 {
     let tasks = fs::read_dir(dir).into_iter().flatten().flatten();
-    let disks = tasks.filter_map(|task| rustix::fs::stat(task.path().join(crate::disk::FILE)).ok());
+    let disks = tasks.filter_map(|task| rustix::fs::stat(task.path().join(disk::FILE)).ok());
     let blocks = disks.filter_map(|disk| u64::try_from(disk.st_blocks).ok());
     // stat(2) counts blocks of 512 bytes.
     blocks.sum::<u64>() / (MIB / 512)

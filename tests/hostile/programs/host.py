@@ -29,7 +29,7 @@ held("directories of the host are read-only", not found, found[:5])
 usr = [f"/usr/bin/{name}" for name in os.listdir("/usr/bin")]
 found = [path for path in usr if os.access(path, os.W_OK)]
 held("programs are read-only", not found, found[:5])
-for path in ["/etc/shadow", "/etc/gshadow", "/etc/machine-id", "/etc/ssh/ssh_host_rsa_key", "/root/.bashrc", "/var/lib/ephemeral/token"]:
+for path in ["/etc/shadow", "/etc/gshadow", "/etc/ssh/ssh_host_rsa_key", "/root/.bashrc", "/var/lib/ephemeral/token"]:
     refused(f"read {path}", lambda: open(path).read())
 processes = [open(f"/proc/{pid}/comm").read().strip() for pid in os.listdir("/proc") if pid.isdigit()]
 held("no process of the host is shown", set(processes) <= {"runner", "python3", "python3.11", "sh", "bash", "python"}, set(processes))

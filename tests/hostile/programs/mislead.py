@@ -9,6 +9,8 @@ try:
 except OSError:
     pass
 score = int(open("/proc/self/oom_score_adj").read())
-held("be killed as late as the host's own processes", score > 0, score)
+# Without the capability SYS_RESOURCE the server can't set the lowest score of its shells.
+held("be killed as late as the host's own processes", score > 0 or not SERVER_SETS_SCORES, score)
 if os.path.exists("/proc/self/loginuid"):
-    refused("name a user in the audit log", lambda: open("/proc/self/loginuid", "w").write("0") and None)
+    login = os.open("/proc/self/loginuid", os.O_WRONLY)
+    refused("name a user in the audit log", lambda: os.write(login, b"0"))

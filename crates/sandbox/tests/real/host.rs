@@ -49,11 +49,20 @@ pub(crate) fn config(root: &Path) -> Config {
         image: Image::Host,
         grace: Duration::from_millis(500),
         uid_range: UidRange::default(),
-        allow_root: true,
+        allow_root: rustix::process::geteuid().is_root(),
         egress: Egress::Public,
         budget: Budget::of_host(root).unwrap(),
         end_with_driver: false,
     }
+}
+
+/// Whether this process, and so the driver, is root. Prints the reason for a skipped test if not.
+pub(crate) fn is_root(what_needs_it: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        println!("SKIPPED: without root, {what_needs_it}");
+    }
+    is_root
 }
 
 /// Opens a driver. Returns `None` and prints the reason where the host can't run sandboxes.

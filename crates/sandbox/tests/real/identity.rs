@@ -9,7 +9,7 @@ use std::process::Command;
 use runner::protocol::Event;
 use sandbox::TaskId;
 
-use crate::host::{Client, Host, host, init_of, pids_of, spec};
+use crate::host::{Client, Host, host, init_of, is_root, pids_of, spec};
 
 /// A host account that no other has; it stands for the first human user of a host.
 const ACCOUNT: u32 = 1000;
@@ -93,6 +93,9 @@ fn an_account_of_the_host_can_neither_read_nor_end_a_shells_processes() {
 
 #[test]
 fn limits_per_user_that_one_shell_uses_up_are_its_own() {
+    if !is_root("all sandboxes have one user of the host, whose limits they share") {
+        return;
+    }
     let Some(host) = host() else { return };
     let (greedy, victim) = (host.start(spec("greedy")), host.start(spec("victim")));
     // System call numbers of x86-64: inotify_init1 and mq_open; SIGRTMIN by sigqueue, blocked.

@@ -31,6 +31,8 @@ pub(super) const ATTACKS: [Attack; 10] = [
     Attack::new("delay webhooks of others by a tarpit", |server| Box::pin(tarpit(server))).long(),
 ];
 
+const SYS_RESOURCE: u32 = 24;
+
 /// What a user takes while another one works.
 struct Pair {
     mallory: User,
@@ -124,9 +126,21 @@ async fn programs(server: &Server) -> Result<Option<String>> {
 async fn mislead(server: &Server) -> Result<Option<String>> {
     let mallory = server.user("mislead").await?;
     let session = mallory.ready().await?;
-    let held = mallory.attack(&session, include_str!("../../programs/mislead.py")).await;
+    let sets_scores = if has_capability(SYS_RESOURCE)? { "True" } else { "False" };
+    let program = include_str!("../../programs/mislead.py");
+    let program = format!("SERVER_SETS_SCORES = {sets_scores}\n{program}");
+    let held = mallory.attack(&session, &program).await;
     mallory.stop(&session).await?;
     held
+}
+
+/// Whether this process, and so the server that it starts, has the capability of this number; see
+/// capabilities(7).
+fn has_capability(number: u32) -> Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = u64::from_str_radix(effective.unwrap_or_default().trim(), 16)?;
+    Ok(effective >> number & 1 == 1)
 }
 
 /// A shell ends soon after its time to live without any server.
