@@ -18,6 +18,9 @@ pub(crate) struct Connection {
     broken: bool,
 }
 
+/// Between two requests while the server has too many of this user at once.
+const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+
 impl Connection {
     pub(crate) fn open(address: SocketAddr, token: &str) -> Result<Self> {
         let stream = Self::connect(address)?;
@@ -38,7 +41,19 @@ impl Connection {
         self.exchange("POST", path, &body.to_string())
     }
 
+    /// Sends a request again as long as the server has too many of this user at once.
     fn exchange(&mut self, method: &str, path: &str, body: &str) -> Result<Value> {
+        loop {
+            let (status, answer) = self.exchange_once(method, path, body)?;
+            match status {
+                200..300 => return Ok(serde_json::from_slice(&answer)?),
+                429 => std::thread::sleep(BUSY_PAUSE),
+                _ => bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&answer)),
+            }
+        }
+    }
+
+    fn exchange_once(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
         let (length, token) = (body.len(), &self.token);
         let request = format!(
             "{method} /v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
@@ -52,10 +67,7 @@ impl Connection {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         self.broken = false;
-        if !(200..300).contains(&status) {
-            bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&body));
-        }
-        Ok(serde_json::from_slice(&body)?)
+        Ok((status, body))
     }
 
     fn head(&mut self) -> Result<(u16, usize)> {
