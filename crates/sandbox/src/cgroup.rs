@@ -3,7 +3,7 @@
 //! The driver creates and removes the groups itself, so that limits do not depend on the OCI runtime.
 //! On cgroup v1 a sandbox has a directory in each hierarchy that enforces one of its limits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -246,17 +246,29 @@ impl Cgroup<'_> {
         if self.leaf().is_some() { path.join(LEAF) } else { path }
     }
 
-    /// Number of processes that the kernel's out-of-memory killer has killed in the groups that exist now.
-    /// On v1 the counts of removed groups of jobs are missing; the runner records them.
-    pub(crate) fn oom_kills(&self) -> u64 {
-        match self.layout {
-            CgroupLayout::V1 { memory, .. } => tree(&memory.join(&self.path))
-                .unwrap_or_default()
-                .iter()
-                .map(|dir| oom_kills(&dir.join("memory.oom_control")))
-                .sum(),
-            CgroupLayout::V2 { base } => oom_kills(&base.join(&self.path).join("memory.events")),
-        }
+    /// Number of processes that the kernel's out-of-memory killer has killed in these groups.
+    ///
+    /// On v1 the count of a removed group is lost, so the runner writes a line `NAME COUNT` to `log`
+    /// before it removes the group of a job. Groups that are still there are not counted twice.
+    pub(crate) fn oom_kills(&self, log: &Path) -> u64 {
+        let memory = match self.layout {
+            CgroupLayout::V1 { memory, .. } => memory,
+            CgroupLayout::V2 { base } => {
+                return oom_kills(&base.join(&self.path).join("memory.events"));
+            }
+        };
+        let present = tree(&memory.join(&self.path)).unwrap_or_default();
+        let counts = present.into_iter().filter_map(|dir| {
+            let name = dir.file_name()?.to_str()?.to_owned();
+            Some((name, oom_kills(&dir.join("memory.oom_control"))))
+        });
+        let mut counts: BTreeMap<String, u64> = counts.collect();
+        // Read after the groups: a group that disappeared meanwhile has its line by then.
+        let log = fs::read_to_string(log).unwrap_or_default();
+        let ended = log.lines().filter_map(|line| line.split_once(' '));
+        counts
+            .extend(ended.filter_map(|(name, count)| Some((name.to_owned(), count.parse().ok()?))));
+        counts.into_values().sum()
     }
 
     /// Kills all processes of the groups, waits until none is left, and removes the groups. Succeeds if

@@ -319,14 +319,8 @@ impl Inner {
         }
     }
 
-    /// Includes the kills in cgroups of ended jobs, which on v1 only the runner knows.
     fn oom_kills(&self, id: &TaskId) -> u64 {
-        let count = self.cgroups.of(id).oom_kills();
-        if self.cgroups.is_v2() {
-            return count;
-        }
-        let ended = fs::read_to_string(self.dir(id).join("run/oom-kills")).unwrap_or_default();
-        count + ended.trim().parse().unwrap_or(0)
+        self.cgroups.of(id).oom_kills(&self.dir(id).join("run/oom-kills"))
     }
 
     /// The ids of the task's sandbox, if it has some.

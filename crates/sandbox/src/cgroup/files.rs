@@ -10,21 +10,33 @@ use crate::host::SERVER_GROUP;
 /// How often processes are moved out of a group, in which others may fork meanwhile.
 const MOVES: u32 = 10;
 
-/// The group and the groups below it, children before their parents. Empty if it does not exist.
+/// The group and the groups below it, children before their parents. Without those that are removed
+/// meanwhile, as a runner does with the groups of ended jobs.
 pub(super) fn tree(dir: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        found => found?,
-    };
     let mut dirs = Vec::new();
-    for entry in entries {
+    match add_children(dir, &mut dirs) {
+        Err(error) if is_removed(&error) => {}
+        added => {
+            added?;
+            dirs.push(dir.to_owned());
+        }
+    }
+    Ok(dirs)
+}
+
+fn add_children(dir: &Path, dirs: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             dirs.extend(tree(&entry.path())?);
         }
     }
-    dirs.push(dir.to_owned());
-    Ok(dirs)
+    Ok(())
+}
+
+/// Whether the error says that a directory of cgroups does not exist, or not any more.
+fn is_removed(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ENODEV)
 }
 
 /// The count in the line `oom_kill N` of this file.

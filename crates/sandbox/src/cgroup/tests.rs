@@ -80,11 +80,66 @@ fn oom_kills_are_counted() {
     let top = tempfile::tempdir().unwrap();
     let cgroups = version_2(top.path());
     let id = TaskId::of_token("a");
-    assert_eq!(cgroups.of(&id).oom_kills(), 0);
+    let log = top.path().join("missing");
+    assert_eq!(cgroups.of(&id).oom_kills(&log), 0);
     let dir = top.path().join("ephemeral-test").join(id.as_str());
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("memory.events"), "low 0\noom 5\noom_kill 3\noom_group_kill 0\n").unwrap();
-    assert_eq!(cgroups.of(&id).oom_kills(), 3);
+    assert_eq!(cgroups.of(&id).oom_kills(&log), 3);
+}
+
+#[test]
+fn on_v1_each_oom_kill_counts_once_before_and_after_its_group_is_removed() {
+    let top = tempfile::tempdir().unwrap();
+    let memory = top.path().to_owned();
+    let layout = CgroupLayout::V1 {
+        memory: memory.clone(),
+        pids: memory.clone(),
+        cpu: memory.clone(),
+        cpuacct: None,
+        cpuset: None,
+        others: Vec::new(),
+    };
+    let id = TaskId::of_token("a");
+    let group = Cgroup { layout: &layout, path: id.as_str().into() };
+    let job = |name: &str, kills: u32| {
+        let dir = memory.join(id.as_str()).join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("memory.oom_control"), format!("under_oom 0\noom_kill {kills}\n"))
+            .unwrap();
+    };
+    let log = top.path().join("log");
+    job("job-0", 1);
+    job("job-1", 2);
+    assert_eq!(group.oom_kills(&log), 3);
+    fs::write(&log, "job-0 1\n").unwrap();
+    assert_eq!(group.oom_kills(&log), 3);
+    fs::remove_dir_all(memory.join(id.as_str()).join("job-0")).unwrap();
+    assert_eq!(group.oom_kills(&log), 3);
+    fs::remove_dir_all(memory.join(id.as_str())).unwrap();
+    assert_eq!(group.oom_kills(&log), 1);
+}
+
+#[test]
+fn groups_that_are_removed_meanwhile_do_not_hide_the_others() {
+    let top = tempfile::tempdir().unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    fs::create_dir(top.path().join("kept")).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let dir = top.path().join("job-0");
+                fs::create_dir(&dir).unwrap();
+                fs::remove_dir(&dir).unwrap();
+            }
+        });
+        let all_have_it = (0..5000).all(|_| {
+            let found = tree(top.path());
+            found.is_ok_and(|found| found.contains(&top.path().join("kept")))
+        });
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(all_have_it);
+    });
 }
 
 #[test]

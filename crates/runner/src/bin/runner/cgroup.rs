@@ -6,8 +6,8 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 mod job;
@@ -35,9 +35,9 @@ pub(crate) struct Cgroups {
     used: Vec<JobCgroup>,
     /// The number in the name of the next cgroup.
     next: Cell<u64>,
-    /// Counts out-of-memory kills of removed cgroups for the server, because cgroup v1 does not.
+    /// Has a line `NAME COUNT` for each cgroup of an ended job with out-of-memory kills. The server adds
+    /// them up, because cgroup v1 forgets the count of a removed cgroup.
     oom_log: PathBuf,
-    oom_kills: u64,
 }
 
 impl Cgroups {
@@ -62,7 +62,6 @@ impl Cgroups {
             used: Vec::new(),
             next: Cell::new(0),
             oom_log,
-            oom_kills: 0,
         };
         for name in cgroups.leftover() {
             let job = cgroups.job(&name);
@@ -109,6 +108,10 @@ impl Cgroups {
 
     /// Takes the cgroup of a job whose processes have ended.
     pub(crate) fn take_back(&mut self, job: JobCgroup) {
+        if !self.is_v2 && job.oom_kills() > 0 {
+            // Before the removal, so that the server finds the count in one of the two places at any time.
+            let _ = self.log_oom_kills(&job);
+        }
         self.used.push(job);
     }
 
@@ -128,8 +131,7 @@ impl Cgroups {
             self.idle.borrow_mut().push(job);
             return Ok(());
         };
-        let killed = used.usage().oom_kills.unwrap_or(0);
-        if self.idle.borrow().len() < KEPT && killed == 0 && used.reset() {
+        if self.idle.borrow().len() < KEPT && used.oom_kills() == 0 && used.reset() {
             self.idle.borrow_mut().push(used);
             return Ok(());
         }
@@ -137,11 +139,11 @@ impl Cgroups {
             self.used.insert(0, used);
             return Err(io::ErrorKind::ResourceBusy.into());
         }
-        if killed > 0 && !self.is_v2 {
-            self.oom_kills += killed;
-            // The server only shows this number; the job's own result has its count already.
-            let _ = fs::write(&self.oom_log, self.oom_kills.to_string());
-        }
         Ok(())
+    }
+
+    fn log_oom_kills(&self, job: &JobCgroup) -> io::Result<()> {
+        let mut log = File::options().create(true).append(true).open(&self.oom_log)?;
+        log.write_all(format!("{} {}\n", job.name(), job.oom_kills()).as_bytes())
     }
 }

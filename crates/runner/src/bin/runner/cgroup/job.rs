@@ -1,5 +1,6 @@
 //! The cgroup of one job.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -155,6 +156,18 @@ impl JobCgroup {
         }
         let reset = |file| self.dirs.iter().any(|dir| write_existing(&dir.join(file), "0").is_ok());
         reset(V1_PEAK) && reset(V1_CPU)
+    }
+
+    /// The last part of its path, which no other cgroup of this runner has.
+    pub(super) fn name(&self) -> Cow<'_, str> {
+        let name = self.dirs.first().and_then(|dir| dir.file_name());
+        name.unwrap_or_default().to_string_lossy()
+    }
+
+    /// Number of processes that the kernel's out-of-memory killer has killed. 0 if this can't be read.
+    pub(super) fn oom_kills(&self) -> u64 {
+        let events = if self.is_v2 { V2_EVENTS } else { V1_EVENTS };
+        self.counter(events, "oom_kill").unwrap_or(0)
     }
 
     pub(crate) fn usage(&self) -> CgroupUsage {
