@@ -24,7 +24,7 @@ use super::{
     rule::{FieldError, Rule, boolean, id, integer, one_of},
     sessions,
     start::{self, DEFAULT_OUTPUT},
-    wait::WaitQuery,
+    wait,
 };
 use crate::{Env, Policy, notification, outbox::Batch};
 
@@ -54,12 +54,7 @@ pub(super) async fn handle(
     params: Params,
     post: Result<Post, Response>,
 ) -> Result<Response, Problem> {
-    let query = params.read(WaitQuery::read)?;
-    let accepted = match post {
-        Ok(post) => accept(&env, &post).await?,
-        Err(replayed) => replayed,
-    };
-    Ok(query.wait(&env, &user, accepted).await)
+    wait::accept_and_wait(&env, &user, params, post, accept).await
 }
 
 async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {

@@ -18,7 +18,7 @@ use super::{
     extract::{Params, User},
     post::{Plan, Post},
     problem::{Code, Problem},
-    wait::WaitQuery,
+    wait,
 };
 use crate::{Env, Policy, outbox::Batch};
 
@@ -52,12 +52,7 @@ pub(super) async fn handle(
     params: Params,
     post: Result<Post, Response>,
 ) -> Result<Response, Problem> {
-    let query = params.read(WaitQuery::read)?;
-    let accepted = match post {
-        Ok(post) => accept(&env, &post).await?,
-        Err(replayed) => replayed,
-    };
-    Ok(query.wait(&env, &user, accepted).await)
+    wait::accept_and_wait(&env, &user, params, post, accept).await
 }
 
 async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {

@@ -13,7 +13,7 @@ use axum::{
 use domain::{JobId, UserId};
 use serde::{Deserialize, Serialize};
 
-use super::{BODY_LIMIT, extract::Params, jobs, reply::Reply};
+use super::{BODY_LIMIT, extract::Params, jobs, post::Post, problem::Problem, reply::Reply};
 use crate::{Env, view::JobView};
 
 /// How long the response waits.
@@ -42,6 +42,23 @@ struct AcceptedJob {
     webhook_secret: Option<String>,
 }
 
+/// Accepts a request with `accept`, unless it repeats one with the same idempotency key, and waits for the
+/// job's end as long as the query says.
+pub(super) async fn accept_and_wait(
+    env: &Env,
+    user: &UserId,
+    params: Params,
+    post: Result<Post, Response>,
+    accept: impl AsyncFnOnce(&Env, &Post) -> Result<Response, Problem>,
+) -> Result<Response, Problem> {
+    let query = params.read(WaitQuery::read)?;
+    let accepted = match post {
+        Ok(post) => accept(env, &post).await?,
+        Err(replayed) => replayed,
+    };
+    Ok(query.wait(env, user, accepted).await)
+}
+
 impl WaitQuery {
     pub(super) fn read(params: &mut Params) -> Self {
         let wait = jobs::wait_seconds().describe(
@@ -53,7 +70,7 @@ impl WaitQuery {
     }
 
     /// The finished job, or the response to the accepted request if its job does not end in time.
-    pub(super) async fn wait(self, env: &Env, user: &UserId, accepted: Response) -> Response {
+    async fn wait(self, env: &Env, user: &UserId, accepted: Response) -> Response {
         if self.wait.is_zero() || accepted.status() != StatusCode::ACCEPTED {
             return accepted;
         }
