@@ -18,6 +18,13 @@ pub(crate) fn start_ready(api: &mut Connection) -> Result<String> {
     text(&answer, "sessionId")
 }
 
+/// Starts a session of the largest size, so that its CPU limit does not bound the result, and returns its
+/// id without waiting for it to be ready.
+pub(crate) fn start_largest(api: &mut Connection) -> Result<String> {
+    let size = json!({"cpu": 4096, "memoryMiB": 8192});
+    text(&api.post("/shell/start", &json!({"size": size}))?, "sessionId")
+}
+
 /// Sends a program to a session and returns the job id.
 pub(crate) fn execute(api: &mut Connection, session: &str, argv: &[&str]) -> Result<String> {
     let answer = api.post("/shell/execute", &json!({"sessionId": session, "command": argv}))?;

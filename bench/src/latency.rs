@@ -31,7 +31,7 @@ pub(crate) fn cold(bench: &Bench) -> Result<Figure> {
         api::stop(&mut api, &session)?;
         theirs.push(runc.run()?);
     }
-    bench.down(server)?;
+    server.down()?;
     Ok(Figure {
         id: "P1",
         what: format!("cold: start + execute `true` -> result, p50 of {ROUNDS}"),
@@ -58,7 +58,7 @@ pub(crate) fn warm(bench: &Bench) -> Result<Figure> {
         ours.push(span);
         api::stop(&mut api, &session)?;
     }
-    bench.down(server)?;
+    server.down()?;
     Ok(Figure {
         id: "P2",
         what: format!("the same with {WARM} shells kept warm"),
@@ -82,7 +82,7 @@ pub(crate) fn execute(bench: &Bench) -> Result<Figure> {
         ours.push(begun.elapsed());
     }
     api::stop(&mut api, &session)?;
-    bench.down(server)?;
+    server.down()?;
     let theirs = Runc::new()?.execs(ROUNDS)?;
     Ok(Figure {
         id: "P3",
@@ -112,7 +112,7 @@ pub(crate) fn burst(bench: &Bench) -> Result<Figure> {
     });
     let spans = spans?;
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     Ok(Figure {
         id: "P4",
         what: format!("{BURST} sessions at once, one command each, all succeed: p95"),

@@ -52,7 +52,7 @@ pub(crate) fn accepted(bench: &Bench) -> Result<Figure> {
     }
     drop(sent);
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     let share = 100 * done / all;
     Ok(Figure {
         id: "P5",
@@ -90,10 +90,7 @@ pub(crate) fn output(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, 0)?;
     let mut api = server.connect()?;
-    // The largest size, so that the CPU limit of the shell does not bound the result.
-    let size = json!({"cpu": 4096, "memoryMiB": 8192});
-    let started = api.post("/shell/start", &json!({"size": size}))?;
-    let session = started["sessionId"].as_str().unwrap_or_default().to_owned();
+    let session = api::start_largest(&mut api)?;
     let size = GIB.to_string();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..3 {
@@ -117,7 +114,7 @@ pub(crate) fn output(bench: &Bench) -> Result<Figure> {
         );
     }
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     let rate = |spans| 1024.0 * 1.048_576 / (percentile(spans, 0.5) / 1000.0);
     Ok(Figure {
         id: "P6",
@@ -153,7 +150,7 @@ pub(crate) fn memory(bench: &Bench) -> Result<Vec<Figure>> {
     runners.sort_unstable();
     let (server_kib, runner_kib) = (server.rss_kib()?, runners[IDLE / 2]);
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     let figure = |what: String, kib, most| Figure {
         id: "P7",
         what,
@@ -191,7 +188,7 @@ pub(crate) fn recovery(bench: &Bench) -> Result<Figure> {
     }
     let span = begun.elapsed();
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     Ok(Figure {
         id: "P10",
         what: format!("kill -9 with {RUNNING} running jobs: from restart until all are attached"),

@@ -16,6 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 mod api;
 mod channel;
 mod cost;
+mod early_end;
 mod figure;
 mod http;
 mod lambda;
@@ -63,10 +64,6 @@ impl Bench {
         Server::up(&self.program, dir, quota, warm, options)
     }
 
-    fn down(&self, server: Server) -> Result<()> {
-        server.down(&self.program)
-    }
-
     /// Stops all sessions and waits for their end.
     fn stop_all(&self, server: &Server) -> Result<()> {
         let mut api = server.connect()?;
@@ -97,6 +94,7 @@ fn main() -> Result<()> {
         println!("{}", cost::table()?);
         return Ok(());
     }
+    early_end::watch_signals()?;
     let bench = Bench { program: args.program.canonicalize().context("build it first")? };
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();

@@ -100,7 +100,7 @@ fn beside(bench: &Bench, what: &str, attack: Attack) -> Result<Figure> {
     });
     drop(victim);
     // Also after an error, because the server leaves its shells running.
-    bench.down(server)?;
+    server.down()?;
     let loaded = loaded?;
     let [alone_p50, loaded_p50] = [&alone, &loaded].map(|spans| percentile(spans.clone(), 0.5));
     Ok(Figure {

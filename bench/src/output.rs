@@ -19,9 +19,7 @@ pub(crate) fn short(bench: &Bench) -> Result<Figure> {
     let dir = tempfile::tempdir()?;
     let server = bench.up(dir.path(), 10, 0)?;
     let mut api = server.connect()?;
-    let size = json!({"cpu": 4096, "memoryMiB": 8192});
-    let started = api.post("/shell/start", &json!({"size": size}))?;
-    let session = started["sessionId"].as_str().unwrap_or_default().to_owned();
+    let session = api::start_largest(&mut api)?;
     let line = "head -c 900000 /dev/zero | tr '\\0' a; echo END";
     let body = json!({"sessionId": session, "command": line, "concurrency": "parallel"});
     let mut short = 0_u32;
@@ -40,7 +38,7 @@ pub(crate) fn short(bench: &Bench) -> Result<Figure> {
         }
     }
     bench.stop_all(&server)?;
-    bench.down(server)?;
+    server.down()?;
     Ok(Figure {
         id: "P13",
         what: format!(

@@ -4,26 +4,33 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use serde_json::Value;
 
-use crate::http::Connection;
+use crate::{early_end, http::Connection};
 
 /// Time within which a server must write its URL.
 const UP_WITHIN: Duration = Duration::from_secs(30);
 
-/// A running server. Dropping it kills the process.
+/// A running server. Dropping it stops the process and removes its shells.
 #[derive(Debug)]
 pub(crate) struct Server {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     token: String,
+}
+
+/// The process of a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    pid: u32,
+    program: PathBuf,
     dir: PathBuf,
 }
 
@@ -36,35 +43,14 @@ impl Server {
         warm: u32,
         options: &[&str],
     ) -> Result<Self> {
-        // A server that was killed leaves its file behind.
-        let announced = dir.join("server.json");
-        if announced.exists() {
-            fs::remove_file(&announced)?;
-        }
-        let child = Command::new(program)
-            .args(["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
-            .arg(dir)
-            .args(["--quota", &quota.to_string(), "--warm", &warm.to_string()])
-            // More sessions than a small host would permit, which use little.
-            .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
-            .args(["--process-budget", "1000000"])
-            .args(options)
-            .stdout(Stdio::null())
-            .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
-        let begun = Instant::now();
-        let text = loop {
-            match fs::read_to_string(&announced) {
-                Ok(text) => break text,
-                Err(_) => ensure!(begun.elapsed() < UP_WITHIN, "the server did not come up"),
-            }
-            sleep(Duration::from_millis(1));
-        };
-        let running: Value = serde_json::from_str(&text)?;
-        let url = running["url"].as_str().context("no url in server.json")?;
-        let address = url.trim_start_matches("http://").parse()?;
+        let quota = quota.to_string();
+        let warm = warm.to_string();
+        let options = [&["--quota", &quota, "--warm", &warm], options].concat();
+        let (process, url) = Process::start(program, dir, &options)?;
         let token = fs::read_to_string(dir.join("token"))?.trim().to_owned();
-        Ok(Self { child, address, token, dir: dir.to_owned() })
+        early_end::add(process.clone());
+        let address = url.trim_start_matches("http://").parse()?;
+        Ok(Self { process, address, token })
     }
 
     pub(crate) fn connect(&self) -> Result<Connection> {
@@ -82,7 +68,8 @@ impl Server {
     /// A new token of this user.
     pub(crate) fn add_user(&self, program: &Path, name: &str) -> Result<String> {
         let mut command = Command::new(program);
-        let added = command.args(["token", "add", name, "--data-dir"]).arg(&self.dir).output()?;
+        let added =
+            command.args(["token", "add", name, "--data-dir"]).arg(&self.process.dir).output()?;
         ensure!(added.status.success(), "no token: {}", String::from_utf8_lossy(&added.stderr));
         let output = String::from_utf8_lossy(&added.stdout);
         Ok(output.lines().next().context("no token")?.trim().to_owned())
@@ -90,12 +77,12 @@ impl Server {
 
     /// Resident memory of the server. KiB.
     pub(crate) fn rss_kib(&self) -> Result<u64> {
-        rss_kib(self.child.id())
+        rss_kib(self.process.pid)
     }
 
     /// The runners of its shells, which are children of the server.
     pub(crate) fn runners(&self) -> Result<Vec<u32>> {
-        runners_of(self.child.id())
+        runners_of(self.process.pid)
     }
 
     /// Waits until the server has this many shells.
@@ -108,17 +95,67 @@ impl Server {
         Ok(())
     }
 
-    /// Kills the server with SIGKILL.
-    pub(crate) fn kill(mut self) -> Result<()> {
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
+    /// Kills the server with SIGKILL. Its shells stay for a server that is started on the same directory.
+    pub(crate) fn kill(self) -> Result<()> {
+        early_end::remove(&self.process);
+        signal(self.process.pid, Signal::KILL)?;
+        self.process.wait()
     }
 
     /// Stops the server and removes the shells that it would leave to the next one.
-    pub(crate) fn down(mut self, program: &Path) -> Result<()> {
-        let left = self.runners()?;
-        terminate(&mut self.child)?;
+    pub(crate) fn down(self) -> Result<()> {
+        early_end::remove(&self.process);
+        self.process.end()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if early_end::remove(&self.process)
+            && let Err(error) = self.process.end()
+        {
+            eprintln!("shells of {} may be left: {error:#}", self.process.dir.display());
+        }
+    }
+}
+
+impl Process {
+    /// Starts a server and waits for its URL.
+    fn start(program: &Path, dir: &Path, options: &[&str]) -> Result<(Self, String)> {
+        // A server that was killed leaves its file behind.
+        let announced = dir.join("server.json");
+        if announced.exists() {
+            fs::remove_file(&announced)?;
+        }
+        let child = Command::new(program)
+            .args(["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"])
+            .arg(dir)
+            // More sessions than a small host would permit, which use little.
+            .args(["--memory-budget", "1000000", "--disk-budget", "1000000"])
+            .args(["--process-budget", "1000000"])
+            .args(options)
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {}", program.display()))?;
+        let pid = child.id();
+        let process = Self { pid, program: program.to_owned(), dir: dir.to_owned() };
+        let begun = Instant::now();
+        let text = loop {
+            match fs::read_to_string(&announced) {
+                Ok(text) => break text,
+                Err(_) => ensure!(begun.elapsed() < UP_WITHIN, "the server did not come up"),
+            }
+            sleep(Duration::from_millis(1));
+        };
+        let running: Value = serde_json::from_str(&text)?;
+        let url = running["url"].as_str().context("no url in server.json")?;
+        Ok((process, url.to_owned()))
+    }
+
+    /// Stops the server and removes its shells.
+    pub(crate) fn end(&self) -> Result<()> {
+        let left = runners_of(self.pid)?;
+        self.terminate()?;
         if left.is_empty() {
             return Ok(());
         }
@@ -126,16 +163,23 @@ impl Server {
             signal(pid, Signal::KILL)?;
         }
         // A server without a warm pool removes the remaining sandboxes.
-        let mut next = Self::up(program, &self.dir, 0, 0, &[])?;
-        terminate(&mut next.child)
+        let (next, _) = Self::start(&self.program, &self.dir, &["--warm", "0"])?;
+        next.terminate()
     }
-}
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The process may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// The data directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    fn terminate(&self) -> Result<()> {
+        signal(self.pid, Signal::TERM)?;
+        self.wait()
+    }
+
+    fn wait(&self) -> Result<()> {
+        waitpid(Some(pid(self.pid)?), WaitOptions::empty())?;
+        Ok(())
     }
 }
 
@@ -164,13 +208,10 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
-fn terminate(child: &mut Child) -> Result<()> {
-    signal(child.id(), Signal::TERM)?;
-    child.wait()?;
-    Ok(())
+fn signal(number: u32, signal: Signal) -> Result<()> {
+    kill_process(pid(number)?, signal).context("sending a signal")
 }
 
-fn signal(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("no such process id")?;
-    kill_process(pid, signal).context("sending a signal")
+fn pid(number: u32) -> Result<Pid> {
+    i32::try_from(number).ok().and_then(Pid::from_raw).context("no such process id")
 }
