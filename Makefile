@@ -28,7 +28,7 @@ dist: ## Write a release build, a Debian package and a container file to target/
 lint: ## Check formatting, clippy's lints, licences and sources of dependencies
 	@scripts/lint
 
-bench: ## Measure beside runc and others and write bench/results.json (ARGS="--only P1" or "--p12")
+bench: ## Measure beside runc and others and write bench/results.json (ARGS="--only P1", "--p12" or "--soak 120")
 	@scripts/bench $(ARGS)
 
 fmt: ## Format the sources

@@ -27,6 +27,7 @@ mod neighbours;
 mod output;
 mod runc;
 mod server;
+mod soak;
 
 /// Measures ephemeral and its peers.
 #[derive(Debug, Parser)]
@@ -46,6 +47,9 @@ struct Args {
     /// Also measure P12 (clone, build and run), which takes minutes.
     #[arg(long)]
     p12: bool,
+    /// Only keep a server under a mixed load for this time and fail if what it holds grows.
+    #[arg(long, value_name = "MINUTES")]
+    soak: Option<u64>,
 }
 
 /// The environment of the measurements.
@@ -96,6 +100,9 @@ fn main() -> Result<()> {
     }
     early_end::watch_signals()?;
     let bench = Bench { program: args.program.canonicalize().context("build it first")? };
+    if let Some(minutes) = args.soak {
+        return soak::run(&bench, minutes);
+    }
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();
     let single: [(&str, Measure); 8] = [

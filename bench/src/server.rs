@@ -75,6 +75,10 @@ impl Server {
         Ok(output.lines().next().context("no token")?.trim().to_owned())
     }
 
+    pub(crate) const fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
     /// Resident memory of the server. KiB.
     pub(crate) fn rss_kib(&self) -> Result<u64> {
         rss_kib(self.process.pid)
