@@ -143,7 +143,10 @@ fn servers_that_use_run_and_var_start() {
     for (program, line) in [
         (
             "/usr/bin/screen",
-            "TERM=xterm screen -dmS s sleep 60 && screen -ls | grep -q '\\.s' && screen -S s -X quit",
+            // It has its socket some time after the command that started it has ended.
+            "TERM=xterm screen -dmS s sleep 60
+             timeout 20 sh -c 'until screen -ls | grep -Fq .s; do sleep 0.05; done' &&
+             screen -S s -X quit",
         ),
         (
             "/usr/bin/dbus-daemon",
