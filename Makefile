@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aws test-dist test-vm hostile dist lint bench fmt image synth deploy destroy
+.PHONY: help run test test-aws test-dist test-vm hostile fuzz dist lint bench fmt image synth deploy destroy
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -21,6 +21,9 @@ test-vm: ## Run the sandbox's tests on a kernel of its own with cgroup v2, as ro
 
 hostile: ## Attack a server and its shells, also by attacks that take long (ARGS="--only NAME")
 	@scripts/hostile $(ARGS)
+
+fuzz: ## Fuzz what reads bytes of strangers, 10 minutes for each target (ARGS="60 data_channel")
+	@scripts/fuzz $(ARGS)
 
 dist: ## Write a release build, a Debian package and a container file to target/dist
 	@scripts/dist
