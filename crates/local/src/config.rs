@@ -47,6 +47,8 @@ pub struct Config {
     pub connections: ConnectionLimits,
     /// The limits on the requests of one user.
     pub requests: RequestLimits,
+    /// Whether to serve the console at `/`.
+    pub console: bool,
 }
 
 /// The limits on the requests that one user makes at once.
@@ -153,7 +155,8 @@ impl Sandbox {
 }
 
 impl Config {
-    /// Listens on loopback; five sessions for each user, no warm tasks, and a retention of one week.
+    /// Listens on loopback; five sessions for each user, no warm tasks, a retention of one week, and no
+    /// console.
     pub fn new(data_dir: PathBuf, sandbox: Sandbox) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),
@@ -173,6 +176,7 @@ impl Config {
             retention: Duration::from_hours(7 * 24),
             connections: ConnectionLimits::default(),
             requests: RequestLimits::default(),
+            console: false,
         }
     }
 }

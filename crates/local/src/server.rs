@@ -1,13 +1,19 @@
 //! The server of one machine: opens the ports, runs the engine and serves the API. Sandboxes run on when
 //! it stops.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, middleware, routing::get};
-use domain::ports::BackendError;
+use domain::{Secret, ports::BackendError};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use self::{accept::Acceptor, connections::Connections, users::UserRequests};
+use self::{accept::Acceptor, connections::Connections, console::Codes, users::UserRequests};
 use crate::{
     config::{Config, Tls},
     database::{Database, OpenError},
@@ -20,6 +26,7 @@ mod accept;
 mod access;
 mod body;
 mod connections;
+mod console;
 mod files;
 mod host;
 mod memory_protection;
@@ -70,6 +77,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     closed: JoinHandle<()>,
+    codes: Option<Codes>,
 }
 
 impl Server {
@@ -88,12 +96,13 @@ impl Server {
         let ports = env::open(&config, &db).await?;
         let tokens = Tokens::new(db.clone(), ports.env.clock.clone(), ports.env.ids.clone());
         files::token(&config.data_dir, &tokens).await?;
+        let codes = config.console.then(|| Codes::new(tokens.clone(), ports.env.ids.clone()));
         let closed = ports.closed;
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
         let on_loopback = address.ip().is_loopback();
         let users = UserRequests::new(config.requests);
-        let router = router(&engine, tokens, users, on_loopback);
+        let router = router(&engine, tokens, codes.clone(), users, on_loopback);
         let (stop, stopped) = watch::channel(false);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let limits = config.connections;
@@ -104,7 +113,8 @@ impl Server {
         files::announce(&config.data_dir, &url)?;
         let running = engine.run();
         tracing::info!(url, "listening on {url}");
-        Ok(Self { url, data_dir: config.data_dir, db, engine, running, stop, serving, closed })
+        let data_dir = config.data_dir;
+        Ok(Self { url, data_dir, db, engine, running, stop, serving, closed, codes })
     }
 
     /// The URL of the API, without a slash at the end.
@@ -115,6 +125,21 @@ impl Server {
     /// The path of the file with the token of the user `local`.
     pub fn token_path(&self) -> PathBuf {
         files::token_path(&self.data_dir)
+    }
+
+    /// Whether the server has the console at its URL.
+    pub const fn has_console(&self) -> bool {
+        self.codes.is_some()
+    }
+
+    /// A one-time code by which the user `local` can sign in to the console within ten minutes.
+    ///
+    /// # Errors
+    /// If the file of the token can't be read.
+    pub fn console_code(&self) -> io::Result<Option<Secret<String>>> {
+        let Some(codes) = &self.codes else { return Ok(None) };
+        let token = std::fs::read_to_string(self.token_path())?;
+        Ok(Some(codes.create(Secret::new(token.trim().to_owned()), Instant::now())))
     }
 
     /// The engine of the server.
@@ -143,10 +168,20 @@ impl Server {
     }
 }
 
-fn router(engine: &Arc<Engine>, tokens: Tokens, users: UserRequests, on_loopback: bool) -> Router {
+fn router(
+    engine: &Arc<Engine>,
+    tokens: Tokens,
+    codes: Option<Codes>,
+    users: UserRequests,
+    on_loopback: bool,
+) -> Router {
     let metrics = get(metrics::handle).with_state((Arc::clone(engine), on_loopback));
-    handlers::http::router(engine.env().clone())
-        .route("/metrics", metrics)
+    let api = handlers::http::router(engine.env().clone()).route("/metrics", metrics);
+    let router = match codes {
+        Some(codes) => console::mount(api, codes),
+        None => api,
+    };
+    router
         .layer(middleware::from_fn_with_state(users, users::limit))
         .layer(middleware::from_fn_with_state(tokens, access::authenticate))
         .layer(middleware::from_fn_with_state(on_loopback, host::check))

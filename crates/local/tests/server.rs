@@ -21,13 +21,14 @@ use tokio::{
 mod full_disk;
 
 /// The names of the tests.
-const TESTS: [&str; 6] = [
+const TESTS: [&str; 7] = [
     "on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live",
     "a_session_stopped_with_its_token_ends_on_a_running_server",
     "the_result_of_a_command_can_be_read_after_the_end_of_its_shell",
     "a_command_runs_on_during_a_restart_of_the_server",
     "a_one_shot_ends_by_itself_and_sends_webhooks",
     "without_a_token_only_health_and_metrics_are_served",
+    "the_console_is_served_only_if_it_is_configured",
 ];
 
 fn main() -> ExitCode {
@@ -78,6 +79,9 @@ async fn test(name: &str) {
         "a_session_stopped_with_its_token_ends_on_a_running_server" => {
             a_session_stopped_with_its_token_ends_on_a_running_server().await;
         }
+        "the_console_is_served_only_if_it_is_configured" => {
+            the_console_is_served_only_if_it_is_configured().await;
+        }
         other => panic!("there is no test {other}"),
     }
 }
@@ -96,12 +100,16 @@ async fn missing_isolation() -> Option<String> {
 }
 
 async fn start(dir: &Path) -> Result<Server, StartError> {
+    Server::start(config(dir)).await
+}
+
+fn config(dir: &Path) -> Config {
     let exe = std::env::current_exe().expect("this program has a path");
     let mut config = Config::new(dir.to_owned(), Sandbox::new(exe));
     config.listen.set_port(0);
     config.webhook_allow_private = true;
     config.budget.disk_mib = Some(100_000);
-    Server::start(config).await
+    config
 }
 
 /// A user of the server.
@@ -282,4 +290,29 @@ async fn without_a_token_only_health_and_metrics_are_served() {
     }
     server.stop().await.expect("the server stops");
     assert!(!dir.path().join("server.json").exists(), "the URL of the stopped server is removed");
+}
+
+async fn the_console_is_served_only_if_it_is_configured() {
+    for console in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory can be made");
+        let config = Config { console, ..config(dir.path()) };
+        let server = Server::start(config).await.expect("the server starts");
+        let user = User::of(&server);
+        let page = user.http.get(format!("{}/", user.url)).send().await.expect("it answers");
+        assert_eq!(page.status().as_u16(), if console { 200 } else { 404 });
+        let none = user.http.get(format!("{}/no-such-path", user.url)).send().await;
+        let none = none.expect("it answers");
+        assert_eq!(none.headers()["content-type"], "application/problem+json", "as without it");
+        let code = server.console_code().expect("the token can be read");
+        assert_eq!(code.is_some(), console);
+        if let Some(code) = code {
+            let body = json!({"code": code.expose()}).to_string();
+            let sign_in = user.http.post(format!("{}/console/sign-in", user.url)).body(body);
+            let answer = sign_in.header("content-type", "application/json").send().await;
+            let answer = answer.expect("it answers").text().await.expect("text");
+            let answer: Value = serde_json::from_str(&answer).expect("JSON");
+            assert_eq!(answer, json!({"token": user.token}));
+        }
+        server.stop().await.expect("the server stops");
+    }
 }

@@ -64,7 +64,7 @@ fn until_revoked(body: Body, tokens: Tokens, token: Secret<String>) -> Body {
 }
 
 /// The token of `Authorization: Bearer TOKEN` (RFC 6750; the scheme is case-insensitive).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
