@@ -87,6 +87,8 @@ pub(crate) enum Command {
         #[arg(value_name = "JOB")]
         job: String,
     },
+    /// Print a link that signs a browser in to the console of the server, once, within ten minutes.
+    Console,
     /// Manage the users of the server on this machine.
     #[command(subcommand)]
     Token(Token),

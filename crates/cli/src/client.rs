@@ -160,6 +160,25 @@ impl Client {
         self.send(request).await
     }
 
+    /// Asks for a code that signs in with our token.
+    pub(crate) async fn console_code(&self) -> Result<Value, CliError> {
+        let url = format!("{}/console/codes", self.address.url);
+        let request = self.http.post(url).bearer_auth(&self.address.token);
+        let response = self.send(request.timeout(RESPONSE_TIMEOUT)).await.map_err(|error| {
+            if error.exit() != Exit::Gone {
+                return error;
+            }
+            CliError::new(Exit::Gone, format!("the server at {} has no console", self.address.url))
+                .hint("`ephemeral up` without --console=false serves it")
+        })?;
+        self.json(response).await
+    }
+
+    /// The URL of the server, without a slash at the end.
+    pub(crate) fn url(&self) -> &str {
+        &self.address.url
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}/v1{path}", self.address.url))

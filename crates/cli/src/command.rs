@@ -13,6 +13,7 @@ use crate::{
 mod body;
 mod cancel;
 mod completions;
+mod console;
 mod doctor;
 mod events;
 mod exec;
@@ -59,6 +60,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Events(args) => events::events(&context, args).await,
         Command::Extend(args) => extend::extend(&context, args).await,
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
+        Command::Console => console::console(&context).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Token(args) => token::token(&context, args).await,
         Command::Doctor(args) => doctor::doctor(&context, &args).await,

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Subcommand, ValueEnum, value_parser};
+use clap::{ArgAction, Args, Subcommand, ValueEnum, value_parser};
 use local::config::UidRange;
 
 use super::value::max_size;
@@ -45,6 +45,9 @@ pub(crate) struct Up {
     /// Permit webhooks to http and to private addresses.
     #[arg(long)]
     pub(crate) webhook_allow_private: bool,
+    /// Serve the console at the server's URL: a page for browsers.
+    #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    pub(crate) console: bool,
     /// Image of the shells: an OCI layout or a `docker save` archive; default: this machine's /usr.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,

@@ -1,6 +1,9 @@
 //! `up`: runs the server on this machine.
 
-use std::fmt::Display;
+use std::{
+    fmt::Display,
+    io::{IsTerminal, stdout},
+};
 
 use local::{
     config::{BudgetConfig, Config, Egress, RunLimits, Runtime, StorageLimits, Tls},
@@ -9,7 +12,7 @@ use local::{
 use serde_json::json;
 use tracing_subscriber::EnvFilter;
 
-use super::Context;
+use super::{Context, console::link};
 use crate::{
     args::{Reach, Sandbox, Up},
     embedded,
@@ -43,6 +46,7 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.queue.jobs = args.queue;
     config.running = RunLimits { user: args.running_per_user, session: args.running_per_session };
     config.warm = args.warm;
+    config.console = args.console;
     config.webhook_allow_private = args.webhook_allow_private;
     config.egress = match args.network {
         Reach::None => Egress::None,
@@ -95,10 +99,12 @@ fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliE
         "dataDir": config.data_dir,
         "sandbox": if config.sandbox.runtime == Runtime::Bare { "none" } else { "oci" },
         "runtime": runtime,
+        "console": config.console,
     });
     let text = |value: &dyn Display| Some(value.to_string());
     let lines = properties(&[
         ("url", text(&server.url())),
+        ("console", console_line(context, server)?),
         ("token", text(&format_args!("in {}", token.display()))),
         ("data", text(&config.data_dir.display())),
         (
@@ -111,4 +117,16 @@ fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliE
         ("try", text(&"ephemeral run 'id; uname -r'   (in another terminal)")),
     ]);
     context.terminal.result(&value, &lines)
+}
+
+/// How to open the console. Only a terminal gets the link: a code in a log would sign its readers in.
+fn console_line(context: &Context, server: &Server) -> Result<Option<String>, CliError> {
+    if context.terminal.json || !stdout().is_terminal() {
+        let hint = format!("{}/   (`ephemeral console` prints a link that signs in)", server.url());
+        return Ok(server.has_console().then_some(hint));
+    }
+    let code = server.console_code().map_err(|error| {
+        CliError::chain(&format!("can't read {}", server.token_path().display()), &error)
+    })?;
+    Ok(code.map(|code| link(server.url(), code.expose())))
 }

@@ -247,6 +247,27 @@ fn a_list_follows_its_cursor_and_is_quiet_when_empty() {
     assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
 }
 
+#[test]
+fn the_link_to_the_console_has_the_code_and_not_the_token() {
+    let created = json!({"code": "one-time", "expiresInSeconds": 600});
+    let server = ScriptedServer::new([("POST /console/codes", 201, created)]);
+    let run = server.run(&["console"]);
+    let link = format!("{}/#code=one-time", server.url());
+    assert_eq!((run.code, run.stdout.trim()), (0, link.as_str()), "{}", run.stderr);
+    let run = server.run(&["console", "--json"]);
+    let printed: Value = serde_json::from_str(&run.stdout).expect("JSON");
+    assert_eq!(printed, json!({"url": link, "expiresInSeconds": 600}));
+}
+
+#[test]
+fn a_server_without_a_console_is_named_in_the_error() {
+    let problem =
+        json!({"title": "Not Found", "status": 404, "detail": "no route", "code": "not_found"});
+    let run = ScriptedServer::new([("POST /console/codes", 404, problem)]).run(&["console"]);
+    assert_eq!(run.code, 3, "{}", run.stderr);
+    assert!(run.stderr.contains(" has no console. hint: "), "{}", run.stderr);
+}
+
 fn session(id: &str, status: &str) -> Value {
     json!({"sessionId": id, "status": status, "createdAt": "2026-01-31T12:00:00.000Z"})
 }
