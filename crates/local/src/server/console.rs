@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, Request, State},
     http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -37,9 +38,31 @@ struct SignIn {
 
 /// Adds the routes of the console to those of the API.
 pub(super) fn mount(api: Router, codes: Codes) -> Router {
-    let codes_route = post(create_code).with_state(codes.clone());
-    let sign_in = post(sign_in).layer(DefaultBodyLimit::max(BODY_LIMIT)).with_state(codes);
+    let own_pages = middleware::from_fn(refuse_other_origins);
+    let codes_route = post(create_code).layer(own_pages.clone()).with_state(codes.clone());
+    let sign_in = post(sign_in).layer(DefaultBodyLimit::max(BODY_LIMIT));
+    let sign_in = sign_in.layer(own_pages).with_state(codes);
     files::mount(api).route("/console/codes", codes_route).route("/console/sign-in", sign_in)
+}
+
+/// Answers 403 to what a browser sends for a page of another origin.
+async fn refuse_other_origins(request: Request, next: Next) -> Response {
+    if is_of_other_origin(request.headers()) {
+        return refusal(StatusCode::FORBIDDEN, "pages of other origins can't sign in here");
+    }
+    next.run(request).await
+}
+
+/// Whether a browser says that the request is not from a page of this server: by `Sec-Fetch-Site`, or by
+/// an `Origin` whose host is not the requested one. Programs that are no browsers send neither header.
+fn is_of_other_origin(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(site) = text("sec-fetch-site") {
+        return site != "same-origin";
+    }
+    let host = text("host").unwrap_or_default();
+    let host_of = |origin: &str| origin.split_once("://").map(|(_, host)| host.to_owned());
+    text("origin").is_some_and(|origin| host_of(origin).is_none_or(|found| found != host))
 }
 
 /// `POST /console/codes`: a code for the caller's own token.

@@ -165,6 +165,45 @@ async fn a_sign_in_that_is_not_json_with_a_code_is_refused() {
 }
 
 #[tokio::test]
+async fn a_request_for_a_page_of_another_origin_is_refused_and_uses_up_no_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = tokens(dir.path());
+    let codes = codes(&tokens);
+    let router = mount(Router::new(), codes.clone())
+        .layer(middleware::from_fn_with_state(tokens.clone(), access::authenticate));
+    let token = tokens.create(&UserId::new("ann")).await.unwrap();
+    let code = codes.create(token.clone(), Instant::now());
+    let host = ("host", "127.0.0.1:8787");
+    let refused = [
+        vec![host, ("sec-fetch-site", "cross-site")],
+        // Another port of this machine is the same site to a browser.
+        vec![host, ("sec-fetch-site", "same-site"), ("origin", "http://127.0.0.1:8787")],
+        vec![host, ("sec-fetch-site", "none")],
+        vec![host, ("origin", "http://127.0.0.1:9999")],
+        vec![host, ("origin", "https://attacker.example")],
+        vec![host, ("origin", "null")],
+        vec![("origin", "http://127.0.0.1:8787")],
+    ];
+    for headers in refused {
+        for path in ["/console/sign-in", "/console/codes"] {
+            let mut request = Request::post(path).header("content-type", "application/json");
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+            request = headers
+                .iter()
+                .fold(request, |request, (name, value)| request.header(*name, *value));
+            let body = json!({"code": code.expose()}).to_string();
+            let (response, text) = send(&router, request.body(Body::from(body)).unwrap()).await;
+            assert_eq!(response.status(), StatusCode::FORBIDDEN, "{path} {headers:?}: {text}");
+        }
+    }
+    let mut own = sign_in(code.expose());
+    own.headers_mut().insert("host", "127.0.0.1:8787".parse().unwrap());
+    own.headers_mut().insert("origin", "http://127.0.0.1:8787".parse().unwrap());
+    own.headers_mut().insert("sec-fetch-site", "same-origin".parse().unwrap());
+    assert_eq!(send(&router, own).await.0.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_code_expires_after_ten_minutes() {
     let dir = tempfile::tempdir().unwrap();
     let tokens = tokens(dir.path());
