@@ -87,7 +87,7 @@ function Page({ route: shown }: { route: Route }) {
       return <WebhooksPage key={shown.sessionId ?? ""} sessionId={shown.sessionId} />;
     case "unknown":
       return (
-        <Empty icon="search" title="There is no such page">
+        <Empty icon="search" title="There is no such page" isPage>
           <a class="button" href={sessionsLink}>
             All sessions
           </a>

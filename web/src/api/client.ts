@@ -17,8 +17,11 @@ type PathsWith<M extends Method> = {
 }[keyof paths];
 type Operation<P extends keyof paths, M extends Method> = paths[P] extends Record<M, infer O> ? O : never;
 type Json<R> = R extends { content: { "application/json": infer T } } ? T : never;
+/** A request that does not wait for its job is answered 202 where the API has that. */
 type Answer<O> = O extends { responses: infer R }
-  ? Json<R[keyof R & 200]> | Json<R[keyof R & 202]>
+  ? 202 extends keyof R
+    ? Json<R[202]>
+    : Json<R[keyof R & 200]>
   : never;
 type Body<O> = O extends { requestBody?: { content: { "application/json": infer T } } } ? T : never;
 type Query<O> = O extends { parameters: { query?: infer Q } } ? NonNullable<Q> : never;

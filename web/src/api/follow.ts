@@ -14,6 +14,8 @@ const POLL_SECONDS = 2;
 
 export type FollowEvent =
   | { kind: "output"; stream: OutputStream; bytes: Uint8Array }
+  /** This many bytes of the stream are not kept; what follows is behind them. */
+  | { kind: "gap"; stream: OutputStream; missing: number }
   | { kind: "status"; status: Job["status"] }
   | { kind: "end"; job: Job };
 
@@ -23,6 +25,12 @@ interface OutputPart {
   text: string;
   encoding: "utf-8" | "base64";
   nextOffset: number;
+}
+
+interface OutputGap {
+  stream: OutputStream;
+  from: number;
+  to: number;
 }
 
 /** Where a follower is. */
@@ -93,6 +101,8 @@ function apply(event: ServerEvent, position: Position, onEvent: OnEvent): void {
     onEvent({ kind: "status", status: (JSON.parse(event.data) as Pick<Job, "status">).status });
   } else if (event.event === "output") {
     take(JSON.parse(event.data) as OutputPart, position, onEvent);
+  } else if (event.event === "gap") {
+    skip(JSON.parse(event.data) as OutputGap, position, onEvent);
   } else if (event.event === "end") {
     position.ended = true;
     onEvent({ kind: "end", job: JSON.parse(event.data) as Job });
@@ -106,15 +116,24 @@ function take(part: OutputPart, position: Position, onEvent: OnEvent): void {
   onEvent({ kind: "output", stream: part.stream, bytes: decode(part) });
 }
 
+/** Goes to the end of a gap. A gap that was sent again is dropped. */
+function skip(gap: OutputGap, position: Position, onEvent: OnEvent): void {
+  if (gap.from !== position[gap.stream] || gap.to <= gap.from) return;
+  position[gap.stream] = gap.to;
+  onEvent({ kind: "gap", stream: gap.stream, missing: gap.to - gap.from });
+}
+
 async function poll(jobId: string, position: Position, onEvent: OnEvent, signal: AbortSignal): Promise<void> {
   for (;;) {
     const job = await get("/v1/jobs/{id}", { id: jobId, query: { waitSeconds: POLL_SECONDS } }, { signal });
     onEvent({ kind: "status", status: job.status });
     for (const stream of ["stdout", "stderr"] as const) {
-      while (position[stream] < job[stream].keptBytes) {
+      const end = storedEnd(job[stream]);
+      while (position[stream] < end) {
         const query = { stream, offset: position[stream], limit: PART_BYTES };
         const part = await get("/v1/jobs/{id}/output", { id: jobId, query }, { signal });
         if (part.nextOffset <= part.offset) break;
+        skip({ stream, from: position[stream], to: part.offset }, position, onEvent);
         take(part, position, onEvent);
       }
     }
@@ -123,6 +142,11 @@ async function poll(jobId: string, position: Position, onEvent: OnEvent, signal:
     onEvent({ kind: "end", job });
     return;
   }
+}
+
+/** The offset behind the last byte of a stream that is stored. */
+function storedEnd({ keptBytes, gap }: Job[OutputStream]): number {
+  return keptBytes + (gap ? gap.to - gap.from : 0);
 }
 
 async function finish(jobId: string, position: Position, onEvent: OnEvent, signal: AbortSignal): Promise<void> {

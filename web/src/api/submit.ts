@@ -54,7 +54,14 @@ export function explain(error: Error): { message: string; details: string[] } {
     const name = field.pointer ?? field.parameter ?? field.header;
     return name ? `${name}: ${field.detail}` : field.detail;
   });
-  const after = error.retryAfter ? ` Try again in ${error.retryAfter} s.` : "";
-  const message = `${error.message}${after}`;
-  return { message, details: details.filter((detail) => !message.includes(detail)) };
+  const saysSo = /\b(re)?try\b/i.test(error.message);
+  const after = error.retryAfter && !saysSo ? ` Try again in ${error.retryAfter} s.` : "";
+  const message = `${sentence(error.message)}${after}`;
+  return { message, details: details.filter((detail) => !message.toLowerCase().includes(detail.toLowerCase())) };
+}
+
+/** A sentence of the API's text, which begins with a small letter and has no full stop. */
+function sentence(text: string): string {
+  const begun = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }

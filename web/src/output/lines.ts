@@ -3,7 +3,7 @@
 
 import type { OutputStream } from "../api/types.js";
 import { AnsiParser, type Token } from "./ansi.js";
-import type { Style } from "./style.js";
+import { plain, type Style } from "./style.js";
 
 /** How many lines a block has. */
 export const BLOCK_LINES = 400;
@@ -16,7 +16,8 @@ export interface Segment {
 }
 
 export interface Line {
-  stream: OutputStream;
+  /** The stream; a line that stands for output that is not kept belongs to none. */
+  stream: OutputStream | "gap";
   segments: Segment[];
   /** The sum of the segments' lengths. */
   length: number;
@@ -47,6 +48,19 @@ export class LineBuffer {
   /** Adds a piece; returns the blocks that it filled. */
   push(stream: OutputStream, bytes: Uint8Array): Block[] {
     return this.#add(stream, this.#cursors[stream].parser.push(bytes));
+  }
+
+  /** Adds a line that stands for output that is not kept; returns the blocks that are full then. */
+  gap(stream: OutputStream, text: string): Block[] {
+    const at = this.#cursors[stream];
+    // A character or an escape sequence that the gap cuts does not continue behind it.
+    const filled = this.#add(stream, at.parser.end());
+    if (this.#block.lines.length === BLOCK_LINES) this.#close(filled);
+    const line: Line = { stream: "gap", segments: [], length: 0 };
+    append(line, { text, style: plain });
+    this.#block.lines.push(line);
+    this.#cursors[stream] = cursor();
+    return filled;
   }
 
   /** Adds what is left of a character or an escape sequence at the end of both streams. */

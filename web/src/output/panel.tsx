@@ -51,6 +51,8 @@ export function OutputPanel(props: Props) {
           output.push(event.stream, event.bytes);
           total += event.bytes.length;
           setReceived(total);
+        } else if (event.kind === "gap") {
+          output.gap(event.stream, event.missing);
         } else {
           output.end();
           setComplete(true);
@@ -153,16 +155,25 @@ function Truncation({ job }: { job: Job }) {
     <p class="truncation" role="status">
       <Icon name="alert" />
       {cut
-        .map((name) => `${name} was cut: ${bytes(job[name].keptBytes)} of ${bytes(job[name].bytes)} is kept.`)
+        .map((name) => `${name} was cut: ${bytes(job[name].keptBytes)} of ${bytes(job[name].bytes)} ${whichPart(job[name])}.`)
         .join(" ")}
     </p>
   );
 }
 
+/** Which part of a stream that was cut is kept. */
+function whichPart({ gap }: Job["stdout"]): string {
+  if (gap === undefined) return "is kept, its beginning";
+  if (gap.from === 0) return "is kept, its end";
+  return "is kept, its beginning and its end";
+}
+
 function Status({ job, received, isComplete }: { job: Job; received: number; isComplete: boolean }) {
+  const isWhole = !job.stdout.truncated && !job.stderr.truncated;
+  const written = job.stdout.bytes + job.stderr.bytes;
   let text = `${bytes(received)} received`;
   if (isComplete && received === 0) text = "The command wrote nothing.";
-  else if (isComplete) text = `${bytes(received)}, complete`;
+  else if (isComplete) text = isWhole ? `${bytes(received)}, complete` : `${bytes(received)} of ${bytes(written)} kept`;
   else if (received === 0) text = job.status === "queued" ? "Waiting for the command to start" : "Waiting for output";
   return (
     <p class={`output-status ${isComplete ? "" : "live"}`} role="status">

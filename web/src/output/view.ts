@@ -1,6 +1,7 @@
 // The scrolling text of a job's output.
 
 import type { OutputStream } from "../api/types.js";
+import { bytes as readable } from "../format.js";
 import { draw } from "./draw.js";
 import { LineBuffer, type Block } from "./lines.js";
 import { clearHighlights, find, highlight, reveal } from "./search.js";
@@ -15,10 +16,8 @@ export interface ViewState {
   current: number;
 }
 
-interface Piece {
-  stream: OutputStream;
-  bytes: Uint8Array;
-}
+/** Output, or the line that stands for output that is not kept. */
+type Piece = { stream: OutputStream; bytes: Uint8Array } | { stream: OutputStream; gap: string };
 
 /** At most this far from the end counts as the end. Pixels. */
 const END_TOLERANCE = 24;
@@ -55,10 +54,12 @@ export class OutputView {
   }
 
   push(stream: OutputStream, bytes: Uint8Array): void {
-    this.#pieces.push({ stream, bytes });
-    if (this.#shown !== "both" && this.#shown !== stream) return;
-    this.#filled(this.#buffer.push(stream, bytes));
-    this.#schedule();
+    this.#add({ stream, bytes });
+  }
+
+  /** Output of this many bytes is not kept; a line says so at its place. */
+  gap(stream: OutputStream, missing: number): void {
+    this.#add({ stream, gap: `… ${readable(missing)} of ${stream} left out …` });
   }
 
   /** No more output follows. */
@@ -75,9 +76,7 @@ export class OutputView {
     this.#container.replaceChildren();
     this.#buffer = new LineBuffer();
     this.#last = this.#addBlock();
-    for (const { stream, bytes } of this.#pieces) {
-      if (shown === "both" || shown === stream) this.#filled(this.#buffer.push(stream, bytes));
-    }
+    for (const piece of this.#pieces) this.#write(piece);
     if (this.#hasEnded) this.#filled(this.#buffer.end());
     this.#schedule();
   }
@@ -109,10 +108,22 @@ export class OutputView {
     this.#report();
   }
 
-  /** The bytes of one stream, or of both in the order in which they came. */
+  /** The bytes of one stream, or of both in the order in which they came, with the lines for gaps. */
   bytes(shown: Shown): Uint8Array[] {
     const wanted = this.#pieces.filter((piece) => shown === "both" || piece.stream === shown);
-    return wanted.map((piece) => piece.bytes);
+    return wanted.map((piece) => ("bytes" in piece ? piece.bytes : new TextEncoder().encode(`\n${piece.gap}\n`)));
+  }
+
+  #add(piece: Piece): void {
+    this.#pieces.push(piece);
+    this.#write(piece);
+    this.#schedule();
+  }
+
+  #write(piece: Piece): void {
+    if (this.#shown !== "both" && this.#shown !== piece.stream) return;
+    if ("bytes" in piece) this.#filled(this.#buffer.push(piece.stream, piece.bytes));
+    else this.#filled(this.#buffer.gap(piece.stream, piece.gap));
   }
 
   #addBlock(): HTMLElement {

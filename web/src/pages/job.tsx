@@ -10,7 +10,7 @@ import { goTo, jobLink, sessionLink, sessionsLink } from "../route.js";
 import { execute } from "../session/run-form.js";
 import { StartDialog } from "../session/start-dialog.js";
 import { useNow } from "../ui/now.js";
-import { Button, Copyable, Empty, Fact, Facts, Failure, JobBadge, Skeleton } from "../ui/parts.js";
+import { Button, Copyable, Empty, Fact, Facts, Failure, JobBadge, Skeleton, Unreadable } from "../ui/parts.js";
 
 const WAIT_SECONDS = 20;
 
@@ -28,13 +28,15 @@ export function JobPage({ id }: { id: string }) {
     return <Loaded key={id} job={query.data.job} session={query.data.session} onStale={query.refresh} />;
   }
   if (query.error) return <Missing error={query.error} onRetry={query.refresh} />;
-  return <Skeleton lines={8} label="Reading the job" />;
+  return <Skeleton lines={4} label="Reading the job" isPage />;
 }
 
 function Missing({ error, onRetry }: { error: Error; onRetry: () => void }) {
-  if (!(error instanceof Refused && error.problem.status === 404)) return <Failure error={error} onRetry={onRetry} />;
+  if (!(error instanceof Refused && error.problem.status === 404)) {
+    return <Unreadable title="The job can’t be read" error={error} isPage onRetry={onRetry} />;
+  }
   return (
-    <Empty icon="shell" title="No such job">
+    <Empty icon="shell" title="No such job" isPage>
       <p>It is another user’s, or its record was removed.</p>
       <a class="button" href={sessionsLink}>
         All sessions
@@ -47,7 +49,7 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
   const [job, setJob] = useState(props.job);
   const isOpen = !isFinal(job);
   // A record that was read before the end may arrive after it.
-  useEffect(() => setJob((before) => (isFinal(before) ? before : props.job)), [props.job]);
+  useEffect(() => setJob((before) => (isFinal(before) && !isFinal(props.job) ? before : props.job)), [props.job]);
   // The stream says when the command starts and ends; a start or stop job has no stream to follow.
   const isCommand = job.type === "execute";
   useEndOf(isCommand ? null : job, setJob);
@@ -55,6 +57,11 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
   const command = commandOf(job.jobId);
   const status = (next: Job["status"]) => {
     if (next !== job.status && next === "running") props.onStale();
+  };
+  const ended = (last: Job) => {
+    setJob(last);
+    // The event of the end leaves the background processes out, and the end may have been the session's.
+    props.onStale();
   };
   return (
     <>
@@ -77,8 +84,18 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
           {job.error.message} <code>{job.error.code}</code>
         </p>
       )}
-      <JobFacts job={job} now={now} />
-      {isCommand && <OutputPanel jobId={job.jobId} job={job} onStatus={status} onEnd={setJob} />}
+      {job.waitsFor && (
+        <p class="session-note">
+          Queued behind{" "}
+          <a href={jobLink(job.waitsFor)}>
+            <code>{shortId(job.waitsFor)}</code>
+          </a>
+          : commands of a session run in order, unless they are parallel.
+        </p>
+      )}
+      <JobFacts job={job} now={now} command={command} />
+      {isCommand && <OutputPanel jobId={job.jobId} job={job} onStatus={status} onEnd={ended} />}
+      {job.backgroundProcesses && <Background job={job} processes={job.backgroundProcesses} />}
     </>
   );
 }
@@ -99,7 +116,7 @@ function useEndOf(job: Job | null, onEnd: (job: Job) => void): void {
   }, [query.data]);
 }
 
-function JobFacts({ job, now }: { job: Job; now: number }) {
+function JobFacts({ job, now, command }: { job: Job; now: number; command: Command | undefined }) {
   const created = Date.parse(job.createdAt);
   const started = job.startedAt ? Date.parse(job.startedAt) : null;
   const finished = job.finishedAt ? Date.parse(job.finishedAt) : null;
@@ -119,12 +136,40 @@ function JobFacts({ job, now }: { job: Job; now: number }) {
         <Fact name="Waited">{duration((started ?? finished ?? now) - created)}</Fact>
         {started !== null && <Fact name="Ran">{duration((finished ?? now) - started)}</Fact>}
         {usage && <Fact name="CPU time">{duration(usage.cpuMs)}</Fact>}
-        {usage && <Fact name="Peak memory">{bytes(usage.maxRssBytes)}</Fact>}
-        {usage?.oomKills ? <Fact name="Killed for memory">{usage.oomKills}</Fact> : null}
-        {usage?.leftoverProcesses ? <Fact name="Left running">{usage.leftoverProcesses}</Fact> : null}
+        {usage && <Fact name="Peak memory">{bytes(usage.memoryPeakBytes ?? usage.maxRssBytes)}</Fact>}
+        {usage?.oomKills ? <Fact name="Killed for memory">{processes(usage.oomKills)}</Fact> : null}
+        {usage?.leftoverProcesses && !job.backgroundProcesses ? (
+          <Fact name="Killed at its end">{processes(usage.leftoverProcesses)}</Fact>
+        ) : null}
+        {command?.user && <Fact name="User">{command.user}</Fact>}
+        {command?.cwd && <Fact name="Directory">{command.cwd}</Fact>}
         {job.attempt > 1 && <Fact name="Attempt">{job.attempt}</Fact>}
       </Facts>
     </div>
+  );
+}
+
+function processes(count: number): string {
+  return count === 1 ? "1 process" : `${count} processes`;
+}
+
+/** The processes that the command left running. */
+function Background(props: { job: Job; processes: NonNullable<Job["backgroundProcesses"]> }) {
+  const count = props.job.usage?.leftoverProcesses ?? props.processes.length;
+  const more = count - props.processes.length;
+  return (
+    <section class="card padded" aria-labelledby="background">
+      <h2 id="background">Left running in the background</h2>
+      <ul class="processes">
+        {props.processes.map(({ pid, command }) => (
+          <li key={pid}>
+            <span class="muted">{pid}</span> <code>{command}</code>
+          </li>
+        ))}
+      </ul>
+      {more > 0 && <p class="hint">and {processes(more)} more</p>}
+      <p class="hint">They end with the session.</p>
+    </section>
   );
 }
 

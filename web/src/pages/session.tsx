@@ -12,7 +12,7 @@ import { RunForm } from "../session/run-form.js";
 import { WaterfallView } from "../session/waterfall-view.js";
 import { Lifetime } from "../ui/lifetime.js";
 import { useNow } from "../ui/now.js";
-import { Copyable, Empty, Fact, Facts, Failure, JobBadge, Metadata, SessionBadge, Skeleton } from "../ui/parts.js";
+import { Copyable, Empty, Fact, Facts, Failure, JobBadge, Metadata, SessionBadge, Skeleton, Unreadable } from "../ui/parts.js";
 
 const BUSY_MS = 700;
 const CALM_MS = 2000;
@@ -38,7 +38,7 @@ export function SessionPage({ id }: { id: string }) {
   );
   if (life.data) return <Loaded life={life.data} error={life.error} onChange={life.refresh} />;
   if (life.error) return <Missing error={life.error} onRetry={life.refresh} />;
-  return <Skeleton lines={8} label="Reading the session" />;
+  return <Skeleton lines={4} label="Reading the session" isPage />;
 }
 
 function isCalm(session: Session, jobs: Job[]): boolean {
@@ -46,9 +46,11 @@ function isCalm(session: Session, jobs: Job[]): boolean {
 }
 
 function Missing({ error, onRetry }: { error: Error; onRetry: () => void }) {
-  if (!(error instanceof Refused && error.problem.status === 404)) return <Failure error={error} onRetry={onRetry} />;
+  if (!(error instanceof Refused && error.problem.status === 404)) {
+    return <Unreadable title="The session can’t be read" error={error} isPage onRetry={onRetry} />;
+  }
   return (
-    <Empty icon="shell" title="No such session">
+    <Empty icon="shell" title="No such session" isPage>
       <p>It is another user’s, or its record was removed: records of ended sessions are kept for some days.</p>
       <a class="button" href={sessionsLink}>
         All sessions
@@ -215,6 +217,7 @@ function About({ session, now }: { session: Session; now: number }) {
         {cpu(session.size.cpu)}, {mebibytes(session.size.memoryMiB)}
         {session.spot && ", spot"}
       </Fact>
+      <Fact name="Disk">{mebibytes(session.size.diskMiB)}</Fact>
       <Fact name="Network">{session.network}</Fact>
       <Fact name="Lifetime">{seconds(session.ttlSeconds)}</Fact>
       {session.idleTimeoutSeconds !== undefined && (

@@ -9,7 +9,7 @@ import { StartDialog } from "../session/start-dialog.js";
 import { Icon } from "../ui/icon.js";
 import { Lifetime } from "../ui/lifetime.js";
 import { useNow } from "../ui/now.js";
-import { Ago, Button, Copyable, Empty, Failure, Metadata, SessionBadge, Skeleton } from "../ui/parts.js";
+import { Ago, Button, Copyable, Empty, Failure, Metadata, SessionBadge, Skeleton, Unreadable } from "../ui/parts.js";
 
 const PAGE = 25;
 const BUSY_MS = 1000;
@@ -78,7 +78,10 @@ export function SessionsPage() {
           </select>
         </label>
       </div>
-      {list.error && <Failure error={list.error} onRetry={list.refresh} />}
+      {list.error && list.data && <Failure error={list.error} onRetry={list.refresh} />}
+      {list.error && !list.data && (
+        <Unreadable title="The sessions can’t be read" error={list.error} onRetry={list.refresh} />
+      )}
       {list.isLoading && <Skeleton lines={4} label="Reading the sessions" />}
       {list.data && sessions.length > 0 && <SessionList sessions={sessions} onChange={list.refresh} />}
       {list.data && sessions.length === 0 && (

@@ -7,7 +7,7 @@ import { clockTime, dateTime, duration, shortId } from "../format.js";
 import { sessionLink, webhooksLink } from "../route.js";
 import { Icon } from "../ui/icon.js";
 import { useNow } from "../ui/now.js";
-import { Ago, Badge, Button, Copyable, Empty, Failure, Skeleton, type Tone } from "../ui/parts.js";
+import { Ago, Badge, Button, Copyable, Empty, Failure, Skeleton, Unreadable, type Tone } from "../ui/parts.js";
 import { Paging } from "./sessions.js";
 
 const PAGE = 25;
@@ -38,7 +38,10 @@ export function WebhooksPage({ sessionId }: { sessionId: string | undefined }) {
           </span>
         )}
       </div>
-      {list.error && <Failure error={list.error} onRetry={list.refresh} />}
+      {list.error && list.data && <Failure error={list.error} onRetry={list.refresh} />}
+      {list.error && !list.data && (
+        <Unreadable title="The deliveries can’t be read" error={list.error} onRetry={list.refresh} />
+      )}
       {list.isLoading && <Skeleton lines={4} label="Reading the deliveries" />}
       {list.data?.data.length === 0 && (
         <Empty icon="hook" title="No deliveries">

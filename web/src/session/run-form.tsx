@@ -3,8 +3,9 @@ import { post } from "../api/client.js";
 import { useSubmission } from "../api/submit.js";
 import { takesCommands, type Session } from "../api/types.js";
 import { remember, type Command } from "../commands.js";
-import { Checkbox } from "../ui/dialog.js";
+import { Checkbox, Field, Lines, Select, TextInput } from "../ui/dialog.js";
 import { Button, Failure } from "../ui/parts.js";
+import { changedOptions, commandRequest, emptyCommand, type CommandForm } from "./command-form.js";
 
 /** Sends a command to a session; returns the id of its job. */
 export async function execute(sessionId: string, command: Command, idempotencyKey: string): Promise<string> {
@@ -14,19 +15,33 @@ export async function execute(sessionId: string, command: Command, idempotencyKe
   return jobId;
 }
 
+interface FormProps {
+  form: CommandForm;
+  set: (change: Partial<CommandForm>) => void;
+}
+
 /** Runs a command in the session. Before the session is ready, the command waits for it. */
 export function RunForm({ session, onSent }: { session: Session; onSent: (jobId: string) => void }) {
-  const [line, setLine] = useState("");
-  const [isParallel, setParallel] = useState(false);
+  const [form, setForm] = useState<CommandForm>(emptyCommand);
+  const [invalid, setInvalid] = useState<Error | null>(null);
+  const set = (change: Partial<CommandForm>) => setForm((before) => ({ ...before, ...change }));
   const submission = useSubmission(async (command: Command, key) => {
     onSent(await execute(session.sessionId, command, key));
-    setLine("");
+    set({ line: "" });
   });
   if (!takesCommands(session)) return null;
+  const isEmpty = form.line.trim() === "";
   const submit = () => {
-    if (line.trim() === "" || submission.isSending) return;
-    void submission.send({ command: line, ...(isParallel ? { concurrency: "parallel" as const } : {}) });
+    if (isEmpty || submission.isSending) return;
+    setInvalid(null);
+    submission.clear();
+    try {
+      void submission.send(commandRequest(form));
+    } catch (error) {
+      setInvalid(error as Error);
+    }
   };
+  const error = invalid ?? submission.error;
   return (
     <form
       class="run-form"
@@ -35,29 +50,97 @@ export function RunForm({ session, onSent }: { session: Session; onSent: (jobId:
         submit();
       }}
     >
-      <label class="prompt">
-        <span aria-hidden="true">$</span>
-        <span class="visually-hidden">Command to run in this session</span>
-        <textarea
-          rows={Math.min(8, line.split("\n").length)}
-          spellcheck={false}
-          autocapitalize="off"
-          placeholder={session.status === "ready" ? "Run a command" : "Run a command as soon as the shell is ready"}
-          value={line}
-          onInput={(event) => setLine(event.currentTarget.value)}
-          onKeyDown={(event) => {
-            if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-            event.preventDefault();
-            submit();
-          }}
-        />
-      </label>
+      <Prompt form={form} set={set} isReady={session.status === "ready"} onEnter={submit} />
       <div class="run-options">
-        <Checkbox label="Parallel to other commands" checked={isParallel} onChange={setParallel} />
-        <span class="hint">Enter runs it, Shift+Enter starts a new line.</span>
-        <Button icon="play" label="Run" kind="primary" submit disabled={submission.isSending || line.trim() === ""} />
+        <Options form={form} set={set} />
+        <span class="run-end">
+          <span class="hint">Enter runs it, Shift+Enter starts a new line.</span>
+          <Button icon="play" label="Run" kind="primary" submit disabled={submission.isSending || isEmpty} />
+        </span>
       </div>
-      {submission.error && <Failure error={submission.error} />}
+      {error && <Failure error={error} />}
     </form>
   );
 }
+
+function Prompt({ form, set, isReady, onEnter }: FormProps & { isReady: boolean; onEnter: () => void }) {
+  return (
+    <label class="prompt">
+      <span aria-hidden="true">$</span>
+      <span class="visually-hidden">Command to run in this session</span>
+      <textarea
+        rows={Math.min(8, form.line.split("\n").length)}
+        spellcheck={false}
+        autocapitalize="off"
+        placeholder={isReady ? "Run a command" : "Run a command as soon as the shell is ready"}
+        value={form.line}
+        onInput={(event) => set({ line: event.currentTarget.value })}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+          event.preventDefault();
+          onEnter();
+        }}
+      />
+    </label>
+  );
+}
+
+function Options({ form, set }: FormProps) {
+  const changed = changedOptions(form);
+  return (
+    <details class="more">
+      <summary>Options{changed > 0 && ` (${changed})`}</summary>
+      <div class="columns three">
+        <Field label="User">
+          {(id) => <TextInput id={id} value={form.user} placeholder="shelluser" onInput={(user) => set({ user })} />}
+        </Field>
+        <Field label="Directory">
+          {(id) => <TextInput id={id} value={form.cwd} placeholder="the user’s home" onInput={(cwd) => set({ cwd })} />}
+        </Field>
+        <Field label="Time limit">
+          {(id) => <TextInput id={id} value={form.timeout} placeholder="10m" onInput={(timeout) => set({ timeout })} />}
+        </Field>
+      </div>
+      <div class="columns">
+        <Field label="Shell">
+          {(id) => <Select id={id} value={form.shell} options={SHELLS} onChange={(shell) => set({ shell })} />}
+        </Field>
+        <Field label="Of long output, keep">
+          {(id) => <Select id={id} value={form.keep} options={KEEPS} onChange={(keep) => set({ keep })} />}
+        </Field>
+      </div>
+      <div class="columns">
+        <Field label="Environment">
+          {(id) => <Lines id={id} value={form.env} placeholder="KEY=VALUE" onInput={(env) => set({ env })} />}
+        </Field>
+        <Field label="Standard input">
+          {(id) => <Lines id={id} value={form.stdin} onInput={(stdin) => set({ stdin })} />}
+        </Field>
+      </div>
+      <Checkbox
+        label="Parallel to other commands"
+        hint="Otherwise it waits until those before it have ended."
+        checked={form.isParallel}
+        onChange={(isParallel) => set({ isParallel })}
+      />
+      <Checkbox
+        label="Leave background processes running"
+        hint="Otherwise what still runs when the command ends is killed."
+        checked={form.isBackground}
+        onChange={(isBackground) => set({ isBackground })}
+      />
+    </details>
+  );
+}
+
+const SHELLS = [
+  { value: "", label: "bash, or sh if there is no bash" },
+  { value: "bash", label: "bash" },
+  { value: "sh", label: "sh" },
+] as const;
+
+const KEEPS = [
+  { value: "both", label: "its beginning and its end" },
+  { value: "head", label: "its beginning" },
+  { value: "tail", label: "its end" },
+] as const;

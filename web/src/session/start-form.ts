@@ -15,6 +15,8 @@ export interface StartForm {
   image: string;
   cpu: number;
   memoryMiB: number;
+  /** MiB; the server's default if it is empty. */
+  disk: string;
   ttl: string;
   idle: string;
   network: "" | "none" | "egress";
@@ -30,6 +32,7 @@ export const emptyForm: StartForm = {
   image: "default",
   cpu: 256,
   memoryMiB: 512,
+  disk: "",
   ttl: "1h",
   idle: "",
   network: "",
@@ -46,9 +49,12 @@ export class FormError extends Error {}
 
 /** The request of a form. */
 export function startRequest(form: StartForm): Start {
+  const disk = form.disk.trim();
+  if (!/^\d*$/.test(disk)) throw new FormError("Disk: write a number of MiB such as 2048");
+  const size = { cpu: form.cpu, memoryMiB: form.memoryMiB, ...(disk === "" ? {} : { diskMiB: Number(disk) }) };
   const request: Start = {
     // The dialog offers the pairs of MEMORY only.
-    size: { cpu: form.cpu, memoryMiB: form.memoryMiB } as Required<Start>["size"],
+    size: size as Required<Start>["size"],
     ttlSeconds: parseDuration("Lifetime", form.ttl),
   };
   if (form.image.trim() !== "") request.image = form.image.trim();

@@ -9,6 +9,8 @@ export function Dialog(props: {
   kind?: "primary" | "danger";
   isSending: boolean;
   error: Error | null;
+  /** What may help against the error. */
+  remedy?: { label: string; onClick: () => void } | undefined;
   onClose: () => void;
   onSubmit: () => void;
   children: ComponentChildren;
@@ -39,7 +41,7 @@ export function Dialog(props: {
           <Button icon="close" label="Close" kind="quiet" compact onClick={() => element.current?.close()} />
         </header>
         <div class="dialog-body">{props.children}</div>
-        {props.error && <Failure error={props.error} />}
+        {props.error && <Failure error={props.error} remedy={props.remedy} />}
         <footer>
           <Button label="Cancel" onClick={() => element.current?.close()} />
           <Button
@@ -78,5 +80,70 @@ export function Checkbox(props: { label: string; hint?: string; checked: boolean
         {props.hint && <small>{props.hint}</small>}
       </span>
     </label>
+  );
+}
+
+export function TextInput(props: {
+  id: string;
+  value: string;
+  placeholder?: string;
+  isUrl?: boolean;
+  required?: boolean;
+  onInput: (value: string) => void;
+}) {
+  return (
+    <input
+      id={props.id}
+      {...(props.isUrl ? { type: "url" as const } : { type: "text" as const })}
+      value={props.value}
+      placeholder={props.placeholder ?? ""}
+      required={props.required ?? false}
+      autocomplete="off"
+      spellcheck={false}
+      onInput={(event) => props.onInput(event.currentTarget.value)}
+    />
+  );
+}
+
+/** Lines of code or of pairs. */
+export function Lines(props: {
+  id: string;
+  value: string;
+  rows?: number;
+  placeholder?: string;
+  onInput: (value: string) => void;
+}) {
+  return (
+    <textarea
+      id={props.id}
+      class="code"
+      rows={props.rows ?? 2}
+      spellcheck={false}
+      autocapitalize="off"
+      placeholder={props.placeholder ?? ""}
+      value={props.value}
+      onInput={(event) => props.onInput(event.currentTarget.value)}
+    />
+  );
+}
+
+export function Select<T extends string | number>(props: {
+  id: string;
+  value: T;
+  options: readonly { value: T; label: string }[];
+  onChange: (value: T) => void;
+}) {
+  const choose = (text: string) => {
+    const chosen = props.options.find(({ value }) => String(value) === text);
+    if (chosen) props.onChange(chosen.value);
+  };
+  return (
+    <select id={props.id} value={props.value} onChange={(event) => choose(event.currentTarget.value)}>
+      {props.options.map(({ value, label }) => (
+        <option key={value} value={value}>
+          {label}
+        </option>
+      ))}
+    </select>
   );
 }

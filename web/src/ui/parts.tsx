@@ -77,8 +77,14 @@ export function JobBadge({ job }: { job: Job }) {
   return <Badge tone={tone}>{text}</Badge>;
 }
 
-export function Failure({ error, onRetry }: { error: Error; onRetry?: () => void }) {
-  const { message, details } = explain(error);
+/** A failure, with a button that may help. */
+export function Failure(props: {
+  error: Error;
+  onRetry?: () => void;
+  remedy?: { label: string; onClick: () => void } | undefined;
+}) {
+  const { message, details } = explain(props.error);
+  const remedy = props.remedy ?? (props.onRetry && { label: "Try again", onClick: props.onRetry });
   return (
     <div class="failure" role="alert">
       <Icon name="alert" />
@@ -92,26 +98,46 @@ export function Failure({ error, onRetry }: { error: Error; onRetry?: () => void
           </ul>
         )}
       </div>
-      {onRetry && <Button label="Try again" onClick={onRetry} />}
+      {remedy && <Button label={remedy.label} onClick={remedy.onClick} />}
     </div>
   );
 }
 
-export function Empty(props: { icon: IconName; title: string; children?: ComponentChildren }) {
+/** Stands for something that can't be read. `isPage` if the page has nothing else. */
+export function Unreadable(props: { title: string; error: Error; isPage?: boolean; onRetry: () => void }) {
+  const { message } = explain(props.error);
   return (
-    <div class="empty">
+    <Empty icon="alert" title={props.title} isPage={props.isPage ?? false} isBad>
+      <p role="alert">{message}</p>
+      <Button icon="again" label="Try again" onClick={props.onRetry} />
+    </Empty>
+  );
+}
+
+/** Says that there is nothing to show. `isPage` if the page has nothing else. */
+export function Empty(props: {
+  icon: IconName;
+  title: string;
+  isPage?: boolean;
+  isBad?: boolean;
+  children?: ComponentChildren;
+}) {
+  const Heading = props.isPage ? "h1" : "h2";
+  return (
+    <div class={`empty ${props.isBad ? "bad" : ""}`}>
       <Icon name={props.icon} />
-      <h2>{props.title}</h2>
+      <Heading>{props.title}</Heading>
       {props.children}
     </div>
   );
 }
 
-/** Stands for lines that are being read. */
-export function Skeleton({ lines, label }: { lines: number; label: string }) {
+/** Stands for lines that are being read. `isPage` if the page has nothing else. */
+export function Skeleton({ lines, label, isPage }: { lines: number; label: string; isPage?: boolean }) {
+  const Label = isPage ? "h1" : "span";
   return (
-    <div class="skeleton" role="status">
-      <span class="visually-hidden">{label}</span>
+    <div class={`skeleton ${isPage ? "page" : ""}`} role="status">
+      <Label class="visually-hidden">{label}</Label>
       {Array.from({ length: lines }, (_, line) => (
         <span key={line} class="skeleton-line" />
       ))}

@@ -32,6 +32,7 @@ async function followOn(context: TestContext, replies: Reply[]): Promise<{ seen:
   const seen: Seen = { stdout: "", stderr: "", statuses: [], ended: false };
   const onEvent = (event: FollowEvent) => {
     if (event.kind === "output") seen[event.stream] += new TextDecoder().decode(event.bytes);
+    else if (event.kind === "gap") seen[event.stream] += `[${event.missing}]`;
     else if (event.kind === "status") seen.statuses.push(event.status);
     else seen.ended = true;
   };
@@ -136,4 +137,41 @@ test("a stream whose end was sent before is completed by the job's record", asyn
     json({ jobId: JOB, status: "completed" }),
   ]);
   assert.deepEqual([seen.stdout, seen.ended], ["one", true]);
+});
+
+const gapEvent = (id: string, from: number, to: number) => event("gap", id, { stream: "stdout", from, to });
+
+test("a gap in the stream is said once, and output continues behind it", async (context) => {
+  const { seen } = await followOn(context, [
+    broken(event("output", "3.0", output("stdout", 0, "one")), gapEvent("3.0", 3, 10)),
+    events(
+      gapEvent("3.0", 3, 10),
+      event("output", "13.0", output("stdout", 10, "two")),
+      event("end", "13.0.end", {}),
+    ),
+  ]);
+  assert.equal(seen.stdout, "one[7]two");
+});
+
+test("a gap is found by polling too", async (context) => {
+  const none = { title: "Not Acceptable", detail: "", status: 406, code: "streaming_unavailable", retryable: false };
+  const stdout = { bytes: 13, keptBytes: 6, truncated: true, gap: { from: 3, to: 10 } };
+  const { seen, requests } = await followOn(context, [
+    json(none, 406),
+    json({ jobId: JOB, status: "completed", stdout, stderr: streamOf(0) }),
+    json(output("stdout", 0, "one")),
+    json(output("stdout", 10, "two")),
+  ]);
+  assert.deepEqual([seen.stdout, seen.ended, requests.length], ["one[7]two", true, 4]);
+});
+
+test("only the end of a stream may be kept", async (context) => {
+  const none = { title: "Not Acceptable", detail: "", status: 406, code: "streaming_unavailable", retryable: false };
+  const stdout = { bytes: 13, keptBytes: 3, truncated: true, gap: { from: 0, to: 10 } };
+  const { seen } = await followOn(context, [
+    json(none, 406),
+    json({ jobId: JOB, status: "completed", stdout, stderr: streamOf(0) }),
+    json(output("stdout", 10, "end")),
+  ]);
+  assert.equal(seen.stdout, "[10]end");
 });

@@ -83,3 +83,22 @@ test("a line that is open when its block is full goes on in a new line", () => {
   assert.equal(found[0], "open");
   assert.equal(found.at(-1), "rest");
 });
+
+test("a gap is a line of its own, and ends what it cuts", () => {
+  const buffer = new LineBuffer();
+  // The gap cuts a line, its colour, and a character of three bytes.
+  const begin = Uint8Array.from([...encoder.encode("a\n\x1b[31mred"), 0xe2, 0x82]);
+  const filled = [...buffer.push("stdout", begin), ...buffer.gap("stdout", "… left out …")];
+  filled.push(...buffer.push("stdout", encoder.encode("b\n")), ...buffer.end());
+  const found = [...filled, buffer.last].flatMap((block) => block.lines);
+  assert.deepEqual(
+    found.map((line) => [line.stream, line.segments.map(({ text }) => text).join("")]),
+    [
+      ["stdout", "a"],
+      ["stdout", "red\ufffd"],
+      ["gap", "… left out …"],
+      ["stdout", "b"],
+    ],
+  );
+  assert.equal(found[3]?.segments[0]?.style.fg, null);
+});

@@ -4,14 +4,24 @@ import { test } from "node:test";
 import { emptyForm, FormError, MEMORY, parseDuration, parsePairs, startRequest } from "../../src/session/start-form.js";
 
 interface SizeRule {
-  properties: { cpu: { const: number }; memoryMiB: { enum: number[] } };
+  // The rule of the default size is conditional: it holds for absent values too.
+  properties: { cpu: Rule<{ const: number }>; memoryMiB: Rule<{ enum: number[] }> };
+}
+
+type Rule<T> = T | { if: unknown; then: T };
+
+function ruleOf<T extends object>(rule: Rule<T>): T {
+  return "then" in rule ? rule.then : rule;
 }
 
 test("the dialog offers the sizes of the API's document, and no others", () => {
   const file = new URL("../../../handlers/src/http/openapi.json", import.meta.url);
   const document = JSON.parse(readFileSync(file, "utf8"));
   const size = document.components.schemas.Start.properties.size.anyOf[0] as { oneOf: SizeRule[] };
-  const pairs = size.oneOf.map(({ properties }) => [String(properties.cpu.const), properties.memoryMiB.enum]);
+  const pairs = size.oneOf.map(({ properties }) => [
+    String(ruleOf(properties.cpu).const),
+    ruleOf(properties.memoryMiB).enum,
+  ]);
   assert.deepEqual(Object.entries(MEMORY), pairs);
 });
 
@@ -28,6 +38,7 @@ test("all fields reach the request", () => {
     image: " python ",
     cpu: 1024,
     memoryMiB: 4096,
+    disk: " 512 ",
     ttl: "90s",
     idle: "15m",
     network: "egress",
@@ -40,7 +51,7 @@ test("all fields reach the request", () => {
   });
   assert.deepEqual(request, {
     image: "python",
-    size: { cpu: 1024, memoryMiB: 4096 },
+    size: { cpu: 1024, memoryMiB: 4096, diskMiB: 512 },
     ttlSeconds: 90,
     idleTimeoutSeconds: 900,
     network: "egress",
@@ -55,6 +66,10 @@ test("all fields reach the request", () => {
 test("a command is sent for a one shot only", () => {
   assert.equal("command" in startRequest({ ...emptyForm, command: "id" }), false);
   assert.throws(() => startRequest({ ...emptyForm, isOneShot: true, command: "  " }), FormError);
+});
+
+test("a disk size is a number", () => {
+  assert.throws(() => startRequest({ ...emptyForm, disk: "2 GiB" }), /Disk: write a number of MiB/);
 });
 
 test("durations are read in hours, minutes and seconds", () => {
