@@ -5,6 +5,13 @@ import { browserProgram } from "./page.js";
 import { unfit } from "./server.js";
 
 const reason = browserProgram === undefined ? "there is no Chromium; Debian's package is chromium" : unfit();
-if (reason === null) await import("./console.js");
-else test("the console in a browser", (context) => context.skip(reason));
-if (reason !== null) process.stdout.write(`SKIPPED: the console in a browser: ${reason}\n`);
+if (reason === null) {
+  await import("./sign-in.js");
+  await import("./output.js");
+  await import("./pages.js");
+  await import("./faults.js");
+  await import("./pictures.js");
+} else {
+  test("the console in a browser", (context) => context.skip(reason));
+  process.stdout.write(`SKIPPED: the console in a browser: ${reason}\n`);
+}

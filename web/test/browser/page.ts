@@ -34,7 +34,7 @@ export async function open(browser: Browser, origin: string, options: BrowserCon
   const context = await browser.newContext({ ...DESKTOP, timezoneId: "UTC", acceptDownloads: true, ...options });
   const page = await context.newPage();
   // Other programs may leave little of the machine to the browser.
-  page.setDefaultTimeout(120_000);
+  page.setDefaultTimeout(60_000);
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => {
@@ -62,7 +62,7 @@ export async function signIn(page: Page, origin: string, token: string): Promise
 
 /** Waits until an expression holds in the page. The page's policy forbids to leave it there to be polled. */
 export async function holds(page: Page, expression: string): Promise<void> {
-  const deadline = Date.now() + 120_000;
+  const deadline = Date.now() + 60_000;
   while (!(await page.evaluate(expression))) {
     if (Date.now() > deadline) throw new Error(`it never held: ${expression}`);
     await new Promise((resolve) => setTimeout(resolve, 50));

@@ -1,14 +1,17 @@
 // The real server on a directory of its own, as a user starts it.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 
 const START_MS = 60_000;
+/** Larger files of a data directory are the disks of shells. Bytes. */
+const MAX_SEARCHED = 256 << 20;
 const PROGRAM =
-  process.env.EPHEMERAL_PROGRAM ?? path.resolve(import.meta.dirname, "../../../target/debug/ephemeral");
+  process.env.EPHEMERAL_PROGRAM || path.resolve(import.meta.dirname, "../../../target/debug/ephemeral");
 
 /** Why the tests can't run here; null if they can. */
 export function unfit(): string | null {
@@ -21,12 +24,20 @@ export function unfit(): string | null {
   }
 }
 
+/** Options of `ephemeral up` beyond those that all tests need. */
+const DEFAULT_OPTIONS = ["--quota", "8"];
+
 export class Server {
+  readonly #options: readonly string[];
   readonly #dir = mkdtempSync(path.join(tmpdir(), "ephemeral-web-"));
   readonly #tokens: string[] = [];
   #process: ChildProcess | null = null;
   #printed = "";
   #port = 0;
+
+  constructor(options: readonly string[] = DEFAULT_OPTIONS) {
+    this.#options = options;
+  }
 
   get url(): string {
     return `http://127.0.0.1:${this.#port}`;
@@ -35,13 +46,27 @@ export class Server {
   /** Starts it on a terminal, where it prints a link. Again after `kill`, on the same port. */
   async start(): Promise<void> {
     if (this.#port === 0) this.#port = await freePort();
-    const up = `${PROGRAM} up --data-dir ${this.#dir} --listen 127.0.0.1:${this.#port} --quota 8 --webhook-allow-private --log warn`;
+    const place = `--data-dir ${this.#dir} --listen 127.0.0.1:${this.#port}`;
+    const up = `${PROGRAM} up ${place} --webhook-allow-private --log warn ${this.#options.join(" ")}`;
     this.#printed = "";
     const child = spawn("script", ["-qefc", `stty cols 300; exec ${up}`, "/dev/null"], { stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [child.stdout, child.stderr]) stream?.on("data", (data) => (this.#printed += String(data)));
     this.#process = child;
     await until(() => /^try /m.test(this.#printed), START_MS, () => `the server did not start: ${this.#printed}`);
     if (this.#tokens.length === 0) this.#tokens.push(readFileSync(path.join(this.#dir, "token"), "utf8").trim());
+  }
+
+  /** What `up` has printed since its latest start. */
+  get printed(): string {
+    return this.#printed;
+  }
+
+  /** The files of the data directory that contain this text. */
+  filesWith(text: string): string[] {
+    const entries = readdirSync(this.#dir, { recursive: true, withFileTypes: true });
+    const paths = entries.filter((each) => each.isFile()).map((each) => path.join(each.parentPath, each.name));
+    const found = paths.filter((each) => statSync(each).size < MAX_SEARCHED && readFileSync(each).includes(text));
+    return found.map((each) => path.relative(this.#dir, each)).sort();
   }
 
   /** The link that `up` printed. */
@@ -93,9 +118,14 @@ export class Server {
     return sessionId;
   }
 
+  /** Stops all sessions of all users, and waits until they have ended. */
+  async stopSessions(): Promise<void> {
+    for (const token of this.#tokens) await this.#stopSessions(token).catch(() => undefined);
+  }
+
   /** Stops all sessions and the server, and removes its data. */
   async clear(): Promise<void> {
-    for (const token of this.#tokens) await this.#stopSessions(token).catch(() => undefined);
+    await this.stopSessions();
     await this.#end("SIGTERM");
     rmSync(this.#dir, { recursive: true, force: true });
   }
@@ -108,7 +138,7 @@ export class Server {
     };
     for (const { sessionId } of await open()) await this.api("POST", "/shell/stop", { sessionId }, token);
     const deadline = Date.now() + START_MS;
-    while ((await open()).length > 0 && Date.now() < deadline) await pause(200);
+    while ((await open()).length > 0 && Date.now() < deadline) await pause(50);
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
@@ -116,7 +146,7 @@ export class Server {
     if (!child) return;
     this.#process = null;
     const ended = new Promise((resolve) => child.once("exit", resolve));
-    if (child.exitCode !== null) return;
+    if (child.exitCode !== null || child.signalCode !== null) return;
     const { pid } = JSON.parse(readFileSync(path.join(this.#dir, "server.json"), "utf8")) as { pid: number };
     process.kill(pid, signal);
     await ended;
@@ -130,6 +160,14 @@ export class Server {
 
 export function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A page of another origin on this machine. */
+export async function otherOrigin(): Promise<{ url: string; close: () => void }> {
+  const http = createHttpServer((_, response) => response.writeHead(200, { "content-type": "text/html" }).end("<p>"));
+  const port = await freePort();
+  await new Promise<void>((resolve) => http.listen(port, "127.0.0.1", resolve));
+  return { url: `http://127.0.0.1:${port}`, close: () => http.close() };
 }
 
 async function until(holds: () => boolean, ms: number, message: () => string): Promise<void> {
