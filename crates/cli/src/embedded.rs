@@ -45,6 +45,7 @@ impl Embedded {
         let mut config = Config::new(dir.path().to_owned(), sandbox(isolation, image)?);
         config.listen.set_port(0);
         config.end_with_server = true;
+        config.prepared = 0;
         let server = Server::start(config).await.map_err(|error| start_failed(&error))?;
         Ok(Self { server, dir })
     }

@@ -31,6 +31,8 @@ pub struct Config {
     pub running: RunLimits,
     /// How many warm tasks to keep.
     pub warm: u32,
+    /// How many sandboxes of the default size to make before sessions need them.
+    pub prepared: usize,
     /// How shells are isolated from this host, and their image.
     pub sandbox: Sandbox,
     /// What shells with `network: egress` can reach.
@@ -155,8 +157,8 @@ impl Sandbox {
 }
 
 impl Config {
-    /// Listens on loopback; five sessions for each user, no warm tasks, a retention of one week, and no
-    /// console.
+    /// Listens on loopback; five sessions for each user, no warm tasks, two prepared sandboxes, a retention of
+    /// one week, and no console.
     pub fn new(data_dir: PathBuf, sandbox: Sandbox) -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8787)),
@@ -168,6 +170,7 @@ impl Config {
             queue: Policy::QUEUE,
             running: Policy::RUNNING,
             warm: 0,
+            prepared: 2,
             sandbox,
             egress: Egress::Public,
             budget: BudgetConfig::default(),

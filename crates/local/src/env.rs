@@ -10,7 +10,7 @@ use domain::{
     warm,
 };
 use handlers::{Env, MaxSize, Policy};
-use sandbox::Budget;
+use sandbox::{Budget, Prepare};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::{
@@ -101,6 +101,7 @@ async fn sandboxes(config: &Config) -> Result<sandbox::Config, StartError> {
         uid_range: config.sandbox.uid_range,
         allow_root: config.sandbox.allow_root,
         egress: config.egress,
+        prepare: Some(Prepare { kind: default_kind(), count: config.prepared }),
         budget: Budget {
             memory_mib: memory_mib.unwrap_or(host.memory_mib),
             disk_mib: disk_mib.unwrap_or(host.disk_mib),
@@ -108,6 +109,16 @@ async fn sandboxes(config: &Config) -> Result<sandbox::Config, StartError> {
         },
         end_with_driver: config.end_with_server,
     })
+}
+
+/// The kind of a sandbox for a session that asks for nothing in particular.
+const fn default_kind() -> sandbox::Kind {
+    sandbox::Kind {
+        memory_mib: Size::DEFAULT.memory_mib(),
+        pids: PIDS,
+        disk_mib: Size::DEFAULT.disk_mib(),
+        network: sandbox::Network::None,
+    }
 }
 
 async fn has_disks(compute: &Arc<SandboxCompute>) -> Result<bool, BackendError> {

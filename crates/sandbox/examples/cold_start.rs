@@ -31,6 +31,7 @@ fn measure(times: usize) -> Result<ExitCode, Box<dyn Error>> {
         uid_range: UidRange::default(),
         allow_root: false,
         egress: Egress::Public,
+        prepare: None,
         budget: Budget::of_host(dir.path())?,
         end_with_driver: false,
     };

@@ -13,7 +13,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::budget::Budget;
-use crate::cgroup::Cgroups;
+use crate::cgroup::{Cgroup, Cgroups};
 use crate::disk::{self, Disks};
 use crate::host;
 use crate::record::{Record, Records};
@@ -30,12 +30,15 @@ mod network;
 mod open;
 mod plan;
 mod pool;
+mod prepared;
 mod teardown;
 
 pub use config::{Config, Egress, Image, OpenError, Program, RunError, Runtime, StopError};
 use monitor::Monitor;
 pub use open::remove_abandoned;
 use pool::{Pool, Work};
+use prepared::Stock;
+pub use prepared::{Kind, Prepare};
 
 /// How long a stopped task stays listed without a call of [`Driver::forget`].
 const STOPPED_RETENTION: Duration = Duration::from_secs(3600);
@@ -65,6 +68,8 @@ pub(crate) struct Inner {
     report: Report,
     pool: Pool,
     monitor: Monitor,
+    /// Sandboxes that have no task yet.
+    stock: Stock,
     /// An exclusive flock(2) on the directory, held while the driver lives.
     _lock: File,
 }
@@ -97,8 +102,9 @@ impl Driver {
         let inner = Arc::new(inner);
         let mut threads = pool::start(&inner).map_err(OpenError::Backend)?;
         threads.push(monitor::start(&inner).map_err(OpenError::Backend)?);
-        let driver = Self { inner, threads };
+        let mut driver = Self { inner, threads };
         driver.inner.recover().map_err(OpenError::Backend)?;
+        driver.threads.extend(prepared::start(&driver.inner).map_err(OpenError::Backend)?);
         Ok(driver)
     }
 
@@ -176,6 +182,11 @@ impl Driver {
         self.inner.forget(id);
     }
 
+    /// How many sandboxes wait for tasks.
+    pub fn prepared(&self) -> usize {
+        self.inner.stock.len()
+    }
+
     /// Whether this host can provide [`Network::Egress`], and the configuration permits it.
     pub fn has_egress(&self) -> bool {
         let config = &self.inner.config;
@@ -203,10 +214,12 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.inner.pool.close();
         self.inner.monitor.close();
+        self.inner.stock.close();
         for thread in self.threads.drain(..) {
             // A thread that panicked has already printed its message.
             let _ = thread.join();
         }
+        self.inner.discard_stock();
         self.inner.cgroups.close();
     }
 }
@@ -320,7 +333,7 @@ impl Inner {
     }
 
     fn oom_kills(&self, id: &TaskId) -> u64 {
-        self.cgroups.of(id).oom_kills(&self.dir(id).join("run/oom-kills"))
+        self.cgroup(id).oom_kills(&self.dir(id).join("run/oom-kills"))
     }
 
     /// The ids of the task's sandbox, if it has some.
@@ -328,8 +341,18 @@ impl Inner {
         self.task(id)?.lock().record.block
     }
 
+    /// The name of the task's sandbox. One that has no task yet has the name `id` itself.
+    fn name(&self, id: &TaskId) -> TaskId {
+        let prepared = self.task(id).and_then(|task| task.lock().record.prepared.clone());
+        prepared.unwrap_or_else(|| id.clone())
+    }
+
     fn dir(&self, id: &TaskId) -> PathBuf {
-        self.config.root.join(id.as_str())
+        self.config.root.join(self.name(id).as_str())
+    }
+
+    fn cgroup(&self, id: &TaskId) -> Cgroup<'_> {
+        self.cgroups.of(&self.name(id))
     }
 
     fn socket(&self, id: &TaskId) -> PathBuf {

@@ -20,7 +20,7 @@ mod uid_range;
 pub use budget::Budget;
 pub use doctor::{Check, CheckStatus, doctor, doctor_hostile};
 pub use driver::{
-    Config, Driver, Egress, Image, OpenError, Program, RunError, Runtime, StopError,
+    Config, Driver, Egress, Image, Kind, OpenError, Prepare, Program, RunError, Runtime, StopError,
     remove_abandoned,
 };
 pub use image::ImageError;

@@ -21,6 +21,9 @@ pub(crate) struct Record {
     pub(crate) spec: TaskSpec,
     /// PID 1 of the sandbox, once it was started.
     pub(crate) init: Option<Process>,
+    /// The name of the sandbox, if it was made before the task: else it has the task's id.
+    #[serde(default)]
+    pub(crate) prepared: Option<TaskId>,
     /// The ids of the sandbox, from before its launch until it was removed, if the server is root.
     #[serde(default)]
     pub(crate) block: Option<Block>,
@@ -55,7 +58,8 @@ impl Record {
             started_at_ms: None,
             stopped_at_ms: None,
         };
-        let mut record = Self { facts, spec, init: None, block: None, deadline_ms: None };
+        let mut record =
+            Self { facts, spec, init: None, prepared: None, block: None, deadline_ms: None };
         if let Some(lifetime) = record.spec.lifetime {
             record.set_deadline(lifetime);
         }
@@ -113,6 +117,12 @@ impl Records {
         let path = self.path(&record.facts.id);
         let text = serde_json::to_vec(record).map_err(io::Error::other)?;
         replace(&path, &text)
+    }
+
+    /// Creates the file of a sandbox that has no task yet, so that its ids have an owner. Loading the
+    /// records removes it: only the driver that has made the sandbox can use it.
+    pub(crate) fn reserve(&self, name: &TaskId) -> io::Result<()> {
+        replace(&self.path(name), b"")
     }
 
     pub(crate) fn remove(&self, id: &TaskId) -> io::Result<()> {

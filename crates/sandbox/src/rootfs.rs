@@ -71,6 +71,14 @@ impl Root {
         }
     }
 
+    /// Whether a sandbox in this directory would get the same parts now.
+    pub(crate) fn is_current(&self, sandbox: &Path) -> bool {
+        match self {
+            Self::Host { host, .. } => host.is_current(sandbox),
+            Self::Image { .. } | Self::Bare { .. } => true,
+        }
+    }
+
     /// The parts for the sandbox in this directory; `None` if it has no root of its own.
     pub(crate) fn parts(&self, sandbox: &Path) -> io::Result<Option<Parts>> {
         match self {

@@ -33,6 +33,9 @@ mod probe;
 mod root;
 mod sysctl;
 mod users;
+mod waiting;
+
+pub(crate) use waiting::Assignment;
 
 type AnyError = Box<dyn Error + Send + Sync>;
 
@@ -55,8 +58,8 @@ pub(crate) struct Plan {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Start {
     /// A container of the bundle in the same directory, created by the OCI runtime `program` or, if that
-    /// is `None`, by libcontainer.
-    Container { isolation: Box<Isolation>, program: Option<Program> },
+    /// is `None`, by libcontainer. If it `waits`, its PID 1 executes the runner only when a task is told.
+    Container { isolation: Box<Isolation>, program: Option<Program>, waits: bool },
     /// A runner on the host, without a container.
     Bare { command: Vec<OsString> },
 }
@@ -159,7 +162,7 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
             namespaces::enter_leaf(plan.leaf.as_deref())?;
             bare(command, dir)
         }
-        Start::Container { isolation, program } => {
+        Start::Container { isolation, program, waits } => {
             let dir = &bundle_dir(dir, isolation.block);
             if isolation.block.is_some() {
                 // Before the user namespaces exist: it holds for all of their users together.
@@ -171,7 +174,7 @@ fn launch(dir: &Path) -> Result<(), AnyError> {
             // A change of the user has undone it.
             die_with_parent(plan.parent)?;
             match program {
-                None => container::run(&plan.id, dir),
+                None => container::run(&plan.id, dir, *waits),
                 Some(program) => Err(exec_runtime(program, &plan.id, dir)),
             }
         }

@@ -83,6 +83,7 @@ impl Server {
             uid_range: UidRange::default(),
             allow_root: false,
             egress: Egress::None,
+            prepare: None,
             budget: BUDGET,
             end_with_driver: false,
         };

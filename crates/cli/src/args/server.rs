@@ -42,6 +42,10 @@ pub(crate) struct Up {
     /// Number of warm shells, started ahead of their use.
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) warm: u32,
+    /// Number of sandboxes of the default size without a network that are made ahead of their use; nothing
+    /// runs in them, and they count in no budget.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub(crate) prepared: usize,
     /// Permit webhooks to http and to private addresses.
     #[arg(long)]
     pub(crate) webhook_allow_private: bool,

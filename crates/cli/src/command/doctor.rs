@@ -64,6 +64,7 @@ fn config(context: &Context, args: &Doctor) -> Result<sandbox::Config, CliError>
         uid_range,
         allow_root,
         egress: sandbox::Egress::Public,
+        prepare: None,
         budget,
         end_with_driver: false,
     })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::Prepare;
 use crate::budget::Budget;
 use crate::image::ImageError;
 use crate::task::Network;
@@ -29,6 +30,8 @@ pub struct Config {
     pub allow_root: bool,
     /// What sandboxes with [`Network::Egress`](crate::Network::Egress) can reach.
     pub egress: Egress,
+    /// The sandboxes to make before tasks need them, if any.
+    pub prepare: Option<Prepare>,
     /// What all sandboxes may use together.
     pub budget: Budget,
     /// Whether sandboxes end with this process, also when it is killed. By default they run on, and the

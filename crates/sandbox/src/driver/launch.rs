@@ -14,6 +14,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Inner;
+use super::plan::NewSandbox;
 use super::pool::Work;
 use crate::record::Process;
 use crate::runtime::PID_FILE;
@@ -41,7 +42,8 @@ impl Inner {
         if desired == Desired::Stopped {
             return self.teardown(id);
         }
-        match self.create(id, &spec) {
+        let _starting = self.stock.starting();
+        match self.find_or_create(id, &spec) {
             Ok((process, init)) => self.launched(id, process, init),
             Err(reason) => {
                 tracing::warn!(task.id = %id, reason, "failed to start a sandbox");
@@ -68,32 +70,69 @@ impl Inner {
         self.monitor.add(id, &init);
     }
 
+    /// Uses a prepared sandbox if there is one, else a new one.
+    fn find_or_create(
+        &self,
+        id: &TaskId,
+        spec: &TaskSpec,
+    ) -> Result<(Process, Arc<OwnedFd>), String> {
+        // An interrupted start may have left a sandbox, which is replaced.
+        let is_first = self.block(id).is_none() && !self.dir(id).exists();
+        if let Some(prepared) = is_first.then(|| self.take_prepared(spec)).flatten() {
+            match self.adopt(id, spec, prepared) {
+                Ok(adopted) => return Ok(adopted),
+                Err(reason) => tracing::warn!(task.id = %id, reason, "making another sandbox"),
+            }
+        }
+        self.create(id, spec)
+    }
+
     fn create(&self, id: &TaskId, spec: &TaskSpec) -> Result<(Process, Arc<OwnedFd>), String> {
-        let fail = |what: &str| {
-            let what = what.to_owned();
-            move |error: io::Error| format!("{what}: {error}")
-        };
         self.remove_sandbox(id).map_err(fail("failed to remove an earlier sandbox of the task"))?;
+        self.give_up_prepared(id).map_err(fail("failed to record the task's sandbox"))?;
         self.claim_block(id).map_err(fail("failed to find ids for the sandbox"))?;
-        self.prepare(id, spec).map_err(fail("failed to write the sandbox's files"))?;
-        let cgroup = self.cgroups.of(id);
-        cgroup.create(spec).map_err(fail("failed to create the sandbox's cgroup"))?;
-        if let Some(block) = self.block(id) {
+        let (block, time_left) = (self.block(id), self.time_left(id));
+        let new = NewSandbox { name: id, spec, block, time_left, waits: false };
+        let null = File::open("/dev/null").map_err(fail("failed to open /dev/null"))?;
+        let (process, init, log) = self.build(&new, null.into())?;
+        self.await_runner(id, &init, log)?;
+        let cgroup = self.cgroup(id);
+        cgroup.limit_cpu(spec).map_err(fail("failed to set the CPU limit"))?;
+        Ok((process, init))
+    }
+
+    /// Makes a sandbox. Returns its PID 1, and what that and the launcher print.
+    pub(super) fn build(
+        &self,
+        new: &NewSandbox<'_>,
+        stdin: Stdio,
+    ) -> Result<(Process, Arc<OwnedFd>, File), String> {
+        self.write_files(new).map_err(fail("failed to write the sandbox's files"))?;
+        let cgroup = self.cgroups.of(new.name);
+        cgroup.create(new.spec).map_err(fail("failed to create the sandbox's cgroup"))?;
+        if let Some(block) = new.block {
             cgroup
                 .delegate(block.runner())
                 .map_err(fail("failed to give the sandbox's cgroup to its PID 1"))?;
         }
-        let log = self.run_launcher(id)?;
+        let log = self.run_launcher(new.name, stdin)?;
         let (process, init) =
-            self.find_init(id).map_err(fail("failed to find the sandbox's PID 1"))?;
-        self.await_runner(id, &init, log)?;
-        cgroup.limit_cpu(spec).map_err(fail("failed to set the CPU limit"))?;
-        Ok((process, init))
+            self.find_init(new.name).map_err(fail("failed to find the sandbox's PID 1"))?;
+        Ok((process, init, log))
     }
 
     /// Reserves ids for the task's sandbox, unless an earlier launch has done so. The record has them
     /// before anything else does.
     fn claim_block(&self, id: &TaskId) -> io::Result<()> {
+        match self.claim_free_block(id) {
+            Err(error) if error.kind() == io::ErrorKind::QuotaExceeded && self.discard_stock() => {
+                self.claim_free_block(id)
+            }
+            claimed => claimed,
+        }
+    }
+
+    fn claim_free_block(&self, id: &TaskId) -> io::Result<()> {
         let (Some(blocks), Some(task)) = (&self.blocks, self.task(id)) else { return Ok(()) };
         let mut task = task.lock();
         if task.record.block.is_none() {
@@ -106,8 +145,8 @@ impl Inner {
 
     /// Runs the launcher. Returns the read end of the pipe to which it and PID 1 write messages; when that is
     /// closed, PID 1 goes on without messages.
-    fn run_launcher(&self, id: &TaskId) -> Result<File, String> {
-        let dir = self.dir(id);
+    fn run_launcher(&self, name: &TaskId, stdin: Stdio) -> Result<File, String> {
+        let dir = self.dir(name);
         let failed = |error: io::Error| format!("failed to run the launcher: {error}");
         // What exceeds the capacity of the pipe is dropped, because nobody reads meanwhile.
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
@@ -118,7 +157,7 @@ impl Inner {
             .arg(&dir)
             .env_clear()
             .env("PATH", crate::rootfs::SEARCH_PATH)
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(output.try_clone().map_err(failed)?)
             .stderr(output)
             .spawn()
@@ -137,8 +176,8 @@ impl Inner {
         }
     }
 
-    fn find_init(&self, id: &TaskId) -> io::Result<(Process, Arc<OwnedFd>)> {
-        let pid = fs::read_to_string(self.dir(id).join(PID_FILE))?;
+    fn find_init(&self, name: &TaskId) -> io::Result<(Process, Arc<OwnedFd>)> {
+        let pid = fs::read_to_string(self.dir(name).join(PID_FILE))?;
         let pid = pid.trim().parse().map_err(io::Error::other)?;
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let process = Process::current(pid).ok_or_else(gone)?;
@@ -147,7 +186,12 @@ impl Inner {
     }
 
     /// Waits until the runner's socket accepts a connection.
-    fn await_runner(&self, id: &TaskId, init: &OwnedFd, mut log: File) -> Result<(), String> {
+    pub(super) fn await_runner(
+        &self,
+        id: &TaskId,
+        init: &OwnedFd,
+        mut log: File,
+    ) -> Result<(), String> {
         let socket = self.socket(id);
         let deadline = Instant::now() + START_TIMEOUT;
         let watch = SocketWatch::new(&socket);
@@ -186,6 +230,11 @@ impl Inner {
     }
 }
 
+/// Describes an error of this action.
+fn fail(what: &str) -> impl Fn(io::Error) -> String {
+    move |error| format!("{what}: {error}")
+}
+
 /// A pidfd of this process; `None` if the process has ended.
 pub(super) fn open_process(process: &Process) -> Option<Arc<OwnedFd>> {
     let pidfd = pidfd_open(Pid::from_raw(process.pid)?, PidfdFlags::empty()).ok()?;
@@ -194,7 +243,7 @@ pub(super) fn open_process(process: &Process) -> Option<Arc<OwnedFd>> {
 }
 
 /// Whether the descriptor becomes readable within this time. A pidfd does when its process ends.
-fn readable_within(fd: &impl AsFd, time: Duration) -> bool {
+pub(super) fn readable_within(fd: &impl AsFd, time: Duration) -> bool {
     let Ok(timeout) = Timespec::try_from(time) else { return false };
     let mut fds = [PollFd::new(fd, PollFlags::IN)];
     match poll(&mut fds, Some(&timeout)) {

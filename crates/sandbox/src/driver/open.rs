@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 
 use super::monitor::Monitor;
 use super::pool::{Pool, Work};
+use super::prepared::Stock;
 use super::teardown::KILL_TIMEOUT;
 use super::{Config, Image, Inner, OpenError, Report, Runtime, Task, launch};
 use crate::cgroup::Cgroups;
@@ -51,6 +52,7 @@ impl Inner {
             report,
             pool: Pool::default(),
             monitor: Monitor::new().map_err(OpenError::Backend)?,
+            stock: Stock::default(),
             _lock: lock,
             config: Config { root, ..config },
         })
@@ -106,7 +108,8 @@ impl Inner {
         let dirs = fs::read_dir(&self.config.root)?;
         let dirs = dirs.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
         let found: Vec<TaskId> = dirs.chain(self.cgroups.present()).collect();
-        for id in found.iter().filter(|id| !known.contains(id)) {
+        let used: Vec<TaskId> = known.iter().map(|id| self.name(id)).collect();
+        for id in found.iter().filter(|id| !used.contains(id)) {
             self.remove_sandbox(id)?;
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -16,21 +17,36 @@ use crate::runtime::{
     Home, Isolation, Overlay, PLAN, Plan, STATE_DIR, Scratch, Start, USERS, bundle_dir,
 };
 use crate::task::{Network, TaskId, TaskSpec};
+use crate::uid_range::Block;
 
 /// Smallest size of the file system for the output of jobs; by default it is a quarter of the memory.
 const MIN_JOBS_MIB: u32 = 32;
 
+/// A sandbox that is to be created.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewSandbox<'a> {
+    /// The name of its directory and of its cgroups: the id of its task, unless it has none yet.
+    pub(super) name: &'a TaskId,
+    pub(super) spec: &'a TaskSpec,
+    /// Its ids, if the server is root.
+    pub(super) block: Option<Block>,
+    /// How long its runner runs at most.
+    pub(super) time_left: Option<Duration>,
+    /// Whether its PID 1 waits for a task before it executes the runner.
+    pub(super) waits: bool,
+}
+
 impl Inner {
     /// Creates the sandbox's directory with the plan and the bundle.
-    pub(super) fn prepare(&self, id: &TaskId, spec: &TaskSpec) -> io::Result<()> {
-        let dir = self.dir(id);
+    pub(super) fn write_files(&self, new: &NewSandbox<'_>) -> io::Result<()> {
+        let (dir, cgroup) = (self.dir(new.name), self.cgroups.of(new.name));
         let names =
             ["", "scratch", "run", "run/jobs", "run/cgroup", "cgroup", "rootfs", "programs"];
         let names = names.into_iter().chain([STATE_DIR]).map(str::to_owned);
-        let mount_points = (0..self.cgroups.of(id).dirs().len()).map(|number| number.to_string());
+        let mount_points = (0..cgroup.dirs().len()).map(|number| number.to_string());
         let mount_points = mount_points
             .flat_map(|number| ["run/cgroup", "cgroup"].map(|dir| format!("{dir}/{number}")));
-        let views = (0..self.cgroups.of(id).views().len()).map(cgroup_view);
+        let views = (0..cgroup.views().len()).map(cgroup_view);
         fs::create_dir_all(&dir)?;
         let parts = self.image.parts(&dir)?;
         let programs = parts.as_ref().map_or(0, |parts| parts.programs.len());
@@ -40,37 +56,38 @@ impl Inner {
             fs::create_dir_all(&subdir)?;
             // Otherwise jobs could connect to the runner's socket and read the output of other jobs.
             fs::set_permissions(&subdir, Permissions::from_mode(0o700))?;
-            if let Some(block) = self.block(id) {
+            if let Some(block) = new.block {
                 // For the OCI runtime and PID 1, which are root only for the ids of the block.
                 chown(subdir, Some(block.runner()), Some(block.runner()))?;
             }
         }
         if self.config.end_with_driver {
             let pipe = owner_pipe(&dir.join("run").join(OWNER))?;
-            self.owned.lock().insert(id.clone(), pipe);
+            self.owned.lock().insert(new.name.clone(), pipe);
         }
         if let Some(disks) = self.disks() {
-            disks.create(&dir.join(disk::FILE), spec.disk_mib)?;
+            disks.create(&dir.join(disk::FILE), new.spec.disk_mib)?;
         }
         fs::write(dir.join(USERS), "")?;
         let start = match parts {
-            Some(parts) => self.container(id, spec, &parts)?,
-            None => self.bare(id, self.image.runner()),
+            Some(parts) => self.container(new, &parts)?,
+            None => self.bare(new, self.image.runner()),
         };
         let plan = Plan {
-            id: id.to_string(),
+            id: new.name.to_string(),
             parent: rustix::process::getpid().as_raw_nonzero().get(),
-            procs_files: self.cgroups.of(id).procs_files(),
-            leaf: self.cgroups.of(id).leaf(),
-            pids: spec.pids,
+            procs_files: cgroup.procs_files(),
+            leaf: cgroup.leaf(),
+            pids: new.spec.pids,
             start,
         };
         replace(&dir.join(PLAN), &serde_json::to_vec(&plan)?)
     }
 
-    fn container(&self, id: &TaskId, spec: &TaskSpec, parts: &Parts) -> io::Result<Start> {
-        self.write_bundle(id, spec, parts)?;
-        let (dir, block) = (self.dir(id), self.block(id));
+    fn container(&self, new: &NewSandbox<'_>, parts: &Parts) -> io::Result<Start> {
+        self.write_bundle(new, parts)?;
+        let NewSandbox { spec, block, .. } = *new;
+        let (dir, cgroup) = (self.dir(new.name), self.cgroups.of(new.name));
         let host_id = |id| block.map_or(id, |block| block.host_id(id));
         let user = &parts.settings.user;
         let resolvers = network::resolvers();
@@ -86,10 +103,11 @@ impl Inner {
             let at = dir.join(format!("programs/{number}"));
             Overlay { at, lower: vec![layer.clone(), source.clone()] }
         });
-        let views = self.cgroups.of(id).views().into_iter().enumerate();
+        let views = cgroup.views().into_iter().enumerate();
         let views = views.map(|(number, (_, source))| (source, dir.join(cgroup_view(number))));
-        let cgroup_mounts =
-            self.cgroups.of(id).dirs().into_iter().zip(self.cgroup_dirs(&dir, id)).chain(views);
+        let dirs = cgroup.dirs();
+        let cgroup_mounts = cgroup_dirs(&dir, dirs.len());
+        let cgroup_mounts = dirs.into_iter().zip(cgroup_mounts).chain(views);
         let isolation = Isolation {
             cgroup_namespace: self.cgroups.is_v2(),
             cgroup_mounts: cgroup_mounts.collect(),
@@ -110,24 +128,18 @@ impl Inner {
             egress: self.config.egress,
             resolvers,
         };
-        Ok(Start::Container { isolation: Box::new(isolation), program })
+        Ok(Start::Container { isolation: Box::new(isolation), program, waits: new.waits })
     }
 
-    /// Where in `dir` the launcher mounts the sandbox's cgroups.
-    fn cgroup_dirs(&self, dir: &Path, id: &TaskId) -> Vec<PathBuf> {
-        let count = self.cgroups.of(id).dirs().len();
-        (0..count).map(|number| dir.join(format!("cgroup/{number}"))).collect()
-    }
-
-    fn bare(&self, id: &TaskId, runner: &Path) -> Start {
-        let run_dir = self.dir(id).join("run");
+    fn bare(&self, new: &NewSandbox<'_>, runner: &Path) -> Start {
+        let run_dir = self.dir(new.name).join("run");
         let mut command =
             vec![runner.into(), "--socket".into(), run_dir.join("runner.sock").into()];
         command.extend(["--jobs".into(), run_dir.join("jobs").into()]);
-        for dir in self.cgroups.of(id).dirs() {
+        for dir in self.cgroups.of(new.name).dirs() {
             command.extend(["--cgroup".into(), dir.into()]);
         }
-        if let Some(left) = self.time_left(id) {
+        if let Some(left) = new.time_left {
             command.extend(["--lifetime-ms".into(), left.as_millis().to_string().into()]);
         }
         if self.config.end_with_driver {
@@ -140,8 +152,9 @@ impl Inner {
         Start::Bare { command }
     }
 
-    fn write_bundle(&self, id: &TaskId, spec: &TaskSpec, parts: &Parts) -> io::Result<()> {
-        let (own, block) = (self.dir(id), self.block(id));
+    fn write_bundle(&self, new: &NewSandbox<'_>, parts: &Parts) -> io::Result<()> {
+        let NewSandbox { spec, block, .. } = *new;
+        let (own, cgroup) = (self.dir(new.name), self.cgroups.of(new.name));
         // The paths as the OCI runtime sees them.
         let dir = bundle_dir(&own, block);
         let resolv_conf = dir.join("resolv.conf");
@@ -155,7 +168,7 @@ impl Inner {
         let programs: Vec<(PathBuf, PathBuf)> = programs
             .map(|(number, (path, _))| (dir.join(format!("programs/{number}")), path.clone()))
             .collect();
-        let views = self.cgroups.of(id).views().into_iter().enumerate();
+        let views = cgroup.views().into_iter().enumerate();
         let views: Vec<(PathBuf, PathBuf)> = views
             .map(|(number, (name, _))| {
                 (dir.join(cgroup_view(number)), Path::new("/sys/fs/cgroup").join(name))
@@ -164,7 +177,7 @@ impl Inner {
         let users = block.map(|_| dir.join(USERS));
         // As root of a user namespace only, runc fails to make a cgroup with a given path.
         let is_root = block.is_none() || self.config.runtime == Runtime::BuiltIn;
-        let cgroups_path = is_root.then(|| self.cgroups.of(id).oci_path());
+        let cgroups_path = is_root.then(|| cgroup.oci_path());
         let bundle = Bundle {
             root: &dir.join("rootfs"),
             programs: &programs,
@@ -178,9 +191,9 @@ impl Inner {
             shm_mib: spec.memory_mib / 2,
             cgroups_path: cgroups_path.as_deref(),
             cgroup_namespace: !self.cgroups.is_v2(),
-            cgroup_dirs: &self.cgroup_dirs(&dir, id),
+            cgroup_dirs: &cgroup_dirs(&dir, cgroup.dirs().len()),
             cgroup_views: &views,
-            time_left: self.time_left(id),
+            time_left: new.time_left,
             owned: self.config.end_with_driver,
         };
         let config = bundle.config().map_err(io::Error::other)?;
@@ -189,6 +202,11 @@ impl Inner {
         // The OCI runtime is not the server's user.
         fs::set_permissions(file, Permissions::from_mode(0o644))
     }
+}
+
+/// Where in `dir` the launcher mounts the sandbox's cgroups.
+fn cgroup_dirs(dir: &Path, count: usize) -> Vec<PathBuf> {
+    (0..count).map(|number| dir.join(format!("cgroup/{number}"))).collect()
 }
 
 /// The mount point, in the sandbox's directory, of a view of its cgroups, by which programs find their

@@ -38,6 +38,7 @@ impl Inner {
             facts.desired = Desired::Stopped;
             facts.stopped_at_ms = Some(now_ms());
             task.record.init = None;
+            task.record.prepared = None;
             task.init = None;
             block = task.record.block.take();
             true
@@ -50,8 +51,8 @@ impl Inner {
     /// Kills all processes of a sandbox and removes its cgroups and files. Its mounts are in its own mount
     /// namespace, which the kernel removes with the last process.
     pub(super) fn remove_sandbox(&self, id: &TaskId) -> io::Result<()> {
-        self.cgroups.of(id).destroy(KILL_TIMEOUT)?;
-        self.owned.lock().remove(id);
+        self.cgroup(id).destroy(KILL_TIMEOUT)?;
+        self.owned.lock().remove(&self.name(id));
         if matches!(self.config.runtime, Runtime::Program(_)) {
             reap_orphans(id);
         }

@@ -68,6 +68,14 @@ impl HostImage {
         Ok(snapshot)
     }
 
+    /// Whether the sandbox in this directory shows the host as it is now.
+    pub(crate) fn is_current(&self, sandbox: &Path) -> bool {
+        let current = self.current.lock();
+        let Some(snapshot) = current.as_ref() else { return false };
+        let used = fs::read_link(sandbox.join(REFERENCE));
+        used.is_ok_and(|used| used == snapshot.dir) && snapshot.sources.are_unchanged()
+    }
+
     fn refresh(&self, current: &mut Option<Arc<Snapshot>>) -> io::Result<Arc<Snapshot>> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("{}-{}", since.as_nanos(), std::process::id());

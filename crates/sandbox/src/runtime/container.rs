@@ -9,13 +9,15 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::default::{DefaultExecutor, get_executor};
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 
+use super::waiting::Assignment;
 use super::{AnyError, PID_FILE, STATE_DIR};
 use crate::seccomp;
 
-/// Creates and starts the container of the bundle in `dir`.
-pub(super) fn run(id: &str, dir: &Path) -> Result<(), AnyError> {
+/// Creates and starts the container of the bundle in `dir`. If it `waits`, its PID 1 executes the runner only
+/// when it gets its task.
+pub(super) fn run(id: &str, dir: &Path, waits: bool) -> Result<(), AnyError> {
     let mut container = ContainerBuilder::new(id.to_owned(), SyscallType::default())
-        .with_executor(SeccompExecutor)
+        .with_executor(SeccompExecutor { waits })
         .with_root_path(dir.join(STATE_DIR))?
         .with_pid_file(Some(dir.join(PID_FILE)))?
         .as_init(dir)
@@ -28,12 +30,18 @@ pub(super) fn run(id: &str, dir: &Path) -> Result<(), AnyError> {
 
 /// Installs the seccomp filter right before libcontainer executes the container's process.
 #[derive(Clone)]
-struct SeccompExecutor;
+struct SeccompExecutor {
+    waits: bool,
+}
 
 impl Executor for SeccompExecutor {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         seccomp::confine()?;
-        get_executor().exec(spec)
+        if !self.waits {
+            return get_executor().exec(spec);
+        }
+        let Some(assignment) = Assignment::receive()? else { std::process::exit(0) };
+        get_executor().exec(&assignment.applied(spec))
     }
 
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {

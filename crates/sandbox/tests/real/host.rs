@@ -51,6 +51,7 @@ pub(crate) fn config(root: &Path) -> Config {
         uid_range: UidRange::default(),
         allow_root: rustix::process::geteuid().is_root(),
         egress: Egress::Public,
+        prepare: None,
         budget: Budget::of_host(root).unwrap(),
         end_with_driver: false,
     }

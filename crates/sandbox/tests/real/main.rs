@@ -28,6 +28,8 @@ mod lifecycle;
 mod limits;
 #[cfg(test)]
 mod own_machine;
+#[cfg(test)]
+mod prepared;
 mod root;
 #[cfg(test)]
 mod runtimes;
