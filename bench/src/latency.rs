@@ -18,6 +18,8 @@ use crate::{
 const ROUNDS: usize = 50;
 const WARM: u32 = 4;
 const BURST: usize = 100;
+/// Between a measurement and one of the peer.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// P1: time from the start request to the result of a command.
 pub(crate) fn cold(bench: &Bench) -> Result<Figure> {
@@ -29,7 +31,10 @@ pub(crate) fn cold(bench: &Bench) -> Result<Figure> {
         let (span, session) = to_result(&mut api)?;
         ours.push(span);
         api::stop(&mut api, &session)?;
+        // What either leaves to be done must not slow the other down.
+        thread::sleep(PAUSE);
         theirs.push(runc.run()?);
+        thread::sleep(PAUSE);
     }
     server.down()?;
     Ok(Figure {
