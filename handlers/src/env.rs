@@ -14,6 +14,8 @@ use domain::{
     warm,
 };
 
+use crate::Claims;
+
 /// The ports and the rules of this deployment.
 #[derive(Clone)]
 pub struct Env {
@@ -29,6 +31,9 @@ pub struct Env {
     pub policy: Arc<Policy>,
     /// The name of this process in leases.
     pub worker: Arc<str>,
+    /// Where the API leaves jobs that it has claimed for the workers; `None` where those are other
+    /// processes.
+    pub claims: Option<Arc<Claims>>,
 }
 
 /// What this deployment allows and prefers.

@@ -51,7 +51,7 @@ mod warm_task;
 pub use env::{Env, MaxSize, Policy};
 pub use error::{Code, HandlerError};
 pub use message::{handle, handler_of};
-pub use run_job::{Claim, ClaimedJob};
+pub use run_job::{Claim, ClaimedJob, Claims};
 pub use step::{Step, UnknownStepError};
 pub use sweep::Swept;
 

@@ -11,16 +11,19 @@ use domain::{
     command::Concurrency,
     job::{Job, LEASE, MAX_RUNNING, Running},
     message::Message,
-    ports::{CommitError, Expect, Version, Versioned, Write},
+    ports::{CommitError, Expect, Version, Versioned},
     session::{Event, Session},
     timeline::Actor,
 };
 
 use crate::{Env, HandlerError, notification, outbox::Batch, transition};
 
+mod claims;
 mod follow_command;
 mod output_buffer;
 
+pub use claims::Claims;
+pub(crate) use claims::{claim_if_idle, write_claim};
 use follow_command::{FollowEnd, follow_command};
 
 /// How many parallel jobs are read to find the next one, not counting those that run.
@@ -70,8 +73,17 @@ pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
 /// Claims the next job of a session that may run.
 pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, HandlerError> {
     let session = transition::read(env, id).await?.value;
-    let Session::Ready(ready) = &session else { return Ok(Claim::Nothing) };
+    let Session::Ready(ready) = &session else {
+        env.claims.iter().for_each(|claims| claims.forget(id));
+        return Ok(Claim::Nothing);
+    };
     let task = ready.task().clone();
+    if let Some((claimed, has_more)) = env.claims.as_ref().and_then(|claims| claims.take(id)) {
+        if has_more {
+            call_worker(env, id, Duration::ZERO).await;
+        }
+        return Ok(Claim::Job(Box::new(ClaimedJob { session, task, claimed })));
+    }
     let open = candidates(env, id).await?;
     if open.is_empty() {
         end_or_idle(env, &session).await?;
@@ -160,6 +172,7 @@ async fn parallel_candidates(
 }
 
 /// A job that this worker holds.
+#[derive(Debug)]
 struct Claimed {
     job: Running,
     version: Version,
@@ -195,7 +208,7 @@ async fn claim_next(
         .into_iter();
     let mut last = if has_room { Next::Nothing } else { Next::NoRoom };
     while let Some(read) = runnable.next() {
-        match claim(env, session, read).await? {
+        match claim(env, read).await? {
             Next::Claimed(claimed) => {
                 if runnable.len() > 0 {
                     call_worker(env, session, Duration::ZERO).await;
@@ -225,29 +238,19 @@ pub(crate) fn is_serial(job: &Job) -> bool {
 }
 
 /// Claims this job. Nothing is claimed if the job has changed or the session's turn is taken.
-async fn claim(env: &Env, session: SessionId, read: Versioned<Job>) -> Result<Next, HandlerError> {
-    let is_serial = is_serial(&read.value);
+async fn claim(env: &Env, read: Versioned<Job>) -> Result<Next, HandlerError> {
     let unreached = match &read.value {
         Job::Queued(_) => true,
         Job::Running(job) => job.is_unreached(),
         Job::Finished(_) => false,
     };
-    // A command that runs already has its place.
     let is_new = matches!(read.value, Job::Queued(_));
     let job = match read.value {
         Job::Queued(job) => job.claim(&env.worker, env.now()),
         Job::Running(job) => job.take_over(&env.worker, env.now()),
         Job::Finished(_) => return Ok(Next::Nothing),
     };
-    let (id, user) = (job.common().id, job.common().user.clone());
-    let claimed = Write::Job(Box::new(job.clone().into()), Expect::At(read.version));
-    let mut batch = Batch::default().write(claimed);
-    if is_serial {
-        batch = batch.write(Write::TakeTurn { session, job: id });
-    }
-    if let Some(limits) = env.policy.running.filter(|_| is_new) {
-        batch = batch.write(Write::RequireRunRoom { user, session, limits });
-    }
+    let batch = write_claim(env, Batch::default(), &job, Expect::At(read.version), is_new);
     let version = Version(read.version.0 + 1);
     match batch.commit(env).await {
         Ok(()) => Ok(Next::Claimed(Box::new(Claimed { job, version, unreached }))),

@@ -58,6 +58,7 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         ids,
         policy: Arc::new(policy),
         worker: worker.into(),
+        claims: None,
     })
 }
 

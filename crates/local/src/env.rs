@@ -80,6 +80,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         policy: Arc::new(policy),
         // Unique, because one server at a time uses the data directory.
         worker: format!("local-{}", std::process::id()).into(),
+        claims: Some(Arc::default()),
     };
     Ok(Ports { env, store, queue, workflow, closed })
 }

@@ -8,7 +8,7 @@ use domain::{
     command::{Command, Concurrency, Keep, Program, ShellName},
     job::Work,
     message::Message,
-    ports::Write,
+    ports::{Expect, Write},
     session::Session,
 };
 use serde::Serialize;
@@ -26,7 +26,7 @@ use super::{
     start::{self, DEFAULT_OUTPUT},
     wait,
 };
-use crate::{Env, Policy, notification, outbox::Batch};
+use crate::{Env, Policy, notification, outbox::Batch, run_job};
 
 /// How long a command may run unless the request says otherwise. Seconds.
 const DEFAULT_TIMEOUT: u64 = 600;
@@ -63,22 +63,33 @@ async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
     let job = JobId::from_ulid(env.ids.ulid());
     let mut attempts = post.retry_on_conflict(env);
+    let mut may_claim = true;
     loop {
         let session = sessions::owned(env, &post.user, id).await?.value;
         let ready = matches!(session, Session::Ready(_));
         check(&session, request.if_not_ready)?;
         let work = Work::Execute(Box::new(request.command.clone()));
         let job = start::job(&post.user, id, job, work, env.now());
-        let mut batch = Batch::default().write(Write::RequireOpen(id)).write(start::insert(&job));
+        // A second attempt leaves the job to a worker, which knows what else is to be run.
+        let may_claim = std::mem::take(&mut may_claim) && ready;
+        let claimed = if may_claim { run_job::claim_if_idle(env, &job).await? } else { None };
+        let mut batch = Batch::default().write(Write::RequireOpen(id));
+        batch = match &claimed {
+            Some(claimed) => run_job::write_claim(env, batch, claimed, Expect::New, true),
+            None => batch.write(start::insert(&job)),
+        };
         if let Some(limits) = env.policy.queue {
             let bytes = post.size();
             batch = batch.write(Write::RequireQueueRoom { session: id, bytes, limits });
         }
-        let notifications = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
         let (reply, batch) = (Accepted::of(&job).reply(), Some(batch));
-        let plan = Plan { session: id, essential: false, batch, notifications, reply };
+        // A worker may be called only once the claim is where it looks for it.
+        let plan = Plan { session: id, essential: false, batch, notifications: Vec::new(), reply };
         if let Some(response) = attempts.commit(plan).await? {
-            if !ready {
+            env.claims.iter().zip(claimed).for_each(|(claims, claimed)| claims.add(claimed));
+            if ready {
+                notification::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
+            } else {
                 notify_if_ready(env, id).await;
             }
             return Ok(response);

@@ -205,6 +205,7 @@ impl RetryOnConflict<'_> {
                 error @ (CommitError::Conflict
                 | CommitError::QuotaReached
                 | CommitError::NoCapacity
+                | CommitError::TooManyRunning
                 | CommitError::Closed),
             ) => {
                 self.last_error = Some(error);

@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::Policy;
 
+mod claims;
 mod contract;
 mod document;
 mod execute;

@@ -52,6 +52,7 @@ macro_rules! env_of {
             ids: fakes.ids.clone(),
             policy: ::std::sync::Arc::new($policy),
             worker: "w".into(),
+            claims: None,
         }
     }};
 }

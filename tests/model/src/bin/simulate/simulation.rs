@@ -232,7 +232,9 @@ fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
         warm_max_age: Duration::from_mins(10),
         ..Policy::default()
     };
-    testkit::env_of!(Env, fakes, policy)
+    // As on one machine, and as on AWS.
+    let claims = (rng.f64() < 0.5).then(Arc::default);
+    Env { claims, ..testkit::env_of!(Env, fakes, policy) }
 }
 
 /// The function of this name, in a deployment that runs the handlers apart from each other.
