@@ -46,7 +46,7 @@ pub(crate) fn add(server: Process) {
     RUNNING.lock().push(server);
 }
 
-/// Leaves the end of this server to the caller; false if somebody else has ended it.
+/// Leaves the end of this server to the caller; false if it was ended already.
 pub(crate) fn remove(server: &Process) -> bool {
     let mut running = RUNNING.lock();
     let place = running.iter().position(|one| one == server);
