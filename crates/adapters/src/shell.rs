@@ -175,6 +175,7 @@ fn start(
         prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
         from: Offsets { stdout, stderr },
+        terminal: None,
     }
 }
 

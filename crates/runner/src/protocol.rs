@@ -47,6 +47,16 @@ pub enum Request {
     SetDeadline { after_ms: u64 },
     /// Answered by `Ready` as soon as the runner accepts jobs.
     Probe,
+    /// Opens the terminal of a job that was started with one: the connection follows the job from the
+    /// given offset of its output, or from the oldest byte that is still kept, and may send `Input` and
+    /// `Resize`. Answered by `Unknown`, or by `Error` if the job has no terminal.
+    Terminal { job_id: String, from: u64 },
+    /// Bytes typed into the terminal that the connection has opened. Answered only by `Error`. The frame
+    /// carries the bytes as they are.
+    #[serde(skip)]
+    Input(Input),
+    /// Changes the size of the terminal that the connection has opened. Answered only by `Error`.
+    Resize { cols: u16, rows: u16 },
 }
 
 /// A job to run. `Debug` prints neither the command nor its environment or input, which may hold
@@ -56,6 +66,7 @@ pub struct Start {
     /// 1 to 64 characters of `A-Z a-z 0-9 _ -`.
     pub job_id: String,
     /// The program, looked up in `PATH`, and its arguments; `["sh", "-c", command]` for a shell line.
+    /// With a terminal, an empty list means the user's login shell.
     pub argv: Vec<String>,
     /// The working directory; `None` is the user's home, or `/` if that does not exist. If a directory
     /// is given and can't be entered, the job ends as `SpawnFailed`.
@@ -84,6 +95,27 @@ pub struct Start {
     pub background: bool,
     /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
+    /// Runs the job on a terminal instead of pipes. `stdin` and `keep` have no meaning then: input comes
+    /// by [`Request::Input`], and of the output, all of it stdout, the last `max_output_bytes` are kept.
+    /// Connections that have opened the terminal receive it as it comes, others after the job's end.
+    #[serde(default)]
+    pub terminal: Option<Terminal>,
+}
+
+/// Bytes typed into a terminal. `Debug` prints only their number, because they may be a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Input(pub Vec<u8>);
+
+/// The terminal of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Width in characters.
+    pub cols: u16,
+    /// Height in characters.
+    pub rows: u16,
+    /// Milliseconds without a connection that has opened the terminal, after which the job ends as
+    /// `TimedOut`; `None` to wait for ever.
+    pub idle_ms: Option<u64>,
 }
 
 /// Which bytes are kept of an output stream that exceeds its limit.
@@ -271,6 +303,12 @@ pub struct Usage {
 impl fmt::Debug for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Start").field("job_id", &self.job_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("len", &self.0.len()).finish()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A frame is the length of the rest (u32, big endian), one byte for its kind, and a body. The body of
 //! a control frame is JSON. A start frame holds the length of its JSON (u32), the JSON, and the raw
-//! standard input. An output frame holds the stream (u8), the offset (u64), and the raw bytes.
+//! standard input. An output frame holds the stream (u8), the offset (u64), and the raw bytes. An input
+//! frame holds the raw bytes.
 
 use std::marker::PhantomData;
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
-use super::{Event, Output, Request, Start, Stream};
+use super::{Event, Input, Output, Request, Start, Stream};
 
 /// Length of the longest frame in bytes, without its length field.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
@@ -21,6 +22,7 @@ const OUTPUT_HEAD_BYTES: usize = 1 + 8;
 const CONTROL: u8 = 0;
 const START: u8 = 1;
 const OUTPUT: u8 = 2;
+const INPUT: u8 = 3;
 
 /// A received or an outgoing message violates the protocol. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -68,8 +70,17 @@ pub trait Message: sealed::Sealed + Sized {
 
 impl Message for Request {
     fn encode_into(&self, out: &mut Vec<u8>) -> Result<(), ProtocolError> {
-        let Self::Start(start) = self else {
-            return frame(out, CONTROL, &[&json(self)?]);
+        let start = match self {
+            Self::Start(start) => start,
+            Self::Input(input) => return frame(out, INPUT, &[&input.0]),
+            Self::Attach { .. }
+            | Self::Signal { .. }
+            | Self::Cancel { .. }
+            | Self::Release { .. }
+            | Self::SetDeadline { .. }
+            | Self::Probe
+            | Self::Terminal { .. }
+            | Self::Resize { .. } => return frame(out, CONTROL, &[&json(self)?]),
         };
         let json = json(start)?;
         let length = u32::try_from(json.len()).map_err(|_| ProtocolError::TooLong(json.len()))?;
@@ -80,15 +91,18 @@ impl Message for Request {
         match kind {
             CONTROL => parse(body).and_then(|request| match request {
                 // A `Start` in a control frame would silently lose its standard input.
-                Self::Start(_) => Err(ProtocolError::Malformed),
+                Self::Start(_) | Self::Input(_) => Err(ProtocolError::Malformed),
                 Self::Attach { .. }
                 | Self::Signal { .. }
                 | Self::Cancel { .. }
                 | Self::Release { .. }
                 | Self::SetDeadline { .. }
-                | Self::Probe => Ok(request),
+                | Self::Probe
+                | Self::Terminal { .. }
+                | Self::Resize { .. } => Ok(request),
             }),
             START => decode_start(body).map(Self::Start),
+            INPUT => Ok(Self::Input(Input(body.to_vec()))),
             kind => Err(ProtocolError::UnknownKind(kind)),
         }
     }

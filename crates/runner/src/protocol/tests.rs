@@ -17,6 +17,7 @@ fn start() -> Start {
         keep: Keep::Both,
         background: true,
         from: Offsets { stdout: 1, stderr: 2 },
+        terminal: Some(Terminal { cols: 80, rows: 24, idle_ms: Some(1_000) }),
     }
 }
 
@@ -27,8 +28,11 @@ fn requests() -> Vec<Request> {
         Request::Attach { job_id: job_id.clone(), from: Offsets::default() },
         Request::Signal { job_id: job_id.clone(), signal: 15 },
         Request::Cancel { job_id: job_id.clone() },
-        Request::Release { job_id },
+        Request::Release { job_id: job_id.clone() },
         Request::Probe,
+        Request::Terminal { job_id, from: u64::MAX },
+        Request::Input(Input(vec![3, 0, 255])),
+        Request::Resize { cols: 500, rows: 200 },
     ]
 }
 

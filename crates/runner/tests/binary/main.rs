@@ -23,3 +23,5 @@ mod spawn;
 mod stdin;
 #[cfg(test)]
 mod stdio;
+#[cfg(test)]
+mod terminal;

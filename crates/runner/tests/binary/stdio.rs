@@ -17,16 +17,16 @@ use crate::shell::{Shell, sh};
 const TIMEOUT: Duration = Duration::from_secs(150);
 
 /// The caller at the other end of the terminal.
-struct Caller {
+pub(crate) struct Caller {
     relay: Child,
-    terminal: File,
+    pub(crate) terminal: File,
     lines: lines::Decoder,
     events: Decoder<Event>,
 }
 
 impl Caller {
     /// Runs the line by `sh`; `$0` is the runner's program and `$1` its socket.
-    fn run(line: &str, shell: &Shell) -> Self {
+    pub(crate) fn run(line: &str, shell: &Shell) -> Self {
         let terminal = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         rustix::pty::grantpt(&terminal).unwrap();
         rustix::pty::unlockpt(&terminal).unwrap();
@@ -56,7 +56,7 @@ impl Caller {
     }
 
     /// Reads at least a byte; returns nothing at the end.
-    fn read(&mut self) -> Vec<u8> {
+    pub(crate) fn read(&mut self) -> Vec<u8> {
         let mut fds = [PollFd::from_borrowed_fd(self.terminal.as_fd(), PollFlags::IN)];
         let timeout = Timespec::try_from(TIMEOUT).unwrap();
         assert_eq!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1), "a byte in time");
@@ -109,7 +109,7 @@ impl Caller {
     }
 
     /// Waits for the relay to end.
-    fn end(&mut self) -> ExitStatus {
+    pub(crate) fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + TIMEOUT;
         loop {
             if let Some(status) = self.relay.try_wait().unwrap() {

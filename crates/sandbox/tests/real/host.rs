@@ -327,6 +327,7 @@ impl Client {
             keep: Keep::Head,
             background: false,
             from: Offsets::default(),
+            terminal: None,
         };
         adapt(&mut start);
         self.send(Request::Start(start));

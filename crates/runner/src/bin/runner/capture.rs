@@ -53,6 +53,12 @@ impl Capture {
         Self { pipe, held: None, file, bytes: 0, head: limit - tail, tail, rest: None }
     }
 
+    /// The capture of a stream that does not exist.
+    pub(crate) fn none(file: File) -> Self {
+        let file = Rc::new(file);
+        Self { pipe: None, held: None, file, bytes: 0, head: 0, tail: 0, rest: None }
+    }
+
     pub(crate) fn file(&self) -> Rc<File> {
         Rc::clone(&self.file)
     }

@@ -13,7 +13,7 @@ use runner::protocol::{
 use rustix::event::PollFlags;
 
 use crate::capture;
-use crate::jobs::{Jobs, Progress};
+use crate::jobs::{Jobs, Progress, View};
 
 /// Largest number of output bytes in one frame.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -38,6 +38,7 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 struct Follow {
     job_id: String,
+    view: View,
     readers: [Reader; 2],
 }
 
@@ -61,9 +62,11 @@ impl Connection {
         })
     }
 
-    pub(crate) fn interest(&self) -> PollFlags {
+    /// `may_receive` tells whether the runner has room for what the caller may have typed.
+    pub(crate) fn interest(&self, may_receive: bool) -> PollFlags {
         let mut interest = PollFlags::empty();
-        interest.set(PollFlags::IN, !self.finished && self.unsent.len() < MAX_UNSENT_BYTES);
+        let has_room = may_receive && self.unsent.len() < MAX_UNSENT_BYTES;
+        interest.set(PollFlags::IN, !self.finished && has_room);
         interest.set(PollFlags::OUT, !self.unsent.is_empty());
         interest
     }
@@ -113,22 +116,33 @@ impl Connection {
         self.follow.is_some()
     }
 
+    /// The job whose terminal the connection has opened, and how much of its output was sent.
+    pub(crate) fn terminal(&self) -> Option<(&str, u64)> {
+        let follow = self.follow.as_ref().filter(|follow| follow.view == View::Terminal)?;
+        let [output, _] = &follow.readers;
+        Some((&follow.job_id, output.offset))
+    }
+
     /// Follows a known job: sends its output from the offsets on, then its end.
-    pub(crate) fn follow(&mut self, job_id: String, from: Offsets, jobs: &Jobs) {
-        let ran = match jobs.progress(&job_id) {
-            Progress::Running(_) => true,
-            Progress::Ended(exit) => exit.cause.ran(),
+    pub(crate) fn follow(&mut self, job_id: String, from: Offsets, view: View, jobs: &Jobs) {
+        let (ran, [stdout, _]) = match jobs.progress(&job_id, view) {
+            Progress::Running(totals) => (true, totals),
+            Progress::Ended(exit) => (exit.cause.ran(), [exit.stdout, exit.stderr]),
         };
         if ran {
             self.push(&Event::Started);
         }
-        let streams = [(Stream::Stdout, from.stdout), (Stream::Stderr, from.stderr)];
+        let start = match view {
+            View::Job => from.stdout,
+            View::Terminal => from.stdout.min(stdout.bytes),
+        };
+        let streams = [(Stream::Stdout, start), (Stream::Stderr, from.stderr)];
         let readers = streams.map(|(stream, offset)| Reader {
             stream,
             file: jobs.output(&job_id, stream),
             offset,
         });
-        self.follow = Some(Follow { job_id, readers });
+        self.follow = Some(Follow { job_id, view, readers });
     }
 
     /// Sends as much as the caller accepts without blocking.
@@ -146,7 +160,7 @@ impl Connection {
     /// Encodes the next events of the followed job, once everything before them was sent.
     fn refill(&mut self, jobs: &Jobs) {
         let Some(follow) = self.follow.as_mut().filter(|_| self.unsent.is_empty()) else { return };
-        let progress = jobs.progress(&follow.job_id);
+        let progress = jobs.progress(&follow.job_id, follow.view);
         let totals = match &progress {
             Progress::Running(totals) => *totals,
             Progress::Ended(exit) => [exit.stdout, exit.stderr],

@@ -8,13 +8,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Exit, Start, Stream, Total, Usage};
+use runner::protocol::{Cause, Ended, Exit, Keep, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
 use crate::input::Input;
 use crate::members::Members;
-use crate::spawn::Spawned;
+use crate::spawn::{Spawned, Stdio};
 use crate::sys::{self, ChildExit, Pid};
+use crate::terminal::Terminal;
 
 /// Time from SIGTERM to SIGKILL.
 const GRACE: Duration = Duration::from_secs(5);
@@ -35,6 +36,7 @@ pub(crate) struct Job {
     main: Pid,
     pub(crate) streams: [Capture; 2],
     pub(crate) input: Option<Input>,
+    pub(crate) terminal: Option<Terminal>,
     members: Members,
     background: bool,
     started: Instant,
@@ -70,15 +72,26 @@ pub(crate) struct Background {
 impl Job {
     /// The job of a command that was just spawned.
     pub(crate) fn new(start: &Start, spawned: Spawned, files: [File; 2]) -> Self {
-        let capture = |pipe, file| Capture::new(pipe, file, start.max_output_bytes, start.keep);
+        let limit = start.max_output_bytes;
         let [stdout, stderr] = files;
         let started = Instant::now();
         let deadline = started.checked_add(Duration::from_millis(start.timeout_ms));
+        let (streams, input, terminal) = match spawned.stdio {
+            Stdio::Pipes { stdin, stdout: out, stderr: err } => {
+                let capture = |pipe, file| Capture::new(pipe, file, limit, start.keep);
+                ([capture(out, stdout), capture(err, stderr)], stdin, None)
+            }
+            Stdio::Terminal { terminal, output } => {
+                let output = Capture::new(output, stdout, limit, Keep::Tail);
+                ([output, Capture::none(stderr)], None, Some(terminal))
+            }
+        };
         Self {
             id: start.job_id.clone(),
             main: spawned.main,
-            streams: [capture(spawned.stdout, stdout), capture(spawned.stderr, stderr)],
-            input: spawned.stdin,
+            streams,
+            input,
+            terminal,
             members: spawned.members,
             background: start.background,
             started,
@@ -102,6 +115,11 @@ impl Job {
         Total { bytes: kept, kept, tail: 0 }
     }
 
+    /// Everything that is kept of the stream now.
+    pub(crate) fn kept(&self, stream: Stream) -> Total {
+        self.streams[stream as usize].total()
+    }
+
     /// The members, if the end of the main process is reported by a descriptor.
     pub(crate) fn reporter(&self) -> Option<&Members> {
         Some(&self.members).filter(|_| self.is_alive())
@@ -110,6 +128,7 @@ impl Job {
     /// Moves input and output, and notices the end of the main process.
     pub(crate) fn transfer(&mut self, scratch: &mut Scratch, now: Instant) {
         self.input = self.input.take().and_then(Input::feed);
+        self.terminal.iter_mut().for_each(Terminal::feed);
         self.streams.iter_mut().for_each(|stream| stream.drain(scratch));
         self.check_report(now);
     }
@@ -124,7 +143,13 @@ impl Job {
     /// Sends SIGTERM, unless the job is already being stopped or has ended.
     pub(crate) fn stop(&mut self, reason: StopReason, now: Instant) {
         if matches!(self.phase, Phase::Running { .. }) {
-            self.members.terminate();
+            if self.terminal.is_some() {
+                // An interactive shell ignores SIGTERM, and ends at this signal as if its window had
+                // been closed.
+                self.members.signal(libc::SIGHUP);
+                self.members.signal(libc::SIGCONT);
+            }
+            self.members.signal(libc::SIGTERM);
             let grace = match reason {
                 StopReason::Timeout | StopReason::Cancel => GRACE,
                 StopReason::Shutdown => SHUTDOWN_GRACE,
@@ -140,7 +165,10 @@ impl Job {
     /// When `enforce` or `exit` must be called next.
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
         match self.phase {
-            Phase::Running { deadline } => deadline,
+            Phase::Running { deadline } => {
+                let detached = self.terminal.as_ref().and_then(Terminal::deadline);
+                deadline.into_iter().chain(detached).min()
+            }
             Phase::Stopping { kill_at, .. } => kill_at,
             Phase::Ended { .. } if !self.is_captured() => Some(now),
             Phase::Ended { .. } => Some(now + KILL_CHECK),
@@ -148,10 +176,9 @@ impl Job {
     }
 
     pub(crate) fn enforce(&mut self, now: Instant) {
+        let is_due = self.due(now).is_some_and(|due| due <= now);
         match &mut self.phase {
-            Phase::Running { deadline: Some(deadline) } if *deadline <= now => {
-                self.stop(StopReason::Timeout, now);
-            }
+            Phase::Running { .. } if is_due => self.stop(StopReason::Timeout, now),
             Phase::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
                 *kill_at = None;
                 self.members.kill();

@@ -14,6 +14,7 @@ use crate::job::{Background, Job, StopReason};
 use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
 use crate::sys;
+use crate::terminal::Terminal;
 
 /// A job takes up to six of the 1024 descriptors that a process usually may open.
 const MAX_RUNNING: usize = runner::protocol::MAX_RUNNING;
@@ -55,6 +56,15 @@ impl From<RequestError> for Event {
             RequestError::Failed { message, retryable } => Self::Error { message, retryable },
         }
     }
+}
+
+/// What a connection receives of a running job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// The output that is kept whatever follows.
+    Job,
+    /// The output of the job's terminal as it comes.
+    Terminal,
 }
 
 /// A job's progress, for the connections that follow it.
@@ -170,6 +180,22 @@ impl Jobs {
         job.signal(signal).map_err(|error| refused(error.to_string()))
     }
 
+    /// Whether the job runs, or has run, on a terminal that can be opened.
+    pub(crate) fn check_terminal(&self, job_id: &str) -> Result<(), RequestError> {
+        self.known(job_id)?;
+        match self.running.iter().find(|job| job.id == job_id) {
+            Some(job) if job.terminal.is_none() => Err(refused("the job has no terminal")),
+            // The end of a terminal's output can still be read after its job has ended.
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The terminal of a running job.
+    pub(crate) fn terminal(&mut self, job_id: &str) -> Result<&mut Terminal, RequestError> {
+        let terminal = self.find(job_id).and_then(|job| job.terminal.as_mut());
+        terminal.ok_or_else(|| refused("the terminal is closed"))
+    }
+
     pub(crate) fn release(&mut self, job_id: &str) -> Result<(), RequestError> {
         self.known(job_id)?;
         if self.find(job_id).is_some() {
@@ -186,12 +212,14 @@ impl Jobs {
         if self.store.seen(job_id) { Ok(()) } else { Err(RequestError::Unknown) }
     }
 
-    /// The progress of a known job.
-    pub(crate) fn progress(&self, job_id: &str) -> Progress {
+    /// The progress of a known job, for a connection that follows it or has opened its terminal.
+    pub(crate) fn progress(&self, job_id: &str, view: View) -> Progress {
+        let streams = [Stream::Stdout, Stream::Stderr];
         match self.running.iter().find(|job| job.id == job_id) {
-            Some(job) => {
-                Progress::Running([Stream::Stdout, Stream::Stderr].map(|s| job.settled(s)))
-            }
+            Some(job) => Progress::Running(match view {
+                View::Job => streams.map(|stream| job.settled(stream)),
+                View::Terminal => streams.map(|stream| job.kept(stream)),
+            }),
             None => {
                 Progress::Ended(self.store.exit(job_id).unwrap_or_else(|| not_run(Cause::Lost)))
             }

@@ -15,6 +15,7 @@ use rustix::process::DumpableBehavior;
 use crate::cgroup::Cgroups;
 use crate::end::End;
 use crate::jobs::Jobs;
+use crate::relay::{ProtocolLines, TerminalBytes};
 use crate::server::Server;
 use crate::spawn::{Defaults, Users};
 use crate::store::Store;
@@ -37,11 +38,12 @@ mod spawn;
 mod store;
 mod supervisor;
 mod sys;
+mod terminal;
 mod user;
 
-const USAGE: &str = "usage: runner [--stdio] [--socket PATH] [--jobs DIRECTORY] [--keep-user] \
-                     [--users NAMESPACE [--allow-root]] [--image-settings] [--cgroup DIRECTORY]... \
-                     [--lifetime-ms N] [--owner PIPE]";
+const USAGE: &str = "usage: runner [--stdio | --terminal JOB] [--socket PATH] [--jobs DIRECTORY] \
+                     [--keep-user] [--users NAMESPACE [--allow-root]] [--image-settings] \
+                     [--cgroup DIRECTORY]... [--lifetime-ms N] [--owner PIPE]";
 
 #[derive(Debug)]
 struct Options {
@@ -61,14 +63,29 @@ struct Options {
     lifetime: Option<Duration>,
     /// A named pipe. The runner shuts down when no process has it open for writing any more.
     owner: Option<PathBuf>,
-    /// Connect stdin and stdout to the socket of a runner that already runs.
-    stdio: bool,
+    /// Connect stdin and stdout to the socket of a runner that already runs, and end with them.
+    relay: Option<Relayed>,
+}
+
+/// What is relayed between stdin and stdout and a runner's socket.
+#[derive(Debug)]
+enum Relayed {
+    /// The protocol.
+    Protocol,
+    /// The terminal of the job with this id.
+    Terminal(String),
 }
 
 fn main() -> ExitCode {
     let done = options(std::env::args_os().skip(1)).and_then(|options| {
         sys::close_inherited()?;
-        if options.stdio { relay::run(&options.socket) } else { serve(&options) }
+        match &options.relay {
+            None => serve(&options),
+            Some(Relayed::Protocol) => relay::run(&options.socket, ProtocolLines::new()),
+            Some(Relayed::Terminal(job_id)) => {
+                relay::run(&options.socket, TerminalBytes::new(job_id.clone()))
+            }
+        }
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,7 +104,7 @@ fn serve(options: &Options) -> io::Result<()> {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     }
     // SIGCHLD must be blocked before the first child exists, or its end could be missed.
-    let signals = Signals::block()?;
+    let signals = Signals::block(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT])?;
     // Orphans of jobs are reparented to PID 1; a runner that is not PID 1 must be a subreaper.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let oom_log = options.socket.with_file_name("oom-kills");
@@ -135,7 +152,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
         cgroup: Vec::new(),
         lifetime: lifetime_of_environment(),
         owner: None,
-        stdio: false,
+        relay: None,
     };
     let usage = || io::Error::other(USAGE);
     while let Some(arg) = args.next() {
@@ -149,7 +166,11 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
                 options.lifetime = Some(Duration::from_millis(number.ok_or_else(usage)?));
             }
             Some("--owner") => options.owner = Some(args.next().ok_or_else(usage)?.into()),
-            Some("--stdio") => options.stdio = true,
+            Some("--stdio") => options.relay = Some(Relayed::Protocol),
+            Some("--terminal") => {
+                let job_id = args.next().and_then(|id| id.into_string().ok()).ok_or_else(usage)?;
+                options.relay = Some(Relayed::Terminal(job_id));
+            }
             Some("--image-settings") => options.image_settings = true,
             // For tests and hosts without a sandbox: commands run as the user of the runner.
             Some("--keep-user") => options.keep_user = true,

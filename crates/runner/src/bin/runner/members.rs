@@ -28,8 +28,9 @@ impl Members {
         }
     }
 
-    pub(crate) fn terminate(&self) {
-        self.pids().into_iter().for_each(|pid| sys::signal(pid, libc::SIGTERM));
+    /// Sends a signal to every process of the job.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
+        self.pids().into_iter().for_each(|pid| sys::signal(pid, signal));
     }
 
     pub(crate) fn kill(&self) {

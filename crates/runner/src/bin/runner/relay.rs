@@ -1,4 +1,5 @@
-//! `--stdio`: relays between a caller on a terminal, as lines of base64, and the runner's socket.
+//! Relays between a caller on a terminal, as ECS Exec gives it, and the socket of the runner that already
+//! runs.
 
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -6,27 +7,58 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use runner::lines::{self, Decoder};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::stdio::{stdin, stdout};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{OptionalActions, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::sys::Signals;
+
+mod protocol_lines;
+mod terminal_bytes;
+
+pub(crate) use protocol_lines::ProtocolLines;
+pub(crate) use terminal_bytes::TerminalBytes;
 
 /// The relay ends after this long without a byte. ECS Exec ends a session that is idle for 20 minutes,
 /// but does not always end its processes or close its terminal.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const PIECE_BYTES: usize = 16 << 10;
 
+/// How the bytes of one side become those of the other.
+pub(crate) trait Translation {
+    /// The first bytes for both sides.
+    fn open(&mut self, to_runner: &mut Vec<u8>, to_caller: &mut Vec<u8>) -> io::Result<()>;
+
+    fn caller_sent(&mut self, piece: &[u8], to_runner: &mut Vec<u8>) -> io::Result<()>;
+
+    fn runner_sent(&mut self, piece: &[u8], to_caller: &mut Vec<u8>) -> io::Result<()>;
+
+    /// The runner has closed its side.
+    fn runner_closed(&mut self, to_caller: &mut Vec<u8>);
+
+    /// The caller's terminal has this size now.
+    fn resized(&mut self, size: Winsize, to_runner: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Whether the caller has said that it sends nothing more.
+    fn caller_is_over(&self) -> bool;
+
+    /// Whether the runner sends nothing more.
+    fn runner_is_over(&self) -> bool;
+}
+
 /// Relays until the caller or the runner closes its side.
-pub(crate) fn run(socket: &Path) -> io::Result<()> {
+pub(crate) fn run(socket: &Path, mut translation: impl Translation) -> io::Result<()> {
     make_raw()?;
+    let signals = Signals::block(&[libc::SIGWINCH])?;
     let runner = UnixStream::connect(socket)?;
     runner.set_nonblocking(true)?;
     // A blocking write to a full terminal would stall the other direction.
     rustix::io::ioctl_fionbio(stdin(), true)?;
     rustix::io::ioctl_fionbio(stdout(), true)?;
-    let to_caller = format!("{}\n", lines::GREETING).into_bytes();
-    let decoder = Decoder::open();
-    Relay { runner, decoder, to_runner: Vec::new(), to_caller, runner_closed: false }.run()
+    let (mut to_runner, mut to_caller) = (Vec::new(), Vec::new());
+    translation.open(&mut to_runner, &mut to_caller)?;
+    let relay = Relay { runner, signals, translation, to_runner, to_caller, runner_closed: false };
+    relay.run()
 }
 
 /// Puts the terminal into raw mode: no echo, no signals from keys, no translation of bytes. Does
@@ -41,9 +73,10 @@ fn make_raw() -> io::Result<()> {
     Ok(())
 }
 
-struct Relay {
+struct Relay<T> {
     runner: UnixStream,
-    decoder: Decoder,
+    signals: Signals,
+    translation: T,
     to_runner: Vec<u8>,
     to_caller: Vec<u8>,
     runner_closed: bool,
@@ -54,10 +87,12 @@ struct Relay {
 struct Ready {
     caller: bool,
     runner: bool,
+    signals: bool,
 }
 
-impl Relay {
+impl<T: Translation> Relay<T> {
     fn run(mut self) -> io::Result<()> {
+        self.resize()?;
         while !self.is_over() {
             let Some(ready) = self.wait()? else { return Ok(()) };
             if ready.caller && !self.read_caller()? {
@@ -65,6 +100,10 @@ impl Relay {
             }
             if ready.runner {
                 self.read_runner()?;
+            }
+            if ready.signals {
+                while self.signals.next().is_some() {}
+                self.resize()?;
             }
             write_some(&mut self.to_runner, |bytes| self.runner.write(bytes))?;
             write_some(&mut self.to_caller, |bytes| Ok(rustix::io::write(stdout(), bytes)?))?;
@@ -74,8 +113,17 @@ impl Relay {
 
     /// Whether one side is closed and the other has received everything from it.
     fn is_over(&self) -> bool {
-        (self.decoder.is_over() && self.to_runner.is_empty())
-            || (self.runner_closed && self.to_caller.is_empty())
+        let runner_is_over = self.runner_closed || self.translation.runner_is_over();
+        (self.translation.caller_is_over() && self.to_runner.is_empty())
+            || (runner_is_over && self.to_caller.is_empty())
+    }
+
+    /// Passes the size of the caller's terminal on; there is none if the caller uses pipes.
+    fn resize(&mut self) -> io::Result<()> {
+        match tcgetwinsize(stdin()) {
+            Ok(size) => self.translation.resized(size, &mut self.to_runner),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Waits until a side is ready; `None` if the relay must end. A side is not read while bytes read
@@ -89,10 +137,11 @@ impl Relay {
         let mut fds = [
             PollFd::from_borrowed_fd(stdin(), from_caller),
             PollFd::from_borrowed_fd(stdout(), to_caller),
+            PollFd::new(&self.signals, PollFlags::IN),
             PollFd::from_borrowed_fd(self.runner.as_fd(), from_runner | to_runner),
         ];
         // poll(2) would report the HUP of a closed runner again and again.
-        let polled = if self.runner_closed { 2 } else { 3 };
+        let polled = if self.runner_closed { 3 } else { 4 };
         let timeout = Timespec::try_from(IDLE_TIMEOUT).map_err(io::Error::other)?;
         match rustix::event::poll(&mut fds[..polled], Some(&timeout)) {
             Ok(0) => return Ok(None),
@@ -100,13 +149,14 @@ impl Relay {
             Err(error) => ignore_temporary(error.into())?,
         }
         let closed = PollFlags::HUP | PollFlags::ERR;
-        let [input, output, runner] = fds.map(|fd| fd.revents());
+        let [input, output, signals, runner] = fds.map(|fd| fd.revents());
         if output.intersects(closed) {
             return Ok(None);
         }
         Ok(Some(Ready {
             caller: input.intersects(PollFlags::IN | closed),
             runner: runner.intersects(PollFlags::IN | closed),
+            signals: signals.intersects(PollFlags::IN),
         }))
     }
 
@@ -116,10 +166,7 @@ impl Relay {
         match rustix::io::read(stdin(), &mut piece) {
             // A terminal reports EIO when its other end is closed.
             Ok(0) | Err(rustix::io::Errno::IO) => return Ok(false),
-            Ok(count) => {
-                let decoded = self.decoder.feed(&piece[..count], &mut self.to_runner);
-                decoded.map_err(io::Error::other)?;
-            }
+            Ok(count) => self.translation.caller_sent(&piece[..count], &mut self.to_runner)?,
             Err(error) => ignore_temporary(error.into())?,
         }
         Ok(true)
@@ -130,9 +177,9 @@ impl Relay {
         match self.runner.read(&mut piece) {
             Ok(0) => {
                 self.runner_closed = true;
-                self.to_caller.extend_from_slice(lines::END.as_bytes());
+                self.translation.runner_closed(&mut self.to_caller);
             }
-            Ok(count) => lines::encode_into(&piece[..count], &mut self.to_caller),
+            Ok(count) => self.translation.runner_sent(&piece[..count], &mut self.to_caller)?,
             Err(error) => ignore_temporary(error)?,
         }
         Ok(())

@@ -9,19 +9,24 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Event, PROTOCOL_VERSION, Request};
+use runner::protocol::{Event, Offsets, PROTOCOL_VERSION, Request, Stream};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::connection::Connection;
 use crate::end::End;
-use crate::jobs::{Jobs, RequestError};
+use crate::input::Input;
+use crate::job::Job;
+use crate::jobs::{Jobs, RequestError, View};
 use crate::members::Members;
 use crate::sys::{self, Signals};
+use crate::terminal::Terminal;
 
 /// A connection takes up to three of the 1024 descriptors that a process usually may open.
 const MAX_CONNECTIONS: usize = 128;
 /// Longest time after the last job's end that a shutdown waits for callers to receive their events.
 const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
+/// A program on a terminal waits once this many bytes of its output were not sent yet.
+const MAX_UNREAD_BYTES: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Server {
@@ -103,7 +108,10 @@ impl Server {
         let mut fds =
             vec![PollFd::new(&self.listener, accept), PollFd::new(&self.signals, PollFlags::IN)];
         let connections = self.connections.iter();
-        fds.extend(connections.map(|c| PollFd::from_borrowed_fd(c.as_fd(), c.interest())));
+        fds.extend(connections.map(|connection| {
+            let interest = connection.interest(self.has_room_for_input(connection));
+            PollFd::from_borrowed_fd(connection.as_fd(), interest)
+        }));
         let pipes: Vec<(usize, PollFd<'_>)> = self.pipes().collect();
         let first_pipe = fds.len();
         fds.extend(pipes.iter().map(|(_, fd)| fd.clone()));
@@ -141,12 +149,34 @@ impl Server {
     /// The pipes of running jobs, each with the index of its job.
     fn pipes(&self) -> impl Iterator<Item = (usize, PollFd<'_>)> {
         self.jobs.running.iter().enumerate().flat_map(|(index, job)| {
-            let read = job.streams.iter().filter_map(|stream| stream.pipe());
+            let has_room = self.has_room_for_output(job);
+            let read = job.streams.iter().filter(move |_| has_room);
+            let read = read.filter_map(|stream| stream.pipe());
             let read = read.chain(job.reporter().and_then(Members::pipe));
-            let write = job.input.iter().map(|input| (input.pipe(), PollFlags::OUT));
+            let write = job.input.iter().map(Input::pipe);
+            let typed = job.terminal.iter().filter(|terminal| terminal.has_waiting());
+            let write = write.chain(typed.map(Terminal::fd));
+            let write = write.map(|pipe| (pipe, PollFlags::OUT));
             let all = read.map(|pipe| (pipe, PollFlags::IN)).chain(write);
             all.map(move |(pipe, flags)| (index, PollFd::from_borrowed_fd(pipe, flags)))
         })
+    }
+
+    /// Whether more output of the job may be read. A program on a terminal waits while no connection that
+    /// has opened the terminal keeps up with it; without a connection it never waits.
+    fn has_room_for_output(&self, job: &Job) -> bool {
+        let open = self.connections.iter().filter_map(Connection::terminal);
+        let sent = open.filter(|(id, _)| *id == job.id).map(|(_, sent)| sent).max();
+        sent.is_none_or(|sent| {
+            job.kept(Stream::Stdout).bytes.saturating_sub(sent) < MAX_UNREAD_BYTES
+        })
+    }
+
+    /// Whether more of what the connection types may be received.
+    fn has_room_for_input(&self, connection: &Connection) -> bool {
+        let Some((id, _)) = connection.terminal() else { return true };
+        let job = self.jobs.running.iter().find(|job| job.id == id);
+        job.and_then(|job| job.terminal.as_ref()).is_none_or(Terminal::has_room)
     }
 
     fn timeout(&self) -> Option<Timespec> {
@@ -188,22 +218,54 @@ impl Server {
         }
         connections.retain(|connection| !connection.is_over());
         self.connections = connections;
+        for job in &mut self.jobs.running {
+            let open = self.connections.iter().filter_map(Connection::terminal);
+            let attached = open.map(|(id, _)| id).any(|id| id == job.id);
+            job.terminal.iter_mut().for_each(|terminal| terminal.set_attached(attached, now));
+        }
     }
 
     fn answer(&mut self, connection: &mut Connection, request: Request, now: Instant) {
         let answer = match request {
-            Request::Start(_) | Request::Attach { .. } if connection.is_following() => {
+            Request::Start(_) | Request::Attach { .. } | Request::Terminal { .. }
+                if connection.is_following() =>
+            {
                 let message = "this connection already follows a job".to_owned();
                 Err(RequestError::Failed { message, retryable: false })
             }
             Request::Start(start) => match self.jobs.start(&start) {
-                Ok(()) => return connection.follow(start.job_id, start.from, &self.jobs),
+                Ok(()) => {
+                    return connection.follow(start.job_id, start.from, View::Job, &self.jobs);
+                }
                 Err(error) => Err(error),
             },
             Request::Attach { job_id, from } => match self.jobs.known(&job_id) {
-                Ok(()) => return connection.follow(job_id, from, &self.jobs),
+                Ok(()) => return connection.follow(job_id, from, View::Job, &self.jobs),
                 Err(error) => Err(error),
             },
+            Request::Terminal { job_id, from } => match self.jobs.check_terminal(&job_id) {
+                Ok(()) => {
+                    let from = Offsets { stdout: from, stderr: 0 };
+                    return connection.follow(job_id, from, View::Terminal, &self.jobs);
+                }
+                Err(error) => Err(error),
+            },
+            Request::Input(input) => match self.terminal(connection) {
+                Ok(terminal) => return terminal.write(&input.0),
+                Err(error) => Err(error),
+            },
+            Request::Resize { cols, rows } => {
+                let resized = self.terminal(connection).and_then(|terminal| {
+                    terminal.resize(cols, rows).map_err(|error| RequestError::Failed {
+                        message: format!("cannot change the terminal's size: {error}"),
+                        retryable: false,
+                    })
+                });
+                match resized {
+                    Ok(()) => return,
+                    Err(error) => Err(error),
+                }
+            }
             Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal, now),
             Request::Cancel { job_id } => self.jobs.cancel(&job_id, now),
             Request::Release { job_id } => self.jobs.release(&job_id),
@@ -217,6 +279,15 @@ impl Server {
             }
         };
         connection.push(&answer.map_or_else(Event::from, |()| Event::Ok));
+    }
+
+    /// The terminal that the connection has opened.
+    fn terminal(&mut self, connection: &Connection) -> Result<&mut Terminal, RequestError> {
+        let Some((job_id, _)) = connection.terminal() else {
+            let message = "this connection has opened no terminal".to_owned();
+            return Err(RequestError::Failed { message, retryable: false });
+        };
+        self.jobs.terminal(job_id)
     }
 
     fn accept(&mut self) {

@@ -15,19 +15,19 @@ pub(crate) type Pid = libc::pid_t;
 /// The highest possible descriptor. gVisor rejects larger numbers, which Linux accepts.
 pub(crate) const LAST_FD: libc::c_uint = libc::c_int::MAX.cast_unsigned();
 
-/// A signalfd(2) for SIGCHLD, SIGTERM and SIGINT, which are blocked.
+/// A signalfd(2) for signals that are blocked.
 #[derive(Debug)]
 pub(crate) struct Signals(File);
 
 impl Signals {
-    pub(crate) fn block() -> io::Result<Self> {
+    pub(crate) fn block(signals: &[libc::c_int]) -> io::Result<Self> {
         // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset, which initialises it; all
         // pointers are to that live local.
         let fd = unsafe {
             let mut set: libc::sigset_t = mem::zeroed();
             libc::sigemptyset(&mut set);
-            for signal in [libc::SIGCHLD, libc::SIGTERM, libc::SIGINT] {
-                libc::sigaddset(&mut set, signal);
+            for signal in signals {
+                libc::sigaddset(&mut set, *signal);
             }
             check(libc::sigprocmask(libc::SIG_BLOCK, &set, ptr::null_mut()))?;
             check(libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))?

@@ -5,7 +5,8 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::ptr;
 
-use super::{Plan, privileges};
+use super::plan::{ChildStdio, Plan};
+use super::{child_terminal, privileges};
 use crate::sys::{self, Pid, check};
 
 /// The step at which a child failed.
@@ -14,6 +15,7 @@ use crate::sys::{self, Pid, check};
 pub(super) enum Step {
     Setup,
     Privileges,
+    Terminal,
     Directory,
     Exec,
     /// The program exists, but not its interpreter.
@@ -46,6 +48,7 @@ impl Report {
         let steps = [
             Step::Setup,
             Step::Privileges,
+            Step::Terminal,
             Step::Directory,
             Step::Exec,
             Step::Interpreter,
@@ -96,6 +99,9 @@ fn become_command(
 fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
     set_up(plan).map_err(|error| (Step::Setup, error))?;
     privileges::become_user(plan).map_err(|error| (Step::Privileges, error))?;
+    if let ChildStdio::Terminal { size, socket } = plan.stdio {
+        child_terminal::open(size, socket).map_err(|error| (Step::Terminal, error))?;
+    }
     // Before a path of the caller is used, which could lead through a descriptor of PID 1.
     close_all_except(plan.report).map_err(|error| (Step::Setup, error))?;
     // After switching users, because the directory must be accessible to the user, not to root.
@@ -133,8 +139,10 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
         limit_resources()?;
         libc::umask(0o022);
-        for (number, fd) in (0..).zip(plan.stdio) {
-            check(libc::dup2(fd, number))?;
+        if let ChildStdio::Pipes(stdio) = plan.stdio {
+            for (number, fd) in (0..).zip(stdio) {
+                check(libc::dup2(fd, number))?;
+            }
         }
     }
     Ok(())

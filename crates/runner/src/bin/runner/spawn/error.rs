@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use runner::protocol::Start;
 use rustix::fs::{Mode, OFlags};
 
+use super::SHELL;
 use super::child::{Report, Step};
-use super::{Plan, SHELL};
+use super::plan::Plan;
 
 /// A command could not be started; nothing ran.
 #[derive(Debug)]
@@ -43,6 +44,11 @@ pub(super) fn of_report(report: &Report, plan: &Plan, start: &Start) -> SpawnErr
     match report.step {
         Step::Setup => failed("cannot set up the process"),
         Step::Privileges => failed("cannot drop privileges"),
+        // The shell has as many terminals as it may have; one is free again when a program ends.
+        Step::Terminal if error.raw_os_error() == Some(libc::ENOSPC) => {
+            SpawnError::Temporary("too many terminals are open in this shell".to_owned())
+        }
+        Step::Terminal => failed("cannot open a terminal"),
         Step::Directory => {
             let directory = plan.directories.first().map(|dir| dir.to_string_lossy());
             failed(&format!("cannot enter the working directory {}", directory.unwrap_or_default()))

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::Plan;
+use super::plan::Plan;
 use crate::sys::check;
 
 /// Enters the namespace and becomes the user.
