@@ -20,6 +20,9 @@ use crate::{
     message::{OpenDataChannel, Token},
 };
 
+/// The time without an acknowledgement after which the channel ends, as AWS's client does it.
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// The options of a client. The defaults are those of AWS's client.
 #[derive(Clone)]
 pub struct Options {
@@ -108,6 +111,8 @@ pub async fn open_with(
         keepalive: options.keepalive,
         idle: Duration::MAX,
         drain: Duration::MAX,
+        linger: Duration::MAX,
+        acknowledgement: ACKNOWLEDGEMENT_TIMEOUT,
     };
     let mut driver = Driver::new(policy, clock, endpoint, input, received, put);
     driver.connect(Connection::new(socket, clock.now()), clock.now());

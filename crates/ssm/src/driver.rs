@@ -36,8 +36,6 @@ const MAX_CHUNK: usize = 1 << 20;
 /// The maximum number of messages queued for a socket that accepts none. The limit exceeds the send windows of both ends, so that
 /// two ends that wait for each other never reach it.
 const MAX_BACKLOG: usize = 16_384;
-/// The time without an acknowledgement after which a client ends the channel, as AWS's client does.
-const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 /// The time for which a dropped client waits for acknowledgements, equal to that of AWS's agent.
 const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -63,6 +61,10 @@ pub(crate) struct Policy {
     pub(crate) idle: Duration,
     /// Server: the time for which the end of the session waits for acknowledgements.
     pub(crate) drain: Duration,
+    /// Server: the time without a connection after which the session ends.
+    pub(crate) linger: Duration,
+    /// The time without an acknowledgement after which the connection is lost.
+    pub(crate) acknowledgement: Duration,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,8 @@ pub(crate) struct Driver {
     chunk: Box<[u8]>,
     inbox: inbox::Sender,
     timer: Pin<Box<Sleep>>,
+    /// The time at which the connection was lost.
+    disconnected_at: Option<Duration>,
     /// The time at which the application wrote its last byte.
     finished_at: Option<Duration>,
     /// The time at which the application dropped its handle.
@@ -105,6 +109,7 @@ impl Driver {
             pipe,
             inbox,
             timer: Box::pin(sleep(Duration::ZERO)),
+            disconnected_at: None,
             finished_at: None,
             dropped_at: None,
             message: String::new(),
@@ -117,6 +122,7 @@ impl Driver {
     pub(crate) fn connect(&mut self, connection: Connection, now: Duration) {
         self.disconnect();
         self.connection = Some(connection);
+        self.disconnected_at = None;
         self.endpoint.connected(now);
     }
 

@@ -5,9 +5,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use accept::{AcceptError, Opening, accept};
+pub use accept::{AcceptError, Opening, accept, accept_upgraded};
 use bytes::Bytes;
 pub use session::{Input, Options, Output, Session, session};
+/// The value of `Sec-WebSocket-Accept` for that of `Sec-WebSocket-Key`.
+pub use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::close_reason::CloseReason;
 

@@ -67,6 +67,16 @@ impl Channel {
         let _ = self.commands.send(Command::Resize(Size { cols, rows }));
     }
 
+    /// A function that sends the size of the terminal, for a channel that was split into halves. The channel counts as dropped
+    /// when the function is dropped as well.
+    pub fn resizer(&self) -> impl Fn(u16, u16) + Send + 'static {
+        let commands = self.commands.clone();
+        move |cols, rows| {
+            // As above.
+            let _ = commands.send(Command::Resize(Size { cols, rows }));
+        }
+    }
+
     /// Drops the channel and waits until the connection is closed, for at most 4 s.
     pub async fn close(self) -> CloseReason {
         let mut closed = self.closed.clone();

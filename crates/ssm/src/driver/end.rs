@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ACKNOWLEDGEMENT_TIMEOUT, DROP_TIMEOUT, Driver};
+use super::{DROP_TIMEOUT, Driver};
 use crate::{
     close_reason::{CloseReason, ConnectionError},
     endpoint::Role,
@@ -17,6 +17,7 @@ impl Driver {
                 self.closed.get_or_insert(error.into());
             }
             Role::Server => {
+                self.disconnected_at = Some(self.clock.now());
                 let session = &self.policy.session;
                 tracing::debug!(session, "session lost its connection: {error}");
             }
@@ -64,7 +65,9 @@ impl Driver {
         let connection = self.connection.as_ref();
         let ping = connection.map(|connection| connection.ping);
         let endpoint = connection.and_then(|_| self.endpoint.deadline());
-        let due = [ping, endpoint, self.drain_due(), self.acknowledgement_due(), self.idle_due()];
+        let linger = self.linger_due();
+        let acknowledgement = self.acknowledgement_due();
+        let due = [ping, endpoint, self.drain_due(), acknowledgement, self.idle_due(), linger];
         due.into_iter().flatten().min().unwrap_or(Duration::MAX)
     }
 
@@ -75,6 +78,9 @@ impl Driver {
         self.keep_alive(now);
         if self.acknowledgement_due().is_some_and(|due| due <= now) {
             self.connection_lost(ConnectionError::AcknowledgementTimeout);
+        }
+        if self.linger_due().is_some_and(|due| due <= now) {
+            self.end("client did not reconnect".to_owned(), now);
         }
         if self.idle_due().is_some_and(|due| due <= now) {
             self.end("session timed out due to inactivity".to_owned(), now);
@@ -107,8 +113,13 @@ impl Driver {
     }
 
     fn acknowledgement_due(&self) -> Option<Duration> {
-        let waiting = self.endpoint.waiting_since()?;
-        (self.policy.role == Role::Client).then_some(waiting + ACKNOWLEDGEMENT_TIMEOUT)
+        let waiting = self.endpoint.waiting_since().filter(|_| self.connection.is_some())?;
+        Some(waiting.saturating_add(self.policy.acknowledgement))
+    }
+
+    /// The time at which a session without a connection ends.
+    fn linger_due(&self) -> Option<Duration> {
+        Some(self.disconnected_at?.saturating_add(self.policy.linger))
     }
 
     fn idle_due(&self) -> Option<Duration> {

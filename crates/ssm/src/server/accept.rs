@@ -1,16 +1,18 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use futures::StreamExt;
 use thiserror::Error;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     time::{Instant, timeout_at},
 };
 use tokio_tungstenite::{
-    accept_hdr_async_with_config,
+    WebSocketStream, accept_hdr_async_with_config,
     tungstenite::{
         Message,
         handshake::server::{ErrorResponse, Request, Response},
+        protocol::Role,
     },
 };
 
@@ -60,13 +62,43 @@ where
 {
     let deadline = Instant::now() + OPEN_TIMEOUT;
     let upgrade = timeout_at(deadline, upgrade(stream)).await;
-    let (mut socket, uri) = upgrade.map_err(|timeout| AcceptError::Upgrade(timeout.into()))??;
+    let (socket, uri) = upgrade.map_err(|timeout| AcceptError::Upgrade(timeout.into()))??;
+    open(socket, &uri, deadline, find).await
+}
+
+/// Like [`accept`], for a connection that an HTTP server has upgraded; `uri` is the path, with the query, of
+/// that request.
+///
+/// # Errors
+/// [`AcceptError`] if there is no opening message within 45 s, or `find` returns no open session.
+pub async fn accept_upgraded<F>(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + fmt::Debug + 'static,
+    uri: &str,
+    find: F,
+) -> Result<(), AcceptError>
+where
+    F: FnOnce(&Opening) -> Option<Session>,
+{
+    let stream: Box<dyn Io> = Box::new(stream);
+    let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(socket_config()));
+    open(socket.await, uri, Instant::now() + OPEN_TIMEOUT, find).await
+}
+
+async fn open<F>(
+    mut socket: Socket,
+    uri: &str,
+    deadline: Instant,
+    find: F,
+) -> Result<(), AcceptError>
+where
+    F: FnOnce(&Opening) -> Option<Session>,
+{
     let opened = timeout_at(deadline, opening_message(&mut socket)).await.ok().flatten();
     let Some(message) = opened else {
         close(socket).await;
         return Err(AcceptError::NotOpened);
     };
-    let (path, query) = uri.split_once('?').unwrap_or((&uri, ""));
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let opening = Opening {
         path: path.to_owned(),
         query: query.to_owned(),

@@ -31,6 +31,10 @@ pub struct Options {
     pub drain: Duration,
     /// The interval between pings. The client is disconnected after three pings without any message.
     pub keepalive: Duration,
+    /// The time without a connection after which the session ends, because no client came back.
+    pub linger: Duration,
+    /// The time without an acknowledgement after which the client is disconnected.
+    pub acknowledgement: Duration,
 }
 
 impl Default for Options {
@@ -41,6 +45,8 @@ impl Default for Options {
             idle: Duration::from_mins(20),
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(54),
+            linger: Duration::MAX,
+            acknowledgement: Duration::MAX,
         }
     }
 }
@@ -64,6 +70,8 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
         keepalive: options.keepalive,
         idle: options.idle,
         drain: options.drain,
+        linger: options.linger,
+        acknowledgement: options.acknowledgement,
     };
     let driver = Driver::new(policy, clock, endpoint, output, received, put);
     tokio::spawn(driver.run(|_| {}));

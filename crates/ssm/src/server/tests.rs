@@ -242,6 +242,17 @@ async fn an_idle_session_is_ended() {
 }
 
 #[tokio::test]
+async fn a_client_that_acknowledges_nothing_is_disconnected_and_the_session_ends_without_one() {
+    let (acknowledgement, linger) = (Duration::from_millis(100), Duration::from_millis(50));
+    let mut server = serve(Options { acknowledgement, linger, ..Options::default() }).await;
+    let _silent = server.raw().await;
+    server.accepted.recv().await.unwrap().unwrap();
+    server.output.write_all(b"never acknowledged").await.unwrap();
+    let Event::Closed(closed) = server.event().await else { panic!("the session goes on") };
+    assert_eq!(message(&closed), "client did not reconnect");
+}
+
+#[tokio::test]
 async fn a_session_can_be_ended_by_the_server_and_by_its_client() {
     let mut server = serve(Options::default()).await;
     let channel = server.client().await;
