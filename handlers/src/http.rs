@@ -38,6 +38,7 @@ mod signal;
 mod start;
 mod stop;
 mod stream;
+mod terminal;
 mod timeline;
 mod wait;
 mod webhook;
@@ -72,11 +73,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/jobs/{id}/stream", get(stream::handle)),
         ("/v1/jobs/{id}/cancel", post(cancel::handle)),
         ("/v1/jobs/{id}/signal", post(signal::handle)),
+        ("/v1/jobs/{id}/terminal", post(terminal::reopen)),
         ("/v1/sessions", get(sessions::list)),
         ("/v1/sessions/{id}", get(sessions::get)),
         ("/v1/sessions/{id}/jobs", get(sessions::jobs)),
         ("/v1/sessions/{id}/events", get(timeline::handle)),
         ("/v1/sessions/{id}/extend", post(extend::handle)),
+        ("/v1/sessions/{id}/terminal", post(terminal::open)),
         ("/v1/quota", get(quota::handle)),
         ("/v1/webhooks/deliveries", get(deliveries::list)),
         ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),

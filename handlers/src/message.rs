@@ -4,7 +4,7 @@ use domain::message::Message;
 
 use crate::{
     Env, HandlerError, cancel_job, deliver_webhook, fill_pool, notify_session, observe_task,
-    probe_task, run_job, set_deadline, signal_job, start_session,
+    open_terminal, probe_task, run_job, set_deadline, signal_job, start_session,
 };
 
 macro_rules! handlers {
@@ -34,6 +34,7 @@ handlers! {
     RunJob { session } => run_job, "run-job";
     CancelJob { job } => cancel_job, "cancel-job";
     SignalJob { job, signal } => signal_job, "signal-job";
+    OpenTerminal { job } => open_terminal, "open-terminal";
     SetDeadline { session } => set_deadline, "set-deadline";
     TaskEvent { facts } => observe_task, "observe-task";
     ProbeTask { facts } => probe_task, "probe-task";

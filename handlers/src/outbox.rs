@@ -119,6 +119,10 @@ fn event_type(kind: EventKind) -> Option<EventType> {
         | EventKind::WarmTaskClaimed
         | EventKind::TaskRunning
         | EventKind::Extended
+        | EventKind::TerminalOpened
+        | EventKind::TerminalAttached
+        | EventKind::TerminalDetached
+        | EventKind::TerminalClosed
         | EventKind::Draining
         | EventKind::StopRequested
         | EventKind::TaskFound

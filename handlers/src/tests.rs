@@ -137,7 +137,7 @@ async fn a_handler_that_failed_at_any_call_succeeds_when_it_is_run_again() {
 fn every_handler_has_a_name_of_its_own() {
     let distinct: HashSet<_> = names().collect();
     assert_eq!(distinct.len(), names().count());
-    assert_eq!(distinct.len(), 18);
+    assert_eq!(distinct.len(), 19);
 }
 
 #[test]
@@ -159,6 +159,7 @@ fn every_message_has_a_handler_of_its_own() {
         Message::RunJob { session },
         Message::CancelJob { job: testkit::job_id("j") },
         Message::SignalJob { job: testkit::job_id("j"), signal: 15 },
+        Message::OpenTerminal { job: testkit::job_id("j") },
         Message::SetDeadline { session },
         Message::TaskEvent { facts: facts("s", TaskStatus::Running) },
         Message::ProbeTask { facts: facts("s", TaskStatus::Running) },

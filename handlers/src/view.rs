@@ -130,6 +130,31 @@ pub(crate) struct JobView<'a> {
     /// them out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     background_processes: Vec<ProcessView<'a>>,
+    /// How the job's terminal is opened, once. Absent unless such a permission is valid; only
+    /// `GET /v1/jobs/{id}` and a request that waits show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) terminal: Option<TerminalView<'a>>,
+}
+
+/// What a client needs to open a terminal, in the shape that ECS `ExecuteCommand` returns. `Debug` does not
+/// show the token.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+pub(crate) struct TerminalView<'a> {
+    /// The id of the data channel.
+    session_id: &'a str,
+    /// The WebSocket to connect to.
+    stream_url: &'a str,
+    /// Goes into the first message on the WebSocket. Valid once.
+    token_value: &'a str,
+    expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for TerminalView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TerminalView").field("session_id", &self.session_id).finish_non_exhaustive()
+    }
 }
 
 /// A process of a shell.
@@ -148,6 +173,7 @@ struct ProcessView<'a> {
 pub(crate) enum JobType {
     Start,
     Execute,
+    Terminal,
     Stop,
 }
 
@@ -222,6 +248,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         error: finished.and_then(|job| job.outcome().failure()),
         usage: finished.and_then(job::Finished::usage),
         background_processes: Vec::new(),
+        terminal: None,
     }
 }
 
@@ -245,6 +272,18 @@ pub(crate) fn job_with_processes(of: &Job) -> JobView<'_> {
         .map(|process| ProcessView { pid: process.pid, command: process.command.expose() })
         .collect();
     JobView { background_processes, ..job(of) }
+}
+
+/// How the job's terminal is opened now, if it may be.
+pub(crate) fn terminal(job: &Job, now: Timestamp) -> Option<TerminalView<'_>> {
+    let Job::Running(running) = job else { return None };
+    let access = running.access(now)?;
+    Some(TerminalView {
+        session_id: &access.channel,
+        stream_url: &access.stream_url,
+        token_value: access.token.expose(),
+        expires_at: access.expires_at,
+    })
 }
 
 /// The `data` of a webhook about a session.
@@ -282,9 +321,10 @@ impl<'a> WebhookView<'a> {
 
 impl JobType {
     /// The type of a job that does this.
-    pub(crate) const fn of(work: &Work) -> Self {
+    pub(crate) fn of(work: &Work) -> Self {
         match work {
             Work::Start => Self::Start,
+            Work::Execute(command) if command.terminal.is_some() => Self::Terminal,
             Work::Execute(_) => Self::Execute,
             Work::Stop => Self::Stop,
         }

@@ -3,8 +3,10 @@
 
 import type { Execute } from "./api/types.js";
 
-/** An execute request without its session. */
-export type Command = Omit<Execute, "sessionId">;
+/** An execute request without its session. Only a terminal may have no command, and this tab opens none. */
+export type Command = Omit<Execute, "sessionId" | "command"> & {
+  command: NonNullable<Execute["command"]>;
+};
 
 const KEY = "ephemeral.commands";
 /** Older commands are forgotten. */

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
-    JobId, TaskId,
+    JobId, Secret, TaskId, Timestamp,
     command::{Command, Keep, Program, ShellName},
+    job::TerminalAccess,
     ports::{Attached, Clock, Shell, ShellError},
 };
 use runner::protocol::{self, Event, Offsets, PROTOCOL_VERSION, Request, Start};
@@ -15,10 +16,15 @@ mod connection;
 mod end;
 mod follower;
 mod pool;
+mod terminal;
 
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
+pub use runner::protocol::Cause;
+pub use terminal::{TerminalError, TerminalInput, TerminalOutput, open_terminal};
 
+/// How long a token of a terminal's data channel can be used.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 /// The user of a command that names none.
 const DEFAULT_USER: &str = "shelluser";
 
@@ -53,6 +59,25 @@ pub trait Dial: Send + Sync + 'static {
 
     /// How long an idle connection is kept for the next request; zero closes it at once.
     fn keep_idle(&self) -> Duration;
+
+    /// Makes a data channel to the terminal of a job, which one client may open before `until`.
+    ///
+    /// # Errors
+    /// As those of [`Dial::open`].
+    async fn offer_terminal(
+        &self,
+        task: &TaskId,
+        job: JobId,
+        until: Timestamp,
+    ) -> Result<DataChannel, ShellError>;
+}
+
+/// What a client needs to open a data channel. `Debug` does not show the token.
+#[derive(Debug)]
+pub struct DataChannel {
+    pub id: String,
+    pub stream_url: String,
+    pub token: Secret<String>,
 }
 
 /// Implements the port [`Shell`] over a [`Dial`].
@@ -140,6 +165,13 @@ impl<D: Dial> Shell for RunnerShell<D> {
         })
         .await
     }
+
+    async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError> {
+        let expires_at = self.pool.clock.now() + TOKEN_LIFETIME;
+        let channel = self.pool.dial.offer_terminal(task, job, expires_at).await?;
+        let DataChannel { id: channel, stream_url, token } = channel;
+        Ok(TerminalAccess { channel, stream_url, token, expires_at })
+    }
 }
 
 fn start(
@@ -154,6 +186,8 @@ fn start(
             vec![shell.to_owned(), "-c".to_owned(), line.clone()]
         }
         Program::Argv(argv) => argv.clone(),
+        // On a terminal no program means that.
+        Program::LoginShell => Vec::new(),
     };
     let is_line = matches!(command.program.expose(), Program::Shell(_));
     let mut all = env.clone();
@@ -175,7 +209,11 @@ fn start(
         prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
         from: Offsets { stdout, stderr },
-        terminal: None,
+        terminal: command.terminal.map(|terminal| protocol::Terminal {
+            cols: terminal.cols,
+            rows: terminal.rows,
+            idle_ms: terminal.idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+        }),
     }
 }
 

@@ -68,7 +68,9 @@ fn group(message: &Message) -> String {
         | Message::NotifySession { session }
         | Message::SetDeadline { session }
         | Message::RunJob { session } => session.to_string(),
-        Message::CancelJob { job } | Message::SignalJob { job, .. } => job.to_string(),
+        Message::CancelJob { job }
+        | Message::SignalJob { job, .. }
+        | Message::OpenTerminal { job } => job.to_string(),
         Message::TaskEvent { facts } | Message::ProbeTask { facts } => facts.started_by.clone(),
         Message::DeliverWebhook { delivery } => delivery.to_string(),
         Message::FillPool => "pool".to_owned(),

@@ -3,7 +3,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use adapters::shell::{Dial, Transport};
+use adapters::shell::{DataChannel, Dial, Transport};
 use async_trait::async_trait;
 use aws_sdk_ecs::{
     Client,
@@ -13,7 +13,7 @@ use aws_sdk_ecs::{
 };
 use aws_types::SdkConfig;
 use domain::{
-    TaskId,
+    JobId, Secret, TaskId, Timestamp,
     ports::{BackendError, Compute, ShellError},
     task::TaskStatus,
 };
@@ -29,6 +29,8 @@ use signature::Signer;
 
 /// The bridge command in the image. ECS Exec splits the command line itself and runs it as root.
 const BRIDGE: &str = "/opt/ephemeral/runner --stdio";
+/// The command that passes the terminal of a job on; the job's id follows.
+const TERMINAL: &str = "/opt/ephemeral/runner --terminal";
 /// Time limit for the WebSocket handshake, and again for the greeting. The agent's writer sleeps for a
 /// second before it sends.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -54,8 +56,9 @@ impl ExecDial {
         Self { client: Client::new(config), cluster, compute, signer: Signer::new(config) }
     }
 
-    /// Starts a session of ECS Exec. None if the agent in the task is not connected.
-    async fn session(&self, task: &TaskId) -> Result<Option<Session>, ShellError> {
+    /// Starts a session of ECS Exec that runs this command in the task. None if the agent in the task is
+    /// not connected.
+    async fn session(&self, task: &TaskId, command: &str) -> Result<Option<Session>, ShellError> {
         let executed = self
             .client
             .execute_command()
@@ -63,7 +66,7 @@ impl ExecDial {
             .task(task.as_str())
             .container(CONTAINER)
             .interactive(true)
-            .command(BRIDGE)
+            .command(command)
             .send()
             .await;
         match executed {
@@ -108,7 +111,7 @@ impl ExecDial {
 #[async_trait]
 impl Dial for ExecDial {
     async fn open(&self, task: &TaskId) -> Result<Box<dyn Transport>, ShellError> {
-        if let Some(session) = self.session(task).await?
+        if let Some(session) = self.session(task, BRIDGE).await?
             && let Some(stream) = self.connect(&session).await?
         {
             return Ok(Box::new(stream));
@@ -139,6 +142,28 @@ impl Dial for ExecDial {
 
     fn keep_idle(&self) -> Duration {
         KEEP_IDLE
+    }
+
+    /// AWS decides for how long the token is valid; `until` is when this deployment stops showing it.
+    async fn offer_terminal(
+        &self,
+        task: &TaskId,
+        job: JobId,
+        _until: Timestamp,
+    ) -> Result<DataChannel, ShellError> {
+        let session = self.session(task, &format!("{TERMINAL} {job}")).await?;
+        let Some(session) = session else {
+            let gone = self.is_gone(task).await;
+            return Err(if gone { ShellError::Gone } else { ShellError::NotReady });
+        };
+        match (session.session_id, session.stream_url, session.token_value) {
+            (Some(id), Some(stream_url), Some(token)) => {
+                Ok(DataChannel { id, stream_url, token: Secret::new(token) })
+            }
+            _ => {
+                Err(BackendError::new(ACTION, "the session has no id, stream URL or token").into())
+            }
+        }
     }
 }
 

@@ -35,6 +35,20 @@ pub struct Command {
     /// killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub background: bool,
+    /// The terminal that the command runs on; none for pipes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<Terminal>,
+}
+
+/// A terminal, as it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terminal {
+    /// Width in characters.
+    pub cols: u16,
+    /// Height in characters.
+    pub rows: u16,
+    /// How long nobody may be connected before the command is ended; without end if absent.
+    pub idle: Option<Duration>,
 }
 
 impl Command {
@@ -61,6 +75,9 @@ pub enum Program {
     Shell(String),
     /// Run without a shell; the first element is the program.
     Argv(Vec<String>),
+    /// The user's login shell, which needs a terminal.
+    #[serde(rename = "loginShell")]
+    LoginShell,
 }
 
 /// Which part is stored of an output stream that is longer than the limit.

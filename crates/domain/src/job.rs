@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{JobId, SessionId, Timestamp, UserId, command::Command, webhook::EventType};
 
+mod access;
 mod outcome;
 mod state;
 
+pub use access::TerminalAccess;
 pub use outcome::{BackgroundProcess, Exit, Failure, Gap, Outcome, StreamStats, Usage};
 pub use state::{Finished, Lease, Queued, Running};
 
@@ -86,9 +88,10 @@ pub enum Work {
 
 impl Work {
     /// The name that the API uses.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Start => "start",
+            Self::Execute(command) if command.terminal.is_some() => "terminal",
             Self::Execute(_) => "execute",
             Self::Stop => "stop",
         }

@@ -21,6 +21,8 @@ pub enum Message {
     SignalJob { job: JobId, signal: i32 },
     /// This session got its task, or its end was moved: tell the task when it must end.
     SetDeadline { session: SessionId },
+    /// A client wants to open the terminal of this running job.
+    OpenTerminal { job: JobId },
     /// A task changed its state.
     TaskEvent { facts: TaskFacts },
     /// The runner in this running task may answer by now: probe it.
@@ -69,6 +71,7 @@ impl Message {
             Self::RunJob { .. }
             | Self::CancelJob { .. }
             | Self::SignalJob { .. }
+            | Self::OpenTerminal { .. }
             | Self::SetDeadline { .. } => Lane::Exec,
             Self::TaskEvent { .. } | Self::ProbeTask { .. } => Lane::TaskEvents,
             Self::DeliverWebhook { .. } => Lane::Webhooks,

@@ -30,7 +30,7 @@ mod wakeup;
 
 pub use common::{Common, Drain};
 pub use ended::Ended;
-pub use event::{Event, TransitionError};
+pub use event::{Event, TerminalEvent, TransitionError};
 pub use provisioning::Provisioning;
 pub use queued::Queued;
 pub use ready::{Ready, WARN_BEFORE};

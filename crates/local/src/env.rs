@@ -18,6 +18,7 @@ use crate::{
     clock::{MonotonicIds, SystemClock},
     compute::{IMAGE, PIDS, SandboxCompute},
     config::{BudgetConfig, Config},
+    data_channels::DataChannels,
     database::Database,
     executions::Executions,
     queue::SqliteQueue,
@@ -40,6 +41,9 @@ pub(crate) struct Ports {
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) queue: SqliteQueue,
     pub(crate) workflow: Arc<AslWorkflow>,
+    /// Connects to runners, for terminals.
+    pub(crate) dial: UnixDial,
+    pub(crate) channels: DataChannels,
     /// Finishes when all clones of the ports are dropped.
     pub(crate) closed: JoinHandle<()>,
 }
@@ -67,11 +71,13 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         max_size: max_size(config, budget, has_disks),
         ..policy(config)
     };
+    let channels = DataChannels::new(clock.clone(), ids.clone());
+    let dial = UnixDial::new(compute.clone(), channels.clone());
     let env = Env {
         store: store.clone(),
         queue: Arc::new(queue.clone()),
         workflow: workflow.clone(),
-        shell: Arc::new(RunnerShell::new(UnixDial::new(compute.clone()), clock.clone())),
+        shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
         changes: Arc::new(LocalChanges::new(db.clone(), listeners, clock.clone())),
@@ -82,7 +88,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         worker: format!("local-{}", std::process::id()).into(),
         claims: Some(Arc::default()),
     };
-    Ok(Ports { env, store, queue, workflow, closed })
+    Ok(Ports { env, store, queue, workflow, dial, channels, closed })
 }
 
 /// The configuration of the sandboxes.

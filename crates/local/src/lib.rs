@@ -3,6 +3,7 @@
 pub mod changes;
 pub mod compute;
 pub mod config;
+pub mod data_channels;
 pub mod database;
 pub mod engine;
 mod env;

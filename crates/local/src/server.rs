@@ -13,9 +13,13 @@ use axum::{Router, middleware, routing::get};
 use domain::{Secret, ports::BackendError};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use self::{accept::Acceptor, connections::Connections, console::Codes, users::UserRequests};
+use self::{
+    accept::Acceptor, connections::Connections, console::Codes, terminal::Terminals,
+    users::UserRequests,
+};
 use crate::{
     config::{Config, Tls},
+    data_channels,
     database::{Database, OpenError},
     engine::{Engine, Running},
     env,
@@ -32,8 +36,10 @@ mod host;
 mod memory_protection;
 mod metrics;
 mod open_files;
+mod terminal;
 mod timed_stream;
 mod tls;
+mod upgrade;
 mod users;
 
 /// How long open requests may take when the server stops. A long poll may be cut off: clients repeat it.
@@ -74,6 +80,7 @@ pub struct Server {
     db: Database,
     engine: Arc<Engine>,
     running: Running,
+    terminals: Terminals,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
     closed: JoinHandle<()>,
@@ -98,23 +105,32 @@ impl Server {
         files::token(&config.data_dir, &tokens).await?;
         let codes = config.console.then(|| Codes::new(tokens.clone(), ports.env.ids.clone()));
         let closed = ports.closed;
+        let users = UserRequests::new(config.requests);
+        let (stop, stopped) = watch::channel(false);
+        let terminals = Terminals {
+            env: ports.env.clone(),
+            dial: ports.dial,
+            channels: ports.channels,
+            users: users.clone(),
+            open: Arc::default(),
+            stopped: stopped.clone(),
+        };
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
         let on_loopback = address.ip().is_loopback();
-        let users = UserRequests::new(config.requests);
-        let router = router(&engine, tokens, codes.clone(), users, on_loopback);
-        let (stop, stopped) = watch::channel(false);
+        let router = router(&engine, tokens, codes.clone(), users, terminals.clone(), on_loopback);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let limits = config.connections;
         let connections = Connections::new(&limits, room, on_loopback);
         let acceptor = Acceptor { tls, router, connections, limits };
         let serving = tokio::spawn(acceptor.run(listener, stopped));
         let url = format!("{scheme}://{address}");
+        terminals.channels.set_url(&url);
         files::announce(&config.data_dir, &url)?;
         let running = engine.run();
         tracing::info!(url, "listening on {url}");
         let data_dir = config.data_dir;
-        Ok(Self { url, data_dir, db, engine, running, stop, serving, closed, codes })
+        Ok(Self { url, data_dir, db, engine, running, terminals, stop, serving, closed, codes })
     }
 
     /// The URL of the API, without a slash at the end.
@@ -155,13 +171,14 @@ impl Server {
     pub async fn stop(self) -> Result<(), BackendError> {
         files::withdraw(&self.data_dir);
         self.stop.send_replace(true);
+        self.terminals.close();
         let abort = self.serving.abort_handle();
         if timeout(STOP_TIMEOUT, self.serving).await.is_err() {
             abort.abort();
         }
         self.running.stop().await;
         self.db.flush().await?;
-        drop(self.engine);
+        drop((self.engine, self.terminals));
         // The data directory must be free for the next server in this process.
         let _timed_out = timeout(STOP_TIMEOUT, self.closed).await;
         Ok(())
@@ -173,8 +190,10 @@ fn router(
     tokens: Tokens,
     codes: Option<Codes>,
     users: UserRequests,
+    terminals: Terminals,
     on_loopback: bool,
 ) -> Router {
+    let data_channel = format!("{}{{id}}", data_channels::PATH);
     let metrics = get(metrics::handle).with_state((Arc::clone(engine), on_loopback));
     let api = handlers::http::router(engine.env().clone()).route("/metrics", metrics);
     let router = match codes {
@@ -183,6 +202,7 @@ fn router(
     };
     router
         .layer(middleware::from_fn_with_state(users, users::limit))
+        .route(&data_channel, get(terminal::handle).with_state(terminals))
         .layer(middleware::from_fn_with_state(tokens, access::authenticate))
         .layer(middleware::from_fn_with_state(on_loopback, host::check))
 }

@@ -9,13 +9,15 @@ use std::{
     time::Duration,
 };
 
-use adapters::shell::{Dial, Transport};
+use adapters::shell::{DataChannel, Dial, Transport};
 use async_trait::async_trait;
 use domain::{
-    TaskId,
+    JobId, TaskId, Timestamp,
     ports::{BackendError, ShellError},
 };
 use tokio::net::UnixStream;
+
+use crate::data_channels::{DataChannels, Terminal};
 
 /// The longest path of a socket in bytes, with its final NUL (`sun_path` in unix(7)).
 const MAX_SOCKET_PATH: usize = 108;
@@ -33,14 +35,16 @@ pub trait Tasks: Send + Sync {
 }
 
 /// Connects to the sockets of tasks on this host.
+#[derive(Clone)]
 pub struct UnixDial {
     tasks: Arc<dyn Tasks>,
+    channels: DataChannels,
 }
 
 impl UnixDial {
-    /// Connects to the sockets of these tasks.
-    pub fn new(tasks: Arc<dyn Tasks>) -> Self {
-        Self { tasks }
+    /// Connects to the sockets of these tasks, and offers channels to their terminals.
+    pub fn new(tasks: Arc<dyn Tasks>, channels: DataChannels) -> Self {
+        Self { tasks, channels }
     }
 }
 
@@ -79,6 +83,16 @@ impl Dial for UnixDial {
     fn keep_idle(&self) -> Duration {
         // A new connection takes microseconds.
         Duration::ZERO
+    }
+
+    async fn offer_terminal(
+        &self,
+        task: &TaskId,
+        job: JobId,
+        until: Timestamp,
+    ) -> Result<DataChannel, ShellError> {
+        let terminal = Terminal { task: task.clone(), job };
+        self.channels.offer(terminal, until).ok_or(ShellError::NotReady)
     }
 }
 

@@ -19,9 +19,19 @@ use tokio::{
 
 #[path = "server/full_disk.rs"]
 mod full_disk;
+#[path = "server/terminals.rs"]
+mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 15] = [
+    "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code",
+    "a_token_opens_a_terminal_once",
+    "a_terminal_lives_on_during_a_restart_of_the_server",
+    "the_end_of_a_session_closes_its_terminals_with_a_message",
+    "nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server",
+    "pages_of_other_origins_can_not_open_a_terminal",
+    "terminals_leave_no_pseudo_terminals_behind",
+    "clients_of_others_attach_unchanged",
     "on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live",
     "a_session_stopped_with_its_token_ends_on_a_running_server",
     "the_result_of_a_command_can_be_read_after_the_end_of_its_shell",
@@ -81,6 +91,28 @@ async fn test(name: &str) {
         }
         "the_console_is_served_only_if_it_is_configured" => {
             the_console_is_served_only_if_it_is_configured().await;
+        }
+        "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code" => {
+            terminals::a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code().await
+        }
+        "a_token_opens_a_terminal_once" => terminals::a_token_opens_a_terminal_once().await,
+        "a_terminal_lives_on_during_a_restart_of_the_server" => {
+            terminals::a_terminal_lives_on_during_a_restart_of_the_server().await
+        }
+        "the_end_of_a_session_closes_its_terminals_with_a_message" => {
+            terminals::the_end_of_a_session_closes_its_terminals_with_a_message().await
+        }
+        "nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server" => {
+            terminals::nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server().await
+        }
+        "pages_of_other_origins_can_not_open_a_terminal" => {
+            terminals::pages_of_other_origins_can_not_open_a_terminal().await
+        }
+        "terminals_leave_no_pseudo_terminals_behind" => {
+            terminals::terminals_leave_no_pseudo_terminals_behind().await
+        }
+        "clients_of_others_attach_unchanged" => {
+            terminals::clients_of_others_attach_unchanged().await
         }
         other => panic!("there is no test {other}"),
     }

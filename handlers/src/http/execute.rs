@@ -12,7 +12,7 @@ use domain::{
     session::Session,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     accepted::Accepted,
@@ -21,10 +21,10 @@ use super::{
     fields::Fields,
     post::{Plan, Post},
     problem::{Code, Problem},
-    rule::{FieldError, Rule, boolean, id, integer, one_of},
+    rule::{FieldError, boolean, id, integer, one_of},
     sessions,
     start::{self, DEFAULT_OUTPUT},
-    wait,
+    terminal, wait,
 };
 use crate::{Env, Policy, notification, outbox::Batch, run_job};
 
@@ -43,7 +43,7 @@ pub(super) struct ExecuteRequest {
 /// What becomes of a command whose session is not ready yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum IfNotReady {
+pub(super) enum IfNotReady {
     Queue,
     Reject,
 }
@@ -59,16 +59,29 @@ pub(super) async fn handle(
 
 async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let request = post.read_body(ExecuteRequest::read)?;
-    command::check_user(request.command.user.as_deref(), &env.policy)?;
     let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
+    accept_command(env, post, id, &request.command, request.if_not_ready).await
+}
+
+/// Accepts a command of this session, unless the session refuses it.
+pub(super) async fn accept_command(
+    env: &Env,
+    post: &Post,
+    id: SessionId,
+    command: &Command,
+    if_not_ready: IfNotReady,
+) -> Result<Response, Problem> {
+    command::check_user(command.user.as_deref(), &env.policy)?;
     let job = JobId::from_ulid(env.ids.ulid());
     let mut attempts = post.retry_on_conflict(env);
     let mut may_claim = true;
     loop {
         let session = sessions::owned(env, &post.user, id).await?.value;
         let ready = matches!(session, Session::Ready(_));
-        check(&session, request.if_not_ready)?;
-        let work = Work::Execute(Box::new(request.command.clone()));
+        check(&session, if_not_ready)?;
+        let command =
+            terminal::with_idle_timeout(command.clone(), session.common().spec.idle_timeout);
+        let work = Work::Execute(Box::new(command));
         let job = start::job(&post.user, id, job, work, env.now());
         // A second attempt leaves the job to a worker, which knows what else is to be run.
         let may_claim = std::mem::take(&mut may_claim) && ready;
@@ -125,12 +138,14 @@ impl ExecuteRequest {
     /// Reads the body.
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let session = fields.required("sessionId", id("SessionId"));
-        let program = fields.required("command", command::program());
+        let terminal = terminal::read_interactive(fields);
+        let program = command(fields, terminal.is_some());
         let cwd = command::cwd().describe("The user's home if absent.");
         let cwd = fields.optional("cwd", cwd).map(Secret::new);
         let env = fields.optional("env", command::env().describe("On top of the session's."));
         let user = fields.optional("user", command::user());
         let stdin = fields.optional("stdin", command::stdin());
+        let given_timeout = fields.has("timeoutSeconds");
         let timeout = integer(1..=Policy::MAX_TTL.as_secs());
         let timeout = fields.with_default("timeoutSeconds", timeout, DEFAULT_TIMEOUT);
         let if_not_ready = one_of(&[IfNotReady::Queue, IfNotReady::Reject]);
@@ -161,7 +176,6 @@ impl ExecuteRequest {
             "Whether processes that the command leaves running stay; otherwise they are killed.",
         );
         let background = fields.with_default("background", background, false);
-        fields.with_default("interactive", interactive(), false);
         let command = Command {
             program: Secret::new(program?),
             cwd,
@@ -174,21 +188,25 @@ impl ExecuteRequest {
             keep,
             shell,
             background,
+            terminal: None,
+        };
+        let command = match terminal {
+            Some(terminal) => terminal::on(terminal, command, given_timeout),
+            None => command,
         };
         Some(Self { session: session?, command, if_not_ready })
     }
 }
 
-fn interactive() -> Rule<impl Fn(Value) -> Result<bool, FieldError>> {
-    let read = |value| {
-        if (boolean().read)(value)? {
-            let detail = "must be false: this deployment has no terminals yet";
-            return Err(FieldError::new(detail));
-        }
-        Ok(false)
-    };
-    Rule::new(
-        read,
-        || json!({"const": false, "description": "This deployment has no terminals yet."}),
-    )
+/// The command; only a terminal may have none, and runs the user's login shell then.
+fn command(fields: &mut Fields<'_>, may_be_absent: bool) -> Option<Program> {
+    fields
+        .constrain(|| json!({"anyOf": [{"required": ["command"]}, {"required": ["interactive"]}]}));
+    if may_be_absent && !fields.has("command") {
+        return Some(Program::LoginShell);
+    }
+    if !fields.has("command") {
+        fields.report(FieldError::new("is required").below("command"));
+    }
+    fields.optional("command", command::program())
 }

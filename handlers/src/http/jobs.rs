@@ -4,7 +4,7 @@ use std::{slice, time::Duration};
 
 use axum::extract::State;
 use domain::{
-    JobId, SessionId, UserId,
+    JobId, SessionId, Timestamp, UserId,
     command::Concurrency,
     job::Job,
     ports::{Stream, Versioned},
@@ -54,7 +54,7 @@ pub(super) async fn wait_for_end(
 ) -> Result<Job, Problem> {
     let mut read = owned(env, user, id).await?;
     let until = env.now() + wait;
-    while !is_final(&read.value) && env.now() < until {
+    while !is_settled(&read.value, env.now()) && env.now() < until {
         env.changes.job_changed(id, read.version, until).await?;
         let last_version = read.version;
         read = owned(env, user, id).await?;
@@ -66,10 +66,11 @@ pub(super) async fn wait_for_end(
     Ok(read.value)
 }
 
-/// The view of a job with the beginning of its output.
+/// The view of a job with the beginning of its output, and how its terminal is opened.
 pub(super) async fn with_output<'a>(env: &Env, job: &'a Job) -> Result<JobView<'a>, Problem> {
     let first = first_serial(env, job.common().session, slice::from_ref(job)).await?;
     let mut view = view::job_with_processes(job).waiting_for(job, first);
+    view.terminal = view::terminal(job, env.now());
     view.stdout.part = Some(output::part(env, job, Stream::Stdout, 0, INLINE).await?.1);
     view.stderr.part = Some(output::part(env, job, Stream::Stderr, 0, INLINE).await?.1);
     Ok(view)
@@ -82,7 +83,8 @@ pub(super) fn wait_seconds() -> Rule<impl Fn(Value) -> Result<u32, FieldError>> 
 
 impl JobQuery {
     pub(super) fn read(params: &mut Params) -> Self {
-        let wait = wait_seconds().describe("How long to wait for the job's end.");
+        let wait = wait_seconds()
+            .describe("How long to wait for the job's end, or until its terminal can be opened.");
         let seconds = params.with_default("waitSeconds", wait, 0);
         Self { wait: Duration::from_secs(seconds.into()) }
     }
@@ -105,6 +107,11 @@ pub(super) async fn first_serial(
     }
     let first = env.store.open_jobs(session, Concurrency::Serial, 1).await?;
     Ok(first.first().map(|read| read.value.id()))
+}
+
+/// Whether a wait for the job ends: it is final, or its terminal can be opened.
+pub(super) fn is_settled(job: &Job, now: Timestamp) -> bool {
+    is_final(job) || view::terminal(job, now).is_some()
 }
 
 pub(super) const fn is_final(job: &Job) -> bool {

@@ -27,6 +27,7 @@ pub(super) enum Code {
     NotReady,
     SessionDraining,
     NotACommand,
+    NotATerminal,
     JobNotRunning,
     JobFinished,
     DeliveryPending,
@@ -49,7 +50,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 27] = [
+    pub(super) const ALL: [Self; 28] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -59,6 +60,7 @@ impl Code {
         Self::NotReady,
         Self::SessionDraining,
         Self::NotACommand,
+        Self::NotATerminal,
         Self::JobNotRunning,
         Self::JobFinished,
         Self::DeliveryPending,
@@ -94,6 +96,7 @@ impl Code {
             Self::NotReady => ("not_ready", S::CONFLICT, "Not ready yet"),
             Self::SessionDraining => ("session_draining", S::CONFLICT, "Session is draining"),
             Self::NotACommand => ("not_a_command", S::CONFLICT, "Not the job of a command"),
+            Self::NotATerminal => ("not_a_terminal", S::CONFLICT, "Not the job of a terminal"),
             Self::JobNotRunning => ("job_not_running", S::CONFLICT, "Job is not running"),
             Self::JobFinished => ("job_finished", S::CONFLICT, "Job is finished"),
             Self::DeliveryPending => ("delivery_pending", S::CONFLICT, "Delivery is pending"),
@@ -149,6 +152,7 @@ impl Code {
             | Self::MethodNotAllowed
             | Self::SessionDraining
             | Self::NotACommand
+            | Self::NotATerminal
             | Self::JobNotRunning
             | Self::JobFinished
             | Self::DeliveryPending

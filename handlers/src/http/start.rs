@@ -183,5 +183,6 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         keep: Keep::Both,
         shell: None,
         background: false,
+        terminal: None,
     }
 }

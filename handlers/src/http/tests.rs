@@ -27,6 +27,7 @@ mod sessions;
 mod start;
 mod stop;
 mod stream;
+mod terminal;
 mod usage;
 mod wait;
 mod webhooks;

@@ -63,7 +63,7 @@ impl WaitQuery {
     pub(super) fn read(params: &mut Params) -> Self {
         let wait = jobs::wait_seconds().describe(
             "How long to wait for the job's end; the response is a 200 with the job then. A start with \
-             a command waits for the command's job.",
+             a command waits for the command's job, and the wait for a terminal ends when it can be opened.",
         );
         let seconds = params.with_default("waitSeconds", wait, 0);
         Self { wait: Duration::from_secs(seconds.into()) }
@@ -91,13 +91,13 @@ impl WaitQuery {
     }
 }
 
-/// 200 with the job that this body of a 202 names, once it has ended; `None` if that is not in time.
+/// 200 with the job that this body of a 202 names, once it has ended or its terminal can be opened; `None` if that is not in time.
 async fn finished(env: &Env, user: &UserId, accepted: &[u8], wait: Duration) -> Option<Reply> {
     let AcceptedJob { job_id, command_job_id, webhook_secret } =
         serde_json::from_slice(accepted).ok()?;
     let id = command_job_id.unwrap_or(job_id);
     let job = jobs::wait_for_end(env, user, id, wait).await.ok()?;
-    if !jobs::is_final(&job) {
+    if !jobs::is_settled(&job, env.now()) {
         return None;
     }
     let job = jobs::with_output(env, &job).await.ok()?;

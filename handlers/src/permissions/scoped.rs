@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use domain::{
     JobId, Secret, SessionId, TaskId,
     command::Command,
+    job::TerminalAccess,
     message::Message,
     ports::{
         Attached, BackendError, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
@@ -138,6 +139,10 @@ impl Shell for Scoped<dyn Shell> {
 
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         self.permit(Permission::Shell)?.release(task, job).await
+    }
+
+    async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError> {
+        self.permit(Permission::Shell)?.open_terminal(task, job).await
     }
 }
 

@@ -6,15 +6,17 @@ use domain::{
     TaskId, Timestamp,
     command::Command,
     job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage, Work},
+    message::Message,
     ports::{
-        Attached, CommandEnd, CommandEvent, CommitError, EndCause, Expect, ShellError, Stream,
-        Version, Write,
+        Attached, BackendError, CommandEnd, CommandEvent, CommitError, EndCause, Expect,
+        ShellError, Stream, Version, Write,
     },
-    session::Session,
+    session::{Session, TerminalEvent},
+    timeline::Actor,
 };
 
 use super::{Claimed, output_buffer::OutputBuffer, release};
-use crate::{Env, HandlerError, outbox::Batch};
+use crate::{Env, HandlerError, notification, open_terminal::add_event, outbox::Batch};
 
 /// How long output is gathered before it is stored, so that a chatty command costs few writes.
 const GATHER_TIME: Duration = Duration::from_millis(50);
@@ -121,6 +123,13 @@ impl Worker<'_> {
                 self.unreached = unreached && matches!(error, ShellError::NotStarted { .. });
             })?;
             match event {
+                Some(CommandEvent::Started)
+                    if command.terminal.is_some() && !self.job.was_opened() =>
+                {
+                    let job = self.job.common().id;
+                    notification::send(self.env, Message::OpenTerminal { job }, Duration::ZERO)
+                        .await;
+                }
                 Some(CommandEvent::Started) => {}
                 Some(CommandEvent::Output { .. }) if self.discards => {}
                 Some(CommandEvent::Output { stream, offset, mut bytes }) => {
@@ -199,6 +208,7 @@ impl Worker<'_> {
             let job = job.with_background(end.background.clone());
             let batch = Batch::default().finished_job(self.env, self.session, job, self.version);
             let batch = self.output_writes().into_iter().fold(batch, Batch::write);
+            let batch = self.terminal_closed(batch).await?;
             match batch.write(Write::EndTurn { session, job: id }).commit(self.env).await {
                 Ok(()) => break,
                 Err(CommitError::Conflict) => self.reread().await?,
@@ -208,6 +218,15 @@ impl Worker<'_> {
         }
         release(self.env, self.task, id).await;
         Ok(())
+    }
+
+    /// Adds the end of the job's terminal, if it has one, to the session's timeline.
+    async fn terminal_closed(&self, batch: Batch) -> Result<Batch, BackendError> {
+        if !self.job.was_opened() {
+            return Ok(batch);
+        }
+        let (id, session) = (self.job.common().id, self.session.id());
+        add_event(self.env, batch, session, TerminalEvent::Closed, id, Actor::Worker).await
     }
 
     /// Ends a job whose command was certainly not started and never will be, as the task has stopped.

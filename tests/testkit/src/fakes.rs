@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use domain::{
     JobId, SessionId, Timestamp,
+    command::{Command, Concurrency, Terminal},
     job::{self, Job, Work},
     ports::{Clock, Expect, Write},
     session::{Event, Queued, Reason, Session, Spec, Transition, Waiting},
@@ -167,6 +168,19 @@ impl Fakes {
             [Write::Job(running, Expect::At(version)), Write::TakeTurn { session, job: id }];
         fakes.store.apply(&writes).expect("the turn is free");
         fakes
+    }
+
+    /// A job on a terminal that worker `w` runs.
+    pub fn with_running_terminal(self, session: &str, name: &str) -> Self {
+        let terminal = Some(Terminal { cols: 80, rows: 24, idle: None });
+        let concurrency = Concurrency::Parallel;
+        let work = Work::Execute(Box::new(Command { terminal, concurrency, ..command("sh") }));
+        self.put_job(session, job_id(name), work);
+        let Job::Queued(queued) = self.job(name) else { unreachable!("it was just made") };
+        let running = Box::new(queued.claim("w", self.now()).into());
+        let version = self.store.job_version(job_id(name)).expect("it was just made");
+        self.store.apply(&[Write::Job(running, Expect::At(version))]).expect("it is free");
+        self
     }
 
     /// The session of this name.

@@ -66,6 +66,7 @@ pub fn command(line: &str) -> Command {
         keep: Keep::Both,
         shell: None,
         background: false,
+        terminal: None,
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use domain::{
-    JobId, Secret, TaskId,
+    JobId, Secret, TaskId, Timestamp,
     command::{Command, Program},
     job::Exit,
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use testkit::{RealRunner, conformance, job_id};
 use tokio::net::UnixStream;
 
-use super::{Dial, RunnerShell, Transport, connection::Connection};
+use super::{DataChannel, Dial, RunnerShell, Transport, connection::Connection};
 use crate::clock::SystemClock;
 
 mod idle;
@@ -73,6 +73,15 @@ impl Dial for Arc<Host> {
 
     fn keep_idle(&self) -> Duration {
         self.keep_idle
+    }
+
+    async fn offer_terminal(
+        &self,
+        _: &TaskId,
+        _: JobId,
+        _: Timestamp,
+    ) -> Result<DataChannel, ShellError> {
+        Err(ShellError::NotReady)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackgroundProcess, Common, LEASE, Outcome, StreamStats, Usage};
+use super::{BackgroundProcess, Common, LEASE, Outcome, StreamStats, TerminalAccess, Usage};
 use crate::Timestamp;
 
 /// A worker's claim on a job, which runs out unless the worker renews it.
@@ -36,6 +36,12 @@ pub struct Running {
     /// No worker so far has reached a runner, so the command was certainly not started.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) unreached: bool,
+    /// The latest permission to open the job's terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) access: Option<TerminalAccess>,
+    /// Whether a client was ever given permission to open the job's terminal.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) opened: bool,
 }
 
 /// Finished. Final.
@@ -71,6 +77,8 @@ impl Queued {
             stderr: StreamStats::NOTHING,
             cancel_requested_at: None,
             unreached: false,
+            access: None,
+            opened: false,
         }
     }
 
@@ -154,12 +162,43 @@ impl Running {
         if self.lease.until <= now + LEASE / 2 {
             self.lease.until = now + LEASE;
         }
+        // A token that is not valid any more has no business in the record.
+        self.access = self.access.filter(|access| now < access.expires_at);
         self
     }
 
     /// The worker stops following the command, which runs on; another worker may take over at once.
     pub fn release_lease(mut self, now: Timestamp) -> Self {
         self.lease.until = now;
+        self
+    }
+
+    /// The permission to open the job's terminal, unless its time is over.
+    pub fn access(&self, now: Timestamp) -> Option<&TerminalAccess> {
+        self.access.as_ref().filter(|access| now < access.expires_at)
+    }
+
+    /// Whether a client was ever given permission to open the job's terminal.
+    pub const fn was_opened(&self) -> bool {
+        self.opened
+    }
+
+    /// Lets a client open the job's terminal. An earlier permission that was not used is replaced.
+    pub fn grant_access(mut self, access: TerminalAccess) -> Self {
+        self.access = Some(access);
+        self.opened = true;
+        self
+    }
+
+    /// Removes the permission to open the job's terminal.
+    pub fn without_access(mut self) -> Self {
+        self.access = None;
+        self
+    }
+
+    /// Removes the permission to open this channel, because it was used.
+    pub fn remove_access(mut self, channel: &str) -> Self {
+        self.access = self.access.filter(|access| access.channel != channel);
         self
     }
 

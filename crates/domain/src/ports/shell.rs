@@ -8,7 +8,7 @@ use super::BackendError;
 use crate::{
     JobId, TaskId, Timestamp,
     command::Command,
-    job::{BackgroundProcess, Exit, Usage},
+    job::{BackgroundProcess, Exit, TerminalAccess, Usage},
 };
 
 /// Why a request to a runner failed.
@@ -148,4 +148,9 @@ pub trait Shell: Send + Sync {
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
     /// Tells the runner that the result is stored: it may drop the output. It still knows the job.
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
+    /// Makes a data channel to the terminal of a running job, which one client may open.
+    ///
+    /// # Errors
+    /// `NotReady` if no channel can be made now.
+    async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError>;
 }

@@ -2,7 +2,7 @@
 
 use super::{Drain, Placement, Reason, Session, Transition, common::Change, wakeup::RECHECK_AFTER};
 use crate::{
-    TaskId,
+    JobId, TaskId,
     task::StopCause,
     timeline::{EventKind, Stamp},
 };
@@ -21,6 +21,8 @@ pub enum Event {
     Ready,
     /// The owner is warned of the deadline.
     Warn,
+    /// Something happened to the terminal of this job.
+    Terminal(TerminalEvent, JobId),
     /// The session takes no new jobs and ends once its open jobs are done.
     Drain { reason: Reason, note: Option<String> },
     /// The session ends.
@@ -29,6 +31,19 @@ pub enum Event {
     StopSent,
     /// The task has stopped.
     TaskStopped(Option<StopCause>),
+}
+
+/// What happened to a terminal of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TerminalEvent {
+    /// Its command runs, and clients may connect.
+    Opened,
+    /// A client has connected.
+    Attached,
+    /// A client has gone; the command goes on.
+    Detached,
+    /// Its command has ended.
+    Closed,
 }
 
 /// The event does not fit the state.
@@ -56,6 +71,7 @@ impl Session {
             (Self::Starting(s), E::Running) if !s.is_running() => s.running(stamp).any(),
             (Self::Starting(s), E::Ready) => s.ready(stamp).any(),
             (Self::Ready(s), E::Warn) => s.warn(stamp).any(),
+            (Self::Ready(s), E::Terminal(event, job)) => s.terminal(event, job, stamp).any(),
             (session, E::Drain { reason, note }) if session.is_open() => {
                 session.drain(reason, note, stamp)
             }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Placement, Reason, Status, Stopping, Transition,
+    Placement, Reason, Status, Stopping, TerminalEvent, Transition,
     common::{Change, Common},
     stopping::BeforeStop,
     wakeup::{RECHECK_AFTER, Wakeup},
 };
 use crate::{
-    TaskId, Timestamp,
+    JobId, TaskId, Timestamp,
     task::StopCause,
     timeline::{EventKind, Stamp},
     webhook::EventType,
@@ -48,6 +48,20 @@ impl Ready {
     pub fn warn(mut self, stamp: Stamp) -> Transition<Self> {
         self.common.warned_of = Some(self.common.expires_at);
         self.changed(Change::within(EventKind::Expiring, Status::Ready), stamp)
+    }
+
+    /// Records what happened to the terminal of a job.
+    pub fn terminal(mut self, event: TerminalEvent, job: JobId, stamp: Stamp) -> Transition<Self> {
+        let kind = match event {
+            TerminalEvent::Opened => EventKind::TerminalOpened,
+            TerminalEvent::Attached => EventKind::TerminalAttached,
+            TerminalEvent::Detached => EventKind::TerminalDetached,
+            TerminalEvent::Closed => EventKind::TerminalClosed,
+        };
+        // Nothing becomes due by it, so the session is not to be checked again for it.
+        let change = Change::within(kind, Status::Ready).because(job.to_string());
+        let entry = self.common.enter(change, stamp);
+        Transition::new(self, entry)
     }
 
     fn changed(mut self, change: Change, stamp: Stamp) -> Transition<Self> {

@@ -159,6 +159,7 @@ fn changes() -> Vec<(&'static str, Change)> {
         ("Ready", On(Event::Ready)),
         ("Extend", Change::Extend(at(9000))),
         ("Warn", On(Event::Warn)),
+        ("Terminal", On(Event::Terminal(TerminalEvent::Opened, start_job()))),
         ("Drain", On(Event::Drain { reason, note: None })),
         ("Stop", stop(reason)),
         ("StopSent", On(Event::StopSent)),

@@ -8,7 +8,8 @@ use domain::message::{Lane, Message};
 pub enum LocalLane {
     /// All messages of a lane but the interrupts.
     Main(Lane),
-    /// Cancellations of running commands, signals to them, and deadlines of shells; part of lane `exec`.
+    /// What concerns commands that run already, and is short: cancellations, signals, terminals to open,
+    /// deadlines of shells; part of lane `exec`.
     Interrupts,
 }
 
@@ -26,7 +27,10 @@ impl LocalLane {
     pub const fn of(message: &Message) -> Self {
         if matches!(
             message,
-            Message::CancelJob { .. } | Message::SignalJob { .. } | Message::SetDeadline { .. }
+            Message::CancelJob { .. }
+                | Message::SignalJob { .. }
+                | Message::OpenTerminal { .. }
+                | Message::SetDeadline { .. }
         ) {
             return Self::Interrupts;
         }

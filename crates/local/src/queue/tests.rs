@@ -71,14 +71,16 @@ async fn messages_to_running_commands_do_not_wait_behind_commands() {
     let interrupts = [
         Message::CancelJob { job: testkit::job_id("j") },
         Message::SignalJob { job: testkit::job_id("j"), signal: 15 },
+        Message::OpenTerminal { job: testkit::job_id("j") },
     ];
     let fixture = fixture();
-    for message in [run(1), interrupts[0].clone(), run(2), interrupts[1].clone()] {
+    let [cancel, signal, open] = interrupts.clone();
+    for message in [run(1), cancel, run(2), signal, open] {
         fixture.send(&message).await;
     }
     let counts = fixture.counts();
     let fixture = fixture.restart();
-    assert_eq!((counts.ready, fixture.counts().ready), (4, 4));
+    assert_eq!((counts.ready, fixture.counts().ready), (5, 5));
     let receive = |lane: LocalLane| -> Vec<Message> {
         let received = fixture.queue.receive(lane, fixture.clock.now(), 10, VISIBILITY);
         received.into_iter().map(|received| received.message).collect()

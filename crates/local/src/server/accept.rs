@@ -17,8 +17,9 @@ use tower::{Service, ServiceExt};
 
 use super::{
     body::{HeldBody, TimedBody},
-    connections::{Admitted, Connections, SharedPhase},
+    connections::{Admitted, Connections},
     timed_stream::TimedStream,
+    upgrade::UpgradableConnection,
 };
 use crate::config::ConnectionLimits;
 
@@ -62,7 +63,8 @@ impl Acceptor {
             tokio::select! {
                 (tcp, peer) = accept(&listener) => {
                     let Some(admitted) = acceptor.connections.admit(peer.ip()) else { continue };
-                    let serving = Arc::clone(&acceptor).serve(tcp, admitted, until_connection.clone());
+                    let (acceptor, admitted) = (Arc::clone(&acceptor), Arc::new(admitted));
+                    let serving = acceptor.serve(tcp, admitted, until_connection.clone());
                     open.spawn(serving);
                 }
                 // None means that no connection is open.
@@ -78,13 +80,13 @@ impl Acceptor {
     async fn serve(
         self: Arc<Self>,
         tcp: TcpStream,
-        admitted: Admitted,
+        admitted: Arc<Admitted>,
         stopped: watch::Receiver<bool>,
     ) {
         disable_nagle(&tcp);
         let stream = TimedStream::new(tcp, admitted.phase.clone(), self.limits.write_timeout);
         tokio::select! {
-            () = self.handshake(stream, &admitted.phase, stopped) => {}
+            () = self.handshake(stream, &admitted, stopped) => {}
             () = admitted.phase.expired(&self.limits) => {}
         }
     }
@@ -92,16 +94,16 @@ impl Acceptor {
     async fn handshake(
         &self,
         stream: TimedStream,
-        phase: &SharedPhase,
+        admitted: &Arc<Admitted>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let Some(tls) = &self.tls else { return self.requests(stream, phase, stopped).await };
+        let Some(tls) = &self.tls else { return self.requests(stream, admitted, stopped).await };
         let encrypted = tokio::select! {
             encrypted = tls.accept(stream) => encrypted,
             () = stop(&mut stopped) => return,
         };
         match encrypted {
-            Ok(encrypted) => self.requests(encrypted, phase, stopped).await,
+            Ok(encrypted) => self.requests(encrypted, admitted, stopped).await,
             Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
         }
     }
@@ -109,14 +111,15 @@ impl Acceptor {
     /// Serves the requests on a connection; after `stopped`, only the one under way.
     async fn requests(
         &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-        phase: &SharedPhase,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        admitted: &Arc<Admitted>,
         mut stopped: watch::Receiver<bool>,
     ) {
-        let service = TowerToHyperService::new(self.service(phase.clone()));
+        let service = TowerToHyperService::new(self.service(admitted));
         let connection = http1::Builder::new()
             .max_buf_size(MAX_HEADER)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -132,18 +135,21 @@ impl Acceptor {
 
     fn service(
         &self,
-        phase: SharedPhase,
+        admitted: &Arc<Admitted>,
     ) -> impl Service<
         Request<Incoming>,
         Response = Response<Body>,
         Error = std::convert::Infallible,
         Future: Send,
     > + Clone {
-        let (router, body_timeout) = (self.router.clone(), self.limits.body_timeout);
+        let (router, limits) = (self.router.clone(), self.limits);
+        let upgradable = UpgradableConnection::new(Arc::clone(admitted), limits);
+        let admitted = Arc::clone(admitted);
         tower::service_fn(move |request: Request<Incoming>| {
-            let serving = phase.serve();
-            let deadline = Instant::now() + body_timeout;
-            let request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
+            let serving = admitted.phase.serve();
+            let deadline = Instant::now() + limits.body_timeout;
+            let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
+            request.extensions_mut().insert(upgradable.clone());
             let response = router.clone().oneshot(request);
             async move { Ok(response.await?.map(|body| Body::new(HeldBody { body, _held: serving }))) }
         })

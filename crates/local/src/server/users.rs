@@ -17,7 +17,7 @@ use axum::{
 use domain::UserId;
 use handlers::http::{Caller, TooManyRequests};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::HeldBody;
 use crate::config::RequestLimits;
@@ -46,6 +46,11 @@ struct Places {
 impl UserRequests {
     pub(super) fn new(limits: RequestLimits) -> Self {
         Self { limits, users: Arc::default() }
+    }
+
+    /// A place among the long polls and streams of a user; `None` if that user has too many.
+    pub(super) fn wait_place(&self, user: &UserId) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.of(user).waits).try_acquire_owned().ok()
     }
 
     fn of(&self, user: &UserId) -> Arc<Places> {
@@ -91,7 +96,7 @@ pub(super) async fn limit(
     };
     let places = users.of(user);
     if waits(&request) {
-        let Ok(place) = Arc::clone(&places.waits).try_acquire_owned() else {
+        let Some(place) = users.wait_place(user) else {
             return refuse(request, next).await;
         };
         let response = next.run(request).await;

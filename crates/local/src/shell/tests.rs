@@ -7,12 +7,15 @@ use std::{
     time::Duration,
 };
 
-use adapters::shell::Dial;
+use adapters::{
+    clock::{MonotonicIds, SystemClock},
+    shell::Dial,
+};
 use domain::{TaskId, ports::ShellError};
 use parking_lot::Mutex;
 use tokio::io::AsyncReadExt;
 
-use super::{Tasks, UnixDial};
+use super::{DataChannels, Tasks, UnixDial};
 
 struct Host {
     socket: PathBuf,
@@ -39,14 +42,16 @@ impl Tasks for Host {
 }
 
 fn dial(socket: PathBuf, gone: bool) -> UnixDial {
-    UnixDial::new(Arc::new(Host { socket, gone, deadline: Mutex::default() }))
+    let channels = DataChannels::new(Arc::new(SystemClock), Arc::new(MonotonicIds::default()));
+    UnixDial::new(Arc::new(Host { socket, gone, deadline: Mutex::default() }), channels)
 }
 
 #[tokio::test]
 async fn the_host_is_told_the_deadline_too() {
     let host = Arc::new(Host { socket: PathBuf::new(), gone: false, deadline: Mutex::default() });
     let (task, after) = (TaskId::new("t"), Duration::from_secs(60));
-    UnixDial::new(host.clone()).set_deadline(&task, after).await;
+    let channels = DataChannels::new(Arc::new(SystemClock), Arc::new(MonotonicIds::default()));
+    UnixDial::new(host.clone(), channels).set_deadline(&task, after).await;
     assert_eq!(*host.deadline.lock(), Some((task, after)));
 }
 

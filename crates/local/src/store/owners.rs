@@ -15,7 +15,9 @@ pub(crate) fn owner(db: &Connection, message: &Message) -> rusqlite::Result<Owne
         | Message::NotifySession { session }
         | Message::RunJob { session }
         | Message::SetDeadline { session } => of_session(db, *session),
-        Message::CancelJob { job } | Message::SignalJob { job, .. } => of_job(db, *job),
+        Message::CancelJob { job }
+        | Message::SignalJob { job, .. }
+        | Message::OpenTerminal { job } => of_job(db, *job),
         Message::TaskEvent { facts } | Message::ProbeTask { facts } => {
             match facts.started_by.parse() {
                 Ok(session) => of_session(db, session),

@@ -195,16 +195,6 @@ async fn unknown_malformed_and_others_sessions_do_not_exist() {
 }
 
 #[tokio::test]
-async fn a_terminal_is_refused_with_the_reason() {
-    let api = Api::new(Fakes::new().with_ready_session("s"));
-    let mut body = run("s", json!("bash"));
-    body["interactive"] = json!(true);
-    let answer = api.post(EXECUTE, body).await;
-    answer.refused_at(&["/interactive"]);
-    assert!(answer.text("detail").contains("no terminals yet"));
-}
-
-#[tokio::test]
 async fn what_is_kept_and_which_shell_runs_a_line_can_be_chosen() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let accepted = api.post(EXECUTE, run("s", json!("true"))).await.expect(202);

@@ -86,6 +86,7 @@ fn messages() -> Vec<Message> {
         Message::RunJob { session },
         Message::CancelJob { job: job_id("j") },
         Message::SignalJob { job: job_id("j"), signal: 15 },
+        Message::OpenTerminal { job: job_id("j") },
         Message::SetDeadline { session },
         Message::TaskEvent { facts: facts.clone() },
         Message::ProbeTask { facts },

@@ -83,6 +83,7 @@ fn size(command: &Command) -> u64 {
     let program = match command.program.expose() {
         Program::Shell(line) => line.len(),
         Program::Argv(argv) => argv.iter().map(String::len).sum(),
+        Program::LoginShell => 0,
     };
     let env = command.env.expose().iter().map(|(name, value)| name.len() + value.len());
     (program + command.stdin.expose().len() + env.sum::<usize>()) as u64

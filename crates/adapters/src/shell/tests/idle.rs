@@ -85,6 +85,15 @@ impl Dial for AnsweredDial {
     fn keep_idle(&self) -> Duration {
         LONG
     }
+
+    async fn offer_terminal(
+        &self,
+        _: &TaskId,
+        _: JobId,
+        _: Timestamp,
+    ) -> Result<DataChannel, ShellError> {
+        Err(ShellError::NotReady)
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,6 +14,7 @@ Running     | .            | .            | .            | starting     | .     
 Ready       | .            | .            | .            | ready        | .            | .            | .
 Extend      | .            | .            | .            | .            | ready        | .            | .
 Warn        | .            | .            | .            | .            | ready        | .            | .
+Terminal    | .            | .            | .            | .            | ready        | .            | .
 Drain       | waiting      | queued       | provisioning | starting     | ready        | .            | .
 Stop        | stopping     | stopping     | stopping     | stopping     | stopping     | .            | .
 StopSent    | .            | .            | .            | .            | .            | stopping     | .
@@ -33,6 +34,7 @@ Running     | .            | .            | .            | .            | .
 Ready       | .            | .            | .            | .            | .
 Extend      | .            | .            | .            | .            | .
 Warn        | .            | .            | .            | .            | .
+Terminal    | .            | .            | .            | .            | .
 Drain       | .            | .            | .            | .            | .
 Stop        | .            | .            | .            | .            | .
 StopSent    | .            | .            | stop sent    | stop sent    | .

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use domain::{
     TaskId, UserId,
     command::{Command, Concurrency, Program},
-    job::{Exit, Usage},
+    job::{Exit, TerminalAccess, Usage},
     ports::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError},
     session::Event,
 };
@@ -46,6 +46,14 @@ impl Shell for Shells {
 
     async fn set_deadline(&self, _: &TaskId, _: std::time::Duration) -> Result<(), ShellError> {
         Ok(())
+    }
+
+    async fn open_terminal(
+        &self,
+        _: &TaskId,
+        _: domain::JobId,
+    ) -> Result<TerminalAccess, ShellError> {
+        Err(ShellError::NotReady)
     }
 
     async fn release(&self, _: &TaskId, _: domain::JobId) -> Result<(), ShellError> {

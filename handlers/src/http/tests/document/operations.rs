@@ -24,6 +24,7 @@ use crate::{
         signal::SignalRequest,
         start::StartRequest,
         stop::StopRequest,
+        terminal::TerminalRequest,
         timeline::{Timeline, TimelineQuery},
         wait::{FinishedJob, WaitQuery},
     },
@@ -109,6 +110,14 @@ fn jobs(schemas: &mut Schemas) -> Vec<Described> {
             .body(schemas.body("Signal", schema_of(SignalRequest::read)))
             .problems(&[409])
             .accepted_job(&job),
+        post(
+            "/v1/jobs/{id}/terminal",
+            "reopenTerminal",
+            "Lets another client open the terminal of a running job.",
+        )
+        .optional_body(nothing(schemas))
+        .problems(&[409])
+        .accepted_job(&job),
     ]
 }
 
@@ -148,6 +157,7 @@ fn stream(schemas: &mut Schemas) -> Described {
 fn sessions(schemas: &mut Schemas) -> Vec<Described> {
     let user = UserId::new("");
     let session = schemas.of::<SessionView<'_>>();
+    let accepted = schemas.of::<Accepted<'_>>();
     let extend =
         schema_of(|fields| ExtendRequest::read(fields, Timestamp::from_millis(0), Policy::MAX_TTL));
     vec![
@@ -165,6 +175,10 @@ fn sessions(schemas: &mut Schemas) -> Vec<Described> {
             .body(schemas.body("Extend", extend))
             .problems(&[409, 410])
             .ok("The session.", session),
+        post("/v1/sessions/{id}/terminal", "openTerminal", "Opens a terminal in a session.")
+            .optional_body(schemas.body("Terminal", schema_of(TerminalRequest::read)))
+            .problems(&[409, 410])
+            .accepted_job(&accepted),
     ]
 }
 

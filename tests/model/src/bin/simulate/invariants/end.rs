@@ -181,6 +181,10 @@ const fn event_of(what: EventKind) -> Option<EventType> {
         | EventKind::WarmTaskClaimed
         | EventKind::TaskRunning
         | EventKind::Extended
+        | EventKind::TerminalOpened
+        | EventKind::TerminalAttached
+        | EventKind::TerminalDetached
+        | EventKind::TerminalClosed
         | EventKind::Draining
         | EventKind::StopRequested
         | EventKind::TaskFound

@@ -1,0 +1,205 @@
+//! `GET /v1/data-channel/{id}`: a WebSocket that carries the data channel of a terminal, as AWS's service
+//! does. The token in its first message is the only credential.
+
+use std::{sync::Arc, time::Duration};
+
+use adapters::shell::open_terminal;
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderName, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use domain::ports::Stream;
+use handlers::{Env, HandlerError};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use ssm::server::{self, Input, Options, Output, Session};
+use tokio::sync::watch;
+
+use self::relay::Left;
+use super::{upgrade::UpgradableConnection, users::UserRequests};
+use crate::{
+    data_channels::{DataChannels, Terminal},
+    shell::UnixDial,
+};
+
+mod relay;
+
+/// What a client is told when the server stops.
+const STOPPING: &str = "the server stops; the terminal can be opened again once it runs";
+/// The size of a piece of output. Bytes; clients accept more than the 1 KiB that AWS's agent sends.
+const CHUNK: usize = 16 << 10;
+/// How long a client may leave output unacknowledged before it is disconnected: its terminal waits for it.
+const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What serves the data channels.
+#[derive(Debug, Clone)]
+pub(super) struct Terminals {
+    pub(super) env: Env,
+    pub(super) dial: UnixDial,
+    pub(super) channels: DataChannels,
+    pub(super) users: UserRequests,
+    /// The open channels, and perhaps some that have ended.
+    pub(super) open: Arc<Mutex<Vec<Session>>>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+impl Terminals {
+    /// Ends all channels. Their terminals stay, and can be opened again when a server runs again.
+    pub(super) fn close(&self) {
+        self.open.lock().drain(..).for_each(|session| session.end(STOPPING));
+    }
+
+    /// Opens the channel for the client that has sent this opening message over this connection.
+    fn open(
+        &self,
+        opening: &server::Opening,
+        connection: &UpgradableConnection,
+    ) -> Option<Session> {
+        let is_token = |token: &str| opening.token.is(token);
+        let terminal = self.channels.take(&opening.session_id, is_token)?;
+        let options = Options {
+            chunk: CHUNK,
+            // The runner ends a terminal that nobody uses, if that is wanted.
+            idle: Duration::MAX,
+            // A client that has lost its connection asks for another channel.
+            linger: Duration::ZERO,
+            acknowledgement: ACKNOWLEDGEMENT_TIMEOUT,
+            ..Options::default()
+        };
+        let (session, input, output) = server::session(&opening.session_id, options);
+        let mut open = self.open.lock();
+        open.retain(|session| !session.is_over());
+        open.push(session.clone());
+        drop(open);
+        let (terminals, connection) = (self.clone(), connection.serve());
+        let channel = opening.session_id.clone();
+        tokio::spawn(async move {
+            terminals.serve(&channel, &terminal, input, output).await;
+            drop(connection);
+        });
+        Some(session)
+    }
+
+    async fn serve(&self, channel: &str, terminal: &Terminal, input: Input, output: Output) {
+        let job = terminal.job;
+        let error = match self.attach(channel, terminal, input, output).await {
+            Ok(Left::Client) => handlers::terminal_detached(&self.env, job).await.err(),
+            Ok(Left::Command) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(job.id = %job, error, "failed to record a use of a terminal");
+        }
+    }
+
+    /// Passes bytes on between the client and the terminal until one of them has gone.
+    async fn attach(
+        &self,
+        channel: &str,
+        terminal: &Terminal,
+        input: Input,
+        output: Output,
+    ) -> Result<Left, HandlerError> {
+        let Terminal { task, job } = terminal;
+        let Some(user) = handlers::terminal_attached(&self.env, *job, channel).await? else {
+            let shown = self.env.store.output(*job, Stream::Stdout, 0, u64::MAX).await?;
+            relay::replay(shown.expose(), input, output).await;
+            return Ok(Left::Command);
+        };
+        let Some(_place) = self.users.wait_place(&user) else {
+            output.finish("too many terminals, long polls and streams of this user are open");
+            return Ok(Left::Client);
+        };
+        match open_terminal(&self.dial, task, *job).await {
+            Ok((keys, screen)) => {
+                Ok(relay::run(&self.env, *job, input, output, keys, screen).await)
+            }
+            Err(error) => {
+                output.finish(&error.to_string());
+                Ok(Left::Client)
+            }
+        }
+    }
+}
+
+/// Upgrades a request for a WebSocket.
+pub(super) async fn handle(State(terminals): State<Terminals>, mut request: Request) -> Response {
+    let uri = request.uri().clone();
+    let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+    let connection = request.extensions_mut().remove::<UpgradableConnection>();
+    let headers = request.headers();
+    if !is_same_origin(headers) {
+        let detail = "a page of another origin may not open a terminal\n";
+        return (StatusCode::FORBIDDEN, detail).into_response();
+    }
+    let (Some(upgrade), Some(connection), Some(accept)) =
+        (upgrade, connection, accept_key(headers))
+    else {
+        let detail = "connect by WebSocket; streamUrl of a job of type terminal says where\n";
+        return (StatusCode::UPGRADE_REQUIRED, [(header::UPGRADE, "websocket")], detail)
+            .into_response();
+    };
+    tokio::spawn(open(terminals, upgrade, connection, uri));
+    let headers = [
+        (header::CONNECTION, "upgrade".to_owned()),
+        (header::UPGRADE, "websocket".to_owned()),
+        (header::SEC_WEBSOCKET_ACCEPT, accept),
+    ];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, Body::empty()).into_response()
+}
+
+async fn open(
+    terminals: Terminals,
+    upgrade: OnUpgrade,
+    connection: UpgradableConnection,
+    uri: Uri,
+) {
+    let opened = async {
+        let stream = upgrade.await.map_err(|error| error.to_string())?;
+        let uri = uri.to_string();
+        let find = |opening: &server::Opening| terminals.open(opening, &connection);
+        let accepted = server::accept_upgraded(TokioIo::new(stream), &uri, find);
+        accepted.await.map_err(|error| error.to_string())
+    };
+    let mut stopped = terminals.stopped.clone();
+    let opened = tokio::select! {
+        opened = connection.opening(opened) => opened,
+        // An error means that the server was dropped.
+        _ = stopped.wait_for(|stop| *stop) => None,
+    };
+    if let Err(error) =
+        opened.unwrap_or_else(|| Err("it took too long, or the server stops".to_owned()))
+    {
+        tracing::debug!(error, "a client did not open a terminal");
+    }
+}
+
+/// Whether the request comes from a page of this server or from no page. A browser always names the
+/// origin of the page.
+fn is_same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    origin.is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)))
+}
+
+/// The value of `Sec-WebSocket-Accept`, if these are the headers of RFC 6455, 4.2.1.
+fn accept_key(headers: &HeaderMap) -> Option<String> {
+    let has = |name: HeaderName, token: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().eq_ignore_ascii_case(token))
+    };
+    let valid = has(header::CONNECTION, "upgrade")
+        && has(header::UPGRADE, "websocket")
+        && has(header::SEC_WEBSOCKET_VERSION, "13");
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|_| valid)?;
+    Some(server::derive_accept_key(key.as_bytes()))
+}
