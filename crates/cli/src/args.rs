@@ -67,6 +67,11 @@ pub(crate) enum Command {
     ///
     /// If the server stops responding, the output continues after its restart within ten seconds.
     Exec(Exec),
+    /// Open a terminal in a shell (sh_…), or the terminal of a job (job_…) again.
+    ///
+    /// Ctrl-] detaches: the command runs on, and `attach JOB` shows its screen again. Exits with the exit
+    /// code of the command.
+    Attach(Attach),
     /// Stop a shell and wait until it is gone.
     Stop(Stop),
     /// List shells.
@@ -104,12 +109,19 @@ Examples:
   ephemeral run -- python3 -c 'print(6 * 7)'
   ephemeral run --timeline 'id; uname -r'
   ephemeral run --stdin 'sort | uniq -c' < words.txt
+  ephemeral run -it -- bash                          on a terminal
   ephemeral run --cpu 1024 --memory 2048 --timeout 1h -- make")]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) shell: ShellOptions,
     #[command(flatten)]
     pub(crate) command: CommandOptions,
+    /// Run the command on a terminal, and show that in ours.
+    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep"])]
+    pub(crate) tty: bool,
+    /// The same as --tty: the input of a terminal is always open.
+    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep"])]
+    pub(crate) interactive: bool,
     /// Print the session's timeline afterwards, on standard error.
     #[arg(long)]
     pub(crate) timeline: bool,
@@ -230,6 +242,33 @@ pub(crate) struct Exec {
     pub(crate) detach: bool,
     #[command(flatten)]
     pub(crate) command: CommandOptions,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral attach sh_01J…                 a login shell
+  ephemeral attach sh_01J… -- vim notes    one program
+  ephemeral attach job_01J…                a terminal that was detached")]
+pub(crate) struct Attach {
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Working directory.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cwd: Option<String>,
+    /// User in the image; root is not allowed.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Environment variable of the command.
+    #[arg(long = "env", short = 'e', value_parser = pair, value_name = "KEY=VALUE")]
+    pub(crate) env: Vec<Pair>,
+    /// End the command after this time without a client, such as 15m.
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub(crate) idle: Option<Seconds>,
+    /// One argument is a command line for a shell; several are a program and its arguments. The login
+    /// shell if absent.
+    #[arg(trailing_var_arg = true, value_name = "CMD")]
+    pub(crate) argv: Vec<String>,
 }
 
 #[derive(Debug, Args)]

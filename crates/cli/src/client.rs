@@ -179,6 +179,21 @@ impl Client {
         &self.address.url
     }
 
+    /// A URL of the server, as this program reaches the server. A server that listens on all addresses, or
+    /// behind a tunnel, does not know by which one.
+    pub(crate) fn reachable(&self, stream_url: &str) -> String {
+        let Some((_, rest)) = stream_url.split_once("://") else { return stream_url.to_owned() };
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let is_own = ["0.0.0.0", "127.0.0.1", "[::]", "[::1]", "localhost"]
+            .iter()
+            .any(|host| authority.strip_prefix(host).is_some_and(|port| port.starts_with(':')));
+        if is_own {
+            format!("{}{path}", self.address.url.replacen("http", "ws", 1))
+        } else {
+            stream_url.to_owned()
+        }
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http
             .request(method, format!("{}/v1{path}", self.address.url))

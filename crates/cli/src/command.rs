@@ -10,6 +10,7 @@ use crate::{
     terminal::Terminal,
 };
 
+mod attach;
 mod body;
 mod cancel;
 mod completions;
@@ -53,6 +54,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Run(args) => return run::run(&context, args).await,
         Command::Start(args) => start::start(&context, args).await,
         Command::Exec(args) => return exec::exec(&context, args).await,
+        Command::Attach(args) => return attach::attach(&context, args).await,
         Command::Stop(args) => stop::stop(&context, args).await,
         Command::Ls(args) => ls::ls(&context, args).await,
         Command::Show { id } => show::show(&context, &id).await,

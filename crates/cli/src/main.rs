@@ -12,6 +12,7 @@ mod error;
 mod find_server;
 mod follow;
 mod interrupt;
+mod raw_terminal;
 mod sse;
 mod table;
 mod terminal;

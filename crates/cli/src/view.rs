@@ -78,6 +78,21 @@ pub(crate) struct Job {
     pub(crate) stdout: StreamSize,
     #[serde(default)]
     pub(crate) stderr: StreamSize,
+    pub(crate) terminal: Option<DataChannel>,
+}
+
+/// How the terminal of a job is opened. `Debug` does not show the token.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DataChannel {
+    pub(crate) stream_url: String,
+    pub(crate) token_value: String,
+}
+
+impl std::fmt::Debug for DataChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataChannel").finish_non_exhaustive()
+    }
 }
 
 /// A process that a command left running.
@@ -171,6 +186,10 @@ impl Job {
 
     /// The remarks about output that the server did not keep.
     pub(crate) fn cuts(&self) -> Vec<String> {
+        // What a terminal has shown was received already.
+        if self.kind == "terminal" {
+            return Vec::new();
+        }
         StreamSize::cuts(&[self.stdout, self.stderr])
     }
 

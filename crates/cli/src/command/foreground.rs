@@ -19,7 +19,7 @@ use crate::{
 pub(super) struct FinishedJob {
     pub(super) job: Value,
     /// The signal that made us cancel the job.
-    cancelled_by: Option<EndSignal>,
+    pub(super) cancelled_by: Option<EndSignal>,
 }
 
 /// The last request that we sent to end the job.
@@ -96,6 +96,11 @@ pub(super) async fn wait_for_end(client: &Client, job: &str) -> Result<Value, Cl
 }
 
 impl FinishedJob {
+    /// A job that has ended by itself.
+    pub(super) fn new(job: Value) -> Self {
+        Self { job, cancelled_by: None }
+    }
+
     /// The exit code for the outcome.
     pub(super) fn exit(&self) -> Result<u8, CliError> {
         let view: Job = read(&self.job)?;

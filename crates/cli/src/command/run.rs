@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context, body, events,
+    Context, attach, body, events,
     foreground::{FinishedJob, follow, report},
     start::{require_completed, wait_until_final},
     up,
@@ -23,11 +23,14 @@ use crate::{
 
 pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
-    let one_command = OneCommand {
-        start: body::start(args.shell),
-        execute: body::command(args.command)?,
-        timeline: args.timeline,
-    };
+    let on_terminal = args.tty || args.interactive;
+    let mut execute = body::command(args.command)?;
+    if on_terminal {
+        execute.insert("interactive".into(), true.into());
+        attach::set_size(&mut execute);
+    }
+    let start = body::start(args.shell);
+    let one_command = OneCommand { start, execute, on_terminal, timeline: args.timeline };
     let finished = match find_server::find(&context.global)? {
         Some(address) => one_command.run(context, &Client::new(address)?, &mut interrupt).await,
         None => without_server(context, &args.isolation, one_command, &mut interrupt).await,
@@ -59,6 +62,7 @@ async fn without_server(
 pub(super) struct OneCommand {
     start: Map<String, Value>,
     execute: Map<String, Value>,
+    on_terminal: bool,
     timeline: bool,
 }
 
@@ -67,7 +71,7 @@ impl OneCommand {
     pub(super) fn new(line: &str) -> Self {
         let mut execute = Map::new();
         execute.insert("command".into(), line.into());
-        Self { start: Map::new(), execute, timeline: false }
+        Self { start: Map::new(), execute, on_terminal: false, timeline: false }
     }
 
     /// Starts the session, runs the command and stops the session.
@@ -77,10 +81,14 @@ impl OneCommand {
         client: &Client,
         interrupt: &mut Interrupt,
     ) -> Result<FinishedJob, CliError> {
-        let timeline = self.timeline;
+        let (timeline, on_terminal) = (self.timeline, self.on_terminal);
         let started = client.post("/shell/start", &self.start.into()).await?;
         let session = read::<Accepted>(&started)?.session_id;
-        let result = command(context, client, &session, self.execute, interrupt).await;
+        let result = match submit(client, &session, self.execute).await {
+            Ok(job) if on_terminal => attach::run(context, client, &job, interrupt).await,
+            Ok(job) => follow(context, client, &job, interrupt).await,
+            Err(error) => Err(error),
+        };
         if result.as_ref().is_err_and(CliError::is_transient) {
             // The server does not respond, so a stop can't reach it. A draining session ends by itself.
             return result;
@@ -95,25 +103,22 @@ impl OneCommand {
     }
 }
 
-async fn command(
-    context: &Context,
+/// Sends the command and returns the id of its job.
+async fn submit(
     client: &Client,
     session: &str,
     execute: Map<String, Value>,
-    interrupt: &mut Interrupt,
-) -> Result<FinishedJob, CliError> {
-    let job = submit(client, session, execute).await.map_err(|error| {
+) -> Result<String, CliError> {
+    send(client, session, execute).await.map_err(|error| {
         if error.is_transient() {
             error.hint(format!("`ephemeral stop {session}` stops its shell"))
         } else {
             error
         }
-    })?;
-    follow(context, client, &job, interrupt).await
+    })
 }
 
-/// Sends the command and returns the id of its job.
-async fn submit(
+async fn send(
     client: &Client,
     session: &str,
     mut execute: Map<String, Value>,

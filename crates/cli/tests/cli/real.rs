@@ -99,6 +99,67 @@ fn options_reach_the_command() {
     assert_eq!(out, "hello from /tmp\n", "{err}");
 }
 
+/// Runs `ephemeral run -it` on a terminal of script(1), and types this. Returns the exit code and what the
+/// terminal has shown; none if this host is unsupported.
+fn on_terminal(command: &str, typed: &str) -> Option<(Option<i32>, String)> {
+    if is_unsupported() {
+        return None;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = format!("stty rows 33 cols 111; exec \"$EPHEMERAL\" run -it -- {command}");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.env("EPHEMERAL", ephemeral(&[]).get_program()).env("SHELL", "/bin/sh");
+    script.env("EPHEMERAL_DATA_DIR", dir.path());
+    script.env_remove("EPHEMERAL_URL").env_remove("EPHEMERAL_TOKEN");
+    let mut child = script
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("script is installed");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut shown = Vec::new();
+    // The command is asked only when it runs, because keys of before belong to the terminal of script.
+    while !String::from_utf8_lossy(&shown).contains("ready") {
+        let count = stdout.read_until(b'\n', &mut shown).expect("it can be read");
+        assert!(count > 0, "{}", String::from_utf8_lossy(&shown));
+    }
+    stdin.write_all(typed.as_bytes()).expect("it reads");
+    stdout.read_to_end(&mut shown).expect("it can be read");
+    drop(stdin);
+    let code = child.wait().expect("it ends").code();
+    Some((code, String::from_utf8_lossy(&shown).into_owned()))
+}
+
+#[test]
+fn a_command_on_a_terminal_has_the_size_of_ours_and_gets_our_keys() {
+    let command = "sh -c 'stty size; tty; echo ready; read line; echo got $line; exit 7'";
+    let Some((code, shown)) = on_terminal(command, "a line\r") else { return };
+    assert_eq!(code, Some(7), "{shown}");
+    for expected in ["33 111\r\n", "/dev/pts/", "got a line\r\n"] {
+        assert!(shown.contains(expected), "{expected:?} in {shown:?}");
+    }
+}
+
+#[test]
+fn ctrl_c_is_a_key_of_a_terminal() {
+    let command =
+        "sh -c 'trap \"echo caught; exit 9\" INT; echo ready; while :; do sleep 0.1; done'";
+    let Some((code, shown)) = on_terminal(command, "\x03") else { return };
+    assert_eq!(code, Some(9), "{shown}");
+    assert!(shown.contains("^Ccaught\r\n"), "{shown:?}");
+}
+
+#[test]
+fn a_terminal_whose_command_ends_at_once_shows_its_output() {
+    let Some((code, out, err)) = shell(&["-it", "--", "sh", "-c", "echo out; exit 3"]) else {
+        return;
+    };
+    assert_eq!((code, out.as_str()), (Some(3), "out\r\n"), "{err}");
+}
+
 #[test]
 fn ctrl_c_reaches_the_command_and_its_last_output_is_printed() {
     let script = "trap 'echo bye; exit 3' INT; echo started; while :; do sleep 0.1; done";

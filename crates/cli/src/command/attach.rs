@@ -1,0 +1,114 @@
+//! `attach ID [-- CMD]`: shows a terminal of a shell in our own terminal.
+
+use std::process::ExitCode;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context, body,
+    foreground::{self, FinishedJob},
+};
+use crate::{
+    args::Attach,
+    client::{Client, read},
+    error::{CliError, Exit},
+    interrupt::Interrupt,
+    raw_terminal,
+    view::{Accepted, Job},
+};
+
+mod screen;
+
+use screen::{Left, Screen};
+
+/// The largest width, and height, that the server accepts. Characters.
+const MAX_SIDE: u16 = 1000;
+
+pub(super) async fn attach(context: &Context, args: Attach) -> Result<ExitCode, CliError> {
+    let mut interrupt = Interrupt::listen()?;
+    let client = context.client()?;
+    let job = job(&client, args).await?;
+    let mut screen = Screen::new(context, &client, &job, true);
+    match screen.show(&mut interrupt).await? {
+        Left::Closed => {
+            let job: Value = foreground::wait_for_end(&client, &job).await?;
+            foreground::report(context, &FinishedJob::new(job))
+        }
+        Left::Detached => {
+            context.terminal.note(&format!("detached; `ephemeral attach {job}` shows it again"));
+            Ok(ExitCode::SUCCESS)
+        }
+        Left::Ended(signal) => Ok(ExitCode::from(signal.exit())),
+        Left::Lost => Err(lost(&job)),
+    }
+}
+
+/// Shows the terminal of the only command of a shell until it has ended. A signal cancels the command.
+pub(super) async fn run(
+    context: &Context,
+    client: &Client,
+    job: &str,
+    interrupt: &mut Interrupt,
+) -> Result<FinishedJob, CliError> {
+    let mut screen = Screen::new(context, client, job, false);
+    let cancelled_by = match screen.show(interrupt).await? {
+        Left::Closed | Left::Detached => None,
+        Left::Ended(signal) => {
+            client.post_idempotent(&format!("/jobs/{job}/cancel"), &json!({})).await?;
+            Some(signal)
+        }
+        Left::Lost => return Err(lost(job)),
+    };
+    let job = foreground::wait_for_end(client, job).await?;
+    Ok(FinishedJob { cancelled_by, ..FinishedJob::new(job) })
+}
+
+fn lost(job: &str) -> CliError {
+    CliError::new(Exit::Unreachable, "the connection to the terminal was lost")
+        .hint(format!("`ephemeral attach {job}` opens it again"))
+}
+
+/// Sets the fields of a request for a terminal that has the size of ours.
+pub(super) fn set_size(request: &mut Map<String, Value>) {
+    if let Some((cols, rows)) = raw_terminal::size() {
+        body::set(request, "cols", Some(cols.min(MAX_SIDE)));
+        body::set(request, "rows", Some(rows.min(MAX_SIDE)));
+    }
+}
+
+/// The job whose terminal is to be shown: a new one in a shell, or one that runs already.
+async fn job(client: &Client, args: Attach) -> Result<String, CliError> {
+    let Attach { id, cwd, user, env, idle, argv } = args;
+    if id.starts_with("job_") {
+        if !argv.is_empty() {
+            let message = "a terminal that runs already takes no command";
+            return Err(CliError::new(Exit::Usage, message).hint("give the id of a shell"));
+        }
+        client.post_idempotent(&format!("/jobs/{id}/terminal"), &json!({})).await?;
+        return Ok(id);
+    }
+    let mut request = Map::new();
+    set_size(&mut request);
+    body::set(&mut request, "cwd", cwd);
+    body::set(&mut request, "user", user);
+    body::set(&mut request, "env", body::pairs(env));
+    body::set(&mut request, "idleSeconds", idle.map(|idle| idle.0));
+    match argv.as_slice() {
+        [] => {}
+        [line] => body::set(&mut request, "command", Some(line.clone())),
+        _ => body::set(&mut request, "command", Some(argv)),
+    }
+    let accepted = client.post(&format!("/sessions/{id}/terminal"), &request.into()).await?;
+    Ok(read::<Accepted>(&accepted)?.job_id)
+}
+
+/// Asks for another permission to open the terminal of a running job.
+async fn reopen(client: &Client, job: &str) -> Result<(), CliError> {
+    client.post_idempotent(&format!("/jobs/{job}/terminal"), &json!({})).await.map(drop)
+}
+
+/// The job, once it has ended or its terminal can be opened, or after this many seconds.
+async fn wait_for_job(client: &Client, job: &str, seconds: u32) -> Result<Job, CliError> {
+    let value = client.get(&format!("/jobs/{job}?waitSeconds={seconds}")).await?;
+    read(&value)
+}
