@@ -14,6 +14,7 @@ mod faults;
 mod life;
 mod quota;
 mod secrets;
+mod terminals;
 
 /// The place that a scenario needs.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +68,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(life::SCENARIOS);
     all.extend(commands::SCENARIOS);
+    all.extend(terminals::SCENARIOS);
     all.extend(access::SCENARIOS);
     all.extend(endings::SCENARIOS);
     all.extend(quota::SCENARIOS);

@@ -18,7 +18,7 @@ client   |
 crash    | adapters client domain testkit
 hostile  | client
 domain   |
-e2e      | client
+e2e      | client ssm
 fargate  | runner sandbox ssm
 handlers | domain
 local    | adapters asl domain handlers runner sandbox ssm
