@@ -95,14 +95,14 @@ pub(super) async fn accept_command(
             let bytes = post.size();
             batch = batch.write(Write::RequireQueueRoom { session: id, bytes, limits });
         }
+        let notifications = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
         let (reply, batch) = (Accepted::of(&job).reply(), Some(batch));
-        // A worker may be called only once the claim is where it looks for it.
-        let plan = Plan { session: id, essential: false, batch, notifications: Vec::new(), reply };
-        if let Some(response) = attempts.commit(plan).await? {
-            env.claims.iter().zip(claimed).for_each(|(claims, claimed)| claims.add(claimed));
-            if ready {
-                notification::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
-            } else {
+        let plan = Plan { session: id, essential: false, batch, notifications, reply };
+        // The worker that is called looks for the claim first.
+        let keep_claim =
+            || env.claims.iter().zip(claimed).for_each(|(claims, claimed)| claims.add(claimed));
+        if let Some(response) = attempts.commit_then(plan, keep_claim).await? {
+            if !ready {
                 notify_if_ready(env, id).await;
             }
             return Ok(response);

@@ -188,8 +188,19 @@ impl RetryOnConflict<'_> {
     /// Commits a plan, sends its notifications and responds. `None`: a concurrent request changed the
     /// records, so the caller must read them and plan again.
     pub(super) async fn commit(&mut self, plan: Plan) -> Result<Option<Response>, Problem> {
+        self.commit_then(plan, || ()).await
+    }
+
+    /// The same, and calls `written` between the commit and the notifications. It is not called if the
+    /// plan was not written, also if the response is that of an earlier request with the same key.
+    pub(super) async fn commit_then(
+        &mut self,
+        plan: Plan,
+        written: impl FnOnce(),
+    ) -> Result<Option<Response>, Problem> {
         match self.post.commit(self.env, &plan).await {
             Ok(()) => {
+                written();
                 for message in plan.notifications {
                     notification::send(self.env, message, Duration::ZERO).await;
                 }

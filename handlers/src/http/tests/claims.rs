@@ -110,6 +110,22 @@ async fn a_worker_that_comes_after_the_lease_leaves_the_job_to_the_one_that_took
 }
 
 #[tokio::test]
+async fn of_concurrent_requests_with_one_key_one_command_is_claimed_and_runs() {
+    let api = api();
+    let twin = Api { env: api.env.clone(), fakes: api.fakes.clone() };
+    api.fakes.gate.interleave();
+    // Serial commands exclude each other by the session's turn.
+    let body =
+        json!({"sessionId": session_id("s"), "command": ["true"], "concurrency": "parallel"});
+    let path = "/v1/shell/execute";
+    let both = futures::join!(api.post_as("k", path, body.clone()), twin.post_as("k", path, body));
+    assert_eq!(both.0.expect(202), both.1.expect(202));
+    work(&api).await;
+    assert_eq!(api.fakes.shell.runs().values().copied().collect::<Vec<_>>(), [1]);
+    assert!(format!("{:?}", api.env.claims).contains("{}"), "{:?}", api.env.claims);
+}
+
+#[tokio::test]
 async fn the_claims_of_a_session_that_has_ended_are_forgotten() {
     let api = api();
     let job = accept(&api, "true").await;
