@@ -7,7 +7,7 @@ import type { Resources } from './resources.ts';
 type Variables = Readonly<Record<string, string>>;
 
 export function environment(handler: Handler, resources: Resources, settings: Settings): Variables {
-  return Object.assign({}, deployment(resources, settings), ...handler.uses.map((permission) => variablesOf(permission, resources)), settings.environment);
+  return Object.assign({}, deployment(resources, settings), ...handler.uses.map((permission) => variablesOf(permission, resources, settings)), settings.environment);
 }
 
 /** The policy of the deployment, which every function reads. */
@@ -28,7 +28,7 @@ function deployment({ network }: Resources, settings: Settings): Variables {
   };
 }
 
-function variablesOf(permission: Permission, resources: Resources): Variables {
+function variablesOf(permission: Permission, resources: Resources, settings: Settings): Variables {
   switch (permission) {
     case 'store':
       return { EPHEMERAL_TABLE: resources.table.tableName };
@@ -45,8 +45,9 @@ function variablesOf(permission: Permission, resources: Resources): Variables {
       return { ...cluster(resources), ...placement(resources) };
     case 'compute:stop':
     case 'compute:read':
-    case 'shell':
       return cluster(resources);
+    case 'shell':
+      return { ...cluster(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
     case 'workflow:resume':
     case 'webhooks':
       return {};

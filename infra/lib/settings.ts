@@ -41,6 +41,8 @@ export interface Settings {
   readonly deletionProtection: boolean;
   /** The SNS topic that receives the alarms. */
   readonly alarmTopicArn: string | undefined;
+  /** The version of session-manager-plugin that the functions report; absent: the one that they were tested with. */
+  readonly ssmClientVersion: string | undefined;
   /** Additional variables of every function; tests set the SDK's endpoints. */
   readonly environment: Readonly<Record<string, string>>;
   /** The values that the next deployment starts from, by name. */
@@ -55,6 +57,7 @@ export const NAMES = [
   'maxTtlSeconds', 'retentionDays', 'warm', 'webhookAllowPrivate', 'jwtIssuer', 'jwtAudience', 'throttleRate',
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
+  'ssmClientVersion',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -84,6 +87,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     tracing: read.flag('tracing', false),
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
+    ssmClientVersion: version(read.text('ssmClientVersion')),
     environment: environment(context('environment')),
     recorded: recorded(context, architecture),
   };
@@ -139,6 +143,12 @@ function reader(context: (name: string) => unknown) {
       return value === 'true';
     },
   };
+}
+
+
+function version(value: string | undefined): string | undefined {
+  if (value !== undefined && !/^\d+(\.\d+){3}$/.test(value)) throw invalid('ssmClientVersion', 'four numbers with dots, such as 1.2.764.0');
+  return value;
 }
 
 /** A given directory must contain the binary; without one, the placeholder stands in until the binary is built. */

@@ -27,6 +27,7 @@ describe('settings', () => {
     ['bootstrap', 'no/such/directory'],
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
+    ['ssmClientVersion', 'new'],
   ] as const) {
     it(`refuse ${name}=${value} with an error that names the setting`, () => {
       assert.throws(() => read({ [name]: value }), new RegExp(name === 'jwtAudience' ? 'jwtIssuer' : name));

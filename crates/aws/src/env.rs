@@ -133,7 +133,10 @@ impl PortBuilder<'_> {
             return Ok(None);
         };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
-        let dial = ExecDial::new(&self.config, cluster, tasks.clone());
+        let mut dial = ExecDial::new(&self.config, cluster, tasks.clone());
+        if let Some(version) = self.variables.optional("EPHEMERAL_SSM_CLIENT_VERSION") {
+            dial = dial.reporting(version);
+        }
         Ok(Some(Arc::new(RunnerShell::new(dial, clock.clone()))))
     }
 }
