@@ -7,11 +7,17 @@ use handlers::{
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
+use crate::queue::SqsRedelivery;
+
 mod http;
 mod queue;
 
-/// Serves this function until Lambda ends the process.
-pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::Error> {
+/// Serves this function until Lambda ends the process. `redelivery` is that of the function's queue.
+pub async fn serve(
+    function: &Function,
+    env: Env,
+    redelivery: Option<SqsRedelivery>,
+) -> Result<(), lambda_runtime::Error> {
     match function.trigger {
         Trigger::Http => {
             let router = handlers::http::router(env);
@@ -19,7 +25,10 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Queue { .. } => {
-            let service = |event: LambdaEvent<queue::Batch>| queue::handle(&env, event.payload);
+            let (env, redelivery) = (&env, redelivery.as_ref());
+            let service = async |event: LambdaEvent<queue::Batch>| {
+                queue::serve(env, redelivery, event.payload).await
+            };
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Workflow { step } => {
