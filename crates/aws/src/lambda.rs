@@ -1,16 +1,23 @@
 //! The Lambda entry points of the handlers, one file per kind of event.
 
+use std::time::Duration;
+
+use domain::SessionId;
 use handlers::{
     Env, HandlerError, Step,
     permissions::{Function, Trigger},
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use ulid::Ulid;
 
 use crate::queue::SqsRedelivery;
 
 mod http;
 mod queue;
+
+/// How long the initialization waits for the first connection.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves this function until Lambda ends the process. `redelivery` is that of the function's queue.
 pub async fn serve(
@@ -18,6 +25,7 @@ pub async fn serve(
     env: Env,
     redelivery: Option<SqsRedelivery>,
 ) -> Result<(), lambda_runtime::Error> {
+    warm_up(&env).await;
     match function.trigger {
         Trigger::Http => {
             let router = handlers::http::router(env);
@@ -43,6 +51,14 @@ pub async fn serve(
             lambda_runtime::run(service_fn(service)).await
         }
     }
+}
+
+/// Reads a record that does not exist. Root certificates and the connection to the table are loaded during the
+/// initialization, when Lambda gives a function more CPU than later, so that the first request does not wait for them.
+async fn warm_up(env: &Env) {
+    let nothing = env.store.session(SessionId::from_ulid(Ulid::nil()));
+    // The first request reports a table that cannot be reached.
+    let _unused = tokio::time::timeout(WARM_UP_TIMEOUT, nothing).await;
 }
 
 async fn run(step: Step, env: &Env, input: Value) -> Result<Value, Diagnostic> {
