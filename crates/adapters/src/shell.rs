@@ -140,6 +140,10 @@ impl<D: Dial> Shell for RunnerShell<D> {
         })
         .await
     }
+
+    async fn close_idle(&self) {
+        self.pool.close_idle().await;
+    }
 }
 
 fn start(

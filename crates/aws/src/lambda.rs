@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::SessionId;
 use handlers::{
     Env, HandlerError, Step,
-    permissions::{Function, Trigger},
+    permissions::{Function, Permission, Trigger},
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
@@ -35,7 +35,9 @@ pub async fn serve(
         Trigger::Queue { .. } => {
             let (env, redelivery) = (&env, redelivery.as_ref());
             let service = async |event: LambdaEvent<queue::Batch>| {
-                queue::serve(env, redelivery, event.payload).await
+                let response = queue::serve(env, redelivery, event.payload).await;
+                close_idle(function, env).await;
+                response
             };
             lambda_runtime::run(service_fn(service)).await
         }
@@ -46,7 +48,9 @@ pub async fn serve(
         Trigger::Schedule { .. } => {
             // The event of the schedule contains nothing that the handler needs.
             let service = async |_: LambdaEvent<Value>| {
-                handlers::sweep(&env).await.map_err(|error| diagnostic(&error))
+                let swept = handlers::sweep(&env).await;
+                close_idle(function, &env).await;
+                swept.map_err(|error| diagnostic(&error))
             };
             lambda_runtime::run(service_fn(service)).await
         }
@@ -59,6 +63,14 @@ async fn warm_up(env: &Env) {
     let nothing = env.store.session(SessionId::from_ulid(Ulid::nil()));
     // The first request reports a table that cannot be reached.
     let _unused = tokio::time::timeout(WARM_UP_TIMEOUT, nothing).await;
+}
+
+/// Closes the channels into tasks: Lambda may suspend this process now, and each open channel is a process in the
+/// task, which would stay for the 20 minutes of ECS Exec's idle timeout.
+async fn close_idle(function: &Function, env: &Env) {
+    if function.may(Permission::Shell) {
+        env.shell.close_idle().await;
+    }
 }
 
 async fn run(step: Step, env: &Env, input: Value) -> Result<Value, Diagnostic> {

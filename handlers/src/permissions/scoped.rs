@@ -139,6 +139,12 @@ impl Shell for Scoped<dyn Shell> {
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
         self.permit(Permission::Shell)?.release(task, job).await
     }
+
+    async fn close_idle(&self) {
+        if let Ok(shell) = self.permit(Permission::Shell) {
+            shell.close_idle().await;
+        }
+    }
 }
 
 #[async_trait]

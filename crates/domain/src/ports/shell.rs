@@ -148,4 +148,7 @@ pub trait Shell: Send + Sync {
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
     /// Tells the runner that the result is stored: it may drop the output. It still knows the job.
     async fn release(&self, task: &TaskId, job: JobId) -> Result<(), ShellError>;
+    /// Closes the connections that are kept for later calls, if any are. A process that may be suspended
+    /// calls this first: in the task each open connection costs memory.
+    async fn close_idle(&self) {}
 }
