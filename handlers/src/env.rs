@@ -69,10 +69,17 @@ pub struct Policy {
     pub streaming: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
-    /// How long a worker follows a command before another worker takes over.
+    /// How long output of a command is gathered before it is stored.
+    pub gather_time: Duration,
+    /// How long the worker that started a command follows it before another worker takes over.
     pub worker_hold: Duration,
-    /// The delay before the next worker takes over.
+    /// How long each later worker waits for output that does not come; while output comes, it stays for
+    /// `worker_hold`.
+    pub worker_visit: Duration,
+    /// The shortest delay before the next worker takes over.
     pub hand_on_delay: Duration,
+    /// The longest delay before the next worker takes over.
+    pub hand_on_delay_max: Duration,
     /// How many warm tasks to keep of each kind.
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
@@ -113,6 +120,12 @@ impl Policy {
     pub const QUEUE: QueueLimits = QueueLimits { jobs: 1000, bytes: 32 << 20 };
     /// The limits of [`Policy::running`] on one machine.
     pub const RUNNING: RunLimits = RunLimits { user: 128, session: 32 };
+
+    /// The delay before the next worker takes over a command that has run for so long. The end of a command
+    /// is noticed late by at most a quarter of its duration, or by the shortest delay.
+    pub(crate) fn hand_on_delay_after(&self, elapsed: Duration) -> Duration {
+        (elapsed / 4).min(self.hand_on_delay_max).max(self.hand_on_delay)
+    }
 }
 
 /// The rules of a server on one machine.
@@ -134,8 +147,11 @@ impl Default for Policy {
             webhook_allow_private: false,
             streaming: true,
             retention: Duration::from_hours(7 * 24),
+            gather_time: Duration::from_millis(50),
             worker_hold: Duration::from_mins(15),
+            worker_visit: Duration::from_mins(15),
             hand_on_delay: Duration::ZERO,
+            hand_on_delay_max: Duration::ZERO,
             warm: Vec::new(),
             warm_max_age: Duration::from_hours(1),
             pricing: None,

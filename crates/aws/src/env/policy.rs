@@ -12,11 +12,16 @@ use handlers::Policy;
 use super::IMAGE;
 use crate::variable::{VariableError, Variables};
 
-/// How long an invocation follows a running job.
-const WORKER_HOLD: Duration = Duration::from_secs(20);
-/// The delay until the next invocation follows a job that is still running. In between the job costs
-/// nothing but its task.
-const HAND_ON_DELAY: Duration = Duration::from_secs(10);
+/// How long the invocation that starts a command follows it; most commands are shorter.
+const WORKER_HOLD: Duration = Duration::from_secs(10);
+/// How long a later invocation waits for output that does not come.
+const WORKER_VISIT: Duration = Duration::from_millis(300);
+/// The shortest and the longest delay until the next invocation. In between a running command costs nothing
+/// but its task.
+const HAND_ON_DELAY: Duration = Duration::from_secs(2);
+const HAND_ON_DELAY_MAX: Duration = Duration::from_secs(30);
+/// How long output is gathered: each write of it is a transaction, and no response is streamed.
+const GATHER_TIME: Duration = Duration::from_secs(1);
 
 pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let ttl = |name, default: Duration| {
@@ -50,8 +55,11 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         // API Gateway returns a response only when it is complete.
         streaming: false,
         retention: Duration::from_hours(24) * days,
+        gather_time: GATHER_TIME,
         worker_hold: WORKER_HOLD,
+        worker_visit: WORKER_VISIT,
         hand_on_delay: HAND_ON_DELAY,
+        hand_on_delay_max: HAND_ON_DELAY_MAX,
         warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
         pricing: Some(Pricing {
             architecture: architecture(variables)?,
