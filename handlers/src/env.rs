@@ -80,6 +80,8 @@ pub struct Policy {
     pub hand_on_delay: Duration,
     /// The longest delay before the next worker takes over.
     pub hand_on_delay_max: Duration,
+    /// How often the sweep checks that the task of a ready session still exists.
+    pub ready_recheck: Duration,
     /// How many warm tasks to keep of each kind.
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
@@ -152,6 +154,7 @@ impl Default for Policy {
             worker_visit: Duration::from_mins(15),
             hand_on_delay: Duration::ZERO,
             hand_on_delay_max: Duration::ZERO,
+            ready_recheck: Duration::from_mins(1),
             warm: Vec::new(),
             warm_max_age: Duration::from_hours(1),
             pricing: None,

@@ -22,6 +22,8 @@ const HAND_ON_DELAY: Duration = Duration::from_secs(2);
 const HAND_ON_DELAY_MAX: Duration = Duration::from_secs(30);
 /// How long output is gathered: each write of it is a transaction, and no response is streamed.
 const GATHER_TIME: Duration = Duration::from_secs(1);
+/// How often the sweep checks the task of a ready session, in case its event was lost.
+const READY_RECHECK: Duration = Duration::from_mins(10);
 
 pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let ttl = |name, default: Duration| {
@@ -60,6 +62,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         worker_visit: WORKER_VISIT,
         hand_on_delay: HAND_ON_DELAY,
         hand_on_delay_max: HAND_ON_DELAY_MAX,
+        ready_recheck: READY_RECHECK,
         warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
         pricing: Some(Pricing {
             architecture: architecture(variables)?,
