@@ -34,13 +34,12 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let default_ttl = ttl("EPHEMERAL_DEFAULT_TTL_SECONDS", Policy::DEFAULT_TTL)?;
     let days: u32 = variables.in_range("EPHEMERAL_RETENTION_DAYS", 1..=3650, 7)?;
     let refused_networks = refused_networks(&security_groups(variables));
-    let default_network = if refused_networks.contains_key(&Network::Egress) {
+    let network = if refused_networks.contains_key(&Network::Egress) {
         Network::None
     } else {
         Network::Egress
     };
-    let kind =
-        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: default_network };
+    let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network };
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
         // The table grows without a limit, and the lanes are queues that share nothing with each other.
@@ -49,7 +48,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         running: None,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
-        default_network,
+        // As on one machine: a request that names no network never gets one by accident.
+        default_network: Network::None,
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
         images: vec![IMAGE.to_owned()],
@@ -93,7 +93,7 @@ pub(super) fn assign_public_ip(variables: &Variables) -> Result<bool, VariableEr
 fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, String> {
     let reasons = [
         (Network::Egress, "tasks of this deployment have no route to the internet"),
-        (Network::None, "tasks of this deployment reach AWS over the internet"),
+        (Network::None, "tasks of this deployment reach AWS over the internet; request `egress`"),
     ];
     let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
     refused.map(|(network, reason)| (network, reason.to_owned())).collect()

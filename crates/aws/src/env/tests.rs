@@ -123,7 +123,7 @@ fn a_deployment_without_settings_has_the_default_limits() {
     assert_eq!(policy.default_ttl.as_secs(), 3600);
     assert_eq!(policy.max_ttl.as_secs(), 28_800);
     assert_eq!(policy.retention.as_secs(), 7 * 86_400);
-    assert_eq!(policy.default_network, domain::size::Network::Egress);
+    assert_eq!(policy.default_network, domain::size::Network::None);
     assert!(!policy.streaming && !policy.webhook_allow_private);
     let refused: Vec<_> = policy.refused_networks.into_keys().collect();
     assert_eq!(refused, [domain::size::Network::None]);

@@ -43,7 +43,7 @@ impl StartRequest {
         let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
         let env = fields.optional("env", command::env());
         let metadata = fields.optional("metadata", command::metadata());
-        let network = fields.optional("network", network(policy));
+        let network = read_network(fields, policy);
         let spot = boolean().describe("Cheaper capacity that can be taken back.");
         let spot = fields.with_default("spot", spot, false);
         let admission = fields.with_default("admission", admission(policy), Admission::Reject);
@@ -98,6 +98,21 @@ fn idle_timeout(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldErro
     integer(1..=policy.max_ttl.as_secs()).describe("At most the deployment's longest lifetime.")
 }
 
+/// The network of a request. A deployment that does not have the default one demands that the request names
+/// another, so that a request means the same everywhere or is refused.
+fn read_network(fields: &mut Fields<'_>, policy: &Policy) -> Option<Network> {
+    let is_given = fields.has("network");
+    let network = fields.optional("network", network(policy));
+    if let Some(reason) = policy.refused_networks.get(&policy.default_network)
+        && !is_given
+    {
+        let error =
+            FieldError::new(format!("is required, because the default is not available: {reason}"));
+        fields.report(error.below("network"));
+    }
+    network
+}
+
 fn network(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Network, FieldError>> {
     let read = |value| {
         let network = (one_of(&[Network::None, Network::Egress]).read)(value)?;
@@ -107,7 +122,8 @@ fn network(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Network, FieldError
         }
     };
     Rule::new(read, || component("Network")).describe(
-        "The default is the deployment's. A network that it does not have is a 400 that says why.",
+        "The default is `none`. A network that the deployment does not have is a 400 that says why, \
+         also if it is the default.",
     )
 }
 

@@ -89,7 +89,9 @@ impl Aws {
     }
 
     pub(crate) async fn user(&self, name: &str) -> Result<User> {
-        User::new(&self.base(), Some(self.tokens(name).await?.access))
+        let user = User::new(&self.base(), Some(self.tokens(name).await?.access))?;
+        // The template's network is `public`, which offers no other.
+        Ok(user.with_network("egress"))
     }
 
     /// The access token and the id token of a user.
