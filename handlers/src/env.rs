@@ -69,6 +69,8 @@ pub struct Policy {
     pub streaming: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
+    /// How long a session may live in all, with its extensions; `None` for no limit.
+    pub max_lifetime: Option<Duration>,
     /// How long output of a command is gathered before it is stored.
     pub gather_time: Duration,
     /// How long the worker that started a command follows it before another worker takes over.
@@ -123,6 +125,16 @@ impl Policy {
     /// The limits of [`Policy::running`] on one machine.
     pub const RUNNING: RunLimits = RunLimits { user: 128, session: 32 };
 
+    /// The longest time to live that a start can request.
+    pub(crate) fn max_start_ttl(&self) -> Duration {
+        self.max_lifetime.map_or(self.max_ttl, |lifetime| lifetime.min(self.max_ttl))
+    }
+
+    /// The time to live of a session whose start does not set it.
+    pub(crate) fn default_start_ttl(&self) -> Duration {
+        self.default_ttl.min(self.max_start_ttl())
+    }
+
     /// The delay before the next worker takes over a command that has run for so long. The end of a command
     /// is noticed late by at most a quarter of its duration, or by the shortest delay.
     pub(crate) fn hand_on_delay_after(&self, elapsed: Duration) -> Duration {
@@ -149,6 +161,7 @@ impl Default for Policy {
             webhook_allow_private: false,
             streaming: true,
             retention: Duration::from_hours(7 * 24),
+            max_lifetime: None,
             gather_time: Duration::from_millis(50),
             worker_hold: Duration::from_mins(15),
             worker_visit: Duration::from_mins(15),

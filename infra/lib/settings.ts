@@ -21,6 +21,11 @@ export interface Settings {
   readonly maxActiveSessions: number;
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
+  /** The largest shell that may be requested, in units of 1/1024 core and in MiB. */
+  readonly maxCpu: number;
+  readonly maxMemoryMiB: number;
+  /** How long a session may live with its extensions; absent: as long as it is extended. */
+  readonly maxLifetimeSeconds: number | undefined;
   readonly retentionDays: number;
   /** Number of warm tasks. */
   readonly warm: number;
@@ -58,6 +63,7 @@ export const NAMES = [
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
   'ssmClientVersion',
+  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -72,6 +78,9 @@ export function readSettings(context: (name: string) => unknown): Settings {
     shellImage: read.text('shellImage'),
     network: read.oneOf('network', ['public', 'private', 'nat']),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
+    maxCpu: read.integer('maxCpu', 4_096, 256, 4_096),
+    maxMemoryMiB: read.integer('maxMemoryMiB', 30_720, 512, 30_720),
+    maxLifetimeSeconds: read.optionalInteger('maxLifetimeSeconds', 60, 31_536_000),
     defaultTtlSeconds: read.integer('defaultTtlSeconds', 3_600, 1, 28_800),
     maxTtlSeconds: read.integer('maxTtlSeconds', 28_800, 1, 28_800),
     retentionDays: read.integer('retentionDays', 7, 1, 365),
@@ -133,9 +142,11 @@ function reader(context: (name: string) => unknown) {
       return found;
     },
     integer(name: Name, missing: number, least: number, most: number): number {
-      const value = Number(text(name) ?? missing);
-      if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
-      return value;
+      return integer(name, Number(text(name) ?? missing), least, most);
+    },
+    optionalInteger(name: Name, least: number, most: number): number | undefined {
+      const value = text(name);
+      return value === undefined ? undefined : integer(name, Number(value), least, most);
     },
     flag(name: Name, missing: boolean): boolean {
       const value = text(name) ?? String(missing);
@@ -145,6 +156,10 @@ function reader(context: (name: string) => unknown) {
   };
 }
 
+function integer(name: Name, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
+  return value;
+}
 
 function version(value: string | undefined): string | undefined {
   if (value !== undefined && !/^\d+(\.\d+){3}$/.test(value)) throw invalid('ssmClientVersion', 'four numbers with dots, such as 1.2.764.0');

@@ -27,6 +27,8 @@ describe('settings', () => {
     ['bootstrap', 'no/such/directory'],
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
+    ['maxCpu', '8192'],
+    ['maxLifetimeSeconds', '1'],
     ['ssmClientVersion', 'new'],
   ] as const) {
     it(`refuse ${name}=${value} with an error that names the setting`, () => {

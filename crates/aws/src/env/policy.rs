@@ -7,7 +7,7 @@ use domain::{
     size::{Network, Size},
     warm,
 };
-use handlers::Policy;
+use handlers::{MaxSize, Policy};
 
 use super::IMAGE;
 use crate::variable::{VariableError, Variables};
@@ -40,6 +40,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         Network::Egress
     };
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network };
+    let max_lifetime: Option<u64> = variables.optional_parsed("EPHEMERAL_MAX_LIFETIME_SECONDS")?;
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
         // The table grows without a limit, and the lanes are queues that share nothing with each other.
@@ -52,6 +53,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         default_network: Network::None,
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
+        max_size: max_size(variables)?,
+        max_lifetime: max_lifetime.map(Duration::from_secs),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: variables.parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
         // API Gateway returns a response only when it is complete.
@@ -97,6 +100,16 @@ fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, Str
     ];
     let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
     refused.map(|(network, reason)| (network, reason.to_owned())).collect()
+}
+
+/// The largest session that may be requested.
+fn max_size(variables: &Variables) -> Result<MaxSize, VariableError> {
+    let all = MaxSize::default();
+    Ok(MaxSize {
+        cpu: variables.parsed("EPHEMERAL_MAX_CPU", all.cpu)?,
+        memory_mib: variables.parsed("EPHEMERAL_MAX_MEMORY_MIB", all.memory_mib)?,
+        ..all
+    })
 }
 
 fn architecture(variables: &Variables) -> Result<Architecture, VariableError> {

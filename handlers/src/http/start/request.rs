@@ -54,7 +54,7 @@ impl StartRequest {
         let spec = Spec {
             image,
             size,
-            ttl: ttl.map_or(policy.default_ttl, Duration::from_secs),
+            ttl: ttl.map_or(policy.default_start_ttl(), Duration::from_secs),
             idle_timeout: idle_timeout.map(Duration::from_secs),
             env: Secret::new(env.unwrap_or_default()),
             metadata: metadata.unwrap_or_default(),
@@ -88,7 +88,7 @@ fn image(policy: &Policy) -> Rule<impl Fn(Value) -> Result<String, FieldError>> 
 }
 
 fn ttl(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
-    integer(1..=policy.max_ttl.as_secs()).describe(
+    integer(1..=policy.max_start_ttl().as_secs()).describe(
         "The default, 3600 unless configured otherwise, is the deployment's; so is a maximum below \
          this one.",
     )

@@ -229,3 +229,13 @@ async fn a_deployment_without_the_default_network_demands_that_the_request_names
     api.post(START, json!({"network": "none"})).await.problem(400, "invalid_request");
     api.post(START, json!({"network": "egress"})).await.expect(202);
 }
+
+#[tokio::test]
+async fn a_deployment_limits_lifetimes() {
+    let api = Api::new(Fakes::new())
+        .with_policy(|policy| policy.max_lifetime = Some(Duration::from_mins(10)));
+    api.post(START, json!({"ttlSeconds": 601})).await.problem(400, "invalid_request");
+    let body = api.post(START, json!({})).await.expect(202);
+    let session = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
+    assert_eq!(session["ttlSeconds"], 600, "the default is limited too");
+}
