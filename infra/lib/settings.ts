@@ -18,6 +18,8 @@ export interface Settings {
   /** The shell's image, or the directory to build it from; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
   readonly network: Network;
+  /** The ports that shells may reach outside; absent: all. */
+  readonly egressPorts: readonly number[] | undefined;
   readonly maxActiveSessions: number;
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
@@ -64,6 +66,7 @@ export const NAMES = [
   'deletionProtection', 'alarmTopicArn', 'environment',
   'ssmClientVersion',
   'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
+  'egressPorts',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -77,6 +80,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     ...bootstrap(read.text('bootstrap'), architecture),
     shellImage: read.text('shellImage'),
     network: read.oneOf('network', ['public', 'private', 'nat']),
+    egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
     maxCpu: read.integer('maxCpu', 4_096, 256, 4_096),
     maxMemoryMiB: read.integer('maxMemoryMiB', 30_720, 512, 30_720),
@@ -159,6 +163,17 @@ function reader(context: (name: string) => unknown) {
 function integer(name: Name, value: number, least: number, most: number): number {
   if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
   return value;
+}
+
+/** Web and DNS. The agent of ECS Exec and the pull of the image need 443. */
+const DEFAULT_PORTS = [53, 80, 443];
+
+function ports(value: string | undefined): number[] | undefined {
+  if (value === undefined) return DEFAULT_PORTS;
+  if (value === 'all') return undefined;
+  const read = value.split(',').map((port) => integer('egressPorts', Number(port.trim() || Number.NaN), 1, 65_535));
+  if (!read.includes(443)) throw invalid('egressPorts', 'all, or ports separated by commas, among them 443, which ECS needs');
+  return [...new Set(read)].sort((one, other) => one - other);
 }
 
 function version(value: string | undefined): string | undefined {

@@ -176,6 +176,16 @@ describe('networks', () => {
     });
   }
 
+  it('shells reach the configured ports outside, by default those of the web and of DNS', () => {
+    const egress = (context: Record<string, string>) => {
+      const [[, group] = []] = ofType(synthesize(context).resources, 'AWS::EC2::SecurityGroup');
+      return list(group?.Properties['SecurityGroupEgress']).map((rule) => `${rule.IpProtocol} ${rule.FromPort ?? ''}`);
+    };
+    assert.deepEqual(egress({}), ['tcp 53', 'udp 53', 'tcp 80', 'tcp 443', 'udp 443']);
+    assert.deepEqual(egress({ egressPorts: '443, 22', network: 'nat' }), ['tcp 22', 'tcp 443', 'udp 443']);
+    assert.deepEqual(egress({ egressPorts: 'all' }), ['-1 ']);
+  });
+
   it('endpoints serve only this account, and the one for S3 only image layers', () => {
     const { resources } = synthesize({ network: 'private' });
     for (const [, { Properties }] of ofType(resources, 'AWS::EC2::VPCEndpoint')) {

@@ -27,6 +27,8 @@ describe('settings', () => {
     ['bootstrap', 'no/such/directory'],
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
+    ['egressPorts', '80'],
+    ['egressPorts', '443,http'],
     ['maxCpu', '8192'],
     ['maxLifetimeSeconds', '1'],
     ['ssmClientVersion', 'new'],
