@@ -34,6 +34,8 @@ export interface Settings {
   readonly webhookAllowPrivate: boolean;
   /** The accepted issuer of tokens; absent: a user pool that the stack creates. */
   readonly jwt: { readonly issuer: string; readonly audience: string[] } | undefined;
+  /** The scope that tokens must have. */
+  readonly jwtScope: string | undefined;
   /** Requests per second, and the burst above that. */
   readonly throttle: { readonly rate: number; readonly burst: number };
   /** How many batches of one queue are handled concurrently. */
@@ -67,6 +69,7 @@ export const NAMES = [
   'ssmClientVersion',
   'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
   'egressPorts',
+  'jwtScope',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -91,6 +94,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     warm: read.integer('warm', 0, 0, 100),
     webhookAllowPrivate: read.flag('webhookAllowPrivate', false),
     jwt: jwt(read.text('jwtIssuer'), read.text('jwtAudience')),
+    jwtScope: read.text('jwtScope'),
     throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
     logLevel: read.text('logLevel') ?? 'info',

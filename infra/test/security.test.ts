@@ -260,6 +260,13 @@ describe('the API', () => {
     assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPool'), []);
   });
 
+  it('demands a scope where one is configured', () => {
+    const { resources } = synthesize({ jwtScope: 'ephemeral/use' });
+    const routes = ofType(resources, 'AWS::ApiGatewayV2::Route').map(([, { Properties }]) => Properties);
+    const [proxy] = routes.filter(({ RouteKey }) => RouteKey !== 'GET /openapi.json');
+    assert.deepEqual(proxy?.['AuthorizationScopes'], ['ephemeral/use']);
+  });
+
   it('lets only administrators create users', () => {
     const { AdminCreateUserConfig } = ofType(resources, 'AWS::Cognito::UserPool')[0]?.[1].Properties ?? {};
     assert.deepEqual(AdminCreateUserConfig, { AllowAdminCreateUserOnly: true });
