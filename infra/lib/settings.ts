@@ -40,6 +40,8 @@ export interface Settings {
   readonly throttle: { readonly rate: number; readonly burst: number };
   /** How many batches of one queue are handled concurrently. */
   readonly laneConcurrency: number;
+  /** The account's limit of concurrent executions, of which some are reserved; absent: nothing is reserved. */
+  readonly accountConcurrency: number | undefined;
   readonly logLevel: string;
   readonly logRetentionDays: RetentionDays;
   readonly flowLogs: boolean;
@@ -70,6 +72,7 @@ export const NAMES = [
   'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
   'egressPorts',
   'jwtScope',
+  'accountConcurrency',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -97,6 +100,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     jwtScope: read.text('jwtScope'),
     throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
+    accountConcurrency: read.optionalInteger('accountConcurrency', 1, 1_000_000),
     logLevel: read.text('logLevel') ?? 'info',
     logRetentionDays: read.integer('logRetentionDays', RetentionDays.TWO_WEEKS, 1, 3_653),
     flowLogs: read.flag('flowLogs', false),
@@ -128,7 +132,8 @@ function recorded(context: (name: string) => unknown, architecture: Architecture
 
 /** Whether the next deployment starts from this value: files on one machine are of no use to another. */
 export function isRecorded(name: Name, value: string | undefined): boolean {
-  if (name === 'stackName' || name === 'bootstrap') return false;
+  // Each deployment reads the account's limit again.
+  if (name === 'stackName' || name === 'bootstrap' || name === 'accountConcurrency') return false;
   return name !== 'shellImage' || value === undefined || !existsSync(value);
 }
 

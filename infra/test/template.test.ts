@@ -65,6 +65,16 @@ describe('the template', () => {
     assert.deepEqual(found({ tracing: 'true', flowLogs: 'true' }), { executions: true, functions: true, flowLogs: 1 });
   });
 
+  it('reserves concurrency for requests and the sweep only in an account that has enough', () => {
+    const reserved = (context: Record<string, string>) => {
+      const functions = ofType(synthesize(context).resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties);
+      const all = functions.map(({ Handler, ReservedConcurrentExecutions: reserved }) => [Handler as string, reserved as number | undefined] as const);
+      return Object.fromEntries(all.filter(([, reserved]) => reserved !== undefined));
+    };
+    assert.deepEqual(reserved({}), {});
+    assert.deepEqual(reserved({ accountConcurrency: '10' }), {});
+    assert.deepEqual(reserved({ accountConcurrency: '1000' }), { api: 500, sweep: 2 });
+  });
   it('passes cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;
