@@ -13,7 +13,8 @@ import {
   type IMetric,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { Topic } from 'aws-cdk-lib/aws-sns';
+import type { Rule } from 'aws-cdk-lib/aws-events';
+import { FilterPattern } from 'aws-cdk-lib/aws-logs';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { named, type Functions } from './functions.ts';
@@ -27,6 +28,7 @@ export interface Monitored extends Resources {
   readonly functions: Functions;
   readonly machine: StateMachine;
   readonly stage: HttpStage;
+  readonly rules: Readonly<Record<string, Rule>>;
 }
 
 const FIVE_MINUTES = Duration.minutes(5);
@@ -41,6 +43,9 @@ const MAX_AGE: Readonly<Record<Lane, Duration>> = {
 
 export function addMonitoring(scope: Construct, monitored: Monitored, settings: Settings): void {
   const alarms = [
+    handlersAlarm(scope, monitored),
+    ...ruleAlarms(scope, monitored),
+    tableAlarm(scope, monitored),
     ...queueAlarms(scope, monitored),
     ...functionAlarms(scope, monitored),
     ...executionAlarms(scope, monitored),
@@ -52,6 +57,52 @@ export function addMonitoring(scope: Construct, monitored: Monitored, settings: 
     for (const alarm of alarms) alarm.addAlarmAction(action);
   }
   addDashboard(scope, monitored, alarms);
+}
+
+
+/**
+ * Failures that a handler logged. A worker of a queue reports a failed message in its answer and succeeds itself, so
+ * its failures are not among the errors of its function.
+ */
+function handlersAlarm(scope: Construct, { functions, handlers }: Monitored): Alarm {
+  const metric = { metricNamespace: Stack.of(scope).stackName, metricName: 'HandlerFailures' };
+  for (const { name } of handlers) {
+    named(functions, name).logGroup.addMetricFilter(`${pascal(name)}Failures`, {
+      ...metric,
+      metricValue: '1',
+      filterPattern: FilterPattern.any(
+        FilterPattern.stringValue('$.level', '=', 'ERROR'),
+        FilterPattern.stringValue('$.code', '=', 'Backend'),
+        FilterPattern.stringValue('$.code', '=', 'BadInput'),
+      ),
+    });
+  }
+  return alarm(scope, {
+    name: 'handlers-failed',
+    metric: new Metric({ namespace: metric.metricNamespace, metricName: metric.metricName, statistic: 'Sum', period: FIVE_MINUTES }),
+    atLeast: 10,
+    ofThree: 2,
+  });
+}
+
+/** Events that a rule could not hand to its target. */
+function ruleAlarms(scope: Construct, { rules }: Monitored): Alarm[] {
+  return Object.entries(rules).map(([name, rule]) => {
+    const metric = new Metric({
+      namespace: 'AWS/Events',
+      metricName: 'FailedInvocations',
+      dimensionsMap: { RuleName: rule.ruleName },
+      statistic: 'Sum',
+      period: FIVE_MINUTES,
+    });
+    return alarm(scope, { name: `${name}-rule`, metric, atLeast: 1 });
+  });
+}
+
+/** Writes that the table refused because of its rate. The SDK repeats them, so a few do no harm. */
+function tableAlarm(scope: Construct, { table }: Monitored): Alarm {
+  const metric = table.metric('WriteThrottleEvents', { statistic: 'Sum', period: FIVE_MINUTES });
+  return alarm(scope, { name: 'table-throttled', metric, atLeast: 100, ofThree: 2 });
 }
 
 interface Threshold {

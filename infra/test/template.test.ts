@@ -100,7 +100,7 @@ describe('alarms', () => {
     }
     const functions = ofType(resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties['Handler']);
     for (const name of functions) assert.ok(names.includes(`ephemeral-${name}-errors`), name);
-    for (const name of ['executions-failed', 'executions-timed-out', 'executions-aborted', 'sweep-not-run', 'throttles', 'api-5xx']) {
+    for (const name of ['handlers-failed', 'task-events-rule', 'failed-executions-rule', 'sweep-schedule-rule', 'table-throttled', 'executions-failed', 'executions-timed-out', 'executions-aborted', 'sweep-not-run', 'throttles', 'api-5xx']) {
       assert.ok(names.includes(`ephemeral-${name}`), name);
     }
   });
@@ -108,8 +108,17 @@ describe('alarms', () => {
   it('are all explained in docs/operations.md', () => {
     const operations = readFileSync(OPERATIONS, 'utf8');
     for (const { AlarmName } of alarms) {
-      const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors)$/, '*-$1');
+      const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors|rule)$/, '*-$1');
       assert.ok(operations.includes(`\`${kind}\``), `docs/operations.md does not say what ${kind} means`);
+    }
+  });
+
+  it('see the failures of handlers, which are no errors of their functions', () => {
+    const filters = ofType(resources, 'AWS::Logs::MetricFilter').map(([, { Properties }]) => Properties);
+    assert.equal(filters.length, ofType(resources, 'AWS::Lambda::Function').length);
+    for (const { FilterPattern, MetricTransformations: [transformation] } of filters) {
+      assert.equal(FilterPattern, '{ ($.level = "ERROR") || ($.code = "Backend") || ($.code = "BadInput") }');
+      assert.deepEqual([transformation.MetricNamespace, transformation.MetricName], ['ephemeral', 'HandlerFailures']);
     }
   });
 
