@@ -52,6 +52,10 @@ export interface Settings {
   readonly deletionProtection: boolean;
   /** The SNS topic that receives the alarms. */
   readonly alarmTopicArn: string | undefined;
+  /** The address that receives the alarms and the warnings of the budget. */
+  readonly alarmEmail: string | undefined;
+  /** The monthly budget of the account. */
+  readonly budgetUsd: number | undefined;
   /** The version of session-manager-plugin that the functions report; absent: the one that they were tested with. */
   readonly ssmClientVersion: string | undefined;
   /** Additional variables of every function; tests set the SDK's endpoints. */
@@ -73,6 +77,7 @@ export const NAMES = [
   'egressPorts',
   'jwtScope',
   'accountConcurrency',
+  'alarmEmail', 'budgetUsd',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -108,11 +113,15 @@ export function readSettings(context: (name: string) => unknown): Settings {
     tracing: read.flag('tracing', false),
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
+    alarmEmail: email(read.text('alarmEmail')),
+    budgetUsd: read.optionalInteger('budgetUsd', 1, 1_000_000),
     ssmClientVersion: version(read.text('ssmClientVersion')),
     environment: environment(context('environment')),
     recorded: recorded(context, architecture),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
+  if (settings.budgetUsd !== undefined && settings.alarmEmail === undefined) throw invalid('budgetUsd', 'set together with alarmEmail');
+  if (settings.alarmTopicArn !== undefined && settings.alarmEmail !== undefined) throw invalid('alarmEmail', 'absent where alarmTopicArn is set');
   if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw invalid('defaultTtlSeconds', 'at most maxTtlSeconds');
   return settings;
 }
@@ -183,6 +192,11 @@ function ports(value: string | undefined): number[] | undefined {
   const read = value.split(',').map((port) => integer('egressPorts', Number(port.trim() || Number.NaN), 1, 65_535));
   if (!read.includes(443)) throw invalid('egressPorts', 'all, or ports separated by commas, among them 443, which ECS needs');
   return [...new Set(read)].sort((one, other) => one - other);
+}
+
+function email(value: string | undefined): string | undefined {
+  if (value !== undefined && !/^[^@\s]+@[^@\s]+$/.test(value)) throw invalid('alarmEmail', 'an address');
+  return value;
 }
 
 function version(value: string | undefined): string | undefined {

@@ -31,6 +31,8 @@ describe('settings', () => {
     ['egressPorts', '443,http'],
     ['maxCpu', '8192'],
     ['maxLifetimeSeconds', '1'],
+    ['alarmEmail', 'nobody'],
+    ['budgetUsd', '100'],
     ['ssmClientVersion', 'new'],
   ] as const) {
     it(`refuse ${name}=${value} with an error that names the setting`, () => {

@@ -75,6 +75,16 @@ describe('the template', () => {
     assert.deepEqual(reserved({ accountConcurrency: '10' }), {});
     assert.deepEqual(reserved({ accountConcurrency: '1000' }), { api: 500, sweep: 2 });
   });
+
+  it('sends alarms and the warnings of a budget to the configured address', () => {
+    const { resources } = synthesize({ alarmEmail: 'ops@example.com', budgetUsd: '100' });
+    const [[topic, ] = []] = ofType(resources, 'AWS::SNS::Topic');
+    for (const [, { Properties }] of ofType(resources, 'AWS::CloudWatch::Alarm')) assert.deepEqual(Properties['AlarmActions'], [{ Ref: topic }]);
+    const [[, budget] = []] = ofType(resources, 'AWS::Budgets::Budget');
+    assert.deepEqual(budget?.Properties['Budget'].BudgetLimit, { Amount: 100, Unit: 'USD' });
+    for (const { Subscribers } of budget?.Properties['NotificationsWithSubscribers']) assert.equal(Subscribers[0].Address, 'ops@example.com');
+  });
+
   it('passes cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;
