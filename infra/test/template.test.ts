@@ -76,6 +76,13 @@ describe('the template', () => {
     assert.deepEqual(reserved({ accountConcurrency: '1000' }), { api: 500, sweep: 2 });
   });
 
+  it('lets no function write the log lines of Lambda itself', () => {
+    for (const [id, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) {
+      const { LogFormat, SystemLogLevel, ApplicationLogLevel } = Properties['LoggingConfig'];
+      assert.deepEqual([LogFormat, SystemLogLevel, ApplicationLogLevel], ['JSON', 'WARN', 'TRACE'], id);
+    }
+  });
+
   it('sends alarms and the warnings of a budget to the configured address', () => {
     const { resources } = synthesize({ alarmEmail: 'ops@example.com', budgetUsd: '100' });
     const [[topic, ] = []] = ofType(resources, 'AWS::SNS::Topic');

@@ -75,8 +75,8 @@ pub const VISIT_SHARE: f64 = 0.06;
 /// How many seconds a worker takes to connect to a shell and to store the result; an assumption: to open
 /// a channel takes at least one.
 pub const DIAL_SECONDS: f64 = 1.2;
-/// How many GB the platform and the function log for one invocation; an assumption: about 0.8 KB.
-pub const INVOCATION_LOG_GB: f64 = 0.8e-6;
+/// How many GB a function logs for one invocation; an assumption: about 0.4 KB. The platform logs none.
+pub const INVOCATION_LOG_GB: f64 = 0.4e-6;
 /// How many GB the history of an execution logs for one state transition; an assumption: about 2.5 KB.
 pub const TRANSITION_LOG_GB: f64 = 2.5e-6;
 
