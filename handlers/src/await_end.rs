@@ -12,13 +12,8 @@ use crate::{
     waiter::{self, Wait, WaitInput},
 };
 
-const WAIT: Wait = Wait {
-    waits: Waits::End,
-    timeout: Duration::ZERO,
-    // So often the sweep checks that the task of a ready session still exists.
-    recheck_after: Duration::from_mins(1),
-};
-
 pub(crate) async fn handle(env: &Env, input: WaitInput) -> Result<(), HandlerError> {
-    waiter::wait(env, input, WAIT).await
+    let recheck_after = env.policy.ready_recheck;
+    waiter::wait(env, input, Wait { waits: Waits::End, timeout: Duration::ZERO, recheck_after })
+        .await
 }

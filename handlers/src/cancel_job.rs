@@ -4,7 +4,7 @@
 
 use domain::{JobId, job::Job, ports::ShellError, session::Session};
 
-use crate::{Env, HandlerError};
+use crate::{Env, HandlerError, run_job};
 
 pub(crate) async fn handle(env: &Env, id: JobId) -> Result<(), HandlerError> {
     let Some(read) = env.store.job(id).await? else { return Ok(()) };
@@ -14,7 +14,8 @@ pub(crate) async fn handle(env: &Env, id: JobId) -> Result<(), HandlerError> {
     }
     let session = env.store.session(job.common().session).await?;
     let Some(Session::Ready(ready)) = session.map(|read| read.value) else { return Ok(()) };
-    ignore_gone(env.shell.cancel(ready.task(), id).await)
+    ignore_gone(env.shell.cancel(ready.task(), id).await)?;
+    run_job::visit_now(env, id).await
 }
 
 /// A shell that is gone runs no command any more: the end of its session ends the job.

@@ -111,7 +111,13 @@ async fn stop_task_again(
 }
 
 fn reason_of(error: Option<&str>) -> Reason {
-    if error == Some(Code::CapacityUnavailable.name()) {
+    // A rate limit that refuses a start until its tries are used up is a lack of capacity too.
+    let capacity = [
+        Code::CapacityUnavailable.name(),
+        Code::Throttled.name(),
+        "Lambda.TooManyRequestsException",
+    ];
+    if error.is_some_and(|error| capacity.contains(&error)) {
         Reason::CapacityUnavailable
     } else {
         Reason::Internal

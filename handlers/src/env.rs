@@ -69,10 +69,21 @@ pub struct Policy {
     pub streaming: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
-    /// How long a worker follows a command before another worker takes over.
+    /// How long a session may live in all, with its extensions; `None` for no limit.
+    pub max_lifetime: Option<Duration>,
+    /// How long output of a command is gathered before it is stored.
+    pub gather_time: Duration,
+    /// How long the worker that started a command follows it before another worker takes over.
     pub worker_hold: Duration,
-    /// The delay before the next worker takes over.
+    /// How long each later worker waits for output that does not come; while output comes, it stays for
+    /// `worker_hold`.
+    pub worker_visit: Duration,
+    /// The shortest delay before the next worker takes over.
     pub hand_on_delay: Duration,
+    /// The longest delay before the next worker takes over.
+    pub hand_on_delay_max: Duration,
+    /// How often the sweep checks that the task of a ready session still exists.
+    pub ready_recheck: Duration,
     /// How many warm tasks to keep of each kind.
     pub warm: Vec<(warm::Kind, u32)>,
     /// Age at which an unclaimed warm task is replaced.
@@ -113,6 +124,22 @@ impl Policy {
     pub const QUEUE: QueueLimits = QueueLimits { jobs: 1000, bytes: 32 << 20 };
     /// The limits of [`Policy::running`] on one machine.
     pub const RUNNING: RunLimits = RunLimits { user: 128, session: 32 };
+
+    /// The longest time to live that a start can request.
+    pub(crate) fn max_start_ttl(&self) -> Duration {
+        self.max_lifetime.map_or(self.max_ttl, |lifetime| lifetime.min(self.max_ttl))
+    }
+
+    /// The time to live of a session whose start does not set it.
+    pub(crate) fn default_start_ttl(&self) -> Duration {
+        self.default_ttl.min(self.max_start_ttl())
+    }
+
+    /// The delay before the next worker takes over a command that has run for so long. The end of a command
+    /// is noticed late by at most a quarter of its duration, or by the shortest delay.
+    pub(crate) fn hand_on_delay_after(&self, elapsed: Duration) -> Duration {
+        (elapsed / 4).min(self.hand_on_delay_max).max(self.hand_on_delay)
+    }
 }
 
 /// The rules of a server on one machine.
@@ -134,8 +161,13 @@ impl Default for Policy {
             webhook_allow_private: false,
             streaming: true,
             retention: Duration::from_hours(7 * 24),
+            max_lifetime: None,
+            gather_time: Duration::from_millis(50),
             worker_hold: Duration::from_mins(15),
+            worker_visit: Duration::from_mins(15),
             hand_on_delay: Duration::ZERO,
+            hand_on_delay_max: Duration::ZERO,
+            ready_recheck: Duration::from_mins(1),
             warm: Vec::new(),
             warm_max_age: Duration::from_hours(1),
             pricing: None,

@@ -11,7 +11,7 @@ use domain::{
     command::Concurrency,
     job::{Job, LEASE, MAX_RUNNING, Running},
     message::Message,
-    ports::{CommitError, Expect, Version, Versioned},
+    ports::{CommitError, Expect, Version, Versioned, Write},
     session::{Event, Session},
     timeline::Actor,
 };
@@ -20,6 +20,7 @@ use crate::{Env, HandlerError, notification, outbox::Batch, transition};
 
 mod claims;
 mod follow_command;
+mod outcome;
 mod output_buffer;
 
 pub use claims::Claims;
@@ -140,6 +141,23 @@ impl fmt::Debug for ClaimedJob {
         let job = self.claimed.job.common().id;
         f.debug_struct("ClaimedJob").field("job", &job).finish_non_exhaustive()
     }
+}
+
+/// Calls a worker for a command that no worker follows at present, instead of when its next visit is due: it
+/// may end now.
+pub(crate) async fn visit_now(env: &Env, id: JobId) -> Result<(), HandlerError> {
+    let Some(read) = env.store.job(id).await? else { return Ok(()) };
+    let Job::Running(job) = read.value else { return Ok(()) };
+    if !job.is_released() {
+        return Ok(());
+    }
+    let session = job.common().session;
+    let due = Write::Job(Box::new(job.release_lease(env.now()).into()), Expect::At(read.version));
+    // If the job has changed meanwhile, a worker follows it.
+    if Batch::default().write(due).put(env).await? {
+        call_worker(env, session, Duration::ZERO).await;
+    }
+    Ok(())
 }
 
 async fn call_worker(env: &Env, session: SessionId, delay: Duration) {

@@ -5,12 +5,13 @@
 
 use domain::{JobId, job::Job, session::Session};
 
-use crate::{Env, HandlerError, cancel_job};
+use crate::{Env, HandlerError, cancel_job, run_job};
 
 pub(crate) async fn handle(env: &Env, id: JobId, signal: i32) -> Result<(), HandlerError> {
     let Some(read) = env.store.job(id).await? else { return Ok(()) };
     let Job::Running(job) = &read.value else { return Ok(()) };
     let session = env.store.session(job.common().session).await?;
     let Some(Session::Ready(ready)) = session.map(|read| read.value) else { return Ok(()) };
-    cancel_job::ignore_gone(env.shell.signal(ready.task(), id, signal).await)
+    cancel_job::ignore_gone(env.shell.signal(ready.task(), id, signal).await)?;
+    run_job::visit_now(env, id).await
 }

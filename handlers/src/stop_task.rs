@@ -1,7 +1,10 @@
 //! Stops the session's task.
 //!
 //! Safe to repeat: stopping a stopped task succeeds. A task that was requested but never reported is
-//! searched for by the session that it was started for.
+//! searched for by the session that it was started for. The stop of a task does not depend on the
+//! session's record: if that cannot be read or written, all tasks of the session are stopped.
+
+use std::collections::BTreeSet;
 
 use domain::{
     SessionId, TaskId,
@@ -11,7 +14,7 @@ use domain::{
 };
 
 use crate::{
-    Env, HandlerError,
+    Code, Env, HandlerError,
     next::Next,
     step::SessionInput,
     transition::{self, RetryOnConflict},
@@ -24,6 +27,46 @@ pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, Handl
 
 /// Stops a session in any state, and returns once the stop of its task was requested or it has none.
 pub(crate) async fn stop(env: &Env, id: SessionId, actor: Actor) -> Result<Session, HandlerError> {
+    let stopped = stop_recorded(env, id, actor).await;
+    if stopped.as_ref().is_err_and(|error| error.code() == Code::Backend) {
+        stop_unrecorded(env, id).await;
+    }
+    stopped
+}
+
+/// Stops the tasks of the session, whose record cannot be written: those that were started for it, and the warm one
+/// that it claimed, if the record can be read. The caller's error has the call repeated, and then the record catches
+/// up.
+async fn stop_unrecorded(env: &Env, id: SessionId) {
+    let mut tasks = BTreeSet::new();
+    match env.compute.list(Some(&id.to_string())).await {
+        Ok(started) => tasks.extend(started.into_iter().map(|facts| facts.task)),
+        Err(error) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(session.id = %id, error, "failed to search for the tasks of a session");
+        }
+    }
+    if let Ok(Some(read)) = env.store.session(id).await {
+        tasks.extend(read.value.task().cloned());
+    }
+    for task in tasks {
+        match env.compute.stop(&task, Reason::Internal.name()).await {
+            Ok(()) | Err(StopError::Unknown) => {
+                tracing::warn!(
+                    session.id = %id,
+                    task.id = %task,
+                    "stopped a task whose session's record could not be written"
+                );
+            }
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(session.id = %id, task.id = %task, error, "failed to stop a task; the call is repeated");
+            }
+        }
+    }
+}
+
+async fn stop_recorded(env: &Env, id: SessionId, actor: Actor) -> Result<Session, HandlerError> {
     let mut retry = RetryOnConflict::of(env, id);
     loop {
         let Versioned { value, version } = retry.next().await?;
@@ -74,3 +117,6 @@ async fn find_task(env: &Env, id: SessionId) -> Result<Option<TaskId>, HandlerEr
     let tasks = env.compute.list(Some(&id.to_string())).await?;
     Ok(tasks.into_iter().next().map(|facts| facts.task))
 }
+
+#[cfg(test)]
+mod tests;

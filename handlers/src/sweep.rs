@@ -19,6 +19,9 @@ use crate::{Env, HandlerError, fill_pool, notification, observe_task, warm_task}
 
 mod job;
 mod session;
+mod tasks;
+
+use tasks::KnownTasks;
 
 /// How many due records one sweep reads: so many, then more as long as there are more.
 const LIMITS: [u32; 4] = [200, 400, 800, 1600];
@@ -77,16 +80,15 @@ async fn handle_due(env: &Env) -> Result<(usize, usize), HandlerError> {
     let mut seen = Vec::new();
     let mut failed = 0;
     for limit in LIMITS {
-        let due = env.store.due(env.now(), limit).await?;
+        let mut due = env.store.due(env.now(), limit).await?;
         let is_all = u32::try_from(due.len()).is_ok_and(|found| found < limit);
+        due.retain(|record| !seen.contains(record));
+        let tasks = KnownTasks::of(env, &mut due).await;
         for record in due {
-            if seen.contains(&record) {
-                continue;
-            }
             if env.now() >= until {
                 return Ok((seen.len(), failed));
             }
-            if let Err(error) = handle_record(env, &record).await {
+            if let Err(error) = handle_record(env, &record, &tasks).await {
                 failed += 1;
                 let error: &dyn std::error::Error = &error;
                 tracing::warn!(error, ?record, "failed to handle a due record; it stays due");
@@ -100,9 +102,9 @@ async fn handle_due(env: &Env) -> Result<(usize, usize), HandlerError> {
     Ok((seen.len(), failed))
 }
 
-async fn handle_record(env: &Env, record: &Due) -> Result<(), HandlerError> {
+async fn handle_record(env: &Env, record: &Due, tasks: &KnownTasks) -> Result<(), HandlerError> {
     match record {
-        Due::Session(id) => session::handle(env, *id).await,
+        Due::Session(id) => session::handle(env, *id, tasks).await,
         Due::Job { job, session } => job::handle(env, *job, *session).await,
         Due::Delivery(delivery) => {
             let message = Message::DeliverWebhook { delivery: *delivery };

@@ -6,7 +6,7 @@
 import { GetTemplateCommand } from '@aws-sdk/client-cloudformation';
 import { ECSClient, paginateListTasks } from '@aws-sdk/client-ecs';
 import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
-import { countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
+import { CONCURRENCY, countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
 import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
 import { describeChanges, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
 import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
@@ -25,7 +25,8 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     readSettings((setting) => context.get(setting as never));
     for (const line of describeChanges(changes)) console.error(`changes: ${line}`);
     if (found !== undefined && changes.some((change) => change.name === 'network')) await refuseWithTasks(found);
-    await preflight(region, found === undefined);
+    const concurrency = await preflight(region, found === undefined);
+    if (concurrency !== undefined && !context.has('accountConcurrency')) console.log(`-c\naccountConcurrency=${concurrency}`);
     for (const [setting, value] of context) console.log(`-c\n${setting}=${value}`);
     for (const other of args.others) console.log(other);
   },
@@ -104,12 +105,15 @@ async function refuseWithTasks(stack: DeployedStack): Promise<void> {
   }
 }
 
-async function preflight(region: string, isNew: boolean): Promise<void> {
+/** Prints the quotas. Returns the account's limit of concurrent executions of functions. */
+async function preflight(region: string, isNew: boolean): Promise<number | undefined> {
   const quotas = await readQuotas();
   for (const line of describeQuotas(quotas, region)) console.error(line);
   const limit = quotas.get(VPCS);
   const vpcs = await countVpcs().catch(() => undefined);
-  if (!isNew || vpcs === undefined || typeof limit !== 'number' || vpcs < limit) return;
+  const concurrency = quotas.get(CONCURRENCY);
+  const known = typeof concurrency === 'number' && !Number.isNaN(concurrency) ? concurrency : undefined;
+  if (!isNew || vpcs === undefined || typeof limit !== 'number' || vpcs < limit) return known;
   throw new Error(`the region has ${vpcs} of ${limit} VPCs, and the deployment creates one. hint: delete one, or run\n  ${raise({ ...VPCS, wanted: limit + 5 }, region)}`);
 }
 

@@ -29,7 +29,9 @@ export function addApi(scope: Construct, fn: IFunction, settings: Settings): Htt
   const integration = new HttpLambdaIntegration('ApiIntegration', fn);
   const { issuer, audience } = settings.jwt ?? addUserPool(scope, settings);
   const authorizer = new HttpJwtAuthorizer('Jwt', issuer, { jwtAudience: audience });
-  api.addRoutes({ path: '/{proxy+}', methods: [HttpMethod.ANY], integration, authorizer });
+  // Tokens for other purposes of the same issuer may have the same audience; a scope tells them apart.
+  const authorizationScopes = settings.jwtScope === undefined ? {} : { authorizationScopes: [settings.jwtScope] };
+  api.addRoutes({ path: '/{proxy+}', methods: [HttpMethod.ANY], integration, authorizer, ...authorizationScopes });
   const publicRoutes = api.addRoutes({
     path: '/openapi.json',
     methods: [HttpMethod.GET],

@@ -7,7 +7,7 @@ import type { Resources } from './resources.ts';
 type Variables = Readonly<Record<string, string>>;
 
 export function environment(handler: Handler, resources: Resources, settings: Settings): Variables {
-  return Object.assign({}, deployment(resources, settings), ...handler.uses.map((permission) => variablesOf(permission, resources)), settings.environment);
+  return Object.assign({}, deployment(resources, settings), ...handler.uses.map((permission) => variablesOf(permission, resources, settings)), settings.environment);
 }
 
 /** The policy of the deployment, which every function reads. */
@@ -16,6 +16,9 @@ function deployment({ network }: Resources, settings: Settings): Variables {
     EPHEMERAL_MAX_ACTIVE_SESSIONS: String(settings.maxActiveSessions),
     EPHEMERAL_DEFAULT_TTL_SECONDS: String(settings.defaultTtlSeconds),
     EPHEMERAL_MAX_TTL_SECONDS: String(settings.maxTtlSeconds),
+    EPHEMERAL_MAX_CPU: String(settings.maxCpu),
+    EPHEMERAL_MAX_MEMORY_MIB: String(settings.maxMemoryMiB),
+    ...(settings.maxLifetimeSeconds !== undefined && { EPHEMERAL_MAX_LIFETIME_SECONDS: String(settings.maxLifetimeSeconds) }),
     EPHEMERAL_RETENTION_DAYS: String(settings.retentionDays),
     EPHEMERAL_WARM: String(settings.warm),
     EPHEMERAL_WEBHOOK_ALLOW_PRIVATE: String(settings.webhookAllowPrivate),
@@ -28,7 +31,7 @@ function deployment({ network }: Resources, settings: Settings): Variables {
   };
 }
 
-function variablesOf(permission: Permission, resources: Resources): Variables {
+function variablesOf(permission: Permission, resources: Resources, settings: Settings): Variables {
   switch (permission) {
     case 'store':
       return { EPHEMERAL_TABLE: resources.table.tableName };
@@ -45,8 +48,9 @@ function variablesOf(permission: Permission, resources: Resources): Variables {
       return { ...cluster(resources), ...placement(resources) };
     case 'compute:stop':
     case 'compute:read':
-    case 'shell':
       return cluster(resources);
+    case 'shell':
+      return { ...cluster(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
     case 'workflow:resume':
     case 'webhooks':
       return {};

@@ -2,7 +2,7 @@
 
 import { Duration } from 'aws-cdk-lib';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
-import { EventField, Rule, RuleTargetInput, Schedule } from 'aws-cdk-lib/aws-events';
+import { EventField, Rule, RuleTargetInput, Schedule, type RuleProps } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction, SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import type { Construct } from 'constructs';
 import { named, type Functions } from './functions.ts';
@@ -18,9 +18,14 @@ export interface Sources {
   readonly functions: Functions;
 }
 
-export function addEvents(scope: Construct, handlers: readonly Handler[], sources: Sources, settings: Settings): void {
+/** Returns all rules by name. */
+export function addEvents(scope: Construct, handlers: readonly Handler[], sources: Sources, settings: Settings): Record<string, Rule> {
+  const rules: Record<string, Rule> = {};
   const { cluster, stateMachineArn, queues, functions } = sources;
-  new Rule(scope, 'TaskEvents', {
+  const add = (name: string, props: RuleProps) => {
+    rules[name] = new Rule(scope, pascal(name), props);
+  };
+  add('task-events', {
     description: 'A task of the cluster changed its state',
     eventPattern: {
       source: ['aws.ecs'],
@@ -29,7 +34,7 @@ export function addEvents(scope: Construct, handlers: readonly Handler[], source
     },
     targets: [new SqsQueue(queues['task-events'].queue)],
   });
-  new Rule(scope, 'FailedExecutions', {
+  add('failed-executions', {
     description: 'An execution ended without closing its session',
     eventPattern: {
       source: ['aws.states'],
@@ -45,17 +50,18 @@ export function addEvents(scope: Construct, handlers: readonly Handler[], source
   });
   for (const { name, trigger } of handlers) {
     if (trigger.type !== 'schedule') continue;
-    new Rule(scope, `${pascal(name)}Schedule`, {
+    add(`${name}-schedule`, {
       schedule: Schedule.rate(Duration.minutes(trigger.everyMinutes)),
       targets: [new LambdaFunction(named(functions, name), { event: RuleTargetInput.fromObject({}) })],
     });
   }
   if (settings.warm > 0) {
-    new Rule(scope, 'FillPoolSchedule', {
+    add('fill-pool-schedule', {
       schedule: Schedule.rate(Duration.minutes(1)),
       targets: [
         new SqsQueue(queues.control.queue, { message: RuleTargetInput.fromObject({ type: 'fillPool' }) }),
       ],
     });
   }
+  return rules;
 }

@@ -2,7 +2,7 @@
 
 import { Duration, Validations } from 'aws-cdk-lib';
 import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Architecture, Code, Function, RecursiveLoop, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
+import { ApplicationLogLevel, Architecture, Code, Function, LoggingFormat, RecursiveLoop, Runtime, SystemLogLevel, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import type { Construct } from 'constructs';
 import { environment } from './environment.ts';
@@ -30,6 +30,27 @@ export function named(functions: Functions, name: string): Function {
   return found;
 }
 
+/** What Lambda must leave unreserved in an account. */
+const UNRESERVED = 100;
+
+/**
+ * The concurrency reserved for a function, which is also its limit. Requests that wait must leave room for the workers
+ * and the states, and the sweep, which rescues what got stuck, must never be without. An account that has little more
+ * than Lambda leaves unreserved gets no reservation.
+ */
+function reservation({ trigger }: Handler, { accountConcurrency = 0 }: Settings): number | undefined {
+  if (accountConcurrency < 2 * UNRESERVED) return undefined;
+  switch (trigger.type) {
+    case 'http':
+      return Math.floor(accountConcurrency / 2);
+    case 'schedule':
+      return 2;
+    case 'queue':
+    case 'workflow':
+      return undefined;
+  }
+}
+
 function addFunction(scope: Construct, handler: Handler, code: Code, resources: Resources, settings: Settings): Function {
   const id = pascal(handler.name);
   const logs = logGroup(scope, `${id}Logs`, handler.name, settings);
@@ -49,6 +70,7 @@ function addFunction(scope: Construct, handler: Handler, code: Code, resources: 
   if (settings.tracing) {
     suppress(role, { finding: 'AwsSolutions-IAM5[Resource::*]', reason: 'X-Ray actions support no resources.' });
   }
+  const reserved = reservation(handler, settings);
   const fn = new Function(scope, `${id}Function`, {
     description: `ephemeral: ${handler.name}`,
     runtime: Runtime.PROVIDED_AL2023,
@@ -58,6 +80,12 @@ function addFunction(scope: Construct, handler: Handler, code: Code, resources: 
     role,
     logGroup: logs,
     memorySize: handler.memoryMiB,
+    ...(reserved !== undefined && { reservedConcurrentExecutions: reserved }),
+    // Lambda's own lines about each invocation cost more than the functions'; its metrics have the same figures. The
+    // functions print JSON themselves, and filter it by their own setting.
+    loggingFormat: LoggingFormat.JSON,
+    systemLogLevelV2: SystemLogLevel.WARN,
+    applicationLogLevelV2: ApplicationLogLevel.TRACE,
     timeout: Duration.seconds(handler.timeoutSeconds),
     tracing: settings.tracing ? Tracing.ACTIVE : Tracing.DISABLED,
     environment: environment(handler, resources, settings),

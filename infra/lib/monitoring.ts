@@ -13,7 +13,12 @@ import {
   type IMetric,
 } from 'aws-cdk-lib/aws-cloudwatch';
 import { SnsAction } from 'aws-cdk-lib/aws-cloudwatch-actions';
-import { Topic } from 'aws-cdk-lib/aws-sns';
+import { CfnBudget } from 'aws-cdk-lib/aws-budgets';
+import type { Rule } from 'aws-cdk-lib/aws-events';
+import { ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { FilterPattern } from 'aws-cdk-lib/aws-logs';
+import { Topic, type ITopic } from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
 import type { StateMachine } from 'aws-cdk-lib/aws-stepfunctions';
 import type { Construct } from 'constructs';
 import { named, type Functions } from './functions.ts';
@@ -27,6 +32,7 @@ export interface Monitored extends Resources {
   readonly functions: Functions;
   readonly machine: StateMachine;
   readonly stage: HttpStage;
+  readonly rules: Readonly<Record<string, Rule>>;
 }
 
 const FIVE_MINUTES = Duration.minutes(5);
@@ -40,18 +46,90 @@ const MAX_AGE: Readonly<Record<Lane, Duration>> = {
 };
 
 export function addMonitoring(scope: Construct, monitored: Monitored, settings: Settings): void {
+  const topic = alarmTopic(scope, settings);
+  if (settings.budgetUsd !== undefined && settings.alarmEmail !== undefined) addBudget(scope, settings.budgetUsd, settings.alarmEmail);
   const alarms = [
+    handlersAlarm(scope, monitored),
+    ...ruleAlarms(scope, monitored),
+    tableAlarm(scope, monitored),
     ...queueAlarms(scope, monitored),
     ...functionAlarms(scope, monitored),
     ...executionAlarms(scope, monitored),
     sweepAlarm(scope, monitored),
     apiAlarm(scope, monitored),
   ];
-  if (settings.alarmTopicArn !== undefined) {
-    const action = new SnsAction(Topic.fromTopicArn(scope, 'AlarmTopic', settings.alarmTopicArn));
+  if (topic !== undefined) {
+    const action = new SnsAction(topic);
     for (const alarm of alarms) alarm.addAlarmAction(action);
   }
   addDashboard(scope, monitored, alarms);
+}
+
+/** The topic that receives the alarms: a given one, or one with the given address. */
+function alarmTopic(scope: Construct, { alarmTopicArn, alarmEmail }: Settings): ITopic | undefined {
+  if (alarmTopicArn !== undefined) return Topic.fromTopicArn(scope, 'AlarmTopic', alarmTopicArn);
+  if (alarmEmail === undefined) return undefined;
+  const topic = new Topic(scope, 'Alarms', { enforceSSL: true });
+  topic.grantPublish(new ServicePrincipal('cloudwatch.amazonaws.com', { conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(scope).account } } }));
+  topic.addSubscription(new EmailSubscription(alarmEmail));
+  return topic;
+}
+
+/** Warns at 80 % of the month's actual cost, and when the forecast exceeds the budget. A budget stops nothing. */
+function addBudget(scope: Construct, usd: number, address: string): void {
+  const warn = (notificationType: string, threshold: number) => ({
+    notification: { notificationType, comparisonOperator: 'GREATER_THAN', threshold, thresholdType: 'PERCENTAGE' },
+    subscribers: [{ subscriptionType: 'EMAIL', address }],
+  });
+  new CfnBudget(scope, 'Budget', {
+    budget: { budgetType: 'COST', timeUnit: 'MONTHLY', budgetLimit: { amount: usd, unit: 'USD' } },
+    notificationsWithSubscribers: [warn('ACTUAL', 80), warn('ACTUAL', 100), warn('FORECASTED', 100)],
+  });
+}
+
+/**
+ * Failures that a handler logged. A worker of a queue reports a failed message in its answer and succeeds itself, so
+ * its failures are not among the errors of its function.
+ */
+function handlersAlarm(scope: Construct, { functions, handlers }: Monitored): Alarm {
+  const metric = { metricNamespace: Stack.of(scope).stackName, metricName: 'HandlerFailures' };
+  for (const { name } of handlers) {
+    named(functions, name).logGroup.addMetricFilter(`${pascal(name)}Failures`, {
+      ...metric,
+      metricValue: '1',
+      filterPattern: FilterPattern.any(
+        FilterPattern.stringValue('$.level', '=', 'ERROR'),
+        FilterPattern.stringValue('$.code', '=', 'Backend'),
+        FilterPattern.stringValue('$.code', '=', 'BadInput'),
+      ),
+    });
+  }
+  return alarm(scope, {
+    name: 'handlers-failed',
+    metric: new Metric({ namespace: metric.metricNamespace, metricName: metric.metricName, statistic: 'Sum', period: FIVE_MINUTES }),
+    atLeast: 10,
+    ofThree: 2,
+  });
+}
+
+/** Events that a rule could not hand to its target. */
+function ruleAlarms(scope: Construct, { rules }: Monitored): Alarm[] {
+  return Object.entries(rules).map(([name, rule]) => {
+    const metric = new Metric({
+      namespace: 'AWS/Events',
+      metricName: 'FailedInvocations',
+      dimensionsMap: { RuleName: rule.ruleName },
+      statistic: 'Sum',
+      period: FIVE_MINUTES,
+    });
+    return alarm(scope, { name: `${name}-rule`, metric, atLeast: 1 });
+  });
+}
+
+/** Writes that the table refused because of its rate. The SDK repeats them, so a few do no harm. */
+function tableAlarm(scope: Construct, { table }: Monitored): Alarm {
+  const metric = table.metric('WriteThrottleEvents', { statistic: 'Sum', period: FIVE_MINUTES });
+  return alarm(scope, { name: 'table-throttled', metric, atLeast: 100, ofThree: 2 });
 }
 
 interface Threshold {

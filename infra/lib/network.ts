@@ -30,6 +30,10 @@ export interface Network {
   readonly assignPublicIp: boolean;
 }
 
+/** The ports whose protocols use UDP too. */
+const DNS = 53;
+const QUIC = 443;
+
 const SUBNETS = {
   public: SubnetType.PUBLIC,
   private: SubnetType.PRIVATE_ISOLATED,
@@ -59,7 +63,11 @@ export function addNetwork(scope: Construct, settings: Settings): Network {
     new SecurityGroup(scope, id, { vpc, description, allowAllOutbound });
   const subnets = vpc.selectSubnets({ subnetGroupName: 'shells' }).subnets;
   if (settings.network !== 'private') {
-    const egress = group('EgressGroup', 'Shells: anything out, nothing in', true);
+    const egress = group('EgressGroup', 'Shells: the configured ports out, nothing in', settings.egressPorts === undefined);
+    for (const port of settings.egressPorts ?? []) {
+      egress.addEgressRule(Peer.anyIpv4(), Port.tcp(port), `TCP ${port}`);
+      if (port === DNS || port === QUIC) egress.addEgressRule(Peer.anyIpv4(), Port.udp(port), `UDP ${port}`);
+    }
     return { vpc, subnets, egress, none: undefined, assignPublicIp: settings.network === 'public' };
   }
   const none = group('NoneGroup', 'Shells: only the endpoints, nothing in', false);

@@ -18,19 +18,30 @@ export interface Settings {
   /** The shell's image, or the directory to build it from; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
   readonly network: Network;
+  /** The ports that shells may reach outside; absent: all. */
+  readonly egressPorts: readonly number[] | undefined;
   readonly maxActiveSessions: number;
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
+  /** The largest shell that may be requested, in units of 1/1024 core and in MiB. */
+  readonly maxCpu: number;
+  readonly maxMemoryMiB: number;
+  /** How long a session may live with its extensions; absent: as long as it is extended. */
+  readonly maxLifetimeSeconds: number | undefined;
   readonly retentionDays: number;
   /** Number of warm tasks. */
   readonly warm: number;
   readonly webhookAllowPrivate: boolean;
   /** The accepted issuer of tokens; absent: a user pool that the stack creates. */
   readonly jwt: { readonly issuer: string; readonly audience: string[] } | undefined;
+  /** The scope that tokens must have. */
+  readonly jwtScope: string | undefined;
   /** Requests per second, and the burst above that. */
   readonly throttle: { readonly rate: number; readonly burst: number };
   /** How many batches of one queue are handled concurrently. */
   readonly laneConcurrency: number;
+  /** The account's limit of concurrent executions, of which some are reserved; absent: nothing is reserved. */
+  readonly accountConcurrency: number | undefined;
   readonly logLevel: string;
   readonly logRetentionDays: RetentionDays;
   readonly flowLogs: boolean;
@@ -41,6 +52,12 @@ export interface Settings {
   readonly deletionProtection: boolean;
   /** The SNS topic that receives the alarms. */
   readonly alarmTopicArn: string | undefined;
+  /** The address that receives the alarms and the warnings of the budget. */
+  readonly alarmEmail: string | undefined;
+  /** The monthly budget of the account. */
+  readonly budgetUsd: number | undefined;
+  /** The version of session-manager-plugin that the functions report; absent: the one that they were tested with. */
+  readonly ssmClientVersion: string | undefined;
   /** Additional variables of every function; tests set the SDK's endpoints. */
   readonly environment: Readonly<Record<string, string>>;
   /** The values that the next deployment starts from, by name. */
@@ -55,6 +72,12 @@ export const NAMES = [
   'maxTtlSeconds', 'retentionDays', 'warm', 'webhookAllowPrivate', 'jwtIssuer', 'jwtAudience', 'throttleRate',
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
+  'ssmClientVersion',
+  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
+  'egressPorts',
+  'jwtScope',
+  'accountConcurrency',
+  'alarmEmail', 'budgetUsd',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -68,15 +91,21 @@ export function readSettings(context: (name: string) => unknown): Settings {
     ...bootstrap(read.text('bootstrap'), architecture),
     shellImage: read.text('shellImage'),
     network: read.oneOf('network', ['public', 'private', 'nat']),
+    egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
+    maxCpu: read.integer('maxCpu', 4_096, 256, 4_096),
+    maxMemoryMiB: read.integer('maxMemoryMiB', 30_720, 512, 30_720),
+    maxLifetimeSeconds: read.optionalInteger('maxLifetimeSeconds', 60, 31_536_000),
     defaultTtlSeconds: read.integer('defaultTtlSeconds', 3_600, 1, 28_800),
     maxTtlSeconds: read.integer('maxTtlSeconds', 28_800, 1, 28_800),
     retentionDays: read.integer('retentionDays', 7, 1, 365),
     warm: read.integer('warm', 0, 0, 100),
     webhookAllowPrivate: read.flag('webhookAllowPrivate', false),
     jwt: jwt(read.text('jwtIssuer'), read.text('jwtAudience')),
+    jwtScope: read.text('jwtScope'),
     throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
+    accountConcurrency: read.optionalInteger('accountConcurrency', 1, 1_000_000),
     logLevel: read.text('logLevel') ?? 'info',
     logRetentionDays: read.integer('logRetentionDays', RetentionDays.TWO_WEEKS, 1, 3_653),
     flowLogs: read.flag('flowLogs', false),
@@ -84,10 +113,15 @@ export function readSettings(context: (name: string) => unknown): Settings {
     tracing: read.flag('tracing', false),
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
+    alarmEmail: email(read.text('alarmEmail')),
+    budgetUsd: read.optionalInteger('budgetUsd', 1, 1_000_000),
+    ssmClientVersion: version(read.text('ssmClientVersion')),
     environment: environment(context('environment')),
     recorded: recorded(context, architecture),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
+  if (settings.budgetUsd !== undefined && settings.alarmEmail === undefined) throw invalid('budgetUsd', 'set together with alarmEmail');
+  if (settings.alarmTopicArn !== undefined && settings.alarmEmail !== undefined) throw invalid('alarmEmail', 'absent where alarmTopicArn is set');
   if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw invalid('defaultTtlSeconds', 'at most maxTtlSeconds');
   return settings;
 }
@@ -107,7 +141,8 @@ function recorded(context: (name: string) => unknown, architecture: Architecture
 
 /** Whether the next deployment starts from this value: files on one machine are of no use to another. */
 export function isRecorded(name: Name, value: string | undefined): boolean {
-  if (name === 'stackName' || name === 'bootstrap') return false;
+  // Each deployment reads the account's limit again.
+  if (name === 'stackName' || name === 'bootstrap' || name === 'accountConcurrency') return false;
   return name !== 'shellImage' || value === undefined || !existsSync(value);
 }
 
@@ -129,9 +164,11 @@ function reader(context: (name: string) => unknown) {
       return found;
     },
     integer(name: Name, missing: number, least: number, most: number): number {
-      const value = Number(text(name) ?? missing);
-      if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
-      return value;
+      return integer(name, Number(text(name) ?? missing), least, most);
+    },
+    optionalInteger(name: Name, least: number, most: number): number | undefined {
+      const value = text(name);
+      return value === undefined ? undefined : integer(name, Number(value), least, most);
     },
     flag(name: Name, missing: boolean): boolean {
       const value = text(name) ?? String(missing);
@@ -139,6 +176,32 @@ function reader(context: (name: string) => unknown) {
       return value === 'true';
     },
   };
+}
+
+function integer(name: Name, value: number, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) throw invalid(name, `a whole number from ${least} to ${most}`);
+  return value;
+}
+
+/** Web and DNS. The agent of ECS Exec and the pull of the image need 443. */
+const DEFAULT_PORTS = [53, 80, 443];
+
+function ports(value: string | undefined): number[] | undefined {
+  if (value === undefined) return DEFAULT_PORTS;
+  if (value === 'all') return undefined;
+  const read = value.split(',').map((port) => integer('egressPorts', Number(port.trim() || Number.NaN), 1, 65_535));
+  if (!read.includes(443)) throw invalid('egressPorts', 'all, or ports separated by commas, among them 443, which ECS needs');
+  return [...new Set(read)].sort((one, other) => one - other);
+}
+
+function email(value: string | undefined): string | undefined {
+  if (value !== undefined && !/^[^@\s]+@[^@\s]+$/.test(value)) throw invalid('alarmEmail', 'an address');
+  return value;
+}
+
+function version(value: string | undefined): string | undefined {
+  if (value !== undefined && !/^\d+(\.\d+){3}$/.test(value)) throw invalid('ssmClientVersion', 'four numbers with dots, such as 1.2.764.0');
+  return value;
 }
 
 /** A given directory must contain the binary; without one, the placeholder stands in until the binary is built. */

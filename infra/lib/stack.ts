@@ -36,9 +36,9 @@ export class EphemeralStack extends Stack {
     };
     const functions = addFunctions(this, handlers, resources, settings);
     const machine = addWorkflow(this, handlers, functions, settings);
-    addEvents(this, handlers, { ...resources, functions }, settings);
+    const rules = addEvents(this, handlers, { ...resources, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);
-    addMonitoring(this, { ...resources, handlers, functions, machine, stage }, settings);
+    addMonitoring(this, { ...resources, handlers, functions, machine, stage, rules }, settings);
     this.addOutputs(resources, stage.api.apiEndpoint, settings);
   }
 

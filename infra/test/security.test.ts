@@ -176,6 +176,16 @@ describe('networks', () => {
     });
   }
 
+  it('shells reach the configured ports outside, by default those of the web and of DNS', () => {
+    const egress = (context: Record<string, string>) => {
+      const [[, group] = []] = ofType(synthesize(context).resources, 'AWS::EC2::SecurityGroup');
+      return list(group?.Properties['SecurityGroupEgress']).map((rule) => `${rule.IpProtocol} ${rule.FromPort ?? ''}`);
+    };
+    assert.deepEqual(egress({}), ['tcp 53', 'udp 53', 'tcp 80', 'tcp 443', 'udp 443']);
+    assert.deepEqual(egress({ egressPorts: '443, 22', network: 'nat' }), ['tcp 22', 'tcp 443', 'udp 443']);
+    assert.deepEqual(egress({ egressPorts: 'all' }), ['-1 ']);
+  });
+
   it('endpoints serve only this account, and the one for S3 only image layers', () => {
     const { resources } = synthesize({ network: 'private' });
     for (const [, { Properties }] of ofType(resources, 'AWS::EC2::VPCEndpoint')) {
@@ -248,6 +258,13 @@ describe('the API', () => {
     const { JwtConfiguration } = ofType(resources, 'AWS::ApiGatewayV2::Authorizer')[0]?.[1].Properties ?? {};
     assert.deepEqual(JwtConfiguration, { Issuer: 'https://issuer.example', Audience: ['one', 'two'] });
     assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPool'), []);
+  });
+
+  it('demands a scope where one is configured', () => {
+    const { resources } = synthesize({ jwtScope: 'ephemeral/use' });
+    const routes = ofType(resources, 'AWS::ApiGatewayV2::Route').map(([, { Properties }]) => Properties);
+    const [proxy] = routes.filter(({ RouteKey }) => RouteKey !== 'GET /openapi.json');
+    assert.deepEqual(proxy?.['AuthorizationScopes'], ['ephemeral/use']);
   });
 
   it('lets only administrators create users', () => {

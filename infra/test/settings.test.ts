@@ -27,6 +27,13 @@ describe('settings', () => {
     ['bootstrap', 'no/such/directory'],
     ['jwtAudience', 'without-an-issuer'],
     ['environment', '{"KEY":1}'],
+    ['egressPorts', '80'],
+    ['egressPorts', '443,http'],
+    ['maxCpu', '8192'],
+    ['maxLifetimeSeconds', '1'],
+    ['alarmEmail', 'nobody'],
+    ['budgetUsd', '100'],
+    ['ssmClientVersion', 'new'],
   ] as const) {
     it(`refuse ${name}=${value} with an error that names the setting`, () => {
       assert.throws(() => read({ [name]: value }), new RegExp(name === 'jwtAudience' ? 'jwtIssuer' : name));

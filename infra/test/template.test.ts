@@ -65,6 +65,33 @@ describe('the template', () => {
     assert.deepEqual(found({ tracing: 'true', flowLogs: 'true' }), { executions: true, functions: true, flowLogs: 1 });
   });
 
+  it('reserves concurrency for requests and the sweep only in an account that has enough', () => {
+    const reserved = (context: Record<string, string>) => {
+      const functions = ofType(synthesize(context).resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties);
+      const all = functions.map(({ Handler, ReservedConcurrentExecutions: reserved }) => [Handler as string, reserved as number | undefined] as const);
+      return Object.fromEntries(all.filter(([, reserved]) => reserved !== undefined));
+    };
+    assert.deepEqual(reserved({}), {});
+    assert.deepEqual(reserved({ accountConcurrency: '10' }), {});
+    assert.deepEqual(reserved({ accountConcurrency: '1000' }), { api: 500, sweep: 2 });
+  });
+
+  it('lets no function write the log lines of Lambda itself', () => {
+    for (const [id, { Properties }] of ofType(resources, 'AWS::Lambda::Function')) {
+      const { LogFormat, SystemLogLevel, ApplicationLogLevel } = Properties['LoggingConfig'];
+      assert.deepEqual([LogFormat, SystemLogLevel, ApplicationLogLevel], ['JSON', 'WARN', 'TRACE'], id);
+    }
+  });
+
+  it('sends alarms and the warnings of a budget to the configured address', () => {
+    const { resources } = synthesize({ alarmEmail: 'ops@example.com', budgetUsd: '100' });
+    const [[topic, ] = []] = ofType(resources, 'AWS::SNS::Topic');
+    for (const [, { Properties }] of ofType(resources, 'AWS::CloudWatch::Alarm')) assert.deepEqual(Properties['AlarmActions'], [{ Ref: topic }]);
+    const [[, budget] = []] = ofType(resources, 'AWS::Budgets::Budget');
+    assert.deepEqual(budget?.Properties['Budget'].BudgetLimit, { Amount: 100, Unit: 'USD' });
+    for (const { Subscribers } of budget?.Properties['NotificationsWithSubscribers']) assert.equal(Subscribers[0].Address, 'ops@example.com');
+  });
+
   it('passes cfn-lint', (test) => {
     const own = join(INFRA, '..', 'target', 'venv', 'bin', 'cfn-lint');
     const lint = process.env['CFN_LINT'] ?? own;
@@ -90,7 +117,7 @@ describe('alarms', () => {
     }
     const functions = ofType(resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties['Handler']);
     for (const name of functions) assert.ok(names.includes(`ephemeral-${name}-errors`), name);
-    for (const name of ['executions-failed', 'executions-timed-out', 'executions-aborted', 'sweep-not-run', 'throttles', 'api-5xx']) {
+    for (const name of ['handlers-failed', 'task-events-rule', 'failed-executions-rule', 'sweep-schedule-rule', 'table-throttled', 'executions-failed', 'executions-timed-out', 'executions-aborted', 'sweep-not-run', 'throttles', 'api-5xx']) {
       assert.ok(names.includes(`ephemeral-${name}`), name);
     }
   });
@@ -98,8 +125,17 @@ describe('alarms', () => {
   it('are all explained in docs/operations.md', () => {
     const operations = readFileSync(OPERATIONS, 'utf8');
     for (const { AlarmName } of alarms) {
-      const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors)$/, '*-$1');
+      const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors|rule)$/, '*-$1');
       assert.ok(operations.includes(`\`${kind}\``), `docs/operations.md does not say what ${kind} means`);
+    }
+  });
+
+  it('see the failures of handlers, which are no errors of their functions', () => {
+    const filters = ofType(resources, 'AWS::Logs::MetricFilter').map(([, { Properties }]) => Properties);
+    assert.equal(filters.length, ofType(resources, 'AWS::Lambda::Function').length);
+    for (const { FilterPattern, MetricTransformations: [transformation] } of filters) {
+      assert.equal(FilterPattern, '{ ($.level = "ERROR") || ($.code = "Backend") || ($.code = "BadInput") }');
+      assert.deepEqual([transformation.MetricNamespace, transformation.MetricName], ['ephemeral', 'HandlerFailures']);
     }
   });
 

@@ -133,6 +133,11 @@ class Machine(unittest.TestCase):
         self.assertEqual(len(functions.named("ProvisionTask")), 7)
         self.assertEqual(functions.named("CloseSession")[0]["error"], "CapacityUnavailable")
 
+    def test_a_rate_limit_is_waited_out_longer_than_other_errors(self) -> None:
+        entered, functions = self.play(ProvisionTask=[Error("Throttled")] * 12 + [{}])
+        self.assertEqual(entered[:2], ["Provision", "WaitRunning"])
+        self.assertEqual(len(functions.named("ProvisionTask")), 13)
+
     def test_a_stop_during_provisioning_finishes_at_once(self) -> None:
         entered, functions = self.play(ProvisionTask=[Error("StopRequested")])
         self.assertEqual(entered, ["Provision", "Finish", "Done"])

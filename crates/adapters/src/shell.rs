@@ -172,6 +172,10 @@ impl<D: Dial> Shell for RunnerShell<D> {
         let DataChannel { id: channel, stream_url, token } = channel;
         Ok(TerminalAccess { channel, stream_url, token, expires_at })
     }
+
+    async fn close_idle(&self) {
+        self.pool.close_idle().await;
+    }
 }
 
 fn start(

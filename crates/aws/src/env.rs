@@ -13,13 +13,13 @@ use domain::{
 };
 use handlers::{
     Env,
-    permissions::{Function, Permission, Scoped, log_refusal},
+    permissions::{Function, Permission, Scoped, Trigger, log_refusal},
 };
 
 use crate::{
     changes::DynamoChanges,
     compute::{EcsCompute, LaunchConfig},
-    queue::SqsQueue,
+    queue::{SqsQueue, SqsRedelivery},
     sdk,
     shell::ExecDial,
     store::DynamoStore,
@@ -62,6 +62,21 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
     })
 }
 
+/// The redelivery of the queue that calls this function, if a queue does.
+pub fn redelivery(
+    function: &'static Function,
+    variables: &Variables,
+) -> Result<Option<SqsRedelivery>, VariableError> {
+    let Trigger::Queue { lane, .. } = function.trigger else { return Ok(None) };
+    let url = variables.required(&queue_variable(lane))?.to_owned();
+    Ok(Some(SqsRedelivery::new(&sdk::config(variables)?, url)))
+}
+
+/// The variable with the URL of the queue of a lane.
+fn queue_variable(lane: Lane) -> String {
+    format!("EPHEMERAL_QUEUE_{}", lane.name().replace('-', "_").to_uppercase())
+}
+
 /// Builds ports from the variables of a function, as far as its permissions require them.
 struct PortBuilder<'a> {
     function: &'static Function,
@@ -78,8 +93,7 @@ impl PortBuilder<'_> {
         let mut urls = HashMap::new();
         for lane in Lane::ALL.into_iter().filter(|lane| self.function.may(Permission::Queue(*lane)))
         {
-            let name = lane.name().replace('-', "_").to_uppercase();
-            urls.insert(lane, self.text(&format!("EPHEMERAL_QUEUE_{name}"))?);
+            urls.insert(lane, self.text(&queue_variable(lane))?);
         }
         if urls.is_empty() {
             return Ok(None);
@@ -133,7 +147,10 @@ impl PortBuilder<'_> {
             return Ok(None);
         };
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
-        let dial = ExecDial::new(&self.config, cluster, tasks.clone());
+        let mut dial = ExecDial::new(&self.config, cluster, tasks.clone());
+        if let Some(version) = self.variables.optional("EPHEMERAL_SSM_CLIENT_VERSION") {
+            dial = dial.reporting(version);
+        }
         Ok(Some(Arc::new(RunnerShell::new(dial, clock.clone()))))
     }
 }

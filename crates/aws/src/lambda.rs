@@ -1,17 +1,31 @@
 //! The Lambda entry points of the handlers, one file per kind of event.
 
+use std::time::Duration;
+
+use domain::SessionId;
 use handlers::{
     Env, HandlerError, Step,
-    permissions::{Function, Trigger},
+    permissions::{Function, Permission, Trigger},
 };
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use ulid::Ulid;
+
+use crate::queue::SqsRedelivery;
 
 mod http;
 mod queue;
 
-/// Serves this function until Lambda ends the process.
-pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::Error> {
+/// How long the initialization waits for the first connection.
+const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves this function until Lambda ends the process. `redelivery` is that of the function's queue.
+pub async fn serve(
+    function: &Function,
+    env: Env,
+    redelivery: Option<SqsRedelivery>,
+) -> Result<(), lambda_runtime::Error> {
+    warm_up(&env).await;
     match function.trigger {
         Trigger::Http => {
             let router = handlers::http::router(env);
@@ -19,7 +33,12 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Queue { .. } => {
-            let service = |event: LambdaEvent<queue::Batch>| queue::handle(&env, event.payload);
+            let (env, redelivery) = (&env, redelivery.as_ref());
+            let service = async |event: LambdaEvent<queue::Batch>| {
+                let response = queue::serve(env, redelivery, event.payload).await;
+                close_idle(function, env).await;
+                response
+            };
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Workflow { step } => {
@@ -29,10 +48,28 @@ pub async fn serve(function: &Function, env: Env) -> Result<(), lambda_runtime::
         Trigger::Schedule { .. } => {
             // The event of the schedule contains nothing that the handler needs.
             let service = async |_: LambdaEvent<Value>| {
-                handlers::sweep(&env).await.map_err(|error| diagnostic(&error))
+                let swept = handlers::sweep(&env).await;
+                close_idle(function, &env).await;
+                swept.map_err(|error| diagnostic(&error))
             };
             lambda_runtime::run(service_fn(service)).await
         }
+    }
+}
+
+/// Reads a record that does not exist. Root certificates and the connection to the table are loaded during the
+/// initialization, when Lambda gives a function more CPU than later, so that the first request does not wait for them.
+async fn warm_up(env: &Env) {
+    let nothing = env.store.session(SessionId::from_ulid(Ulid::nil()));
+    // The first request reports a table that cannot be reached.
+    let _unused = tokio::time::timeout(WARM_UP_TIMEOUT, nothing).await;
+}
+
+/// Closes the channels into tasks: Lambda may suspend this process now, and each open channel is a process in the
+/// task, which would stay for the 20 minutes of ECS Exec's idle timeout.
+async fn close_idle(function: &Function, env: &Env) {
+    if function.may(Permission::Shell) {
+        env.shell.close_idle().await;
     }
 }
 

@@ -78,7 +78,9 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut line = Map::new();
-        line.insert("time".into(), adapters::clock::SystemClock.now().to_string().into());
+        // Lambda takes the level of a line only with a valid `timestamp`; otherwise it assigns INFO
+        // (<https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-log-level.html>).
+        line.insert("timestamp".into(), adapters::clock::SystemClock.now().to_string().into());
         line.insert("level".into(), event.metadata().level().as_str().into());
         line.insert("target".into(), event.metadata().target().into());
         for span in context.event_scope(event).into_iter().flat_map(|scope| scope.from_root()) {

@@ -29,5 +29,6 @@ fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
         Function::named(name).ok_or_else(|| format!("_HANDLER names no function: {name}"))?;
     let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(lambda::serve(function, env))
+    let redelivery = env::redelivery(function, variables)?;
+    runtime.block_on(lambda::serve(function, env, redelivery))
 }

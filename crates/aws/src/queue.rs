@@ -53,6 +53,40 @@ impl Queue for SqsQueue {
     }
 }
 
+/// Brings back the messages of one queue that a handler failed on.
+#[derive(Debug, Clone)]
+pub struct SqsRedelivery {
+    client: Client,
+    url: String,
+}
+
+impl SqsRedelivery {
+    /// For the queue of this URL.
+    pub fn new(config: &SdkConfig, url: String) -> Self {
+        Self { client: Client::new(config), url }
+    }
+
+    /// Makes a message visible again after a delay that grows with each receive. Otherwise it would be hidden for
+    /// the visibility timeout of the queue, which must exceed the longest batch. A failure costs no more than that.
+    pub(crate) async fn schedule(&self, receipt: &str, receives: u32) {
+        let hidden = i32::try_from(redelivery_delay(receives).as_secs()).unwrap_or(i32::MAX);
+        let request = self.client.change_message_visibility();
+        let request = request.queue_url(&self.url).receipt_handle(receipt);
+        if let Err(error) = request.visibility_timeout(hidden).send().await {
+            let error: &dyn std::error::Error = &error;
+            tracing::info!(
+                error,
+                "failed to shorten the delay of a failed message; it is delivered later"
+            );
+        }
+    }
+}
+
+/// 2 s after the first receive, and four times as long after each other one.
+fn redelivery_delay(receives: u32) -> Duration {
+    Duration::from_secs(2) * 4_u32.pow(receives.clamp(1, 5) - 1)
+}
+
 /// The delay in whole seconds, rounded up. None means no delay.
 fn delay_seconds(delay: Duration) -> Option<i32> {
     let millis = delay.min(MAX_DELAY).as_millis();
@@ -93,5 +127,12 @@ mod tests {
         for (delay, wanted) in cases {
             assert_eq!(delay_seconds(delay), wanted, "{delay:?}");
         }
+    }
+
+    #[test]
+    fn a_failed_message_comes_back_soon_and_then_ever_later() {
+        let delays = [1, 2, 3, 4, 5, 9].map(|receives| redelivery_delay(receives).as_secs());
+        assert_eq!(delays, [2, 8, 32, 128, 512, 512]);
+        assert_eq!(redelivery_delay(0).as_secs(), 2);
     }
 }

@@ -48,12 +48,26 @@ pub struct ExecDial {
     cluster: String,
     compute: Arc<EcsCompute>,
     signer: Signer,
+    client_version: String,
 }
 
 impl ExecDial {
     /// `compute` tells whether a task that does not respond has stopped.
     pub fn new(config: &SdkConfig, cluster: String, compute: Arc<EcsCompute>) -> Self {
-        Self { client: Client::new(config), cluster, compute, signer: Signer::new(config) }
+        Self {
+            client: Client::new(config),
+            cluster,
+            compute,
+            signer: Signer::new(config),
+            client_version: ssm::client::Options::default().client_version,
+        }
+    }
+
+    /// Reports this version of session-manager-plugin. AWS refuses old versions from time to time.
+    #[must_use]
+    pub fn reporting(mut self, client_version: &str) -> Self {
+        client_version.clone_into(&mut self.client_version);
+        self
     }
 
     /// Starts a session of ECS Exec that runs this command in the task. None if the agent in the task is
@@ -92,7 +106,11 @@ impl ExecDial {
             return Err(BackendError::new(ACTION, "the session has no stream URL or token").into());
         };
         let headers = self.signer.headers(url).await?;
-        let options = Options { handshake_timeout: OPEN_TIMEOUT, ..Options::default() };
+        let options = Options {
+            handshake_timeout: OPEN_TIMEOUT,
+            client_version: self.client_version.clone(),
+            ..Options::default()
+        };
         let channel = match ssm::client::open_with(options, url, token, &headers).await {
             Ok(channel) => channel,
             Err(OpenError::TimedOut) => return Ok(None),

@@ -48,6 +48,15 @@ impl Variables {
         value.parse().map_err(|_| VariableError::invalid(name))
     }
 
+    /// The variable parsed as a `T`; none if it is not set.
+    pub(crate) fn optional_parsed<T: FromStr>(
+        &self,
+        name: &str,
+    ) -> Result<Option<T>, VariableError> {
+        let parse = |value: &str| value.parse().map_err(|_| VariableError::invalid(name));
+        self.optional(name).map(parse).transpose()
+    }
+
     /// The variable parsed as a number in this range; `default` if it is not set.
     pub(crate) fn in_range<T: FromStr + PartialOrd>(
         &self,

@@ -8,7 +8,7 @@ use crate::{job::Job, size::Size};
 
 pub mod prices;
 
-use prices::{FUNCTION_GIB, PER_JOB, PER_SESSION, Prices};
+use prices::{FOLLOW_SECONDS, FUNCTION_GIB, PER_JOB, PER_SESSION, Prices, VISIT_SHARE};
 
 /// The shortest time that a task is charged for.
 const MINIMUM_CHARGE: Duration = Duration::from_mins(1);
@@ -115,7 +115,9 @@ impl Pricing {
         let tally = usage.commands.unwrap_or_default();
         let mut calls = PER_SESSION.plus(&PER_JOB.times(f64::from(tally.jobs)));
         calls.transitions += f64::from(usage.refusals);
-        calls.gib_seconds += Duration::from_millis(tally.wall_ms).as_secs_f64() * FUNCTION_GIB;
+        let ran = Duration::from_millis(tally.wall_ms).as_secs_f64();
+        let followed = ran.min(f64::from(tally.jobs) * FOLLOW_SECONDS);
+        calls.gib_seconds += (followed + (ran - followed) * VISIT_SHARE) * FUNCTION_GIB;
         let dollars = self.task(size, spot, usage.task) + self.calls(&calls);
         (dollars * 1e6).round() / 1e6
     }

@@ -186,6 +186,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
         webhook_allow_private: config.webhook_allow_private,
         retention: config.retention,
         worker_hold: WORKER_HOLD,
+        worker_visit: WORKER_HOLD,
         hand_on_delay: HAND_ON_DELAY,
         warm: vec![(kind, config.warm)],
         ..Policy::default()

@@ -17,7 +17,7 @@ use crate::{
     endpoint::{Endpoint, Role},
     frame::MessageId,
     inbox::inbox,
-    message::{OpenDataChannel, Token},
+    message::{CLIENT_VERSION, OpenDataChannel, Token},
 };
 
 /// The time without an acknowledgement after which the channel ends, as AWS's client does it.
@@ -32,6 +32,8 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// The interval between pings. The channel is lost after three pings without any message from the peer.
     pub keepalive: Duration,
+    /// The version that the client reports. The service may refuse old ones.
+    pub client_version: String,
     /// The TLS configuration for `wss`; by default the host's certificates are trusted.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -42,6 +44,7 @@ impl Default for Options {
             chunk: 1024,
             handshake_timeout: Duration::from_secs(45),
             keepalive: Duration::from_secs(54),
+            client_version: CLIENT_VERSION.to_owned(),
             tls: None,
         }
     }
@@ -53,6 +56,7 @@ impl fmt::Debug for Options {
             .field("chunk", &self.chunk)
             .field("handshake_timeout", &self.handshake_timeout)
             .field("keepalive", &self.keepalive)
+            .field("client_version", &self.client_version)
             .finish_non_exhaustive()
     }
 }
@@ -95,12 +99,13 @@ pub async fn open_with(
     let connected = connect::connect(request, options.tls);
     let connected = tokio::time::timeout(options.handshake_timeout, connected).await;
     let mut socket = connected.map_err(|_| OpenError::TimedOut)??;
-    let open = OpenDataChannel::new(Token::new(token), random_id()?, random_id()?);
+    let mut open = OpenDataChannel::new(Token::new(token), random_id()?, random_id()?);
+    open.client_version = Some(options.client_version.clone());
     let open = serde_json::to_string(&open).expect("strings can be serialized");
     futures::SinkExt::send(&mut socket, Message::text(open)).await.map_err(backend)?;
 
     let clock = Clock::start();
-    let endpoint = Endpoint::client(random()?, clock.now());
+    let endpoint = Endpoint::client(random()?, clock.now()).reporting(options.client_version);
     let (pipe, input) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = tokio::sync::mpsc::unbounded_channel();
     let (put, output) = inbox();

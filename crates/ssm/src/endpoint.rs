@@ -18,7 +18,7 @@ use outgoing::Outgoing;
 
 use crate::{
     frame::{FIN, Header, MessageId, SYN},
-    message::{ChannelClosed, HandshakeComplete, MessageType, PayloadType, Size},
+    message::{CLIENT_VERSION, ChannelClosed, HandshakeComplete, MessageType, PayloadType, Size},
 };
 
 /// The role of an end.
@@ -60,6 +60,8 @@ pub struct Endpoint {
     seed: u128,
     ids: u64,
     last_active: Duration,
+    /// What a client reports of itself in the handshake.
+    client_version: String,
 }
 
 impl Endpoint {
@@ -91,7 +93,14 @@ impl Endpoint {
             seed,
             ids: 0,
             last_active: now,
+            client_version: CLIENT_VERSION.to_owned(),
         }
+    }
+
+    /// A client end that reports this version.
+    pub fn reporting(mut self, client_version: String) -> Self {
+        self.client_version = client_version;
+        self
     }
 
     /// Starts a new connection. Sequence numbers continue; all unacknowledged messages are sent again, because the old connection may

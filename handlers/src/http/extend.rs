@@ -17,7 +17,7 @@ use super::{
     extract::Id,
     fields::Fields,
     post::{Plan, Post},
-    problem::Problem,
+    problem::{InputError, Problem},
     rule::{FieldError, Rule, boolean, component, integer, timestamp},
     sessions,
 };
@@ -44,11 +44,27 @@ pub(super) async fn handle(
     loop {
         let read = sessions::owned(&env, &post.user, id).await?;
         let ready = ready(read.value)?;
+        check_lifetime(&env, &ready, &request)?;
         let plan = plan(&env, ready, Expect::At(read.version), &request).await?;
         if let Some(response) = attempts.commit(plan).await? {
             return Ok(response);
         }
     }
+}
+
+/// Refuses a deadline beyond the longest lifetime of the deployment, counted from when the session was ready.
+fn check_lifetime(env: &Env, ready: &Ready, request: &ExtendRequest) -> Result<(), Problem> {
+    let since = Session::Ready(ready.clone()).ready_at();
+    let (Some(lifetime), Some(since)) = (env.policy.max_lifetime, since) else { return Ok(()) };
+    let latest = since + lifetime;
+    if request.expires_at <= latest {
+        return Ok(());
+    }
+    let detail = format!(
+        "a session of this deployment ends {} s after it was ready: at {latest}",
+        lifetime.as_secs()
+    );
+    Err(Problem::invalid(vec![InputError::in_body("", FieldError::new(detail))]))
 }
 
 fn ready(session: Session) -> Result<Ready, Problem> {

@@ -144,6 +144,12 @@ impl Shell for Scoped<dyn Shell> {
     async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError> {
         self.permit(Permission::Shell)?.open_terminal(task, job).await
     }
+
+    async fn close_idle(&self) {
+        if let Ok(shell) = self.permit(Permission::Shell) {
+            shell.close_idle().await;
+        }
+    }
 }
 
 #[async_trait]

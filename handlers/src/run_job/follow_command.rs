@@ -15,11 +15,9 @@ use domain::{
     timeline::Actor,
 };
 
-use super::{Claimed, output_buffer::OutputBuffer, release};
+use super::{Claimed, outcome, output_buffer::OutputBuffer, release};
 use crate::{Env, HandlerError, notification, open_terminal::add_event, outbox::Batch};
 
-/// How long output is gathered before it is stored, so that a chatty command costs few writes.
-const GATHER_TIME: Duration = Duration::from_millis(50);
 /// The amount of gathered output that is stored at once. Bytes.
 const GATHER_LIMIT: usize = 192 * 1024;
 /// How long a job is left alone whose runner does not answer: this, times the attempts of the job, up
@@ -39,7 +37,8 @@ pub(super) enum FollowEnd {
     Failed(Duration, HandlerError),
 }
 
-/// Starts the job's command or attaches to it, and follows it until its end or `hold_until`.
+/// Starts the job's command or attaches to it, and follows it until its end or `hold_until`. A worker that takes
+/// a command over leaves before that, once no output has come for the deployment's `worker_visit`.
 pub(super) async fn follow_command(
     env: &Env,
     session: &Session,
@@ -115,10 +114,11 @@ impl Worker<'_> {
         let mut attached = self.attach(command).await?;
         let unreached = std::mem::take(&mut self.unreached);
         let mut store_at = None;
+        let mut stay_until = self.stay_until(hold_until);
         loop {
             let now = self.env.now();
             let renew_at = self.job.lease().until - LEASE / 2;
-            let until = store_at.unwrap_or(renew_at).min(hold_until);
+            let until = store_at.unwrap_or(renew_at).min(stay_until);
             let event = attached.next(until).await.inspect_err(|error| {
                 self.unreached = unreached && matches!(error, ShellError::NotStarted { .. });
             })?;
@@ -135,16 +135,14 @@ impl Worker<'_> {
                 Some(CommandEvent::Output { stream, offset, mut bytes }) => {
                     bytes.truncate(self.room(stream, offset, command.max_output_bytes));
                     self.output.add(self.job.output(), stream, offset, bytes);
-                    store_at = store_at.or(Some(now + GATHER_TIME));
+                    store_at = store_at.or(Some(now + self.env.policy.gather_time));
+                    stay_until = self.stay_until(hold_until);
                 }
                 Some(CommandEvent::Ended(end)) => {
                     self.finish(end).await?;
                     return Ok(FollowEnd::Finished);
                 }
-                None if self.env.now() >= hold_until => {
-                    self.store(Some(self.env.now())).await?;
-                    return Ok(FollowEnd::HandedOn(self.env.policy.hand_on_delay));
-                }
+                None if self.env.now() >= stay_until => return self.hand_on().await,
                 None => {
                     self.store(None).await?;
                     store_at = None;
@@ -166,6 +164,30 @@ impl Worker<'_> {
         let (stdout, stderr) = self.job.output();
         let env = self.session.common().spec.env.expose();
         shell.start(self.task, id, command, env, (stdout.end(), stderr.end())).await
+    }
+
+    /// When a worker leaves a command that prints nothing more. The worker that started it, and one that waits
+    /// for the end of a cancelled one, stay as long as they may.
+    fn stay_until(&self, hold_until: Timestamp) -> Timestamp {
+        if self.job.attempt() == 1 || self.job.cancel_requested() {
+            hold_until
+        } else {
+            hold_until.min(self.env.now() + self.env.policy.worker_visit)
+        }
+    }
+
+    /// Leaves a command that goes on to the next worker. Until that one is due no other one takes the job, so
+    /// that each of several long commands of a session gets its visits, and none gets more.
+    async fn hand_on(&mut self) -> Result<FollowEnd, FollowError> {
+        let policy = &self.env.policy;
+        let elapsed = self.env.now().since(self.job.started_at());
+        let mut delay = policy.hand_on_delay_after(elapsed);
+        self.store(Some(self.env.now() + delay)).await?;
+        if self.job.cancel_requested() && delay > policy.hand_on_delay {
+            delay = policy.hand_on_delay;
+            self.store(Some(self.env.now() + delay)).await?;
+        }
+        Ok(FollowEnd::HandedOn(delay))
     }
 
     /// Stores the gathered output and renews the lease, or ends the lease at `release_at`.
@@ -305,42 +327,11 @@ impl Worker<'_> {
     fn outcome(&self, end: &CommandEnd) -> Outcome {
         let was_not_started = end.cause == EndCause::Cancelled && end.exit.is_none();
         if !was_not_started || self.job.cancel_requested() {
-            return outcome(end);
+            return outcome::of(end);
         }
         // The runner refused to start it, because the task was shutting down.
         let message = "the session ended before the command was started";
         let failure = Some(JobFailure::new("session_ended", message));
         Outcome::Cancelled { exit: None, failure }
-    }
-}
-
-/// The outcome of a job whose command ended so.
-fn outcome(end: &CommandEnd) -> Outcome {
-    let exit = end.exit;
-    match &end.cause {
-        EndCause::Exited => Outcome::Completed { exit, failure: None },
-        EndCause::OutOfMemory => {
-            let failure = JobFailure::new("oom_killed", "the shell's memory limit was hit");
-            Outcome::Completed { exit, failure: Some(failure) }
-        }
-        EndCause::TimedOut => Outcome::TimedOut { exit },
-        EndCause::Cancelled => Outcome::Cancelled { exit, failure: None },
-        EndCause::Shutdown => {
-            let failure = JobFailure::new("session_ended", "the session ended while it ran");
-            Outcome::Cancelled { exit, failure: Some(failure) }
-        }
-        EndCause::NotFound(message) => {
-            Outcome::Failed { failure: JobFailure::new("command_not_found", message) }
-        }
-        EndCause::NotExecutable(message) => {
-            Outcome::Failed { failure: JobFailure::new("not_executable", message) }
-        }
-        EndCause::SpawnFailed(message) => {
-            Outcome::Failed { failure: JobFailure::new("spawn_failed", message) }
-        }
-        EndCause::Unknown => {
-            let message = "the runner does not know how the command ended";
-            Outcome::Lost { failure: JobFailure::new("end_unknown", message) }
-        }
     }
 }

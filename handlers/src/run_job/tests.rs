@@ -12,6 +12,7 @@ use testkit::{Fakes, Script, job_id, session_id, task_id};
 use crate::{Claim, Env, tests::env};
 
 mod unstarted;
+mod visits;
 
 async fn run(env: &Env) {
     crate::handle(env, Message::RunJob { session: session_id("s") }).await.unwrap();

@@ -12,25 +12,31 @@ use domain::{
 use crate::{
     Env, HandlerError, close_session, observe_task,
     reconcile::{self, Reconciled},
-    stop_task, transition,
+    stop_task,
+    sweep::tasks::KnownTasks,
+    transition,
 };
 
 /// When a session is due again whose state is about to change.
 const RECHECK_SOON: Duration = Duration::from_secs(15);
-/// When a session is due again that only waits for its end or for a slot.
-const RECHECK_IDLE: Duration = Duration::from_mins(1);
+/// When a session is due again that waits for a slot.
+const RECHECK_WAITING: Duration = Duration::from_mins(1);
 /// How long a provider may not know a task that it has just started: its reads may lag behind.
 const KNOWN_AFTER: Duration = Duration::from_mins(1);
 
 /// Brings the record up to date with the time and with the task, notifies the execution, and acts
 /// where no execution does.
-pub(super) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+pub(super) async fn handle(
+    env: &Env,
+    id: SessionId,
+    tasks: &KnownTasks,
+) -> Result<(), HandlerError> {
     let session = reconcile::refresh(env, id, Actor::Sweep).await?;
     if matches!(session, Session::Waiting(_)) {
         close_session::admit_next(env, &session).await?;
-        return recheck_after(env, id, RECHECK_IDLE).await;
+        return recheck_after(env, id, RECHECK_WAITING).await;
     }
-    check_task(env, &session).await?;
+    check_task(env, &session, tasks).await?;
     let Reconciled { session, is_resumed } = reconcile::reconcile(env, id, Actor::Sweep).await?;
     if !is_resumed {
         act(env, &session).await?;
@@ -39,7 +45,7 @@ pub(super) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
 }
 
 /// Asks the provider for the task, because its events may be lost.
-async fn check_task(env: &Env, session: &Session) -> Result<(), HandlerError> {
+async fn check_task(env: &Env, session: &Session, tasks: &KnownTasks) -> Result<(), HandlerError> {
     let id = session.id();
     let Some(task) = session.task() else {
         for facts in env.compute.list(Some(&id.to_string())).await? {
@@ -47,8 +53,7 @@ async fn check_task(env: &Env, session: &Session) -> Result<(), HandlerError> {
         }
         return Ok(());
     };
-    let facts = env.compute.describe(std::slice::from_ref(task)).await?;
-    match facts.first() {
+    match &tasks.facts(env, task).await? {
         Some(facts) if facts.status == TaskStatus::Stopped || !is_ready(session) => {
             observe_task::observe(env, facts).await
         }
@@ -104,7 +109,7 @@ async fn act(env: &Env, session: &Session) -> Result<(), HandlerError> {
 fn recheck_delay(env: &Env, session: &Session) -> Duration {
     match session.next_step(env.now()) {
         Step::WaitEnd { until } => {
-            until.since(env.now()).clamp(Duration::from_millis(1), RECHECK_IDLE)
+            until.since(env.now()).clamp(Duration::from_millis(1), env.policy.ready_recheck)
         }
         Step::AwaitSlot
         | Step::Provision

@@ -76,3 +76,26 @@ async fn one_sweep_removes_all_records_whose_retention_is_over() {
     let swept = crate::sweep(&env(&fakes)).await.unwrap();
     assert_eq!((swept.forgotten, fakes.store.all_sessions().len()), (350, 0));
 }
+
+#[tokio::test]
+async fn the_tasks_of_all_due_sessions_are_described_by_one_call() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    };
+
+    let mut fakes = Fakes::new();
+    for number in 0..20 {
+        fakes = fakes.with_ready_session(&format!("s{number}"));
+    }
+    fakes.clock.advance(Duration::from_mins(15));
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counter = calls.clone();
+    fakes.gate.fail(move |_, action| {
+        counter.fetch_add(usize::from(action == "describing tasks"), SeqCst);
+        None
+    });
+    let swept = crate::sweep(&env(&fakes)).await.unwrap();
+    assert_eq!((swept.due, swept.failed), (20, 0));
+    assert_eq!(calls.load(SeqCst), 1);
+}

@@ -34,6 +34,7 @@ const CONSEQUENCES: Partial<Record<Name, string>> = {
   network: 'the subnets are replaced; sessions must be stopped first',
   jwtIssuer: 'tokens of the previous issuer are refused; a user pool that the stack created is deleted unless deletionProtection is on',
   jwtAudience: 'tokens for the previous audiences are refused',
+  jwtScope: 'tokens without the scope are refused',
   deletionProtection: 'decides whether the table and the user pool outlive the stack',
 };
 

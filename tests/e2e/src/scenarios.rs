@@ -9,6 +9,7 @@ use crate::harness::Harness;
 mod access;
 mod calls;
 mod commands;
+mod drain;
 mod endings;
 mod faults;
 mod life;
@@ -74,6 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(quota::SCENARIOS);
     all.extend(faults::SCENARIOS);
     all.extend(calls::SCENARIOS);
+    all.extend(drain::SCENARIOS);
     // The last one searches the logs of all others.
     all.extend(secrets::SCENARIOS);
     all

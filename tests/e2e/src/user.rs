@@ -34,13 +34,15 @@ pub(crate) struct User {
     server: Server,
     /// How often a request is repeated whose status says that a retry may succeed.
     retries: u32,
+    /// The network that starts request which name none; a deployment on AWS may demand that.
+    network: Option<&'static str>,
 }
 
 impl User {
     /// `base` ends in `/v1`; without a token the requests are anonymous.
     pub(crate) fn new(base: &str, token: Option<String>) -> Result<Self> {
         let server = Server { base: base.to_owned(), token };
-        Ok(Self { client: Client::new()?, server, retries: 0 })
+        Ok(Self { client: Client::new()?, server, retries: 0, network: None })
     }
 
     /// The URL of the server and the token, as `ephemeral` reads them from its environment.
@@ -53,6 +55,23 @@ impl User {
     /// recommends.
     pub(crate) fn retrying(&self) -> Self {
         Self { retries: 60, ..self.clone() }
+    }
+
+    /// The same user, whose starts request this network if they name none.
+    pub(crate) fn with_network(self, network: &'static str) -> Self {
+        Self { network: Some(network), ..self }
+    }
+
+    /// The body as it is sent to this path.
+    fn complete(&self, path: &str, body: &Value) -> Value {
+        let mut body = body.clone();
+        if let Some(network) = self.network
+            && path.split('?').next() == Some("/shell/start")
+            && body["network"].is_null()
+        {
+            body["network"] = json!(network);
+        }
+        body
     }
 
     pub(crate) fn token(&self) -> Option<&str> {
@@ -78,7 +97,7 @@ impl User {
             let key = format!("e2e-{}", NEXT_KEY.fetch_add(1, Relaxed));
             return self.post_with_key(path, &key, body).await;
         }
-        self.send(self.client.post(&self.server, path, body)).await
+        self.send(self.client.post(&self.server, path, &self.complete(path, body))).await
     }
 
     pub(crate) async fn post_with_key(
@@ -87,7 +106,7 @@ impl User {
         key: &str,
         body: &Value,
     ) -> Result<Response> {
-        let request = self.client.post(&self.server, path, body);
+        let request = self.client.post(&self.server, path, &self.complete(path, body));
         self.send(request.header("idempotency-key", key)).await
     }
 

@@ -42,6 +42,13 @@ impl Connection {
         Ok(self.stream.flush().await?)
     }
 
+    /// Closes the connection, and waits until the other side has closed it too.
+    pub(crate) async fn close(mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await?;
+        Ok(())
+    }
+
     /// The next event. Cancel-safe: a dropped call loses no bytes.
     pub(crate) async fn receive(&mut self) -> Result<Event, ConnectionError> {
         loop {

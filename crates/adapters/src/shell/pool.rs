@@ -35,6 +35,9 @@ pub(crate) struct SendError {
     pub(crate) unread: bool,
 }
 
+/// How long idle connections may take to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The connections to the runners of all tasks.
 pub(crate) struct ConnectionPool<D> {
     pub(crate) dial: D,
@@ -138,6 +141,15 @@ impl<D: Dial> ConnectionPool<D> {
             !connections.is_empty()
         });
         idle.entry(task.clone()).or_default().push(Idle { connection, until: now + keep });
+    }
+
+    /// Closes all idle connections, for at most [`CLOSE_TIMEOUT`].
+    pub(crate) async fn close_idle(&self) {
+        let idle = std::mem::take(&mut *self.idle.lock());
+        let connections = idle.into_values().flatten().map(|idle| idle.connection);
+        let closing = futures::future::join_all(connections.map(Connection::close));
+        // A connection that fails or does not close in time is dropped, which closes this end.
+        let _closed = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
     }
 
     fn take_idle(&self, task: &TaskId) -> Option<Connection> {

@@ -9,8 +9,6 @@ use serde::Deserialize;
 
 /// The name of the shell's container. AWS services such as GuardDuty add containers of their own.
 pub const CONTAINER: &str = "shell";
-/// The managed agent of ECS Exec.
-const AGENT: &str = "ExecuteCommandAgent";
 
 /// A task: the `detail` of the event "ECS Task State Change", or the same fields of DescribeTasks
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_task_events.html>).
@@ -41,16 +39,6 @@ struct Container {
     name: String,
     exit_code: Option<i32>,
     reason: Option<String>,
-    #[serde(default)]
-    managed_agents: Vec<Agent>,
-}
-
-/// A managed agent. Its status is called `status` in events and `lastStatus` in DescribeTasks.
-#[derive(Debug, Clone, Deserialize)]
-struct Agent {
-    name: String,
-    #[serde(alias = "lastStatus")]
-    status: Option<String>,
 }
 
 impl TaskDetail {
@@ -74,10 +62,7 @@ impl TaskDetail {
 
     fn status(&self) -> TaskStatus {
         match self.last_status.as_str() {
-            // Commands cannot be sent to the container yet. ECS emits an event when the agent runs.
-            "RUNNING" if self.shell().is_some_and(Container::waits_for_agent) => {
-                TaskStatus::Pending
-            }
+            // The agent of ECS Exec may not run yet, and an event for it is not promised: a probe finds out.
             "RUNNING" => TaskStatus::Running,
             "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" => TaskStatus::Stopping,
             "STOPPED" | "DELETED" => TaskStatus::Stopped,
@@ -118,14 +103,6 @@ impl TaskDetail {
     }
 }
 
-impl Container {
-    fn waits_for_agent(&self) -> bool {
-        self.managed_agents
-            .iter()
-            .any(|agent| agent.name == AGENT && agent.status.as_deref() == Some("PENDING"))
-    }
-}
-
 /// Whether the reason is "OutOfMemoryError: Container killed due to memory usage"
 /// (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html>).
 fn is_out_of_memory(reason: &str) -> bool {
@@ -155,15 +132,10 @@ impl From<&Task> for TaskDetail {
 
 impl From<&aws_sdk_ecs::types::Container> for Container {
     fn from(container: &aws_sdk_ecs::types::Container) -> Self {
-        let agents = container.managed_agents().iter().map(|agent| Agent {
-            name: agent.name().map(|name| name.as_str()).unwrap_or_default().to_owned(),
-            status: agent.last_status().map(str::to_owned),
-        });
         Self {
             name: container.name().unwrap_or_default().to_owned(),
             exit_code: container.exit_code(),
             reason: container.reason().map(str::to_owned),
-            managed_agents: agents.collect(),
         }
     }
 }

@@ -60,8 +60,10 @@ impl LaunchConfig {
     ) -> Result<TaskId, RunError> {
         let group = self.group(task)?;
         let mut no_capacity = None;
+        let mut exhausted = None;
         for placement in placements(&self.subnets, task.spot, &task.client_token) {
-            if unsupported.lock().contains_key(placement.subnet) {
+            let is_exhausted = exhausted == Some(placement.capacity);
+            if is_exhausted || unsupported.lock().contains_key(placement.subnet) {
                 continue;
             }
             match self.try_placement(client, cluster, task, group, &placement).await {
@@ -74,6 +76,16 @@ impl LaunchConfig {
                         cause,
                         "no capacity for a task at this placement"
                     );
+                    no_capacity = Some(cause);
+                }
+                LaunchResult::QuotaReached(cause) => {
+                    tracing::warn!(
+                        started_by = task.started_by,
+                        capacity = placement.capacity.provider(),
+                        cause,
+                        "the account's quota is used up; request an increase (docs/operations.md)"
+                    );
+                    exhausted = Some(placement.capacity);
                     no_capacity = Some(cause);
                 }
                 LaunchResult::ZoneUnsupported(cause) => {

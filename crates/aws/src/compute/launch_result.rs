@@ -17,6 +17,8 @@ pub(super) enum LaunchResult {
     Started(TaskId),
     /// No capacity at this placement for as long as ECS remembers the token; try the next one.
     NoCapacity(String),
+    /// The account's quota for this capacity is used up, in every subnet.
+    QuotaReached(String),
     /// The subnet's availability zone does not run this task at all; try the next placement.
     ZoneUnsupported(String),
     /// Another placement does not help.
@@ -32,7 +34,9 @@ pub(super) fn from_failure(failure: &Failure) -> LaunchResult {
         Some(detail) => format!("{reason}: {detail}"),
         None => reason.to_owned(),
     };
-    if reason.starts_with("RESOURCE:") || is_capacity(&message) || is_rate(&message) {
+    if is_quota(&message) {
+        LaunchResult::QuotaReached(message)
+    } else if reason.starts_with("RESOURCE:") || is_capacity(&message) || is_rate(&message) {
         LaunchResult::NoCapacity(message)
     } else {
         LaunchResult::Failed(RunError::Refused(message))
@@ -55,6 +59,7 @@ pub(super) fn from_error(error: SdkError<RunTaskError>) -> LaunchResult {
             Some(arn) => LaunchResult::Started(TaskId::new(arn)),
             None => LaunchResult::NoCapacity(message),
         },
+        Some(_) if is_quota(&message) => LaunchResult::QuotaReached(message),
         Some(_) if is_capacity(&message) => LaunchResult::NoCapacity(message),
         Some(RunTaskError::PlatformTaskDefinitionIncompatibilityException(_)) => {
             LaunchResult::ZoneUnsupported(message)
@@ -96,10 +101,14 @@ pub(crate) fn is_throttled(code: Option<&str>) -> bool {
     )
 }
 
-/// "Capacity is unavailable at this time", "You've reached the limit on the number of vCPUs".
+/// "Capacity is unavailable at this time. Please try again later or in a different availability zone".
 fn is_capacity(message: &str) -> bool {
-    let message = message.to_lowercase();
-    message.contains("capacity is unavailable") || message.contains("reached the limit")
+    message.to_lowercase().contains("capacity is unavailable")
+}
+
+/// "You've reached the limit on the number of vCPUs you can run concurrently".
+fn is_quota(message: &str) -> bool {
+    message.to_lowercase().contains("reached the limit")
 }
 
 /// "Fargate is not supported in the requested availability zone". Some zones have no Fargate, or none for

@@ -7,16 +7,23 @@ use domain::{
     size::{Network, Size},
     warm,
 };
-use handlers::Policy;
+use handlers::{MaxSize, Policy};
 
 use super::IMAGE;
 use crate::variable::{VariableError, Variables};
 
-/// How long an invocation follows a running job.
-const WORKER_HOLD: Duration = Duration::from_secs(20);
-/// The delay until the next invocation follows a job that is still running. In between the job costs
-/// nothing but its task.
-const HAND_ON_DELAY: Duration = Duration::from_secs(10);
+/// How long the invocation that starts a command follows it; most commands are shorter.
+const WORKER_HOLD: Duration = Duration::from_secs(10);
+/// How long a later invocation waits for output that does not come.
+const WORKER_VISIT: Duration = Duration::from_millis(300);
+/// The shortest and the longest delay until the next invocation. In between a running command costs nothing
+/// but its task.
+const HAND_ON_DELAY: Duration = Duration::from_secs(2);
+const HAND_ON_DELAY_MAX: Duration = Duration::from_secs(30);
+/// How long output is gathered: each write of it is a transaction, and no response is streamed.
+const GATHER_TIME: Duration = Duration::from_secs(1);
+/// How often the sweep checks the task of a ready session, in case its event was lost.
+const READY_RECHECK: Duration = Duration::from_mins(10);
 
 pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let ttl = |name, default: Duration| {
@@ -27,13 +34,13 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let default_ttl = ttl("EPHEMERAL_DEFAULT_TTL_SECONDS", Policy::DEFAULT_TTL)?;
     let days: u32 = variables.in_range("EPHEMERAL_RETENTION_DAYS", 1..=3650, 7)?;
     let refused_networks = refused_networks(&security_groups(variables));
-    let default_network = if refused_networks.contains_key(&Network::Egress) {
+    let network = if refused_networks.contains_key(&Network::Egress) {
         Network::None
     } else {
         Network::Egress
     };
-    let kind =
-        warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: default_network };
+    let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network };
+    let max_lifetime: Option<u64> = variables.optional_parsed("EPHEMERAL_MAX_LIFETIME_SECONDS")?;
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
         // The table grows without a limit, and the lanes are queues that share nothing with each other.
@@ -42,16 +49,23 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         running: None,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
-        default_network,
+        // As on one machine: a request that names no network never gets one by accident.
+        default_network: Network::None,
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
+        max_size: max_size(variables)?,
+        max_lifetime: max_lifetime.map(Duration::from_secs),
         images: vec![IMAGE.to_owned()],
         webhook_allow_private: variables.parsed("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", false)?,
         // API Gateway returns a response only when it is complete.
         streaming: false,
         retention: Duration::from_hours(24) * days,
+        gather_time: GATHER_TIME,
         worker_hold: WORKER_HOLD,
+        worker_visit: WORKER_VISIT,
         hand_on_delay: HAND_ON_DELAY,
+        hand_on_delay_max: HAND_ON_DELAY_MAX,
+        ready_recheck: READY_RECHECK,
         warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
         pricing: Some(Pricing {
             architecture: architecture(variables)?,
@@ -82,10 +96,20 @@ pub(super) fn assign_public_ip(variables: &Variables) -> Result<bool, VariableEr
 fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, String> {
     let reasons = [
         (Network::Egress, "tasks of this deployment have no route to the internet"),
-        (Network::None, "tasks of this deployment reach AWS over the internet"),
+        (Network::None, "tasks of this deployment reach AWS over the internet; request `egress`"),
     ];
     let refused = reasons.into_iter().filter(|(network, _)| !groups.contains_key(network));
     refused.map(|(network, reason)| (network, reason.to_owned())).collect()
+}
+
+/// The largest session that may be requested.
+fn max_size(variables: &Variables) -> Result<MaxSize, VariableError> {
+    let all = MaxSize::default();
+    Ok(MaxSize {
+        cpu: variables.parsed("EPHEMERAL_MAX_CPU", all.cpu)?,
+        memory_mib: variables.parsed("EPHEMERAL_MAX_MEMORY_MIB", all.memory_mib)?,
+        ..all
+    })
 }
 
 fn architecture(variables: &Variables) -> Result<Architecture, VariableError> {

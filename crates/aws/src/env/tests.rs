@@ -123,7 +123,8 @@ fn a_deployment_without_settings_has_the_default_limits() {
     assert_eq!(policy.default_ttl.as_secs(), 3600);
     assert_eq!(policy.max_ttl.as_secs(), 28_800);
     assert_eq!(policy.retention.as_secs(), 7 * 86_400);
-    assert_eq!(policy.default_network, domain::size::Network::Egress);
+    assert_eq!(policy.default_network, domain::size::Network::None);
+    assert_eq!((policy.max_size, policy.max_lifetime), (handlers::MaxSize::default(), None));
     assert!(!policy.streaming && !policy.webhook_allow_private);
     let refused: Vec<_> = policy.refused_networks.into_keys().collect();
     assert_eq!(refused, [domain::size::Network::None]);
@@ -136,6 +137,18 @@ fn the_default_ttl_is_at_most_the_maximum() {
 }
 
 #[test]
+fn a_deployment_may_limit_sizes_and_lifetimes() {
+    let policy = policy(&[
+        ("EPHEMERAL_MAX_CPU", "1024"),
+        ("EPHEMERAL_MAX_MEMORY_MIB", "4096"),
+        ("EPHEMERAL_MAX_LIFETIME_SECONDS", "7200"),
+    ])
+    .unwrap();
+    assert_eq!((policy.max_size.cpu, policy.max_size.memory_mib), (1024, 4096));
+    assert_eq!(policy.max_lifetime.map(|lifetime| lifetime.as_secs()), Some(7200));
+}
+
+#[test]
 fn an_invalid_value_is_named() {
     for (name, value) in [
         ("EPHEMERAL_MAX_TTL_SECONDS", "0"),
@@ -144,6 +157,8 @@ fn an_invalid_value_is_named() {
         ("EPHEMERAL_RETENTION_DAYS", "0"),
         ("EPHEMERAL_MAX_ACTIVE_SESSIONS", "-1"),
         ("EPHEMERAL_WARM", "some"),
+        ("EPHEMERAL_MAX_CPU", "much"),
+        ("EPHEMERAL_MAX_LIFETIME_SECONDS", "long"),
         ("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", "yes"),
         ("EPHEMERAL_ARCHITECTURE", "mips"),
         ("EPHEMERAL_ASSIGN_PUBLIC_IP", "1"),

@@ -8,7 +8,7 @@ use handlers::Env;
 use lambda_runtime::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use crate::compute::TaskDetail;
+use crate::{compute::TaskDetail, queue::SqsRedelivery};
 
 /// The event of an SQS event source
 /// (<https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>).
@@ -22,7 +22,17 @@ pub(super) struct Batch {
 #[serde(rename_all = "camelCase")]
 struct Record {
     message_id: String,
+    #[serde(default)]
+    receipt_handle: String,
+    #[serde(default)]
+    attributes: Attributes,
     body: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Attributes {
+    approximate_receive_count: Option<String>,
 }
 
 impl std::fmt::Debug for Record {
@@ -53,6 +63,36 @@ struct TaskEvent {
 }
 
 const TASK_CHANGED: &str = "ECS Task State Change";
+
+/// Handles a batch, and has its failed messages delivered again soon.
+pub(super) async fn serve(
+    env: &Env,
+    redelivery: Option<&SqsRedelivery>,
+    batch: Batch,
+) -> Result<BatchResponse, Diagnostic> {
+    let receipts: Vec<_> = batch.records.iter().map(Record::receipt).collect();
+    let response = handle(env, batch).await?;
+    if let Some(redelivery) = redelivery {
+        let failed = |id: &String| {
+            response.batch_item_failures.iter().any(|failure| failure.item_identifier == *id)
+        };
+        let failed = receipts.into_iter().filter(|(id, ..)| failed(id));
+        join_all(failed.map(async |(_, receipt, receives)| {
+            redelivery.schedule(&receipt, receives).await;
+        }))
+        .await;
+    }
+    Ok(response)
+}
+
+impl Record {
+    /// The id of the message, the receipt of this delivery, and how often the message was received.
+    fn receipt(&self) -> (String, String, u32) {
+        let receives = self.attributes.approximate_receive_count.as_deref();
+        let receives = receives.and_then(|count| count.parse().ok()).unwrap_or(1);
+        (self.message_id.clone(), self.receipt_handle.clone(), receives)
+    }
+}
 
 /// Handles all messages concurrently. SQS delivers a message that failed or cannot be decoded again, and
 /// moves it to the dead-letter queue after the queue's `maxReceiveCount`.

@@ -27,7 +27,7 @@ fn a_line_has_the_fields_of_the_event_and_its_spans() {
     assert_eq!(line["message"], "swept\nall");
     assert_eq!((&line["tasks"], &line["done"]), (&3.into(), &true.into()));
     assert_eq!((&line["request.id"], &line["name"]), (&"r-1".into(), &"sweep".into()));
-    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+    assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
 }
 
 #[test]

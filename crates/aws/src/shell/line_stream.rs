@@ -15,7 +15,7 @@ const READ_BYTES: usize = 8 << 10;
 /// Bytes encoded by one write.
 const WRITE_BYTES: usize = 48 << 10;
 
-/// Encodes written bytes as lines and decodes received lines. Sends the end line when dropped, because
+/// Encodes written bytes as lines and decodes received lines. Sends the end line when shut down or dropped, because
 /// the bridge in the task does not end with its channel.
 #[derive(Debug)]
 pub(super) struct LineStream<C: AsyncWrite + Unpin = Channel> {
@@ -26,12 +26,21 @@ pub(super) struct LineStream<C: AsyncWrite + Unpin = Channel> {
     consumed: usize,
     /// Encoded lines that the channel has not accepted yet.
     unsent: Vec<u8>,
+    /// Whether the end line was encoded.
+    ended: bool,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> LineStream<C> {
     pub(super) fn new(channel: C) -> Self {
         let decoder = Decoder::before_greeting();
-        Self { channel, decoder, received: Vec::new(), consumed: 0, unsent: Vec::new() }
+        Self {
+            channel,
+            decoder,
+            received: Vec::new(),
+            consumed: 0,
+            unsent: Vec::new(),
+            ended: false,
+        }
     }
 
     /// Waits for the greeting, after which the bridge accepts lines.
@@ -56,6 +65,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> LineStream<C> {
 }
 
 impl<C: AsyncWrite + Unpin> LineStream<C> {
+    fn end(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.unsent.extend_from_slice(lines::END.as_bytes());
+        }
+    }
+
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unsent.is_empty() {
             let count = ready!(Pin::new(&mut self.channel).poll_write(cx, &self.unsent))?;
@@ -118,6 +133,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for LineStream<C> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.end();
         ready!(self.as_mut().poll_flush(cx))?;
         Pin::new(&mut self.channel).poll_shutdown(cx)
     }
@@ -125,7 +141,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for LineStream<C> {
 
 impl<C: AsyncWrite + Unpin> Drop for LineStream<C> {
     fn drop(&mut self) {
-        self.unsent.extend_from_slice(lines::END.as_bytes());
+        self.end();
         // If the channel does not accept the line now, the bridge ends by its own idle timeout.
         let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));
     }

@@ -115,10 +115,23 @@ async fn a_call_whose_response_was_lost_is_repeated_with_the_same_requests() {
 
 #[tokio::test]
 async fn a_lack_of_capacity_at_every_placement_is_reported() {
-    let reasons = ["RESOURCE:CPU", "You've reached the limit on the number of vCPUs"];
+    let reasons = ["RESOURCE:CPU", "Capacity is unavailable at this time"];
     let ecs = Ecs::with(reasons.map(failure)).await;
     let error = ecs.compute.run(&request(false)).await.unwrap_err();
     assert!(matches!(&error, RunError::Capacity(cause) if cause == reasons[1]), "{error}");
+}
+
+#[tokio::test]
+async fn a_used_up_quota_is_not_asked_for_in_another_subnet() {
+    let limit = "You've reached the limit on the number of vCPUs";
+    let ecs = Ecs::with([failure(limit)]).await;
+    let error = ecs.compute.run(&request(false)).await.unwrap_err();
+    assert!(matches!(&error, RunError::Capacity(cause) if cause == limit), "{error}");
+    assert_eq!(ecs.asked("/clientToken"), ["sh_1-a1"]);
+    // On-demand capacity has a quota of its own.
+    let ecs = Ecs::with([failure(limit), placed("arn:t")]).await;
+    assert_eq!(ecs.compute.run(&request(true)).await.unwrap(), TaskId::new("arn:t"));
+    assert_eq!(ecs.asked("/clientToken"), ["sh_1-a1", "sh_1-a1-2"]);
 }
 
 #[tokio::test]

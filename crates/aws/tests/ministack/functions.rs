@@ -60,8 +60,8 @@ fn body(response: &Value) -> Value {
 async fn a_start_request_reaches_an_execution_through_the_control_queue() {
     let Some(deployment) = Deployment::create(MACHINE).await else { return };
     let api = Lambda::start("api", &deployment.variables()).await;
-    let start =
-        request("POST", "/v1/shell/start", ann(), Some(json!({"command": "planted-marker"})));
+    let wanted = json!({"command": "planted-marker", "network": "egress"});
+    let start = request("POST", "/v1/shell/start", ann(), Some(wanted));
     let response = api.invoke(start).await.unwrap();
     assert_eq!(response["statusCode"], 202, "{response}");
     let accepted = body(&response);

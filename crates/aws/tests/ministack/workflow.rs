@@ -1,7 +1,8 @@
 //! The workflow port on Step Functions.
 
 use aws::workflow::SfnWorkflow;
-use aws_sdk_sfn::{Client, types::ExecutionStatus};
+use aws_sdk_sfn::Client;
+use aws_sdk_sqs::Client as Sqs;
 use domain::{
     Secret,
     message::Lane,
@@ -12,19 +13,27 @@ use testkit::session_id;
 
 use crate::deployment::Deployment;
 
-/// A state machine that sends its task token to a queue; the output of the callback becomes its output.
+/// A state machine that sends its task token to a queue, and then the output of the callback.
 fn machine(queue: &str) -> String {
     json!({
         "StartAt": "Wait",
-        "States": {"Wait": {
-            "Type": "Task",
-            "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
-            "Parameters": {
-                "QueueUrl": queue,
-                "MessageBody": {"token.$": "$$.Task.Token", "sessionId.$": "$.sessionId"},
+        "States": {
+            "Wait": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+                "Parameters": {
+                    "QueueUrl": queue,
+                    "MessageBody": {"token.$": "$$.Task.Token", "sessionId.$": "$.sessionId"},
+                },
+                "Next": "Report",
             },
-            "End": true,
-        }},
+            "Report": {
+                "Type": "Task",
+                "Resource": "arn:aws:states:::sqs:sendMessage",
+                "Parameters": {"QueueUrl": queue, "MessageBody.$": "$"},
+                "End": true,
+            },
+        },
     })
     .to_string()
 }
@@ -49,23 +58,20 @@ impl Fixture {
 
     /// The token of the waiting execution, and the session that it was started for.
     async fn token(&self) -> (Secret<String>, Value) {
-        let sqs = aws_sdk_sqs::Client::new(&self.deployment.config());
-        let receive = sqs.receive_message().queue_url(&self.deployment.queues[&Lane::Control]);
-        let received = receive.wait_time_seconds(20).send().await.unwrap();
-        let body: Value = serde_json::from_str(received.messages()[0].body().unwrap()).unwrap();
+        let body = self.message().await;
         (Secret::new(body["token"].as_str().unwrap().to_owned()), body["sessionId"].clone())
     }
 
-    async fn output(&self, session: &str) -> Value {
-        let arn = self.deployment.machine.replace(":stateMachine:", ":execution:") + ":" + session;
-        // The execution ends without further calls.
-        loop {
-            let execution = self.sfn.describe_execution().execution_arn(&arn).send().await.unwrap();
-            if execution.status == ExecutionStatus::Succeeded {
-                return serde_json::from_str(&execution.output.unwrap()).unwrap();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
+    /// The next message that the state machine sends.
+    async fn message(&self) -> Value {
+        let (sqs, queue) =
+            (Sqs::new(&self.deployment.config()), &self.deployment.queues[&Lane::Control]);
+        let receive = sqs.receive_message().queue_url(queue).wait_time_seconds(20);
+        let received = receive.send().await.unwrap();
+        let message = &received.messages()[0];
+        let receipt = message.receipt_handle().unwrap();
+        sqs.delete_message().queue_url(queue).receipt_handle(receipt).send().await.unwrap();
+        serde_json::from_str(message.body().unwrap()).unwrap()
     }
 }
 
@@ -79,10 +85,7 @@ async fn a_session_has_one_execution_and_its_token_is_accepted_once() {
     assert_eq!(started_for, json!(session));
     let next = r#"{"action":"stop","waitSeconds":1}"#;
     assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::Resumed);
-    assert_eq!(
-        fixture.output(&session.to_string()).await,
-        json!({"action": "stop", "waitSeconds": 1})
-    );
+    assert_eq!(fixture.message().await, json!({"action": "stop", "waitSeconds": 1}));
     assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::NotWaiting);
     fixture.workflow.start(session).await.expect("a start after the end succeeds");
     let executions = fixture.sfn.list_executions().state_machine_arn(&fixture.deployment.machine);

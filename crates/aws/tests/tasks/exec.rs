@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use adapters::clock::SystemClock;
@@ -42,19 +42,15 @@ impl Fixture {
         finish(self.start(name, command).await).await
     }
 
-    /// Waits until at most `left` programs in terminals are left.
-    async fn await_bridges(&self, left: usize) {
-        let started = Instant::now();
-        while self.bridges() > left {
-            assert!(started.elapsed() < Duration::from_secs(30), "{} are left", self.bridges());
-            tokio::time::sleep(Duration::from_millis(5)).await;
+    /// Waits until all programs in terminals have ended.
+    async fn await_bridges(&self) {
+        let bridges = std::mem::take(&mut *self.ecs.bridges.lock());
+        for mut bridge in bridges {
+            let (send, ended) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || send.send(bridge.wait()));
+            let ended = tokio::time::timeout(Duration::from_secs(30), ended).await;
+            ended.expect("the program ends with its terminal").unwrap().unwrap();
         }
-    }
-
-    fn bridges(&self) -> usize {
-        let mut bridges = self.ecs.bridges.lock();
-        bridges.retain_mut(|bridge| matches!(bridge.try_wait(), Ok(None)));
-        bridges.len()
     }
 }
 
@@ -198,7 +194,7 @@ async fn no_bridge_is_left_in_the_task_when_a_worker_disconnects() {
     let until = SystemClock.now() + Duration::from_secs(30);
     assert_eq!(attached.next(until).await.unwrap(), Some(CommandEvent::Started));
     drop(attached);
-    fixture.await_bridges(0).await;
+    fixture.await_bridges().await;
     // The command still runs.
     fixture.shell.cancel(&TaskId::new(TASK), job_id("a")).await.unwrap();
     let (_, end) = fixture.run("a", &command).await;
@@ -213,5 +209,5 @@ async fn no_bridge_is_left_in_the_task_when_a_worker_disconnects_before_the_gree
         done = fixture.probe() => panic!("{done:?} without a greeting"),
         () = fixture.ecs.opened.notified() => {}
     }
-    fixture.await_bridges(0).await;
+    fixture.await_bridges().await;
 }

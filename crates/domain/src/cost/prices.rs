@@ -67,11 +67,16 @@ impl Prices {
 pub const FUNCTION_GIB: f64 = 0.25;
 /// How many seconds a function runs that reads and writes a few records; an assumption.
 pub const INVOCATION_SECONDS: f64 = 0.05;
+/// How many seconds the worker that starts a command follows it.
+pub const FOLLOW_SECONDS: f64 = 10.0;
+/// The share of a longer command's time for which later workers follow it; an assumption: every 30 s they take
+/// 1.8 s to connect, to read for 0.3 s and to store what they read.
+pub const VISIT_SHARE: f64 = 0.06;
 /// How many seconds a worker takes to connect to a shell and to store the result; an assumption: to open
 /// a channel takes at least one.
 pub const DIAL_SECONDS: f64 = 1.2;
-/// How many GB the platform and the function log for one invocation; an assumption: about 0.8 KB.
-pub const INVOCATION_LOG_GB: f64 = 0.8e-6;
+/// How many GB a function logs for one invocation; an assumption: about 0.4 KB. The platform logs none.
+pub const INVOCATION_LOG_GB: f64 = 0.4e-6;
 /// How many GB the history of an execution logs for one state transition; an assumption: about 2.5 KB.
 pub const TRANSITION_LOG_GB: f64 = 2.5e-6;
 

@@ -110,7 +110,7 @@ impl Running {
         &self.common
     }
 
-    /// The lease of the worker that holds the job.
+    /// The lease of the worker that holds the job, or did until it released it.
     pub const fn lease(&self) -> &Lease {
         &self.lease
     }
@@ -118,6 +118,11 @@ impl Running {
     /// How many workers have claimed the job so far.
     pub const fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// When the first worker claimed the job.
+    pub const fn started_at(&self) -> Timestamp {
+        self.started_at
     }
 
     /// The sizes of stdout and stderr so far.
@@ -167,9 +172,10 @@ impl Running {
         self
     }
 
-    /// The worker stops following the command, which runs on; another worker may take over at once.
-    pub fn release_lease(mut self, now: Timestamp) -> Self {
-        self.lease.until = now;
+    /// The worker stops following the command, which runs on. No worker holds it until another one takes over,
+    /// from `at` on.
+    pub fn release_lease(mut self, at: Timestamp) -> Self {
+        self.lease = Lease { worker: String::new(), until: at };
         self
     }
 
@@ -200,6 +206,11 @@ impl Running {
     pub fn remove_access(mut self, channel: &str) -> Self {
         self.access = self.access.filter(|access| access.channel != channel);
         self
+    }
+
+    /// Whether no worker holds the job at present.
+    pub fn is_released(&self) -> bool {
+        self.lease.worker.is_empty()
     }
 
     /// Records that the job is to be cancelled.

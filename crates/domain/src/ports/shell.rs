@@ -153,4 +153,7 @@ pub trait Shell: Send + Sync {
     /// # Errors
     /// `NotReady` if no channel can be made now.
     async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError>;
+    /// Closes the connections that are kept for later calls, if any are. A process that may be suspended
+    /// calls this first: in the task each open connection costs memory.
+    async fn close_idle(&self) {}
 }

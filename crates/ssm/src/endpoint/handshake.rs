@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::json;
 use crate::message::{
-    AGENT_VERSION, ActionStatus, CLIENT_VERSION, HandshakeRequest, HandshakeResponse,
-    ProcessedAction, RequestedAction,
+    AGENT_VERSION, ActionStatus, HandshakeRequest, HandshakeResponse, ProcessedAction,
+    RequestedAction,
 };
 
 /// The time for which the server waits for a HandshakeResponse. Some clients never answer and still get their session.
@@ -63,7 +63,7 @@ impl Handshake {
     }
 
     /// Answers a request as a client without encryption and returns the payload of the response.
-    pub(super) fn answer(&mut self, request: &[u8]) -> Vec<u8> {
+    pub(super) fn answer(&mut self, request: &[u8], client_version: &str) -> Vec<u8> {
         *self = Self::Answered;
         let actions = serde_json::from_slice(request)
             .map(|request: HandshakeRequest| request.requested_client_actions);
@@ -71,7 +71,7 @@ impl Handshake {
         let errors = processed.iter().map(|action| &action.error);
         let errors = errors.filter(|error| !error.is_empty()).cloned().collect();
         json(&HandshakeResponse {
-            client_version: CLIENT_VERSION.to_owned(),
+            client_version: client_version.to_owned(),
             processed_client_actions: processed,
             errors: Some(errors),
         })

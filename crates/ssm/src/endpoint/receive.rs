@@ -62,7 +62,7 @@ impl Endpoint {
                 None => return,
             },
             (PayloadType::HandshakeRequest, Role::Client) => {
-                let response = self.handshake.answer(&payload);
+                let response = self.handshake.answer(&payload, &self.client_version);
                 return self.send(PayloadType::HandshakeResponse, &response, now);
             }
             (PayloadType::HandshakeComplete, Role::Client) => {

@@ -43,7 +43,7 @@ impl StartRequest {
         let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
         let env = fields.optional("env", command::env());
         let metadata = fields.optional("metadata", command::metadata());
-        let network = fields.optional("network", network(policy));
+        let network = read_network(fields, policy);
         let spot = boolean().describe("Cheaper capacity that can be taken back.");
         let spot = fields.with_default("spot", spot, false);
         let admission = fields.with_default("admission", admission(policy), Admission::Reject);
@@ -54,7 +54,7 @@ impl StartRequest {
         let spec = Spec {
             image,
             size,
-            ttl: ttl.map_or(policy.default_ttl, Duration::from_secs),
+            ttl: ttl.map_or(policy.default_start_ttl(), Duration::from_secs),
             idle_timeout: idle_timeout.map(Duration::from_secs),
             env: Secret::new(env.unwrap_or_default()),
             metadata: metadata.unwrap_or_default(),
@@ -88,7 +88,7 @@ fn image(policy: &Policy) -> Rule<impl Fn(Value) -> Result<String, FieldError>> 
 }
 
 fn ttl(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
-    integer(1..=policy.max_ttl.as_secs()).describe(
+    integer(1..=policy.max_start_ttl().as_secs()).describe(
         "The default, 3600 unless configured otherwise, is the deployment's; so is a maximum below \
          this one.",
     )
@@ -96,6 +96,21 @@ fn ttl(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
 
 fn idle_timeout(policy: &Policy) -> Rule<impl Fn(Value) -> Result<u64, FieldError>> {
     integer(1..=policy.max_ttl.as_secs()).describe("At most the deployment's longest lifetime.")
+}
+
+/// The network of a request. A deployment that does not have the default one demands that the request names
+/// another, so that a request means the same everywhere or is refused.
+fn read_network(fields: &mut Fields<'_>, policy: &Policy) -> Option<Network> {
+    let is_given = fields.has("network");
+    let network = fields.optional("network", network(policy));
+    if let Some(reason) = policy.refused_networks.get(&policy.default_network)
+        && !is_given
+    {
+        let error =
+            FieldError::new(format!("is required, because the default is not available: {reason}"));
+        fields.report(error.below("network"));
+    }
+    network
 }
 
 fn network(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Network, FieldError>> {
@@ -107,7 +122,8 @@ fn network(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Network, FieldError
         }
     };
     Rule::new(read, || component("Network")).describe(
-        "The default is the deployment's. A network that it does not have is a 400 that says why.",
+        "The default is `none`. A network that the deployment does not have is a 400 that says why, \
+         also if it is the default.",
     )
 }
 

@@ -153,6 +153,18 @@ async fn a_deadline_is_shortened_only_if_the_request_allows_it() {
 }
 
 #[tokio::test]
+async fn an_extension_ends_at_the_longest_lifetime() {
+    let api = Api::new(Fakes::new().with_ready_session("s"))
+        .with_policy(|policy| policy.max_lifetime = Some(Duration::from_hours(2)));
+    api.fakes.clock.advance(Duration::from_mins(30));
+    let extend = path("/extend");
+    api.post(&extend, json!({"ttlSecondsFromNow": 5400})).await.expect(200);
+    let answer = api.post(&extend, json!({"ttlSecondsFromNow": 5401})).await;
+    let body = answer.problem(400, "invalid_request");
+    assert!(body["errors"][0]["detail"].as_str().unwrap().contains("7200"), "{body}");
+}
+
+#[tokio::test]
 async fn only_a_ready_session_is_extended() {
     let body = json!({"ttlSecondsFromNow": 60});
     for fakes in [

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::{SessionId, message::Message, session::Session};
+use domain::{SessionId, message::Message, session::Session, size::Network};
 use serde_json::json;
 use testkit::session_id;
 
@@ -214,4 +214,28 @@ async fn a_server_that_holds_disks_in_memory_says_how_large_they_may_be() {
     let problem = answer.problem(400, "invalid_request");
     let detail = problem["errors"][0]["detail"].as_str().unwrap();
     assert!(detail.contains("at most half of memoryMiB (256)"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_deployment_without_the_default_network_demands_that_the_request_names_one() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.refused_networks = [(Network::None, "there is none".to_owned())].into();
+    });
+    let answer = api.post(START, json!({})).await;
+    let body = answer.problem(400, "invalid_request");
+    assert_eq!(body["errors"][0]["pointer"], "/network", "{body}");
+    let detail = body["errors"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("there is none"), "{body}");
+    api.post(START, json!({"network": "none"})).await.problem(400, "invalid_request");
+    api.post(START, json!({"network": "egress"})).await.expect(202);
+}
+
+#[tokio::test]
+async fn a_deployment_limits_lifetimes() {
+    let api = Api::new(Fakes::new())
+        .with_policy(|policy| policy.max_lifetime = Some(Duration::from_mins(10)));
+    api.post(START, json!({"ttlSeconds": 601})).await.problem(400, "invalid_request");
+    let body = api.post(START, json!({})).await.expect(202);
+    let session = api.get(body["links"]["session"].as_str().unwrap()).await.expect(200);
+    assert_eq!(session["ttlSeconds"], 600, "the default is limited too");
 }

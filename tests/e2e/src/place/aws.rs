@@ -35,6 +35,8 @@ use users::Users;
 pub(crate) struct Aws {
     fargate: Mutex<Program>,
     fargate_url: String,
+    /// The URL of ministack itself, without injected faults.
+    url: String,
     ministack: Mutex<Program>,
     proxy: Proxy,
     calls: Calls,
@@ -67,6 +69,7 @@ impl Aws {
         let aws = Self {
             fargate,
             fargate_url,
+            url,
             ministack,
             proxy,
             calls,
@@ -86,7 +89,9 @@ impl Aws {
     }
 
     pub(crate) async fn user(&self, name: &str) -> Result<User> {
-        User::new(&self.base(), Some(self.tokens(name).await?.access))
+        let user = User::new(&self.base(), Some(self.tokens(name).await?.access))?;
+        // The template's network is `public`, which offers no other.
+        Ok(user.with_network("egress"))
     }
 
     /// The access token and the id token of a user.
@@ -229,6 +234,25 @@ impl Aws {
         let answer = self.http.post(url).json(body).send().await?;
         ensure!(answer.status().is_success(), "{what}: {}", answer.text().await?);
         Ok(())
+    }
+
+    /// Runs a command of infra/bin/operate.ts, as the scripts of a deployment do; returns its output.
+    pub(crate) async fn operate(&self, command: &str) -> Result<String> {
+        let (url, ecs) = (&self.url, &self.fargate_url);
+        let out = tokio::process::Command::new(self.root.join("scripts/infra"))
+            .args(["operate", command])
+            .env("AWS_ENDPOINT_URL", url)
+            .env("AWS_ENDPOINT_URL_ECS", ecs)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("EPHEMERAL_DRAIN_SECONDS", "3")
+            .kill_on_drop(true)
+            .output()
+            .await?;
+        let error = String::from_utf8_lossy(&out.stderr);
+        ensure!(out.status.success(), "operate {command}: {error}");
+        Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 
     /// Writes figures to `target/e2e`.

@@ -115,3 +115,29 @@ async fn an_idle_connection_is_closed_after_its_time() {
     runner.shell.probe(&task()).await.unwrap();
     assert_eq!(runner.host.opened.load(SeqCst), 2);
 }
+
+#[tokio::test]
+async fn idle_connections_are_closed_on_both_sides() {
+    let Some(runner) = start(LONG) else { return };
+    runner.shell.probe(&task()).await.unwrap();
+    let (near, mut far) = tokio::io::duplex(64);
+    runner.shell.pool.give_back(&task(), Connection::over(Box::new(near)));
+    let peer = async {
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut far, &mut rest).await.unwrap();
+        drop(far);
+        rest
+    };
+    let ((), rest) = tokio::join!(runner.shell.close_idle(), peer);
+    assert!(rest.is_empty());
+    runner.shell.probe(&task()).await.unwrap();
+    assert_eq!(runner.host.opened.load(SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_close_is_given_up() {
+    let shell = RunnerShell::new(AnsweredDial, Arc::new(SystemClock));
+    let (near, _far) = tokio::io::duplex(64);
+    shell.pool.give_back(&task(), Connection::over(Box::new(near)));
+    shell.close_idle().await;
+}

@@ -5,17 +5,48 @@ use std::{sync::Arc, time::Duration};
 use adapters::clock::SystemClock;
 use aws::{changes::DynamoChanges, store::DynamoStore};
 use aws_sdk_dynamodb::Client;
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::AfterDeserializationInterceptorContextRef},
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::config_bag::ConfigBag;
 use domain::ports::{Changes as _, Clock as _, Expect, Store as _, Version, Write};
 use testkit::job_id;
+use tokio::sync::watch;
 
 use super::{Emulator, at, job};
+
+/// Counts the calls of a client.
+#[derive(Debug)]
+struct Polls(watch::Sender<u32>);
+
+impl Intercept for Polls {
+    fn name(&self) -> &'static str {
+        "Polls"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        _: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        self.0.send_modify(|polls| *polls += 1);
+        Ok(())
+    }
+}
 
 #[tokio::test]
 async fn a_wait_ends_when_the_job_changes_and_not_before() {
     let Some(emulator) = Emulator::start() else { return };
+    let (polls, mut polled) = watch::channel(0);
+    let polling = Client::from_conf(emulator.config().interceptor(Polls(polls)).build());
     let (client, table) = (Client::from_conf(emulator.config().build()), emulator.table().await);
-    let store = DynamoStore::new(client.clone(), table.clone());
-    let changes = DynamoChanges::new(client, table, Arc::new(SystemClock));
+    let store = DynamoStore::new(client, table.clone());
+    let changes = DynamoChanges::new(polling, table, Arc::new(SystemClock));
     store.commit(vec![Write::Job(Box::new(job("s", "j").into()), Expect::New)]).await.unwrap();
     let in_a_minute = SystemClock.now() + Duration::from_mins(1);
     // The call returns at once for a job that has changed already, and for one that does not exist.
@@ -27,7 +58,8 @@ async fn a_wait_ends_when_the_job_changes_and_not_before() {
         tokio::spawn(
             async move { waiting.job_changed(job_id("j"), Version(1), in_a_minute).await },
         );
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Two calls above returned after one poll each. This one polls again, and so has not returned.
+    polled.wait_for(|polls| *polls >= 4).await.unwrap();
     assert!(!wait.is_finished());
     let later =
         Write::Job(Box::new(job("s", "j").recheck_at(at(9)).into()), Expect::At(Version(1)));

@@ -227,7 +227,9 @@ fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
         refused_networks: [(Network::Egress, "there is none".into())].into(),
         retention: Duration::from_hours(24 * 365),
         worker_hold: hold,
+        worker_visit: if rng.f64() < 0.5 { Duration::from_millis(300) } else { hold },
         hand_on_delay: Duration::from_secs(rng.usize(..3) as u64),
+        hand_on_delay_max: Duration::from_secs(if rng.f64() < 0.5 { 30 } else { 0 }),
         warm,
         warm_max_age: Duration::from_mins(10),
         ..Policy::default()
