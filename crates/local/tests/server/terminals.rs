@@ -139,7 +139,10 @@ pub(super) async fn a_terminal_is_used_left_opened_again_and_ends_with_an_exit_c
     let mut again = opened(&shell.user.offer_again(&job).await).await;
     until(&mut again, "42\r\n").await;
     again.resize(77, 22);
-    again.write_all(b"echo $NAME; stty size; exit 7\r").await.expect("it is sent");
+    // What is typed may arrive before the size.
+    let line =
+        b"until stty size | grep -q '^22 77'; do sleep 0.05; done; echo $NAME; stty size; exit 7\r";
+    again.write_all(line).await.expect("it is sent");
     until(&mut again, "kept\r\n22 77\r\n").await;
     assert_eq!(end(&mut again).await, "");
     let job = shell.user.end_of(&job).await;
