@@ -15,6 +15,7 @@ class MemoryStorage {
 
 Object.assign(globalThis, {
   sessionStorage: new MemoryStorage(),
+  localStorage: new MemoryStorage(),
   location: { hash: "", pathname: "/" },
   addEventListener: () => undefined,
 });
