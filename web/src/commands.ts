@@ -1,7 +1,8 @@
 // The commands that this tab has sent. The API does not tell a job's command, so only these can be shown
 // and run again. They are kept in the tab's session storage, like the token.
 
-import type { Execute } from "./api/types.js";
+import type { Execute, Job } from "./api/types.js";
+import { shortId } from "./format.js";
 
 /** An execute request without its session. Only a terminal may have no command, and this tab opens none. */
 export type Command = Omit<Execute, "sessionId" | "command"> & {
@@ -27,7 +28,15 @@ export function commandOf(jobId: string): Command | undefined {
 
 /** The command as a line. */
 export function commandLine(command: Command): string {
-  return typeof command.command === "string" ? command.command : command.command.join(" ");
+  const { command: program } = command;
+  return typeof program === "string" ? program : (program ?? []).join(" ");
+}
+
+/** What a job is called: its command if this tab has sent it. */
+export function jobName(job: Pick<Job, "jobId" | "type">): string {
+  const command = commandOf(job.jobId);
+  if (command) return commandLine(command);
+  return job.type === "terminal" ? `terminal ${shortId(job.jobId)}` : shortId(job.jobId);
 }
 
 function read(): (readonly [string, Command])[] {

@@ -3,6 +3,7 @@ import "./style/base.css";
 import "./style/parts.css";
 import "./style/pages.css";
 import "./style/output.css";
+import "./style/terminal.css";
 import { exchangeCode, Refused } from "./api/client.js";
 import { App } from "./app.js";
 import { parseRoute, route } from "./route.js";

@@ -26,6 +26,11 @@ export function hasEnded(session: Pick<Session, "status">): boolean {
   return endedSession.includes(session.status);
 }
 
+/** Whether the job is a program that runs in the session: a command or a terminal. */
+export function isCommand(job: Pick<Job, "type">): boolean {
+  return job.type === "execute" || job.type === "terminal";
+}
+
 /** Whether the session still takes commands. */
 export function takesCommands(session: Session): boolean {
   return !hasEnded(session) && session.status !== "stopping" && !session.draining;

@@ -2,8 +2,8 @@ import { useEffect, useState } from "preact/hooks";
 import { get, post, Refused } from "../api/client.js";
 import { useQuery } from "../api/query.js";
 import { useSubmission } from "../api/submit.js";
-import { isFinal, takesCommands, type Job, type Session } from "../api/types.js";
-import { commandLine, commandOf, type Command } from "../commands.js";
+import { isCommand, isFinal, takesCommands, type Job, type Session } from "../api/types.js";
+import { commandLine, commandOf, jobName, type Command } from "../commands.js";
 import { bytes, clockTime, dateTime, duration, shortId } from "../format.js";
 import { OutputPanel } from "../output/panel.js";
 import { goTo, jobLink, sessionLink, sessionsLink } from "../route.js";
@@ -13,6 +13,7 @@ import { useNow } from "../ui/now.js";
 import { Button, Copyable, Empty, Fact, Facts, Failure, JobBadge, Skeleton, Unreadable } from "../ui/parts.js";
 
 const WAIT_SECONDS = 20;
+const OPENING_MS = 2000;
 
 /** One job: how it stands and its output as it comes. */
 export function JobPage({ id }: { id: string }) {
@@ -51,8 +52,10 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
   // A record that was read before the end may arrive after it.
   useEffect(() => setJob((before) => (isFinal(before) && !isFinal(props.job) ? before : props.job)), [props.job]);
   // The stream says when the command starts and ends; a start or stop job has no stream to follow.
-  const isCommand = job.type === "execute";
-  useEndOf(isCommand ? null : job, setJob);
+  // What a terminal shows is sent to its clients, and is stored when it ends.
+  const isTerminal = job.type === "terminal" && isOpen;
+  const hasOutput = isCommand(job) && !isTerminal;
+  useEndOf(hasOutput ? null : job, setJob);
   const now = useNow(isOpen ? 100 : null);
   const command = commandOf(job.jobId);
   const status = (next: Job["status"]) => {
@@ -74,7 +77,7 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
       </nav>
       <div class="page-head">
         <h1 class="command-title">
-          <code title={job.jobId}>{command ? commandLine(command) : shortId(job.jobId)}</code>
+          <code title={job.jobId}>{jobName(job)}</code>
         </h1>
         <JobBadge job={job} />
         <JobActions job={job} session={props.session} command={command} onChange={props.onStale} />
@@ -94,7 +97,13 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
         </p>
       )}
       <JobFacts job={job} now={now} command={command} />
-      {isCommand && <OutputPanel jobId={job.jobId} job={job} onStatus={status} onEnd={ended} />}
+      {isTerminal && (
+        <p class="card padded">
+          This terminal is shown on <a href={sessionLink(job.sessionId)}>the page of its session</a>. What it has
+          shown last is kept here once it has ended.
+        </p>
+      )}
+      {hasOutput && <OutputPanel jobId={job.jobId} job={job} onStatus={status} onEnd={ended} />}
       {job.backgroundProcesses && <Background job={job} processes={job.backgroundProcesses} />}
     </>
   );
@@ -109,7 +118,8 @@ function useEndOf(job: Job | null, onEnd: (job: Job) => void): void {
       if (id === null) return null;
       return get("/v1/jobs/{id}", { id, query: { waitSeconds: WAIT_SECONDS } }, { signal });
     },
-    (found) => (found === null || isFinal(found) ? null : 0),
+    // The wait is short while a client may open the job's terminal.
+    (found) => (found === null || isFinal(found) ? null : found.terminal ? OPENING_MS : 0),
   );
   useEffect(() => {
     if (query.data) onEnd(query.data);
@@ -188,7 +198,7 @@ function JobActions(props: { job: Job; session: Session; command: Command | unde
   const again = useSubmission(async (request: Command, key) => {
     goTo(jobLink(await execute(session.sessionId, request, key)));
   });
-  if (job.type !== "execute") return null;
+  if (!isCommand(job)) return null;
   const error = [cancel.error, sendSignal.error, again.error].find((each) => each !== null);
   const runAgain = () => {
     if (!command) return;

@@ -3,13 +3,14 @@ import { get, Refused } from "../api/client.js";
 import { JobPages, type JobList } from "../api/jobs.js";
 import { useQuery } from "../api/query.js";
 import { Timeline } from "../api/timeline.js";
-import { hasEnded, isFinal, type Job, type Session, type TimelineEvent } from "../api/types.js";
-import { commandLine, commandOf } from "../commands.js";
+import { hasEnded, isCommand, isFinal, type Job, type Session, type TimelineEvent } from "../api/types.js";
+import { jobName } from "../commands.js";
 import { bytes, clockTime, cpu, dateTime, duration, mebibytes, seconds, shortId } from "../format.js";
 import { deliveriesLink, goTo, jobLink, sessionsLink } from "../route.js";
 import { SessionActions } from "../session/actions.js";
 import { RunForm } from "../session/run-form.js";
 import { WaterfallView } from "../session/waterfall-view.js";
+import { TerminalPanel } from "../terminal/panel.js";
 import { Lifetime } from "../ui/lifetime.js";
 import { useNow } from "../ui/now.js";
 import { Copyable, Empty, Fact, Facts, Failure, JobBadge, Metadata, SessionBadge, Skeleton, Unreadable } from "../ui/parts.js";
@@ -42,7 +43,8 @@ export function SessionPage({ id }: { id: string }) {
 }
 
 function isCalm(session: Session, jobs: Job[]): boolean {
-  return session.status === "ready" && jobs.every(isFinal);
+  // A terminal tells its page itself what happens in it.
+  return session.status === "ready" && jobs.every((job) => isFinal(job) || (job.type === "terminal" && job.status === "running"));
 }
 
 function Missing({ error, onRetry }: { error: Error; onRetry: () => void }) {
@@ -65,7 +67,7 @@ function Loaded(props: { life: Life; error: Error | undefined; onChange: () => v
   const isStill = hasEndedAlready || isCalm(session, list.jobs);
   const now = useNow(hasEndedAlready ? null : isStill ? 1000 : 100);
   const [tab, setTab] = useState<TabName>("jobs");
-  const commands = list.jobs.filter((job) => job.type === "execute");
+  const commands = list.jobs.filter((job) => isCommand(job));
   return (
     <>
       <nav class="crumbs" aria-label="Path">
@@ -83,6 +85,7 @@ function Loaded(props: { life: Life; error: Error | undefined; onChange: () => v
       <Metadata of={session.metadata} />
       <Notes session={session} />
       <RunForm session={session} onSent={(jobId) => goTo(jobLink(jobId))} />
+      <TerminalPanel session={session} jobs={list.jobs} />
       <section class="card padded" aria-labelledby="timeline">
         <h2 id="timeline">Timeline</h2>
         <WaterfallView session={session} events={events} jobs={list.jobs} now={now} />
@@ -149,14 +152,13 @@ function Jobs({ commands, now }: { commands: Job[]; now: number }) {
   return (
     <ul class="list" aria-label="Jobs">
       {[...commands].reverse().map((job) => {
-        const command = commandOf(job.jobId);
         const from = Date.parse(job.startedAt ?? job.createdAt);
         const to = job.finishedAt ? Date.parse(job.finishedAt) : now;
         return (
           <li key={job.jobId} class="job-row">
             <JobBadge job={job} />
             <a href={jobLink(job.jobId)}>
-              <code>{command ? commandLine(command) : shortId(job.jobId)}</code>
+              <code>{jobName(job)}</code>
             </a>
             <span class="muted">{bytes(job.stdout.bytes + job.stderr.bytes)}</span>
             <span class="muted">{duration(to - from)}</span>

@@ -1,6 +1,6 @@
 import type { Job, Session, TimelineEvent } from "../api/types.js";
-import { commandLine, commandOf } from "../commands.js";
-import { clockTime, duration, shortId } from "../format.js";
+import { jobName } from "../commands.js";
+import { clockTime, duration } from "../format.js";
 import { jobLink } from "../route.js";
 import { outcome } from "../ui/parts.js";
 import { waterfall, type Axis, type JobBar, type PhaseBar } from "./waterfall.js";
@@ -76,14 +76,13 @@ function PhaseRow({ bar, axis }: { bar: PhaseBar; axis: Axis }) {
 
 function JobRow({ bar, axis }: { bar: JobBar; axis: Axis }) {
   const { job } = bar;
-  const command = commandOf(job.jobId);
   const { tone, text } = outcome(job);
   const waited = bar.started - bar.from;
   const ran = job.startedAt ? bar.to - bar.started : 0;
   return (
     <li>
       <a class="row-label job" href={jobLink(job.jobId)}>
-        {command ? commandLine(command) : shortId(job.jobId)}
+        {jobName(job)}
       </a>
       <span class="track" aria-hidden="true">
         {waited > 0 && <Bar className="wait" from={bar.from} to={bar.started} isOpen={!job.startedAt && bar.isOpen} axis={axis} />}

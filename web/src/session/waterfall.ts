@@ -1,7 +1,7 @@
 // The waterfall of a session: which bar is where. Time without any event is compressed, so that
 // milliseconds of the start can be seen beside hours of rest.
 
-import type { Job, Session, SessionStatus, TimelineEvent } from "../api/types.js";
+import { isCommand, type Job, type Session, type SessionStatus, type TimelineEvent } from "../api/types.js";
 
 export type Phase = "accepted" | "provisioning" | "starting" | "ready" | "stopping";
 
@@ -55,7 +55,7 @@ const MAX_COMPRESSED = 0.4;
 /** The waterfall of a session at this time (milliseconds). */
 export function waterfall(session: Session, events: TimelineEvent[], jobs: Job[], now: number): Waterfall {
   const phases = phaseBars(session, events, now);
-  const bars = jobs.filter((job) => job.type === "execute").map((job) => jobBar(job, now));
+  const bars = jobs.filter((job) => isCommand(job)).map((job) => jobBar(job, now));
   return { phases, jobs: bars, axis: axis(phases, bars) };
 }
 

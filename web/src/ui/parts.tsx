@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { explain } from "../api/submit.js";
-import type { Job, JobStatus, SessionStatus } from "../api/types.js";
+import { isCommand, type Job, type JobStatus, type SessionStatus } from "../api/types.js";
 import { ago, dateTime, signalName } from "../format.js";
 import { Icon, type IconName } from "./icon.js";
 
@@ -65,7 +65,7 @@ export function SessionBadge({ status }: { status: SessionStatus }) {
 
 /** How a job stands: a command that completed says how it exited. */
 export function outcome(job: Job): { tone: Tone; text: string } {
-  if (job.type === "execute" && job.status === "completed") {
+  if (isCommand(job) && job.status === "completed") {
     if (job.signal !== undefined) return { tone: "warn", text: signalName(job.signal) };
     return { tone: job.exitCode === 0 ? "good" : "warn", text: `exit ${job.exitCode}` };
   }
