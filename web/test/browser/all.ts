@@ -9,6 +9,8 @@ if (reason === null) {
   await import("./sign-in.js");
   await import("./output.js");
   await import("./pages.js");
+  await import("./terminal.js");
+  await import("./terminal-pictures.js");
   await import("./faults.js");
   await import("./pictures.js");
 } else {
