@@ -73,6 +73,7 @@ impl Frame {
     }
 
     /// Decodes one message. The payload extends to the end of the bytes: like AWS's client and agent, this ignores its length field.
+    /// The payload is copied: a part of `bytes` would keep all of the buffer in memory into which other messages were read too.
     ///
     /// # Errors
     /// [`FrameError`] if the bytes are too short, or the header length or message type is invalid.
@@ -97,7 +98,7 @@ impl Frame {
             payload_type,
         };
         let digest = field(&bytes, DIGEST.start);
-        Ok(Self { header, digest, payload: bytes.slice(header_length + 4..) })
+        Ok(Self { header, digest, payload: Bytes::copy_from_slice(&bytes[header_length + 4..]) })
     }
 }
 

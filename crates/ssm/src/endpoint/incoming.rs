@@ -7,7 +7,7 @@ use crate::message::PayloadType;
 /// The maximum distance of a message from the expected one, equal to the buffer of AWS's client.
 const MAX_AHEAD: i64 = 10_000;
 /// The maximum number of buffered bytes of out-of-order messages.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Restores the order of received messages and removes duplicates.
 #[derive(Debug, Default)]

@@ -30,6 +30,14 @@ fn data() -> Header {
 }
 
 #[test]
+fn a_payload_does_not_keep_the_buffer_that_it_was_read_into() {
+    let read = Bytes::from([bytes(DATA), vec![0; 1 << 20]].concat());
+    let frame = Frame::decode(read.slice(..bytes(DATA).len())).unwrap();
+    assert!(read.is_unique());
+    assert_eq!(&frame.payload[..], b"hello\r\n");
+}
+
+#[test]
 fn data_is_encoded_and_decoded_as_by_aws() {
     assert_eq!(data().encode(b"hello\r\n"), bytes(DATA));
 
