@@ -112,6 +112,7 @@ impl Server {
             dial: ports.dial,
             channels: ports.channels,
             users: users.clone(),
+            tokens: tokens.clone(),
             open: Arc::default(),
             stopped: stopped.clone(),
         };

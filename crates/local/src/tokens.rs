@@ -93,6 +93,11 @@ impl Tokens {
         Ok(user)
     }
 
+    /// Whether a user has a token.
+    pub fn has_token(&self, user: &UserId) -> Result<bool, BackendError> {
+        self.db.read("looking for a user's token", |db| has_token(db, user))
+    }
+
     /// All tokens, oldest first.
     pub fn list(&self) -> Result<Vec<TokenInfo>, BackendError> {
         self.db.read("listing tokens", list)
@@ -133,6 +138,14 @@ fn find(db: &Connection, hash: &Hash) -> rusqlite::Result<Option<UserId>> {
     )?
     .query_one([hash], |row| row.get::<_, String>(0).map(UserId::new))
     .optional()
+}
+
+fn has_token(db: &Connection, user: &UserId) -> rusqlite::Result<bool> {
+    db.prepare_cached(
+        "-- tokens::has_token
+        SELECT EXISTS (SELECT 1 FROM tokens WHERE user = ?1)",
+    )?
+    .query_one([user.as_str()], |row| row.get(0))
 }
 
 fn list(db: &Connection) -> rusqlite::Result<Vec<TokenInfo>> {

@@ -23,7 +23,7 @@ mod full_disk;
 mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 15] = [
+const TESTS: [&str; 16] = [
     "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code",
     "a_token_opens_a_terminal_once",
     "a_terminal_lives_on_during_a_restart_of_the_server",
@@ -39,6 +39,7 @@ const TESTS: [&str; 15] = [
     "a_one_shot_ends_by_itself_and_sends_webhooks",
     "without_a_token_only_health_and_metrics_are_served",
     "the_console_is_served_only_if_it_is_configured",
+    "a_revoked_user_loses_open_terminals_and_unused_permissions",
 ];
 
 fn main() -> ExitCode {
@@ -104,6 +105,9 @@ async fn test(name: &str) {
         }
         "nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server" => {
             terminals::nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server().await
+        }
+        "a_revoked_user_loses_open_terminals_and_unused_permissions" => {
+            terminals::a_revoked_user_loses_open_terminals_and_unused_permissions().await
         }
         "pages_of_other_origins_can_not_open_a_terminal" => {
             terminals::pages_of_other_origins_can_not_open_a_terminal().await

@@ -71,7 +71,7 @@ async fn revoke(
 ) -> Result<(), CliError> {
     let all = read(tokens)?;
     let revocable: Vec<_> = all.iter().filter(|token| token.user.as_str() == user).collect();
-    if revocable.is_empty() {
+    if revocable.is_empty() && !stop {
         return Err(CliError::new(Exit::Gone, format!("{user} has no token"))
             .hint("`ephemeral token list` lists the users that have one"));
     }

@@ -10,25 +10,30 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use domain::ports::Stream;
+use domain::{UserId, ports::Stream};
 use handlers::{Env, HandlerError};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use ssm::server::{self, Input, Options, Output, Session};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use self::relay::Left;
 use super::{upgrade::UpgradableConnection, users::UserRequests};
 use crate::{
     data_channels::{DataChannels, Terminal},
     shell::UnixDial,
+    tokens::Tokens,
 };
 
 mod relay;
 
 /// What a client is told when the server stops.
 const STOPPING: &str = "the server stops; the terminal can be opened again once it runs";
+/// What a client is told whose user has no token any more.
+const REVOKED: &str = "the access of this user was revoked";
+/// How often this is checked. A terminal does not depend on the token of the request that opened it.
+const REVOCATION_CHECK: Duration = Duration::from_secs(5);
 /// The size of a piece of output. Bytes; clients accept more than the 1 KiB that AWS's agent sends.
 const CHUNK: usize = 16 << 10;
 /// How long a client may leave output unacknowledged before it is disconnected: its terminal waits for it.
@@ -41,6 +46,7 @@ pub(super) struct Terminals {
     pub(super) dial: UnixDial,
     pub(super) channels: DataChannels,
     pub(super) users: UserRequests,
+    pub(super) tokens: Tokens,
     /// The open channels, and perhaps some that have ended.
     pub(super) open: Arc<Mutex<Vec<Session>>>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -75,17 +81,24 @@ impl Terminals {
         open.push(session.clone());
         drop(open);
         let (terminals, connection) = (self.clone(), connection.serve());
-        let channel = opening.session_id.clone();
+        let (channel, opened) = (opening.session_id.clone(), session.clone());
         tokio::spawn(async move {
-            terminals.serve(&channel, &terminal, input, output).await;
+            terminals.serve(&channel, &opened, &terminal, input, output).await;
             drop(connection);
         });
         Some(session)
     }
 
-    async fn serve(&self, channel: &str, terminal: &Terminal, input: Input, output: Output) {
+    async fn serve(
+        &self,
+        channel: &str,
+        session: &Session,
+        terminal: &Terminal,
+        input: Input,
+        output: Output,
+    ) {
         let job = terminal.job;
-        let error = match self.attach(channel, terminal, input, output).await {
+        let error = match self.attach(channel, session, terminal, input, output).await {
             Ok(Left::Client) => handlers::terminal_detached(&self.env, job).await.err(),
             Ok(Left::Command) => None,
             Err(error) => Some(error),
@@ -100,6 +113,7 @@ impl Terminals {
     async fn attach(
         &self,
         channel: &str,
+        session: &Session,
         terminal: &Terminal,
         input: Input,
         output: Output,
@@ -110,19 +124,43 @@ impl Terminals {
             relay::replay(shown.expose(), input, output).await;
             return Ok(Left::Command);
         };
+        if self.is_revoked(&user) {
+            output.finish(REVOKED);
+            return Ok(Left::Client);
+        }
         let Some(_place) = self.users.wait_place(&user) else {
             output.finish("too many terminals, long polls and streams of this user are open");
             return Ok(Left::Client);
         };
         match open_terminal(&self.dial, task, *job).await {
             Ok((keys, screen)) => {
-                Ok(relay::run(&self.env, *job, input, output, keys, screen).await)
+                let relayed = relay::run(&self.env, *job, input, output, keys, screen);
+                tokio::pin!(relayed);
+                tokio::select! {
+                    left = &mut relayed => return Ok(left),
+                    () = self.revoked(&user) => session.end(REVOKED),
+                }
+                Ok(relayed.await)
             }
             Err(error) => {
                 output.finish(&error.to_string());
                 Ok(Left::Client)
             }
         }
+    }
+}
+
+impl Terminals {
+    /// Resolves once the user has no token any more.
+    async fn revoked(&self, user: &UserId) {
+        while !self.is_revoked(user) {
+            sleep(REVOCATION_CHECK).await;
+        }
+    }
+
+    /// Whether the user has no token. A failed lookup says nothing about that.
+    fn is_revoked(&self, user: &UserId) -> bool {
+        matches!(self.tokens.has_token(user), Ok(false))
     }
 }
 

@@ -1,8 +1,13 @@
 //! Terminals of shells, opened by our client of the data channel and by those of others.
 
-use std::{path::PathBuf, process::Stdio};
+use std::{path::PathBuf, process::Stdio, sync::Arc};
 
 use futures::{SinkExt, StreamExt};
+use local::{
+    clock::{MonotonicIds, SystemClock},
+    database::Database,
+    tokens::Tokens,
+};
 use reqwest::header::ORIGIN;
 use ssm::{CloseReason, client::Channel};
 use tokio::{net::TcpStream, process::Command, time::timeout};
@@ -201,6 +206,23 @@ pub(super) async fn the_end_of_a_session_closes_its_terminals_with_a_message() {
     assert_eq!(end(&mut channel).await, "the session has ended: ttl_expired");
     let job = shell.user.end_of(&job).await;
     assert_eq!(job["status"], "cancelled", "{job}");
+    shell.server.stop().await.expect("the server stops");
+}
+
+pub(super) async fn a_revoked_user_loses_open_terminals_and_unused_permissions() {
+    let shell = Fixture::start(json!({})).await;
+    let (job, offer) = shell.line("echo shown; exec sleep 1000").await;
+    let mut channel = opened(&offer).await;
+    until(&mut channel, "shown").await;
+    let unused = shell.user.offer_again(&job).await;
+    let db = Database::open_shared(shell.dir.path()).expect("the database can be opened");
+    let tokens = Tokens::new(db, Arc::new(SystemClock), Arc::new(MonotonicIds::default()));
+    for token in tokens.list().expect("the tokens can be read") {
+        assert!(tokens.revoke(&token.id).await.expect("a token can be revoked"));
+    }
+    let revoked = "the access of this user was revoked";
+    assert_eq!(end(&mut opened(&unused).await).await, revoked);
+    assert_eq!(end(&mut channel).await, revoked);
     shell.server.stop().await.expect("the server stops");
 }
 
