@@ -1,6 +1,9 @@
 //! Shows the terminal of a job in our own terminal.
 
-use std::time::Duration;
+use std::{
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
 
 use ssm::{CloseReason, client::Channel};
 use tokio::{
@@ -123,12 +126,29 @@ impl<'a> Screen<'a> {
             channel = tokio::select! {
                 opened = self.reconnect() => match opened? {
                     Some(channel) => channel,
-                    None => return Ok(Left::Closed),
+                    None => {
+                        self.warn("the connection was lost before the end of the command");
+                        return Ok(Left::Closed);
+                    }
                 },
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             };
-            self.print(CLEAR)?;
+            if stdout().is_terminal() {
+                self.print(CLEAR)?;
+            } else {
+                self.warn("the connection was lost and opened again");
+            }
         }
+    }
+
+    /// Says that what was printed is not all of the output, and where the rest is.
+    fn warn(&self, what: &str) {
+        let text = format!(
+            "\r\nephemeral: {what}: output is missing or repeated here; `ephemeral logs {}` prints what is \
+             kept of it\r",
+            self.job
+        );
+        self.context.terminal.message(&text);
     }
 
     async fn show_channel(
