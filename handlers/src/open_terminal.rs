@@ -1,8 +1,8 @@
 //! Makes a data channel to the terminal of a running job, and writes to the job's record how a client
 //! opens it.
 //!
-//! A repeated call makes another channel, whose permission replaces the one before: at most one unused
-//! permission is valid in the record. A job that is over gets none.
+//! A repeated call makes another channel, whose permission replaces the one before in the record. Earlier
+//! ones that were not used stay valid until their time is over. A job that is over gets none.
 
 use domain::{
     JobId, SessionId, UserId,

@@ -70,7 +70,11 @@ fn shell(schemas: &mut Schemas) -> Vec<Described> {
             .optional_body(schemas.body("Start", start))
             .problems(&[429])
             .query(WaitQuery::read)
-            .response(200, "The job ended in time.", Some((JSON, finished.clone())))
+            .response(
+                200,
+                "The job ended in time, or its terminal can be opened.",
+                Some((JSON, finished.clone())),
+            )
             .links("sessionId", "body.sessionId", &["execute", "stop"])
             .links("sessionId", "id", &["getSession", "listJobs", "listEvents", "extend"])
             .links("jobId", "id", &["getJob"])
@@ -79,7 +83,11 @@ fn shell(schemas: &mut Schemas) -> Vec<Described> {
             .body(schemas.body("Execute", schema_of(ExecuteRequest::read)))
             .problems(&[403, 404, 409, 410])
             .query(WaitQuery::read)
-            .response(200, "The job ended in time.", Some((JSON, finished)))
+            .response(
+                200,
+                "The job ended in time, or its terminal can be opened.",
+                Some((JSON, finished)),
+            )
             .links("jobId", "id", &OF_COMMAND)
             .accepted_job(&accepted),
         post("/v1/shell/stop", "stop", "Ends a session. Stopping a stopped session succeeds.")
