@@ -14,6 +14,7 @@ use axum::{
 };
 use domain::{
     Secret, SessionId, UserId,
+    job::Job,
     message::Message,
     ports::{CommitError, IdempotentResponse, Write},
 };
@@ -26,7 +27,7 @@ use super::{
     problem::{Code, InputError, Problem},
     reply::Reply,
 };
-use crate::{Env, notification, outbox::Batch};
+use crate::{Env, notification, outbox::Batch, view};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How long a response can be replayed.
@@ -191,7 +192,18 @@ impl RetryOnConflict<'_> {
         self.commit_then(plan, || ()).await
     }
 
-    /// The same, and calls `written` between the commit and the notifications. It is not called if the
+    /// Responds with a job that the request does not change in the records.
+    pub(super) async fn accept_unchanged(
+        &mut self,
+        job: &Job,
+    ) -> Result<Option<Response>, Problem> {
+        let reply = Reply::accepted(job.id(), &view::job(job));
+        let session = job.common().session;
+        let plan = Plan { session, essential: true, batch: None, notifications: Vec::new(), reply };
+        self.commit(plan).await
+    }
+
+    /// Commits a plan like [`Self::commit`], and calls `written` between the commit and the notifications. It is not called if the
     /// plan was not written, also if the response is that of an earlier request with the same key.
     pub(super) async fn commit_then(
         &mut self,

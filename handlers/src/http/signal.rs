@@ -11,12 +11,11 @@ use super::{
     extract::Id,
     fields::Fields,
     jobs,
-    post::{Plan, Post},
+    post::Post,
     problem::{Code, Problem},
-    reply::Reply,
     rule::{FieldError, Rule, integer},
 };
-use crate::{Env, view};
+use crate::Env;
 
 /// Linux's signals by number, from 1 (`signal(7)`, the numbers of x86 and ARM).
 const NAMES: [&str; 31] = [
@@ -49,10 +48,7 @@ pub(super) async fn handle(
         // No record holds a signal, so the sweep could not replace a lost message: send it before the
         // request is accepted.
         env.queue.send(&Message::SignalJob { job: id, signal }, Duration::ZERO).await?;
-        let reply = Reply::accepted(id, &view::job(&job));
-        let session = job.common().session;
-        let plan = Plan { session, essential: true, batch: None, notifications: Vec::new(), reply };
-        if let Some(response) = attempts.commit(plan).await? {
+        if let Some(response) = attempts.accept_unchanged(&job).await? {
             return Ok(response);
         }
     }

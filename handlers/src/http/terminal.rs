@@ -18,12 +18,11 @@ use super::{
     extract::Id,
     fields::Fields,
     jobs,
-    post::{Plan, Post},
+    post::Post,
     problem::{Code, Problem},
-    reply::Reply,
     rule::{FieldError, boolean, integer},
 };
-use crate::{Env, Policy, view};
+use crate::{Env, Policy};
 
 /// The size of a terminal unless the request says otherwise, in characters.
 const DEFAULT_COLS: u16 = 80;
@@ -87,10 +86,7 @@ pub(super) async fn reopen(
                 return Err(Problem::new(Code::JobFinished, detail));
             }
         }
-        let reply = Reply::accepted(id, &view::job(&job));
-        let session = job.common().session;
-        let plan = Plan { session, essential: true, batch: None, notifications: Vec::new(), reply };
-        if let Some(response) = attempts.commit(plan).await? {
+        if let Some(response) = attempts.accept_unchanged(&job).await? {
             return Ok(response);
         }
     }
