@@ -164,13 +164,23 @@ fn an_interrupt_key_ends_the_foreground_program_but_not_the_shell() {
 
 #[test]
 fn a_resize_reaches_the_foreground_program() {
+    resize(500, 200, "200 500");
+}
+
+#[test]
+fn a_size_beyond_the_limits_becomes_the_nearest_one() {
+    resize(u16::MAX, 0, "1 1000");
+}
+
+/// Resizes a terminal, whose foreground program must see these rows and columns then.
+fn resize(cols: u16, rows: u16, seen: &str) {
     for shell in Shell::boot_both() {
         let what = "trap 'stty size; exit 0' WINCH; echo ready; while :; do read line; done";
         let mut open = Open::start(&shell, line(what));
         open.until("ready");
-        open.caller.send(&Request::Resize { cols: 500, rows: 200 });
+        open.caller.send(&Request::Resize { cols, rows });
         assert_eq!(open.end().cause, Cause::Exited { code: 0 });
-        assert!(open.shown().contains("200 500"), "{}", open.shown());
+        assert_eq!(open.shown().lines().last(), Some(seen));
     }
 }
 

@@ -16,6 +16,9 @@ use rustix::termios::Winsize;
 /// their program.
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
+/// The most columns and rows, as in the API.
+const MAX_SIDE: u16 = 1000;
+
 #[derive(Debug)]
 pub(crate) struct Terminal {
     master: OwnedFd,
@@ -46,7 +49,9 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<OwnedFd> {
     descriptor.ok_or_else(|| io::Error::other("the process has sent no terminal"))
 }
 
+/// The size of a terminal. Clients of a data channel may send any numbers, and programs allocate by them.
 pub(crate) fn size(cols: u16, rows: u16) -> Winsize {
+    let [cols, rows] = [cols, rows].map(|side| side.clamp(1, MAX_SIDE));
     Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
