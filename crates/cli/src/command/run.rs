@@ -21,6 +21,10 @@ use crate::{
     view::Accepted,
 };
 
+/// When the shell ends by itself if this program was killed: after so many seconds without a command and
+/// without a client at its terminal.
+const ABANDONED_AFTER: u64 = 120;
+
 pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
     let on_terminal = args.tty || args.interactive;
@@ -29,7 +33,8 @@ pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, CliErr
         execute.insert("interactive".into(), true.into());
         attach::set_size(&mut execute);
     }
-    let start = body::start(args.shell);
+    let mut start = body::start(args.shell);
+    start.insert("idleTimeoutSeconds".into(), ABANDONED_AFTER.into());
     let one_command = OneCommand { start, execute, on_terminal, timeline: args.timeline };
     let finished = match find_server::find(&context.global)? {
         Some(address) => one_command.run(context, &Client::new(address)?, &mut interrupt).await,

@@ -155,7 +155,11 @@ fn run_asks_its_shell_to_drain_after_its_command() {
     let run = server.run(&["run", "--env", "A=b", "--timeout", "1m", "--", "make"]);
 
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    assert_eq!(server.sent("POST /v1/shell/start"), json!({"env": {"A": "b"}}));
+    assert_eq!(
+        server.sent("POST /v1/shell/start"),
+        json!({"env": {"A": "b"}, "idleTimeoutSeconds": 120}),
+        "a shell whose client was killed ends by itself"
+    );
     let execute = json!({"sessionId": "sh_1", "command": "make", "timeoutSeconds": 60});
     assert_eq!(server.sent("POST /v1/shell/execute"), execute);
     // The first stop drains the session, in case this process is killed while it waits.

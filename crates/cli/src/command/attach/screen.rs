@@ -252,7 +252,10 @@ impl<'a> Screen<'a> {
                 Err(error) if error.is_transient() && Instant::now() < deadline => {
                     sleep(RECONNECT_DELAY).await;
                 }
-                opened => return opened,
+                opened => {
+                    let hint = format!("`ephemeral attach {}` opens the terminal again", self.job);
+                    return opened.map_err(|error| error.hint(hint));
+                }
             }
         }
     }
