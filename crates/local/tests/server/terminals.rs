@@ -223,7 +223,9 @@ pub(super) async fn a_revoked_user_loses_open_terminals_and_unused_permissions()
     let revoked = "the access of this user was revoked";
     assert_eq!(end(&mut opened(&unused).await).await, revoked);
     assert_eq!(end(&mut channel).await, revoked);
-    shell.server.stop().await.expect("the server stops");
+    let token = tokens.create(&local::UserId::new("local")).await.expect("a token can be created");
+    let user = User { token: token.into_inner(), ..shell.user };
+    Fixture { user, ..shell }.stop().await;
 }
 
 pub(super) async fn nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server() {
