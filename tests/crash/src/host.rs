@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Depth of the search for the driver's control groups.
@@ -50,10 +51,21 @@ pub(crate) fn zombies_of(parent: u32) -> usize {
     pids().filter(of_parent).count()
 }
 
-/// Kills all processes of a sandbox, PID 1 among them.
+/// The name of a task's sandbox. One that was prepared has a name of its own, which the driver's record of
+/// the task notes; others have the task's id.
+pub(crate) fn sandbox_of(data_dir: &Path, task: &str) -> String {
+    let record = data_dir.join("sandboxes/records").join(format!("{task}.json"));
+    let record = fs::read_to_string(record).unwrap_or_default();
+    let record: Value = serde_json::from_str(&record).unwrap_or_default();
+    record["prepared"].as_str().unwrap_or(task).to_owned()
+}
+
+/// Kills all processes of a task's sandbox, PID 1 among them.
 pub(crate) fn kill(data_dir: &Path, task: &str) {
     let groups = cgroups(data_dir);
-    let of_task = groups.iter().filter(|group| group.components().any(|c| c.as_os_str() == task));
+    let sandbox = sandbox_of(data_dir, task);
+    let of_task =
+        groups.iter().filter(|group| group.components().any(|c| c.as_os_str() == sandbox.as_str()));
     for pid in of_task.flat_map(|group| members(group)).filter_map(Pid::from_raw) {
         // The process may have ended already.
         let _gone = kill_process(pid, Signal::KILL);

@@ -202,8 +202,10 @@ impl Run {
         }
         self.deployment.stop().await?;
         self.check_records()?;
+        let data_dir = self.deployment.data_dir();
         let warm = self.records.live_tasks();
-        let traces = host::traces(&self.deployment.data_dir(), &self.load.mark, &[]);
+        let warm = warm.iter().map(|task| host::sandbox_of(&data_dir, task)).collect();
+        let traces = host::traces(&data_dir, &self.load.mark, &[]);
         self.check_sandboxes(&warm, &traces);
         if warm.is_empty() {
             self.check_no_traces(&traces);

@@ -114,6 +114,14 @@ test("output is shown in order and once, and each message is acknowledged", asyn
   assert.deepEqual(socket.acknowledged, [1, 0, 0, 2]);
 });
 
+/** Waits until something is true, for 20 seconds at most. */
+async function until(holds: () => boolean): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!holds() && Date.now() < deadline) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 test("a message is sent again until it is acknowledged", async (context) => {
   const { socket, channel } = opened(context);
   socket.open();
@@ -122,7 +130,7 @@ test("a message is sent again until it is acknowledged", async (context) => {
   await socket.acknowledge(0);
   const count = () => socket.input.filter(([sequence]) => sequence === 1).length;
   assert.equal(count(), 1);
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  await until(() => count() > 1);
   assert.ok(count() > 1, `${count()}`);
   await socket.acknowledge(1);
   const sent = count();
@@ -135,11 +143,13 @@ test("long input is cut into messages of 1 KiB, and only some are under way", as
   const { socket, channel } = opened(context);
   socket.open();
   channel.write(new Uint8Array(1024 * 600).fill(0x78));
-  await new Promise((resolve) => setTimeout(resolve, 200));
-  assert.equal(new Set(socket.input.map(([sequence]) => sequence)).size, 512);
+  const sent = () => new Set(socket.input.map(([sequence]) => sequence)).size;
+  await until(() => sent() >= 512);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.equal(sent(), 512);
   for (let sequence = 0; sequence < 512; sequence++) void socket.acknowledge(sequence);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  assert.equal(new Set(socket.input.map(([sequence]) => sequence)).size, 601);
+  await until(() => sent() >= 601);
+  assert.equal(sent(), 601);
 });
 
 test("while too much is not shown, acknowledgements wait", async (context) => {
