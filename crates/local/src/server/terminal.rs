@@ -52,6 +52,15 @@ pub(super) struct Terminals {
     pub(super) stopped: watch::Receiver<bool>,
 }
 
+/// An open channel.
+struct Opened {
+    channel: String,
+    terminal: Terminal,
+    session: Session,
+    input: Input,
+    output: Output,
+}
+
 impl Terminals {
     /// Ends all channels. Their terminals stay, and can be opened again when a server runs again.
     pub(super) fn close(&self) {
@@ -81,24 +90,18 @@ impl Terminals {
         open.push(session.clone());
         drop(open);
         let (terminals, connection) = (self.clone(), connection.serve());
-        let (channel, opened) = (opening.session_id.clone(), session.clone());
+        let channel = opening.session_id.clone();
+        let opened = Opened { channel, terminal, session: session.clone(), input, output };
         tokio::spawn(async move {
-            terminals.serve(&channel, &opened, &terminal, input, output).await;
+            terminals.serve(opened).await;
             drop(connection);
         });
         Some(session)
     }
 
-    async fn serve(
-        &self,
-        channel: &str,
-        session: &Session,
-        terminal: &Terminal,
-        input: Input,
-        output: Output,
-    ) {
-        let job = terminal.job;
-        let error = match self.attach(channel, session, terminal, input, output).await {
+    async fn serve(&self, opened: Opened) {
+        let job = opened.terminal.job;
+        let error = match self.attach(opened).await {
             Ok(Left::Client) => handlers::terminal_detached(&self.env, job).await.err(),
             Ok(Left::Command) => None,
             Err(error) => Some(error),
@@ -110,17 +113,10 @@ impl Terminals {
     }
 
     /// Passes bytes on between the client and the terminal until one of them has gone.
-    async fn attach(
-        &self,
-        channel: &str,
-        session: &Session,
-        terminal: &Terminal,
-        input: Input,
-        output: Output,
-    ) -> Result<Left, HandlerError> {
-        let Terminal { task, job } = terminal;
-        let Some(user) = handlers::terminal_attached(&self.env, *job, channel).await? else {
-            let shown = self.env.store.output(*job, Stream::Stdout, 0, u64::MAX).await?;
+    async fn attach(&self, opened: Opened) -> Result<Left, HandlerError> {
+        let Opened { channel, terminal: Terminal { task, job }, session, input, output } = opened;
+        let Some(user) = handlers::terminal_attached(&self.env, job, &channel).await? else {
+            let shown = self.env.store.output(job, Stream::Stdout, 0, u64::MAX).await?;
             relay::replay(shown.expose(), input, output).await;
             return Ok(Left::Command);
         };
@@ -132,9 +128,9 @@ impl Terminals {
             output.finish("too many terminals, long polls and streams of this user are open");
             return Ok(Left::Client);
         };
-        match open_terminal(&self.dial, task, *job).await {
+        match open_terminal(&self.dial, &task, job).await {
             Ok((keys, screen)) => {
-                let relayed = relay::run(&self.env, *job, input, output, keys, screen);
+                let relayed = relay::run(&self.env, job, input, output, keys, screen);
                 tokio::pin!(relayed);
                 tokio::select! {
                     left = &mut relayed => return Ok(left),
@@ -148,9 +144,7 @@ impl Terminals {
             }
         }
     }
-}
 
-impl Terminals {
     /// Resolves once the user has no token any more.
     async fn revoked(&self, user: &UserId) {
         while !self.is_revoked(user) {
