@@ -18,6 +18,7 @@ mod cancel;
 mod command;
 mod cursor;
 mod deliveries;
+mod events;
 mod execute;
 mod extend;
 mod extract;
@@ -80,6 +81,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/sessions/{id}/events", get(timeline::handle)),
         ("/v1/sessions/{id}/extend", post(extend::handle)),
         ("/v1/sessions/{id}/terminal", post(terminal::open)),
+        ("/v1/events", get(events::handle)),
         ("/v1/quota", get(quota::handle)),
         ("/v1/webhooks/deliveries", get(deliveries::list)),
         ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),

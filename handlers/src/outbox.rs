@@ -1,17 +1,18 @@
-//! What one transaction writes, with the webhook deliveries that it owes.
+//! What one transaction writes, with the events that it causes and the webhook deliveries that it owes.
 //!
-//! A delivery is written in the transaction whose change it reports, so that no change goes
-//! unreported. Its message is sent afterwards.
+//! Both are written in the transaction whose change they report, so that no change goes unreported. The
+//! message of a delivery is sent afterwards.
 
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, JobId, Secret,
+    DeliveryId, EventId, JobId, Secret,
     job::{Finished, Job, Outcome},
     message::Message,
     ports::{BackendError, CommitError, Expect, Version, Write},
     session::{Session, Transition},
     timeline::EventKind,
+    user_event::UserEvent,
     webhook::{EventType, Payload, Pending},
 };
 use serde_json::{Value, json};
@@ -26,20 +27,21 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// Adds a transition of a session: its record, its timeline entries and its deliveries.
+    /// Adds a transition of a session: its record, its timeline entries, its events and its deliveries.
     pub(crate) fn transition(mut self, env: &Env, transition: &Transition, expect: Expect) -> Self {
         let session = &transition.session;
         self.writes.push(Write::Session(Box::new(session.clone()), expect));
         for entry in &transition.entries {
             self.writes.push(Write::Entry(Box::new(entry.clone())));
             if let Some(event) = event_type(entry.kind) {
-                self = self.deliver(env, session, event, view::session_event(env, session));
+                let data = view::session_event(env, session);
+                self = self.report(env, session, Report { id: entry.id, job: None, event, data });
             }
         }
         self
     }
 
-    /// Adds a job that has finished, with its delivery if the job ran a command.
+    /// Adds a job that has finished, with its event and its delivery if the job ran a command.
     pub(crate) fn finished_job(
         mut self,
         env: &Env,
@@ -49,7 +51,9 @@ impl Batch {
     ) -> Self {
         let job = Job::from(job);
         if let (Some(event), Some(_)) = (job.status().event(), job.command()) {
-            self = self.deliver(env, session, event, view::job_event(&job));
+            let id = EventId::from_ulid(env.ids.ulid());
+            let data = view::job_event(&job);
+            self = self.report(env, session, Report { id, job: Some(job.id()), event, data });
         }
         self.write(Write::Job(Box::new(job), Expect::At(read)))
     }
@@ -82,26 +86,50 @@ impl Batch {
         }
     }
 
-    /// Adds a delivery of this event, if the session has an endpoint that wants it.
-    fn deliver(mut self, env: &Env, session: &Session, event: EventType, data: Value) -> Self {
-        if !session.webhook().is_some_and(|endpoint| endpoint.wants(event)) {
-            return self;
-        }
+    /// Adds an event of the session's owner, and a delivery if the session has an endpoint that wants it.
+    fn report(mut self, env: &Env, session: &Session, report: Report) -> Self {
+        let Report { id, job, event, data } = report;
         let now = env.now();
-        let id = DeliveryId::from_ulid(env.ids.ulid());
-        let body = json!({"type": event, "timestamp": now, "data": data}).to_string();
-        let payload = Payload {
+        let body = Secret::new(json!({"type": event, "timestamp": now, "data": data}).to_string());
+        if session.webhook().is_some_and(|endpoint| endpoint.wants(event)) {
+            self = self.deliver(env, session, event, body.clone());
+        }
+        let event = UserEvent {
             id,
             user: session.user().clone(),
             session: session.id(),
+            job,
             event,
-            body: Secret::new(body),
-            created_at: now,
+            at: now,
+            expires_at: now + env.policy.retention,
+            body,
         };
+        self.write(Write::UserEvent(Box::new(event)))
+    }
+
+    fn deliver(
+        mut self,
+        env: &Env,
+        session: &Session,
+        event: EventType,
+        body: Secret<String>,
+    ) -> Self {
+        let id = DeliveryId::from_ulid(env.ids.ulid());
+        let user = session.user().clone();
+        let (session, created_at) = (session.id(), env.now());
+        let payload = Payload { id, user, session, event, body, created_at };
         self.writes.push(Write::Delivery(Box::new(Pending::new(payload).into()), Expect::New));
         self.deliveries.push(id);
         self
     }
+}
+
+/// What an event and the delivery of it say.
+struct Report {
+    id: EventId,
+    job: Option<JobId>,
+    event: EventType,
+    data: Value,
 }
 
 /// The type of webhook that reports an entry of the timeline.

@@ -1,4 +1,4 @@
-//! Waits for jobs to change by polling their versions.
+//! Waits for jobs to change, and for events of users, by polling the table.
 //!
 //! A Lambda function cannot notify another one of a write, so this polls: with a short delay at first,
 //! because most commands are short, then once a second. One poll costs one read unit ($0.000000125).
@@ -8,39 +8,66 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use domain::{
-    JobId, Timestamp,
+    JobId, Timestamp, UserId,
     ports::{BackendError, Changes, Clock, Version},
+    user_event::EventNumber,
 };
 
 use crate::store::{
     error::StoreError,
     keys::{self, Key, VERSION},
+    table::Table,
+    user_events,
 };
 
 /// The first delay between two polls; each further delay is half as long again.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// Waits for jobs of one table to change.
+/// Waits for changes of one table.
 #[derive(Clone)]
 pub struct DynamoChanges {
-    client: Client,
-    table: String,
+    table: Table,
     clock: Arc<dyn Clock>,
 }
 
 impl DynamoChanges {
-    /// Polls the jobs in the table with this name.
+    /// Polls the table with this name.
     pub fn new(client: Client, table: String, clock: Arc<dyn Clock>) -> Self {
-        Self { client, table, clock }
+        Self { table: Table { client, name: table }, clock }
     }
 
     async fn version(&self, job: JobId) -> Result<Version, StoreError> {
-        let call = self.client.get_item().table_name(&self.table).consistent_read(true);
+        let call = self.table.client.get_item().table_name(&self.table.name);
+        let call = call.consistent_read(true);
         let call = call.set_key(Some(Key::record(job).attributes()));
         let call = call.projection_expression("#v").expression_attribute_names("#v", VERSION);
         let item = call.send().await.map_err(|error| StoreError::from_sdk(&error))?.item;
         Ok(Version(item.and_then(|item| keys::number(&item, VERSION)).unwrap_or_default()))
+    }
+}
+
+/// The delays between the polls of one wait.
+struct Polling<'a> {
+    clock: &'a dyn Clock,
+    until: Timestamp,
+    delay: Duration,
+}
+
+impl<'a> Polling<'a> {
+    const fn until(until: Timestamp, clock: &'a dyn Clock) -> Self {
+        Self { clock, until, delay: FIRST_DELAY }
+    }
+
+    /// Sleeps before the next poll. False if the time is over.
+    async fn goes_on(&mut self) -> bool {
+        let left = self.until.since(self.clock.now());
+        if left.is_zero() {
+            return false;
+        }
+        tokio::time::sleep(self.delay.min(left)).await;
+        self.delay = MAX_DELAY.min(self.delay + self.delay / 2);
+        true
     }
 }
 
@@ -52,24 +79,30 @@ impl Changes for DynamoChanges {
         seen: Version,
         until: Timestamp,
     ) -> Result<(), BackendError> {
-        let mut delay = FIRST_DELAY;
-        loop {
-            let version = self.version(job).await;
-            if version.map_err(|error| BackendError::new("waiting for a job", error))? != seen {
-                return Ok(());
-            }
-            let left = until.since(self.clock.now());
-            if left.is_zero() {
-                return Ok(());
-            }
-            tokio::time::sleep(delay.min(left)).await;
-            delay = MAX_DELAY.min(delay + delay / 2);
-        }
+        let failed = |error| BackendError::new("waiting for a job", error);
+        let mut polling = Polling::until(until, &*self.clock);
+        while self.version(job).await.map_err(failed)? == seen && polling.goes_on().await {}
+        Ok(())
+    }
+
+    async fn event_added(
+        &self,
+        user: &UserId,
+        seen: EventNumber,
+        until: Timestamp,
+    ) -> Result<(), BackendError> {
+        let failed = |error| BackendError::new("waiting for an event", error);
+        let mut polling = Polling::until(until, &*self.clock);
+        let table = &self.table;
+        while user_events::last(table, user).await.map_err(failed)? <= seen
+            && polling.goes_on().await
+        {}
+        Ok(())
     }
 }
 
 impl fmt::Debug for DynamoChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DynamoChanges").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("DynamoChanges").field("table", &self.table.name).finish_non_exhaustive()
     }
 }

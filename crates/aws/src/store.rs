@@ -19,6 +19,7 @@ use domain::{
     },
     session::{Session, Status},
     timeline::Entry,
+    user_event::{EventNumber, UserEvent},
     warm::{Kind, Warm},
     webhook::Delivery,
 };
@@ -40,8 +41,9 @@ mod record;
 mod records;
 mod sessions;
 mod slots;
-mod table;
+pub(crate) mod table;
 mod timeline;
+pub(crate) mod user_events;
 mod warm;
 
 /// The store in a table with the schema of `infra/table.json`.
@@ -71,7 +73,8 @@ fn writing(error: StoreError) -> BackendError {
 #[async_trait]
 impl Store for DynamoStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
-        self.writer.write(plan::items(writes)?).await
+        let plan = plan::of(writes)?;
+        user_events::commit(&self.table, &self.writer, &plan.items, &plan.events).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
@@ -175,6 +178,21 @@ impl Store for DynamoStore {
     ) -> Result<Page<Delivery>, BackendError> {
         let page = deliveries::page(&self.table, user, session, cursor, limit).await;
         page.map_err(failed("listing deliveries"))
+    }
+
+    async fn user_events(
+        &self,
+        user: &UserId,
+        after: EventNumber,
+        limit: u32,
+    ) -> Result<Vec<(EventNumber, UserEvent)>, BackendError> {
+        let events = user_events::after(&self.table, user, after, limit).await;
+        events.map_err(failed("reading events"))
+    }
+
+    async fn last_event(&self, user: &UserId) -> Result<EventNumber, BackendError> {
+        let last = user_events::last(&self.table, user).await;
+        last.map_err(failed("reading the number of the last event"))
     }
 
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {

@@ -94,7 +94,7 @@ ulid_id!(
     JobId, "job_"
 );
 ulid_id!(
-    /// An entry of a session's timeline.
+    /// An entry of a session's timeline, or another event of a user.
     EventId, "evt_"
 );
 ulid_id!(

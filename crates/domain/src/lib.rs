@@ -27,6 +27,7 @@ pub mod size;
 pub mod task;
 pub mod time;
 pub mod timeline;
+pub mod user_event;
 pub mod warm;
 pub mod webhook;
 

@@ -1,57 +1,87 @@
-//! Waits for jobs to change, without polling: the store notifies the listeners after each commit.
+//! Waits for jobs to change and for events of users, without polling: the store notifies the listeners after
+//! each commit.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
-    JobId, Timestamp,
+    JobId, Timestamp, UserId,
     ports::{BackendError, Changes, Clock, Version},
+    user_event::EventNumber,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{database::Database, store::job_version};
+use crate::{
+    database::Database,
+    store::{job_version, last_event},
+};
 
-/// The listeners of this process, by the job whose changes they wait for.
+/// The listeners of this process.
 #[derive(Debug, Default)]
 pub struct ChangeListeners {
-    /// For each job with a listener, the latest version that was committed since the first of its
-    /// listeners registered.
-    versions: Mutex<HashMap<JobId, watch::Sender<Version>>>,
+    /// By the job whose changes they wait for: the latest version that was committed.
+    jobs: Arc<Listeners<JobId, Version>>,
+    /// By the user whose events they wait for.
+    users: Arc<Listeners<UserId, ()>>,
 }
 
 impl ChangeListeners {
     /// Notifies the listeners of these jobs, which have these versions now.
     pub(crate) fn notify(&self, changed: &[(JobId, Version)]) {
+        self.jobs.notify(changed);
+    }
+
+    /// Notifies the listeners of a user who has a new event.
+    pub(crate) fn notify_user(&self, user: UserId) {
+        self.users.notify(&[(user, ())]);
+    }
+}
+
+/// Listeners for changes of values, by key.
+#[derive(Debug)]
+struct Listeners<K, V> {
+    /// For each key with a listener, the latest value since the first of its listeners registered.
+    values: Mutex<HashMap<K, watch::Sender<V>>>,
+}
+
+impl<K, V> Default for Listeners<K, V> {
+    fn default() -> Self {
+        Self { values: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Clone, V: Clone + Default> Listeners<K, V> {
+    fn notify(&self, changed: &[(K, V)]) {
         if changed.is_empty() {
             return;
         }
-        let versions = self.versions.lock();
-        for (job, version) in changed {
-            if let Some(sender) = versions.get(job) {
-                sender.send_replace(*version);
+        let values = self.values.lock();
+        for (key, value) in changed {
+            if let Some(sender) = values.get(key) {
+                sender.send_replace(value.clone());
             }
         }
     }
 
-    fn register(self: &Arc<Self>, job: JobId) -> Listener {
-        let version = self.versions.lock().entry(job).or_default().subscribe();
-        Listener { listeners: Arc::clone(self), job, version }
+    fn register(self: &Arc<Self>, key: K) -> Listener<K, V> {
+        let value = self.values.lock().entry(key.clone()).or_default().subscribe();
+        Listener { listeners: Arc::clone(self), key, value }
     }
 }
 
-/// A registered listener. The last listener of a job removes the job's entry when it is dropped.
-struct Listener {
-    listeners: Arc<ChangeListeners>,
-    job: JobId,
-    version: watch::Receiver<Version>,
+/// A registered listener. The last listener of a key removes the key's entry when it is dropped.
+struct Listener<K: Eq + Hash, V> {
+    listeners: Arc<Listeners<K, V>>,
+    key: K,
+    value: watch::Receiver<V>,
 }
 
-impl Drop for Listener {
+impl<K: Eq + Hash, V> Drop for Listener<K, V> {
     fn drop(&mut self) {
-        let mut versions = self.listeners.versions.lock();
-        if versions.get(&self.job).is_some_and(|sender| sender.receiver_count() <= 1) {
-            versions.remove(&self.job);
+        let mut values = self.listeners.values.lock();
+        if values.get(&self.key).is_some_and(|sender| sender.receiver_count() <= 1) {
+            values.remove(&self.key);
         }
     }
 }
@@ -80,14 +110,30 @@ impl Changes for LocalChanges {
         until: Timestamp,
     ) -> Result<(), BackendError> {
         // The listener is registered before the version is read, so a commit in between notifies it.
-        let mut listener = self.listeners.register(job);
+        let mut listener = self.listeners.jobs.register(job);
         let now = self.db.read("reading a job's version", |db| job_version(db, job))?;
         if now.unwrap_or_default() != seen {
             return Ok(());
         }
-        let changed = listener.version.wait_for(|version| *version > seen);
+        let changed = listener.value.wait_for(|version| *version > seen);
         // Both a change and the timeout let the caller read the record.
         let _either = tokio::time::timeout(until.since(self.clock.now()), changed).await;
+        Ok(())
+    }
+
+    async fn event_added(
+        &self,
+        user: &UserId,
+        seen: EventNumber,
+        until: Timestamp,
+    ) -> Result<(), BackendError> {
+        let mut listener = self.listeners.users.register(user.clone());
+        let last = self.db.read("reading the last event", |db| last_event(db, user))?;
+        if last > seen {
+            return Ok(());
+        }
+        let added = listener.value.changed();
+        let _either = tokio::time::timeout(until.since(self.clock.now()), added).await;
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use domain::{
     },
     session::{Session, Status},
     timeline::Entry,
+    user_event::{EventNumber, UserEvent},
     warm::{Kind, Warm},
     webhook::Delivery,
 };
@@ -40,6 +41,7 @@ mod slots;
 mod timeline;
 mod turns;
 mod usage;
+mod user_events;
 mod variables;
 mod warm;
 mod write;
@@ -47,7 +49,10 @@ mod write;
 pub use self::capacity::Capacity;
 pub use self::counts::Counts;
 use self::write::Prepared;
-pub(crate) use self::{jobs::version as job_version, migrate::move_large_values, owners::owner};
+pub(crate) use self::{
+    jobs::version as job_version, migrate::move_large_values, owners::owner,
+    user_events::last as last_event,
+};
 
 /// The records in the embedded database.
 #[derive(Debug, Clone)]
@@ -58,7 +63,8 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
-    /// The records in this database. `listeners` are notified when a job has changed.
+    /// The records in this database. `listeners` are notified when a job has changed or a user has a new
+    /// event.
     pub const fn new(db: Database, listeners: Arc<ChangeListeners>) -> Self {
         Self { db, listeners, capacity: None }
     }
@@ -108,6 +114,7 @@ fn whole_command(job: &Job) -> Option<Command> {
 impl Store for SqliteStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
         let changed: Vec<(JobId, Version)> = writes.iter().filter_map(write::changed_job).collect();
+        let event_owner = write::event_owner(&writes);
         let prepare = |write| Prepared::new(write, self.capacity);
         let mut writes = writes.into_iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         // A limit is about what is stored before the transaction.
@@ -115,7 +122,13 @@ impl Store for SqliteStore {
         let listeners = Arc::clone(&self.listeners);
         let disk = Arc::clone(self.db.disk());
         let all = move |db: &Connection| writes.iter().try_for_each(|one| one.apply(db, &disk));
-        self.db.write(all, move || listeners.notify(&changed)).await
+        let notify = move || {
+            listeners.notify(&changed);
+            if let Some(user) = event_owner {
+                listeners.notify_user(user);
+            }
+        };
+        self.db.write(all, notify).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
@@ -229,6 +242,21 @@ impl Store for SqliteStore {
         let page =
             move |db: &Connection| deliveries::page(db, &user, session, cursor.as_deref(), limit);
         self.db.read_apart("listing deliveries", page).await
+    }
+
+    async fn user_events(
+        &self,
+        user: &UserId,
+        after: EventNumber,
+        limit: u32,
+    ) -> Result<Vec<(EventNumber, UserEvent)>, BackendError> {
+        let user = user.clone();
+        let events = move |db: &Connection| user_events::after(db, &user, after, limit);
+        self.db.read_apart("reading events", events).await
+    }
+
+    async fn last_event(&self, user: &UserId) -> Result<EventNumber, BackendError> {
+        self.db.read("reading the number of the last event", |db| user_events::last(db, user))
     }
 
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {

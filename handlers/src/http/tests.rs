@@ -15,6 +15,7 @@ use crate::Policy;
 mod claims;
 mod contract;
 mod document;
+mod events;
 mod execute;
 mod gap;
 mod idempotency;

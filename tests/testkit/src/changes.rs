@@ -4,8 +4,9 @@ use std::{collections::VecDeque, fmt, sync::Arc, task::Poll};
 
 use async_trait::async_trait;
 use domain::{
-    JobId, Timestamp,
+    JobId, Timestamp, UserId,
     ports::{BackendError, Changes, Clock, Version},
+    user_event::EventNumber,
 };
 use parking_lot::Mutex;
 
@@ -33,8 +34,27 @@ impl MemoryChanges {
         self.meanwhile.lock().push_back(Box::new(event));
     }
 
-    fn is_over(&self, job: JobId, seen: Version, until: Timestamp) -> bool {
-        self.store.job_version(job) != Some(seen) || self.clock.now() >= until
+    /// Waits until there is a change, or until this time.
+    async fn wait(
+        &self,
+        action: &'static str,
+        until: Timestamp,
+        changed: impl Fn() -> bool + Send + Sync,
+    ) -> Result<(), BackendError> {
+        self.gate.pass(action, || ()).await?;
+        let is_over = || changed() || self.clock.now() >= until;
+        if self.gate.interleaved() {
+            std::future::poll_fn(|_| if is_over() { Poll::Ready(()) } else { Poll::Pending }).await;
+            return Ok(());
+        }
+        if !is_over() {
+            let event = self.meanwhile.lock().pop_front();
+            match event {
+                Some(event) => event(),
+                None => self.clock.reach(until),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -46,22 +66,18 @@ impl Changes for MemoryChanges {
         seen: Version,
         until: Timestamp,
     ) -> Result<(), BackendError> {
-        self.gate.pass("waiting for a job", || ()).await?;
-        if self.gate.interleaved() {
-            std::future::poll_fn(|_| {
-                if self.is_over(job, seen, until) { Poll::Ready(()) } else { Poll::Pending }
-            })
-            .await;
-            return Ok(());
-        }
-        if !self.is_over(job, seen, until) {
-            let event = self.meanwhile.lock().pop_front();
-            match event {
-                Some(event) => event(),
-                None => self.clock.reach(until),
-            }
-        }
-        Ok(())
+        let changed = || self.store.job_version(job) != Some(seen);
+        self.wait("waiting for a job", until, changed).await
+    }
+
+    async fn event_added(
+        &self,
+        user: &UserId,
+        seen: EventNumber,
+        until: Timestamp,
+    ) -> Result<(), BackendError> {
+        let added = || self.store.last_event_now(user) > seen;
+        self.wait("waiting for an event", until, added).await
     }
 }
 

@@ -12,6 +12,7 @@ use domain::{
     ports::{CommitError, IdempotentResponse, Stream, Version, Versioned, Write},
     session::Session,
     timeline::Entry,
+    user_event::{EventNumber, UserEvent},
     warm::Warm,
     webhook::Delivery,
 };
@@ -31,6 +32,7 @@ pub enum Change {
     Delivery(Box<Delivery>),
     Warm(Box<Warm>),
     Entry(Box<Entry>),
+    UserEvent(Box<UserEvent>),
     /// This job's serial turn began or ended.
     Turn {
         session: SessionId,
@@ -57,6 +59,9 @@ struct State {
     deliveries: BTreeMap<DeliveryId, Versioned<Delivery>>,
     warms: BTreeMap<WarmId, Versioned<Warm>>,
     entries: BTreeMap<(SessionId, u32), Entry>,
+    user_events: BTreeMap<(UserId, EventNumber), UserEvent>,
+    /// The number of each user's last event.
+    last_events: HashMap<UserId, EventNumber>,
     output: HashMap<(JobId, Stream), Vec<u8>>,
     answers: HashMap<(UserId, String), IdempotentResponse>,
     slots: HashMap<UserId, u32>,
@@ -140,6 +145,18 @@ impl MemoryStore {
             .range((session, 0)..=(session, u32::MAX))
             .map(|(_, entry)| entry.clone())
             .collect()
+    }
+
+    /// All events of a user.
+    pub fn all_user_events(&self, user: &UserId) -> Vec<UserEvent> {
+        let state = self.state.lock();
+        let of_user = state.user_events.iter().filter(|((owner, _), _)| owner == user);
+        of_user.map(|(_, event)| event.clone()).collect()
+    }
+
+    /// The number of a user's last event, without passing the gate.
+    pub fn last_event_now(&self, user: &UserId) -> EventNumber {
+        self.state.lock().last_events.get(user).copied().unwrap_or_default()
     }
 
     /// All stored bytes of an output.

@@ -35,6 +35,29 @@ pub(super) struct Writer {
     table: String,
 }
 
+/// Why a commit failed.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    Commit(CommitError),
+    /// Nothing was written: an event has the number of another event of its user.
+    EventNumberTaken,
+}
+
+impl From<CommitError> for WriteError {
+    fn from(error: CommitError) -> Self {
+        Self::Commit(error)
+    }
+}
+
+impl From<WriteError> for CommitError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Commit(error) => error,
+            WriteError::EventNumberTaken => Self::Conflict,
+        }
+    }
+}
+
 /// The result of one attempt.
 enum Attempt {
     Done,
@@ -53,7 +76,7 @@ impl Writer {
         Self { client: Client::from_conf(config.timeout_config(timeouts).build()), table }
     }
 
-    pub(super) async fn write(&self, mut items: Vec<Item>) -> Result<(), CommitError> {
+    pub(super) async fn write(&self, mut items: Vec<Item>) -> Result<(), WriteError> {
         let mut backoff = Backoff::new();
         let mut token = token();
         let mut may_have_taken_effect = false;
@@ -72,17 +95,20 @@ impl Writer {
                         // The remaining items are another transaction.
                         token = self::token();
                     }
-                    ConditionFailure::Conflict => return Err(CommitError::Conflict),
-                    ConditionFailure::QuotaReached => return Err(CommitError::QuotaReached),
-                    ConditionFailure::AlreadyAnswered => return Err(CommitError::AlreadyAnswered),
-                    ConditionFailure::Closed => return Err(CommitError::Closed),
+                    ConditionFailure::EventNumberTaken => return Err(WriteError::EventNumberTaken),
+                    ConditionFailure::Conflict => return Err(CommitError::Conflict.into()),
+                    ConditionFailure::QuotaReached => return Err(CommitError::QuotaReached.into()),
+                    ConditionFailure::AlreadyAnswered => {
+                        return Err(CommitError::AlreadyAnswered.into());
+                    }
+                    ConditionFailure::Closed => return Err(CommitError::Closed.into()),
                 },
                 Attempt::Failed(error) if !error.is_retryable() => {
-                    return Err(writing(error).into());
+                    return Err(CommitError::from(writing(error)).into());
                 }
                 Attempt::Failed(error) => {
                     may_have_taken_effect |= !error.had_no_effect();
-                    backoff.wait(error).await.map_err(writing)?;
+                    backoff.wait(error).await.map_err(writing).map_err(CommitError::from)?;
                 }
             }
         }

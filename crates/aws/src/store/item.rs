@@ -17,6 +17,8 @@ pub(super) enum ConditionFailure {
     QuotaReached,
     AlreadyAnswered,
     Closed,
+    /// The user's event of this number exists: the transaction is composed again with later numbers.
+    EventNumberTaken,
     /// Nothing: the transaction is repeated without the item.
     Skip,
 }

@@ -8,6 +8,7 @@ use domain::{
     command::Concurrency,
     ports::Stream,
     size::{Network, Size},
+    user_event::EventNumber,
     warm::Kind,
 };
 use ulid::Ulid;
@@ -105,6 +106,11 @@ impl Key {
         Self::new(format!("answers#{user}"), key)
     }
 
+    /// An event of a user.
+    pub(super) fn user_event(user: &UserId, EventNumber(number): EventNumber) -> Self {
+        Self::new(events_of(user), format!("{number:020}"))
+    }
+
     /// A pointer to a live warm task of this kind.
     pub(super) fn pool_member(kind: &Kind, warm: WarmId) -> Self {
         Self::new(pool(kind), warm.to_string())
@@ -151,6 +157,11 @@ pub(super) fn of_user(user: &UserId) -> String {
 /// Partition of the index `list` with a user's deliveries.
 pub(super) fn deliveries_of(user: &UserId) -> String {
     format!("hooks#{user}")
+}
+
+/// Partition with a user's events.
+pub(super) fn events_of(user: &UserId) -> String {
+    format!("events#{user}")
 }
 
 /// The partition of a pool. The image is last because it may contain any character.

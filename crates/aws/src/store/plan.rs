@@ -9,6 +9,7 @@ use domain::{
     job::Job,
     ports::{CommitError, IdempotentResponse, Stream, Write},
     timeline::Entry,
+    user_event::UserEvent,
 };
 
 use super::{
@@ -23,8 +24,17 @@ mod records;
 /// Largest chunk of output in one item. DynamoDB accepts items up to 400 KB. Bytes.
 const MAX_CHUNK: usize = 256 * 1024;
 
-/// The items of a transaction, in the order of its writes.
-pub(super) fn items(writes: Vec<Write>) -> Result<Vec<Item>, CommitError> {
+/// What a commit writes.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// In the order of the writes.
+    pub(super) items: Vec<Item>,
+    /// Become items when their numbers are known.
+    pub(super) events: Vec<UserEvent>,
+}
+
+/// What these writes are in the table.
+pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
     let mut plan = Plan::of(&writes)?;
     for write in writes {
         plan.add(write).map_err(writing)?;
@@ -34,6 +44,7 @@ pub(super) fn items(writes: Vec<Write>) -> Result<Vec<Item>, CommitError> {
 
 struct Plan {
     items: Vec<Item>,
+    events: Vec<UserEvent>,
     /// The growth of each job's output, until the item of the job's record includes it.
     growth: HashMap<JobId, Growth>,
     /// Parallel jobs, which never take a turn.
@@ -61,7 +72,12 @@ impl Plan {
                 parallel.insert(job.id());
             }
         }
-        Ok(Self { items: Vec::with_capacity(writes.len() + 4), growth, parallel })
+        Ok(Self {
+            items: Vec::with_capacity(writes.len() + 4),
+            events: Vec::new(),
+            growth,
+            parallel,
+        })
     }
 
     fn add(&mut self, write: Write) -> Result<(), StoreError> {
@@ -69,6 +85,7 @@ impl Plan {
             Write::Session(session, expect) => self.session(&session, expect)?,
             Write::Job(job, expect) => self.job(&job, expect)?,
             Write::Entry(entry) => self.items.push(timeline_entry(&entry)?),
+            Write::UserEvent(event) => self.events.push(*event),
             Write::Output { job, stream, offset, bytes } => {
                 self.output(job, stream, offset, bytes.expose());
             }
@@ -92,12 +109,12 @@ impl Plan {
         Ok(())
     }
 
-    /// The items. Output whose job is not written in the same commit still changes the job's item.
-    fn finish(mut self) -> Vec<Item> {
+    /// The items and events. Output whose job is not written in the same commit still changes the job's item.
+    fn finish(mut self) -> Planned {
         for (job, growth) in std::mem::take(&mut self.growth) {
             self.items.push(extend_output(Item::update(Key::record(job)), growth));
         }
-        self.items
+        Planned { items: self.items, events: self.events }
     }
 
     fn output(&mut self, job: JobId, stream: Stream, offset: u64, bytes: &[u8]) {

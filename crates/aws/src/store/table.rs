@@ -18,9 +18,9 @@ const MAX_KEYS_PER_CALL: usize = 100;
 
 /// The table that holds all records.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
-    pub(super) client: Client,
-    pub(super) name: String,
+pub(crate) struct Table {
+    pub(crate) client: Client,
+    pub(crate) name: String,
 }
 
 /// A range of sort keys in one partition of the table or of an index.

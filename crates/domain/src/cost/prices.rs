@@ -89,7 +89,7 @@ pub const PER_SESSION: Calls = Calls {
     invocations: 18.0,
     gib_seconds: 18.0 * INVOCATION_SECONDS * FUNCTION_GIB,
     queue_requests: 21.0,
-    write_units: 93.0,
+    write_units: 97.0,
     read_units: 30.0,
     log_gb: 18.0 * INVOCATION_LOG_GB + 9.0 * TRANSITION_LOG_GB,
 };
@@ -101,7 +101,7 @@ pub const PER_JOB: Calls = Calls {
     invocations: 3.0,
     gib_seconds: (3.0 * INVOCATION_SECONDS + DIAL_SECONDS) * FUNCTION_GIB,
     queue_requests: 3.0,
-    write_units: 25.0,
+    write_units: 27.0,
     read_units: 15.0,
     log_gb: 3.0 * INVOCATION_LOG_GB,
 };

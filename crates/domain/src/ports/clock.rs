@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use ulid::Ulid;
 
 use super::{BackendError, Version};
-use crate::{JobId, Timestamp};
+use crate::{JobId, Timestamp, UserId, user_event::EventNumber};
 
 /// The wall clock.
 pub trait Clock: Send + Sync {
@@ -31,6 +31,15 @@ pub trait Changes: Send + Sync {
         &self,
         job: JobId,
         seen: Version,
+        until: Timestamp,
+    ) -> Result<(), BackendError>;
+
+    /// Returns when the user has an event after number `seen`, or at `until`. It may return earlier: the
+    /// caller reads the events again.
+    async fn event_added(
+        &self,
+        user: &UserId,
+        seen: EventNumber,
         until: Timestamp,
     ) -> Result<(), BackendError>;
 }

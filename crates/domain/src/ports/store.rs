@@ -11,6 +11,7 @@ use crate::{
     session::{self, Session},
     size::Size,
     timeline::Entry,
+    user_event::{EventNumber, UserEvent},
     warm::{self, Warm},
     webhook::Delivery,
 };
@@ -49,6 +50,9 @@ pub enum Write {
     Job(Box<Job>, Expect),
     /// A timeline entry, which must not exist yet.
     Entry(Box<Entry>),
+    /// An event of a user, which gets the number after that of the user's last one. The events of one
+    /// transaction are of one user.
+    UserEvent(Box<UserEvent>),
     /// Output, at its position among the stored bytes of the stream: it must begin where they end.
     Output { job: JobId, stream: Stream, offset: u64, bytes: Secret<Vec<u8>> },
     /// A delivery, with the version it must have.
@@ -278,6 +282,17 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Page<Delivery>, BackendError>;
 
+    /// The first `limit` of a user's events after this number, in order. No event with a lower number is
+    /// committed later.
+    async fn user_events(
+        &self,
+        user: &UserId,
+        after: EventNumber,
+        limit: u32,
+    ) -> Result<Vec<(EventNumber, UserEvent)>, BackendError>;
+    /// The number of a user's last event; 0 if there is none.
+    async fn last_event(&self, user: &UserId) -> Result<EventNumber, BackendError>;
+
     /// A warm task by its id.
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError>;
     /// The warm tasks of a kind that are not final, oldest first.
@@ -285,6 +300,7 @@ pub trait Store: Send + Sync {
 
     /// Records whose `due_at` is not after `now`, the longest overdue first.
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
-    /// Removes final records that ended before `before`, and returns how many.
+    /// Removes final records that ended before `before`, and events of users from before then; returns how
+    /// many. The store may leave events to an expiry of its own.
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError>;
 }

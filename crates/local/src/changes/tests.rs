@@ -49,7 +49,7 @@ impl Fixture {
 
     /// How many jobs have a listener.
     fn listened_jobs(&self) -> usize {
-        self.changes.listeners.versions.lock().len()
+        self.changes.listeners.jobs.values.lock().len()
     }
 }
 

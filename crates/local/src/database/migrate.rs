@@ -25,6 +25,9 @@ pub(super) fn migrate(db: &Connection) -> Result<(), OpenError> {
         db.execute_batch(include_str!("schema-2.sql")).map_err(failed)?;
         store::move_large_values(db)?;
     }
+    if found < 3 {
+        db.execute_batch(include_str!("schema-3.sql")).map_err(failed)?;
+    }
     if found < SCHEMA {
         db.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
     }

@@ -12,7 +12,9 @@ fn open() -> (TempDir, Database) {
 
 fn insert(user: &str) -> impl Fn(&Connection) -> rusqlite::Result<()> + Send + 'static {
     let user = user.to_owned();
-    move |db| db.execute("INSERT INTO quota VALUES (?1, 1, 0)", [&user]).map(drop)
+    move |db| {
+        db.execute("INSERT INTO quota (user, active, bytes) VALUES (?1, 1, 0)", [&user]).map(drop)
+    }
 }
 
 fn write_of(user: &str) -> impl FnOnce(&Connection) -> Result<(), BackendError> + Send + 'static {

@@ -3,15 +3,16 @@
 use domain::{Timestamp, ports::BackendError};
 use rusqlite::{Connection, params};
 
-use super::record::ulid;
+use super::{record::ulid, user_events};
 
 /// Removes up to `limit` sessions that ended before `before`, each with all its records, up to `limit`
-/// responses that expired before then, and as many final warm tasks created before then. Returns the
-/// number of sessions, responses and warm tasks.
+/// responses that expired before then, as many final warm tasks created before then and as many events
+/// from before then. Returns how many of all these.
 pub(super) fn forget(db: &Connection, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
     sessions(db, before, limit)
         .and_then(|sessions| Ok(sessions + answers(db, before, limit)?))
         .and_then(|others| Ok(others + warm(db, before, limit)?))
+        .and_then(|others| Ok(others + user_events::forget(db, before, limit)?))
         .map(|rows| u32::try_from(rows).unwrap_or(u32::MAX))
         .map_err(|error| BackendError::new("forgetting records", error))
 }

@@ -14,7 +14,7 @@ use super::{
     capacity::{self, Capacity},
     commands, deliveries, jobs, output,
     record::Row,
-    sessions, slots, timeline, turns, usage, warm,
+    sessions, slots, timeline, turns, usage, user_events, warm,
 };
 use crate::database::Disk;
 
@@ -23,6 +23,7 @@ pub(super) enum Prepared {
     Session(sessions::Row, Expect),
     Job(jobs::Row, Expect),
     Entry(timeline::Row),
+    UserEvent(user_events::Row),
     Output(output::Row),
     Delivery(deliveries::Row, Expect),
     Warm(warm::Row, Expect),
@@ -45,6 +46,7 @@ impl Prepared {
             Write::Session(record, expect) => Self::Session(sessions::Row::new(&record)?, expect),
             Write::Job(record, expect) => Self::Job(jobs::Row::new(&record)?, expect),
             Write::Entry(record) => Self::Entry(timeline::Row::new(&record)?),
+            Write::UserEvent(record) => Self::UserEvent(user_events::Row::new(&record)?),
             Write::Output { job, stream, offset, bytes } => {
                 Self::Output(output::Row::new(job, stream, offset, bytes))
             }
@@ -94,6 +96,7 @@ impl Prepared {
             Self::Session(row, expect) => row.put(db, *expect),
             Self::Job(row, expect) => row.put(db, *expect),
             Self::Entry(row) => row.add(db),
+            Self::UserEvent(row) => row.add(db),
             Self::Output(row) => row.append(db),
             Self::Delivery(row, expect) => row.put(db, *expect),
             Self::Warm(row, expect) => row.put(db, *expect),
@@ -137,6 +140,7 @@ impl Prepared {
             Self::Session(..)
             | Self::Job(..)
             | Self::Entry(_)
+            | Self::UserEvent(_)
             | Self::Output(_)
             | Self::Delivery(..)
             | Self::Warm(..)
@@ -155,4 +159,11 @@ pub(super) fn changed_job(write: &Write) -> Option<(JobId, Version)> {
         Expect::At(Version(read)) => Version(read + 1),
     };
     Some((job.id(), version))
+}
+
+/// The owner of the events that a transaction adds.
+pub(super) fn event_owner(writes: &[Write]) -> Option<UserId> {
+    writes.iter().find_map(|write| {
+        if let Write::UserEvent(event) = write { Some(event.user.clone()) } else { None }
+    })
 }

@@ -50,7 +50,30 @@ async fn whole(harness: &Harness<'_>) -> Result<()> {
             ensure!(shown["costUsd"].is_number(), "no cost in {shown}");
         }
     }
+    events(&api, &started.session).await?;
     after_the_end(&api, &started.session).await
+}
+
+/// The events of the user, from the first to the last.
+async fn events(api: &User, session: &str) -> Result<()> {
+    let (mut types, mut after) = (Vec::new(), 0);
+    loop {
+        let page = api.get(&format!("/events?after={after}&limit=3")).await?.expect(200)?.body;
+        let events = page["data"].as_array().context("no list")?;
+        ensure!(events.iter().zip(after + 1..).all(|(event, seq)| event["seq"] == seq), "{page}");
+        if events.is_empty() {
+            break;
+        }
+        types.extend(events.iter().filter(|event| event["sessionId"] == session).cloned());
+        after = page["nextAfter"].as_u64().context("no nextAfter")?;
+    }
+    let names: Vec<_> = types.iter().filter_map(|event| event["type"].as_str()).collect();
+    let ends = [names.first(), names.last()];
+    ensure!(ends == [Some(&"session.ready"), Some(&"session.stopped")], "{names:?}");
+    let commands = names.iter().filter(|name| **name == "job.completed").count();
+    ensure!(commands == 3 && names.len() == 5, "{names:?}");
+    ensure!(types[1]["data"]["exitCode"] == 3, "{}", types[1]);
+    Ok(())
 }
 
 /// Input and output of a command: separate streams, stdin, directory, environment, user.

@@ -19,6 +19,7 @@ mod lists;
 mod output;
 mod quota;
 mod records;
+mod user_events;
 
 /// Runs the cases of the limits that only a store on one machine keeps, each on a store of its own.
 pub async fn store_limits_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
@@ -61,6 +62,10 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         lists::open_jobs_are_commands_that_are_not_final,
         lists::deliveries_are_listed_newest_first,
         lists::warm_tasks_are_listed_by_kind_while_they_live,
+        user_events::events_of_a_user_are_numbered_in_the_order_of_their_commits,
+        user_events::a_user_reads_no_events_of_others,
+        user_events::a_failed_transaction_adds_no_event,
+        user_events::concurrent_events_of_a_user_get_numbers_without_gaps,
         due::due_records_come_longest_overdue_first,
         due::a_final_record_is_never_due,
         due::a_postponed_record_is_due_later,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use domain::{
-    DeliveryId, JobId, SessionId, UserId, WarmId,
+    DeliveryId, EventId, JobId, SessionId, UserId, WarmId,
     ports::{CommitError, Expect, Stream, Version, Versioned, Write},
     session::Session,
     size::Size,
@@ -24,6 +24,7 @@ enum Touched<'a> {
     Session(SessionId),
     Job(JobId),
     Entry(SessionId, u32),
+    UserEvent(EventId),
     Output(JobId, Stream, u64),
     Delivery(DeliveryId),
     Warm(WarmId),
@@ -45,6 +46,7 @@ fn touched(write: &Write) -> Touched<'_> {
         Write::RequireRunRoom { session, .. } => Touched::RunRoom(*session),
         Write::Job(job, _) => Touched::Job(job.id()),
         Write::Entry(entry) => Touched::Entry(entry.session, entry.seq),
+        Write::UserEvent(event) => Touched::UserEvent(event.id),
         Write::Output { job, stream, offset, .. } => Touched::Output(*job, *stream, *offset),
         Write::Delivery(delivery, _) => Touched::Delivery(delivery.payload().id),
         Write::Warm(warm, _) => Touched::Warm(warm.id()),
@@ -128,7 +130,7 @@ impl State {
                 self.check_run_room(user, *session, *limits)?;
                 true
             }
-            Write::Output { .. } | Write::EndTurn { .. } => true,
+            Write::UserEvent(_) | Write::Output { .. } | Write::EndTurn { .. } => true,
         };
         if fits { Ok(()) } else { Err(CommitError::Conflict) }
     }
@@ -162,6 +164,12 @@ impl State {
             Write::Entry(entry) => {
                 self.history.push(Change::Entry(entry.clone()));
                 self.entries.insert((entry.session, entry.seq), (**entry).clone());
+            }
+            Write::UserEvent(event) => {
+                self.history.push(Change::UserEvent(event.clone()));
+                let last = self.last_events.entry(event.user.clone()).or_default();
+                *last = last.next();
+                self.user_events.insert((event.user.clone(), *last), (**event).clone());
             }
             Write::IdempotentResponse(answer) => {
                 let key = (answer.user.clone(), answer.key.clone());

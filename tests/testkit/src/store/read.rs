@@ -11,6 +11,7 @@ use domain::{
     },
     session::{self, Session},
     timeline::Entry,
+    user_event::{EventNumber, UserEvent},
     warm::{self, Warm},
     webhook::Delivery,
 };
@@ -185,6 +186,29 @@ impl Store for MemoryStore {
         .await
     }
 
+    async fn user_events(
+        &self,
+        user: &UserId,
+        after: EventNumber,
+        limit: u32,
+    ) -> Result<Vec<(EventNumber, UserEvent)>, BackendError> {
+        self.read("reading events", |state| {
+            let from = (user.clone(), after.next());
+            let events = state.user_events.range(from..);
+            let of_user = events.take_while(|((owner, _), _)| owner == user);
+            let of_user = of_user.map(|((_, number), event)| (*number, event.clone()));
+            of_user.take(limit as usize).collect()
+        })
+        .await
+    }
+
+    async fn last_event(&self, user: &UserId) -> Result<EventNumber, BackendError> {
+        self.read("reading the last event", |state| {
+            state.last_events.get(user).copied().unwrap_or_default()
+        })
+        .await
+    }
+
     async fn warm(&self, id: WarmId) -> Result<Option<Versioned<Warm>>, BackendError> {
         self.read("reading a warm task", |state| state.warms.get(&id).cloned()).await
     }
@@ -254,6 +278,7 @@ impl State {
         for id in &old {
             self.forget_session(*id);
         }
+        self.user_events.retain(|_, event| event.at >= before);
         self.answers.retain(|_, kept| kept.expires_at >= before);
         let cut = before.millis().unsigned_abs();
         self.warms

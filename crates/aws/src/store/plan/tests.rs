@@ -46,7 +46,7 @@ fn end_turn() -> Write {
 }
 
 fn keys(writes: Vec<Write>) -> Vec<String> {
-    let items = items(writes).unwrap().into_iter();
+    let items = of(writes).unwrap().items.into_iter();
     items.map(|item| format!("{} {}", item.key.pk, item.key.sk)).collect()
 }
 
@@ -56,7 +56,7 @@ fn output_chunks_with_a_gap_are_a_conflict() {
         let bytes = Secret::new(b"abc".to_vec());
         Write::Output { job: job_id("j"), stream: Stream::Stdout, offset, bytes }
     };
-    assert!(matches!(items(vec![chunk(0), chunk(4)]), Err(CommitError::Conflict)));
+    assert!(matches!(of(vec![chunk(0), chunk(4)]), Err(CommitError::Conflict)));
     assert_eq!(keys(vec![chunk(0), chunk(3)]).len(), 3);
 }
 

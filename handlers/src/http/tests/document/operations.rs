@@ -13,6 +13,7 @@ use crate::{
         accepted::Accepted,
         cursor::Cursor,
         deliveries::{DeliveriesQuery, DeliveryView},
+        events::{EventsQuery, UserEvents},
         execute::ExecuteRequest,
         extend::ExtendRequest,
         fields::schema_of,
@@ -193,6 +194,9 @@ fn sessions(schemas: &mut Schemas) -> Vec<Described> {
 fn webhooks(schemas: &mut Schemas) -> Vec<Described> {
     let user = UserId::new("");
     vec![
+        get("/v1/events", "listUserEvents", "All your events, oldest first.")
+            .query(EventsQuery::read)
+            .ok("The events.", schemas.of::<UserEvents>()),
         get("/v1/webhooks/deliveries", "listDeliveries", "Webhook deliveries, newest first.")
             .query(|params| DeliveriesQuery::read(params, &user))
             .ok("A page.", schemas.list::<DeliveryView<'_>>("Deliveries")),

@@ -48,7 +48,9 @@ impl InvariantChecker {
             Change::Job(job) => self.check_job(fakes, *job),
             Change::Warm(warm) => self.check_warm(*warm),
             Change::Turn { session, job, began: true } => check_order(fakes, session, job),
-            Change::Turn { .. } | Change::Entry(_) | Change::Delivery(_) => Ok(()),
+            Change::Turn { .. } | Change::Entry(_) | Change::Delivery(_) | Change::UserEvent(_) => {
+                Ok(())
+            }
         }
     }
 

@@ -17,6 +17,9 @@ pub(crate) fn brief(change: &Change) -> String {
             let (id, event, session) = (payload.id, payload.event.name(), payload.session);
             format!("  {id} {event} of {session}, due {due:?}")
         }
+        Change::UserEvent(event) => {
+            format!("  {} {} of {}", event.id, event.event.name(), event.session)
+        }
         Change::Warm(warm) => format!("  {warm:?}"),
         Change::Turn { session, job, began } => {
             let what = if *began { "begins" } else { "ends" };

@@ -136,10 +136,35 @@ impl Simulation {
         }
     }
 
-    /// There are as many deliveries as events that the owner subscribed to.
+    /// Each event is among those of its user once, and has a delivery if the owner subscribed to it.
     fn check_events(&mut self, session: &Session, deliveries: &[Delivery]) {
-        let Some(endpoint) = session.webhook().filter(|endpoint| !endpoint.gone) else { return };
-        let mut owed: HashMap<EventType, usize> = HashMap::new();
+        let id = session.id();
+        let happened = self.events_of(session);
+        let endpoint = session.webhook();
+        let gone = endpoint.is_some_and(|endpoint| endpoint.gone);
+        let of_user = self.fakes.store.all_user_events(session.user());
+        for event in EventType::ALL {
+            let happened = happened.get(&event).copied().unwrap_or(0);
+            let wanted = endpoint.is_some_and(|endpoint| endpoint.wants(event));
+            let owed = if wanted { happened } else { 0 };
+            let payloads = deliveries.iter().map(Delivery::payload);
+            let sent = payloads.filter(|one| one.session == id && one.event == event).count();
+            let listed = of_user.iter().filter(|one| one.session == id && one.event == event);
+            let listed = listed.count();
+            if (sent != owed && !gone) || listed != happened {
+                let name = event.name();
+                let what = format!(
+                    "{name} happened {happened} times, is listed {listed} times, and {sent} of {owed} \
+                     deliveries exist"
+                );
+                let about = vec![id.to_string()];
+                self.violate(Violation::new(Invariant::EachEventIsDelivered, about, what));
+            }
+        }
+    }
+
+    /// How often each type of event happened in this session.
+    fn events_of(&self, session: &Session) -> HashMap<EventType, usize> {
         let entries = self.fakes.store.entries(session.id());
         let of_session = entries.iter().filter_map(|entry| event_of(entry.kind));
         let jobs = self.fakes.store.all_jobs();
@@ -147,23 +172,11 @@ impl Simulation {
             .iter()
             .map(|read| &read.value)
             .filter(|job| job.common().session == session.id() && job.command().is_some());
+        let mut happened: HashMap<EventType, usize> = HashMap::new();
         for event in of_session.chain(own.filter_map(|job| job.status().event())) {
-            if endpoint.wants(event) {
-                *owed.entry(event).or_default() += 1;
-            }
+            *happened.entry(event).or_default() += 1;
         }
-        for event in EventType::ALL {
-            let sent = deliveries
-                .iter()
-                .map(Delivery::payload)
-                .filter(|payload| payload.session == session.id() && payload.event == event);
-            let (sent, owed) = (sent.count(), owed.get(&event).copied().unwrap_or(0));
-            if sent != owed {
-                let what = format!("{sent} of {owed} deliveries of {} exist", event.name());
-                let about = vec![session.id().to_string()];
-                self.violate(Violation::new(Invariant::EachEventIsDelivered, about, what));
-            }
-        }
+        happened
     }
 }
 

@@ -1,0 +1,92 @@
+//! The events of users: one item each, in a partition of the user.
+//!
+//! The number of an event is part of its key. It is one more than that of the user's last event when the
+//! transaction is composed; if another transaction was faster, the item exists and the transaction is
+//! composed again. So the numbers have no gaps, and no event appears before one that was read already.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use domain::{
+    UserId,
+    ports::CommitError,
+    user_event::{EventNumber, UserEvent},
+};
+
+use super::{
+    backoff::Backoff,
+    commit::{WriteError, Writer},
+    error::StoreError,
+    item::{ConditionFailure, Item},
+    keys::{self, Key, RECORD, SK, TTL},
+    record,
+    table::{Bounds, Range, Table},
+    writing,
+};
+
+/// Writes these items and events in one transaction.
+pub(super) async fn commit(
+    table: &Table,
+    writer: &Writer,
+    items: &[Item],
+    events: &[UserEvent],
+) -> Result<(), CommitError> {
+    let Some(first) = events.first() else { return Ok(writer.write(items.to_vec()).await?) };
+    let mut backoff = Backoff::new();
+    loop {
+        let mut number = last(table, &first.user).await.map_err(writing)?;
+        let mut all = items.to_vec();
+        for event in events {
+            number = number.next();
+            all.push(item(event, number).map_err(writing)?);
+        }
+        match writer.write(all).await {
+            Err(WriteError::EventNumberTaken) => {
+                backoff
+                    .wait("the user had other events at the same time")
+                    .await
+                    .map_err(writing)?;
+            }
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn item(event: &UserEvent, number: EventNumber) -> Result<Item, StoreError> {
+    // DynamoDB expires items by the second.
+    let expires = AttributeValue::N((event.expires_at.millis() / 1000 + 1).to_string());
+    let attributes = [(RECORD.to_owned(), record::plain(event)?), (TTL.to_owned(), expires)];
+    let item = Item::put(Key::user_event(&event.user, number), attributes.into());
+    Ok(item.when_none(RECORD).on_failure(ConditionFailure::EventNumberTaken))
+}
+
+/// The first `limit` of a user's events after this number.
+pub(super) async fn after(
+    table: &Table,
+    user: &UserId,
+    after: EventNumber,
+    limit: u32,
+) -> Result<Vec<(EventNumber, UserEvent)>, StoreError> {
+    let above = Key::user_event(user, after);
+    let range = Range::of(above.pk, Bounds::Above(above.sk)).paged(limit);
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut pages = table.pages(range);
+    let mut events = Vec::new();
+    while events.len() < wanted
+        && let Some(items) = pages.next().await?
+    {
+        for item in items {
+            let number = keys::text(&item, SK).and_then(|sk| sk.parse().ok());
+            let number = EventNumber(number.ok_or(StoreError::Decode)?);
+            events.push((number, record::decode_plain(&item)?));
+        }
+    }
+    events.truncate(wanted);
+    Ok(events)
+}
+
+/// The number of a user's last event; 0 if there is none.
+pub(crate) async fn last(table: &Table, user: &UserId) -> Result<EventNumber, StoreError> {
+    let all = Range::of(keys::events_of(user), Bounds::All).newest_first().paged(1).keys_only();
+    let newest = table.pages(all).next_non_empty().await?;
+    let number = newest.first().and_then(|item| keys::text(item, SK)?.parse().ok());
+    Ok(EventNumber(number.unwrap_or_default()))
+}
