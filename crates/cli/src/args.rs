@@ -83,7 +83,7 @@ pub(crate) enum Command {
     },
     /// Print the output of a job.
     Logs(Logs),
-    /// Print the timeline of a shell.
+    /// Print the timeline of a shell, or the events of all your shells.
     Events(Events),
     /// Move the end of a shell to a later time.
     Extend(Extend),
@@ -309,12 +309,21 @@ pub(crate) struct Logs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral events sh_01KB8JR8ZC3M5D7W2Q9T4V6X0A
+  ephemeral events --after latest --follow --json")]
 pub(crate) struct Events {
+    /// The shell whose timeline to print. Without it, the events of all your shells are printed: those that
+    /// webhooks report.
     #[arg(value_name = "ID")]
-    pub(crate) id: String,
-    /// Follow the timeline until the shell has ended.
+    pub(crate) id: Option<String>,
+    /// Follow the timeline until the shell has ended, or the events until you interrupt this.
     #[arg(long, short)]
     pub(crate) follow: bool,
+    /// Begin after the event of this number, or after the last one (`latest`).
+    #[arg(long, value_name = "NUMBER", conflicts_with = "id")]
+    pub(crate) after: Option<String>,
 }
 
 #[derive(Debug, Args)]

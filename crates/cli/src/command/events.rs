@@ -1,4 +1,4 @@
-//! `events ID [-f]`: prints the timeline of a shell.
+//! `events [ID] [-f]`: prints the timeline of a shell, or the events of all shells of the user.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use crate::{
     view::{Page, Session},
 };
 
+mod of_user;
+
 /// Interval between two reads of a timeline that is followed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// Entries requested per page. Entry numbers have no gaps, so the count of entries is the last number.
@@ -20,13 +22,25 @@ const PAGE: usize = 100;
 
 pub(super) async fn events(context: &Context, args: Events) -> Result<(), CliError> {
     let client = context.client()?;
+    match args.id {
+        Some(id) => timeline_of(context, &client, &id, args.follow).await,
+        None => of_user::print(context, &client, args.after.as_deref(), args.follow).await,
+    }
+}
+
+async fn timeline_of(
+    context: &Context,
+    client: &Client,
+    id: &str,
+    follow: bool,
+) -> Result<(), CliError> {
     let mut seen = 0;
     loop {
-        let session = client.get(&format!("/sessions/{}", args.id)).await?;
-        let new = entries(&client, &args.id, seen).await?;
+        let session = client.get(&format!("/sessions/{id}")).await?;
+        let new = entries(client, id, seen).await?;
         show(context, &new, seen == 0)?;
         seen += new.len();
-        if !args.follow || read::<Session>(&session)?.is_final() {
+        if !follow || read::<Session>(&session)?.is_final() {
             return Ok(());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
