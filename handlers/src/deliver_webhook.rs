@@ -6,24 +6,20 @@
 
 use std::time::Duration;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use domain::{
-    DeliveryId, Secret, SessionId, Timestamp,
+    DeliveryId, SessionId, Timestamp,
     message::Message,
     ports::{Expect, PostError, Posted, SignedPost, Version, Versioned, Write},
     webhook::{Attempt, Delivery, Endpoint, Pending},
 };
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
 use crate::{
     Code, Env, HandlerError, notification,
     outbox::Batch,
     transition::{self, RetryOnConflict},
+    webhook_signature::sign_webhook,
 };
 
-/// What a secret starts with (Standard Webhooks).
-pub(crate) const SECRET_PREFIX: &str = "whsec_";
 /// How long the endpoint may take to answer the first attempt. Most endpoints answer much faster, and one
 /// that does not must not hold up others.
 const FIRST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -77,7 +73,7 @@ async fn record(
     Ok(())
 }
 
-/// Signs a request as Standard Webhooks specifies: HMAC-SHA256 over `id.timestamp.body`.
+/// The request of an attempt.
 fn sign(
     endpoint: &Endpoint,
     pending: &Pending,
@@ -85,22 +81,15 @@ fn sign(
 ) -> Result<SignedPost, HandlerError> {
     let payload = pending.payload();
     let (id, timestamp) = (payload.id.to_string(), now.millis() / 1000);
-    let secret = endpoint.secret.expose();
-    let key = BASE64_STANDARD
-        .decode(secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret))
-        .map_err(|_| {
-            let message = format!("the secret of webhook delivery {id} is not valid base64");
-            HandlerError::new(Code::Backend, message)
+    let signature =
+        sign_webhook(&endpoint.secret, &id, timestamp, payload.body.expose()).map_err(|error| {
+            HandlerError::new(Code::Backend, format!("webhook delivery {id}: {error}"))
         })?;
-    let mut mac = Hmac::<Sha256>::new_from_slice(&key).expect("an HMAC key may be of any length");
-    mac.update(format!("{id}.{timestamp}.").as_bytes());
-    mac.update(payload.body.expose().as_bytes());
-    let signature = BASE64_STANDARD.encode(mac.finalize().into_bytes());
     Ok(SignedPost {
         url: endpoint.url.clone(),
         id,
         timestamp,
-        signature: Secret::new(format!("v1,{signature}")),
+        signature,
         body: payload.body.clone(),
         user: payload.user.clone(),
         timeout: if pending.tries() > 1 { TIMEOUT } else { FIRST_TIMEOUT },

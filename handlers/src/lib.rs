@@ -48,6 +48,7 @@ mod transition;
 mod view;
 mod waiter;
 mod warm_task;
+mod webhook_signature;
 
 pub use env::{Env, MaxSize, Policy};
 pub use error::{Code, HandlerError};
@@ -56,6 +57,7 @@ pub use open_terminal::{terminal_attached, terminal_detached};
 pub use run_job::{Claim, ClaimedJob, Claims};
 pub use step::{Step, UnknownStepError};
 pub use sweep::Swept;
+pub use webhook_signature::{InvalidKeyError, new_webhook_key, sign_webhook};
 
 /// The name of the handler behind [`sweep`], in deployments, logs and metrics.
 pub const SWEEP: &str = "sweep";

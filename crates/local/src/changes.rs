@@ -24,6 +24,8 @@ pub struct ChangeListeners {
     jobs: Arc<Listeners<JobId, Version>>,
     /// By the user whose events they wait for.
     users: Arc<Listeners<UserId, ()>>,
+    /// Changes with each event of any user.
+    events: watch::Sender<()>,
 }
 
 impl ChangeListeners {
@@ -35,6 +37,12 @@ impl ChangeListeners {
     /// Notifies the listeners of a user who has a new event.
     pub(crate) fn notify_user(&self, user: UserId) {
         self.users.notify(&[(user, ())]);
+        self.events.send_replace(());
+    }
+
+    /// Changes with each event of any user.
+    pub(crate) fn all_events(&self) -> watch::Receiver<()> {
+        self.events.subscribe()
     }
 }
 

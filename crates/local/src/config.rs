@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+pub use crate::publish::EventsConfig;
 pub use domain::ports::{QueueLimits, RunLimits, StorageLimits};
 use handlers::Policy;
 pub use sandbox::{Egress, Image, Program, Runtime, UidRange};
@@ -51,6 +52,8 @@ pub struct Config {
     pub requests: RequestLimits,
     /// Whether to serve the console at `/`.
     pub console: bool,
+    /// Where the events of all users are published.
+    pub events: EventsConfig,
 }
 
 /// The limits on the requests that one user makes at once.
@@ -180,6 +183,7 @@ impl Config {
             connections: ConnectionLimits::default(),
             requests: RequestLimits::default(),
             console: false,
+            events: EventsConfig::default(),
         }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Ports {
     /// Connects to runners, for terminals.
     pub(crate) dial: UnixDial,
     pub(crate) channels: DataChannels,
+    pub(crate) listeners: Arc<ChangeListeners>,
     /// Finishes when all clones of the ports are dropped.
     pub(crate) closed: JoinHandle<()>,
 }
@@ -80,7 +81,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
-        changes: Arc::new(LocalChanges::new(db.clone(), listeners, clock.clone())),
+        changes: Arc::new(LocalChanges::new(db.clone(), listeners.clone(), clock.clone())),
         clock,
         ids,
         policy: Arc::new(policy),
@@ -88,7 +89,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         worker: format!("local-{}", std::process::id()).into(),
         claims: Some(Arc::default()),
     };
-    Ok(Ports { env, store, queue, workflow, dial, channels, closed })
+    Ok(Ports { env, store, queue, workflow, dial, channels, listeners, closed })
 }
 
 /// The configuration of the sandboxes.

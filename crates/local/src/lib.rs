@@ -8,6 +8,7 @@ pub mod database;
 pub mod engine;
 mod env;
 pub mod executions;
+pub mod publish;
 pub mod queue;
 pub mod revocation;
 pub mod server;
@@ -17,5 +18,5 @@ pub mod tokens;
 pub mod workflow;
 
 pub use adapters::clock;
-pub use domain::UserId;
+pub use domain::{Secret, UserId};
 pub use sandbox;

@@ -22,7 +22,8 @@ use crate::{
     data_channels,
     database::{Database, OpenError},
     engine::{Engine, Running},
-    env,
+    env::{self, Ports},
+    publish::{self, Publisher},
     tokens::Tokens,
 };
 
@@ -80,6 +81,7 @@ pub struct Server {
     db: Database,
     engine: Arc<Engine>,
     running: Running,
+    publisher: Publisher,
     terminals: Terminals,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
@@ -104,6 +106,7 @@ impl Server {
         let tokens = Tokens::new(db.clone(), ports.env.clock.clone(), ports.env.ids.clone());
         files::token(&config.data_dir, &tokens).await?;
         let codes = config.console.then(|| Codes::new(tokens.clone(), ports.env.ids.clone()));
+        let publisher = publisher(&config, &db, &ports).await?;
         let closed = ports.closed;
         let users = UserRequests::new(config.requests);
         let (stop, stopped) = watch::channel(false);
@@ -131,7 +134,19 @@ impl Server {
         let running = engine.run();
         tracing::info!(url, "listening on {url}");
         let data_dir = config.data_dir;
-        Ok(Self { url, data_dir, db, engine, running, terminals, stop, serving, closed, codes })
+        Ok(Self {
+            url,
+            data_dir,
+            db,
+            engine,
+            running,
+            publisher,
+            terminals,
+            stop,
+            serving,
+            closed,
+            codes,
+        })
     }
 
     /// The URL of the API, without a slash at the end.
@@ -142,6 +157,11 @@ impl Server {
     /// The path of the file with the token of the user `local`.
     pub fn token_path(&self) -> PathBuf {
         files::token_path(&self.data_dir)
+    }
+
+    /// The path of the file with the key that signs the events of all users.
+    pub fn events_key_path(&self) -> PathBuf {
+        files::events_key_path(&self.data_dir)
     }
 
     /// Whether the server has the console at its URL.
@@ -178,12 +198,21 @@ impl Server {
             abort.abort();
         }
         self.running.stop().await;
+        self.publisher.stop().await;
         self.db.flush().await?;
         drop((self.engine, self.terminals));
         // The data directory must be free for the next server in this process.
         let _timed_out = timeout(STOP_TIMEOUT, self.closed).await;
         Ok(())
     }
+}
+
+/// Publishes the events of all users as configured.
+async fn publisher(config: &Config, db: &Database, ports: &Ports) -> Result<Publisher, StartError> {
+    let Ports { env, listeners, .. } = ports;
+    let key = config.events.url.as_ref().map(|_| files::events_key(&config.data_dir, &*env.ids));
+    let destinations = publish::destinations(&config.events, key.transpose()?, &env.clock);
+    Ok(Publisher::start(db, listeners, destinations).await?)
 }
 
 fn router(

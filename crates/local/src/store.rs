@@ -50,8 +50,10 @@ pub use self::capacity::Capacity;
 pub use self::counts::Counts;
 use self::write::Prepared;
 pub(crate) use self::{
-    jobs::version as job_version, migrate::move_large_values, owners::owner,
-    user_events::last as last_event,
+    jobs::version as job_version,
+    migrate::move_large_values,
+    owners::owner,
+    user_events::{last as last_event, of_all_users as all_events},
 };
 
 /// The records in the embedded database.

@@ -12,10 +12,11 @@ use super::{
     fields::Fields,
     rule::{FieldError, Rule, bounded, component, one_of},
 };
-use crate::{Env, Policy};
+use crate::{
+    Env, Policy,
+    webhook_signature::{KEY_PREFIX, new_webhook_key},
+};
 
-/// The beginning of signing keys (Standard Webhooks).
-const SECRET_PREFIX: &str = "whsec_";
 /// `whsec_` and 24 to 64 bytes in base64: with 0, 1 or 2 bytes in the last group, whose unused bits are 0.
 const SECRET_PATTERN: &str = "^whsec_((?:[A-Za-z0-9+/]{4}){8,21}(?:[A-Za-z0-9+/][AQgw]==)?\
     |(?:[A-Za-z0-9+/]{4}){8,20}[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)$";
@@ -51,11 +52,8 @@ impl WebhookRequest {
         let Self { url, mut events, secret } = self;
         events.sort_unstable_by_key(|event| event.name());
         events.dedup();
-        let generate = || {
-            let key = BASE64_STANDARD.encode(env.ids.secret(32));
-            Secret::new(format!("{SECRET_PREFIX}{key}"))
-        };
-        Endpoint { url, events, secret: secret.unwrap_or_else(generate), gone: false }
+        let secret = secret.unwrap_or_else(|| new_webhook_key(&*env.ids));
+        Endpoint { url, events, secret, gone: false }
     }
 }
 
@@ -121,7 +119,7 @@ fn events() -> Rule<impl Fn(Value) -> Result<Vec<EventType>, FieldError>> {
 fn secret() -> Rule<impl Fn(Value) -> Result<String, FieldError>> {
     let read = |value| {
         let text = bounded(value, MAX_SECRET)?;
-        let key = text.strip_prefix(SECRET_PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());
+        let key = text.strip_prefix(KEY_PREFIX).and_then(|key| BASE64_STANDARD.decode(key).ok());
         match key {
             Some(key) if (24..=64).contains(&key.len()) => Ok(text),
             _ => Err(FieldError::new("must be whsec_ and 24 to 64 bytes in base64")),

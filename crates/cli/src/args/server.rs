@@ -4,8 +4,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{ArgAction, Args, Subcommand, ValueEnum, value_parser};
 use local::config::UidRange;
+use reqwest::Url;
 
-use super::value::max_size;
+use super::value::{http_url, max_size};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -59,13 +60,29 @@ pub(crate) struct Up {
     /// of clouds.
     #[arg(long, value_enum, default_value_t = Reach::Public)]
     pub(crate) network: Reach,
-    #[command(flatten)]
-    pub(crate) budget: Budget,
     /// Log filter, such as `info` or `local=debug`.
     #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
+    // Options after a group with a heading would be shown under it.
+    #[command(flatten)]
+    pub(crate) events: PublishEvents,
+    #[command(flatten)]
+    pub(crate) budget: Budget,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
+}
+
+/// Where the events of all users go.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Events of all users")]
+pub(crate) struct PublishEvents {
+    /// Append each event to this file, as a line of JSON. It may be renamed at any time.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events_log: Option<PathBuf>,
+    /// Post each event to this http or https URL, signed as a webhook with the key in the file `events-key` of
+    /// the data directory. Other users of this machine see options; the variable hides a URL with a password.
+    #[arg(long = "events", env = "EPHEMERAL_EVENTS", hide_env_values = true, value_name = "URL", value_parser = http_url)]
+    pub(crate) events_url: Option<Url>,
 }
 
 /// What shells may use of this machine.

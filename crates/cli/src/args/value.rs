@@ -1,6 +1,7 @@
 //! Option values.
 
 use clap::ValueEnum;
+use reqwest::Url;
 
 use super::server::MaxSize;
 
@@ -65,5 +66,14 @@ pub(super) fn max_size(text: &str) -> Result<MaxSize, String> {
         [cpu, memory_mib] => Ok(MaxSize { cpu, memory_mib, disk_mib: None }),
         [cpu, memory_mib, disk] => Ok(MaxSize { cpu, memory_mib, disk_mib: Some(disk) }),
         _ => Err(invalid()),
+    }
+}
+
+/// An http or https URL.
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;
+    match url.scheme() {
+        "http" | "https" => Ok(url),
+        other => Err(format!("the scheme must be http or https, not {other}")),
     }
 }

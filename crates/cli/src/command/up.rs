@@ -6,7 +6,8 @@ use std::{
 };
 
 use local::{
-    config::{BudgetConfig, Config, Egress, RunLimits, Runtime, StorageLimits, Tls},
+    Secret,
+    config::{BudgetConfig, Config, Egress, EventsConfig, RunLimits, Runtime, StorageLimits, Tls},
     server::Server,
 };
 use serde_json::json;
@@ -60,6 +61,10 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
         pids: args.budget.process_budget,
         max_size: args.budget.max_size.map(|size| (size.cpu, size.memory_mib, size.disk_mib)),
     };
+    config.events = EventsConfig {
+        log: args.events.events_log,
+        url: args.events.events_url.map(|url| Secret::new(url.into())),
+    };
     let shown = config.clone();
     let server = Server::start(config).await.map_err(|error| embedded::start_failed(&error))?;
     print(context, &server, &shown)?;
@@ -101,6 +106,7 @@ fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliE
         "sandbox": if config.sandbox.runtime == Runtime::Bare { "none" } else { "oci" },
         "runtime": runtime,
         "console": config.console,
+        "eventsKeyPath": config.events.url.as_ref().map(|_| server.events_key_path()),
     });
     let text = |value: &dyn Display| Some(value.to_string());
     let lines = properties(&[
@@ -108,6 +114,7 @@ fn print(context: &Context, server: &Server, config: &Config) -> Result<(), CliE
         ("console", console_line(context, server)?),
         ("token", text(&format_args!("in {}", token.display()))),
         ("data", text(&config.data_dir.display())),
+        ("events", events_line(server, &config.events)),
         (
             "shells",
             text(&format_args!(
@@ -130,4 +137,14 @@ fn console_line(context: &Context, server: &Server) -> Result<Option<String>, Cl
         CliError::chain(&format!("can't read {}", server.token_path().display()), &error)
     })?;
     Ok(code.map(|code| link(server.url(), code.expose())))
+}
+
+/// Where events are published. The URL may contain a key, so it is not printed.
+fn events_line(server: &Server, config: &EventsConfig) -> Option<String> {
+    let log = config.log.as_ref().map(|path| format!("to {}", path.display()));
+    let endpoint = config.url.as_ref().map(|_| {
+        format!("to the endpoint, signed with the key in {}", server.events_key_path().display())
+    });
+    let places: Vec<_> = log.into_iter().chain(endpoint).collect();
+    (!places.is_empty()).then(|| places.join("; "))
 }

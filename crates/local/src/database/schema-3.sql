@@ -17,3 +17,9 @@ END;
 CREATE TRIGGER events_dropped AFTER DELETE ON user_events BEGIN
     UPDATE usage SET bytes = bytes - 128 - length(OLD.record) WHERE session = OLD.session;
 END;
+
+-- Up to which event the destinations of the server's operator have them.
+CREATE TABLE publishers (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL
+) STRICT;

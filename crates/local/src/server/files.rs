@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use domain::UserId;
+use domain::{Secret, UserId, ports::Ids};
+use handlers::new_webhook_key;
 use serde_json::json;
 
 use super::StartError;
@@ -16,6 +17,7 @@ use crate::tokens::Tokens;
 /// The user of the token in the data directory.
 const LOCAL_USER: &str = "local";
 const TOKEN: &str = "token";
+const EVENTS_KEY: &str = "events-key";
 const SERVER: &str = "server.json";
 
 pub(super) fn token_path(dir: &Path) -> PathBuf {
@@ -32,6 +34,26 @@ pub(super) async fn token(dir: &Path, tokens: &Tokens) -> Result<(), StartError>
     }
     let token = tokens.create(&UserId::new(LOCAL_USER)).await?;
     replace(&path, &format!("{}\n", token.expose())).map_err(|e| StartError::File(path, e))
+}
+
+pub(super) fn events_key_path(dir: &Path) -> PathBuf {
+    dir.join(EVENTS_KEY)
+}
+
+/// The key that signs what is posted to the endpoint for the events of all users; created when it is first
+/// needed.
+pub(super) fn events_key(dir: &Path, ids: &dyn Ids) -> Result<Secret<String>, StartError> {
+    let path = events_key_path(dir);
+    match fs::read_to_string(&path) {
+        Ok(key) => Ok(Secret::new(key.trim().to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = new_webhook_key(ids);
+            replace(&path, &format!("{}\n", key.expose()))
+                .map_err(|error| StartError::File(path, error))?;
+            Ok(key)
+        }
+        Err(error) => Err(StartError::File(path, error)),
+    }
 }
 
 /// Writes the URL and the process id of the server.

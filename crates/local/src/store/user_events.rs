@@ -60,6 +60,20 @@ pub(super) fn after(
     .collect()
 }
 
+/// The first `limit` events of all users after this one, with their numbers among all events.
+pub(crate) fn of_all_users(
+    db: &Connection,
+    after: i64,
+    limit: u32,
+) -> rusqlite::Result<Vec<(i64, UserEvent)>> {
+    db.prepare_cached(
+        "-- user_events::of_all_users
+        SELECT record, id FROM user_events WHERE id > ?1 ORDER BY id LIMIT ?2",
+    )?
+    .query_map(params![after, limit], |row| Ok((row.get(1)?, record::plain(row)?)))?
+    .collect()
+}
+
 /// The number of a user's last event; 0 if there is none.
 pub(crate) fn last(db: &Connection, user: &UserId) -> rusqlite::Result<EventNumber> {
     let last = db
