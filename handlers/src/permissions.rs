@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 mod functions;
 mod scoped;
 
-pub use functions::{FUNCTIONS, Function, Trigger};
+pub use functions::{FUNCTIONS, Function, PUBLISH, Trigger};
 pub use scoped::{NotPermittedError, OnRefusal, Scoped, log_refusal};
 
 /// One thing that a function may do.
@@ -34,6 +34,8 @@ pub enum Permission {
     Shell,
     /// Send requests to the endpoints of users.
     Webhooks,
+    /// Read the events of all users as they are committed, and publish them.
+    Publish,
 }
 
 impl Permission {
@@ -52,6 +54,7 @@ impl Permission {
             Self::ReadTasks => "compute:read",
             Self::Shell => "shell",
             Self::Webhooks => "webhooks",
+            Self::Publish => "publish",
         }
     }
 }

@@ -1,5 +1,6 @@
 /** The environment variables of a function; crates/aws/src/env.rs reads them. */
 
+import { required } from './bus.ts';
 import type { Handler, Lane, Permission } from './handlers.ts';
 import type { Settings } from './settings.ts';
 import type { Resources } from './resources.ts';
@@ -51,6 +52,8 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
       return cluster(resources);
     case 'shell':
       return { ...cluster(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
+    case 'publish':
+      return { EPHEMERAL_BUS: required(resources).eventBusName };
     case 'workflow:resume':
     case 'webhooks':
       return {};

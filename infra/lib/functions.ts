@@ -5,6 +5,7 @@ import { PolicyDocument, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk
 import { ApplicationLogLevel, Architecture, Code, Function, LoggingFormat, RecursiveLoop, Runtime, SystemLogLevel, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import type { Construct } from 'constructs';
+import { addEventsSource } from './bus.ts';
 import { environment } from './environment.ts';
 import { grant } from './grants.ts';
 import type { Handler } from './handlers.ts';
@@ -47,6 +48,7 @@ function reservation({ trigger }: Handler, { accountConcurrency = 0 }: Settings)
       return 2;
     case 'queue':
     case 'workflow':
+    case 'events':
       return undefined;
   }
 }
@@ -95,6 +97,7 @@ function addFunction(scope: Construct, handler: Handler, code: Code, resources: 
   });
   // A failed sweep is not repeated: the next one starts a minute later.
   if (handler.trigger.type === 'schedule') fn.configureAsyncInvoke({ retryAttempts: 0, maxEventAge: Duration.minutes(1) });
+  if (handler.trigger.type === 'events') addEventsSource(fn, handler.trigger.batchSize, resources);
   if (handler.trigger.type === 'queue') {
     fn.addEventSource(
       new SqsEventSource(resources.queues[handler.trigger.lane].queue, {

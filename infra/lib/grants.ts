@@ -2,6 +2,7 @@
 
 import { Stack } from 'aws-cdk-lib';
 import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
+import { required, streamArn } from './bus.ts';
 import type { Suppression } from './rules.ts';
 import type { Permission } from './handlers.ts';
 import type { Resources } from './resources.ts';
@@ -39,6 +40,11 @@ export function grant(permission: Permission, resources: Resources): Grant {
     case 'webhooks':
       // Calls to endpoints outside of AWS need no IAM permission.
       return { statements: [], suppressions: [] };
+    case 'publish':
+      return only(
+        { actions: ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams'], resources: [streamArn(resources)] },
+        { actions: ['events:PutEvents'], resources: [required(resources).eventBusArn] },
+      );
   }
 }
 

@@ -15,13 +15,15 @@ export type Permission =
   | 'compute:stop'
   | 'compute:read'
   | 'shell'
-  | 'webhooks';
+  | 'webhooks'
+  | 'publish';
 
 export type Trigger =
   | { readonly type: 'http' }
   | { readonly type: 'queue'; readonly lane: Lane; readonly batchSize: number }
   | { readonly type: 'workflow'; readonly placeholder: string }
-  | { readonly type: 'schedule'; readonly everyMinutes: number };
+  | { readonly type: 'schedule'; readonly everyMinutes: number }
+  | { readonly type: 'events'; readonly batchSize: number };
 
 export interface Handler {
   /** `_HANDLER`, which selects the function in the binary. */
@@ -33,9 +35,11 @@ export interface Handler {
   readonly timeoutSeconds: number;
 }
 
-export function readHandlers(): readonly Handler[] {
+/** The functions of a deployment with or without a bus for events. */
+export function readHandlers({ bus }: { readonly bus: boolean }): readonly Handler[] {
   const path = join(import.meta.dirname, '..', 'handlers.json');
-  return (JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] }).functions;
+  const { functions } = JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] };
+  return functions.filter(({ trigger }) => bus || trigger.type !== 'events');
 }
 
 /** The only handler with this type of trigger. */

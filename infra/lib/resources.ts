@@ -2,6 +2,7 @@
 
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
+import type { EventBus } from 'aws-cdk-lib/aws-events';
 import type { Network } from './network.ts';
 import type { Queues } from './queues.ts';
 import type { ShellTask } from './task.ts';
@@ -15,4 +16,6 @@ export interface Resources {
   readonly cluster: CfnCluster;
   readonly task: ShellTask;
   readonly network: Network;
+  /** The bus for all events of all users, if the deployment has one. */
+  readonly bus: EventBus | undefined;
 }

@@ -48,6 +48,8 @@ export interface Settings {
   readonly containerInsights: boolean;
   /** Whether functions and executions send traces to X-Ray. */
   readonly tracing: boolean;
+  /** Whether all events of all users are put on an EventBridge bus. */
+  readonly bus: boolean;
   /** Whether the table and the user pool outlive the stack. */
   readonly deletionProtection: boolean;
   /** The SNS topic that receives the alarms. */
@@ -77,6 +79,7 @@ export const NAMES = [
   'egressPorts',
   'jwtScope',
   'accountConcurrency',
+  'bus',
   'alarmEmail', 'budgetUsd',
 ] as const;
 export type Name = (typeof NAMES)[number];
@@ -111,6 +114,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     flowLogs: read.flag('flowLogs', false),
     containerInsights: read.flag('containerInsights', false),
     tracing: read.flag('tracing', false),
+    bus: read.flag('bus', true),
     deletionProtection: read.flag('deletionProtection', false),
     alarmTopicArn: read.text('alarmTopicArn'),
     alarmEmail: email(read.text('alarmEmail')),

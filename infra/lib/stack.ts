@@ -3,6 +3,7 @@
 import { CfnOutput, DefaultStackSynthesizer, Stack, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
 import { addApi } from './api.ts';
+import { addBus } from './bus.ts';
 import { addEvents } from './events.ts';
 import { addFunctions, named } from './functions.ts';
 import { only, readHandlers } from './handlers.ts';
@@ -24,7 +25,7 @@ export class EphemeralStack extends Stack {
     });
     Tags.of(this).add('application', 'ephemeral');
 
-    const handlers = readHandlers();
+    const handlers = readHandlers(settings);
     const resources: Resources = {
       table: addTable(this, settings),
       indexNames: readTable().indexes.map(({ name }) => name),
@@ -33,6 +34,7 @@ export class EphemeralStack extends Stack {
       cluster: addCluster(this, settings),
       task: addShellTask(this, settings),
       network: addNetwork(this, settings),
+      bus: addBus(this, settings),
     };
     const functions = addFunctions(this, handlers, resources, settings);
     const machine = addWorkflow(this, handlers, functions, settings);
@@ -53,6 +55,7 @@ export class EphemeralStack extends Stack {
       ExecQueueUrl: resources.queues.exec.queue.queueUrl,
       TaskEventsQueueUrl: resources.queues['task-events'].queue.queueUrl,
       WebhooksQueueUrl: resources.queues.webhooks.queue.queueUrl,
+      ...(resources.bus && { EventBusArn: resources.bus.eventBusArn }),
       // scripts/deploy starts from these.
       Settings: JSON.stringify(settings.recorded),
     };

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { RemovalPolicy } from 'aws-cdk-lib';
-import { AttributeType, BillingMode, ProjectionType, Table, type Attribute } from 'aws-cdk-lib/aws-dynamodb';
+import { AttributeType, BillingMode, ProjectionType, StreamViewType, Table, type Attribute } from 'aws-cdk-lib/aws-dynamodb';
 import type { Construct } from 'constructs';
 import type { Settings } from './settings.ts';
 
@@ -38,6 +38,8 @@ export function addTable(scope: Construct, settings: Settings): Table {
     billingMode: BillingMode.PAY_PER_REQUEST,
     // Backups would otherwise keep deleted records for 35 days, which is also the longest period.
     pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true, recoveryPeriodInDays: Math.min(settings.retentionDays, 35) },
+    // The function that publishes events reads them from the stream.
+    ...(settings.bus && { stream: StreamViewType.NEW_IMAGE }),
     deletionProtection: settings.deletionProtection,
     removalPolicy: settings.deletionProtection ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
   });

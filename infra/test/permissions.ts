@@ -23,4 +23,5 @@ export const PERMISSIONS: Record<Permission, string[]> = {
   'compute:read': ['ecs:DescribeTasks', 'ecs:ListTasks'],
   shell: ['ecs:ExecuteCommand', 'ssmmessages:OpenDataChannel'],
   webhooks: [],
+  publish: ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams', 'events:PutEvents'],
 };

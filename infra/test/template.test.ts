@@ -29,6 +29,7 @@ describe('the template', () => {
       'ApiUrl',
       'ClusterArn',
       'ControlQueueUrl',
+      'EventBusArn',
       'ExecQueueUrl',
       'Settings',
       'StateMachineArn',

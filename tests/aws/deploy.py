@@ -149,6 +149,7 @@ def describe(aws: Clients, template: dict, endpoint: str) -> dict:
         "stateMachine": outputs["StateMachineArn"],
         "cluster": outputs["ClusterArn"],
         "table": outputs["TableName"],
+        "bus": outputs["EventBusArn"].rsplit("/", 1)[-1],
         "userPool": outputs["UserPoolId"],
         "userPoolClient": outputs["UserPoolClientId"],
     }

@@ -17,6 +17,7 @@ use handlers::{
 };
 
 use crate::{
+    bus::EventBus,
     changes::DynamoChanges,
     compute::{EcsCompute, LaunchConfig},
     queue::{SqsQueue, SqsRedelivery},
@@ -60,6 +61,12 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         worker: worker.into(),
         claims: None,
     })
+}
+
+/// The bus to which this function publishes events. Opens no connection.
+pub fn bus(variables: &Variables) -> Result<EventBus, VariableError> {
+    let name = variables.required("EPHEMERAL_BUS")?.to_owned();
+    Ok(EventBus::new(&sdk::config(variables)?, name))
 }
 
 /// The redelivery of the queue that calls this function, if a queue does.

@@ -11,10 +11,11 @@ use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 use ulid::Ulid;
 
-use crate::queue::SqsRedelivery;
+use crate::{bus::EventBus, queue::SqsRedelivery};
 
 mod http;
 mod queue;
+mod stream;
 
 /// How long the initialization waits for the first connection.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,6 +46,9 @@ pub async fn serve(
             let service = |event: LambdaEvent<Value>| run(step, &env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }
+        Trigger::Events { .. } => {
+            return Err(format!("{} is served by serve_events", function.name).into());
+        }
         Trigger::Schedule { .. } => {
             // The event of the schedule contains nothing that the handler needs.
             let service = async |_: LambdaEvent<Value>| {
@@ -55,6 +59,14 @@ pub async fn serve(
             lambda_runtime::run(service_fn(service)).await
         }
     }
+}
+
+/// Serves the function that publishes the events of users, until Lambda ends the process.
+pub async fn serve_events(bus: &EventBus) -> Result<(), lambda_runtime::Error> {
+    let service = async |event: LambdaEvent<stream::Batch>| {
+        Ok::<_, Diagnostic>(stream::handle(bus, event.payload).await)
+    };
+    lambda_runtime::run(service_fn(service)).await
 }
 
 /// Reads a record that does not exist. Root certificates and the connection to the table are loaded during the

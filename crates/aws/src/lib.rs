@@ -1,5 +1,6 @@
 //! The ports on AWS, and the Lambda entry points that call the handlers.
 
+pub mod bus;
 pub mod changes;
 pub mod compute;
 pub mod env;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use aws::{Variables, env, lambda, log};
-use handlers::permissions::Function;
+use handlers::permissions::{Function, Permission};
 
 fn main() -> ExitCode {
     let variables = Variables::of_process();
@@ -27,8 +27,12 @@ fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
     let name = variables.required("_HANDLER")?;
     let function =
         Function::named(name).ok_or_else(|| format!("_HANDLER names no function: {name}"))?;
-    let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if function.may(Permission::Publish) {
+        let bus = env::bus(variables)?;
+        return runtime.block_on(lambda::serve_events(&bus));
+    }
+    let env = env::open(function, variables)?;
     let redelivery = env::redelivery(function, variables)?;
     runtime.block_on(lambda::serve(function, env, redelivery))
 }

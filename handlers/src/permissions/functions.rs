@@ -42,6 +42,8 @@ pub enum Trigger {
     },
     /// A schedule.
     Schedule { every_minutes: u32 },
+    /// The events of all users, at most `batch_size` in one call.
+    Events { batch_size: u32 },
 }
 
 fn lane_name<S: Serializer>(lane: &Lane, serializer: S) -> Result<S::Ok, S::Error> {
@@ -53,7 +55,7 @@ fn placeholder<S: Serializer>(step: &Step, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 13] = [
+pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
@@ -148,7 +150,17 @@ pub const FUNCTIONS: [Function; 13] = [
         memory_mib: MEMORY,
         timeout_seconds: 120,
     },
+    Function {
+        name: PUBLISH,
+        trigger: Trigger::Events { batch_size: 100 },
+        uses: &[Permission::Publish],
+        memory_mib: 128,
+        timeout_seconds: 30,
+    },
 ];
+
+/// The name of the function that publishes the events of users, in deployments that have one.
+pub const PUBLISH: &str = "publish-events";
 
 const MEMORY: u32 = 256;
 const CONTROL: Permission = Permission::Queue(Lane::Control);

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::harness::Harness;
 
 mod access;
+mod bus;
 mod calls;
 mod commands;
 mod drain;
@@ -74,6 +75,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(endings::SCENARIOS);
     all.extend(quota::SCENARIOS);
     all.extend(faults::SCENARIOS);
+    all.extend(bus::SCENARIOS);
     all.extend(calls::SCENARIOS);
     all.extend(drain::SCENARIOS);
     // The last one searches the logs of all others.

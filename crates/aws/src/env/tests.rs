@@ -32,9 +32,15 @@ fn of(permission: Permission) -> Vec<String> {
             "EPHEMERAL_SECURITY_GROUP_EGRESS",
         ],
         Permission::StopTask | Permission::ReadTasks | Permission::Shell => &["EPHEMERAL_CLUSTER"],
+        Permission::Publish => &["EPHEMERAL_BUS"],
         Permission::ResumeExecution | Permission::Webhooks => &[],
     };
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// The functions that call handlers.
+fn with_ports() -> impl Iterator<Item = &'static Function> {
+    FUNCTIONS.iter().filter(|function| !function.may(Permission::Publish))
 }
 
 fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, VariableError> {
@@ -44,15 +50,26 @@ fn policy(more: &[(&str, &str)]) -> Result<handlers::Policy, VariableError> {
 
 #[test]
 fn every_function_opens_with_the_variables_of_what_it_uses() {
-    for function in &FUNCTIONS {
+    for function in with_ports() {
         let opened = open(function, &variables(function).into());
         assert!(opened.is_ok(), "{}: {}", function.name, opened.unwrap_err());
     }
 }
 
 #[test]
+fn the_function_that_publishes_events_opens_with_its_variables() {
+    let function = Function::named(handlers::permissions::PUBLISH).unwrap();
+    let all = variables(function);
+    bus(&all.clone().into()).unwrap();
+    let mut rest = all;
+    rest.remove("EPHEMERAL_BUS");
+    let error = bus(&rest.into()).unwrap_err();
+    assert!(error.to_string().contains("EPHEMERAL_BUS"), "{error}");
+}
+
+#[test]
 fn each_of_them_is_needed_and_named_when_it_is_missing() {
-    for function in &FUNCTIONS {
+    for function in with_ports() {
         let all = variables(function);
         for missing in all.keys() {
             let mut rest = all.clone();
@@ -67,7 +84,7 @@ fn each_of_them_is_needed_and_named_when_it_is_missing() {
 async fn what_a_function_does_not_list_is_refused() {
     use domain::{SessionId, TaskId, message::Message, ports::RunTask};
 
-    for function in &FUNCTIONS {
+    for function in with_ports() {
         let env = open(function, &variables(function).into()).unwrap();
         let (task, session) = (TaskId::new("t"), SessionId::from_ulid(env.ids.ulid()));
         let refused = |permission: Permission, error: &dyn std::error::Error| {

@@ -19,7 +19,7 @@ pub(crate) type Attributes = HashMap<String, AttributeValue>;
 pub(super) const PK: &str = "pk";
 pub(super) const SK: &str = "sk";
 /// The record as JSON.
-pub(super) const RECORD: &str = "record";
+pub(crate) const RECORD: &str = "record";
 /// Whether the record has a part: an item with its large constant values.
 pub(super) const PART: &str = "part";
 /// A command's standard input, in the part of its job.

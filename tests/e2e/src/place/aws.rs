@@ -172,6 +172,37 @@ impl Aws {
         Ok(())
     }
 
+    /// Adds a rule to the deployment's bus, with a new queue as its target; returns the URL of the queue.
+    pub(crate) async fn rule_with_queue(&self, name: &str, pattern: &Value) -> Result<String> {
+        let bus = text(&self.deployed, "bus")?;
+        let queue = json!({"QueueName": name});
+        let queue = self.calls.json("sqs", "AmazonSQS.CreateQueue", &queue).await?;
+        let url = text(&queue, "QueueUrl")?;
+        let arn = json!({"QueueUrl": url, "AttributeNames": ["QueueArn"]});
+        let arn = self.calls.json("sqs", "AmazonSQS.GetQueueAttributes", &arn).await?;
+        let arn = text(&arn["Attributes"], "QueueArn")?;
+        let rule = json!({"Name": name, "EventBusName": bus, "EventPattern": pattern.to_string()});
+        self.calls.json("events", "AWSEvents.PutRule", &rule).await?;
+        let target =
+            json!({"Rule": name, "EventBusName": bus, "Targets": [{"Id": "1", "Arn": arn}]});
+        self.calls.json("events", "AWSEvents.PutTargets", &target).await?;
+        Ok(url)
+    }
+
+    /// Takes messages from a queue; each is JSON.
+    pub(crate) async fn receive(&self, queue: &str) -> Result<Vec<Value>> {
+        let body = json!({"QueueUrl": queue, "MaxNumberOfMessages": 10});
+        let found = self.calls.json("sqs", "AmazonSQS.ReceiveMessage", &body).await?;
+        let mut bodies = Vec::new();
+        for message in found["Messages"].as_array().into_iter().flatten() {
+            bodies.push(serde_json::from_str(&text(message, "Body")?)?);
+            let handle = text(message, "ReceiptHandle")?;
+            let body = json!({"QueueUrl": queue, "ReceiptHandle": handle});
+            self.calls.json("sqs", "AmazonSQS.DeleteMessage", &body).await?;
+        }
+        Ok(bodies)
+    }
+
     /// Aborts the execution of a session.
     pub(crate) async fn abort(&self, session: &str) -> Result<()> {
         let body = json!({"executionArn": self.execution(session)?});
