@@ -47,7 +47,7 @@ pub async fn serve(
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Events { .. } => {
-            return Err(format!("{} is served by serve_events", function.name).into());
+            Err(format!("{} is served by serve_events", function.name).into())
         }
         Trigger::Schedule { .. } => {
             // The event of the schedule contains nothing that the handler needs.
