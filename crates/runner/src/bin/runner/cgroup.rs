@@ -1,8 +1,9 @@
 //! The cgroups of jobs, which are children of the runner's own cgroup. The cgroup of a job contains all
 //! of its processes, whatever sessions and parents they have, and accounts for what they use.
 //!
-//! Directories of cgroups are created and removed while the runner has nothing else to do: a few empty
-//! cgroups wait for the next jobs.
+//! Directories of cgroups are created and removed while the runner has nothing else to do: at least one
+//! empty cgroup waits for the next job. One is created only if none does, so that jobs which follow each
+//! other use the same ones again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ pub(crate) use job::{CgroupUsage, JobCgroup};
 
 /// Marks the cgroups of jobs among the files of a cgroup.
 const PREFIX: &str = "job.";
-/// Number of cgroups that are kept for jobs. Each has up to nine open descriptors.
+/// Number of cgroups of ended jobs that are kept for later ones. Each has up to nine open descriptors.
 const KEPT: usize = 2;
 /// Types of file systems, of statfs(2).
 const CGROUP_V1: rustix::fs::FsWord = 0x0027_e0eb;
@@ -35,6 +36,8 @@ pub(crate) struct Cgroups {
     used: Vec<JobCgroup>,
     /// The number in the name of the next cgroup.
     next: Cell<u64>,
+    /// Whether the limits of the whole shell are set: a job has been started.
+    has_limits: Cell<bool>,
     /// Has a line `NAME COUNT` for each cgroup of an ended job with out-of-memory kills. The server adds
     /// them up, because cgroup v1 forgets the count of a removed cgroup.
     oom_log: PathBuf,
@@ -61,6 +64,7 @@ impl Cgroups {
             idle: RefCell::default(),
             used: Vec::new(),
             next: Cell::new(0),
+            has_limits: Cell::new(false),
             oom_log,
         };
         for name in cgroups.leftover() {
@@ -90,6 +94,7 @@ impl Cgroups {
         let idle = self.idle.borrow_mut().pop();
         let mut job = idle.map_or_else(|| self.new_job(), Ok)?;
         // Not before: the CPU limit of the shell is set once this runner answers.
+        self.has_limits.set(true);
         job.copy_limits(&self.dirs);
         Ok(job)
     }
@@ -117,7 +122,7 @@ impl Cgroups {
 
     /// Whether [`Cgroups::tidy`] has something to do.
     pub(crate) fn is_untidy(&self) -> bool {
-        !self.used.is_empty() || self.idle.borrow().len() < KEPT
+        !self.used.is_empty() || self.idle.borrow().is_empty()
     }
 
     /// Reuses or removes the cgroup of an ended job, or creates one for a later job. Called while nothing
@@ -127,7 +132,10 @@ impl Cgroups {
     /// A cgroup can't be removed or created now.
     pub(crate) fn tidy(&mut self) -> io::Result<()> {
         let Some(used) = self.used.pop() else {
-            let job = self.new_job()?.keep_open()?;
+            let mut job = self.new_job()?.keep_open()?;
+            if self.has_limits.get() {
+                job.copy_limits(&self.dirs);
+            }
             self.idle.borrow_mut().push(job);
             return Ok(());
         };
