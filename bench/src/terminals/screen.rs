@@ -19,7 +19,7 @@ use rustix::{
 const SILENCE: Duration = Duration::from_secs(30);
 const PIECE: usize = 64 << 10;
 
-/// A program and the terminal that it runs on. Dropping it hangs up.
+/// A program and the terminal that it runs on. Dropping it closes the terminal and kills the program.
 pub(super) struct Screen {
     program: Child,
     terminal: File,
