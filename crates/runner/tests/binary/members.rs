@@ -153,7 +153,9 @@ fn at_most_two_empty_cgroups_are_kept_for_later_jobs() {
 fn jobs_that_follow_each_other_share_few_cgroups() {
     let Some(shell) = Shell::boot_with_cgroup() else { return };
     if shell.cgroup.as_ref().unwrap().dirs.len() == 1 {
-        println!("SKIPPED: cgroup v2 can't reset the peak of memory, so each job gets a new cgroup");
+        println!(
+            "SKIPPED: cgroup v2 can't reset the peak of memory, so each job gets a new cgroup"
+        );
         return;
     }
     for number in 0..10 {
