@@ -164,7 +164,7 @@ fn jobs_that_follow_each_other_share_few_cgroups() {
     let jobs = shell.cgroup.as_ref().unwrap().jobs();
     let numbers = jobs.iter().map(|name| name["job.".len()..].parse::<u32>().unwrap());
     let last = numbers.max().unwrap();
-    assert!(last < 5, "ten jobs took cgroups up to number {last}");
+    assert!(last < 5, "ten jobs took cgroups up to number {last}: {jobs:?}");
 }
 
 #[test]
