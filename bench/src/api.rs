@@ -41,6 +41,12 @@ pub(crate) fn wait(api: &mut Connection, job: &str) -> Result<Value> {
     }
 }
 
+/// Runs a program in a session by one request that waits for its result.
+pub(crate) fn run_at_once(api: &mut Connection, session: &str, argv: &[&str]) -> Result<()> {
+    let body = json!({"sessionId": session, "command": argv});
+    completed(&api.post("/shell/execute?waitSeconds=25", &body)?)
+}
+
 /// Runs a program in a session and waits for its result.
 pub(crate) fn run(api: &mut Connection, session: &str, argv: &[&str]) -> Result<Value> {
     let job = execute(api, session, argv)?;

@@ -37,6 +37,11 @@ impl Connection {
         self.exchange("GET", path, "")
     }
 
+    /// Requests a response and leaves it unread but for its status.
+    pub(crate) fn status_of(&mut self, path: &str) -> Result<u16> {
+        Ok(self.exchange_once("GET", path, "")?.0)
+    }
+
     pub(crate) fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
         self.exchange("POST", path, &body.to_string())
     }

@@ -28,6 +28,7 @@ mod output;
 mod runc;
 mod server;
 mod soak;
+mod terminals;
 
 /// Measures ephemeral and its peers.
 #[derive(Debug, Parser)]
@@ -125,12 +126,13 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 5] = [
+    let several: [(&str, Several); 6] = [
         ("P7", load::memory),
         ("P8", lambda::figures),
         ("P9", cost::figures),
         ("P11", channel::figures),
         ("N1", neighbours::figures),
+        ("T", terminals::figures),
     ];
     for (id, measure) in several {
         if target(id) {

@@ -32,17 +32,19 @@ impl Runc {
         Ok(begun.elapsed())
     }
 
-    /// Repeated `runc exec` of `true` in one running container.
-    pub(crate) fn execs(&self, times: usize) -> Result<Vec<Duration>> {
+    /// Runs an action while a container runs.
+    pub(crate) fn with_container(&self, action: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         self.call(&["run", "--detach", "--bundle", &self.path("sleep"), "bench-sleep"])?;
-        let mut spans = Vec::new();
-        for _ in 0..times {
-            let begun = Instant::now();
-            self.call(&["exec", "bench-sleep", "true"])?;
-            spans.push(begun.elapsed());
-        }
+        let done = action(self);
         self.call(&["delete", "--force", "bench-sleep"])?;
-        Ok(spans)
+        done
+    }
+
+    /// One `runc exec` of `true` in that container.
+    pub(crate) fn exec(&self) -> Result<Duration> {
+        let begun = Instant::now();
+        self.call(&["exec", "bench-sleep", "true"])?;
+        Ok(begun.elapsed())
     }
 
     fn path(&self, bundle: &str) -> String {

@@ -61,6 +61,10 @@ impl Server {
         Connection::open(self.address, token)
     }
 
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }

@@ -12,7 +12,7 @@ use domain::{
     timeline::Actor,
 };
 
-use crate::{Env, HandlerError, outbox::Batch, transition};
+use crate::{Env, HandlerError, outbox::Batch};
 
 pub(crate) async fn handle(env: &Env, id: JobId) -> Result<(), HandlerError> {
     let Some(read) = env.store.job(id).await? else { return Ok(()) };
@@ -54,12 +54,16 @@ pub async fn terminal_attached(
 /// # Errors
 /// The record can't be read or written.
 pub async fn terminal_detached(env: &Env, id: JobId) -> Result<(), HandlerError> {
-    let Some(read) = env.store.job(id).await? else { return Ok(()) };
-    if let Job::Running(job) = &read.value {
-        let event = Event::Terminal(TerminalEvent::Detached, id);
-        transition::apply(env, job.common().session, Actor::User, &[event]).await?;
+    loop {
+        let Some(read) = env.store.job(id).await? else { return Ok(()) };
+        let Job::Running(job) = &read.value else { return Ok(()) };
+        let (session, event) = (job.common().session, TerminalEvent::Detached);
+        // After each conflict another client of the session has recorded its event.
+        let batch = add_event(env, Batch::default(), session, event, id, Actor::User).await?;
+        if batch.put(env).await? {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Changes a running job, and adds an event of its terminal to the session's timeline. Does nothing if the

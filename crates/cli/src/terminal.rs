@@ -3,6 +3,7 @@
 
 use std::{
     io::{self, IsTerminal, Write},
+    os::fd::BorrowedFd,
     time::Duration,
 };
 
@@ -23,6 +24,19 @@ pub(crate) struct Terminal {
 /// Progress of a wait. Dropping it clears the line.
 pub(crate) struct Spinner(Option<ProgressBar>);
 
+/// Writes to a descriptor at once.
+struct Unbuffered<'a>(BorrowedFd<'a>);
+
+impl Write for Unbuffered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Terminal {
     pub(crate) fn new(json: bool) -> Self {
         Self { json, interactive: !json && io::stderr().is_terminal() }
@@ -40,8 +54,9 @@ impl Terminal {
 
     /// Passes on output of a command.
     pub(crate) fn bytes(self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
+        // Standard output as Rust has it writes up to the last line break, and the rest apart.
         match stream {
-            Stream::Stdout => put(io::stdout(), bytes),
+            Stream::Stdout => put(Unbuffered(rustix::stdio::stdout()), bytes),
             Stream::Stderr => put(io::stderr(), bytes),
         }
     }

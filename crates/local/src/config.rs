@@ -2,7 +2,9 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    num::NonZero,
     path::PathBuf,
+    thread,
     time::Duration,
 };
 
@@ -61,6 +63,9 @@ pub struct Config {
 pub struct RequestLimits {
     /// How many are handled at once; further ones wait.
     pub at_once: usize,
+    /// How many of these may be such that only read. They wait for nothing but the processors, which the
+    /// commands of other users need too.
+    pub reads: usize,
     /// How many are handled or wait; further ones are refused.
     pub queued: usize,
     /// How many long polls and streams of events; further ones are refused.
@@ -69,7 +74,8 @@ pub struct RequestLimits {
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        Self { at_once: 16, queued: 256, waiting: 64 }
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        Self { at_once: 16, reads: (processors / 2).clamp(1, 16), queued: 256, waiting: 64 }
     }
 }
 

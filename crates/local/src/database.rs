@@ -21,7 +21,7 @@ use std::{
 
 use domain::ports::BackendError;
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use tokio::{
     sync::{Semaphore, oneshot},
     task::spawn_blocking,
@@ -330,7 +330,7 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "foreign_keys", "OFF")?;
     // The log gives back the room that a large transaction took.
     db.pragma_update(None, "journal_size_limit", 8 << 20)?;
-    db.set_prepared_statement_cache_capacity(128);
+    set_up_statements(&db, 128)?;
     Ok(db)
 }
 
@@ -338,8 +338,15 @@ fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags)?;
     db.busy_timeout(Duration::from_secs(5))?;
-    db.set_prepared_statement_cache_capacity(64);
+    set_up_statements(&db, 64)?;
     Ok(db)
+}
+
+/// Keeps this many statements prepared. Their plans don't depend on the values of their parameters: otherwise
+/// SQLite prepares a statement that may use a partial index again whenever such a value has changed.
+fn set_up_statements(db: &Connection, capacity: usize) -> rusqlite::Result<()> {
+    db.set_prepared_statement_cache_capacity(capacity);
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 #[cfg(test)]

@@ -90,3 +90,15 @@ async fn nobody_attaches_to_a_job_that_is_over() {
     terminal_detached(&env, job_id("j")).await.unwrap();
     assert_eq!(events(&fakes), []);
 }
+
+#[tokio::test]
+async fn every_client_that_leaves_is_noted_however_many_leave_at_once() {
+    const CLIENTS: usize = 40;
+    let fakes = fakes();
+    let env = env(&fakes);
+    fakes.gate.interleave();
+    let leaving = (0..CLIENTS).map(|_| terminal_detached(&env, job_id("j")));
+    let left: Result<Vec<()>, HandlerError> = futures::future::try_join_all(leaving).await;
+    left.unwrap();
+    assert_eq!(events(&fakes), [EventKind::TerminalDetached; CLIENTS]);
+}

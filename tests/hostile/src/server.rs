@@ -50,7 +50,9 @@ impl Server {
         // The hard limit too: a server raises its soft limit.
         command.arg("-c").arg(format!("ulimit -n {open_files} && exec \"$0\" \"$@\"")).arg(program);
         command.args(["up", "--listen", "127.0.0.1:0", "--log", "trace", "--data-dir"]);
-        command.arg(dir.path().join("data")).args(options).kill_on_drop(true);
+        // A disk that others have filled must not refuse the attackers' shells, which use little.
+        command.arg(dir.path().join("data")).args(["--disk-budget", "1000000"]);
+        command.args(options).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         command.env_remove("EPHEMERAL_URL").env_remove("EPHEMERAL_TOKEN").env("NO_COLOR", "1");
         let mut child = command.spawn().context("the server can't be run")?;

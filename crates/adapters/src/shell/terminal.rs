@@ -1,13 +1,14 @@
 //! A connection to the terminal of a job.
 
 use domain::{JobId, TaskId, ports::ShellError};
-use runner::protocol::{Cause, Decoder, Event, Input, Message, Request};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use runner::protocol::{Cause, Event, Input, Message, Request};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 
-use super::{Dial, Transport, connection::ConnectionError};
+use super::{
+    Dial, Transport,
+    connection::{ConnectionError, EventReader},
+};
 
-/// How many bytes are read at once at most.
-const READ_BYTES: usize = 64 << 10;
 /// The most bytes that are sent in one frame of input.
 const INPUT_BYTES: usize = 64 << 10;
 
@@ -19,8 +20,7 @@ pub struct TerminalInput {
 /// What a terminal shows, from the oldest byte on that its runner has kept.
 pub struct TerminalOutput {
     stream: ReadHalf<Box<dyn Transport>>,
-    decoder: Decoder<Event>,
-    buffer: Vec<u8>,
+    events: EventReader,
     /// The runner has opened the terminal.
     is_open: bool,
 }
@@ -53,8 +53,7 @@ pub async fn open_terminal(
     let open = Request::Terminal { job_id: job.to_string(), from: 0 };
     // A failure shows when the output is read.
     let _ = input.send(&open).await;
-    let (decoder, buffer) = (Decoder::default(), Vec::new());
-    let output = TerminalOutput { stream: read, decoder, buffer, is_open: false };
+    let output = TerminalOutput { stream: read, events: EventReader::default(), is_open: false };
     Ok((input, output))
 }
 
@@ -93,7 +92,7 @@ impl TerminalOutput {
     pub async fn next(&mut self) -> Result<Vec<u8>, TerminalError> {
         loop {
             let lost = |error: ConnectionError| TerminalError::Lost(error.into());
-            match self.receive().await.map_err(lost)? {
+            match self.events.next(&mut self.stream).await.map_err(lost)? {
                 Event::Output(output) => return Ok(output.bytes),
                 Event::Exited(exit) => return Err(TerminalError::Ended(exit.cause)),
                 Event::Unknown => {
@@ -105,20 +104,6 @@ impl TerminalOutput {
                 Event::Error { message, .. } => return Err(TerminalError::Refused(message)),
                 Event::Ready { .. } | Event::Ok => {}
             }
-        }
-    }
-
-    async fn receive(&mut self) -> Result<Event, ConnectionError> {
-        loop {
-            if let Some(event) = self.decoder.next().map_err(ConnectionError::Protocol)? {
-                return Ok(event);
-            }
-            self.buffer.reserve(READ_BYTES);
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(ConnectionError::Closed(std::io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.decoder.feed(&self.buffer);
-            self.buffer.clear();
         }
     }
 }

@@ -3,7 +3,12 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use hyper::{Request, Response, body::Incoming, server::conn::http1};
+use hyper::{
+    Request, Response,
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    server::conn::http1,
+};
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -148,10 +153,19 @@ impl Acceptor {
         tower::service_fn(move |request: Request<Incoming>| {
             let serving = admitted.phase.serve();
             let deadline = Instant::now() + limits.body_timeout;
-            let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
+            let (head, body) = request.into_parts();
+            let (body, unread) = TimedBody::new(body, deadline);
+            let mut request = Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert(upgradable.clone());
             let response = router.clone().oneshot(request);
-            async move { Ok(response.await?.map(|body| Body::new(HeldBody { body, _held: serving }))) }
+            async move {
+                let mut response = response.await?;
+                if unread.is_some() {
+                    // The connection is closed then, and the client must not send another request on it.
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(response.map(|body| Body::new(HeldBody { body, _held: serving })))
+            }
         })
     }
 }

@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -16,11 +20,24 @@ pub(super) struct TimedBody {
     body: Incoming,
     deadline: Instant,
     expiry: Option<Pin<Box<Sleep>>>,
+    unread: Unread,
 }
 
+/// Whether a part of a request's body was not read. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Unread(Arc<AtomicBool>);
+
 impl TimedBody {
-    pub(super) const fn new(body: Incoming, deadline: Instant) -> Self {
-        Self { body, deadline, expiry: None }
+    /// The body, and whether a part of it was not read at any time.
+    pub(super) fn new(body: Incoming, deadline: Instant) -> (Self, Unread) {
+        let unread = Unread(Arc::new(AtomicBool::new(!body.is_end_stream())));
+        (Self { body, deadline, expiry: None, unread: unread.clone() }, unread)
+    }
+}
+
+impl Unread {
+    pub(super) fn is_some(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -33,6 +50,8 @@ impl HttpBody for TimedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            let is_end = frame.is_none() || self.body.is_end_stream();
+            self.unread.0.store(!is_end, Ordering::Relaxed);
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = self.deadline;

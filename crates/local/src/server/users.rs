@@ -11,6 +11,7 @@ use std::{
 use axum::{
     body::Body,
     extract::{Request, State},
+    http::Method,
     middleware::Next,
     response::Response,
 };
@@ -37,6 +38,8 @@ pub(super) struct UserRequests {
 struct Places {
     /// For requests that are handled at once. The others wait in order.
     turns: Semaphore,
+    /// For those among them that only read.
+    reads: Semaphore,
     /// The requests that are handled or wait for that.
     requests: AtomicUsize,
     /// For long polls and streams.
@@ -61,6 +64,7 @@ impl UserRequests {
         let places = users.entry(user.clone()).or_insert_with(|| {
             Arc::new(Places {
                 turns: Semaphore::new(self.limits.at_once),
+                reads: Semaphore::new(self.limits.reads),
                 requests: AtomicUsize::new(0),
                 waits: Arc::new(Semaphore::new(self.limits.waiting)),
             })
@@ -107,7 +111,12 @@ pub(super) async fn limit(
         return refuse(request, next).await;
     }
     let _counted = Counted(&places.requests);
-    // It is never closed; without a turn the request is handled all the same.
+    // Both are never closed; without a turn the request is handled all the same. A request that waits to
+    // read holds no turn.
+    let _read = match *request.method() {
+        Method::GET => places.reads.acquire().await.ok(),
+        _ => None,
+    };
     let _turn = places.turns.acquire().await;
     next.run(request).await
 }

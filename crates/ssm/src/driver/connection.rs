@@ -23,6 +23,9 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_UNANSWERED_PINGS: u32 = 3;
 /// The maximum size of a received WebSocket message in bytes.
 const MAX_MESSAGE: usize = 2 << 20;
+/// How many bytes are read from a socket at once. A buffer of this size belongs to each connection, and most
+/// are idle most of the time. Bytes.
+const READ_BUFFER: usize = 16 << 10;
 
 /// A byte stream: TCP with or without TLS.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
@@ -32,7 +35,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
 pub(crate) type Socket = WebSocketStream<Box<dyn Io>>;
 
 pub(crate) fn socket_config() -> WebSocketConfig {
-    WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE))
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_MESSAGE))
 }
 
 /// A WebSocket with its keepalive state.

@@ -150,6 +150,8 @@ async fn a_body_that_is_not_read_is_not_asked_for() {
     let header = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n";
     let answer = fixture.exchange(&format!("{header}Expect: 100-continue\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    // The client must know that it can't send another request on the connection.
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
 use axum::{
     Router,
     body::to_bytes,
-    http::{Request, StatusCode},
+    http::{Method, Request, StatusCode},
     middleware,
-    routing::get,
+    routing::any,
 };
 use futures::FutureExt;
 use tokio::sync::Notify;
@@ -22,14 +22,14 @@ fn router(limits: RequestLimits, release: &Arc<Notify>) -> Router {
         StatusCode::OK
     };
     let users = UserRequests::new(limits);
-    Router::new().fallback(get(handle)).layer(middleware::from_fn_with_state(users, limit))
+    Router::new().fallback(any(handle)).layer(middleware::from_fn_with_state(users, limit))
 }
 
 fn request(user: &str, path: &str) -> Request<Body> {
     Request::get(path).extension(Caller(UserId::new(user))).body(Body::empty()).unwrap()
 }
 
-const LIMITS: RequestLimits = RequestLimits { at_once: 2, queued: 4, waiting: 3 };
+const LIMITS: RequestLimits = RequestLimits { at_once: 2, reads: 2, queued: 4, waiting: 3 };
 
 #[tokio::test]
 async fn requests_of_one_user_are_handled_in_turn_and_those_of_others_beside_them() {
@@ -60,6 +60,24 @@ async fn requests_of_one_user_are_handled_in_turn_and_those_of_others_beside_the
     for handled in waiting {
         assert_eq!(handled.await.unwrap().status(), StatusCode::OK);
     }
+}
+
+#[tokio::test]
+async fn reads_of_one_user_leave_room_for_other_requests() {
+    let release = Arc::new(Notify::new());
+    let router = router(RequestLimits { at_once: 2, reads: 1, queued: 9, waiting: 3 }, &release);
+    let send = |method: Method| {
+        let mut request = request("ann", "/v1/sessions");
+        *request.method_mut() = method;
+        Box::pin(router.clone().oneshot(request))
+    };
+    let mut open = [Method::GET, Method::GET, Method::GET, Method::POST].map(send);
+    for one in &mut open {
+        assert!(one.now_or_never().is_none());
+    }
+    release.notify_waiters();
+    let handled = open.each_mut().map(|one| one.now_or_never().is_some());
+    assert_eq!(handled, [true, false, false, true]);
 }
 
 #[tokio::test]

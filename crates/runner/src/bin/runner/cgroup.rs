@@ -1,8 +1,9 @@
 //! The cgroups of jobs, which are children of the runner's own cgroup. The cgroup of a job contains all
 //! of its processes, whatever sessions and parents they have, and accounts for what they use.
 //!
-//! Directories of cgroups are created and removed while the runner has nothing else to do: a few empty
-//! cgroups wait for the next jobs.
+//! Directories of cgroups are created and removed while the runner has nothing else to do: at least one
+//! empty cgroup waits for the next job. One is created only if none does, so that jobs which follow each
+//! other use the same ones again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -17,7 +18,7 @@ pub(crate) use job::{CgroupUsage, JobCgroup};
 
 /// Marks the cgroups of jobs among the files of a cgroup.
 const PREFIX: &str = "job.";
-/// Number of cgroups that are kept for jobs. Each has up to nine open descriptors.
+/// Number of cgroups of ended jobs that are kept for later ones. Each has up to nine open descriptors.
 const KEPT: usize = 2;
 /// Types of file systems, of statfs(2).
 const CGROUP_V1: rustix::fs::FsWord = 0x0027_e0eb;
@@ -32,9 +33,11 @@ pub(crate) struct Cgroups {
     /// Cgroups without processes, for the next jobs.
     idle: RefCell<Vec<JobCgroup>>,
     /// Cgroups of ended jobs.
-    used: Vec<JobCgroup>,
+    used: RefCell<Vec<JobCgroup>>,
     /// The number in the name of the next cgroup.
     next: Cell<u64>,
+    /// Whether the limits of the whole shell are set: a job has been started.
+    has_limits: Cell<bool>,
     /// Has a line `NAME COUNT` for each cgroup of an ended job with out-of-memory kills. The server adds
     /// them up, because cgroup v1 forgets the count of a removed cgroup.
     oom_log: PathBuf,
@@ -59,8 +62,9 @@ impl Cgroups {
             is_v2,
             dirs: dirs.to_vec(),
             idle: RefCell::default(),
-            used: Vec::new(),
+            used: RefCell::default(),
             next: Cell::new(0),
+            has_limits: Cell::new(false),
             oom_log,
         };
         for name in cgroups.leftover() {
@@ -88,8 +92,11 @@ impl Cgroups {
     /// A cgroup without processes, for a job.
     pub(crate) fn create(&self) -> io::Result<JobCgroup> {
         let idle = self.idle.borrow_mut().pop();
-        let mut job = idle.map_or_else(|| self.new_job(), Ok)?;
+        // The job before may have ended just now, so that its cgroup was not tidied up yet.
+        let empty = idle.or_else(|| self.reset_used());
+        let mut job = empty.map_or_else(|| self.new_job(), Ok)?;
         // Not before: the CPU limit of the shell is set once this runner answers.
+        self.has_limits.set(true);
         job.copy_limits(&self.dirs);
         Ok(job)
     }
@@ -112,12 +119,12 @@ impl Cgroups {
             // Before the removal, so that the server finds the count in one of the two places at any time.
             let _ = self.log_oom_kills(&job);
         }
-        self.used.push(job);
+        self.used.borrow_mut().push(job);
     }
 
     /// Whether [`Cgroups::tidy`] has something to do.
     pub(crate) fn is_untidy(&self) -> bool {
-        !self.used.is_empty() || self.idle.borrow().len() < KEPT
+        !self.used.borrow().is_empty() || self.idle.borrow().is_empty()
     }
 
     /// Reuses or removes the cgroup of an ended job, or creates one for a later job. Called while nothing
@@ -126,20 +133,33 @@ impl Cgroups {
     /// # Errors
     /// A cgroup can't be removed or created now.
     pub(crate) fn tidy(&mut self) -> io::Result<()> {
-        let Some(used) = self.used.pop() else {
-            let job = self.new_job()?.keep_open()?;
+        if self.used.borrow().is_empty() {
+            let mut job = self.new_job()?.keep_open()?;
+            if self.has_limits.get() {
+                job.copy_limits(&self.dirs);
+            }
             self.idle.borrow_mut().push(job);
             return Ok(());
-        };
-        if self.idle.borrow().len() < KEPT && used.oom_kills() == 0 && used.reset() {
-            self.idle.borrow_mut().push(used);
+        }
+        if self.idle.borrow().len() < KEPT
+            && let Some(job) = self.reset_used()
+        {
+            self.idle.borrow_mut().push(job);
             return Ok(());
         }
-        if !used.remove() {
-            self.used.insert(0, used);
+        let all_used = self.used.get_mut();
+        if let Some(used) = all_used.pop()
+            && !used.remove()
+        {
+            all_used.insert(0, used);
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         Ok(())
+    }
+
+    /// The cgroup of the job that has ended last, if it can be used again.
+    fn reset_used(&self) -> Option<JobCgroup> {
+        self.used.borrow_mut().pop_if(|used| used.oom_kills() == 0 && used.reset())
     }
 
     fn log_oom_kills(&self, job: &JobCgroup) -> io::Result<()> {

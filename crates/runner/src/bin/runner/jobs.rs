@@ -119,7 +119,6 @@ impl Jobs {
     }
 
     fn run_claimed(&mut self, start: &Start) -> Result<(), RequestError> {
-        self.store.write_spec(start).map_err(store_error)?;
         let with_bash = command_line::with_bash(start);
         let start = with_bash.as_ref().unwrap_or(start);
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);

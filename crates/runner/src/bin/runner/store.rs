@@ -1,4 +1,4 @@
-//! Stores jobs in one directory per job id, with the files `spec`, `stdout`, `stderr` and `exit`. The
+//! Stores jobs in one directory per job id, with the files `stdout`, `stderr` and `exit`. The
 //! directory exists if the id was seen; creating it is the claim to run the job and succeeds only once.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use runner::protocol::{Exit, Start, Stream};
+use runner::protocol::{Exit, Stream};
 use rustix::fs::FlockOperation;
 
 /// Size of the file that a claim reserves, so that a job's exit can be recorded even on a full disk.
@@ -51,12 +51,6 @@ impl Store {
         self.job(job_id).exists()
     }
 
-    /// Records the job before it is spawned. The file may hold secrets of the command: only root can
-    /// read it, and `release` deletes it.
-    pub(crate) fn write_spec(&self, start: &Start) -> io::Result<()> {
-        fs::write(self.file(&start.job_id, "spec"), serde_json::to_vec(start)?)
-    }
-
     pub(crate) fn create_output(&self, job_id: &str, stream: Stream) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).mode(0o600);
@@ -83,7 +77,7 @@ impl Store {
 
     /// Deletes everything of the job except its directory and its exit.
     pub(crate) fn release(&self, job_id: &str) {
-        for name in ["spec", "stdout", "stderr"] {
+        for name in ["stdout", "stderr"] {
             // Fails if the file does not exist; any other failure costs only disk space.
             let _ = fs::remove_file(self.file(job_id, name));
         }

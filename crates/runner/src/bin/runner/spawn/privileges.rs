@@ -57,12 +57,15 @@ fn reduce_bounding_set(kept: u64) -> io::Result<()> {
         }
         let capability = libc::c_ulong::from(capability);
         // SAFETY: plain numbers.
+        let Err(error) = check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) })
+        else {
+            continue;
+        };
+        // Without the right to drop capabilities, those that are not in the set need not be dropped.
+        // SAFETY: plain numbers.
         match check(unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) }) {
             Ok(0) => {}
-            Ok(_) => {
-                // SAFETY: plain numbers.
-                check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) })?;
-            }
+            Ok(_) => return Err(error),
             Err(_) => break,
         }
     }
