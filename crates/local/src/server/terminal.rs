@@ -77,6 +77,7 @@ impl Terminals {
         let terminal = self.channels.take(&opening.session_id, is_token)?;
         let options = Options {
             chunk: CHUNK,
+            announce: true,
             // The runner ends a terminal that nobody uses, if that is wanted.
             idle: Duration::MAX,
             // A client that has lost its connection asks for another channel.

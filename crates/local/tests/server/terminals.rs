@@ -322,3 +322,62 @@ pub(super) async fn clients_of_others_attach_unchanged() {
     }
     shell.stop().await;
 }
+
+/// AWS's client, if it is installed. No package registry has it; it is built from github.com/aws/session-manager-plugin.
+fn session_manager_plugin() -> Option<PathBuf> {
+    let own = std::env::var_os("SESSION_MANAGER_PLUGIN").map(PathBuf::from);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&paths).map(|path| path.join("session-manager-plugin"));
+    let found = own.or_else(|| found.find(|path| path.exists()));
+    if found.is_none() {
+        println!(
+            "SKIPPED: session-manager-plugin of AWS is neither in PATH nor in $SESSION_MANAGER_PLUGIN"
+        );
+    }
+    found
+}
+
+pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
+    let Some(plugin) = session_manager_plugin() else { return };
+    let shell = Fixture::start(json!({})).await;
+    for (command, shown) in
+        [(json!(["sh"]), "42\r"), (json!(["cat"]), "echo $((6*7))\r\r\necho $((6*7))\r")]
+    {
+        let (job, offer) = shell.terminal(json!({"command": command})).await;
+        let [id, url, token] = ["sessionId", "streamUrl", "tokenValue"].map(|name| &offer[name]);
+        let response = json!({"SessionId": id, "StreamUrl": url, "TokenValue": token}).to_string();
+        // As of `aws ecs execute-command`, with an empty profile. No request goes to the endpoint.
+        let line = format!(
+            "exec {} '{response}' eu-west-1 StartSession '' '{}' http://127.0.0.1:9",
+            plugin.display(),
+            json!({"Target": "ecs:cluster_0123456789abcdef_0123456789abcdef-1"}),
+        );
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = script.spawn().expect("script of Debian's bsdutils is installed");
+        let (mut stdin, mut stdout) =
+            (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        let mut printed = String::new();
+        let mut wait_for = async |wanted: &str| {
+            let mut piece = [0; 4096];
+            let read = async {
+                while !printed.contains(wanted) {
+                    let count = stdout.read(&mut piece).await.expect("a pipe can be read");
+                    assert!(count > 0, "{wanted:?} is not in {printed:?}");
+                    printed.push_str(&String::from_utf8_lossy(&piece[..count]));
+                }
+            };
+            timeout(TIME_LIMIT, read).await.expect("it is printed in time");
+        };
+        wait_for("Starting session with SessionId: terminal-").await;
+        stdin.write_all(b"echo $((6*7))\n").await.expect("the plugin reads");
+        wait_for(shown).await;
+        stdin.write_all(b"\x04").await.expect("the plugin reads");
+        wait_for("Exiting session with sessionId: terminal-").await;
+        let status = timeout(TIME_LIMIT, child.wait()).await.expect("it ends in time");
+        assert!(status.expect("it ends").success());
+        assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
+    }
+    shell.stop().await;
+}

@@ -16,6 +16,7 @@ use crate::{
     driver::{Clock, Command, Driver, PIPE_CAPACITY, Policy, Socket},
     endpoint::{Endpoint, Role},
     inbox::{self, inbox},
+    message::PayloadType,
 };
 
 /// The options of a session. The defaults are those of ECS Exec without a KMS key, except `drain`: AWS's agent waits only 2 s.
@@ -25,6 +26,9 @@ pub struct Options {
     pub chunk: usize,
     /// Whether to request a handshake. If the client does not answer, the session starts 3 s later.
     pub handshake: bool,
+    /// Whether to begin with an empty message of output. AWS's session-manager-plugin sends neither input nor a size before it has
+    /// received output or a handshake, so that a command that prints nothing could not be used; some other clients know no handshake.
+    pub announce: bool,
     /// The time without traffic, with or without a client, after which the session ends.
     pub idle: Duration,
     /// The time without an acknowledgement after which the end of the output no longer waits for a connected client.
@@ -42,6 +46,7 @@ impl Default for Options {
         Self {
             chunk: 1024,
             handshake: false,
+            announce: false,
             idle: Duration::from_mins(20),
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(54),
@@ -59,7 +64,10 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     if getrandom::fill(&mut seed).is_err() {
         seed = clock.now().as_nanos().to_ne_bytes();
     }
-    let endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
+    let mut endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
+    if options.announce {
+        endpoint.send(PayloadType::Output, &[], clock.now());
+    }
     let (pipe, output) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = mpsc::unbounded_channel();
     let (put, events) = inbox();

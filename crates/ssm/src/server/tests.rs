@@ -1,3 +1,4 @@
+mod aws_client;
 mod malformed;
 
 use std::time::Duration;
