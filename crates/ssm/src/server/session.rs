@@ -37,6 +37,9 @@ pub struct Options {
     pub keepalive: Duration,
     /// The time without a connection after which the session ends, because no client came back.
     pub linger: Duration,
+    /// Whether the session ends at once when the client closes its WebSocket on purpose (RFC 6455, 7.4.1: without a code, or with 1000
+    /// or 1001), as a client that leaves does.
+    pub ends_with_client: bool,
     /// The time without an acknowledgement after which the client is disconnected.
     pub acknowledgement: Duration,
 }
@@ -51,6 +54,7 @@ impl Default for Options {
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(54),
             linger: Duration::MAX,
+            ends_with_client: false,
             acknowledgement: Duration::MAX,
         }
     }
@@ -79,6 +83,7 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
         idle: options.idle,
         drain: options.drain,
         linger: options.linger,
+        ends_with_client: options.ends_with_client,
         acknowledgement: options.acknowledgement,
     };
     let driver = Driver::new(policy, clock, endpoint, output, received, put);
