@@ -165,9 +165,11 @@ export class TerminalClient {
         this.#hasRun = true;
         this.state.set({ kind: "connected" });
       };
+      const onLost = () => this.state.set({ kind: "lost", retryAt: Date.now(), message: "" });
+      const onResumed = () => this.state.set({ kind: "connected" });
       const onOutput = (bytes: Uint8Array, done: () => void) => this.#screen?.write(bytes, done);
       const offer = { streamUrl: reachable(streamUrl, location), tokenValue };
-      this.#channel = new Channel(offer, this.#size, { onOpen, onOutput, onClosed });
+      this.#channel = new Channel(offer, this.#size, { onOpen, onLost, onResumed, onOutput, onClosed });
     });
   }
 

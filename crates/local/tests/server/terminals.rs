@@ -18,6 +18,10 @@ use tokio_tungstenite::{
 
 use super::*;
 
+#[path = "terminals/resume.rs"]
+mod resume;
+pub(super) use resume::*;
+
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 struct Fixture {
