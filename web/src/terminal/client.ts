@@ -51,12 +51,14 @@ export class TerminalClient {
   #channel: Channel | null = null;
   #running: AbortController | null = null;
   #hasRun = false;
+  readonly #isRecorded: boolean;
   /** Whether this client is the first of its terminal. */
   readonly #isNew: boolean;
 
-  /** A new terminal of the session, or that of a job that runs. */
-  constructor(sessionId: string, jobId: string | null) {
+  /** A new terminal of the session, recorded or not, or that of a job that runs. */
+  constructor(sessionId: string, jobId: string | null, isRecorded = false) {
     this.#sessionId = sessionId;
+    this.#isRecorded = isRecorded;
     this.#isNew = jobId === null;
     this.jobId = new Store(jobId);
   }
@@ -177,7 +179,7 @@ export class TerminalClient {
   async #offered(signal: AbortSignal): Promise<Job> {
     let id = this.jobId.value;
     if (id === null) {
-      const params = { id: this.#sessionId, body: { ...this.#size } };
+      const params = { id: this.#sessionId, body: { ...this.#size, record: this.#isRecorded } };
       const accepted = await post("/v1/sessions/{id}/terminal", params, { idempotencyKey: this.#key, signal });
       id = accepted.jobId;
       this.jobId.set(id);

@@ -75,6 +75,13 @@ impl User {
         job["terminal"].clone()
     }
 
+    /// A response that is no JSON, whatever its status.
+    async fn text(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let answer = request.send().await.expect("the server answers");
+        answer.text().await.expect("the answer is whole")
+    }
+
     /// Another permission to open the terminal of a job.
     async fn offer_again(&self, job: &Value) -> Value {
         let id = job["jobId"].as_str().expect("a job has an id");
@@ -290,6 +297,51 @@ pub(super) async fn terminals_leave_no_pseudo_terminals_behind() {
     let job = shell.user.end_of(&listed).await;
     assert_eq!(job["stdout"]["text"], "ptmx\n", "{job}");
     shell.stop().await;
+}
+
+pub(super) async fn a_recording_goes_on_over_a_restart_and_outlives_its_shell() {
+    let Fixture { server, user, session, dir } = Fixture::start(json!({})).await;
+    let body = json!({"command": "sh", "cols": 90, "record": true});
+    let job = user.post(&format!("/v1/sessions/{session}/terminal"), body).await;
+    let recording = format!("/v1/jobs/{}/recording", job["jobId"].as_str().expect("an id"));
+    let mut before = opened(&user.offer(&job).await).await;
+    before.write_all(b"echo be''fore\r").await.expect("it is sent");
+    until(&mut before, "before\r\n").await;
+    let stored = async {
+        while !user.text(&recording).await.contains("before\\r\\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIME_LIMIT, stored).await.expect("it is stored while the command runs");
+    server.stop().await.expect("the server stops");
+
+    let server = start(dir.path()).await.expect("the server starts again");
+    let shell = Fixture { user: User::of(&server), server, session, dir };
+    let mut after = opened(&shell.user.offer_again(&job).await).await;
+    after.resize(101, 33);
+    after.write_all(b"echo af''ter; exit\r").await.expect("it is sent");
+    assert_eq!(end(&mut after).await, "");
+    assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
+    let Fixture { server, user, session, dir } = shell;
+    let stopped = user.post("/v1/shell/stop", json!({"sessionId": session})).await;
+    assert_eq!(user.end_of(&stopped).await["status"], "completed");
+    let lines: Vec<Value> = user
+        .text(&recording)
+        .await
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON in each line"))
+        .collect();
+    assert_eq!((&lines[0]["version"], &lines[0]["width"]), (&json!(2), &json!(90)));
+    let of = |code: &str| -> Vec<&str> {
+        let events = lines[1..].iter().filter(|event| event[1] == code);
+        events.map(|event| event[2].as_str().expect("a text")).collect()
+    };
+    let shown = of("o").concat();
+    assert!(shown.contains("before\r\n") && shown.contains("after\r\n"), "{shown}");
+    assert_eq!(shown.matches("before\r\n").count(), 1, "nothing is recorded twice");
+    assert_eq!(of("r").last(), Some(&"101x33"));
+    server.stop().await.expect("the server stops");
+    drop(dir);
 }
 
 /// A file below `target`; `None`, with the reason printed, if it is not installed.

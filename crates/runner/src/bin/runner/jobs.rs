@@ -196,6 +196,20 @@ impl Jobs {
         terminal.ok_or_else(|| refused("the terminal is closed"))
     }
 
+    /// Changes the size of the terminal of a running job.
+    pub(crate) fn resize(
+        &mut self,
+        job_id: &str,
+        (cols, rows): (u16, u16),
+        now: Instant,
+    ) -> Result<(), RequestError> {
+        self.terminal(job_id)?;
+        let resized = self.find(job_id).map(|job| job.resize(cols, rows, now));
+        resized
+            .unwrap_or(Ok(()))
+            .map_err(|error| refused(format!("cannot change the terminal's size: {error}")))
+    }
+
     pub(crate) fn release(&mut self, job_id: &str) -> Result<(), RequestError> {
         self.known(job_id)?;
         if self.find(job_id).is_some() {
