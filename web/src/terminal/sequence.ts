@@ -85,7 +85,7 @@ export class Outgoing {
     return head.bytes;
   }
 
-  /** All messages that are not acknowledged, for a new connection: their time begins anew. */
+  /** All messages that are not acknowledged, for a new connection: their time begins again. */
   unacknowledged(now: number): Uint8Array<ArrayBuffer>[] {
     const sent = [...this.#sent.values()].filter(({ bytes }) => bytes.length > 0);
     sent.forEach((message) => Object.assign(message, { firstSent: now, lastSent: now }));

@@ -39,7 +39,7 @@ const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
 /// For how long a lost connection is resumed; a server on one machine permits that for as long.
 const RESUME_TIME: Duration = Duration::from_secs(30);
-/// For how long a terminal is opened anew whose connection can't be resumed.
+/// For how long a terminal is opened again whose connection can't be resumed.
 const RECONNECT_TIME: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// How long the record of a command that has ended may still say that it runs.
