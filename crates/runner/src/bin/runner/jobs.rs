@@ -318,9 +318,13 @@ impl Jobs {
         self.running.iter().filter_map(|job| job.due(now)).min()
     }
 
-    pub(crate) fn shut_down(&mut self, now: Instant) {
+    /// Stops all jobs, except those that have ended by themselves and whose end was not handled yet.
+    pub(crate) fn shut_down(&mut self, now: Instant) -> io::Result<()> {
+        self.reap(now)?;
         self.shutting_down = true;
+        self.running.iter_mut().for_each(|job| job.check_report(now));
         self.running.iter_mut().for_each(|job| job.stop(StopReason::Shutdown, now));
+        Ok(())
     }
 
     fn find(&mut self, job_id: &str) -> Option<&mut Job> {

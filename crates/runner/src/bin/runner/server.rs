@@ -83,7 +83,7 @@ impl Server {
             self.take_signals(now)?;
         }
         if self.end.is_due(ready.owner, now) {
-            self.shut_down(now);
+            self.shut_down(now)?;
         }
         self.jobs.tick(now);
         self.serve(&ready.connections, now);
@@ -195,17 +195,18 @@ impl Server {
             if signal == libc::SIGCHLD {
                 self.jobs.reap(now)?;
             } else {
-                self.shut_down(now);
+                self.shut_down(now)?;
             }
         }
         Ok(())
     }
 
-    fn shut_down(&mut self, now: Instant) {
+    fn shut_down(&mut self, now: Instant) -> io::Result<()> {
         if self.shutdown.is_none() {
-            self.jobs.shut_down(now);
+            self.jobs.shut_down(now)?;
             self.shutdown = Some(Shutdown::Stopping);
         }
+        Ok(())
     }
 
     fn serve(&mut self, ready: &[PollFlags], now: Instant) {
