@@ -8,6 +8,9 @@ import { Button, Failure, Skeleton } from "../ui/parts.js";
 import { parse, type Recording } from "./asciicast.js";
 import { Playback, SPEEDS } from "./playback.js";
 
+/** What the arrow keys move the slider by. Seconds. */
+const STEP = 0.1;
+
 /** What a terminal has shown, played when the user wants to. */
 export function RecordingPanel({ jobId, size }: { jobId: string; size: number }) {
   const [isOpen, setOpen] = useState(false);
@@ -82,6 +85,7 @@ function Controls(props: { playback: Playback; duration: number; onDownload: () 
   const { playback, duration } = props;
   const { isPlaying, position, marker } = useStore(playback.state);
   const [speed, setSpeed] = useState(playback.speed);
+  const max = Math.ceil(duration / STEP) * STEP;
   const play = useRef<HTMLSpanElement>(null);
   // The button that opened the recording is gone, and this one takes its place.
   useEffect(() => play.current?.querySelector("button")?.focus({ preventScroll: true }), [playback]);
@@ -100,9 +104,9 @@ function Controls(props: { playback: Playback; duration: number; onDownload: () 
         aria-label="Position"
         aria-valuetext={`${clock(position)} of ${clock(duration)}`}
         min={0}
-        max={duration}
-        step={0.1}
-        value={position}
+        max={max}
+        step={STEP}
+        value={position < duration ? position : max}
         onInput={(event) => playback.seek(Number(event.currentTarget.value))}
       />
       <span class="recording-time">

@@ -373,7 +373,14 @@ fn a_recorded_terminal_reports_an_asciicast_as_stderr_while_it_runs() {
                         lines.push_str(std::str::from_utf8(&bytes).unwrap());
                     }
                     Event::Output(_) => {}
-                    other => panic!("{wanted:?} is not in {lines:?}: {other:?}"),
+                    other @ (Event::Ready { .. }
+                    | Event::Started
+                    | Event::Exited(_)
+                    | Event::Unknown
+                    | Event::Ok
+                    | Event::Error { .. }) => {
+                        panic!("{wanted:?} is not in {lines:?}: {other:?}")
+                    }
                 }
             }
         };
