@@ -85,7 +85,8 @@ pub(super) async fn keep_connected(
             return;
         }
         drop(commands);
-        if connected.wait_for(|connected| *connected).await.is_err() {
+        // Any change, because the new connection may be lost before this task sees that there is one.
+        if connected.changed().await.is_err() {
             return;
         }
     }
