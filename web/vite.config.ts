@@ -1,6 +1,8 @@
 import { defineConfig } from "vite";
+import { thirdPartyNotices } from "./notices.js";
 
 export default defineConfig({
+  plugins: [thirdPartyNotices()],
   // The program embeds this folder; a test compares it with a new build.
   build: {
     outDir: "dist",

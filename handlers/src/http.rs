@@ -32,6 +32,7 @@ mod page;
 mod post;
 mod problem;
 mod quota;
+mod recording;
 mod reply;
 mod rule;
 mod sessions;
@@ -71,6 +72,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/shell/stop", post(stop::handle)),
         ("/v1/jobs/{id}", get(jobs::handle)),
         ("/v1/jobs/{id}/output", get(output::handle)),
+        ("/v1/jobs/{id}/recording", get(recording::handle)),
         ("/v1/jobs/{id}/stream", get(stream::handle)),
         ("/v1/jobs/{id}/cancel", post(cancel::handle)),
         ("/v1/jobs/{id}/signal", post(signal::handle)),

@@ -6,6 +6,7 @@ use domain::{
     JobId, SessionId, Timestamp,
     cost::{self, Tally},
     job::{self, Exit, Failure, Job, Usage, Work},
+    ports::Stream,
     session::{Reason, Session, Status},
     size::{Network, Size},
     webhook::{Endpoint, EventType},
@@ -17,7 +18,7 @@ use crate::{Env, run_job::is_serial};
 
 mod stream;
 
-pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView, stats};
+pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView, recorded, stats};
 
 /// A session as the API shows it.
 #[derive(Debug, Serialize)]
@@ -134,6 +135,18 @@ pub(crate) struct JobView<'a> {
     /// `GET /v1/jobs/{id}` and a request that waits show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) terminal: Option<TerminalView<'a>>,
+    /// Only of a terminal that is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) recording: Option<RecordingView>,
+}
+
+/// The recording of a terminal.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Recording"))]
+pub(crate) struct RecordingView {
+    /// The bytes that are stored. A terminal that runs has more later.
+    bytes: u64,
 }
 
 /// What a client needs to open a terminal, in the shape that ECS `ExecuteCommand` returns. `Debug` does not
@@ -224,7 +237,7 @@ pub(crate) fn session<'a>(
 /// The view of a job, without the text of its output.
 pub(crate) fn job(job: &Job) -> JobView<'_> {
     let common = job.common();
-    let (stdout, stderr) = job.output();
+    let [stdout, stderr] = [Stream::Stdout, Stream::Stderr].map(|stream| stats(job, stream));
     let finished = match job {
         Job::Finished(finished) => Some(finished),
         Job::Queued(_) | Job::Running(_) => None,
@@ -249,6 +262,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         usage: finished.and_then(job::Finished::usage),
         background_processes: Vec::new(),
         terminal: None,
+        recording: recorded(job).map(|bytes| RecordingView { bytes }),
     }
 }
 

@@ -71,6 +71,11 @@ function Console() {
       <main id="main" ref={main} tabIndex={-1}>
         <Page route={shown} />
       </main>
+      <footer class="foot">
+        <a href="/assets/third-party-notices.txt" target="_blank" rel="noreferrer">
+          Licences of third parties
+        </a>
+      </footer>
     </>
   );
 }

@@ -36,8 +36,21 @@ test("the bundle has at most 400 KiB gzipped", () => {
   assert.ok(size <= MAX_GZIPPED, `${size} bytes`);
 });
 
+test("the licence of each library in the bundle is beside it", () => {
+  const notices = files(dist).get("assets/third-party-notices.txt")?.toString("utf8") ?? "";
+  const { dependencies } = JSON.parse(readFileSync(path.join(web, "package.json"), "utf8")) as {
+    dependencies: Record<string, string>;
+  };
+  for (const [name, version] of Object.entries(dependencies)) {
+    const [, text] = notices.split(`${name} ${version} (MIT)`);
+    assert.match(text ?? "", /^\s+(The MIT License \(MIT\)\s+)?Copyright \(c\)/, name);
+  }
+});
+
 test("the bundle names no other server", () => {
   for (const [name, contents] of files(dist)) {
+    // Licences are shown as plain text.
+    if (name.endsWith(".txt")) continue;
     const found = contents.toString("utf8").match(/https?:\/\/[\w.-]+/g) ?? [];
     // Names of the standards for SVG and MathML, which are never requested.
     const others = found.filter((url) => url !== "http://www.w3.org");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use domain::{
     JobId, Secret, TaskId, Timestamp,
-    command::{Command, Keep, Program, ShellName},
+    command::{Command, Keep, MAX_RECORDING, Program, ShellName},
     job::TerminalAccess,
     ports::{Attached, Clock, Shell, ShellError},
 };
@@ -217,6 +217,7 @@ fn start(
             cols: terminal.cols,
             rows: terminal.rows,
             idle_ms: terminal.idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+            record_bytes: terminal.record.then_some(MAX_RECORDING),
         }),
     }
 }

@@ -83,6 +83,8 @@ pub(crate) enum Command {
     },
     /// Print the output of a job.
     Logs(Logs),
+    /// Print the recording of a terminal that was opened with `attach --record`, for players of asciicasts.
+    Recording(Recording),
     /// Print the timeline of a shell, or the events of all your shells.
     Events(Events),
     /// Move the end of a shell to a later time.
@@ -265,6 +267,9 @@ pub(crate) struct Attach {
     /// End the command after this time without a client, such as 15m.
     #[arg(long, value_parser = seconds, value_name = "TIME")]
     pub(crate) idle: Option<Seconds>,
+    /// Record what the terminal shows, up to 4 MiB; `recording JOB` prints it.
+    #[arg(long)]
+    pub(crate) record: bool,
     /// One argument is a command line for a shell; several are a program and its arguments. The login
     /// shell if absent.
     #[arg(trailing_var_arg = true, value_name = "CMD")]
@@ -306,6 +311,19 @@ pub(crate) struct Logs {
     /// Follow the output until the job has ended.
     #[arg(long, short)]
     pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral attach --record sh_01J…
+  ephemeral recording job_01J… -o session.cast && asciinema play session.cast")]
+pub(crate) struct Recording {
+    #[arg(value_name = "JOB")]
+    pub(crate) job: String,
+    /// Write to this file instead of standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -160,6 +160,13 @@ impl Client {
         self.send(request).await
     }
 
+    /// The body of a response that is no JSON.
+    pub(crate) async fn bytes(&self, path: &str) -> Result<Vec<u8>, CliError> {
+        let request = self.request(Method::GET, path).timeout(RESPONSE_TIMEOUT);
+        let response = self.send(request).await?;
+        Ok(response.bytes().await.map_err(|error| self.unreachable(error))?.into())
+    }
+
     /// Asks for a code that signs in with our token.
     pub(crate) async fn console_code(&self) -> Result<Value, CliError> {
         let url = format!("{}/console/codes", self.address.url);

@@ -22,6 +22,7 @@ mod extend;
 mod foreground;
 mod logs;
 mod ls;
+mod recording;
 mod run;
 mod show;
 mod start;
@@ -59,6 +60,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Ls(args) => ls::ls(&context, args).await,
         Command::Show { id } => show::show(&context, &id).await,
         Command::Logs(args) => logs::logs(&context, args).await,
+        Command::Recording(args) => recording::recording(&context, args).await,
         Command::Events(args) => events::events(&context, args).await,
         Command::Extend(args) => extend::extend(&context, args).await,
         Command::Cancel { job } => cancel::cancel(&context, &job).await,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Secret;
+use crate::{Secret, ports::Stream};
 
 /// The command of an execute job and its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,13 @@ pub struct Terminal {
     pub rows: u16,
     /// How long nobody may be connected before the command is ended; without end if absent.
     pub idle: Option<Duration>,
+    /// Whether what it shows is recorded.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
 }
+
+/// The largest recording of a terminal. Bytes. In base64 it fits into a response of 6 MB, which gateways permit.
+pub const MAX_RECORDING: u64 = 4 * 1024 * 1024;
 
 impl Command {
     /// Drops what may be large or secret: the program, directory, variables and input. What is left, the
@@ -59,6 +65,15 @@ impl Command {
         self.cwd = None;
         self.env = Secret::default();
         self.stdin = Secret::default();
+    }
+
+    /// How many bytes of a stream are stored. A terminal has no stderr: that stream carries its recording.
+    pub fn max_bytes(&self, stream: Stream) -> u64 {
+        match (stream, self.terminal) {
+            (Stream::Stdout, _) | (Stream::Stderr, None) => self.max_output_bytes,
+            (Stream::Stderr, Some(terminal)) if terminal.record => MAX_RECORDING,
+            (Stream::Stderr, Some(_)) => 0,
+        }
     }
 
     /// Whether only the outline is left, which can't be run.

@@ -23,7 +23,7 @@ mod full_disk;
 mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 16] = [
+const TESTS: [&str; 20] = [
     "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code",
     "a_token_opens_a_terminal_once",
     "a_terminal_lives_on_during_a_restart_of_the_server",
@@ -32,6 +32,10 @@ const TESTS: [&str; 16] = [
     "pages_of_other_origins_can_not_open_a_terminal",
     "terminals_leave_no_pseudo_terminals_behind",
     "clients_of_others_attach_unchanged",
+    "a_connection_cut_amid_a_paste_and_output_loses_and_doubles_nothing",
+    "only_the_client_of_a_channel_can_resume_it",
+    "a_recording_goes_on_over_a_restart_and_outlives_its_shell",
+    "the_client_of_aws_attaches_with_the_arguments_of_its_cli",
     "on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_live",
     "a_session_stopped_with_its_token_ends_on_a_running_server",
     "the_result_of_a_command_can_be_read_after_the_end_of_its_shell",
@@ -114,6 +118,18 @@ async fn test(name: &str) {
         }
         "terminals_leave_no_pseudo_terminals_behind" => {
             terminals::terminals_leave_no_pseudo_terminals_behind().await
+        }
+        "a_connection_cut_amid_a_paste_and_output_loses_and_doubles_nothing" => {
+            terminals::a_connection_cut_amid_a_paste_and_output_loses_and_doubles_nothing().await
+        }
+        "a_recording_goes_on_over_a_restart_and_outlives_its_shell" => {
+            terminals::a_recording_goes_on_over_a_restart_and_outlives_its_shell().await
+        }
+        "only_the_client_of_a_channel_can_resume_it" => {
+            terminals::only_the_client_of_a_channel_can_resume_it().await
+        }
+        "the_client_of_aws_attaches_with_the_arguments_of_its_cli" => {
+            terminals::the_client_of_aws_attaches_with_the_arguments_of_its_cli().await
         }
         "clients_of_others_attach_unchanged" => {
             terminals::clients_of_others_attach_unchanged().await

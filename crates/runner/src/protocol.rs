@@ -116,6 +116,10 @@ pub struct Terminal {
     /// Milliseconds without a connection that has opened the terminal, after which the job ends as
     /// `TimedOut`; `None` to wait for ever.
     pub idle_ms: Option<u64>,
+    /// Largest size of a recording of what the terminal shows, as an asciicast of version 2, which is sent as
+    /// stderr while the job runs; `None` for no recording.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record_bytes: Option<u64>,
 }
 
 /// Which bytes are kept of an output stream that exceeds its limit.

@@ -2,14 +2,15 @@
 
 mod channel;
 mod connect;
+mod resume;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use channel::Channel;
+use resume::Target;
 use thiserror::Error;
-use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
     close_reason::BoxError,
@@ -32,6 +33,9 @@ pub struct Options {
     pub handshake_timeout: Duration,
     /// The interval between pings. The channel is lost after three pings without any message from the peer.
     pub keepalive: Duration,
+    /// For how long a lost connection is opened again, with the same token and client id, to continue both streams where they were cut.
+    /// AWS's service does not permit that.
+    pub resume: Duration,
     /// The version that the client reports. The service may refuse old ones.
     pub client_version: String,
     /// The TLS configuration for `wss`; by default the host's certificates are trusted.
@@ -44,6 +48,7 @@ impl Default for Options {
             chunk: 1024,
             handshake_timeout: Duration::from_secs(45),
             keepalive: Duration::from_secs(54),
+            resume: Duration::ZERO,
             client_version: CLIENT_VERSION.to_owned(),
             tls: None,
         }
@@ -56,6 +61,7 @@ impl fmt::Debug for Options {
             .field("chunk", &self.chunk)
             .field("handshake_timeout", &self.handshake_timeout)
             .field("keepalive", &self.keepalive)
+            .field("resume", &self.resume)
             .field("client_version", &self.client_version)
             .finish_non_exhaustive()
     }
@@ -95,14 +101,12 @@ pub async fn open_with(
     token: &str,
     headers: &[(String, String)],
 ) -> Result<Channel, OpenError> {
+    let mut opening = OpenDataChannel::new(Token::new(token), random_id()?, random_id()?);
+    opening.client_version = Some(options.client_version.clone());
     let request = connect::request(stream_url, headers)?;
-    let connected = connect::connect(request, options.tls);
-    let connected = tokio::time::timeout(options.handshake_timeout, connected).await;
-    let mut socket = connected.map_err(|_| OpenError::TimedOut)??;
-    let mut open = OpenDataChannel::new(Token::new(token), random_id()?, random_id()?);
-    open.client_version = Some(options.client_version.clone());
-    let open = serde_json::to_string(&open).expect("strings can be serialized");
-    futures::SinkExt::send(&mut socket, Message::text(open)).await.map_err(backend)?;
+    let (timeout, tls) = (options.handshake_timeout, options.tls);
+    let target = Target { request, opening, timeout, tls };
+    let socket = target.connect().await?;
 
     let clock = Clock::start();
     let endpoint = Endpoint::client(random()?, clock.now()).reporting(options.client_version);
@@ -116,11 +120,16 @@ pub async fn open_with(
         keepalive: options.keepalive,
         idle: Duration::MAX,
         drain: Duration::MAX,
-        linger: Duration::MAX,
+        linger: options.resume,
+        ends_with_client: false,
         acknowledgement: ACKNOWLEDGEMENT_TIMEOUT,
     };
     let mut driver = Driver::new(policy, clock, endpoint, input, received, put);
     driver.connect(Connection::new(socket, clock.now()), clock.now());
+    if !options.resume.is_zero() {
+        let (commands, connected) = (commands.downgrade(), driver.connected_state());
+        tokio::spawn(resume::keep_connected(target, commands, connected));
+    }
     Ok(Channel::new(driver, pipe, commands, output))
 }
 

@@ -40,6 +40,13 @@ pub(crate) enum ConnectionError {
     RuntimeShutdown,
 }
 
+impl ConnectionError {
+    /// Whether the peer closed the connection because it has finished with it.
+    pub(crate) fn is_departure(&self) -> bool {
+        matches!(self, Self::Disconnected | Self::ClosedWithCode(1000 | 1001))
+    }
+}
+
 impl From<ConnectionError> for CloseReason {
     fn from(error: ConnectionError) -> Self {
         Self::Lost(Arc::new(error))

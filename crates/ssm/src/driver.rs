@@ -16,13 +16,13 @@ pub(crate) use clock::Clock;
 pub(crate) use connection::{Connection, Io, Socket, socket_config};
 use tokio::{
     io::{AsyncRead, DuplexStream, ReadBuf},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Sleep, sleep},
 };
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
-    close_reason::CloseReason,
+    close_reason::{CloseReason, ConnectionError},
     endpoint::{self, Endpoint, Role},
     inbox,
     message::{PayloadType, Size},
@@ -43,6 +43,8 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Command {
     Connect(Box<Socket>),
+    /// Client: the lost connection can't be resumed.
+    GiveUp,
     Resize(Size),
     /// Set the message sent when the output ends.
     Message(String),
@@ -61,8 +63,10 @@ pub(crate) struct Policy {
     pub(crate) idle: Duration,
     /// Server: the time for which the end of the session waits for acknowledgements.
     pub(crate) drain: Duration,
-    /// Server: the time without a connection after which the session ends.
+    /// The time without a connection after which the session ends, or a client's channel is lost.
     pub(crate) linger: Duration,
+    /// Server: a client that closes its connection on purpose ends the session.
+    pub(crate) ends_with_client: bool,
     /// The time without an acknowledgement after which the connection is lost.
     pub(crate) acknowledgement: Duration,
 }
@@ -81,6 +85,11 @@ pub(crate) struct Driver {
     timer: Pin<Box<Sleep>>,
     /// The time at which the connection was lost.
     disconnected_at: Option<Duration>,
+    /// Client: the reason of that.
+    lost: Option<ConnectionError>,
+    /// Client: whether the service has accepted the channel, so that it can be resumed.
+    is_accepted: bool,
+    connected: watch::Sender<bool>,
     /// The time at which the application wrote its last byte.
     finished_at: Option<Duration>,
     /// The time at which the application dropped its handle.
@@ -110,6 +119,9 @@ impl Driver {
             inbox,
             timer: Box::pin(sleep(Duration::ZERO)),
             disconnected_at: None,
+            lost: None,
+            is_accepted: false,
+            connected: watch::Sender::new(true),
             finished_at: None,
             dropped_at: None,
             message: String::new(),
@@ -118,12 +130,18 @@ impl Driver {
         }
     }
 
+    /// Whether there is a connection; false while a lost one may be resumed.
+    pub(crate) fn connected_state(&self) -> watch::Receiver<bool> {
+        self.connected.subscribe()
+    }
+
     /// Replaces the current connection, if any.
     pub(crate) fn connect(&mut self, connection: Connection, now: Duration) {
         self.disconnect();
         self.connection = Some(connection);
         self.disconnected_at = None;
         self.endpoint.connected(now);
+        self.connected.send_replace(true);
     }
 
     /// Runs until the channel is closed, passes the reason to `on_close`, and closes the connection.
@@ -167,6 +185,7 @@ impl Driver {
             busy = true;
             match command {
                 Some(Command::Connect(socket)) => self.connect(Connection::new(*socket, now), now),
+                Some(Command::GiveUp) => self.give_up(),
                 Some(Command::Resize(size)) => {
                     let size = serde_json::to_vec(&size).expect("numbers can be serialized");
                     self.endpoint.send(PayloadType::Size, &size, now);
@@ -189,6 +208,7 @@ impl Driver {
             let Some(connection) = &mut self.connection else { break };
             match connection.poll_read(cx) {
                 Poll::Ready(Ok(Message::Binary(message))) => {
+                    self.is_accepted = true;
                     self.endpoint.receive(message, now);
                     self.take_events(now);
                 }

@@ -28,6 +28,7 @@ pub(super) enum Code {
     SessionDraining,
     NotACommand,
     NotATerminal,
+    NoRecording,
     JobNotRunning,
     JobFinished,
     DeliveryPending,
@@ -50,7 +51,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -61,6 +62,7 @@ impl Code {
         Self::SessionDraining,
         Self::NotACommand,
         Self::NotATerminal,
+        Self::NoRecording,
         Self::JobNotRunning,
         Self::JobFinished,
         Self::DeliveryPending,
@@ -97,6 +99,7 @@ impl Code {
             Self::SessionDraining => ("session_draining", S::CONFLICT, "Session is draining"),
             Self::NotACommand => ("not_a_command", S::CONFLICT, "Not the job of a command"),
             Self::NotATerminal => ("not_a_terminal", S::CONFLICT, "Not the job of a terminal"),
+            Self::NoRecording => ("no_recording", S::NOT_FOUND, "No recording"),
             Self::JobNotRunning => ("job_not_running", S::CONFLICT, "Job is not running"),
             Self::JobFinished => ("job_finished", S::CONFLICT, "Job is finished"),
             Self::DeliveryPending => ("delivery_pending", S::CONFLICT, "Delivery is pending"),
@@ -153,6 +156,7 @@ impl Code {
             | Self::SessionDraining
             | Self::NotACommand
             | Self::NotATerminal
+            | Self::NoRecording
             | Self::JobNotRunning
             | Self::JobFinished
             | Self::DeliveryPending

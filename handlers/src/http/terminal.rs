@@ -36,7 +36,7 @@ const KEPT_OUTPUT: u64 = 256 * 1024;
 /// kept for those who open it again.
 const OF_PIPES: [&str; 5] = ["stdin", "maxOutputBytes", "keep", "concurrency", "background"];
 /// The fields that only a terminal has.
-const OF_TERMINALS: [&str; 3] = ["cols", "rows", "idleSeconds"];
+const OF_TERMINALS: [&str; 4] = ["cols", "rows", "idleSeconds", "record"];
 
 /// What a terminal asks for.
 pub(super) struct TerminalRequest {
@@ -151,8 +151,13 @@ fn read_terminal(fields: &mut Fields<'_>) -> Terminal {
         "End the command after so long without a client. The session's idle timeout if absent.",
     );
     let idle = fields.optional("idleSeconds", idle).map(Duration::from_secs);
+    let record = boolean().describe(
+        "Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not \
+         recorded, but programs show most of it.",
+    );
+    let record = fields.with_default("record", record, false);
     let side = |value| u16::try_from(value).unwrap_or(u16::MAX);
-    Terminal { cols: side(cols), rows: side(rows), idle }
+    Terminal { cols: side(cols), rows: side(rows), idle, record }
 }
 
 /// The command on a terminal: it waits for no other command, what it starts in the background stays,

@@ -133,7 +133,7 @@ impl Worker<'_> {
                 Some(CommandEvent::Started) => {}
                 Some(CommandEvent::Output { .. }) if self.discards => {}
                 Some(CommandEvent::Output { stream, offset, mut bytes }) => {
-                    bytes.truncate(self.room(stream, offset, command.max_output_bytes));
+                    bytes.truncate(self.room(stream, offset, command.max_bytes(stream)));
                     self.output.add(self.job.output(), stream, offset, bytes);
                     store_at = store_at.or(Some(now + self.env.policy.gather_time));
                     stay_until = self.stay_until(hold_until);
@@ -315,12 +315,12 @@ impl Worker<'_> {
     }
 
     /// How many of the bytes at this offset may be stored, whatever the runner sends.
-    fn room(&self, stream: Stream, offset: u64, max_output_bytes: u64) -> usize {
+    fn room(&self, stream: Stream, offset: u64, max_bytes: u64) -> usize {
         let (stdout, stderr) = self.advanced();
         let stats = if stream == Stream::Stdout { stdout } else { stderr };
         // After a reconnection the runner repeats bytes that are stored already.
         let known = stats.end().saturating_sub(offset);
-        usize::try_from(max_output_bytes.saturating_sub(stats.stored) + known).unwrap_or(usize::MAX)
+        usize::try_from(max_bytes.saturating_sub(stats.stored) + known).unwrap_or(usize::MAX)
     }
 
     /// The outcome of the job, whose command ended so.

@@ -90,7 +90,7 @@ impl StreamView {
 
 impl StreamSize {
     /// The size of a job's stream.
-    pub(crate) const fn of(job: &Job, stream: Stream) -> Self {
+    pub(crate) fn of(job: &Job, stream: Stream) -> Self {
         Self::of_stats(stats(job, stream))
     }
 
@@ -102,11 +102,22 @@ impl StreamSize {
     }
 }
 
-/// The sizes of a stream of a job.
-pub(crate) const fn stats(job: &Job, stream: Stream) -> StreamStats {
+/// The sizes of a stream of a job. The second stream of a terminal is its recording, and none of its output.
+pub(crate) fn stats(job: &Job, stream: Stream) -> StreamStats {
     let (stdout, stderr) = job.output();
     match stream {
         Stream::Stdout => stdout,
+        Stream::Stderr if is_terminal(job) => StreamStats::default(),
         Stream::Stderr => stderr,
     }
+}
+
+/// How many bytes of the job's terminal are recorded; none if it is not recorded.
+pub(crate) fn recorded(job: &Job) -> Option<u64> {
+    let is_recorded = job.command().and_then(|command| command.terminal)?.record;
+    is_recorded.then(|| job.output().1.stored)
+}
+
+fn is_terminal(job: &Job) -> bool {
+    job.command().is_some_and(|command| command.terminal.is_some())
 }

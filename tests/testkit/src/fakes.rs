@@ -172,7 +172,7 @@ impl Fakes {
 
     /// A job on a terminal that worker `w` runs.
     pub fn with_running_terminal(self, session: &str, name: &str) -> Self {
-        let terminal = Some(Terminal { cols: 80, rows: 24, idle: None });
+        let terminal = Some(Terminal { cols: 80, rows: 24, idle: None, record: true });
         let concurrency = Concurrency::Parallel;
         let work = Work::Execute(Box::new(Command { terminal, concurrency, ..command("sh") }));
         self.put_job(session, job_id(name), work);

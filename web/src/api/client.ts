@@ -82,6 +82,12 @@ export async function openStream(jobId: string, lastEventId: string, signal: Abo
   return send(address("/v1/jobs/{id}/stream", jobId, {}), { headers, signal });
 }
 
+/** What is recorded of a terminal: an asciicast. */
+export async function getRecording(jobId: string, signal: AbortSignal): Promise<string> {
+  const response = await send(address("/v1/jobs/{id}/recording", jobId, {}), { signal });
+  return answered(response.text(), signal);
+}
+
 /** Exchanges a one-time code for the token that it stands for. */
 export async function exchangeCode(code: string): Promise<string> {
   const init = {

@@ -3,6 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { follow } from "../api/follow.js";
 import type { Job } from "../api/types.js";
 import { bytes } from "../format.js";
+import { save } from "../save.js";
 import { Icon } from "../ui/icon.js";
 import { Button, Failure, Segmented } from "../ui/parts.js";
 import { MAX_MATCHES } from "./search.js";
@@ -180,14 +181,4 @@ function Status({ job, received, isComplete }: { job: Job; received: number; isC
       {text}
     </p>
   );
-}
-
-/** Saves bytes as a file of the user. */
-function save(parts: Uint8Array[], name: string): void {
-  const url = URL.createObjectURL(new Blob(parts as BlobPart[], { type: "application/octet-stream" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

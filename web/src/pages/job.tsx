@@ -6,6 +6,7 @@ import { isCommand, isFinal, takesCommands, type Job, type Session } from "../ap
 import { commandLine, commandOf, jobName, type Command } from "../commands.js";
 import { bytes, clockTime, dateTime, duration, shortId } from "../format.js";
 import { OutputPanel } from "../output/panel.js";
+import { RecordingPanel } from "../recording/player.js";
 import { goTo, jobLink, sessionLink, sessionsLink } from "../route.js";
 import { execute } from "../session/run-form.js";
 import { StartDialog } from "../session/start-dialog.js";
@@ -103,6 +104,7 @@ function Loaded(props: { job: Job; session: Session; onStale: () => void }) {
           shown last is kept here once it has ended.
         </p>
       )}
+      {job.recording && <RecordingPanel jobId={job.jobId} size={job.recording.bytes} />}
       {hasOutput && <OutputPanel jobId={job.jobId} job={job} onStatus={status} onEnd={ended} />}
       {job.backgroundProcesses && <Background job={job} processes={job.backgroundProcesses} />}
     </>

@@ -1,18 +1,15 @@
-// The client's end of a data channel of AWS Session Manager over one WebSocket.
+// The client's end of a data channel of AWS Session Manager.
 
 import { ACKNOWLEDGE_FLAGS, decode, encode, isIntact, newId, Payload, type Frame, type MessageType } from "./frame.js";
-import { answerHandshake, CLIENT_VERSION } from "./handshake.js";
+import { answerHandshake } from "./handshake.js";
 import { Incoming, Outgoing } from "./sequence.js";
+import { ResumableSocket, type Offer } from "./socket.js";
+
+export type { Offer } from "./socket.js";
 
 export interface Size {
   cols: number;
   rows: number;
-}
-
-/** What a channel needs to be opened: the API's `terminal` of a job. */
-export interface Offer {
-  streamUrl: string;
-  tokenValue: string;
 }
 
 export type Closed =
@@ -27,6 +24,10 @@ export type Closed =
 export interface ChannelEvents {
   /** The server has accepted the token. */
   onOpen: () => void;
+  /** The connection was lost, and the channel is about to be resumed. */
+  onLost: () => void;
+  /** The channel goes on where it was cut. */
+  onResumed: () => void;
   /** Output in order. `done` is called when it is shown: the sender waits while too much is not. */
   onOutput: (bytes: Uint8Array, done: () => void) => void;
   /** Called once. */
@@ -44,7 +45,7 @@ const OPEN_TIMEOUT_MS = 15_000;
 const MAX_NOT_SHOWN = 512 << 10;
 
 export class Channel {
-  readonly #socket: WebSocket;
+  readonly #socket: ResumableSocket;
   readonly #events: ChannelEvents;
   readonly #incoming = new Incoming<Frame>();
   readonly #outgoing = new Outgoing();
@@ -60,7 +61,6 @@ export class Channel {
   #notShown = 0;
   #heldAcknowledgements: Frame[] = [];
   #exitCode: number | null = null;
-  #isConnected = false;
   #isOpen = false;
   #isClosed = false;
   readonly #started = performance.now();
@@ -69,29 +69,17 @@ export class Channel {
   constructor(offer: Offer, size: Size, events: ChannelEvents, newSocket = (url: string) => new WebSocket(url)) {
     this.#size = size;
     this.#events = events;
-    this.#socket = newSocket(offer.streamUrl);
-    this.#socket.binaryType = "arraybuffer";
-    this.#socket.onopen = () => {
-      this.#isConnected = true;
-      this.#socket.send(
-        JSON.stringify({
-          MessageSchemaVersion: "1.0",
-          RequestId: newId(),
-          TokenValue: offer.tokenValue,
-          ClientId: newId(),
-          ClientVersion: CLIENT_VERSION,
-        }),
-      );
-      this.resize(size);
-    };
-    this.#socket.onmessage = ({ data }: MessageEvent<unknown>) => {
-      if (!(data instanceof ArrayBuffer)) return;
+    const onMessage = (data: ArrayBuffer) => {
       this.#receiving = this.#receiving.then(() => this.#receive(data));
     };
-    this.#socket.onclose = () => {
-      // What was received before the end is processed first.
-      void this.#receiving.then(() => this.#close({ kind: this.#lossKind }));
+    // What was received before the end is processed first.
+    const onClosed = (kind: "lost" | "refused" | "unreachable") => {
+      void this.#receiving.then(() => this.#close({ kind }));
     };
+    const onConnected = () => this.resize(size);
+    const onResumed = () => this.#resume();
+    const { onLost } = events;
+    this.#socket = new ResumableSocket(offer, { onConnected, onMessage, onLost, onResumed, onClosed }, newSocket);
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
   }
 
@@ -103,7 +91,7 @@ export class Channel {
 
   resize(size: Size): void {
     this.#size = size;
-    if (this.#socket.readyState === WebSocket.OPEN) this.#sendJson(Payload.size, { cols: size.cols, rows: size.rows });
+    if (this.#socket.isOpen) this.#sendJson(Payload.size, { cols: size.cols, rows: size.rows });
   }
 
   /** Leaves the terminal; its program goes on. No event follows. */
@@ -112,9 +100,13 @@ export class Channel {
     this.#stop();
   }
 
-  get #lossKind(): "lost" | "refused" | "unreachable" {
-    if (this.#isOpen) return "lost";
-    return this.#isConnected ? "refused" : "unreachable";
+  /** Sends again what was not acknowledged, over a new connection. */
+  #resume(): void {
+    this.#events.onResumed();
+    this.#outgoing.unacknowledged(performance.now()).forEach((message) => this.#socket.send(message));
+    this.#sendInput();
+    // It may have changed meanwhile.
+    this.resize(this.#size);
   }
 
   #stop(): void {
@@ -156,6 +148,7 @@ export class Channel {
   #opened(): void {
     if (this.#isOpen) return;
     this.#isOpen = true;
+    this.#socket.accept();
     this.#events.onOpen();
   }
 
@@ -202,7 +195,7 @@ export class Channel {
 
   /** Sends what waits, as far as the window permits. */
   #sendInput(): void {
-    if (this.#inHandshake || this.#isPaused || this.#socket.readyState !== WebSocket.OPEN) return;
+    if (this.#inHandshake || this.#isPaused || !this.#socket.isOpen) return;
     while (this.#unsent.length > 0 && this.#outgoing.hasCapacity) {
       const payload = this.#unsent.shift();
       if (payload) this.#sendStream(Payload.output, payload);
@@ -232,7 +225,7 @@ export class Channel {
     this.#sending = this.#sending.then(async () => {
       const message = await encode(header, payload);
       if (messageType === "input_stream_data") this.#outgoing.add(sequence, message, performance.now());
-      if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message);
+      this.#socket.send(message);
     });
     return this.#sending;
   }
@@ -241,9 +234,10 @@ export class Channel {
     const now = performance.now();
     if (!this.#isOpen && now - this.#started > OPEN_TIMEOUT_MS) return this.#close({ kind: "lost" });
     const since = this.#outgoing.waitingSince;
-    if (since !== null && now - since > ACKNOWLEDGE_TIMEOUT_MS) return this.#close({ kind: "lost" });
+    if (!this.#socket.isOpen) return;
+    if (since !== null && now - since > ACKNOWLEDGE_TIMEOUT_MS) return this.#socket.abandon();
     const message = this.#outgoing.due(now);
-    if (message && message.length > 0 && this.#socket.readyState === WebSocket.OPEN) this.#socket.send(message);
+    if (message && message.length > 0) this.#socket.send(message);
   }
 }
 

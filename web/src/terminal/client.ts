@@ -51,12 +51,14 @@ export class TerminalClient {
   #channel: Channel | null = null;
   #running: AbortController | null = null;
   #hasRun = false;
+  readonly #isRecorded: boolean;
   /** Whether this client is the first of its terminal. */
   readonly #isNew: boolean;
 
-  /** A new terminal of the session, or that of a job that runs. */
-  constructor(sessionId: string, jobId: string | null) {
+  /** A new terminal of the session, recorded or not, or that of a job that runs. */
+  constructor(sessionId: string, jobId: string | null, isRecorded = false) {
     this.#sessionId = sessionId;
+    this.#isRecorded = isRecorded;
     this.#isNew = jobId === null;
     this.jobId = new Store(jobId);
   }
@@ -165,9 +167,11 @@ export class TerminalClient {
         this.#hasRun = true;
         this.state.set({ kind: "connected" });
       };
+      const onLost = () => this.state.set({ kind: "lost", retryAt: Date.now(), message: "" });
+      const onResumed = () => this.state.set({ kind: "connected" });
       const onOutput = (bytes: Uint8Array, done: () => void) => this.#screen?.write(bytes, done);
       const offer = { streamUrl: reachable(streamUrl, location), tokenValue };
-      this.#channel = new Channel(offer, this.#size, { onOpen, onOutput, onClosed });
+      this.#channel = new Channel(offer, this.#size, { onOpen, onLost, onResumed, onOutput, onClosed });
     });
   }
 
@@ -175,7 +179,7 @@ export class TerminalClient {
   async #offered(signal: AbortSignal): Promise<Job> {
     let id = this.jobId.value;
     if (id === null) {
-      const params = { id: this.#sessionId, body: { ...this.#size } };
+      const params = { id: this.#sessionId, body: { ...this.#size, record: this.#isRecorded } };
       const accepted = await post("/v1/sessions/{id}/terminal", params, { idempotencyKey: this.#key, signal });
       id = accepted.jobId;
       this.jobId.set(id);

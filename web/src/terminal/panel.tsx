@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { post } from "../api/client.js";
 import { useSubmission } from "../api/submit.js";
 import { isFinal, takesCommands, type Job, type Session } from "../api/types.js";
@@ -32,11 +32,12 @@ export function TerminalPanel({ session, jobs }: { session: Session; jobs: Job[]
   // A terminal that the user has opened takes the focus; after a reload, none does.
   const takesFocus = useRef(false);
   const canOpen = takesCommands(session);
+  const [isRecorded, setRecorded] = useState(false);
   const others = running(jobs, all);
   if (all.length === 0 && !canOpen && others.length === 0) return null;
   const open = (jobId: string | null) => {
     takesFocus.current = true;
-    tabs.open(jobId);
+    tabs.open(jobId, isRecorded);
   };
   const current = all.find((tab) => tab.number === shown);
   const isPossible = canDigest();
@@ -52,6 +53,16 @@ export function TerminalPanel({ session, jobs }: { session: Session; jobs: Job[]
         )}
         {all.length > 0 && <ScreenReaderButton />}
         <span class="toolbar-end">
+          {canOpen && isPossible && (
+            <Button
+              icon="record"
+              label="Record new terminals"
+              kind="quiet"
+              compact
+              pressed={isRecorded}
+              onClick={() => setRecorded(!isRecorded)}
+            />
+          )}
           {all.length === 0 && canOpen && isPossible && (
             <Button icon="shell" label="Open terminal" onClick={() => open(null)} />
           )}

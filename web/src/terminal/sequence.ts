@@ -85,6 +85,13 @@ export class Outgoing {
     return head.bytes;
   }
 
+  /** All messages that are not acknowledged, for a new connection: their time begins again. */
+  unacknowledged(now: number): Uint8Array<ArrayBuffer>[] {
+    const sent = [...this.#sent.values()].filter(({ bytes }) => bytes.length > 0);
+    sent.forEach((message) => Object.assign(message, { firstSent: now, lastSent: now }));
+    return sent.map(({ bytes }) => bytes);
+  }
+
   /** When the oldest message was sent first; null if all are acknowledged. */
   get waitingSince(): number | null {
     return this.#head?.firstSent ?? null;

@@ -24,9 +24,9 @@ export class TerminalTabs {
     for (const jobId of stored()[sessionId] ?? []) this.#add(jobId);
   }
 
-  /** Shows a new terminal, or that of a job that runs. */
-  open(jobId: string | null = null): void {
-    this.shown.set(this.#add(jobId));
+  /** Shows a new terminal, recorded or not, or that of a job that runs. */
+  open(jobId: string | null = null, isRecorded = false): void {
+    this.shown.set(this.#add(jobId, isRecorded));
     this.#store();
   }
 
@@ -45,9 +45,9 @@ export class TerminalTabs {
     for (const tab of this.all.value) tab.client.dispose();
   }
 
-  #add(jobId: string | null): number {
+  #add(jobId: string | null, isRecorded = false): number {
     const number = ++this.#last;
-    const client = new TerminalClient(this.#sessionId, jobId);
+    const client = new TerminalClient(this.#sessionId, jobId, isRecorded);
     client.jobId.subscribe(() => this.#store());
     this.all.set([...this.all.value, { number, client }]);
     if (this.shown.value === 0) this.shown.set(number);

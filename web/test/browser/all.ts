@@ -11,6 +11,7 @@ if (reason === null) {
   await import("./pages.js");
   await import("./terminal.js");
   await import("./terminal-pictures.js");
+  await import("./recording.js");
   await import("./faults.js");
   await import("./pictures.js");
 } else {

@@ -68,7 +68,10 @@ class FakeSocket {
 }
 
 interface Opened {
+  /** The first WebSocket of the channel. */
   socket: FakeSocket;
+  /** All of them. */
+  sockets: FakeSocket[];
   channel: Channel;
   output: string[];
   closed: Closed[];
@@ -79,17 +82,25 @@ interface Opened {
 function opened(context: TestContext, isSlow = false): Opened {
   Object.assign(globalThis, { WebSocket: { OPEN: 1 } });
   const socket = new FakeSocket();
+  const sockets: FakeSocket[] = [];
   const [output, closed, shown]: [string[], Closed[], (() => void)[]] = [[], [], []];
   const onOutput = (bytes: Uint8Array, done: () => void) => {
     output.push(text(bytes));
     if (isSlow) shown.push(done);
     else done();
   };
-  const events = { onOpen: () => output.push("open"), onOutput, onClosed: (by: Closed) => closed.push(by) };
+  const note = (event: string) => () => void output.push(event);
+  const onClosed = (by: Closed) => void closed.push(by);
+  const events = { onOpen: note("open"), onLost: note("lost"), onResumed: note("resumed"), onOutput, onClosed };
+  const newSocket = () => {
+    const opened = sockets.length === 0 ? socket : new FakeSocket();
+    sockets.push(opened);
+    return opened as unknown as WebSocket;
+  };
   const offer = { streamUrl: "ws://server/", tokenValue: "secret" };
-  const channel = new Channel(offer, { cols: 100, rows: 30 }, events, () => socket as unknown as WebSocket);
+  const channel = new Channel(offer, { cols: 100, rows: 30 }, events, newSocket);
   context.after(() => channel.leave());
-  return { socket, channel, output, closed, shown };
+  return { socket, sockets, channel, output, closed, shown };
 }
 
 test("the token opens the channel, and the size follows", async (context) => {
@@ -213,8 +224,40 @@ test("a connection that ends before the token is accepted was refused; later, it
   lost.socket.open();
   await lost.socket.receive(0, "a");
   lost.socket.onclose();
+  // The server does not know the channel any more.
+  lost.sockets[1]?.open();
+  lost.sockets[1]?.onclose();
   await settle();
   assert.deepEqual(lost.closed, [{ kind: "lost" }]);
+});
+
+test("a lost connection is resumed: what was not acknowledged is sent again, and nothing is shown twice", async (context) => {
+  const { socket, sockets, channel, output, closed } = opened(context);
+  socket.open();
+  await socket.receive(0, "a");
+  await socket.acknowledge(0);
+  channel.write(utf8("x"));
+  await settle();
+  socket.onclose();
+  channel.write(utf8("y"));
+  const resumed = () => sockets.at(-1) as FakeSocket;
+  // The server can't be reached at first.
+  resumed().onclose();
+  await until(() => sockets.length === 3);
+  resumed().open();
+  const [first, again] = [socket, resumed()].map(({ texts }) => JSON.parse(texts[0] ?? "") as Record<string, string>);
+  assert.deepEqual([again?.TokenValue, again?.ClientId], ["secret", first?.ClientId]);
+  await settle();
+  assert.deepEqual(resumed().input, [], "the server has not accepted the connection yet");
+  await resumed().receiveAs("start_publication", 0, "");
+  await resumed().receive(0, "a");
+  await resumed().receive(1, "b");
+  assert.deepEqual(output, ["open", "a", "lost", "resumed", "b"]);
+  assert.deepEqual(resumed().input.slice(0, 2), [[1, Payload.output, "x"], [2, Payload.output, "y"]]);
+  // Events of the first connection have no effect any more.
+  socket.onclose();
+  await settle();
+  assert.deepEqual([sockets.length, closed], [3, []]);
 });
 
 test("the time until a message is sent again follows the round trips", () => {

@@ -146,7 +146,9 @@ async fn gateway_response(response: Response) -> GatewayResponse {
         return GatewayResponse { status_code, headers, body, is_base64_encoded: false };
     };
     let (body, is_base64_encoded) = match String::from_utf8(body.into()) {
-        Ok(text) => (text, false),
+        // The limit holds for the JSON of the response, in which each quote takes two bytes.
+        Ok(text) if text.len() <= MAX_RESPONSE / 2 => (text, false),
+        Ok(text) => (BASE64_STANDARD.encode(text), true),
         Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), true),
     };
     GatewayResponse { status_code: parts.status.as_u16(), headers, body, is_base64_encoded }

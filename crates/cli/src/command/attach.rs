@@ -78,10 +78,10 @@ pub(super) fn set_size(request: &mut Map<String, Value>) {
 
 /// The job whose terminal is to be shown: a new one in a shell, or one that runs already.
 async fn job(client: &Client, args: Attach) -> Result<String, CliError> {
-    let Attach { id, cwd, user, env, idle, argv } = args;
+    let Attach { id, cwd, user, env, idle, record, argv } = args;
     if id.starts_with("job_") {
-        if !argv.is_empty() {
-            let message = "a terminal that runs already takes no command";
+        if !argv.is_empty() || record {
+            let message = "a terminal that runs already takes neither a command nor --record";
             return Err(CliError::new(Exit::Usage, message).hint("give the id of a shell"));
         }
         client.post_idempotent(&format!("/jobs/{id}/terminal"), &json!({})).await?;
@@ -93,6 +93,7 @@ async fn job(client: &Client, args: Attach) -> Result<String, CliError> {
     body::set(&mut request, "user", user);
     body::set(&mut request, "env", body::pairs(env));
     body::set(&mut request, "idleSeconds", idle.map(|idle| idle.0));
+    body::set(&mut request, "record", record.then_some(true));
     match argv.as_slice() {
         [] => {}
         [line] => body::set(&mut request, "command", Some(line.clone())),

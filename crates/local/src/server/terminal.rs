@@ -1,7 +1,10 @@
 //! `GET /v1/data-channel/{id}`: a WebSocket that carries the data channel of a terminal, as AWS's service
 //! does. The token in its first message is the only credential.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use adapters::shell::open_terminal;
 use axum::{
@@ -15,11 +18,17 @@ use handlers::{Env, HandlerError};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use ssm::server::{self, Input, Options, Output, Session};
+use ssm::{
+    message::Token,
+    server::{self, Input, Options, Output, Session},
+};
 use tokio::{sync::watch, time::sleep};
 
 use self::relay::Left;
-use super::{upgrade::UpgradableConnection, users::UserRequests};
+use super::{
+    upgrade::{UpgradableConnection, UpgradedStream},
+    users::UserRequests,
+};
 use crate::{
     data_channels::{DataChannels, Terminal},
     shell::UnixDial,
@@ -39,6 +48,10 @@ const CHUNK: usize = 16 << 10;
 /// How long a client may leave output unacknowledged before it is disconnected: its terminal waits for it.
 const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a channel outlives its connection, so that its client can resume it. Until then its terminal waits
+/// for it as for a slow client.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What serves the data channels.
 #[derive(Debug, Clone)]
 pub(super) struct Terminals {
@@ -48,11 +61,19 @@ pub(super) struct Terminals {
     pub(super) users: UserRequests,
     pub(super) tokens: Tokens,
     /// The open channels, and perhaps some that have ended.
-    pub(super) open: Arc<Mutex<Vec<Session>>>,
+    pub(super) open: Arc<Mutex<Vec<OpenChannel>>>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 
-/// An open channel.
+/// An open channel, and the client that may resume it.
+#[derive(Debug)]
+pub(super) struct OpenChannel {
+    session: Session,
+    token: Token,
+    client_id: Option<String>,
+}
+
+/// A channel that was opened now.
 struct Opened {
     channel: String,
     terminal: Terminal,
@@ -64,38 +85,47 @@ struct Opened {
 impl Terminals {
     /// Ends all channels. Their terminals stay, and can be opened again when a server runs again.
     pub(super) fn close(&self) {
-        self.open.lock().drain(..).for_each(|session| session.end(STOPPING));
+        self.open.lock().drain(..).for_each(|channel| channel.session.end(STOPPING));
     }
 
-    /// Opens the channel for the client that has sent this opening message over this connection.
-    fn open(
-        &self,
-        opening: &server::Opening,
-        connection: &UpgradableConnection,
-    ) -> Option<Session> {
+    /// The channel for the client that has sent this opening message: a new one, or the one whose connection
+    /// this client has lost.
+    fn channel(&self, opening: &server::Opening) -> Option<Session> {
+        self.resume(opening).or_else(|| self.open(opening))
+    }
+
+    /// The open channel of the same client: it knows the token and its own random id, which is on no record.
+    fn resume(&self, opening: &server::Opening) -> Option<Session> {
+        let open = self.open.lock();
+        let channel = open.iter().find(|channel| channel.session.id() == opening.session_id)?;
+        let is_client = opening.client_id.is_some() && opening.client_id == channel.client_id;
+        let is_same = is_client && opening.token.is(channel.token.expose());
+        is_same.then(|| channel.session.clone())
+    }
+
+    fn open(&self, opening: &server::Opening) -> Option<Session> {
         let is_token = |token: &str| opening.token.is(token);
         let terminal = self.channels.take(&opening.session_id, is_token)?;
         let options = Options {
             chunk: CHUNK,
+            announce: true,
             // The runner ends a terminal that nobody uses, if that is wanted.
             idle: Duration::MAX,
-            // A client that has lost its connection asks for another channel.
-            linger: Duration::ZERO,
+            linger: RESUME_TIMEOUT,
+            ends_with_client: true,
             acknowledgement: ACKNOWLEDGEMENT_TIMEOUT,
             ..Options::default()
         };
         let (session, input, output) = server::session(&opening.session_id, options);
         let mut open = self.open.lock();
-        open.retain(|session| !session.is_over());
-        open.push(session.clone());
+        open.retain(|channel| !channel.session.is_over());
+        let (token, client_id) = (opening.token.clone(), opening.client_id.clone());
+        open.push(OpenChannel { session: session.clone(), token, client_id });
         drop(open);
-        let (terminals, connection) = (self.clone(), connection.serve());
+        let terminals = self.clone();
         let channel = opening.session_id.clone();
         let opened = Opened { channel, terminal, session: session.clone(), input, output };
-        tokio::spawn(async move {
-            terminals.serve(opened).await;
-            drop(connection);
-        });
+        tokio::spawn(async move { terminals.serve(opened).await });
         Some(session)
     }
 
@@ -191,10 +221,16 @@ async fn open(
     uri: Uri,
 ) {
     let opened = async {
-        let stream = upgrade.await.map_err(|error| error.to_string())?;
+        let stream = TokioIo::new(upgrade.await.map_err(|error| error.to_string())?);
         let uri = uri.to_string();
-        let find = |opening: &server::Opening| terminals.open(opening, &connection);
-        let accepted = server::accept_upgraded(TokioIo::new(stream), &uri, find);
+        let in_use = Arc::new(OnceLock::new());
+        let stream = UpgradedStream::new(stream, Arc::clone(&in_use));
+        let find = |opening: &server::Opening| {
+            let session = terminals.channel(opening)?;
+            in_use.get_or_init(|| connection.serve());
+            Some(session)
+        };
+        let accepted = server::accept_upgraded(stream, &uri, find);
         accepted.await.map_err(|error| error.to_string())
     };
     let mut stopped = terminals.stopped.clone();

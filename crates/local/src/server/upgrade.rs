@@ -1,6 +1,13 @@
 //! Connections that leave HTTP for another protocol. They count as connections all the same.
 
-use std::sync::Arc;
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::{Admitted, Serving};
 use crate::config::ConnectionLimits;
@@ -36,5 +43,47 @@ impl UpgradableConnection {
     /// Counts the connection as one in use.
     pub(super) fn serve(&self) -> Upgraded {
         Upgraded { _serving: self.admitted.phase.serve(), _admitted: Arc::clone(&self.admitted) }
+    }
+}
+
+/// The stream of an upgraded connection, which counts as one in use until it is dropped.
+#[derive(Debug)]
+pub(super) struct UpgradedStream<S> {
+    stream: S,
+    _in_use: Arc<OnceLock<Upgraded>>,
+}
+
+impl<S> UpgradedStream<S> {
+    /// The stream, which holds `in_use` from when that is set.
+    pub(super) const fn new(stream: S, in_use: Arc<OnceLock<Upgraded>>) -> Self {
+        Self { stream, _in_use: in_use }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for UpgradedStream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for UpgradedStream<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

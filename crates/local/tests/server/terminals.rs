@@ -18,6 +18,10 @@ use tokio_tungstenite::{
 
 use super::*;
 
+#[path = "terminals/resume.rs"]
+mod resume;
+pub(super) use resume::*;
+
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 struct Fixture {
@@ -69,6 +73,13 @@ impl User {
         assert_eq!((&job["type"], &job["status"]), (&json!("terminal"), &json!("running")));
         assert!(job["terminal"]["streamUrl"].is_string(), "the job has a terminal");
         job["terminal"].clone()
+    }
+
+    /// A response that is no JSON, whatever its status.
+    async fn text(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(&self.token);
+        let answer = request.send().await.expect("the server answers");
+        answer.text().await.expect("the answer is whole")
     }
 
     /// Another permission to open the terminal of a job.
@@ -288,6 +299,51 @@ pub(super) async fn terminals_leave_no_pseudo_terminals_behind() {
     shell.stop().await;
 }
 
+pub(super) async fn a_recording_goes_on_over_a_restart_and_outlives_its_shell() {
+    let Fixture { server, user, session, dir } = Fixture::start(json!({})).await;
+    let body = json!({"command": "sh", "cols": 90, "record": true});
+    let job = user.post(&format!("/v1/sessions/{session}/terminal"), body).await;
+    let recording = format!("/v1/jobs/{}/recording", job["jobId"].as_str().expect("an id"));
+    let mut before = opened(&user.offer(&job).await).await;
+    before.write_all(b"echo be''fore\r").await.expect("it is sent");
+    until(&mut before, "before\r\n").await;
+    let stored = async {
+        while !user.text(&recording).await.contains("before\\r\\n") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(TIME_LIMIT, stored).await.expect("it is stored while the command runs");
+    server.stop().await.expect("the server stops");
+
+    let server = start(dir.path()).await.expect("the server starts again");
+    let shell = Fixture { user: User::of(&server), server, session, dir };
+    let mut after = opened(&shell.user.offer_again(&job).await).await;
+    after.resize(101, 33);
+    after.write_all(b"echo af''ter; exit\r").await.expect("it is sent");
+    assert_eq!(end(&mut after).await, "");
+    assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
+    let Fixture { server, user, session, dir } = shell;
+    let stopped = user.post("/v1/shell/stop", json!({"sessionId": session})).await;
+    assert_eq!(user.end_of(&stopped).await["status"], "completed");
+    let lines: Vec<Value> = user
+        .text(&recording)
+        .await
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON in each line"))
+        .collect();
+    assert_eq!((&lines[0]["version"], &lines[0]["width"]), (&json!(2), &json!(90)));
+    let of = |code: &str| -> Vec<&str> {
+        let events = lines[1..].iter().filter(|event| event[1] == code);
+        events.map(|event| event[2].as_str().expect("a text")).collect()
+    };
+    let shown = of("o").concat();
+    assert!(shown.contains("before\r\n") && shown.contains("after\r\n"), "{shown}");
+    assert_eq!(shown.matches("before\r\n").count(), 1, "nothing is recorded twice");
+    assert_eq!(of("r").last(), Some(&"101x33"));
+    server.stop().await.expect("the server stops");
+    drop(dir);
+}
+
 /// A file below `target`; `None`, with the reason printed, if it is not installed.
 fn installed(path: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(path);
@@ -319,6 +375,65 @@ pub(super) async fn clients_of_others_attach_unchanged() {
         let printed = String::from_utf8_lossy(&ended.expect("it ends").stdout).into_owned();
         assert!(printed.contains("42 from shelluser\r\n"), "{}: {printed}", script.display());
         assert_eq!(shell.user.end_of(&job).await["exitCode"], 5);
+    }
+    shell.stop().await;
+}
+
+/// AWS's client, if it is installed. No package registry has it; it is built from github.com/aws/session-manager-plugin.
+fn session_manager_plugin() -> Option<PathBuf> {
+    let own = std::env::var_os("SESSION_MANAGER_PLUGIN").map(PathBuf::from);
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = std::env::split_paths(&paths).map(|path| path.join("session-manager-plugin"));
+    let found = own.or_else(|| found.find(|path| path.exists()));
+    if found.is_none() {
+        println!(
+            "SKIPPED: session-manager-plugin of AWS is neither in PATH nor in $SESSION_MANAGER_PLUGIN"
+        );
+    }
+    found
+}
+
+pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
+    let Some(plugin) = session_manager_plugin() else { return };
+    let shell = Fixture::start(json!({})).await;
+    for (command, shown) in
+        [(json!(["sh"]), "42\r"), (json!(["cat"]), "echo $((6*7))\r\r\necho $((6*7))\r")]
+    {
+        let (job, offer) = shell.terminal(json!({"command": command})).await;
+        let [id, url, token] = ["sessionId", "streamUrl", "tokenValue"].map(|name| &offer[name]);
+        let response = json!({"SessionId": id, "StreamUrl": url, "TokenValue": token}).to_string();
+        // As of `aws ecs execute-command`, with an empty profile. No request goes to the endpoint.
+        let line = format!(
+            "exec {} '{response}' eu-west-1 StartSession '' '{}' http://127.0.0.1:9",
+            plugin.display(),
+            json!({"Target": "ecs:cluster_0123456789abcdef_0123456789abcdef-1"}),
+        );
+        let mut script = Command::new("script");
+        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+        script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = script.spawn().expect("script of Debian's bsdutils is installed");
+        let (mut stdin, mut stdout) =
+            (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+        let mut printed = String::new();
+        let mut wait_for = async |wanted: &str| {
+            let mut piece = [0; 4096];
+            let read = async {
+                while !printed.contains(wanted) {
+                    let count = stdout.read(&mut piece).await.expect("a pipe can be read");
+                    assert!(count > 0, "{wanted:?} is not in {printed:?}");
+                    printed.push_str(&String::from_utf8_lossy(&piece[..count]));
+                }
+            };
+            timeout(TIME_LIMIT, read).await.expect("it is printed in time");
+        };
+        wait_for("Starting session with SessionId: terminal-").await;
+        stdin.write_all(b"echo $((6*7))\n").await.expect("the plugin reads");
+        wait_for(shown).await;
+        stdin.write_all(b"\x04").await.expect("the plugin reads");
+        wait_for("Exiting session with sessionId: terminal-").await;
+        let status = timeout(TIME_LIMIT, child.wait()).await.expect("it ends in time");
+        assert!(status.expect("it ends").success());
+        assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
     }
     shell.stop().await;
 }

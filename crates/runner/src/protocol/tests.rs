@@ -17,7 +17,7 @@ fn start() -> Start {
         keep: Keep::Both,
         background: true,
         from: Offsets { stdout: 1, stderr: 2 },
-        terminal: Some(Terminal { cols: 80, rows: 24, idle_ms: Some(1_000) }),
+        terminal: Some(Terminal { cols: 80, rows: 24, idle_ms: Some(1_000), record_bytes: None }),
     }
 }
 

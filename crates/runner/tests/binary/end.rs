@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Event, Request, Start};
+use runner::protocol::{Cause, Ended, Event, Output, Request, Start};
 
 use crate::shell::{Shell, argv, sh};
 
@@ -267,4 +267,33 @@ fn the_runner_ends_with_its_owner() {
     assert!(is_running(&pid));
     drop(owner);
     eventually("the runner ends", || !is_running(&pid));
+}
+
+/// Whether a process has ended, reaped or not.
+fn has_ended(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+}
+
+#[test]
+fn a_job_that_ended_by_itself_just_before_a_shutdown_was_not_interrupted() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for shell in Shell::boot_both() {
+        let mut caller = shell.connect();
+        caller.send(&Request::Start(sh("job_1", "echo $$ $PPID; sleep 0.2; exit 4")));
+        assert_eq!(caller.next(), Event::Started);
+        let Event::Output(Output { bytes, .. }) = caller.next() else { panic!("no output") };
+        let runner = Pid::from_child(&shell.process);
+        kill_process(runner, Signal::STOP).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        let (main, parent) = text.trim().split_once(' ').unwrap();
+        let supervised = parent != runner.as_raw_nonzero().to_string();
+        while !has_ended(main) || supervised && !has_ended(parent) {
+            std::thread::yield_now();
+        }
+        // The signal that ends the runner is delivered before the one about its child.
+        shell.terminate();
+        kill_process(runner, Signal::CONT).unwrap();
+        assert_eq!(caller.finish().exit.cause, Cause::Exited { code: 4 });
+    }
 }

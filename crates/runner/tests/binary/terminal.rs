@@ -10,7 +10,7 @@ use runner::protocol::{
 use crate::shell::{Caller, Shell, is_root, sh};
 use crate::stdio::Caller as Relay;
 
-const SIZE: Terminal = Terminal { cols: 80, rows: 24, idle_ms: None };
+const SIZE: Terminal = Terminal { cols: 80, rows: 24, idle_ms: None, record_bytes: None };
 const RING: u64 = 256 << 10;
 
 fn on_terminal(argv: &[&str]) -> Start {
@@ -355,4 +355,54 @@ fn the_terminal_belongs_to_the_user_of_the_command() {
     let user = shell.run(sh("job_2", "id -u"));
     let ran = shell.run(line("stat -c %u $(tty)"));
     assert_eq!(ran.text().trim(), user.text().trim());
+}
+
+#[test]
+fn a_recorded_terminal_reports_an_asciicast_as_stderr_while_it_runs() {
+    for shell in Shell::boot_both() {
+        let terminal = Some(Terminal { record_bytes: Some(1 << 20), ..SIZE });
+        let start = Start { terminal, ..line("echo one; read word; stty size; exit 3") };
+        let mut follower = shell.connect();
+        follower.send(&Request::Start(start));
+        assert_eq!(follower.next(), Event::Started);
+        let mut lines = String::new();
+        let mut follow_until = |wanted: &str| {
+            while !lines.contains(wanted) {
+                match follower.next() {
+                    Event::Output(Output { stream: Stream::Stderr, bytes, .. }) => {
+                        lines.push_str(std::str::from_utf8(&bytes).unwrap());
+                    }
+                    Event::Output(_) => {}
+                    other @ (Event::Ready { .. }
+                    | Event::Started
+                    | Event::Exited(_)
+                    | Event::Unknown
+                    | Event::Ok
+                    | Event::Error { .. }) => {
+                        panic!("{wanted:?} is not in {lines:?}: {other:?}")
+                    }
+                }
+            }
+        };
+        follow_until("one");
+        let mut open = Open::attach(&shell, 0);
+        open.caller.send(&Request::Resize { cols: 100, rows: 30 });
+        open.type_in("secret\r");
+        assert_eq!(open.end().cause, Cause::Exited { code: 3 });
+        assert!(!open.shown().contains("\"o\""), "who opens it sees no recording");
+        follow_until("30 100");
+        let lines: Vec<serde_json::Value> =
+            lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!((&lines[0]["version"], &lines[0]["width"]), (&2.into(), &80.into()));
+        assert_eq!(lines[0]["env"]["TERM"], "xterm-256color");
+        let of = |code: &str| -> String {
+            let events = lines[1..].iter().filter(|event| event[1] == code);
+            events.map(|event| event[2].as_str().unwrap()).collect()
+        };
+        assert!(of("o").starts_with("one\r\n"), "{lines:?}");
+        assert_eq!(of("r"), "100x30");
+        assert_eq!(of("i"), "", "input is not recorded");
+        let times: Vec<f64> = lines[1..].iter().map(|event| event[0].as_f64().unwrap()).collect();
+        assert!(times.is_sorted(), "{times:?}");
+    }
 }

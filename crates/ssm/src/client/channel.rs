@@ -34,6 +34,7 @@ pub struct Channel {
     end: Option<CloseReason>,
     commands: mpsc::UnboundedSender<Command>,
     closed: watch::Receiver<Option<CloseReason>>,
+    connected: watch::Receiver<bool>,
 }
 
 impl Channel {
@@ -44,6 +45,7 @@ impl Channel {
         output: inbox::Receiver,
     ) -> Self {
         let (sender, closed) = watch::channel(None);
+        let connected = driver.connected_state();
         tokio::spawn(async move {
             let on_close = |reason: &CloseReason| {
                 sender.send_replace(Some(reason.clone()));
@@ -52,13 +54,18 @@ impl Channel {
             // `close` waits for this drop, which means that the connection is closed.
             drop(sender);
         });
-        Self { pipe, output, unread: Bytes::new(), end: None, commands, closed }
+        Self { pipe, output, unread: Bytes::new(), end: None, commands, closed, connected }
     }
 
     /// Resolves with the reason when the channel is closed. The future may outlive the channel.
     pub fn closed(&self) -> impl Future<Output = CloseReason> + Send + 'static {
         let mut closed = self.closed.clone();
         async move { close_reason(&mut closed).await }
+    }
+
+    /// Whether there is a connection: false while a lost one is opened again. What is written then is sent afterwards.
+    pub fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
     }
 
     /// Sends the size of the terminal.

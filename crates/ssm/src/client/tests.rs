@@ -11,6 +11,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use tokio_tungstenite::tungstenite::Message;
+
 use super::*;
 use crate::{
     close_reason::CloseReason,

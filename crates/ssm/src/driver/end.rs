@@ -9,18 +9,38 @@ use crate::{
 };
 
 impl Driver {
-    /// Handles a lost connection: a client's channel is closed, a session waits for the next connection.
+    /// Handles a lost connection: both ends wait for the next one, for as long as their policy says.
     pub(super) fn connection_lost(&mut self, error: ConnectionError) {
-        self.disconnect();
+        let now = self.clock.now();
         match self.policy.role {
             Role::Client => {
-                self.closed.get_or_insert(error.into());
+                self.lost = Some(error);
+                if !self.is_accepted || self.policy.linger.is_zero() {
+                    self.disconnect();
+                    self.give_up();
+                } else {
+                    // Not closed properly: that would tell the server that the client leaves.
+                    self.connection = None;
+                    self.disconnected_at = Some(now);
+                    self.connected.send_replace(false);
+                }
             }
             Role::Server => {
-                self.disconnected_at = Some(self.clock.now());
+                self.disconnect();
+                self.disconnected_at = Some(now);
                 let session = &self.policy.session;
                 tracing::debug!(session, "session lost its connection: {error}");
+                if self.policy.ends_with_client && error.is_departure() {
+                    self.end("client has left".to_owned(), now);
+                }
             }
+        }
+    }
+
+    /// Ends a client's channel whose connection was lost.
+    pub(super) fn give_up(&mut self) {
+        if let Some(error) = self.lost.take() {
+            self.closed.get_or_insert(error.into());
         }
     }
 
@@ -80,7 +100,10 @@ impl Driver {
             self.connection_lost(ConnectionError::AcknowledgementTimeout);
         }
         if self.linger_due().is_some_and(|due| due <= now) {
-            self.end("client did not reconnect".to_owned(), now);
+            match self.policy.role {
+                Role::Client => self.give_up(),
+                Role::Server => self.end("client did not reconnect".to_owned(), now),
+            }
         }
         if self.idle_due().is_some_and(|due| due <= now) {
             self.end("session timed out due to inactivity".to_owned(), now);
@@ -117,7 +140,7 @@ impl Driver {
         Some(waiting.saturating_add(self.policy.acknowledgement))
     }
 
-    /// The time at which a session without a connection ends.
+    /// The time at which a channel without a connection ends.
     fn linger_due(&self) -> Option<Duration> {
         Some(self.disconnected_at?.saturating_add(self.policy.linger))
     }

@@ -89,10 +89,10 @@ impl Outgoing {
         Some(head.message.clone())
     }
 
-    /// All unacknowledged messages, in order.
+    /// All unacknowledged messages, in order, for a new connection. Their time begins again: the old connection may have lost them.
     pub(super) fn resend_all(&mut self, now: Duration) -> impl Iterator<Item = Bytes> {
         self.queue.iter_mut().flatten().map(move |sent| {
-            sent.last_sent = now;
+            (sent.first_sent, sent.last_sent) = (now, now);
             sent.message.clone()
         })
     }

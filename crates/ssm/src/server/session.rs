@@ -16,6 +16,7 @@ use crate::{
     driver::{Clock, Command, Driver, PIPE_CAPACITY, Policy, Socket},
     endpoint::{Endpoint, Role},
     inbox::{self, inbox},
+    message::PayloadType,
 };
 
 /// The options of a session. The defaults are those of ECS Exec without a KMS key, except `drain`: AWS's agent waits only 2 s.
@@ -25,6 +26,9 @@ pub struct Options {
     pub chunk: usize,
     /// Whether to request a handshake. If the client does not answer, the session starts 3 s later.
     pub handshake: bool,
+    /// Whether to begin with an empty message of output. AWS's session-manager-plugin sends neither input nor a size before it has
+    /// received output or a handshake, so that a command that prints nothing could not be used; some other clients know no handshake.
+    pub announce: bool,
     /// The time without traffic, with or without a client, after which the session ends.
     pub idle: Duration,
     /// The time without an acknowledgement after which the end of the output no longer waits for a connected client.
@@ -33,6 +37,9 @@ pub struct Options {
     pub keepalive: Duration,
     /// The time without a connection after which the session ends, because no client came back.
     pub linger: Duration,
+    /// Whether the session ends at once when the client closes its WebSocket on purpose (RFC 6455, 7.4.1: without a code, or with 1000
+    /// or 1001), as a client that leaves does.
+    pub ends_with_client: bool,
     /// The time without an acknowledgement after which the client is disconnected.
     pub acknowledgement: Duration,
 }
@@ -42,10 +49,12 @@ impl Default for Options {
         Self {
             chunk: 1024,
             handshake: false,
+            announce: false,
             idle: Duration::from_mins(20),
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(54),
             linger: Duration::MAX,
+            ends_with_client: false,
             acknowledgement: Duration::MAX,
         }
     }
@@ -59,7 +68,10 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     if getrandom::fill(&mut seed).is_err() {
         seed = clock.now().as_nanos().to_ne_bytes();
     }
-    let endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
+    let mut endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
+    if options.announce {
+        endpoint.send(PayloadType::Output, &[], clock.now());
+    }
     let (pipe, output) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = mpsc::unbounded_channel();
     let (put, events) = inbox();
@@ -71,6 +83,7 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
         idle: options.idle,
         drain: options.drain,
         linger: options.linger,
+        ends_with_client: options.ends_with_client,
         acknowledgement: options.acknowledgement,
     };
     let driver = Driver::new(policy, clock, endpoint, output, received, put);

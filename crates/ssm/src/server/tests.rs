@@ -1,4 +1,6 @@
+mod aws_client;
 mod malformed;
+mod resume;
 
 use std::time::Duration;
 

@@ -47,7 +47,10 @@ async fn a_terminal_without_a_command_runs_the_login_shell() {
         assert_eq!(api.messages(), [Message::RunJob { session: session_id("s") }]);
         let command = command(&api, &body).await;
         assert_eq!(*command.program.expose(), Program::LoginShell);
-        assert_eq!(command.terminal, Some(Terminal { cols: 100, rows: 24, idle: None }));
+        assert_eq!(
+            command.terminal,
+            Some(Terminal { cols: 100, rows: 24, idle: None, record: false })
+        );
         assert_eq!((command.concurrency, command.keep), (Concurrency::Parallel, Keep::Tail));
         assert_eq!(command.timeout, Policy::MAX_TTL);
     }
@@ -73,8 +76,8 @@ async fn fields_of_pipes_and_of_terminals_exclude_each_other() {
                              "keep": "head", "maxOutputBytes": 1, "concurrency": "serial",
                              "background": true});
     let on_pipes = json!({"sessionId": session_id("s"), "command": "id", "cols": 1, "rows": 1,
-                          "idleSeconds": 1});
-    for (body, count) in [(on_terminal, 5), (on_pipes, 3)] {
+                          "idleSeconds": 1, "record": true});
+    for (body, count) in [(on_terminal, 5), (on_pipes, 4)] {
         let answer = api.post(EXECUTE, body).await;
         answer.problem(400, "invalid_request");
         assert_eq!(answer.body["errors"].as_array().unwrap().len(), count, "{}", answer.body);
@@ -121,4 +124,40 @@ async fn a_job_without_a_terminal_can_not_be_opened() {
 async fn an_ended_session_takes_no_terminal() {
     let api = Api::new(Fakes::new().with_ended_session("s"));
     api.post(&terminal_path("s"), json!({})).await.problem(410, "session_ended");
+}
+
+#[tokio::test]
+async fn a_recording_is_read_by_its_owner_line_by_line_and_is_no_output() {
+    let fakes = Fakes::new().with_ready_session("s").with_running_terminal("s", "j");
+    let api = Api::new(fakes);
+    let path = jobs::path("j");
+    let recording = format!("{path}/recording");
+    api.get(&recording).await.problem(404, "no_recording");
+    let lines = "{\"version\":2}\n[0.1,\"o\",\"hi\"]\n";
+    jobs::write_output(&api.fakes, b"hi", format!("{lines}[0.2,\"o\",").as_bytes());
+    let answer = api.get(&recording).await;
+    assert_eq!(answer.header("content-type"), Some("application/x-asciicast"));
+    assert_eq!(answer.expect(200), lines, "the last line is not stored as a whole");
+    let stranger = by(&bob(), Request::get(&recording));
+    api.send(&stranger, Body::empty()).await.problem(404, "not_found");
+
+    let job = api.get(&path).await.expect(200);
+    assert_eq!(job["recording"]["bytes"], lines.len() + 9, "{job}");
+    assert_eq!((&job["stdout"]["text"], &job["stderr"]["text"]), (&json!("hi"), &json!("")));
+    assert_eq!(job["stderr"]["bytes"], 0);
+    let stderr = api.get(&format!("{path}/output?stream=stderr")).await.expect(200);
+    assert_eq!((&stderr["text"], &stderr["bytes"]), (&json!(""), &json!(0)));
+}
+
+#[tokio::test]
+async fn only_a_terminal_that_was_to_be_recorded_has_a_recording() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    for (record, has) in [(true, true), (false, false)] {
+        let accepted = api.post(&terminal_path("s"), json!({"record": record})).await.expect(202);
+        let job = api.get(&format!("/v1/jobs/{}", accepted["jobId"].as_str().unwrap())).await;
+        assert_eq!(job.body["recording"].is_object(), has);
+    }
+    let fakes = jobs::with_output(b"out", b"err");
+    let path = format!("{}/recording", jobs::path("j"));
+    Api::new(fakes).get(&path).await.problem(404, "no_recording");
 }

@@ -129,14 +129,19 @@ async fn a_stream_is_refused_with_the_alternative() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_utf8_is_encoded() {
+async fn a_body_that_is_not_utf8_or_large_is_encoded() {
+    let large = "\"".repeat(4 << 20);
     let router = Router::new()
+        .route("/v1/large", get(async || large))
         .route("/v1/bytes", get(async || vec![0xff, 0x00]))
         .route("/v1/{any}", any(async || "text"));
     let response = handle(&router, event("GET", "/v1/bytes", None)).await.unwrap();
     assert_eq!((response.body.as_str(), response.is_base64_encoded), ("/wA=", true));
     let response = handle(&router, event("GET", "/v1/text", None)).await.unwrap();
     assert_eq!((response.body.as_str(), response.is_base64_encoded), ("text", false));
+    let response = handle(&router, event("GET", "/v1/large", None)).await.unwrap();
+    let size = serde_json::to_string(&response).unwrap().len();
+    assert!(size < MAX_RESPONSE, "{size} bytes for 4 MiB of quotes");
 }
 
 #[test]

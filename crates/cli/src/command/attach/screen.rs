@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use ssm::{CloseReason, client::Channel};
+use ssm::{
+    CloseReason,
+    client::{self as data_channel, Channel},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     signal::unix::{SignalKind, signal},
@@ -34,7 +37,9 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
 /// alternate screen, a hidden cursor, colours.
 const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
-/// For how long a lost connection is opened again.
+/// For how long a lost connection is resumed; a server on one machine permits that for as long.
+const RESUME_TIME: Duration = Duration::from_secs(30);
+/// For how long a terminal is opened again whose connection can't be resumed.
 const RECONNECT_TIME: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
 /// How long the record of a command that has ended may still say that it runs.
@@ -163,9 +168,9 @@ impl<'a> Screen<'a> {
         if let Some((cols, rows)) = raw_terminal::size() {
             resize(cols, rows);
         }
-        let closed = channel.closed();
+        let (closed, connected) = (channel.closed(), channel.connected());
         let (mut screen, mut keys) = tokio::io::split(channel);
-        let mut piece = vec![0; 64 << 10];
+        let (mut changed, mut piece) = (connected.clone(), vec![0; 64 << 10]);
         loop {
             tokio::select! {
                 read = screen.read(&mut piece) => match read {
@@ -176,11 +181,14 @@ impl<'a> Screen<'a> {
                     Ok(count) => self.print(&piece[..count])?,
                     Err(_) => return Ok(Left::Lost),
                 },
-                typed = keyboard.input.recv(), if keyboard.is_open => {
+                // What is typed without a connection waits here: it is lost in a channel that can't be resumed.
+                typed = keyboard.input.recv(), if keyboard.is_open && *connected.borrow() => {
                     if !self.send(typed, keyboard, &mut keys).await {
                         return Ok(Left::Detached);
                     }
                 }
+                // An error means that the channel ends, which the screen tells.
+                Ok(()) = changed.changed() => {}
                 _ = resized.recv() => {
                     if let Some((cols, rows)) = raw_terminal::size() {
                         resize(cols, rows);
@@ -276,7 +284,8 @@ impl<'a> Screen<'a> {
 
 async fn open(client: &Client, offer: &DataChannel) -> Result<Channel, CliError> {
     let url = client.reachable(&offer.stream_url);
-    ssm::client::open(&url, &offer.token_value, &[])
+    let options = data_channel::Options { resume: RESUME_TIME, ..Default::default() };
+    data_channel::open_with(options, &url, &offer.token_value, &[])
         .await
         .map_err(|error| CliError::chain("can't open the terminal", &error).transient())
 }

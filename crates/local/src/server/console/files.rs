@@ -15,6 +15,8 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
 
+const TEXT: &str = "text/plain; charset=utf-8";
+
 const HEADERS: [(HeaderName, &str); 6] = [
     (header::CONTENT_SECURITY_POLICY, POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -33,9 +35,10 @@ pub(super) fn mount(router: Router) -> Router {
     })
 }
 
-/// The name of an asset contains a hash of its contents, so it never changes.
+/// The name of a part of the page contains a hash of its contents, so it never changes.
 fn cache_control(path: &str) -> &'static str {
-    if path == "/" { "no-cache" } else { "public, max-age=31536000, immutable" }
+    let has_hash = path != "/" && kind(path) != TEXT;
+    if !has_hash { "no-cache" } else { "public, max-age=31536000, immutable" }
 }
 
 fn kind(path: &str) -> &'static str {
@@ -43,6 +46,7 @@ fn kind(path: &str) -> &'static str {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",
+        Some((_, "txt")) => TEXT,
         _ => "text/html; charset=utf-8",
     }
 }

@@ -59,6 +59,11 @@ impl Capture {
         Self { pipe: None, held: None, file, bytes: 0, head: 0, tail: 0, rest: None }
     }
 
+    /// The capture of a stream that has no pipe: its bytes are given to [`Capture::append`].
+    pub(crate) fn without_pipe(file: File, limit: u64) -> Self {
+        Self { head: limit, ..Self::none(file) }
+    }
+
     pub(crate) fn file(&self) -> Rc<File> {
         Rc::clone(&self.file)
     }
@@ -89,9 +94,15 @@ impl Capture {
         self.rest = self.pipe.as_ref().map(capacity);
     }
 
-    /// Reads what the pipe contains, up to a limit; never blocks.
-    pub(crate) fn drain(&mut self, scratch: &mut Scratch) {
-        let Some(pipe) = &self.pipe else { return };
+    /// Writes bytes behind those that were captured so far.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.keep(bytes);
+    }
+
+    /// Reads what the pipe contains, up to a limit; never blocks. Returns the bytes, unless they were discarded.
+    pub(crate) fn drain<'a>(&mut self, scratch: &'a mut Scratch) -> &'a [u8] {
+        let Some(pipe) = &self.pipe else { return &[] };
+        let mut read = 0;
         let keeps = self.tail > 0 || self.bytes < self.head;
         let taken = if keeps {
             rustix::io::read(pipe, &mut scratch.buffer[..])
@@ -102,6 +113,7 @@ impl Capture {
             Ok(0) => self.pipe = None,
             Ok(count) => {
                 if keeps {
+                    read = count;
                     self.keep(&scratch.buffer[..count]);
                 } else {
                     self.bytes += count as u64;
@@ -116,6 +128,7 @@ impl Capture {
         if self.rest == Some(0) {
             self.held = self.pipe.take();
         }
+        &scratch.buffer[..read]
     }
 
     /// The pipe of a captured stream, if another process may still write to it.

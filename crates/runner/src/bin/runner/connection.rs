@@ -161,10 +161,14 @@ impl Connection {
     fn refill(&mut self, jobs: &Jobs) {
         let Some(follow) = self.follow.as_mut().filter(|_| self.unsent.is_empty()) else { return };
         let progress = jobs.progress(&follow.job_id, follow.view);
-        let totals = match &progress {
+        let mut totals = match &progress {
             Progress::Running(totals) => *totals,
             Progress::Ended(exit) => [exit.stdout, exit.stderr],
         };
+        if follow.view == View::Terminal {
+            // The second stream is the recording.
+            totals[1] = Total::default();
+        }
         let outputs: Vec<Output> =
             follow.readers.iter_mut().zip(totals).filter_map(|(r, total)| r.next(total)).collect();
         if let (true, Progress::Ended(exit)) = (outputs.is_empty(), progress) {

@@ -13,6 +13,7 @@ use runner::protocol::{Cause, Ended, Exit, Keep, Start, Stream, Total, Usage};
 use crate::capture::{Capture, Scratch};
 use crate::input::Input;
 use crate::members::Members;
+use crate::recording::Recording;
 use crate::spawn::{Spawned, Stdio};
 use crate::sys::{self, ChildExit, Pid};
 use crate::terminal::Terminal;
@@ -37,6 +38,8 @@ pub(crate) struct Job {
     pub(crate) streams: [Capture; 2],
     pub(crate) input: Option<Input>,
     pub(crate) terminal: Option<Terminal>,
+    /// What writes the second stream of a recorded terminal.
+    recording: Option<Recording>,
     members: Members,
     background: bool,
     started: Instant,
@@ -76,22 +79,31 @@ impl Job {
         let [stdout, stderr] = files;
         let started = Instant::now();
         let deadline = started.checked_add(Duration::from_millis(start.timeout_ms));
-        let (streams, input, terminal) = match spawned.stdio {
+        let (mut recording, mut header) = (None, Vec::new());
+        let (mut streams, input, terminal) = match spawned.stdio {
             Stdio::Pipes { stdin, stdout: out, stderr: err } => {
                 let capture = |pipe, file| Capture::new(pipe, file, limit, start.keep);
                 ([capture(out, stdout), capture(err, stderr)], stdin, None)
             }
             Stdio::Terminal { terminal, output } => {
                 let output = Capture::new(output, stdout, limit, Keep::Tail);
-                ([output, Capture::none(stderr)], None, Some(terminal))
+                let begun = Recording::begin(start, started);
+                let recorded = start.terminal.and_then(|terminal| terminal.record_bytes);
+                if let Some((begun, line)) = begun {
+                    (recording, header) = (Some(begun), line);
+                }
+                let second = Capture::without_pipe(stderr, recorded.unwrap_or(0));
+                ([output, second], None, Some(terminal))
             }
         };
+        streams[1].append(&header);
         Self {
             id: start.job_id.clone(),
             main: spawned.main,
             streams,
             input,
             terminal,
+            recording,
             members: spawned.members,
             background: start.background,
             started,
@@ -129,8 +141,24 @@ impl Job {
     pub(crate) fn transfer(&mut self, scratch: &mut Scratch, now: Instant) {
         self.input = self.input.take().and_then(Input::feed);
         self.terminal.iter_mut().for_each(Terminal::feed);
-        self.streams.iter_mut().for_each(|stream| stream.drain(scratch));
+        let [stdout, stderr] = &mut self.streams;
+        let shown = stdout.drain(scratch);
+        match &mut self.recording {
+            Some(recording) if !shown.is_empty() => stderr.append(&recording.output(shown, now)),
+            Some(_) => {}
+            None => drop(stderr.drain(scratch)),
+        }
         self.check_report(now);
+    }
+
+    /// Changes the size of the job's terminal, if it has one.
+    pub(crate) fn resize(&mut self, cols: u16, rows: u16, now: Instant) -> io::Result<()> {
+        let Some(terminal) = &self.terminal else { return Ok(()) };
+        terminal.resize(cols, rows)?;
+        if let Some(recording) = &mut self.recording {
+            self.streams[1].append(&recording.resize(cols, rows, now));
+        }
+        Ok(())
     }
 
     /// Reads the supervisor's report, if there is one.

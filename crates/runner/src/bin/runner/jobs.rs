@@ -195,6 +195,20 @@ impl Jobs {
         terminal.ok_or_else(|| refused("the terminal is closed"))
     }
 
+    /// Changes the size of the terminal of a running job.
+    pub(crate) fn resize(
+        &mut self,
+        job_id: &str,
+        (cols, rows): (u16, u16),
+        now: Instant,
+    ) -> Result<(), RequestError> {
+        self.terminal(job_id)?;
+        let resized = self.find(job_id).map(|job| job.resize(cols, rows, now));
+        resized
+            .unwrap_or(Ok(()))
+            .map_err(|error| refused(format!("cannot change the terminal's size: {error}")))
+    }
+
     pub(crate) fn release(&mut self, job_id: &str) -> Result<(), RequestError> {
         self.known(job_id)?;
         if self.find(job_id).is_some() {
@@ -303,9 +317,13 @@ impl Jobs {
         self.running.iter().filter_map(|job| job.due(now)).min()
     }
 
-    pub(crate) fn shut_down(&mut self, now: Instant) {
+    /// Stops all jobs, except those that have ended by themselves and whose end was not handled yet.
+    pub(crate) fn shut_down(&mut self, now: Instant) -> io::Result<()> {
+        self.reap(now)?;
         self.shutting_down = true;
+        self.running.iter_mut().for_each(|job| job.check_report(now));
         self.running.iter_mut().for_each(|job| job.stop(StopReason::Shutdown, now));
+        Ok(())
     }
 
     fn find(&mut self, job_id: &str) -> Option<&mut Job> {

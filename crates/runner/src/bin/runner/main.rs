@@ -32,6 +32,7 @@ mod job;
 mod jobs;
 mod members;
 mod processes;
+mod recording;
 mod relay;
 mod server;
 mod spawn;

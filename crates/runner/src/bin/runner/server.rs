@@ -83,7 +83,7 @@ impl Server {
             self.take_signals(now)?;
         }
         if self.end.is_due(ready.owner, now) {
-            self.shut_down(now);
+            self.shut_down(now)?;
         }
         self.jobs.tick(now);
         self.serve(&ready.connections, now);
@@ -195,17 +195,18 @@ impl Server {
             if signal == libc::SIGCHLD {
                 self.jobs.reap(now)?;
             } else {
-                self.shut_down(now);
+                self.shut_down(now)?;
             }
         }
         Ok(())
     }
 
-    fn shut_down(&mut self, now: Instant) {
+    fn shut_down(&mut self, now: Instant) -> io::Result<()> {
         if self.shutdown.is_none() {
-            self.jobs.shut_down(now);
+            self.jobs.shut_down(now)?;
             self.shutdown = Some(Shutdown::Stopping);
         }
+        Ok(())
     }
 
     fn serve(&mut self, ready: &[PollFlags], now: Instant) {
@@ -255,13 +256,8 @@ impl Server {
                 Err(error) => Err(error),
             },
             Request::Resize { cols, rows } => {
-                let resized = self.terminal(connection).and_then(|terminal| {
-                    terminal.resize(cols, rows).map_err(|error| RequestError::Failed {
-                        message: format!("cannot change the terminal's size: {error}"),
-                        retryable: false,
-                    })
-                });
-                match resized {
+                let job_id = open_terminal(connection);
+                match job_id.and_then(|job_id| self.jobs.resize(job_id, (cols, rows), now)) {
                     Ok(()) => return,
                     Err(error) => Err(error),
                 }
@@ -283,11 +279,7 @@ impl Server {
 
     /// The terminal that the connection has opened.
     fn terminal(&mut self, connection: &Connection) -> Result<&mut Terminal, RequestError> {
-        let Some((job_id, _)) = connection.terminal() else {
-            let message = "this connection has opened no terminal".to_owned();
-            return Err(RequestError::Failed { message, retryable: false });
-        };
-        self.jobs.terminal(job_id)
+        self.jobs.terminal(open_terminal(connection)?)
     }
 
     fn accept(&mut self) {
@@ -298,6 +290,13 @@ impl Server {
             self.connections.extend(Connection::new(stream));
         }
     }
+}
+
+/// The job whose terminal the connection has opened.
+fn open_terminal(connection: &Connection) -> Result<&str, RequestError> {
+    let message = || "this connection has opened no terminal".to_owned();
+    let refused = || RequestError::Failed { message: message(), retryable: false };
+    connection.terminal().map(|(job_id, _)| job_id).ok_or_else(refused)
 }
 
 /// Creates the socket so that only the runner's own user can connect.

@@ -16,6 +16,9 @@ use rustix::termios::Winsize;
 /// their program.
 const MAX_WAITING_BYTES: usize = 64 << 10;
 
+/// The type of the terminal, for its programs.
+pub(crate) const TERM: &str = "xterm-256color";
+
 /// The most columns and rows, as in the API.
 const MAX_SIDE: u16 = 1000;
 

@@ -21,6 +21,7 @@ use crate::{
         output::{Output, OutputQuery},
         page::PageQuery,
         quota::QuotaView,
+        recording::ASCIICAST,
         sessions::SessionsQuery,
         signal::SignalRequest,
         start::StartRequest,
@@ -104,12 +105,23 @@ fn jobs(schemas: &mut Schemas) -> Vec<Described> {
     vec![
         get("/v1/jobs/{id}", "getJob", "A job with the first 64 KiB of its output.")
             .query(JobQuery::read)
-            .links("jobId", "id", &["getOutput", "streamJob", "cancel", "signal"])
+            .links("jobId", "id", &["getOutput", "getRecording", "streamJob", "cancel", "signal"])
             .links("sessionId", "id", &["getSession"])
             .ok("The job.", job.clone()),
         get("/v1/jobs/{id}/output", "getOutput", "A part of a job's output.")
             .query(OutputQuery::read)
             .ok("The part.", schemas.of::<Output>()),
+        get(
+            "/v1/jobs/{id}/recording",
+            "getRecording",
+            "What a terminal has shown, as an asciicast.",
+        )
+        .response(
+            200,
+            "Asciicast of version 2: a header, then an event in each line.",
+            Some((ASCIICAST, json!({"type": "string"}))),
+        )
+        .done(),
         stream(schemas),
         post("/v1/jobs/{id}/cancel", "cancel", "Cancels a command, queued or running.")
             .optional_body(nothing(schemas))

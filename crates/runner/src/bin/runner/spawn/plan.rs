@@ -12,6 +12,7 @@ use rustix::termios::Winsize;
 
 use super::error::{self, SpawnError};
 use super::{Defaults, SHELL, Users};
+use crate::terminal;
 use crate::user::User;
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -131,7 +132,7 @@ fn environment(
         ("USER", &user.name),
         ("SHELL", &user.shell),
         ("LANG", "C.UTF-8"),
-        ("TERM", if start.terminal.is_some() { "xterm-256color" } else { "dumb" }),
+        ("TERM", if start.terminal.is_some() { terminal::TERM } else { "dumb" }),
         // Python buffers output to a pipe; a timeout would lose what it has printed.
         ("PYTHONUNBUFFERED", "1"),
         // Tells programs that they run in a shell of this service.
