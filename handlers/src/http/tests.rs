@@ -16,6 +16,7 @@ mod claims;
 mod contract;
 mod document;
 mod execute;
+mod files;
 mod gap;
 mod idempotency;
 mod input;

@@ -10,7 +10,7 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
@@ -20,6 +20,7 @@ use super::{
     connections::{Admitted, Connections},
     timed_stream::TimedStream,
     upgrade::UpgradableConnection,
+    users,
 };
 use crate::config::ConnectionLimits;
 
@@ -147,8 +148,9 @@ impl Acceptor {
         let admitted = Arc::clone(admitted);
         tower::service_fn(move |request: Request<Incoming>| {
             let serving = admitted.phase.serve();
-            let deadline = Instant::now() + limits.body_timeout;
-            let mut request = request.map(|body| Body::new(TimedBody::new(body, deadline)));
+            let is_transfer = users::is_transfer(request.uri().path());
+            let timed = if is_transfer { TimedBody::by_piece } else { TimedBody::whole };
+            let mut request = request.map(|body| Body::new(timed(body, limits.body_timeout)));
             request.extensions_mut().insert(upgradable.clone());
             let response = router.clone().oneshot(request);
             async move { Ok(response.await?.map(|body| Body::new(HeldBody { body, _held: serving }))) }

@@ -8,19 +8,28 @@ use std::{
 use axum::body::{Body, Bytes};
 use domain::ports::BoxError;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
-/// A request's body that must be whole at a deadline.
+/// A request's body that must be whole at a deadline, or whose pieces must not be late.
 #[derive(Debug)]
 pub(super) struct TimedBody {
     body: Incoming,
+    timeout: Duration,
+    /// Whether each piece moves the deadline.
+    by_piece: bool,
     deadline: Instant,
     expiry: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedBody {
-    pub(super) const fn new(body: Incoming, deadline: Instant) -> Self {
-        Self { body, deadline, expiry: None }
+    /// A body that may take so long.
+    pub(super) fn whole(body: Incoming, timeout: Duration) -> Self {
+        Self { body, timeout, by_piece: false, deadline: Instant::now() + timeout, expiry: None }
+    }
+
+    /// A body each of whose pieces may take so long.
+    pub(super) fn by_piece(body: Incoming, timeout: Duration) -> Self {
+        Self { by_piece: true, ..Self::whole(body, timeout) }
     }
 }
 
@@ -33,6 +42,10 @@ impl HttpBody for TimedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            if self.by_piece {
+                self.deadline = Instant::now() + self.timeout;
+                self.expiry = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = self.deadline;
