@@ -18,6 +18,7 @@ mod channel;
 mod cost;
 mod early_end;
 mod figure;
+mod files;
 mod http;
 mod lambda;
 mod latency;
@@ -125,11 +126,12 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 5] = [
+    let several: [(&str, Several); 6] = [
         ("P7", load::memory),
         ("P8", lambda::figures),
         ("P9", cost::figures),
         ("P11", channel::figures),
+        ("F1", files::figures),
         ("N1", neighbours::figures),
     ];
     for (id, measure) in several {
