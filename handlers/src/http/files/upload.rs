@@ -32,6 +32,9 @@ use crate::{
     },
 };
 
+/// How much of a body is received that is not stored. Bytes.
+const MAX_DISCARDED: u64 = 64 << 20;
+
 /// What an upload asks for.
 pub(in crate::http) struct WriteQuery {
     path: Option<FilePath>,
@@ -133,17 +136,20 @@ impl Upload {
         Ok((parts.headers, Self { body: body.into_data_stream(), received: 0 }))
     }
 
-    /// Answers the request. Before a refusal the rest of the body is received: many clients can't read a
-    /// response while they send.
+    /// Answers the request. Before a refusal the rest of the body is received, unless it is long: many
+    /// clients can't read a response while they send.
     async fn answer<T>(
         &mut self,
         answer: impl AsyncFnOnce(&mut Self) -> Result<T, Problem>,
     ) -> Result<T, Problem> {
         let answered = answer(self).await;
         if answered.is_err() {
-            while let Some(Ok(piece)) = self.body.next().await
-                && self.count(&piece).is_ok()
-            {}
+            let most = self.received.saturating_add(MAX_DISCARDED).min(MAX_UPLOAD);
+            while self.received < most
+                && let Some(Ok(piece)) = self.body.next().await
+            {
+                self.received += piece.len() as u64;
+            }
         }
         answered
     }

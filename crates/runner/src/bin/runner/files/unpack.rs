@@ -64,7 +64,10 @@ fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), F
         EntryType::Directory => create_directory(&parent, name, mode)?,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let mut replacement = Replacement::create(parent, name.clone())?;
-            copy(&mut entry, &mut replacement.file)?;
+            let size = entry.size();
+            if copy(&mut entry, &mut replacement.file)? < size {
+                return Err(refuse("it ends within a file"));
+            }
             set_time(&replacement, modified)?;
             replacement.complete(mode)?;
         }
@@ -146,17 +149,19 @@ fn link_target(entry: &Entry<'_, impl Read>) -> Result<Vec<u8>, Failure> {
     target.filter(|target| !target.is_empty()).ok_or_else(|| refuse("it has a link to nothing"))
 }
 
-/// Copies an entry. Reading and writing fail for different reasons.
-fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<(), Failure> {
+/// Copies an entry, and returns its size. Reading and writing fail for different reasons.
+fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<u64, Failure> {
     let mut buffer = vec![0; 64 << 10];
+    let mut size = 0;
     loop {
         let count = match entry.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(size),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(invalid(error)),
         };
         file.write_all(buffer.get(..count).unwrap_or_default())?;
+        size += count as u64;
     }
 }
 
