@@ -118,13 +118,16 @@ pub(super) async fn list(
     let mut entries = Vec::new();
     loop {
         match shell.next().await? {
-            FileReply::Entries(more) => entries.extend(more.iter().map(FileView::of)),
+            FileReply::Entries(more) if entries.len() + more.len() <= limit as usize => {
+                entries.extend(more.iter().map(FileView::of));
+            }
             FileReply::Done(done) => {
                 return Ok(Reply::ok(&ListView { entries, truncated: done.truncated }));
             }
-            FileReply::Found(_) | FileReply::Ready | FileReply::Piece(_) => {
-                return Err(unexpected());
-            }
+            FileReply::Entries(_)
+            | FileReply::Found(_)
+            | FileReply::Ready
+            | FileReply::Piece(_) => return Err(unexpected()),
         }
     }
 }

@@ -137,3 +137,21 @@ fn the_comment_of_an_archive_of_git_is_ignored() {
     unpack(&shell, dir.path(), &archive).unwrap();
     assert_eq!(content(dir.path()), ["file"]);
 }
+
+#[test]
+fn a_sparse_file_of_tar_is_whole() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let source = tempfile::tempdir().unwrap();
+    let sparse = std::fs::File::create(source.path().join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", 1 << 20).unwrap();
+    for format in ["gnu", "oldgnu"] {
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["-S", "--format", format, "-C"]).arg(source.path()).args(["-cf", "-", "sparse"]);
+        let archive = tar.output().expect("tar is installed").stdout;
+        assert!(archive.len() < 1 << 20, "it is not sparse");
+        unpack(&shell, &dir.path().join(format), &archive).unwrap();
+        let written = std::fs::read(dir.path().join(format).join("sparse")).unwrap();
+        assert_eq!(written, std::fs::read(source.path().join("sparse")).unwrap());
+    }
+}

@@ -68,10 +68,12 @@ fn become_transfer(
     privileges::become_user(namespace, user)?;
     let connection = sys::keep_only(connection.as_raw_fd())?.as_fd().try_clone_to_owned()?;
     let limit = libc::rlimit { rlim_cur: MAX_ADDRESS_SPACE, rlim_max: MAX_ADDRESS_SPACE };
-    // SAFETY: a plain number and a live struct; then a NUL-terminated string. A missing home directory
-    // leaves the process in `/`, as it leaves a command.
+    // A missing home directory leaves the process in `/`, as it leaves a command.
+    // SAFETY: plain numbers, a live struct and NUL-terminated strings.
     unsafe {
         check(libc::setrlimit(libc::RLIMIT_AS, &limit))?;
+        // A caller that has gone must not end this process before it has removed what is not complete.
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         if libc::chdir(home.as_ptr()) == -1 {
             check(libc::chdir(c"/".as_ptr()))?;
         }
