@@ -18,6 +18,8 @@ pub(crate) struct Connection {
     broken: bool,
 }
 
+/// The size of the pieces of a file.
+const PIECE: usize = 256 << 10;
 /// Between two requests while the server has too many of this user at once.
 const BUSY_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -58,8 +60,54 @@ impl Connection {
         }
     }
 
+    /// Sends a file of zeros.
+    pub(crate) fn upload(&mut self, path: &str, bytes: u64) -> Result<()> {
+        self.request("PUT", path, bytes, "")?;
+        let piece = vec![0; PIECE];
+        let mut left = usize::try_from(bytes)?;
+        while left > 0 {
+            let count = piece.len().min(left);
+            self.stream.get_mut().write_all(&piece[..count])?;
+            left -= count;
+        }
+        let (status, length) = self.head()?;
+        let mut answer = vec![0; length];
+        self.stream.read_exact(&mut answer)?;
+        self.broken = false;
+        ensure!(matches!(status, 200 | 201), "{status} {}", String::from_utf8_lossy(&answer));
+        Ok(())
+    }
+
+    /// Receives a file, and returns its size.
+    pub(crate) fn download(&mut self, path: &str) -> Result<usize> {
+        self.request("GET", path, 0, "")?;
+        let (status, length) = self.head()?;
+        ensure!(status == 200, "GET {path}: {status}");
+        let mut piece = vec![0; PIECE];
+        let mut left = length;
+        while left > 0 {
+            let count = piece.len().min(left);
+            // Larger reads than its buffer go past the buffer.
+            let count = self.stream.read(&mut piece[..count])?;
+            ensure!(count > 0, "the file is cut");
+            left -= count;
+        }
+        self.broken = false;
+        Ok(length)
+    }
+
     fn exchange_once(&mut self, method: &str, path: &str, body: &str) -> Result<(u16, Vec<u8>)> {
-        let (length, token) = (body.len(), &self.token);
+        self.request(method, path, body.len() as u64, body)?;
+        let (status, length) = self.head()?;
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+        self.broken = false;
+        Ok((status, body))
+    }
+
+    /// Sends the header of a request whose body has so many bytes, and the beginning of that body.
+    fn request(&mut self, method: &str, path: &str, length: u64, body: &str) -> Result<()> {
+        let token = &self.token;
         let request = format!(
             "{method} /v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
@@ -67,12 +115,7 @@ impl Connection {
         if std::mem::replace(&mut self.broken, true) {
             self.stream = Self::connect(self.address)?;
         }
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let (status, length) = self.head()?;
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        self.broken = false;
-        Ok((status, body))
+        Ok(self.stream.get_mut().write_all(request.as_bytes())?)
     }
 
     fn head(&mut self) -> Result<(u16, usize)> {

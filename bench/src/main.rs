@@ -18,6 +18,7 @@ mod channel;
 mod cost;
 mod early_end;
 mod figure;
+mod files;
 mod http;
 mod lambda;
 mod latency;
@@ -131,6 +132,7 @@ fn main() -> Result<()> {
         ("P8", lambda::figures),
         ("P9", cost::figures),
         ("P11", channel::figures),
+        ("F1", files::figures),
         ("N1", neighbours::figures),
         ("T", terminals::figures),
     ];

@@ -6,8 +6,8 @@ use domain::{
     Timestamp,
     cost::Pricing,
     ports::{
-        Changes, Clock, Compute, Ids, Queue, QueueLimits, RunLimits, Shell, StorageLimits, Store,
-        Webhooks, Workflow,
+        Changes, Clock, Compute, Files, Ids, Queue, QueueLimits, RunLimits, Shell, StorageLimits,
+        Store, Webhooks, Workflow,
     },
     size::{Network, Size},
     timeline::{Actor, Stamp},
@@ -24,6 +24,8 @@ pub struct Env {
     pub workflow: Arc<dyn Workflow>,
     pub compute: Arc<dyn Compute>,
     pub shell: Arc<dyn Shell>,
+    /// The files of shells; `None` where the API has no way to them.
+    pub files: Option<Arc<dyn Files>>,
     pub webhooks: Arc<dyn Webhooks>,
     pub changes: Arc<dyn Changes>,
     pub clock: Arc<dyn Clock>,

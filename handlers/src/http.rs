@@ -1,7 +1,8 @@
 //! The HTTP API under `/v1`: one file per resource.
 //!
 //! A request reads the store, decides, and writes in one commit. Work that takes time is left to the
-//! handlers behind the queue: no request calls a task, a runner or an execution.
+//! handlers behind the queue: no request calls a task, a runner or an execution, but for those of
+//! [`files`], which are about bytes in a shell only.
 
 use axum::{
     Json, Router,
@@ -23,6 +24,7 @@ mod execute;
 mod extend;
 mod extract;
 mod fields;
+mod files;
 mod jobs;
 mod json;
 mod layer;
@@ -84,6 +86,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/sessions/{id}/extend", post(extend::handle)),
         ("/v1/sessions/{id}/terminal", post(terminal::open)),
         ("/v1/events", get(events::handle)),
+        ("/v1/sessions/{id}/files", get(files::get).put(files::put).delete(files::remove)),
+        ("/v1/sessions/{id}/files/list", get(files::list)),
+        ("/v1/sessions/{id}/files/archive", get(files::pack).put(files::unpack)),
         ("/v1/quota", get(quota::handle)),
         ("/v1/webhooks/deliveries", get(deliveries::list)),
         ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),

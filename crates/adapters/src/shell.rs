@@ -14,10 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 mod connection;
 mod end;
+mod files;
 mod follower;
 mod pool;
 mod terminal;
 
+pub use files::RunnerFiles;
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
 pub use runner::protocol::Cause;

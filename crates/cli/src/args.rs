@@ -1,6 +1,6 @@
 //! The definition of the command line for clap.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use clap_complete::Shell;
@@ -72,6 +72,10 @@ pub(crate) enum Command {
     /// Ctrl-] detaches: the command runs on, and `attach JOB` shows its screen again. Exits with the exit
     /// code of the command.
     Attach(Attach),
+    /// Copy a file or a directory to or from a shell.
+    ///
+    /// A copy that breaks off leaves the old file as it was.
+    Cp(Cp),
     /// Stop a shell and wait until it is gone.
     Stop(Stop),
     /// List shells.
@@ -274,6 +278,26 @@ pub(crate) struct Attach {
     /// shell if absent.
     #[arg(trailing_var_arg = true, value_name = "CMD")]
     pub(crate) argv: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral cp data.csv sh_01J…:                 into the home directory
+  ephemeral cp sh_01J…:out/report.pdf .
+  ephemeral cp -r project sh_01J…:/tmp           gives /tmp/project, as cp(1) does
+  git archive HEAD | ephemeral cp - sh_01J…:source.tar
+  ephemeral cp sh_01J…:log.txt - | grep error")]
+pub(crate) struct Cp {
+    /// Copy directories with their content.
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// A path, ID:PATH, or - for standard input. Paths in a shell count from the home directory.
+    #[arg(value_name = "SOURCE")]
+    pub(crate) source: OsString,
+    /// A path, ID:PATH, or - for standard output.
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: OsString,
 }
 
 #[derive(Debug, Args)]

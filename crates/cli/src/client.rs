@@ -1,12 +1,14 @@
 //! The client of the HTTP API: JSON in, JSON or a [`CliError`] out.
 
 use std::{
+    io,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use futures::Stream;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -60,16 +62,23 @@ struct FieldError {
 
 impl Client {
     pub(crate) fn new(address: Address) -> Result<Self, CliError> {
-        Self::with_silence(address, STREAM_SILENCE)
+        Self::with_silence(address, Some(STREAM_SILENCE))
     }
 
-    fn with_silence(address: Address, silence: Duration) -> Result<Self, CliError> {
+    /// A client for uploads: a response comes only after the whole body was sent.
+    pub(crate) fn for_uploads(address: Address) -> Result<Self, CliError> {
+        Self::with_silence(address, None)
+    }
+
+    fn with_silence(address: Address, silence: Option<Duration>) -> Result<Self, CliError> {
         // An error means that a provider is installed already, which is sufficient.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
-            .read_timeout(silence)
             .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")));
+        if let Some(silence) = silence {
+            builder = builder.read_timeout(silence);
+        }
         if address.url.starts_with("http:") {
             // Plain http needs no certificates, and the host may have none.
             builder = builder.tls_certs_only([]);
@@ -149,6 +158,25 @@ impl Client {
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
+    }
+
+    /// Opens the body of a response that is no JSON.
+    pub(crate) async fn download(&self, path: &str) -> Result<Response, CliError> {
+        self.send(self.request(Method::GET, path)).await
+    }
+
+    /// Sends bytes as they come, once.
+    pub(crate) async fn put(
+        &self,
+        path: &str,
+        length: Option<u64>,
+        bytes: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
+    ) -> Result<Value, CliError> {
+        let mut request = self.request(Method::PUT, path).body(Body::wrap_stream(bytes));
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        self.json(self.send(request).await?).await
     }
 
     /// Opens a stream of server-sent events that starts after the event `last`.
@@ -265,7 +293,7 @@ async fn refused(response: Response) -> CliError {
         StatusCode::NOT_FOUND | StatusCode::GONE => Exit::Gone,
         _ => Exit::Other,
     };
-    let error = CliError::new(exit, message(status, &problem));
+    let error = CliError::new(exit, message(status, &problem)).with_code(&problem.code);
     match (status, retry_after) {
         (StatusCode::UNAUTHORIZED, _) => error
             .hint("check EPHEMERAL_TOKEN; the operator creates tokens with `ephemeral token add`"),

@@ -6,7 +6,7 @@ use crate::{
     args::{Cli, Command, Global},
     client::Client,
     error::{CliError, Exit},
-    find_server,
+    find_server::{self, Address},
     terminal::Terminal,
 };
 
@@ -15,6 +15,7 @@ mod body;
 mod cancel;
 mod completions;
 mod console;
+mod cp;
 mod doctor;
 mod events;
 mod exec;
@@ -39,12 +40,20 @@ pub(crate) struct Context {
 impl Context {
     /// A client for the selected server; an error if there is none.
     pub(crate) fn client(&self) -> Result<Client, CliError> {
-        let address = find_server::find(&self.global)?.ok_or_else(|| {
+        Client::new(self.address()?)
+    }
+
+    /// A client for uploads to that server.
+    pub(crate) fn uploader(&self) -> Result<Client, CliError> {
+        Client::for_uploads(self.address()?)
+    }
+
+    fn address(&self) -> Result<Address, CliError> {
+        find_server::find(&self.global)?.ok_or_else(|| {
             let dir = find_server::data_dir(&self.global);
             CliError::new(Exit::Unreachable, format!("no server is running in {}", dir.display()))
                 .hint("start one with `ephemeral up`, or set EPHEMERAL_URL and EPHEMERAL_TOKEN")
-        })?;
-        Client::new(address)
+        })
     }
 }
 
@@ -56,6 +65,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Start(args) => start::start(&context, args).await,
         Command::Exec(args) => return exec::exec(&context, args).await,
         Command::Attach(args) => return attach::attach(&context, args).await,
+        Command::Cp(args) => return cp::cp(&context, args).await,
         Command::Stop(args) => stop::stop(&context, args).await,
         Command::Ls(args) => ls::ls(&context, args).await,
         Command::Show { id } => show::show(&context, &id).await,

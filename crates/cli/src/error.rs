@@ -32,11 +32,19 @@ pub(crate) struct CliError {
     hint: Option<String>,
     exit: Exit,
     kind: Kind,
+    /// The code of the server's response, if it refused a request.
+    code: String,
 }
 
 impl CliError {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit, kind: Kind::Permanent }
+        Self {
+            message: message.into(),
+            hint: None,
+            exit,
+            kind: Kind::Permanent,
+            code: String::new(),
+        }
     }
 
     pub(crate) fn other(message: impl Into<String>) -> Self {
@@ -51,6 +59,22 @@ impl CliError {
             Self::chain("can't write the output", error)
         };
         Self { kind: Kind::Output, ..failed }
+    }
+
+    /// Notes the code of the server's response.
+    pub(crate) fn with_code(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.code);
+        self
+    }
+
+    /// Whether the server refused a request with this code.
+    pub(crate) fn is_code(&self, code: &str) -> bool {
+        self.code == code
+    }
+
+    /// The same error of this thing.
+    pub(crate) fn about(self, subject: &impl fmt::Display) -> Self {
+        Self { message: format!("{subject}: {}", self.message), ..self }
     }
 
     /// Marks the error as one that may not occur again if the request is repeated later.

@@ -4,6 +4,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     os::fd::BorrowedFd,
+    sync::Arc,
     time::Duration,
 };
 
@@ -74,6 +75,28 @@ impl Terminal {
         let _ = put(io::stderr(), format!("{text}\n").as_bytes());
     }
 
+    /// Progress of a copy of so many bytes, if that is known.
+    pub(crate) fn progress(self, text: &str, length: Option<u64>) -> Progress {
+        if !self.interactive {
+            return Progress(None);
+        }
+        let (bar, template) = match length {
+            Some(length) => (
+                ProgressBar::new(length),
+                "{msg} {bar:30.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec} {eta:.dim}",
+            ),
+            None => (
+                ProgressBar::new_spinner(),
+                "{spinner:.cyan} {msg} {bytes} {bytes_per_sec} {elapsed:.dim}",
+            ),
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Progress(Some(Arc::new(Bar(bar.with_message(text.to_owned())))))
+    }
+
     pub(crate) fn spinner(self, text: impl Into<String>) -> Spinner {
         if !self.interactive {
             return Spinner(None);
@@ -84,6 +107,26 @@ impl Terminal {
         }
         bar.enable_steady_tick(Duration::from_millis(100));
         Spinner(Some(bar))
+    }
+}
+
+/// Progress of a copy. Dropping the last clone clears the line.
+#[derive(Clone)]
+pub(crate) struct Progress(Option<Arc<Bar>>);
+
+struct Bar(ProgressBar);
+
+impl Progress {
+    pub(crate) fn add(&self, bytes: usize) {
+        if let Some(bar) = &self.0 {
+            bar.0.inc(u64::try_from(bytes).unwrap_or(u64::MAX));
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

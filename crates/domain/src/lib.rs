@@ -15,6 +15,7 @@ macro_rules! from_states {
 
 pub mod command;
 pub mod cost;
+pub mod file;
 pub mod id;
 pub mod job;
 pub mod message;

@@ -4,6 +4,7 @@
 
 mod clock;
 mod compute;
+mod files;
 mod queue;
 mod shell;
 mod store;
@@ -12,6 +13,7 @@ mod workflow;
 
 pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
+pub use files::{FileTransfer, Files, FilesError};
 pub use queue::Queue;
 pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
 pub use store::{

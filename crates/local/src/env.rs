@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapters::shell::RunnerShell;
+use adapters::shell::{RunnerFiles, RunnerShell};
 use adapters::webhooks::HttpWebhooks;
 use domain::{
     ports::BackendError,
@@ -79,6 +79,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         queue: Arc::new(queue.clone()),
         workflow: workflow.clone(),
         shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
+        files: Some(Arc::new(RunnerFiles::new(dial.clone()))),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
         changes: Arc::new(LocalChanges::new(db.clone(), listeners.clone(), clock.clone())),

@@ -17,13 +17,20 @@ use tokio::{
     net::TcpListener,
 };
 
+#[path = "server/files.rs"]
+mod files;
 #[path = "server/full_disk.rs"]
 mod full_disk;
 #[path = "server/terminals.rs"]
 mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 20] = [
+const TESTS: [&str; 25] = [
+    "a_large_file_passes_in_both_directions_without_being_held_in_memory",
+    "a_full_disk_and_a_lost_client_leave_the_old_file",
+    "the_end_of_a_session_ends_its_transfers",
+    "what_the_user_of_a_shell_can_not_read_is_refused",
+    "an_archive_of_tar_is_unpacked_and_packed",
     "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code",
     "a_token_opens_a_terminal_once",
     "a_terminal_lives_on_during_a_restart_of_the_server",
@@ -133,6 +140,21 @@ async fn test(name: &str) {
         }
         "clients_of_others_attach_unchanged" => {
             terminals::clients_of_others_attach_unchanged().await
+        }
+        "a_large_file_passes_in_both_directions_without_being_held_in_memory" => {
+            files::a_large_file_passes_in_both_directions_without_being_held_in_memory().await;
+        }
+        "a_full_disk_and_a_lost_client_leave_the_old_file" => {
+            files::a_full_disk_and_a_lost_client_leave_the_old_file().await;
+        }
+        "the_end_of_a_session_ends_its_transfers" => {
+            files::the_end_of_a_session_ends_its_transfers().await;
+        }
+        "what_the_user_of_a_shell_can_not_read_is_refused" => {
+            files::what_the_user_of_a_shell_can_not_read_is_refused().await;
+        }
+        "an_archive_of_tar_is_unpacked_and_packed" => {
+            files::an_archive_of_tar_is_unpacked_and_packed().await;
         }
         other => panic!("there is no test {other}"),
     }

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod codec;
+pub mod files;
 
 pub use codec::{Decoder, MAX_FRAME_BYTES, Message, ProtocolError};
 
@@ -20,6 +21,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many jobs a runner runs at once; it refuses more for the time being.
 pub const MAX_RUNNING: usize = 96;
+/// How many processes of [`Request::Files`] a runner has at once; it refuses more for the time being.
+pub const MAX_TRANSFERS: usize = 8;
 /// The variable of the runner's environment that stands for its option `--lifetime-ms`, in seconds, where
 /// only the environment can be chosen, as in a task of AWS Fargate.
 pub const LIFETIME_VARIABLE: &str = "EPHEMERAL_LIFETIME_SECONDS";
@@ -57,6 +60,9 @@ pub enum Request {
     Input(Input),
     /// Changes the size of the terminal that the connection has opened. Answered only by `Error`.
     Resize { cols: u16, rows: u16 },
+    /// Gives the connection to a new process of the user, which reads or changes files; see [`files`].
+    /// Answered by `Error` if no process can be started; `retryable` if too many of them run.
+    Files(files::FileRequest),
 }
 
 /// A job to run. `Debug` prints neither the command nor its environment or input, which may hold

@@ -43,7 +43,7 @@ pub(super) async fn handle(
     let mut attempts = post.retry_on_conflict(&env);
     loop {
         let read = sessions::owned(&env, &post.user, id).await?;
-        let ready = ready(read.value)?;
+        let ready = sessions::ready(read.value)?;
         check_lifetime(&env, &ready, &request)?;
         let plan = plan(&env, ready, Expect::At(read.version), &request).await?;
         if let Some(response) = attempts.commit(plan).await? {
@@ -65,17 +65,6 @@ fn check_lifetime(env: &Env, ready: &Ready, request: &ExtendRequest) -> Result<(
         lifetime.as_secs()
     );
     Err(Problem::invalid(vec![InputError::in_body("", FieldError::new(detail))]))
-}
-
-fn ready(session: Session) -> Result<Ready, Problem> {
-    match session {
-        Session::Ready(ready) => Ok(ready),
-        session @ (Session::Stopping(_) | Session::Ended(_)) => Err(sessions::ended(&session)),
-        session @ (Session::Waiting(_)
-        | Session::Queued(_)
-        | Session::Provisioning(_)
-        | Session::Starting(_)) => Err(sessions::not_ready(&session)),
-    }
 }
 
 /// An earlier deadline counts only if the request allows it; otherwise the session stays as it is.

@@ -6,13 +6,14 @@ use axum::{
     extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
-use domain::UserId;
+use domain::{UserId, file::FilePath};
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     problem::{Code, InputError, Problem},
-    rule::{FieldError, Recorder, Rule},
+    rule::{FieldError, Recorder, Rule, string},
 };
 
 /// The user who calls, as the token says. The server inserts it into the request's extensions.
@@ -68,6 +69,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
 /// parameter that is left over is unknown.
 #[derive(Debug, Default)]
 pub(super) struct Params {
+    query: String,
     pairs: Vec<(String, String)>,
     errors: Vec<InputError>,
     recorder: Recorder,
@@ -79,7 +81,8 @@ impl<S: Sync> FromRequestParts<S> for Params {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| Problem::new(Code::InvalidRequest, "the query can't be decoded"))?;
-        Ok(Self { pairs, ..Self::default() })
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        Ok(Self { query, pairs, ..Self::default() })
     }
 }
 
@@ -121,6 +124,21 @@ impl Params {
         result.map_err(|error| self.errors.push(InputError::in_query(name, error))).ok()
     }
 
+    /// The bytes of a path, which must be there; the rule has its schema only.
+    pub(super) fn path(&mut self, name: &str, rule: Rule<()>) -> Option<FilePath> {
+        self.recorder.require(name);
+        let given = Rule { read: string, schema: rule.schema };
+        let errors = self.errors.len();
+        if self.optional(name, given).is_none() && self.errors.len() == errors {
+            self.errors.push(InputError::in_query(name, FieldError::new("is missing")));
+        }
+        // The pairs hold text, which has lost the bytes that are not UTF-8.
+        let mut pairs =
+            self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (_, value) = pairs.find(|(key, _)| decode(key) == name.as_bytes())?;
+        Some(FilePath(decode(value)))
+    }
+
     /// A parameter that has this value where it is absent.
     pub(super) fn with_default<T, F>(&mut self, name: &str, rule: Rule<F>, default: T) -> T
     where
@@ -130,12 +148,18 @@ impl Params {
         self.optional(name, rule.with("default", &default)).unwrap_or(default)
     }
 
-    /// The names and schemas of the parameters that `read` takes, for the API document.
+    /// The parameters that `read` takes, for the API document.
     #[cfg(test)]
-    pub(super) fn recorded<T>(read: impl FnOnce(&mut Self) -> T) -> Vec<(String, Value)> {
+    pub(super) fn recorded<T>(read: impl FnOnce(&mut Self) -> T) -> Recorder {
         let mut params =
             Self { recorder: Recorder { active: true, ..Recorder::default() }, ..Self::default() };
         read(&mut params);
-        params.recorder.values
+        params.recorder
     }
+}
+
+/// The bytes of a part of a query.
+fn decode(text: &str) -> Vec<u8> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).collect()
 }

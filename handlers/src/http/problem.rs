@@ -19,10 +19,14 @@ const MAX_ERRORS: usize = 20;
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename_all = "snake_case", inline))]
 pub(super) enum Code {
     InvalidRequest,
+    InvalidPath,
+    InvalidArchive,
     MalformedJson,
     Unauthenticated,
     RootDenied,
+    PermissionDenied,
     NotFound,
+    PathNotFound,
     MethodNotAllowed,
     NotReady,
     SessionDraining,
@@ -33,9 +37,14 @@ pub(super) enum Code {
     JobFinished,
     DeliveryPending,
     EndpointDisabled,
+    NotAFile,
+    NotADirectory,
+    DirectoryNotEmpty,
+    FileError,
     SessionEnded,
     PayloadTooLarge,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     IdempotencyMismatch,
     QuotaExceeded,
     QueueFull,
@@ -45,18 +54,24 @@ pub(super) enum Code {
     Internal,
     StreamingUnavailable,
     NotAcceptable,
+    FilesUnavailable,
     Unavailable,
     InsufficientStorage,
+    ShellDiskFull,
 }
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 40] = [
         Self::InvalidRequest,
+        Self::InvalidPath,
+        Self::InvalidArchive,
         Self::MalformedJson,
         Self::Unauthenticated,
         Self::RootDenied,
+        Self::PermissionDenied,
         Self::NotFound,
+        Self::PathNotFound,
         Self::MethodNotAllowed,
         Self::NotReady,
         Self::SessionDraining,
@@ -67,9 +82,14 @@ impl Code {
         Self::JobFinished,
         Self::DeliveryPending,
         Self::EndpointDisabled,
+        Self::NotAFile,
+        Self::NotADirectory,
+        Self::DirectoryNotEmpty,
+        Self::FileError,
         Self::SessionEnded,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
         Self::QueueFull,
@@ -79,8 +99,10 @@ impl Code {
         Self::Internal,
         Self::StreamingUnavailable,
         Self::NotAcceptable,
+        Self::FilesUnavailable,
         Self::Unavailable,
         Self::InsufficientStorage,
+        Self::ShellDiskFull,
     ];
 
     /// Name, status, title.
@@ -88,9 +110,13 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::InvalidRequest => ("invalid_request", S::BAD_REQUEST, "Invalid request"),
+            Self::InvalidPath => ("invalid_path", S::BAD_REQUEST, "Invalid path"),
+            Self::InvalidArchive => ("invalid_archive", S::BAD_REQUEST, "Invalid archive"),
             Self::MalformedJson => ("malformed_json", S::BAD_REQUEST, "Malformed JSON"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "No valid token"),
             Self::RootDenied => ("root_denied", S::FORBIDDEN, "No commands as root here"),
+            Self::PermissionDenied => ("permission_denied", S::FORBIDDEN, "Permission denied"),
+            Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "No such file or directory"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -104,12 +130,21 @@ impl Code {
             Self::JobFinished => ("job_finished", S::CONFLICT, "Job is finished"),
             Self::DeliveryPending => ("delivery_pending", S::CONFLICT, "Delivery is pending"),
             Self::EndpointDisabled => ("endpoint_disabled", S::CONFLICT, "Endpoint is disabled"),
+            Self::NotAFile => ("not_a_file", S::CONFLICT, "Not a file"),
+            Self::NotADirectory => ("not_a_directory", S::CONFLICT, "Not a directory"),
+            Self::DirectoryNotEmpty => {
+                ("directory_not_empty", S::CONFLICT, "Directory is not empty")
+            }
+            Self::FileError => ("file_error", S::CONFLICT, "The file can't be used"),
             Self::SessionEnded => ("session_ended", S::GONE, "Session has ended"),
             Self::PayloadTooLarge => {
                 ("payload_too_large", S::PAYLOAD_TOO_LARGE, "Payload too large")
             }
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type")
+            }
+            Self::RangeNotSatisfiable => {
+                ("range_not_satisfiable", S::RANGE_NOT_SATISFIABLE, "Nothing in this range")
             }
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
@@ -130,6 +165,12 @@ impl Code {
                 ("streaming_unavailable", S::NOT_ACCEPTABLE, "No streaming here")
             }
             Self::NotAcceptable => ("not_acceptable", S::NOT_ACCEPTABLE, "Not acceptable"),
+            Self::FilesUnavailable => {
+                ("files_unavailable", S::NOT_IMPLEMENTED, "No transfer of files here")
+            }
+            Self::ShellDiskFull => {
+                ("shell_disk_full", S::INSUFFICIENT_STORAGE, "The disk of the shell is full")
+            }
             Self::InsufficientStorage => {
                 ("insufficient_storage", S::INSUFFICIENT_STORAGE, "The disk is almost full")
             }
@@ -148,6 +189,17 @@ impl Code {
             Self::InsufficientStorage => Some(30),
             Self::StorageExceeded => Some(60),
             Self::InvalidRequest
+            | Self::InvalidPath
+            | Self::InvalidArchive
+            | Self::PermissionDenied
+            | Self::PathNotFound
+            | Self::NotAFile
+            | Self::NotADirectory
+            | Self::DirectoryNotEmpty
+            | Self::FileError
+            | Self::RangeNotSatisfiable
+            | Self::FilesUnavailable
+            | Self::ShellDiskFull
             | Self::MalformedJson
             | Self::Unauthenticated
             | Self::RootDenied

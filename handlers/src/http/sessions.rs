@@ -14,7 +14,7 @@ use axum::extract::State;
 use domain::{
     SessionId, UserId,
     ports::Versioned,
-    session::{Session, Status},
+    session::{Ready, Session, Status},
 };
 
 /// Which sessions are wanted.
@@ -86,6 +86,18 @@ pub(super) async fn owned(
 ) -> Result<Versioned<Session>, Problem> {
     let read = env.store.session(id).await?.filter(|read| read.value.user() == user);
     read.ok_or_else(|| Problem::not_found("session"))
+}
+
+/// The session, which must be ready.
+pub(super) fn ready(session: Session) -> Result<Ready, Problem> {
+    match session {
+        Session::Ready(ready) => Ok(ready),
+        session @ (Session::Stopping(_) | Session::Ended(_)) => Err(ended(&session)),
+        session @ (Session::Waiting(_)
+        | Session::Queued(_)
+        | Session::Provisioning(_)
+        | Session::Starting(_)) => Err(not_ready(&session)),
+    }
 }
 
 /// The refusal of a request for a session that has ended or is ending.

@@ -17,6 +17,7 @@ mod contract;
 mod document;
 mod events;
 mod execute;
+mod files;
 mod gap;
 mod idempotency;
 mod input;

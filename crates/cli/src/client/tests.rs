@@ -51,7 +51,8 @@ fn an_error_is_transient_only_after_the_server_has_responded() {
 async fn an_event_stream_without_bytes_ends_after_the_silence() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let client = Client::with_silence(address(url), Duration::from_millis(50)).expect("a client");
+    let client =
+        Client::with_silence(address(url), Some(Duration::from_millis(50))).expect("a client");
     let silent = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("a connection");
         let mut request = Vec::new();

@@ -1,5 +1,6 @@
 //! The real binary against a server with scripted responses: output, messages and exit codes.
 
+mod copies;
 mod cut_output;
 mod fake_server;
 mod output_errors;

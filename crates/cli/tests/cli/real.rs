@@ -22,7 +22,7 @@ fn run(args: &[&str]) -> Output {
     ephemeral(args).env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs")
 }
 
-fn is_unsupported() -> bool {
+pub(crate) fn is_unsupported() -> bool {
     if let Some(reason) = UNSUPPORTED.as_ref() {
         let written =
             writeln!(io::stdout(), "SKIPPED: this host supports no real shells: {reason}");

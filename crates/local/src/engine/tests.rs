@@ -145,6 +145,7 @@ async fn open_env(fakes: &Fakes, db: &Database, change: impl FnOnce(&mut Env)) -
         ids: fakes.ids.clone(),
         policy: Arc::new(policy(&Config::new("/nonexistent".into(), sandbox))),
         worker: "w".into(),
+        files: None,
         claims: Some(Arc::default()),
     };
     change(&mut env);

@@ -15,16 +15,17 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep},
+    time::sleep,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceExt};
 
 use super::{
-    body::{HeldBody, TimedBody},
+    body::{HeldBody, TimeLimit, TimedBody},
     connections::{Admitted, Connections},
     timed_stream::TimedStream,
     upgrade::UpgradableConnection,
+    users,
 };
 use crate::config::ConnectionLimits;
 
@@ -152,9 +153,10 @@ impl Acceptor {
         let admitted = Arc::clone(admitted);
         tower::service_fn(move |request: Request<Incoming>| {
             let serving = admitted.phase.serve();
-            let deadline = Instant::now() + limits.body_timeout;
+            let is_transfer = users::is_transfer(request.uri().path());
+            let limit = if is_transfer { TimeLimit::OfPiece } else { TimeLimit::OfBody };
             let (head, body) = request.into_parts();
-            let (body, unread) = TimedBody::new(body, deadline);
+            let (body, unread) = TimedBody::new(body, limit(limits.body_timeout));
             let mut request = Request::from_parts(head, Body::new(body));
             request.extensions_mut().insert(upgradable.clone());
             let response = router.clone().oneshot(request);

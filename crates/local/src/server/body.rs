@@ -12,12 +12,22 @@ use std::{
 use axum::body::{Body, Bytes};
 use domain::ports::BoxError;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Duration, Instant, Sleep, sleep_until};
 
-/// A request's body that must be whole at a deadline.
+/// How long a request's body may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum TimeLimit {
+    /// All of it.
+    OfBody(Duration),
+    /// Each of its pieces.
+    OfPiece(Duration),
+}
+
+/// A request's body with a time limit.
 #[derive(Debug)]
 pub(super) struct TimedBody {
     body: Incoming,
+    limit: TimeLimit,
     deadline: Instant,
     expiry: Option<Pin<Box<Sleep>>>,
     unread: Unread,
@@ -29,9 +39,11 @@ pub(super) struct Unread(Arc<AtomicBool>);
 
 impl TimedBody {
     /// The body, and whether a part of it was not read at any time.
-    pub(super) fn new(body: Incoming, deadline: Instant) -> (Self, Unread) {
+    pub(super) fn new(body: Incoming, limit: TimeLimit) -> (Self, Unread) {
         let unread = Unread(Arc::new(AtomicBool::new(!body.is_end_stream())));
-        (Self { body, deadline, expiry: None, unread: unread.clone() }, unread)
+        let (TimeLimit::OfBody(time) | TimeLimit::OfPiece(time)) = limit;
+        let deadline = Instant::now() + time;
+        (Self { body, limit, deadline, expiry: None, unread: unread.clone() }, unread)
     }
 }
 
@@ -52,6 +64,10 @@ impl HttpBody for TimedBody {
         if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
             let is_end = frame.is_none() || self.body.is_end_stream();
             self.unread.0.store(!is_end, Ordering::Relaxed);
+            if let TimeLimit::OfPiece(time) = self.limit {
+                self.deadline = Instant::now() + time;
+                self.expiry = None;
+            }
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
         }
         let deadline = self.deadline;

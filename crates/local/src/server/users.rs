@@ -127,7 +127,7 @@ async fn refuse(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Whether the request may wait for something to happen: a long poll or a stream.
+/// Whether the request may take long: a long poll, a stream, or a transfer of files.
 fn waits(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let is_long_poll = query.split('&').any(|pair| {
@@ -135,7 +135,15 @@ fn waits(request: &Request) -> bool {
         name == "waitSeconds" && !value.is_empty() && value != "0"
     });
     // An encoded name is one too; where it is not, a little strictness does no harm.
-    is_long_poll || query.contains('%') || request.uri().path().ends_with("/stream")
+    is_long_poll
+        || query.contains('%')
+        || request.uri().path().ends_with("/stream")
+        || is_transfer(request.uri().path())
+}
+
+/// Whether requests with this path transfer files.
+pub(super) fn is_transfer(path: &str) -> bool {
+    path.starts_with("/v1/sessions/") && path.contains("/files")
 }
 
 #[cfg(test)]

@@ -16,10 +16,10 @@ use super::{Event, Input, Output, Request, Start, Stream};
 /// Length of the longest frame in bytes, without its length field.
 pub const MAX_FRAME_BYTES: usize = 1 << 20;
 
-const LENGTH_BYTES: usize = 4;
+pub(super) const LENGTH_BYTES: usize = 4;
 const OUTPUT_HEAD_BYTES: usize = 1 + 8;
 
-const CONTROL: u8 = 0;
+pub(super) const CONTROL: u8 = 0;
 const START: u8 = 1;
 const OUTPUT: u8 = 2;
 const INPUT: u8 = 3;
@@ -80,7 +80,8 @@ impl Message for Request {
             | Self::SetDeadline { .. }
             | Self::Probe
             | Self::Terminal { .. }
-            | Self::Resize { .. } => return frame(out, CONTROL, &[&json(self)?]),
+            | Self::Resize { .. }
+            | Self::Files(_) => return frame(out, CONTROL, &[&json(self)?]),
         };
         let json = json(start)?;
         let length = u32::try_from(json.len()).map_err(|_| ProtocolError::TooLong(json.len()))?;
@@ -99,7 +100,8 @@ impl Message for Request {
                 | Self::SetDeadline { .. }
                 | Self::Probe
                 | Self::Terminal { .. }
-                | Self::Resize { .. } => Ok(request),
+                | Self::Resize { .. }
+                | Self::Files(_) => Ok(request),
             }),
             START => decode_start(body).map(Self::Start),
             INPUT => Ok(Self::Input(Input(body.to_vec()))),
@@ -162,11 +164,11 @@ fn frame(out: &mut Vec<u8>, kind: u8, parts: &[&[u8]]) -> Result<(), ProtocolErr
     Ok(())
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>, ProtocolError> {
+pub(super) fn json(value: &impl Serialize) -> Result<Vec<u8>, ProtocolError> {
     serde_json::to_vec(value).map_err(|_| ProtocolError::Malformed)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
     serde_json::from_slice(body).map_err(|_| ProtocolError::Malformed)
 }
 
@@ -192,6 +194,11 @@ impl<M: Message> Decoder<M> {
         self.buffer.drain(..self.start);
         self.start = 0;
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Whether no byte was fed that is not part of a message that was returned.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.buffer.len()
     }
 
     /// The next complete message, or `None` until more bytes are fed.

@@ -8,6 +8,8 @@ mod end;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod keep;

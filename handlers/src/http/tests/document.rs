@@ -14,13 +14,14 @@ use crate::http::{
     problem::{Body, Code},
 };
 
+mod files;
 mod operation;
 mod operations;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 /// The statuses of problems, with the name and the description of their component.
-const PROBLEMS: [(u16, &str, &str); 14] = [
+const PROBLEMS: [(u16, &str, &str); 16] = [
     (400, "BadRequest", "The request is invalid; errors says what and where."),
     (401, "Unauthenticated", "There is no valid token."),
     (403, "Forbidden", "The deployment does not allow this to anybody, such as a command as root."),
@@ -35,6 +36,11 @@ const PROBLEMS: [(u16, &str, &str); 14] = [
     (410, "Gone", "The session has ended or is ending."),
     (413, "TooLarge", "The body is too large."),
     (415, "MediaType", "The body is not application/json, or is encoded."),
+    (
+        416,
+        "NoSuchRange",
+        "The file has nothing in the requested range; Content-Range tells its size.",
+    ),
     (422, "Mismatch", "Another request used this Idempotency-Key."),
     (
         429,
@@ -43,11 +49,13 @@ const PROBLEMS: [(u16, &str, &str); 14] = [
         once.",
     ),
     (500, "Internal", "An internal error."),
+    (501, "NoFiles", "This deployment can't transfer files."),
     (503, "Unavailable", "A backend is unavailable; retry with the same Idempotency-Key."),
     (
         507,
         "Full",
-        "The disk of this server is almost full: only stops and cancellations are accepted.",
+        "The disk of this server is almost full: only stops and cancellations are accepted. Or the disk \
+        of the shell is full.",
     ),
 ];
 
@@ -301,5 +309,5 @@ fn the_document_is_generated_from_the_code() {
 fn every_code_of_a_problem_is_listed() {
     let schema = schemars::schema_for!(Code).to_value();
     let names = Code::ALL.map(|code| code.parts().0);
-    assert_eq!(schema["enum"], json!(names));
+    assert_eq!(schema["enum"], json!(names.as_slice()));
 }

@@ -112,6 +112,16 @@ impl Connection {
         self.failed |= event.encode_into(&mut self.unsent).is_err();
     }
 
+    /// Whether the caller has sent nothing after its last request and waits for nothing else.
+    pub(crate) fn can_be_given_away(&self) -> bool {
+        self.decoder.is_empty() && self.unsent.is_empty() && self.follow.is_none()
+    }
+
+    /// Another process has the connection now.
+    pub(crate) fn give_away(&mut self) {
+        self.failed = true;
+    }
+
     pub(crate) fn is_following(&self) -> bool {
         self.follow.is_some()
     }

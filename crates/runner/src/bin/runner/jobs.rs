@@ -2,15 +2,19 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::Instant;
 
+use runner::protocol::files::FileRequest;
 use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
 use crate::command_line;
+use crate::files;
 use crate::job::{Background, Job, StopReason};
+use crate::spawn::transfer::Transfer;
 use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
 use crate::sys;
@@ -18,6 +22,7 @@ use crate::terminal::Terminal;
 
 /// A job takes up to six of the 1024 descriptors that a process usually may open.
 const MAX_RUNNING: usize = runner::protocol::MAX_RUNNING;
+const MAX_TRANSFERS: usize = runner::protocol::MAX_TRANSFERS;
 /// Largest number of ended jobs whose background processes may still write to the job's pipes; each has
 /// two of them. Beyond that the oldest pipes are closed.
 const MAX_HELD: usize = 16;
@@ -27,6 +32,8 @@ pub(crate) struct Jobs {
     pub(crate) running: Vec<Job>,
     /// Processes of ended jobs, the oldest first.
     pub(crate) background: Vec<Background>,
+    /// Processes that read or change files for a caller.
+    transfers: Vec<Transfer>,
     store: Store,
     /// `None` where jobs can't have cgroups; they have supervisors then.
     cgroups: Option<Cgroups>,
@@ -82,11 +89,12 @@ impl Jobs {
         cgroups: Option<Cgroups>,
     ) -> io::Result<Self> {
         let scratch = Scratch::new()?;
-        let (running, background) = (Vec::new(), Vec::new());
+        let (running, background, transfers) = (Vec::new(), Vec::new(), Vec::new());
         let (shutting_down, tidying_failed) = (false, false);
         Ok(Self {
             running,
             background,
+            transfers,
             store,
             cgroups,
             scratch,
@@ -209,6 +217,36 @@ impl Jobs {
             .map_err(|error| refused(format!("cannot change the terminal's size: {error}")))
     }
 
+    /// Gives a connection to a new process that serves the request.
+    pub(crate) fn open_files(
+        &mut self,
+        request: FileRequest,
+        connection: BorrowedFd<'_>,
+    ) -> Result<(), RequestError> {
+        if self.shutting_down {
+            return Err(refused("the shell is shutting down"));
+        }
+        if self.transfers.len() >= MAX_TRANSFERS {
+            let message = format!("{MAX_TRANSFERS} transfers of files already run in this shell");
+            return Err(temporary(message));
+        }
+        let user = request.user.clone();
+        let work = |connection| files::serve(request, connection);
+        let (defaults, cgroups) = (&self.defaults, self.cgroups.as_ref());
+        match spawn::transfer::spawn(&user, defaults, cgroups, connection, work) {
+            Ok(transfer) => {
+                self.transfers.push(transfer);
+                Ok(())
+            }
+            Err(SpawnError::Temporary(message)) => Err(temporary(message)),
+            Err(
+                SpawnError::Invalid(message)
+                | SpawnError::NotExecutable(message)
+                | SpawnError::NotFound(message),
+            ) => Err(refused(message)),
+        }
+    }
+
     pub(crate) fn release(&mut self, job_id: &str) -> Result<(), RequestError> {
         self.known(job_id)?;
         if self.find(job_id).is_some() {
@@ -274,6 +312,12 @@ impl Jobs {
                 background.members.reaped(pid);
             }
             sys::reap(pid)?;
+            for transfer in self.transfers.extract_if(.., |transfer| transfer.pid == pid) {
+                self.cgroups
+                    .iter_mut()
+                    .zip(transfer.cgroup)
+                    .for_each(|(all, own)| all.take_back(own));
+            }
         }
         let ended = self.background.extract_if(.., |background| background.members.is_empty());
         ended.for_each(|background| background.members.release(self.cgroups.as_mut()));
@@ -322,6 +366,7 @@ impl Jobs {
         self.reap(now)?;
         self.shutting_down = true;
         self.running.iter_mut().for_each(|job| job.check_report(now));
+        self.transfers.iter().for_each(|transfer| sys::signal(transfer.pid, libc::SIGKILL));
         self.running.iter_mut().for_each(|job| job.stop(StopReason::Shutdown, now));
         Ok(())
     }

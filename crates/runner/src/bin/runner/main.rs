@@ -26,6 +26,7 @@ mod cgroup;
 mod command_line;
 mod connection;
 mod end;
+mod files;
 mod image;
 mod input;
 mod job;

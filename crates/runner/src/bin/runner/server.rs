@@ -228,7 +228,10 @@ impl Server {
 
     fn answer(&mut self, connection: &mut Connection, request: Request, now: Instant) {
         let answer = match request {
-            Request::Start(_) | Request::Attach { .. } | Request::Terminal { .. }
+            Request::Start(_)
+            | Request::Attach { .. }
+            | Request::Terminal { .. }
+            | Request::Files(_)
                 if connection.is_following() =>
             {
                 let message = "this connection already follows a job".to_owned();
@@ -262,6 +265,14 @@ impl Server {
                     Err(error) => Err(error),
                 }
             }
+            Request::Files(_) if !connection.can_be_given_away() => {
+                let message = "the caller of a transfer must wait for its first reply".to_owned();
+                Err(RequestError::Failed { message, retryable: false })
+            }
+            Request::Files(request) => match self.jobs.open_files(request, connection.as_fd()) {
+                Ok(()) => return connection.give_away(),
+                Err(error) => Err(error),
+            },
             Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal, now),
             Request::Cancel { job_id } => self.jobs.cancel(&job_id, now),
             Request::Release { job_id } => self.jobs.release(&job_id),

@@ -23,6 +23,7 @@ mod child_terminal;
 mod error;
 mod plan;
 mod privileges;
+pub(crate) mod transfer;
 
 use child::{REPORT_BYTES, Report};
 pub(crate) use error::SpawnError;

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{PROBLEMS, header};
-use crate::http::extract::Params;
+use crate::http::{extract::Params, rule::Recorder};
 
 pub(super) const JSON: &str = "application/json";
 
@@ -27,6 +27,17 @@ pub(super) fn get(path: &'static str, id: &str, summary: &str) -> Operation {
 pub(super) fn post(path: &'static str, id: &str, summary: &str) -> Operation {
     Operation::new("post", path, id, summary)
         .problems(&[400, 401, 413, 415, 422, 429, 500, 503, 507])
+}
+
+/// A request for files of a session, which reaches its shell.
+pub(super) fn files(
+    method: &'static str,
+    path: &'static str,
+    id: &str,
+    summary: &str,
+) -> Operation {
+    Operation::new(method, path, id, summary)
+        .problems(&[400, 401, 403, 404, 409, 410, 429, 500, 501, 503, 507])
 }
 
 impl Operation {
@@ -65,10 +76,15 @@ impl Operation {
 
     /// Adds the parameters that `read` takes.
     pub(super) fn query<T>(mut self, read: impl FnOnce(&mut Params) -> T) -> Self {
-        for (name, mut schema) in Params::recorded(read) {
+        let Recorder { values, required, .. } = Params::recorded(read);
+        for (name, mut schema) in values {
             let description =
                 schema.as_object_mut().and_then(|schema| schema.remove("description"));
+            let is_required = required.contains(&name);
             let mut parameter = json!({"name": name, "in": "query", "schema": schema});
+            if is_required {
+                parameter["required"] = json!(true);
+            }
             if let Some(description) = description {
                 parameter["description"] = description;
             }
@@ -83,6 +99,14 @@ impl Operation {
 
     pub(super) fn optional_body(self, schema: Value) -> Self {
         self.with_body(&schema, false)
+    }
+
+    /// A body of raw bytes.
+    pub(super) fn bytes(mut self, kind: &str, description: &str) -> Self {
+        let content = json!({kind: {}});
+        self.value["requestBody"] =
+            json!({"required": true, "description": description, "content": content});
+        self
     }
 
     fn with_body(mut self, schema: &Value, required: bool) -> Self {
@@ -117,6 +141,12 @@ impl Operation {
             response["content"] = json!({kind: {"schema": schema}});
         }
         self.responses.insert(status.to_string(), response);
+        self
+    }
+
+    /// Adds a header to a response that was added before.
+    pub(super) fn response_header(mut self, status: &str, name: &str, header: Value) -> Self {
+        self.responses[status]["headers"][name] = header;
         self
     }
 

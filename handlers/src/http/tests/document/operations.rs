@@ -4,7 +4,7 @@ use domain::{Timestamp, UserId};
 use serde_json::{Value, json};
 
 use super::{
-    Schemas,
+    Schemas, files,
     operation::{JSON, get, post},
 };
 use crate::{
@@ -41,7 +41,15 @@ const OF_COMMAND: [&str; 5] = ["getJob", "getOutput", "streamJob", "cancel", "si
 
 /// All operations.
 pub(super) fn all(schemas: &mut Schemas) -> Vec<Described> {
-    [system(schemas), shell(schemas), jobs(schemas), sessions(schemas), webhooks(schemas)].concat()
+    [
+        system(schemas),
+        shell(schemas),
+        jobs(schemas),
+        sessions(schemas),
+        files::all(schemas),
+        webhooks(schemas),
+    ]
+    .concat()
 }
 
 fn system(schemas: &mut Schemas) -> Vec<Described> {

@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use super::plan::{ChildStdio, Plan};
@@ -97,8 +97,9 @@ fn become_command(
 }
 
 fn prepare(plan: &Plan) -> Result<(), (Step, io::Error)> {
-    set_up(plan).map_err(|error| (Step::Setup, error))?;
-    privileges::become_user(plan).map_err(|error| (Step::Privileges, error))?;
+    set_up(&plan.cgroup).and_then(|()| set_stdio(plan)).map_err(|error| (Step::Setup, error))?;
+    privileges::become_user(plan.namespace, plan.switch_to.as_ref())
+        .map_err(|error| (Step::Privileges, error))?;
     if let ChildStdio::Terminal { size, socket } = plan.stdio {
         child_terminal::open(size, socket).map_err(|error| (Step::Terminal, error))?;
     }
@@ -121,11 +122,12 @@ fn enter(directories: &[CString]) -> io::Result<()> {
     entered
 }
 
-fn set_up(plan: &Plan) -> io::Result<()> {
+/// Enters the cgroup, and gives up what a command must not inherit of the runner.
+pub(super) fn set_up(cgroup: &[OwnedFd]) -> io::Result<()> {
     // SAFETY: a zeroed sigset_t is a valid argument of sigemptyset; the rest takes plain numbers
     // and descriptors that the parent keeps open until after the fork.
     unsafe {
-        for entrance in &plan.cgroup {
+        for entrance in cgroup {
             check_size(libc::write(entrance.as_raw_fd(), c"0".as_ptr().cast(), 1))?;
         }
         // A new session also makes a new process group, whose id is the child's pid.
@@ -139,10 +141,15 @@ fn set_up(plan: &Plan) -> io::Result<()> {
         libc::setpriority(libc::PRIO_PROCESS, 0, 0);
         limit_resources()?;
         libc::umask(0o022);
-        if let ChildStdio::Pipes(stdio) = plan.stdio {
-            for (number, fd) in (0..).zip(stdio) {
-                check(libc::dup2(fd, number))?;
-            }
+    }
+    Ok(())
+}
+
+fn set_stdio(plan: &Plan) -> io::Result<()> {
+    if let ChildStdio::Pipes(stdio) = plan.stdio {
+        for (number, fd) in (0..).zip(stdio) {
+            // SAFETY: descriptors that the parent keeps open until after the fork.
+            check(unsafe { libc::dup2(fd, number) })?;
         }
     }
     Ok(())

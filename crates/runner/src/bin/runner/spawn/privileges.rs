@@ -1,18 +1,19 @@
 //! Reduces a child's privileges to the command's: system calls only, no allocation, no lock, no panic.
 
 use std::io;
+use std::os::fd::RawFd;
 
-use super::plan::Plan;
 use crate::sys::check;
+use crate::user::User;
 
-/// Enters the namespace and becomes the user.
-pub(super) fn become_user(plan: &Plan) -> io::Result<()> {
-    if let Some(namespace) = plan.namespace {
+/// Enters the namespace and becomes the user; `None` keeps the one of this process.
+pub(super) fn become_user(namespace: Option<RawFd>, user: Option<&User>) -> io::Result<()> {
+    if let Some(namespace) = namespace {
         // SAFETY: a plain number, and a descriptor that the parent keeps open.
         check(unsafe { libc::setns(namespace, libc::CLONE_NEWUSER) })?;
     }
     let mut kept = 0;
-    if let Some(user) = &plan.switch_to {
+    if let Some(user) = user {
         if user.uid == 0 {
             kept = root_capabilities();
         }

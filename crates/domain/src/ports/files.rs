@@ -1,0 +1,54 @@
+//! Reading and changing the files of a task.
+
+use async_trait::async_trait;
+
+use super::BackendError;
+use crate::{
+    TaskId,
+    file::{FileAction, FilePath, FileRefusal, FileReply},
+};
+
+/// Why a request for files failed.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The shell refuses it; the message says why.
+    #[error("{1}")]
+    Refused(FileRefusal, String),
+    /// The shell has as many transfers as it may have; try again later.
+    #[error("the shell has too many transfers of files at once")]
+    TooMany,
+    /// The shell does not answer, or has ended during the transfer.
+    #[error("the shell ended the transfer")]
+    Interrupted,
+    /// Anything else.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+}
+
+/// A request for files that is carried out. Dropping it ends it: what is not complete is undone.
+#[async_trait]
+pub trait FileTransfer: Send {
+    /// The next reply. Cancel-safe: a dropped call loses nothing.
+    async fn next(&mut self) -> Result<FileReply, FilesError>;
+    /// Asks for a part of the file that was found.
+    async fn ask(&mut self, offset: u64, length: u64) -> Result<(), FilesError>;
+    /// Sends a piece of a file or of an archive. Waits while the shell has too much of it.
+    ///
+    /// # Errors
+    /// After an error, [`FileTransfer::next`] tells why.
+    async fn send(&mut self, piece: &[u8]) -> Result<(), FilesError>;
+    /// Sends the end of the pieces: what was sent is complete.
+    async fn finish(&mut self) -> Result<(), FilesError>;
+}
+
+/// Reads and changes the files of tasks, with the rights of their commands.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// Starts a request. It may fail at the first call of [`FileTransfer::next`] too.
+    async fn open(
+        &self,
+        task: &TaskId,
+        path: &FilePath,
+        action: FileAction,
+    ) -> Result<Box<dyn FileTransfer>, FilesError>;
+}

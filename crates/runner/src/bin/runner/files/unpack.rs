@@ -1,0 +1,237 @@
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use runner::protocol::files::{Done, FileError, FromCaller, Reply};
+use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
+use rustix::io::Errno;
+use tar::{Archive, Entry, EntryType};
+
+use super::channel::{self, Channel, Received};
+use super::error::Failure;
+use super::replacement::{self, Replacement};
+use super::{open, write};
+
+/// The deepest path of an entry.
+const MAX_DEPTH: usize = 1000;
+
+/// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
+/// symbolic link is followed, neither one of the archive nor one that is there.
+pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<Done, Failure> {
+    write::create_directories(path)?;
+    let root = open::directory(path)?;
+    channel.reply(&Reply::Ready)?;
+    let mut pieces = Pieces::new(channel);
+    let unpacked = if gzip {
+        unpack_all(&root, &mut MultiGzDecoder::new(&mut pieces))
+    } else {
+        unpack_all(&root, &mut pieces)
+    };
+    if pieces.lost {
+        return Err(Failure::Lost);
+    }
+    let entries = unpacked?;
+    // Padding may follow an archive.
+    pieces.drain()?;
+    Ok(Done { entries, ..Done::default() })
+}
+
+fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
+    let mut entries = 0;
+    for entry in Archive::new(bytes).entries().map_err(invalid)? {
+        unpack_entry(root, entry.map_err(invalid)?)?;
+        entries += 1;
+    }
+    Ok(entries)
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of entries have no end")]
+fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Failure> {
+    let kind = entry.header().entry_type();
+    let mode = entry.header().mode().map_err(invalid)? & 0o777;
+    let modified = entry.header().mtime().map_err(invalid)?;
+    let path = entry.path_bytes().into_owned();
+    let names = names(&path)?;
+    let Some((name, parents)) = names.split_last() else {
+        // The directory itself.
+        return Ok(());
+    };
+    let parent = descend(root, parents)?;
+    match kind {
+        EntryType::Directory => create_directory(&parent, name, mode)?,
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+            let mut replacement = Replacement::create(parent, name.clone())?;
+            let size = entry.size();
+            if copy(&mut entry, &mut replacement.file)? < size {
+                return Err(refuse("it ends within a file"));
+            }
+            set_time(&replacement, modified)?;
+            replacement.complete(mode)?;
+        }
+        EntryType::Symlink => {
+            let target = link_target(&entry)?;
+            replacement::make_room(&parent, Path::new(name))?;
+            rustix::fs::symlinkat(OsStr::from_bytes(&target), &parent, Path::new(name))?;
+        }
+        EntryType::Link => hard_link(root, &link_target(&entry)?, &parent, name)?,
+        // Attributes of the whole archive, such as a comment of git-archive(1).
+        EntryType::XGlobalHeader => {}
+        _ => return Err(refuse("it has an entry that is no file, directory or link")),
+    }
+    Ok(())
+}
+
+/// The names of a path of an archive.
+fn names(path: &[u8]) -> Result<Vec<OsString>, Failure> {
+    let mut names = Vec::new();
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." => return Err(refuse("it has a path with \"..\"")),
+            name => names.push(OsStr::from_bytes(name).to_owned()),
+        }
+    }
+    if names.len() > MAX_DEPTH || path.contains(&0) {
+        return Err(refuse("it has a path that is too long or has a NUL byte"));
+    }
+    Ok(names)
+}
+
+/// Opens a directory below the root, and creates it where it does not exist.
+fn descend(root: &OwnedFd, names: &[OsString]) -> Result<OwnedFd, Failure> {
+    let mut directory = root.try_clone()?;
+    for name in names {
+        create_directory(&directory, name, 0o755)?;
+        directory = open::directory_at(&directory, Path::new(name))?;
+    }
+    Ok(directory)
+}
+
+/// Creates a directory, unless there is one. The user keeps the right to write to it, for what follows.
+fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Failure> {
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(mode | 0o700)) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            // A symbolic link to a directory is none here.
+            open::directory_at(parent, Path::new(name)).map(drop).map_err(|failure| {
+                let is_in_the_way = [FileError::NotADirectory, FileError::InvalidPath];
+                if matches!(&failure, Failure::Told(error, _) if is_in_the_way.contains(error)) {
+                    return refuse("it has a path through a file or a symbolic link");
+                }
+                failure
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
+    let target = names(target)?;
+    let (target, parents) = target.split_last().ok_or_else(|| refuse("it has an empty link"))?;
+    let directory = descend(root, parents)?;
+    if target == name && same(&directory, parent)? {
+        return Err(refuse("it has a file that is a hard link to itself"));
+    }
+    replacement::make_room(parent, Path::new(name))?;
+    Ok(rustix::fs::linkat(&directory, target, parent, name, AtFlags::empty())?)
+}
+
+fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Failure> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+fn link_target(entry: &Entry<'_, impl Read>) -> Result<Vec<u8>, Failure> {
+    let target = entry.link_name_bytes().map(|target| target.into_owned());
+    target.filter(|target| !target.is_empty()).ok_or_else(|| refuse("it has a link to nothing"))
+}
+
+/// Copies an entry, and returns its size. Reading and writing fail for different reasons.
+fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<u64, Failure> {
+    let mut buffer = vec![0; 64 << 10];
+    let mut size = 0;
+    loop {
+        let count = match entry.read(&mut buffer) {
+            Ok(0) => return Ok(size),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(invalid(error)),
+        };
+        file.write_all(buffer.get(..count).unwrap_or_default())?;
+        size += count as u64;
+    }
+}
+
+fn set_time(replacement: &Replacement, seconds: u64) -> Result<(), Failure> {
+    let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    match rustix::fs::futimens(&replacement.file, &times) {
+        // A time beyond what the file system can hold.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refuse(message: &str) -> Failure {
+    Failure::new(FileError::InvalidArchive, format!("the archive can't be unpacked: {message}"))
+}
+
+fn invalid(error: io::Error) -> Failure {
+    refuse(&error.to_string())
+}
+
+/// The pieces that the caller sends, as one stream of bytes.
+struct Pieces<'a> {
+    channel: &'a mut Channel,
+    buffer: Vec<u8>,
+    /// The part of the buffer that was not read yet.
+    start: usize,
+    end: usize,
+    is_complete: bool,
+    lost: bool,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(channel: &'a mut Channel) -> Self {
+        let buffer = channel::buffer();
+        Self { channel, buffer, start: 0, end: 0, is_complete: false, lost: false }
+    }
+
+    /// Reads to the end.
+    fn drain(&mut self) -> Result<(), Failure> {
+        while !self.is_complete && !self.lost {
+            self.next();
+        }
+        if self.lost { Err(Failure::Lost) } else { Ok(()) }
+    }
+
+    fn next(&mut self) {
+        (self.start, self.end) = (0, 0);
+        match self.channel.receive(&mut self.buffer) {
+            Ok(Received::Piece(count)) => self.end = count,
+            Ok(Received::Message(FromCaller::End)) => self.is_complete = true,
+            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => self.lost = true,
+        }
+    }
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        while self.start == self.end && !self.is_complete && !self.lost {
+            self.next();
+        }
+        if self.lost {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let count = unread.len().min(out.len());
+        out.get_mut(..count)
+            .unwrap_or_default()
+            .copy_from_slice(unread.get(..count).unwrap_or_default());
+        self.start += count;
+        Ok(count)
+    }
+}

@@ -1,0 +1,162 @@
+//! `/v1/sessions/{id}/files`: reads, writes, removes and lists files of a ready session's shell.
+//! `…/files/archive`: whole directories as tar archives.
+//!
+//! These are the only requests that reach a shell while they are answered. A repeated one has the same
+//! effect. The bytes pass through in pieces; a request that breaks leaves what was there before.
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use domain::{
+    SessionId,
+    file::{FileAction, FilePath, FileReply},
+};
+use serde_json::json;
+
+use super::{
+    extract::{Id, Params, User},
+    problem::{Code, Problem},
+    reply::Reply,
+    rule::{Rule, digits, one_of},
+};
+use crate::Env;
+
+mod download;
+mod shell;
+mod upload;
+mod view;
+
+pub(super) use download::{get, pack};
+use shell::ShellFiles;
+#[cfg(test)]
+pub(super) use upload::WriteQuery;
+pub(super) use upload::{put, unpack};
+pub(super) use view::{ArchiveView, FileView, ListView, StoredFileView};
+
+/// The largest file, and the largest archive, that a request may send. Bytes.
+const MAX_UPLOAD: u64 = 1 << 30;
+/// The longest path. Bytes.
+const MAX_PATH: usize = 4095;
+/// The deepest list.
+const MAX_DEPTH: u32 = 32;
+/// The most entries of a list.
+const MAX_ENTRIES: u32 = 10_000;
+/// The most entries of a list unless the request says otherwise.
+const DEFAULT_ENTRIES: u32 = 1000;
+
+/// Reads the path of a request that has no other parameter.
+pub(super) fn path_only(params: &mut Params) -> Option<FilePath> {
+    params.path("path", path_rule())
+}
+
+fn path_rule() -> Rule<()> {
+    let schema = json!({"type": "string", "minLength": 1, "maxLength": MAX_PATH});
+    Rule::new((), || schema).describe(
+        "A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need \
+         not be UTF-8.",
+    )
+}
+
+/// What a request to remove asks for.
+pub(super) struct RemoveQuery {
+    path: Option<FilePath>,
+    recursive: bool,
+}
+
+impl RemoveQuery {
+    pub(super) fn read(params: &mut Params) -> Self {
+        let path = path_only(params);
+        let recursive = one_of(&["true", "false"]).describe("Remove a directory with its content.");
+        let recursive = params.with_default("recursive", recursive, "false") == "true";
+        Self { path, recursive }
+    }
+}
+
+pub(super) async fn remove(
+    State(env): State<Env>,
+    User(user): User,
+    Id(id): Id<SessionId>,
+    params: Params,
+) -> Result<StatusCode, Problem> {
+    let RemoveQuery { path, recursive } = params.read(RemoveQuery::read)?;
+    let action = FileAction::Remove { recursive };
+    let mut shell = ShellFiles::open(&env, &user, id, path, action).await?;
+    shell.done().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which part of a tree is wanted.
+pub(super) struct ListQuery {
+    path: Option<FilePath>,
+    depth: u32,
+    limit: u32,
+}
+
+impl ListQuery {
+    pub(super) fn read(params: &mut Params) -> Self {
+        let path = path_only(params);
+        let depth = digits(1..=MAX_DEPTH)
+            .describe("1 lists the directory, 2 also the directories in it, and so on.");
+        let depth = params.with_default("depth", depth, 1);
+        let limit = digits(1..=MAX_ENTRIES).describe("The most entries.");
+        let limit = params.with_default("limit", limit, DEFAULT_ENTRIES);
+        Self { path, depth, limit }
+    }
+}
+
+pub(super) async fn list(
+    State(env): State<Env>,
+    User(user): User,
+    Id(id): Id<SessionId>,
+    params: Params,
+) -> Result<Reply, Problem> {
+    let ListQuery { path, depth, limit } = params.read(ListQuery::read)?;
+    let mut shell =
+        ShellFiles::open(&env, &user, id, path, FileAction::List { depth, limit }).await?;
+    let mut entries = Vec::new();
+    loop {
+        match shell.next().await? {
+            FileReply::Entries(more) if entries.len() + more.len() <= limit as usize => {
+                entries.extend(more.iter().map(FileView::of));
+            }
+            FileReply::Done(done) => {
+                return Ok(Reply::ok(&ListView { entries, truncated: done.truncated }));
+            }
+            FileReply::Entries(_)
+            | FileReply::Found(_)
+            | FileReply::Ready
+            | FileReply::Piece(_) => return Err(unexpected()),
+        }
+    }
+}
+
+/// Whether a request accepts, or has, a body that is compressed by gzip. Other encodings are refused for
+/// requests, and not used for responses.
+fn is_gzip(headers: &HeaderMap, name: header::HeaderName) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|value| {
+            let (coding, weight) = value.split_once(';').unwrap_or((value, ""));
+            let is_refused = matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
+            coding.trim().eq_ignore_ascii_case("gzip") && !is_refused
+        })
+}
+
+fn unexpected() -> Problem {
+    tracing::error!("a shell has sent an unexpected reply during a transfer of files");
+    Problem::new(Code::Internal, "an internal error occurred; report the requestId")
+}
+
+/// A problem with one header.
+fn with_header(problem: Problem, name: header::HeaderName, value: &str) -> Response {
+    let mut response = problem.into_response();
+    if let Ok(value) = value.parse() {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
