@@ -5,7 +5,7 @@ import { Unicode11Addon } from "@xterm/addon-unicode11";
 import { WebLinksAddon } from "@xterm/addon-web-links";
 import { Terminal, type ITheme } from "@xterm/xterm";
 import "@xterm/xterm/css/xterm.css";
-import type { Size } from "./channel.js";
+import type { Size } from "../../../sdk/typescript/src/channel.js";
 import type { Screen } from "./client.js";
 import { installConstructedStyles } from "./constructed-styles.js";
 import { isReport } from "./reports.js";

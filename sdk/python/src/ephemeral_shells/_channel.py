@@ -97,6 +97,7 @@ class DataChannel:
         if frame.type == "output_stream_data":
             self._receive_output(frame, now)
         elif frame.type == "acknowledge":
+            self._is_paused = False
             sequence = _json(frame).get("AcknowledgedMessageSequenceNumber")
             self._in_flight.pop(sequence if isinstance(sequence, int) else -1, None)
         elif frame.type in ("start_publication", "pause_publication"):
