@@ -25,6 +25,13 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(os.environ.get("EPHEMERAL_PROGRAM") or ROOT / "target/debug/ephemeral").resolve()
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what this host can't run, as the other tests of the repository do."""
+    skipped: list[Any] = terminalreporter.stats.get("skipped", [])
+    for reason in sorted({report.longrepr[2] for report in skipped}):
+        terminalreporter.write_line(f"SKIPPED: the SDK for Python: {reason}")
+
+
 class Server:
     """`ephemeral up` on a data directory and a port of its own."""
 

@@ -49,7 +49,7 @@ def test_the_import_is_fast() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_an_example_runs(local: Server, path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", path],
+        [sys.executable, "-W", "error", path],
         capture_output=True,
         text=True,
         env={**os.environ},
