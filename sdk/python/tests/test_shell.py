@@ -152,6 +152,7 @@ def test_a_shell_can_be_found_again(client: Client) -> None:
         job = shell.submit("echo found")
         again = Shell.attach(shell.id, client=client)
         assert again.job(job.id).wait().stdout == "found\n"
+        assert [each["jobId"] for each in again.jobs()][1:] == [job.id]
         assert shell.id in [each["sessionId"] for each in Shell.list(client=client)]
         ready = Shell.list(client=client, status="ready", limit=1)
         assert [each["status"] for each in ready] == ["ready"]

@@ -134,6 +134,22 @@ export class Shell {
     return new Job(this.client, id, this.id);
   }
 
+  /** All jobs of this shell, oldest first, without their output. */
+  async jobs(): Promise<JobRecord[]> {
+    const jobs: JobRecord[] = [];
+    let cursor: string | null = null;
+    do {
+      const query = { cursor, limit: PAGE };
+      const page: { data: JobRecord[]; nextCursor: string | null } = await this.client.get(
+        `/v1/sessions/${this.id}/jobs`,
+        { query },
+      );
+      jobs.push(...page.data);
+      cursor = page.nextCursor;
+    } while (cursor !== null);
+    return jobs;
+  }
+
   /** Opens a terminal with this program, or with the user's login shell. */
   async terminal({ WebSocket, ...body }: TerminalOptions = {}): Promise<Terminal> {
     const answer = await this.client.post<Accepted>(`/v1/sessions/${this.id}/terminal`, body);

@@ -166,6 +166,7 @@ onServer("a shell can be found again, has a timeline, and can be extended", asyn
     const job = await shell.submit("echo found");
     const again = await Shell.attach(shell.id, { client: found });
     assert.equal((await again.job(job.id).wait()).stdout, "found\n");
+    assert.deepEqual((await again.jobs()).slice(1).map((each) => each.jobId), [job.id]);
     const sessions = await Shell.list({ client: found, limit: 5 });
     assert.ok(sessions.some((session) => session.sessionId === shell.id));
     const before = (await shell.info()).expiresAt ?? "";

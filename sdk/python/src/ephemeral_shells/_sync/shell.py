@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     # In the class, the name is that of a method.
     Sessions = list[models.Session]
     Events = list[models.Event]
+    Jobs = list[models.Job]
 
 # How long a stop is tried when the caller was interrupted. Seconds.
 _INTERRUPTED = 5.0
@@ -125,6 +126,18 @@ class Shell:
     def job(self, job_id: str) -> Job:
         """A job of this shell that was submitted before."""
         return Job(self.client, job_id, self.id)
+
+    def jobs(self) -> Jobs:
+        """All jobs of this shell, oldest first, without their output."""
+        jobs: Jobs = []
+        cursor: str | None = None
+        while True:
+            path = f"/v1/sessions/{self.id}/jobs"
+            page = self.client.get(path, limit=_PAGE, cursor=cursor)
+            jobs += page["data"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                return jobs
 
     def terminal(
         self, command: Command | None = None, **options: Unpack[TerminalOptions]
