@@ -53,7 +53,7 @@ def test_an_example_runs(local: Server, path: Path) -> None:
         capture_output=True,
         text=True,
         env={**os.environ},
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -50,6 +50,7 @@ def test_a_wrong_token_is_an_error_that_does_not_show_it(server: Server) -> None
         with pytest.raises(UnauthenticatedError) as caught:
             client.quota()
         assert "wrong-secret" not in str(caught.value)
+        assert "EPHEMERAL_TOKEN" in str(caught.value)
 
 
 def test_a_server_that_was_never_there_is_an_error_at_once() -> None:

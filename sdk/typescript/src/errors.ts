@@ -75,7 +75,7 @@ export class ApiError extends EphemeralError {
 }
 
 function message(status: number, detail: string, { errors, requestId }: Partial<Problem>): string {
-  let text = detail;
+  let text = status === 401 ? `${detail}; check the token, or EPHEMERAL_TOKEN` : detail;
   for (const error of errors ?? []) {
     const where = error.pointer ?? error.parameter ?? error.header;
     const invalid = where ? `${where}: ${error.detail}` : error.detail;

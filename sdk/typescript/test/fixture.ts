@@ -36,7 +36,7 @@ after(async () => {
 
 /** A test that needs a server. */
 export function onServer(name: string, body: () => Promise<void>): void {
-  test(name, { skip: reason ?? false, timeout: 120_000 }, body);
+  test(name, { skip: reason ?? false, timeout: 300_000 }, body);
 }
 
 export type Respond = (request: IncomingMessage, response: ServerResponse, body: string) => void | Promise<void>;

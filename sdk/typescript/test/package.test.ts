@@ -32,7 +32,7 @@ async function output(file: string): Promise<string> {
     TSX_TSCONFIG_PATH: path.join(root, "tsconfig.test.json"),
     NODE_OPTIONS: "--experimental-websocket --disable-warning=ExperimentalWarning",
   };
-  const { stdout, stderr } = await run(process.execPath, [tsx, file], { env, timeout: 120_000 });
+  const { stdout, stderr } = await run(process.execPath, [tsx, file], { env, timeout: 300_000 });
   assert.equal(stderr, "");
   return stdout;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any, cast
@@ -35,6 +36,12 @@ async def async_shield() -> AsyncGenerator[None, None]:
 
     with anyio.CancelScope(shield=True):
         yield
+
+
+def require_websockets() -> None:
+    """Before a terminal is asked for that could not be opened."""
+    if importlib.util.find_spec("websockets") is None:
+        raise ImportError("terminals need: pip install 'ephemeral-shells[terminal]'")
 
 
 def connect(url: str, **options: Any) -> ClientConnection:

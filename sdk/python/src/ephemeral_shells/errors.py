@@ -46,6 +46,7 @@ class ApiError(EphemeralError):
     """The server refused a request. There is a subclass for each `code` of the API."""
 
     code: str = "unknown"
+    _hint: ClassVar[str] = ""
     _classes: ClassVar[dict[str, type[ApiError]]] = {}
 
     def __init__(
@@ -80,7 +81,7 @@ class ApiError(EphemeralError):
             ApiError._classes[code] = cls
 
     def _message(self) -> str:
-        message = self.detail
+        message = self.detail + self._hint
         for error in self.errors:
             where = error.get("pointer") or error.get("parameter") or error.get("header")
             text = f"{where}: {error['detail']}" if where else error["detail"]
@@ -122,6 +123,8 @@ class MalformedJsonError(ApiError, code="malformed_json"):
 
 class UnauthenticatedError(ApiError, code="unauthenticated"):
     """The token is not valid."""
+
+    _hint = "; check the token, or EPHEMERAL_TOKEN"
 
 
 class RootDeniedError(ApiError, code="root_denied"):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._result import STREAMS, Chunk, Position, Result, content, is_final, result_of, stored_end
 from .._retry import Backoff
-from .._time import async_sleep
+from .._time import async_sleep, require_websockets
 from ..errors import (
     ConnectionFailedError,
     EphemeralError,
@@ -93,6 +93,7 @@ class AsyncJob:
 
     async def terminal(self, *, cols: int = 80, rows: int = 24) -> AsyncTerminal:
         """Opens the terminal of a running job, again or beside other clients."""
+        require_websockets()
         await self.client.post(f"/v1/jobs/{self.id}/terminal", {})
         return await AsyncTerminal.open(self, cols, rows)
 

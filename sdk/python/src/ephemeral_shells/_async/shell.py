@@ -17,7 +17,7 @@ from .._options import (
 )
 from .._result import Result, is_final
 from .._retry import new_key
-from .._time import async_shield
+from .._time import async_shield, require_websockets
 from ..errors import EphemeralError
 from .client import AsyncClient
 from .job import WAIT, AsyncJob
@@ -144,6 +144,7 @@ class AsyncShell:
         self, command: Command | None = None, **options: Unpack[TerminalOptions]
     ) -> AsyncTerminal:
         """Opens a terminal with this program, or with the user's login shell."""
+        require_websockets()
         body = terminal_body(command, options)
         answer: models.Accepted = await self.client.post(f"/v1/sessions/{self.id}/terminal", body)
         job = AsyncJob(self.client, answer["jobId"], self.id)

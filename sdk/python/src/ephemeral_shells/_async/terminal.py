@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,6 @@ class AsyncTerminal:
 
     @classmethod
     async def open(cls, job: AsyncJob, cols: int, rows: int) -> Self:
-        if importlib.util.find_spec("websockets") is None:
-            raise ImportError("terminals need: pip install 'ephemeral-shells[terminal]'")
         offer = await _offered(job)
         if "terminal" not in offer:
             await job.result(offer)  # Says why the program could not be run, if so.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._result import STREAMS, Chunk, Position, Result, content, is_final, result_of, stored_end
 from .._retry import Backoff
-from .._time import sleep
+from .._time import require_websockets, sleep
 from ..errors import (
     ConnectionFailedError,
     EphemeralError,
@@ -94,6 +94,7 @@ class Job:
 
     def terminal(self, *, cols: int = 80, rows: int = 24) -> Terminal:
         """Opens the terminal of a running job, again or beside other clients."""
+        require_websockets()
         self.client.post(f"/v1/jobs/{self.id}/terminal", {})
         return Terminal.open(self, cols, rows)
 

@@ -18,7 +18,7 @@ from .._options import (
 )
 from .._result import Result, is_final
 from .._retry import new_key
-from .._time import shield
+from .._time import require_websockets, shield
 from ..errors import EphemeralError
 from .client import Client
 from .job import WAIT, Job
@@ -143,6 +143,7 @@ class Shell:
         self, command: Command | None = None, **options: Unpack[TerminalOptions]
     ) -> Terminal:
         """Opens a terminal with this program, or with the user's login shell."""
+        require_websockets()
         body = terminal_body(command, options)
         answer: models.Accepted = self.client.post(f"/v1/sessions/{self.id}/terminal", body)
         job = Job(self.client, answer["jobId"], self.id)

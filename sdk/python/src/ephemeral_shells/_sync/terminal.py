@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +37,6 @@ class Terminal:
 
     @classmethod
     def open(cls, job: Job, cols: int, rows: int) -> Self:
-        if importlib.util.find_spec("websockets") is None:
-            raise ImportError("terminals need: pip install 'ephemeral-shells[terminal]'")
         offer = _offered(job)
         if "terminal" not in offer:
             job.result(offer)  # Says why the program could not be run, if so.
