@@ -5,7 +5,7 @@ import { ApiError, ConnectionFailedError, WaitTimeoutError } from "./errors.js";
 import { isFinal, type Job as JobRecord, type Output, type OutputStream } from "./models.js";
 import { concat, content, Position, resultOf, storedEnd, STREAMS, type Chunk, type Part, type Result } from "./output.js";
 import { Backoff, sleep } from "./retry.js";
-import { Terminal, type OpenOptions } from "./terminal.js";
+import { Terminal, webSocket, type OpenOptions } from "./terminal.js";
 
 /** The longest time for which the server holds a response open. */
 export const WAIT_SECONDS = 25;
@@ -80,6 +80,7 @@ export class Job {
 
   /** Opens the terminal of a running job, again or beside other clients. */
   async terminal(options: OpenOptions = {}): Promise<Terminal> {
+    webSocket(options);
     await this.client.post(`/v1/jobs/${this.id}/terminal`, {});
     return Terminal.open(this, options);
   }

@@ -17,7 +17,7 @@ import {
 } from "./models.js";
 import type { Result } from "./output.js";
 import { newKey } from "./retry.js";
-import { Terminal, type OpenOptions } from "./terminal.js";
+import { Terminal, webSocket, type OpenOptions } from "./terminal.js";
 
 /** How long a stop is tried when the caller was interrupted. */
 const INTERRUPTED_SECONDS = 5;
@@ -151,11 +151,13 @@ export class Shell {
   }
 
   /** Opens a terminal with this program, or with the user's login shell. */
-  async terminal({ WebSocket, ...body }: TerminalOptions = {}): Promise<Terminal> {
+  async terminal(options: TerminalOptions = {}): Promise<Terminal> {
+    const Socket = webSocket(options);
+    const { WebSocket: _, ...body } = options;
     const answer = await this.client.post<Accepted>(`/v1/sessions/${this.id}/terminal`, body);
     const { cols, rows } = body;
     const size = { ...(cols && { cols }), ...(rows && { rows }) };
-    return Terminal.open(this.job(answer.jobId), { ...size, ...(WebSocket && { WebSocket }) });
+    return Terminal.open(this.job(answer.jobId), { ...size, WebSocket: Socket });
   }
 
   /** The session as the API shows it. */

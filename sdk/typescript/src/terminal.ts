@@ -31,8 +31,7 @@ export class Terminal implements AsyncIterable<Uint8Array> {
   private constructor(readonly job: Job) {}
 
   static async open(job: Job, options: OpenOptions = {}): Promise<Terminal> {
-    const Socket = options.WebSocket ?? globalThis.WebSocket;
-    if (!Socket) throw new TerminalClosedError("this runtime has no WebSocket; pass one as the option WebSocket");
+    const Socket = webSocket(options);
     const offer = await offered(job);
     if (!offer.terminal) {
       await job.result(offer); // Says why the program could not be run, if so.
@@ -131,6 +130,13 @@ export class Terminal implements AsyncIterable<Uint8Array> {
       };
     });
   }
+}
+
+/** The class for connections. Call it before a terminal is asked for that could not be opened. */
+export function webSocket(options: OpenOptions): new (url: string) => WebSocket {
+  const Socket = options.WebSocket ?? globalThis.WebSocket;
+  if (!Socket) throw new TerminalClosedError("this runtime has no WebSocket; pass one as the option WebSocket");
+  return Socket;
 }
 
 /** The job, once its terminal can be opened or it has ended. */
