@@ -18,10 +18,10 @@ OUTPUT_BYTES = 10_000
 
 CORRECT = "a, b = map(int, input().split()); print(a + b)"
 SUBMISSIONS = [
-    *[CORRECT] * 32,
+    *[CORRECT] * 34,
     *["a, b = map(int, input().split()); print(a - b)"] * 8,
-    *["while True: pass"] * 2,
-    *["print(len(b'x' * (2 << 30)))"] * 2,
+    "while True: pass",
+    "print(len(b'x' * (2 << 30)))",
     *["print('7' * 1_000_000)"] * 3,
     *["print(undefined)"] * 3,
 ]

@@ -13,10 +13,10 @@ const SIGXCPU = 24;
 
 const repeat = (source: string, count: number) => Array.from({ length: count }, () => source);
 const SUBMISSIONS = [
-  ...repeat("a, b = map(int, input().split()); print(a + b)", 32),
+  ...repeat("a, b = map(int, input().split()); print(a + b)", 34),
   ...repeat("a, b = map(int, input().split()); print(a - b)", 8),
-  ...repeat("while True: pass", 2),
-  ...repeat("print(len(b'x' * (2 << 30)))", 2),
+  "while True: pass",
+  "print(len(b'x' * (2 << 30)))",
   ...repeat("print('7' * 1_000_000)", 3),
   ...repeat("print(undefined)", 3),
 ];
