@@ -2,7 +2,7 @@
 // where the deployment has no streams. Continues where it was when the server comes back.
 
 import { get, openStream, Refused } from "./client.js";
-import { EventParser, type ServerEvent } from "./sse.js";
+import { EventParser, type ServerEvent } from "../../../sdk/typescript/src/sse.js";
 import { isFinal, type Job, type OutputStream } from "./types.js";
 
 /** The server sends at least a comment in a third of this time. */

@@ -5,7 +5,7 @@ import { recoveries } from "../api/connection.js";
 import { newKey } from "../api/submit.js";
 import { isFinal, type Job } from "../api/types.js";
 import { Store } from "../store.js";
-import { Channel, type Closed, type Size } from "./channel.js";
+import { Channel, type Closed, type Size } from "../../../sdk/typescript/src/channel.js";
 import { reachable } from "./url.js";
 
 export type TerminalState =

@@ -7,7 +7,7 @@ import { useStore } from "../store.js";
 import { Icon } from "../ui/icon.js";
 import { Button, Failure, type Tone } from "../ui/parts.js";
 import type { TerminalState } from "./client.js";
-import { canDigest } from "./frame.js";
+import { canDigest } from "../../../sdk/typescript/src/frame.js";
 import { screenReader } from "./screen-reader.js";
 import { TerminalTabs, type TerminalTab } from "./tabs.js";
 import { TerminalView } from "./view.js";

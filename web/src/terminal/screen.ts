@@ -2,7 +2,7 @@
 
 import { FitAddon } from "@xterm/addon-fit";
 import type { Terminal } from "@xterm/xterm";
-import type { Size } from "./channel.js";
+import type { Size } from "../../../sdk/typescript/src/channel.js";
 import type { Screen } from "./client.js";
 import { isReport } from "./reports.js";
 import { screenReader } from "./screen-reader.js";

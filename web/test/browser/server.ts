@@ -69,6 +69,10 @@ export class Server {
     return found.map((each) => path.relative(this.#dir, each)).sort();
   }
 
+  get dataDir(): string {
+    return this.#dir;
+  }
+
   /** The link that `up` printed. */
   get link(): string {
     const link = /^console +(\S+)/m.exec(this.#printed)?.[1];

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test, type TestContext } from "node:test";
-import { Channel, type Closed } from "../../src/terminal/channel.js";
-import { decode, encode, newId, Payload, type Frame } from "../../src/terminal/frame.js";
+import { Channel, type Closed } from "../../../sdk/typescript/src/channel.js";
+import { decode, encode, newId, Payload, type Frame } from "../../../sdk/typescript/src/frame.js";
 import { isReport } from "../../src/terminal/reports.js";
-import { Incoming, Outgoing } from "../../src/terminal/sequence.js";
+import { Incoming, Outgoing } from "../../../sdk/typescript/src/sequence.js";
 import { reachable } from "../../src/terminal/url.js";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decode, encode, isIntact } from "../../src/terminal/frame.js";
+import { decode, encode, isIntact } from "../../../sdk/typescript/src/frame.js";
 
 // Made by the serializer of AWS's client and by an independent encoder, byte for byte the same.
 const OUTPUT =

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EventParser, type ServerEvent } from "../../src/api/sse.js";
+import { EventParser, type ServerEvent } from "../../../sdk/typescript/src/sse.js";
 
 function parse(...pieces: string[]): ServerEvent[] {
   const parser = new EventParser();

@@ -25,6 +25,8 @@ export interface SocketEvents {
   onClosed: (kind: "lost" | "refused" | "unreachable") => void;
 }
 
+/** `WebSocket.OPEN`; Node.js 20 has no such class. */
+const OPEN = 1;
 /** How long a channel without a connection can be resumed, as on the server. */
 const RESUME_MS = 30_000;
 const RETRY_MS = 500;
@@ -54,7 +56,7 @@ export class ResumableSocket {
   }
 
   get isOpen(): boolean {
-    return this.#lostAt === null && this.#socket.readyState === WebSocket.OPEN;
+    return this.#lostAt === null && this.#socket.readyState === OPEN;
   }
 
   /** The token was accepted: from now on, a lost connection is opened again. */

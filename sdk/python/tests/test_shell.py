@@ -1,0 +1,176 @@
+"""Shells and commands on a real server."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from conftest import Server
+
+from ephemeral_shells import Client, CommandError, JobFailedError, Shell
+from ephemeral_shells.errors import NotFoundError, SessionEndedError
+
+
+def test_a_command_has_output_and_an_exit_code(local: Server) -> None:
+    with Shell.start(ttl=600) as shell:
+        result = shell.run("echo out; echo error >&2; exit 3")
+        assert (result.stdout, result.stderr) == ("out\n", "error\n")
+        assert (result.status, result.exit_code, result.ok) == ("completed", 3, False)
+        assert result.usage is not None
+
+
+def test_the_shell_is_stopped_at_the_end_of_the_block(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        assert shell.wait_ready()["status"] == "ready"
+    shell.stop()
+    assert shell.info()["status"] == "stopped"
+    assert shell.info().get("reason") == "user_stop"
+    with pytest.raises(SessionEndedError):
+        shell.run("true")
+
+
+def test_the_shell_is_stopped_after_an_error_in_the_block(client: Client) -> None:
+    with pytest.raises(ZeroDivisionError), Shell.start(client=client) as shell:
+        shell.run("true")
+        raise ZeroDivisionError
+    assert shell.info()["status"] in ("stopping", "stopped")
+
+
+def test_options_reach_the_shell_and_the_command(client: Client) -> None:
+    with Shell.start(
+        client=client, ttl=300, idle_timeout=60, env={"A": "1"}, metadata={"k": "v"}, disk=128
+    ) as shell:
+        session = shell.info()
+        assert (session["ttlSeconds"], session["metadata"]) == (300, {"k": "v"})
+        assert session["size"]["diskMiB"] == 128
+        assert session.get("idleTimeoutSeconds") == 60
+        result = shell.run(
+            "cat; echo $A$B; pwd", env={"B": "2"}, cwd="/tmp", stdin="in\n", shell="sh", timeout=5
+        )
+        assert result.stdout == "in\n12\n/tmp\n"
+        assert shell.run(["printf", "%s|", "a b", "c"]).stdout == "a b|c|"
+
+
+def test_an_unknown_option_is_named(client: Client) -> None:
+    with pytest.raises(TypeError, match=r"ttlSeconds.*the options are ttl"):
+        Shell.start(client=client, ttlSeconds=5)  # type: ignore[call-arg]
+
+
+def test_a_command_that_fails_can_be_an_error(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        with pytest.raises(CommandError, match="exited with 4: the reason") as caught:
+            shell.run("echo first >&2; echo the reason >&2; exit 4", check=True)
+        assert caught.value.result.exit_code == 4
+        with pytest.raises(CommandError, match="timed out"):
+            shell.run("sleep 60", timeout=1, check=True)
+        assert shell.run("kill -9 $$").signal == 9
+
+
+def test_a_command_that_could_not_be_run_is_an_error(client: Client) -> None:
+    with Shell.start(client=client) as shell, pytest.raises(JobFailedError) as caught:
+        shell.run(["no-such-program"])
+    assert caught.value.code == "command_not_found"
+
+
+def test_a_job_can_be_cancelled_and_signalled(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit(
+            "trap 'echo caught; exit 7' INT; echo started; while :; do sleep 0.05; done"
+        )
+        chunks = job.stream()
+        assert next(chunks).text == "started\n"
+        chunks.close()
+        job.signal("INT")
+        assert (job.wait().exit_code, job.wait().stdout) == (7, "started\ncaught\n")
+        other = shell.submit("sleep 600")
+        with pytest.raises(TimeoutError):
+            other.wait(timeout=0.1)
+        other.cancel()
+        assert other.wait().status == "cancelled"
+
+
+def test_output_beyond_a_page_is_complete(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        result = shell.run("seq 300000", max_output=4 << 20)
+        assert result.stdout == "".join(f"{n}\n" for n in range(1, 300001))
+        assert result.missing_stdout == 0
+        assert "".join(chunk.text for chunk in shell.job(result.job_id).stream()) == result.stdout
+
+
+def test_output_that_is_not_kept_is_counted(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("seq 300000", max_output=1000)
+        result = job.wait()
+        assert result.stdout.startswith("1\n2\n")
+        assert result.stdout.endswith("299999\n300000\n")
+        written = len("".join(f"{n}\n" for n in range(1, 300001)))
+        assert result.missing_stdout == written - 1000
+        chunks = list(job.stream())
+        assert sum(chunk.missing for chunk in chunks) == written - 1000
+        assert b"".join(chunk.data for chunk in chunks) == result.stdout_bytes
+
+
+def test_bytes_that_are_no_text_arrive_unchanged(client: Client) -> None:
+    command = r"printf 'gr\303\274n \342\202'; sleep 0.2; printf '\254 \377\376'"
+    with Shell.start(client=client) as shell:
+        job = shell.submit(command)
+        chunks = list(job.stream())
+        assert "".join(chunk.text for chunk in chunks) == "grün € \ufffd\ufffd"
+        assert job.wait().stdout_bytes == "grün € ".encode() + b"\xff\xfe"
+        assert job.wait().stdout == "grün € \ufffd\ufffd"
+        assert shell.run("printf 'a\\342'").stdout == "a\ufffd"
+        assert "".join(c.text for c in shell.submit("printf 'a\\342'").stream()) == "a\ufffd"
+
+
+def test_output_arrives_while_the_command_runs(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("echo begin; read -r line < <(sleep 600)")
+        began = time.monotonic()
+        for chunk in job.stream():
+            assert chunk.text == "begin\n"
+            break
+        assert time.monotonic() - began < 20
+        assert job.info()["status"] == "running"
+        job.cancel()
+
+
+def test_without_streams_the_output_is_polled(without_streams: Client) -> None:
+    with Shell.start(client=without_streams) as shell:
+        job = shell.submit("for i in 1 2 3; do echo $i; sleep 0.5; done; echo e >&2")
+        chunks = list(job.stream())
+        assert "".join(c.text for c in chunks if c.stream == "stdout") == "1\n2\n3\n"
+        assert "".join(c.text for c in chunks if c.stream == "stderr") == "e\n"
+        assert job.wait().ok
+        cut = shell.submit("seq 300000", max_output=1000)
+        chunks = list(cut.stream())
+        assert sum(chunk.missing for chunk in chunks) > 0
+        assert b"".join(chunk.data for chunk in chunks) == cut.wait().stdout_bytes
+
+
+def test_a_shell_can_be_found_again(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("echo found")
+        again = Shell.attach(shell.id, client=client)
+        assert again.job(job.id).wait().stdout == "found\n"
+        assert [each["jobId"] for each in again.jobs()][1:] == [job.id]
+        assert shell.id in [each["sessionId"] for each in Shell.list(client=client)]
+        ready = Shell.list(client=client, status="ready", limit=1)
+        assert [each["status"] for each in ready] == ["ready"]
+    with pytest.raises(NotFoundError):
+        Shell.attach("sh_01ARZ3NDEKTSV4RRFFQ69G5FAV", client=client)
+
+
+def test_a_shell_has_a_timeline_and_can_be_extended(client: Client) -> None:
+    with Shell.start(client=client, ttl=60) as shell:
+        shell.wait_ready()
+        before = shell.info().get("expiresAt")
+        assert shell.extend(3600).get("expiresAt", "") > (before or "")
+        shell.stop(reason="enough")
+        types = [event["type"] for event in shell.timeline()]
+        assert types[0] == "accepted"
+        assert {"ready", "extended", "stopped"} <= set(types)
+        assert shell.info().get("note") == "enough"
+
+
+def test_the_quota_is_known(client: Client) -> None:
+    assert client.quota()["limit"] == 60
