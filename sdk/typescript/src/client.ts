@@ -67,6 +67,11 @@ export class Client {
     return this.#request("POST", path, { ...options, body, key: options.key ?? newKey() });
   }
 
+  /** Sends a request with bytes, once. The response is a success, and its body is not read. */
+  transfer(path: string, init: RequestInit): Promise<Response> {
+    return this.#fetch(path, init);
+  }
+
   /** The events of a stream behind `lastEventId`, until the connection ends. */
   async *events(path: string, lastEventId: string, signal?: AbortSignal): AsyncGenerator<ServerEvent, void> {
     const silence = new AbortController();
@@ -81,7 +86,7 @@ export class Client {
       const parser = new EventParser();
       const decoder = new TextDecoder();
       for (;;) {
-        const part = await this.#answered(body?.read(), signal);
+        const part = body && (await this.answered(body.read(), signal));
         if (!part || part.done) return;
         clearTimeout(timer);
         timer = restart();
@@ -115,7 +120,7 @@ export class Client {
     const init: RequestInit = { method, headers, signal: signal ? AbortSignal.any([signal, limit]) : limit };
     if (body !== undefined) init.body = JSON.stringify(body);
     const response = await this.#fetch(search.size > 0 ? `${path}?${search}` : path, init, signal);
-    const text = (await this.#answered(response.text(), signal)) ?? "";
+    const text = await this.answered(response.text(), signal);
     try {
       return JSON.parse(text) as T;
     } catch {
@@ -131,7 +136,7 @@ export class Client {
     headers.set("authorization", `Bearer ${token}`);
     // A redirect is not followed: it would take the token elsewhere.
     const request = fetch(url + path, { ...init, headers, redirect: "manual", credentials: "omit", cache: "no-store" });
-    const response = (await this.#answered(request, signal)) as Response;
+    const response = await this.answered(request, signal);
     this.#hasResponded = true;
     if (response.ok) return response;
     const text = await response.text().catch(() => "");
@@ -139,7 +144,7 @@ export class Client {
   }
 
   /** Distinguishes what the caller ended from a server that does not respond. */
-  async #answered<T>(response: Promise<T> | undefined, signal?: AbortSignal): Promise<T | undefined> {
+  async answered<T>(response: Promise<T>, signal?: AbortSignal): Promise<T> {
     try {
       return await response;
     } catch (error) {

@@ -12,6 +12,7 @@ export {
   WaitTimeoutError,
   WebhookError,
 } from "./errors.js";
+export { type Content, Files } from "./files.js";
 export { Job } from "./job.js";
 export type * as models from "./models.js";
 export { type Chunk, Result } from "./output.js";

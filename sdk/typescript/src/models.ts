@@ -9,6 +9,7 @@ export type CommandUsage = NonNullable<Job["usage"]>;
 export type Event = Schemas["Event"];
 export type Execute = Schemas["Execute"];
 export type Extend = Schemas["Extend"];
+export type FileList = Schemas["FileList"];
 export type InputError = NonNullable<Problem["errors"]>[number];
 export type Job = Schemas["Job"];
 export type JobStatus = Schemas["JobStatus"];
@@ -22,8 +23,10 @@ export type Quota = Schemas["Quota"];
 export type Session = Schemas["Session"];
 export type SessionStatus = Schemas["SessionStatus"];
 export type Start = Schemas["Start"];
+export type StoredFile = Schemas["StoredFile"];
 export type Stream = Schemas["Stream"];
 export type Timeline = Schemas["Timeline"];
+export type Unpacked = Schemas["Unpacked"];
 
 /** Whether the job's record will not change any more. */
 export function isFinal(job: Pick<Job, "status">): boolean {

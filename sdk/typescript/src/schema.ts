@@ -225,6 +225,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of the session's shell, or a part of it. */
+        get: operations["readFile"];
+        /** Replaces or creates a file, with its directories. */
+        put: operations["writeFile"];
+        post?: never;
+        /** Removes a file or a directory. */
+        delete: operations["removeFile"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/files/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A directory's content, or a file, as a tar archive. */
+        get: operations["readArchive"];
+        /** Unpacks a tar archive into a directory. */
+        put: operations["writeArchive"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/files/list": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The content of a directory. */
+        get: operations["listFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/jobs": {
         parameters: {
             query?: never;
@@ -490,6 +544,32 @@ export interface components {
         } | {
             expiresAt: string;
         });
+        /** @description An entry of a list. */
+        File: {
+            /** @description The path percent-encoded, as for a query; only if it is not UTF-8. */
+            encodedPath?: string;
+            /** @description Permission bits in octal. */
+            mode: string;
+            modifiedAt: components["schemas"]["Time"];
+            /** @description From the listed directory. Bytes that are not UTF-8 are shown as U+FFFD. */
+            path: string;
+            /** @description Bytes. */
+            size: number;
+            /** @description The target of a symbolic link. */
+            target?: string;
+            /**
+             * @description The type of a file.
+             * @enum {string}
+             */
+            type: "file" | "directory" | "symlink" | "other";
+        };
+        /** @description The content of a directory. */
+        FileList: {
+            /** @description Level by level, each directory sorted by names. */
+            entries: components["schemas"]["File"][];
+            /** @description There are more entries than the limit. */
+            truncated: boolean;
+        };
         /** @description A job that ended while the response waited. */
         FinishedJob: {
             attempt: number;
@@ -701,7 +781,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "malformed_json" | "unauthenticated" | "root_denied" | "not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "unavailable" | "insufficient_storage";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -891,6 +971,16 @@ export interface components {
             reason?: string | null;
             sessionId: components["schemas"]["SessionId"];
         };
+        /** @description A file that was written. */
+        StoredFile: {
+            /** @description As the header `ETag` of a download. */
+            etag: string;
+            /** @description Permission bits in octal. */
+            mode: string;
+            modifiedAt: components["schemas"]["Time"];
+            /** @description Bytes. */
+            size: number;
+        };
         /** @description A stream of a job's output. Lists and webhooks leave out the text. */
         Stream: {
             /** @description Written by the command. */
@@ -964,13 +1054,18 @@ export interface components {
             /** @description The `after` of the next page. */
             nextAfter: number;
         };
+        /** @description An archive that was unpacked. */
+        Unpacked: {
+            /** @description Number of entries of the archive. */
+            entries: number;
+        };
         /** @description At most 65536 bytes in all. */
         Variables: {
             [key: string]: string;
         };
     };
     responses: {
-        /** @description The request is invalid; errors says what and where. invalid_request, malformed_json */
+        /** @description The request is invalid; errors says what and where. invalid_request, invalid_path, invalid_archive, malformed_json */
         BadRequest: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -980,7 +1075,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The object's state does not permit it. not_ready, session_draining, not_a_command, not_a_terminal, job_not_running, job_finished, delivery_pending, endpoint_disabled */
+        /** @description The object's state does not permit it. not_ready, session_draining, not_a_command, not_a_terminal, job_not_running, job_finished, delivery_pending, endpoint_disabled, not_a_file, not_a_directory, directory_not_empty, file_error */
         Conflict: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -991,7 +1086,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The deployment does not allow this to anybody, such as a command as root. root_denied */
+        /** @description The deployment does not allow this to anybody, such as a command as root. root_denied, permission_denied */
         Forbidden: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1001,7 +1096,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The disk of this server is almost full: only stops and cancellations are accepted. insufficient_storage */
+        /** @description The disk of this server is almost full: only stops and cancellations are accepted. Or the disk of the shell is full. insufficient_storage, shell_disk_full */
         Full: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -1052,6 +1147,16 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description This deployment can't transfer files. files_unavailable */
+        NoFiles: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description The client accepts no events, or this deployment can't hold a response open; use a long poll instead. streaming_unavailable, not_acceptable */
         NoStreams: {
             headers: {
@@ -1062,7 +1167,17 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no such object, or it is another user's. not_found */
+        /** @description The file has nothing in the requested range; Content-Range tells its size. range_not_satisfiable */
+        NoSuchRange: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description There is no such object, or it is another user's. not_found, path_not_found */
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1572,6 +1687,308 @@ export interface operations {
             422: components["responses"]["Mismatch"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    readFile: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+            };
+            header?: {
+                /** @description One range of bytes. */
+                Range?: string;
+                /** @description An ETag: another one makes Range void. */
+                "If-Range"?: string;
+                /** @description ETags of what is known already. */
+                "If-None-Match"?: string;
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The file. */
+            200: {
+                headers: {
+                    /** @description Changes with the content. */
+                    ETag?: string;
+                    /** @description Permission bits in octal. */
+                    "File-Mode"?: string;
+                    /** @description When the content was changed last. */
+                    "Last-Modified"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description The part. */
+            206: {
+                headers: {
+                    /** @description Changes with the content. */
+                    ETag?: string;
+                    /** @description Permission bits in octal. */
+                    "File-Mode"?: string;
+                    /** @description When the content was changed last. */
+                    "Last-Modified"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": unknown;
+                };
+            };
+            /** @description The file has one of these ETags. */
+            304: {
+                headers: {
+                    /** @description Changes with the content. */
+                    ETag?: string;
+                    /** @description Permission bits in octal. */
+                    "File-Mode"?: string;
+                    /** @description When the content was changed last. */
+                    "Last-Modified"?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            416: components["responses"]["NoSuchRange"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    writeFile: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+                /** @description Permission bits in octal. Those of the file that is replaced if absent, or 0644. */
+                mode?: string;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        /** @description The content, up to 1 GiB. If it breaks off, the old file stays. */
+        requestBody: {
+            content: {
+                "application/octet-stream": unknown;
+            };
+        };
+        responses: {
+            /** @description The file was replaced. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredFile"];
+                };
+            };
+            /** @description The file was created. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredFile"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    removeFile: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+                /** @description Remove a directory with its content. */
+                recursive?: "true" | "false";
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    readArchive: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+            };
+            header?: {
+                /** @description The archive is compressed for gzip. */
+                "Accept-Encoding"?: string;
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The archive. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": unknown;
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    writeArchive: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+            };
+            header?: {
+                /** @description gzip, or absent. */
+                "Content-Encoding"?: string;
+            };
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        /** @description The archive, up to 1 GiB. Each file is replaced as a whole. */
+        requestBody: {
+            content: {
+                "application/x-tar": unknown;
+            };
+        };
+        responses: {
+            /** @description All entries are unpacked. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Unpacked"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    listFiles: {
+        parameters: {
+            query: {
+                /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
+                path: string;
+                /** @description 1 lists the directory, 2 also the directories in it, and so on. */
+                depth?: number;
+                /** @description The most entries. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The entries. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileList"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NoFiles"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };

@@ -2,6 +2,7 @@
 // A disposable shell.
 
 import { Client } from "./client.js";
+import { Files } from "./files.js";
 import { Job, WAIT_SECONDS, type Abortable } from "./job.js";
 import {
   isFinal,
@@ -58,6 +59,11 @@ export class Shell {
     readonly client: Client,
     readonly id: string,
   ) {}
+
+  /** Reads and writes files of the shell. */
+  get files(): Files {
+    return new Files(this);
+  }
 
   /** Starts a shell. Commands may be sent at once: they run when it is ready. */
   static async start({ client = new Client(), signal, ...body }: StartOptions = {}): Promise<Shell> {

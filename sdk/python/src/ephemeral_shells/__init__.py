@@ -8,12 +8,14 @@ hello
 """
 
 from ._async.client import AsyncClient
+from ._async.files import AsyncFiles
 from ._async.job import AsyncJob
 from ._async.shell import AsyncShell
 from ._async.terminal import AsyncTerminal
 from ._options import Command, CommandOptions, StartOptions, TerminalOptions
 from ._result import Chunk, Result
 from ._sync.client import Client
+from ._sync.files import Files
 from ._sync.job import Job
 from ._sync.shell import Shell
 from ._sync.terminal import Terminal
@@ -24,6 +26,7 @@ from .webhooks import WebhookError, verify_webhook
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "AsyncFiles",
     "AsyncJob",
     "AsyncShell",
     "AsyncTerminal",
@@ -33,6 +36,7 @@ __all__ = [
     "CommandError",
     "CommandOptions",
     "EphemeralError",
+    "Files",
     "Job",
     "JobFailedError",
     "Result",

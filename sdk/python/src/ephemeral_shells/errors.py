@@ -117,6 +117,14 @@ class InvalidRequestError(ApiError, code="invalid_request"):
     """A value of the request is not valid; `errors` says which and why."""
 
 
+class InvalidPathError(ApiError, code="invalid_path"):
+    """No file can have this path."""
+
+
+class InvalidArchiveError(ApiError, code="invalid_archive"):
+    """What was sent is no tar archive, or has entries that are not unpacked."""
+
+
 class MalformedJsonError(ApiError, code="malformed_json"):
     """The body of the request is not JSON."""
 
@@ -129,6 +137,14 @@ class UnauthenticatedError(ApiError, code="unauthenticated"):
 
 class RootDeniedError(ApiError, code="root_denied"):
     """The server allows no commands as root."""
+
+
+class PermissionDeniedError(ApiError, code="permission_denied"):
+    """The user of commands may not do this to the file."""
+
+
+class PathNotFoundError(ApiError, code="path_not_found"):
+    """There is no such file in the shell."""
 
 
 class NotFoundError(ApiError, code="not_found"):
@@ -171,6 +187,22 @@ class EndpointDisabledError(ApiError, code="endpoint_disabled"):
     """The webhook's endpoint has asked for no more deliveries."""
 
 
+class NotAFileError(ApiError, code="not_a_file"):
+    """What has this path is not a regular file."""
+
+
+class NotADirectoryPathError(ApiError, code="not_a_directory"):
+    """What has this path is not a directory."""
+
+
+class DirectoryNotEmptyError(ApiError, code="directory_not_empty"):
+    """The directory has entries; remove it with `recursive`."""
+
+
+class FileError(ApiError, code="file_error"):
+    """The shell's kernel has refused this."""
+
+
 class SessionEndedError(ApiError, code="session_ended"):
     """The session has ended or is ending."""
 
@@ -181,6 +213,10 @@ class PayloadTooLargeError(ApiError, code="payload_too_large"):
 
 class UnsupportedMediaTypeError(ApiError, code="unsupported_media_type"):
     """The body of the request has a type that the server does not accept."""
+
+
+class RangeNotSatisfiableError(ApiError, code="range_not_satisfiable"):
+    """The file ends before the range."""
 
 
 class IdempotencyMismatchError(ApiError, code="idempotency_mismatch"):
@@ -219,9 +255,17 @@ class NotAcceptableError(ApiError, code="not_acceptable"):
     """The client does not accept what the server can send."""
 
 
+class FilesUnavailableError(ApiError, code="files_unavailable"):
+    """The deployment transfers no files."""
+
+
 class UnavailableError(ApiError, code="unavailable"):
     """A backend of the server is not available."""
 
 
 class InsufficientStorageError(ApiError, code="insufficient_storage"):
     """The disk of the server is almost full."""
+
+
+class ShellDiskFullError(ApiError, code="shell_disk_full"):
+    """The disk of the shell is full. The old file is as it was."""

@@ -173,10 +173,14 @@ class Output(TypedDict):
 
 ProblemCode: TypeAlias = Literal[
     "invalid_request",
+    "invalid_path",
+    "invalid_archive",
     "malformed_json",
     "unauthenticated",
     "root_denied",
+    "permission_denied",
     "not_found",
+    "path_not_found",
     "method_not_allowed",
     "not_ready",
     "session_draining",
@@ -186,9 +190,14 @@ ProblemCode: TypeAlias = Literal[
     "job_finished",
     "delivery_pending",
     "endpoint_disabled",
+    "not_a_file",
+    "not_a_directory",
+    "directory_not_empty",
+    "file_error",
     "session_ended",
     "payload_too_large",
     "unsupported_media_type",
+    "range_not_satisfiable",
     "idempotency_mismatch",
     "quota_exceeded",
     "queue_full",
@@ -198,8 +207,10 @@ ProblemCode: TypeAlias = Literal[
     "internal",
     "streaming_unavailable",
     "not_acceptable",
+    "files_unavailable",
     "unavailable",
     "insufficient_storage",
+    "shell_disk_full",
 ]
 """
 The kinds of problems. Programs branch on the name.
@@ -399,6 +410,18 @@ Time: TypeAlias = str
 RFC 3339 in UTC with milliseconds.
 """
 
+
+class Unpacked(TypedDict):
+    """
+    An archive that was unpacked.
+    """
+
+    entries: int
+    """
+    Number of entries of the archive.
+    """
+
+
 Variables: TypeAlias = dict[str, str]
 """
 At most 65536 bytes in all.
@@ -562,6 +585,53 @@ class Extend(TypedDict):
     ttlSecondsFromNow: NotRequired[int | None]
     """
     At most the deployment's longest lifetime.
+    """
+
+
+class File(TypedDict):
+    """
+    An entry of a list.
+    """
+
+    encodedPath: NotRequired[str]
+    """
+    The path percent-encoded, as for a query; only if it is not UTF-8.
+    """
+    mode: str
+    """
+    Permission bits in octal.
+    """
+    modifiedAt: Time
+    path: str
+    """
+    From the listed directory. Bytes that are not UTF-8 are shown as U+FFFD.
+    """
+    size: int
+    """
+    Bytes.
+    """
+    target: NotRequired[str]
+    """
+    The target of a symbolic link.
+    """
+    type: Literal["file", "directory", "symlink", "other"]
+    """
+    The type of a file.
+    """
+
+
+class FileList(TypedDict):
+    """
+    The content of a directory.
+    """
+
+    entries: list[File]
+    """
+    Level by level, each directory sorted by names.
+    """
+    truncated: bool
+    """
+    There are more entries than the limit.
     """
 
 
@@ -811,6 +881,26 @@ class Start(TypedDict):
     The default, 3600 unless configured otherwise, is the deployment's; so is a maximum below this one.
     """
     webhook: NotRequired[Webhook | None]
+
+
+class StoredFile(TypedDict):
+    """
+    A file that was written.
+    """
+
+    etag: str
+    """
+    As the header `ETag` of a download.
+    """
+    mode: str
+    """
+    Permission bits in octal.
+    """
+    modifiedAt: Time
+    size: int
+    """
+    Bytes.
+    """
 
 
 class Terminal(TypedDict):

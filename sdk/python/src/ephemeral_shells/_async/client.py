@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,36 @@ class AsyncClient:
                     for event in parser.feed(piece):
                         yield event
         except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    @contextlib.asynccontextmanager
+    async def transfer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any],
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """Sends a request with bytes, once. The response is a success, and its body is not read."""
+        import httpx
+
+        try:
+            async with self._http.stream(
+                method,
+                self.url + path,
+                params=query,
+                content=content,
+                headers=headers,
+                timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+            ) as response:
+                self.has_responded = True
+                if not response.is_success:
+                    await response.aread()
+                    raise _refused(response)
+                yield response
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
 
     async def _send(

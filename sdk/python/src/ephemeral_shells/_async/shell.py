@@ -20,6 +20,7 @@ from .._retry import new_key
 from .._time import async_shield, require_websockets
 from ..errors import EphemeralError
 from .client import AsyncClient
+from .files import AsyncFiles
 from .job import WAIT, AsyncJob
 from .terminal import AsyncTerminal
 
@@ -48,6 +49,11 @@ class AsyncShell:
         self.webhook_secret: str | None = None
         """The key that signs webhooks, if the server has made one for this shell."""
         self._owns_client = owns_client
+
+    @property
+    def files(self) -> AsyncFiles:
+        """Reads and writes files of the shell."""
+        return AsyncFiles(self)
 
     def __repr__(self) -> str:
         return f"AsyncShell({self.id!r})"

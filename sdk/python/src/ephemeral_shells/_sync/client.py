@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,36 @@ class Client:
                     for event in parser.feed(piece):
                         yield event
         except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+
+    @contextlib.contextmanager
+    def transfer(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any],
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Generator[httpx.Response, None, None]:
+        """Sends a request with bytes, once. The response is a success, and its body is not read."""
+        import httpx
+
+        try:
+            with self._http.stream(
+                method,
+                self.url + path,
+                params=query,
+                content=content,
+                headers=headers,
+                timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+            ) as response:
+                self.has_responded = True
+                if not response.is_success:
+                    response.read()
+                    raise _refused(response)
+                yield response
+        except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
 
     def _send(

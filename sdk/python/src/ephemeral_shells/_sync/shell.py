@@ -21,6 +21,7 @@ from .._retry import new_key
 from .._time import require_websockets, shield
 from ..errors import EphemeralError
 from .client import Client
+from .files import Files
 from .job import WAIT, Job
 from .terminal import Terminal
 
@@ -49,6 +50,11 @@ class Shell:
         self.webhook_secret: str | None = None
         """The key that signs webhooks, if the server has made one for this shell."""
         self._owns_client = owns_client
+
+    @property
+    def files(self) -> Files:
+        """Reads and writes files of the shell."""
+        return Files(self)
 
     def __repr__(self) -> str:
         return f"Shell({self.id!r})"

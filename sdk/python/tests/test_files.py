@@ -1,0 +1,94 @@
+"""Files of shells on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+from conftest import Server
+
+from ephemeral_shells import AsyncShell, Client, Shell
+from ephemeral_shells.errors import (
+    ConnectionFailedError,
+    DirectoryNotEmptyError,
+    PathNotFoundError,
+    PermissionDeniedError,
+)
+
+
+def test_files_are_written_read_listed_and_removed(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        # The shell is waited for.
+        stored = shell.files.write("in/grün.sh", "echo grün\n", mode=0o755)
+        assert (stored["size"], stored["mode"]) == (11, "0755")
+        assert shell.run("in/grün.sh").stdout == "grün\n"
+        assert shell.files.read("in/grün.sh") == "echo grün\n".encode()
+        assert shell.files.read_text("/home/shelluser/in/grün.sh") == "echo grün\n"
+        shell.files.write("in/bytes", bytes(range(256)))
+        assert shell.files.read("in/bytes") == bytes(range(256))
+        listed = shell.files.list("in")
+        assert [each["path"] for each in listed["entries"]] == ["bytes", "grün.sh"]
+        assert not listed["truncated"]
+        with pytest.raises(DirectoryNotEmptyError):
+            shell.files.remove("in")
+        shell.files.remove("in", recursive=True)
+        with pytest.raises(PathNotFoundError):
+            shell.files.read("in/bytes")
+        with pytest.raises(PermissionDeniedError):
+            shell.files.write("/etc/passwd", "")
+
+
+def test_large_files_pass_in_pieces(client: Client, tmp_path: Path) -> None:
+    local = tmp_path / "large"
+    data = os.urandom(1 << 20) * 20
+    local.write_bytes(data)
+    local.chmod(0o640)
+    with Shell.start(client=client) as shell:
+        stored = shell.files.upload(local, "large")
+        assert (stored["size"], stored["mode"]) == (len(data), "0640")
+        shell.run("rev < large > /dev/null; cp large copy", check=True)
+        shell.files.download("copy", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == data
+        with pytest.raises(PathNotFoundError):
+            shell.files.download("missing", tmp_path / "missing")
+    assert sorted(os.listdir(tmp_path)) == ["copy", "large"]
+
+
+def test_directories_pass_as_archives(client: Client) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("a/b")
+        entry.size = 2
+        tar.addfile(entry, io.BytesIO(b"hi"))
+    archive.seek(0)
+    with Shell.start(client=client) as shell:
+        shell.files.unpack(archive, "project")
+        assert shell.run("cat project/a/b").stdout == "hi"
+        packed = shell.files.pack("project")
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        assert "a/b" in [name.removeprefix("./") for name in tar.getnames()]
+
+
+def test_files_are_used_asynchronously(local: Server) -> None:
+    async def use() -> None:
+        async with await AsyncShell.start() as shell:
+            await shell.files.write("stream", io.BytesIO(b"x" * 1_000_000))
+            assert await shell.files.read("stream") == b"x" * 1_000_000
+            assert len((await shell.files.list())["entries"]) >= 1
+
+    asyncio.run(use())
+
+
+def test_a_server_that_dies_is_an_error_of_a_transfer(own_server: Server) -> None:
+    with own_server.client(retry_for=0.5) as client:
+        shell = Shell.start(client=client)
+        shell.files.write("file", "old")
+        own_server.kill()
+        with pytest.raises(ConnectionFailedError):
+            shell.files.write("file", io.BytesIO(b"new"))
+        own_server.start()
+        assert shell.files.read("file") == b"old"

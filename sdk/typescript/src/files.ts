@@ -1,0 +1,96 @@
+// The files of a shell.
+
+import { ApiError } from "./errors.js";
+import type { FileList, StoredFile, Unpacked } from "./models.js";
+import { Backoff } from "./retry.js";
+import type { Shell } from "./shell.js";
+
+/** A Blob is sent in pieces; `openAsBlob` of `node:fs` makes one of a file. */
+export type Content = string | Uint8Array<ArrayBuffer> | Blob;
+
+/**
+ * Reads and writes files of a shell, as the user of its commands. A relative path counts from the home
+ * directory. Waits until the shell is ready.
+ */
+export class Files {
+  readonly #path: string;
+
+  constructor(readonly shell: Shell) {
+    this.#path = `/v1/sessions/${shell.id}/files`;
+  }
+
+  /**
+   * Replaces or creates a file, with its directories. `mode` has permission bits, such as `0o755`; without it
+   * a file keeps its own. A text is written as UTF-8.
+   */
+  write(path: string, content: Content, { mode }: { mode?: number } = {}): Promise<StoredFile> {
+    const bits = mode === undefined ? {} : { mode: mode.toString(8).padStart(4, "0") };
+    return this.#send("", { path, ...bits }, content, "application/octet-stream");
+  }
+
+  /** The content of a file. */
+  async read(path: string): Promise<Uint8Array> {
+    return this.#retried(async () => this.#receive("", path));
+  }
+
+  /** The content of a file as UTF-8, with U+FFFD for what is none. */
+  async readText(path: string): Promise<string> {
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(await this.read(path));
+  }
+
+  /** The content of a file in pieces, as they come. */
+  async stream(path: string): Promise<ReadableStream<Uint8Array>> {
+    const response = await this.#retried(() => this.#transfer("GET", "", { path }));
+    return response.body ?? new Blob([]).stream();
+  }
+
+  /** The content of a directory; with `depth`, of those in it too. */
+  list(path = ".", options: { depth?: number; limit?: number } = {}): Promise<FileList> {
+    return this.#retried(() => this.shell.client.get(`${this.#path}/list`, { query: { path, ...options } }));
+  }
+
+  /** Removes a file or an empty directory; with `recursive`, a directory with its content. */
+  async remove(path: string, { recursive = false } = {}): Promise<void> {
+    await this.#retried(() => this.#transfer("DELETE", "", { path, recursive: String(recursive) }));
+  }
+
+  /** The content of a directory, or a file, as a tar archive. */
+  async pack(path = "."): Promise<Uint8Array> {
+    return this.#retried(async () => this.#receive("/archive", path));
+  }
+
+  /** Unpacks a tar archive into a directory. */
+  unpack(archive: Content, path = "."): Promise<Unpacked> {
+    return this.#send("/archive", { path }, archive, "application/x-tar");
+  }
+
+  #send<T>(place: string, query: Record<string, string>, body: Content, type: string): Promise<T> {
+    return this.#retried(async () => {
+      const response = await this.#transfer("PUT", place, query, { body, headers: { "content-type": type } });
+      return (await response.json()) as T;
+    });
+  }
+
+  async #receive(place: string, path: string): Promise<Uint8Array> {
+    const response = await this.#transfer("GET", place, { path });
+    return new Uint8Array(await this.shell.client.answered(response.arrayBuffer()));
+  }
+
+  #transfer(method: string, place: string, query: Record<string, string>, init: RequestInit = {}): Promise<Response> {
+    return this.shell.client.transfer(`${this.#path}${place}?${new URLSearchParams(query)}`, { ...init, method });
+  }
+
+  /** The result of an attempt, which has the same effect when it is repeated. */
+  async #retried<T>(attempt: () => Promise<T>): Promise<T> {
+    const { client } = this.shell;
+    const backoff = new Backoff(client.retrySeconds * 1000);
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (error instanceof ApiError && error.code === "not_ready") await this.shell.waitReady();
+        else await backoff.pause(error, client.hasResponded);
+      }
+    }
+  }
+}
