@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All your events, oldest first. */
+        get: operations["listUserEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{id}": {
         parameters: {
             query?: never;
@@ -64,6 +81,23 @@ export interface paths {
         };
         /** A part of a job's output. */
         get: operations["getOutput"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/jobs/{id}/recording": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a terminal has shown, as an asciicast. */
+        get: operations["getRecording"];
         put?: never;
         post?: never;
         delete?: never;
@@ -515,6 +549,11 @@ export interface components {
              */
             maxOutputBytes?: number | null;
             /**
+             * @description Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.
+             * @default false
+             */
+            record?: boolean | null;
+            /**
              * @description Height of the terminal.
              * @default 24
              */
@@ -593,6 +632,8 @@ export interface components {
             exitCode?: number;
             finishedAt?: components["schemas"]["Time"];
             jobId: components["schemas"]["JobId"];
+            /** @description Only of a terminal that is recorded. */
+            recording?: components["schemas"]["Recording"];
             sessionId: components["schemas"]["SessionId"];
             /** @description The number of the signal that ended the process. */
             signal?: number;
@@ -671,6 +712,8 @@ export interface components {
             exitCode?: number;
             finishedAt?: components["schemas"]["Time"];
             jobId: components["schemas"]["JobId"];
+            /** @description Only of a terminal that is recorded. */
+            recording?: components["schemas"]["Recording"];
             sessionId: components["schemas"]["SessionId"];
             /** @description The number of the signal that ended the process. */
             signal?: number;
@@ -781,7 +824,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -808,6 +851,11 @@ export interface components {
             active: number;
             limit: number;
             queued: number;
+        };
+        /** @description The recording of a terminal. */
+        Recording: {
+            /** @description The bytes that are stored. A terminal that runs has more later. */
+            bytes: number;
         };
         /** @description A session as the API shows it. */
         Session: {
@@ -1031,6 +1079,11 @@ export interface components {
             /** @description End the command after so long without a client. The session's idle timeout if absent. */
             idleSeconds?: number | null;
             /**
+             * @description Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.
+             * @default false
+             */
+            record?: boolean | null;
+            /**
              * @description Height of the terminal.
              * @default 24
              */
@@ -1058,6 +1111,24 @@ export interface components {
         Unpacked: {
             /** @description Number of entries of the archive. */
             entries: number;
+        };
+        /** @description An event as the API shows it: what the body of a webhook says, and what it is about. */
+        UserEvent: {
+            /** @description The session, or the job without its output, as it was then. */
+            data: unknown;
+            eventId: components["schemas"]["EventId"];
+            jobId?: components["schemas"]["JobId"];
+            /** @description The number among the events of the user. */
+            seq: number;
+            sessionId: components["schemas"]["SessionId"];
+            timestamp: components["schemas"]["Time"];
+            type: components["schemas"]["EventType"];
+        };
+        /** @description Some events of a user. */
+        UserEvents: {
+            data: components["schemas"]["UserEvent"][];
+            /** @description The `after` of the next request. */
+            nextAfter: number;
         };
         /** @description At most 65536 bytes in all. */
         Variables: {
@@ -1177,7 +1248,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no such object, or it is another user's. not_found, path_not_found */
+        /** @description There is no such object, or it is another user's. not_found, path_not_found, no_recording */
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1267,6 +1338,38 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
+        };
+    };
+    listUserEvents: {
+        parameters: {
+            query?: {
+                /** @description Begin after the event of this seq: the nextAfter of the last response. 0 is the oldest event that is kept; latest is the end. */
+                after?: string;
+                /** @description How long to wait for an event if there is none; the response is empty then. */
+                waitSeconds?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The events. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserEvents"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     getJob: {
@@ -1369,6 +1472,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Output"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    getRecording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Asciicast of version 2: a header, then an event in each line. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-asciicast": string;
                 };
             };
             400: components["responses"]["BadRequest"];

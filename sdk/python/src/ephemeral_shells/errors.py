@@ -147,6 +147,10 @@ class PathNotFoundError(ApiError, code="path_not_found"):
     """There is no such file in the shell."""
 
 
+class NoRecordingError(ApiError, code="no_recording"):
+    """The terminal was not opened with `record=True`."""
+
+
 class NotFoundError(ApiError, code="not_found"):
     """There is no such object, or it is another user's."""
 

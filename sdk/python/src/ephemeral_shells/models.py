@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from typing_extensions import NotRequired
 
@@ -186,6 +186,7 @@ ProblemCode: TypeAlias = Literal[
     "session_draining",
     "not_a_command",
     "not_a_terminal",
+    "no_recording",
     "job_not_running",
     "job_finished",
     "delivery_pending",
@@ -269,6 +270,17 @@ class Quota(TypedDict):
     active: int
     limit: int
     queued: int
+
+
+class Recording(TypedDict):
+    """
+    The recording of a terminal.
+    """
+
+    bytes: int
+    """
+    The bytes that are stored. A terminal that runs has more later.
+    """
 
 
 class SessionSize(TypedDict):
@@ -422,6 +434,38 @@ class Unpacked(TypedDict):
     """
 
 
+class UserEvent(TypedDict):
+    """
+    An event as the API shows it: what the body of a webhook says, and what it is about.
+    """
+
+    data: Any
+    """
+    The session, or the job without its output, as it was then.
+    """
+    eventId: EventId
+    jobId: NotRequired[JobId]
+    seq: int
+    """
+    The number among the events of the user.
+    """
+    sessionId: SessionId
+    timestamp: Time
+    type: EventType
+
+
+class UserEvents(TypedDict):
+    """
+    Some events of a user.
+    """
+
+    data: list[UserEvent]
+    nextAfter: int
+    """
+    The `after` of the next request.
+    """
+
+
 Variables: TypeAlias = dict[str, str]
 """
 At most 65536 bytes in all.
@@ -556,6 +600,10 @@ class Execute(TypedDict):
     """
     How much of stdout, and of stderr, is stored.
     """
+    record: NotRequired[bool | None]
+    """
+    Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.
+    """
     rows: NotRequired[int | None]
     """
     Height of the terminal.
@@ -675,6 +723,10 @@ class FinishedJob(TypedDict):
     exitCode: NotRequired[int]
     finishedAt: NotRequired[Time]
     jobId: JobId
+    recording: NotRequired[Recording]
+    """
+    Only of a terminal that is recorded.
+    """
     sessionId: SessionId
     signal: NotRequired[int]
     """
@@ -726,6 +778,10 @@ class Job(TypedDict):
     exitCode: NotRequired[int]
     finishedAt: NotRequired[Time]
     jobId: JobId
+    recording: NotRequired[Recording]
+    """
+    Only of a terminal that is recorded.
+    """
     sessionId: SessionId
     signal: NotRequired[int]
     """
@@ -923,6 +979,10 @@ class Terminal(TypedDict):
     idleSeconds: NotRequired[int | None]
     """
     End the command after so long without a client. The session's idle timeout if absent.
+    """
+    record: NotRequired[bool | None]
+    """
+    Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.
     """
     rows: NotRequired[int | None]
     """
