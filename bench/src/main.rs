@@ -127,7 +127,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 6] = [
+    let several: [(&str, Several); 7] = [
         ("P7", load::memory),
         ("P8", lambda::figures),
         ("P9", cost::figures),

@@ -174,3 +174,22 @@ def test_a_shell_has_a_timeline_and_can_be_extended(client: Client) -> None:
 
 def test_the_quota_is_known(client: Client) -> None:
     assert client.quota()["limit"] == 60
+
+
+def test_the_events_of_all_shells_come_as_they_happen(client: Client) -> None:
+    def types(shell: Shell, after: int) -> tuple[list[str], int]:
+        found: list[str] = []
+        for event in client.user_events(after):
+            if event["sessionId"] == shell.id:
+                found.append(event["type"])
+            if found and found[-1] == "session.stopped":
+                return found, event["seq"]
+        raise AssertionError("the events have no end")
+
+    with Shell.start(client=client, ttl=600) as first:
+        first.run("true")
+    events, last = types(first, 0)
+    assert events == ["session.ready", "job.completed", "session.stopped"]
+    with Shell.start(client=client, ttl=600) as second:
+        second.run("exit 3")
+    assert types(second, last)[0] == ["session.ready", "job.completed", "session.stopped"]

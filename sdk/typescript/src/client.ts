@@ -1,13 +1,15 @@
 // Requests to the API.
 
 import { ApiError, ConnectionFailedError } from "./errors.js";
-import type { Problem, Quota } from "./models.js";
+import type { Problem, Quota, UserEvent, UserEvents } from "./models.js";
 import { Backoff, newKey } from "./retry.js";
 import { find, type Address, type Given } from "./server.js";
 import { EventParser, type ServerEvent } from "./sse.js";
 
 /** How long a response may take beyond the time that the request asks the server to wait. */
 const TIMEOUT_MS = 15_000;
+/** How long a request for events waits for one. */
+const EVENTS_WAIT_SECONDS = 20;
 /** The server sends at least a comment in a third of this time. */
 const SILENCE_MS = 45_000;
 
@@ -56,6 +58,19 @@ export class Client {
   /** How many of your sessions are active, may be, and wait. */
   quota(): Promise<Quota> {
     return this.get("/v1/quota");
+  }
+
+  /**
+   * All events of all your shells, without an end: that a shell is ready or has ended, and that a command has
+   * ended. Those after the event of this `seq`, which go back as far as the server keeps them, or those to come.
+   */
+  async *userEvents(after: number | "latest" = "latest", signal?: AbortSignal): AsyncGenerator<UserEvent, never> {
+    for (let from: number | "latest" = after; ; ) {
+      const query = { after: from, waitSeconds: EVENTS_WAIT_SECONDS };
+      const page: UserEvents = await this.get("/v1/events", { query, signal });
+      yield* page.data;
+      from = page.nextAfter;
+    }
   }
 
   get<T>(path: string, options: RequestOptions = {}): Promise<T> {

@@ -27,6 +27,8 @@ export type StoredFile = Schemas["StoredFile"];
 export type Stream = Schemas["Stream"];
 export type Timeline = Schemas["Timeline"];
 export type Unpacked = Schemas["Unpacked"];
+export type UserEvent = Schemas["UserEvent"];
+export type UserEvents = Schemas["UserEvents"];
 
 /** Whether the job's record will not change any more. */
 export function isFinal(job: Pick<Job, "status">): boolean {

@@ -180,3 +180,17 @@ onServer("a shell can be found again, has a timeline, and can be extended", asyn
   await assert.rejects(unknown, (error: ApiError) => error.code === "not_found");
   assert.equal((await found.quota()).limit, 60);
 });
+
+onServer("the events of all shells come as they happen", async () => {
+  const api = await client();
+  const shell = await Shell.use({ client: api, ttlSeconds: 600 }, async (inner) => {
+    await inner.run("exit 3");
+    return inner;
+  });
+  const types: string[] = [];
+  for await (const event of api.userEvents(0)) {
+    if (event.sessionId === shell.id) types.push(event.type);
+    if (types.at(-1) === "session.stopped") break;
+  }
+  assert.deepEqual(types, ["session.ready", "job.completed", "session.stopped"]);
+});

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import _server
 from .._retry import Backoff, new_key
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     import httpx
     from typing_extensions import Self
 
-    from ..models import Quota
+    from ..models import Quota, UserEvent, UserEvents
 
 # How long a response may take beyond the time that the request asks the server to wait. Seconds.
 _TIMEOUT = 15.0
 _CONNECT_TIMEOUT = 5.0
+# How long a request for events waits for one. Seconds.
+_EVENTS_WAIT = 20
 # The server sends at least a comment in a third of this time.
 _SILENCE = 45.0
 
@@ -77,6 +79,19 @@ class Client:
         """How many of your sessions are active, may be, and wait."""
         quota: Quota = self.get("/v1/quota")
         return quota
+
+    def user_events(
+        self, after: int | Literal["latest"] = "latest"
+    ) -> Generator[UserEvent, None, None]:
+        """All events of all your shells, without an end: that a shell is ready or has ended, and that
+        a command has ended. Those after the event of this `seq`, which go back as far as the server
+        keeps them, or those to come.
+        """
+        while True:
+            page: UserEvents = self.get("/v1/events", after=after, waitSeconds=_EVENTS_WAIT)
+            for event in page["data"]:
+                yield event
+            after = page["nextAfter"]
 
     def get(self, path: str, **query: Any) -> Any:
         return self.request("GET", path, query=query)
