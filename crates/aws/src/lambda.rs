@@ -13,6 +13,7 @@ use ulid::Ulid;
 
 use crate::{bus::EventBus, queue::SqsRedelivery};
 
+mod batch_response;
 mod http;
 mod queue;
 mod stream;

@@ -6,8 +6,9 @@ use domain::message::Message;
 use futures::{FutureExt, future::join_all};
 use handlers::Env;
 use lambda_runtime::Diagnostic;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::batch_response::{BatchResponse, ItemFailure};
 use crate::{compute::TaskDetail, queue::SqsRedelivery};
 
 /// The event of an SQS event source
@@ -39,19 +40,6 @@ impl std::fmt::Debug for Record {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Record").field("message_id", &self.message_id).finish_non_exhaustive()
     }
-}
-
-/// The messages that SQS delivers again; it deletes all others of the batch.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BatchResponse {
-    batch_item_failures: Vec<ItemFailure>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemFailure {
-    item_identifier: String,
 }
 
 /// The envelope of EventBridge around a task event.

@@ -6,8 +6,9 @@
 use std::collections::HashMap;
 
 use domain::user_event::UserEvent;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use super::batch_response::{BatchResponse, ItemFailure};
 use crate::bus::EventBus;
 
 /// The event of a DynamoDB event source
@@ -44,19 +45,6 @@ impl std::fmt::Debug for Change {
 struct Attribute {
     #[serde(rename = "S")]
     text: Option<String>,
-}
-
-/// The item from which Lambda repeats the batch.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BatchResponse {
-    batch_item_failures: Vec<ItemFailure>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ItemFailure {
-    item_identifier: String,
 }
 
 pub(super) async fn handle(bus: &EventBus, batch: Batch) -> BatchResponse {
