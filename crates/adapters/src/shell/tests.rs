@@ -221,7 +221,9 @@ async fn processes_left_by_a_command_are_killed_and_counted() {
     let Some(runner) = Runner::start() else { return };
     let (_, _, end) = runner.run("a", "sleep 600 & echo started").await;
     assert_eq!((end.exit, end.usage.leftover_processes), (Some(Exit::Code(0)), 1));
-    let command = Command { background: true, ..command("sleep 600 & echo $!") };
+    // Until it has executed `sleep`, the process has the command line of its shell.
+    let line = "sleep 600 & until grep -q ^sleep /proc/$!/cmdline; do :; done; echo $!";
+    let command = Command { background: true, ..command(line) };
     let (task, env) = (task(), BTreeMap::new());
     let started = runner.shell.start(&task, job_id("b"), &command, &env, (0, 0)).await;
     let (pid, _, end) = finish(started.unwrap()).await;

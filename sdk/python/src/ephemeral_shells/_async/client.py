@@ -82,8 +82,8 @@ class AsyncClient:
     async def user_events(
         self, after: int | Literal["latest"] = "latest"
     ) -> AsyncGenerator[UserEvent, None]:
-        """All events of all your shells, without an end: that a shell is ready or has ended, and that
-        a command has ended. Those after the event of this `seq`, which go back as far as the server
+        """All events of all your shells, without an end: that a shell is ready or has ended, and
+        that a command has ended. Those after the event of this `seq`, as far back as the server
         keeps them, or those to come.
         """
         while True:
