@@ -8,6 +8,7 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use channel::Channel;
+pub use connect::{WebSocket, upgrade};
 use thiserror::Error;
 use tokio_tungstenite::tungstenite::Message;
 

@@ -21,7 +21,7 @@ domain   |
 e2e      | client ssm
 fargate  | runner sandbox ssm
 handlers | domain
-link     | runner
+link     | runner ssm
 local    | adapters asl domain handlers runner sandbox ssm
 model    | asl domain handlers testkit
 runner   |
