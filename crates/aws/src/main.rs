@@ -30,5 +30,6 @@ fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
     let env = env::open(function, variables)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let redelivery = env::redelivery(function, variables)?;
-    runtime.block_on(lambda::serve(function, env, redelivery))
+    let link = env::link(function, variables)?;
+    runtime.block_on(lambda::serve(function, env, redelivery, link))
 }

@@ -13,7 +13,10 @@ mod workflow;
 pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
 pub use queue::Queue;
-pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
+pub use shell::{
+    Attached, CommandEnd, CommandEvent, CommandStart, EndCause, Report, ReportedEnd,
+    ReportedOutput, Shell, ShellError, Stream,
+};
 pub use store::{
     CommitError, Due, Expect, IdempotentResponse, Page, QueueLimits, Quota, RunLimits,
     StorageLimits, Store, Version, Versioned, Write,

@@ -42,6 +42,8 @@ pub enum Trigger {
     },
     /// A schedule.
     Schedule { every_minutes: u32 },
+    /// The connections that runners open, and what they say on them.
+    Link,
 }
 
 fn lane_name<S: Serializer>(lane: &Lane, serializer: S) -> Result<S::Ok, S::Error> {
@@ -53,7 +55,7 @@ fn placeholder<S: Serializer>(step: &Step, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 13] = [
+pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
@@ -148,7 +150,27 @@ pub const FUNCTIONS: [Function; 13] = [
         memory_mib: MEMORY,
         timeout_seconds: 120,
     },
+    Function {
+        name: LINK,
+        trigger: Trigger::Link,
+        uses: &[
+            Permission::Store,
+            EXEC,
+            TASK_EVENTS,
+            WEBHOOKS,
+            Permission::ResumeExecution,
+            Permission::StopTask,
+            Permission::ReadTasks,
+            Permission::Shell,
+        ],
+        memory_mib: MEMORY,
+        // A gateway waits at most 29 s for an answer to a frame.
+        timeout_seconds: 29,
+    },
 ];
+
+/// The function behind the connections of runners.
+pub const LINK: &str = "link";
 
 const MEMORY: u32 = 256;
 const CONTROL: Permission = Permission::Queue(Lane::Control);

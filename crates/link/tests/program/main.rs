@@ -1,6 +1,8 @@
 //! The program between the real runner and a service on loopback.
 
 #[cfg(test)]
+mod child;
+#[cfg(test)]
 mod service;
 
 use std::{fs, time::Duration};

@@ -17,7 +17,10 @@ use std::{
 };
 
 use link::{Action, Carrier};
-use rustix::process::DumpableBehavior;
+use rustix::{
+    process::DumpableBehavior,
+    thread::{CapabilitySet, CapabilitySets},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -78,8 +81,13 @@ fn options() -> io::Result<Options> {
 }
 
 fn run(options: Options) -> io::Result<()> {
-    // No process of another user may read the token in the memory of this one.
+    // No process of another user may read the token in the memory of this one. As root it keeps what belongs to
+    // root, the runner's socket, and no right beyond that.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    rustix::thread::set_no_new_privs(true)?;
+    let none = CapabilitySet::empty();
+    let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::set_capabilities(None, none)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(carry(options))
 }
