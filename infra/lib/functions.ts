@@ -47,6 +47,7 @@ function reservation({ trigger }: Handler, { accountConcurrency = 0 }: Settings)
       return 2;
     case 'queue':
     case 'workflow':
+    case 'link':
       return undefined;
   }
 }

@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Transport } from './settings.ts';
 
 export const LANES = ['control', 'exec', 'task-events', 'webhooks'] as const;
 export type Lane = (typeof LANES)[number];
@@ -21,7 +22,9 @@ export type Trigger =
   | { readonly type: 'http' }
   | { readonly type: 'queue'; readonly lane: Lane; readonly batchSize: number }
   | { readonly type: 'workflow'; readonly placeholder: string }
-  | { readonly type: 'schedule'; readonly everyMinutes: number };
+  | { readonly type: 'schedule'; readonly everyMinutes: number }
+  /** The connections of runners; only where the transport is `link`. */
+  | { readonly type: 'link' };
 
 export interface Handler {
   /** `_HANDLER`, which selects the function in the binary. */
@@ -33,9 +36,11 @@ export interface Handler {
   readonly timeoutSeconds: number;
 }
 
-export function readHandlers(): readonly Handler[] {
+/** The functions of a deployment with this transport. */
+export function readHandlers(transport: Transport = 'exec'): readonly Handler[] {
   const path = join(import.meta.dirname, '..', 'handlers.json');
-  return (JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] }).functions;
+  const { functions } = JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] };
+  return functions.filter(({ trigger }) => trigger.type !== 'link' || transport === 'link');
 }
 
 /** The only handler with this type of trigger. */

@@ -2,6 +2,7 @@
 
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
+import type { Link } from './link.ts';
 import type { Network } from './network.ts';
 import type { Queues } from './queues.ts';
 import type { ShellTask } from './task.ts';
@@ -15,4 +16,6 @@ export interface Resources {
   readonly cluster: CfnCluster;
   readonly task: ShellTask;
   readonly network: Network;
+  /** Absent where runners are reached by ECS Exec. */
+  readonly link: Link | undefined;
 }

@@ -5,6 +5,7 @@ import type { Construct } from 'constructs';
 import { addApi } from './api.ts';
 import { addEvents } from './events.ts';
 import { addFunctions, named } from './functions.ts';
+import { addLink, addLinkRoutes } from './link.ts';
 import { only, readHandlers } from './handlers.ts';
 import { addMonitoring } from './monitoring.ts';
 import { addNetwork } from './network.ts';
@@ -24,7 +25,7 @@ export class EphemeralStack extends Stack {
     });
     Tags.of(this).add('application', 'ephemeral');
 
-    const handlers = readHandlers();
+    const handlers = readHandlers(settings.transport);
     const resources: Resources = {
       table: addTable(this, settings),
       indexNames: readTable().indexes.map(({ name }) => name),
@@ -33,8 +34,10 @@ export class EphemeralStack extends Stack {
       cluster: addCluster(this, settings),
       task: addShellTask(this, settings),
       network: addNetwork(this, settings),
+      link: addLink(this, settings),
     };
     const functions = addFunctions(this, handlers, resources, settings);
+    if (resources.link) addLinkRoutes(resources.link, named(functions, only(handlers, 'link').name));
     const machine = addWorkflow(this, handlers, functions, settings);
     const rules = addEvents(this, handlers, { ...resources, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ::link::frame::{TOKEN_VARIABLE, URL_VARIABLE};
 use domain::{TaskId, ports::BackendError};
 
 mod connections;
@@ -16,10 +17,6 @@ pub use key::TokenKey;
 pub use shell::LinkShell;
 pub use token::{Claims, TokenError};
 
-/// The variables that a task gets for its connection.
-pub(crate) const TASK_URL: &str = "EPHEMERAL_LINK_URL";
-pub(crate) const TASK_TOKEN: &str = "EPHEMERAL_LINK_TOKEN";
-
 /// What tasks are told about the connection that they must open.
 #[derive(Clone)]
 pub struct LinkLaunch {
@@ -31,7 +28,7 @@ pub struct LinkLaunch {
 }
 
 impl LinkLaunch {
-    /// The variables of a task that is started by this request. The same for the same request.
+    /// The variables of a task that is started by this request, for its connection. The same for the same request.
     pub(crate) async fn variables(
         &self,
         started_by: &str,
@@ -39,7 +36,7 @@ impl LinkLaunch {
     ) -> Result<[(&'static str, String); 2], BackendError> {
         let claims = Claims::first(started_by, launch);
         let token = claims.sign(&self.key.bytes().await?);
-        Ok([(TASK_URL, self.url.clone()), (TASK_TOKEN, token)])
+        Ok([(URL_VARIABLE, self.url.clone()), (TOKEN_VARIABLE, token)])
     }
 }
 

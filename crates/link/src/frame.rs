@@ -12,6 +12,11 @@ pub const MAX_FRAME_BYTES: usize = 128 << 10;
 /// The header of the upgrade request in which the runner names its task.
 pub const TASK_HEADER: &str = "x-ephemeral-task";
 
+/// The variable of a task that names the service to which its runner connects: `wss://…`, or `ws://…` in tests.
+pub const URL_VARIABLE: &str = "EPHEMERAL_LINK_URL";
+/// The variable of a task with the token of its runner's first connection.
+pub const TOKEN_VARIABLE: &str = "EPHEMERAL_LINK_TOKEN";
+
 /// A frame of the runner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "camelCase")]

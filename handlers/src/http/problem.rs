@@ -22,6 +22,7 @@ pub(super) enum Code {
     MalformedJson,
     Unauthenticated,
     RootDenied,
+    TerminalsDenied,
     NotFound,
     MethodNotAllowed,
     NotReady,
@@ -50,11 +51,12 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 28] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::InvalidRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
         Self::RootDenied,
+        Self::TerminalsDenied,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::NotReady,
@@ -89,6 +91,7 @@ impl Code {
             Self::MalformedJson => ("malformed_json", S::BAD_REQUEST, "Malformed JSON"),
             Self::Unauthenticated => ("unauthenticated", S::UNAUTHORIZED, "No valid token"),
             Self::RootDenied => ("root_denied", S::FORBIDDEN, "No commands as root here"),
+            Self::TerminalsDenied => ("terminals_denied", S::FORBIDDEN, "No terminals here"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -148,6 +151,7 @@ impl Code {
             | Self::MalformedJson
             | Self::Unauthenticated
             | Self::RootDenied
+            | Self::TerminalsDenied
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::SessionDraining

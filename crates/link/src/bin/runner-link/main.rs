@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use link::{Action, Carrier};
+use link::{Action, Carrier, frame::URL_VARIABLE};
 use rustix::{
     process::DumpableBehavior,
     thread::{CapabilitySet, CapabilitySets},
@@ -40,8 +40,6 @@ mod token;
 
 const USAGE: &str =
     "usage: EPHEMERAL_LINK_URL=URL runner-link --socket PATH [--task NAME] <TOKEN_FILE";
-/// The variable with the service's URL.
-const URL: &str = "EPHEMERAL_LINK_URL";
 /// How long the last reports may take after SIGTERM.
 const LAST_REPORTS: Duration = Duration::from_secs(3);
 /// How long nothing is done if nothing is due.
@@ -76,7 +74,7 @@ fn options() -> io::Result<Options> {
             _ => return Err(usage()),
         }
     }
-    let url = std::env::var(URL).map_err(|_| usage())?;
+    let url = std::env::var(URL_VARIABLE).map_err(|_| usage())?;
     Ok(Options { url, socket: socket.ok_or_else(usage)?, task })
 }
 

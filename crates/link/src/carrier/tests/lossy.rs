@@ -117,7 +117,7 @@ fn pieces() -> impl Strategy<Value = Vec<(u64, Vec<u8>)>> {
     })
 }
 
-struct World {
+struct Harness {
     carrier: Carrier,
     runner: Runner,
     scripts: BTreeMap<String, Script>,
@@ -129,7 +129,7 @@ struct World {
     now: Duration,
 }
 
-impl World {
+impl Harness {
     fn new(scripts: Vec<Script>) -> Self {
         let scripts = scripts.into_iter().enumerate();
         let scripts: BTreeMap<_, _> =
@@ -294,10 +294,10 @@ proptest! {
         steps in prop::collection::vec((0_u8..16, any::<u8>()), 0..150),
     ) {
         let script = |(stdout, stderr)| Script { stdout, stderr };
-        let mut world = World::new(scripts.into_iter().map(script).collect());
-        world.ask();
-        steps.into_iter().for_each(|step| world.step(step));
-        world.settle();
-        world.check();
+        let mut harness = Harness::new(scripts.into_iter().map(script).collect());
+        harness.ask();
+        steps.into_iter().for_each(|step| harness.step(step));
+        harness.settle();
+        harness.check();
     }
 }
