@@ -76,6 +76,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (report, mut facts) = mpsc::unbounded_channel();
+        let links = Links::new(&config.exe, &config.data_dir, config.link_url);
         let driver = sandbox::Config {
             root: config.data_dir,
             exe: config.exe.clone(),
@@ -97,7 +98,6 @@ impl Server {
         }
         let arn_prefix = ArnPrefix { region: config.region, account: config.account };
         let events = Events::new(queue, config.seed);
-        let links = Links::new(&config.exe, config.link_url);
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
         let driver = Arc::new(driver);
         let cluster = Arc::new(Cluster::new(arn_prefix, driver, events, sessions, links));
