@@ -22,7 +22,7 @@ mod user;
 mod wait;
 
 use harness::Harness;
-use place::Place;
+use place::{Aws, Place};
 use scenarios::{Needs, Scenario};
 
 /// Runs the end-to-end scenarios against one of the two places.
@@ -187,10 +187,16 @@ enum End {
 
 async fn one(place: &Place, scenario: &Scenario) -> End {
     let name = scenario.name;
-    if let Needs::Aws(reason) = scenario.needs
-        && place.as_aws().is_none()
-    {
-        println!("  -     {name:34} only on aws: {reason}");
+    let aws = place.as_aws();
+    let elsewhere = match scenario.needs {
+        Needs::Aws(reason) if aws.is_none() => Some(("on aws", reason)),
+        Needs::Links(reason) if !aws.is_some_and(Aws::has_links) => {
+            Some(("with --transport link", reason))
+        }
+        Needs::Either | Needs::Aws(_) | Needs::Links(_) => None,
+    };
+    if let Some((place, reason)) = elsewhere {
+        println!("  -     {name:34} only {place}: {reason}");
         return End::Elsewhere;
     }
     if scenario.without_faults && place.has_faults() {

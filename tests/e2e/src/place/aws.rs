@@ -22,6 +22,7 @@ use crate::{
 mod audit;
 mod calls;
 mod fargate;
+mod links;
 mod ministack;
 mod proxy;
 mod users;
