@@ -63,6 +63,8 @@ pub struct Policy {
     pub refused_networks: BTreeMap<Network, String>,
     /// Why commands can't run as root, which users see; `None` where they can.
     pub refused_root: Option<String>,
+    /// Why terminals can't be opened, which users see; `None` where they can.
+    pub refused_terminals: Option<String>,
     /// The images that can be requested.
     pub images: Vec<String>,
     /// Whether endpoints of webhooks may have the scheme `http` and private addresses.
@@ -159,6 +161,7 @@ impl Default for Policy {
             default_network: Network::None,
             refused_networks: BTreeMap::new(),
             refused_root: Some("this deployment does not allow it".to_owned()),
+            refused_terminals: None,
             images: vec!["default".to_owned()],
             webhook_allow_private: false,
             streaming: true,

@@ -8,7 +8,7 @@
 //! writes the result. Every handler is safe to repeat. No handler sees the envelope that a call came
 //! in: the caller unwraps it.
 
-use domain::SessionId;
+use domain::{JobId, SessionId, TaskId, ports::Report};
 use tracing::Instrument;
 
 pub mod env;
@@ -56,7 +56,7 @@ pub use error::{Code, HandlerError};
 pub use message::{handle, handler_of};
 pub use open_terminal::{terminal_attached, terminal_detached};
 pub use published_event::published_event;
-pub use run_job::{Claim, ClaimedJob, Claims};
+pub use run_job::{Claim, ClaimedJob, Claims, Recorded};
 pub use step::{Step, UnknownStepError};
 pub use sweep::Swept;
 pub use webhook_signature::{InvalidKeyError, new_webhook_key, sign_webhook};
@@ -73,6 +73,32 @@ pub async fn sweep(env: &Env) -> Result<Swept, HandlerError> {
 /// the message `RunJob` together with [`ClaimedJob::follow`].
 pub async fn claim_job(env: &Env, session: SessionId) -> Result<Claim, HandlerError> {
     run("claim-job", run_job::claim_job(env, session)).await
+}
+
+/// Records what the runner of this task reports of a command by itself. The runner repeats what it is not
+/// told to be stored.
+///
+/// # Errors
+/// The records can't be read or written. The runner sends the report again.
+pub async fn record_report(
+    env: &Env,
+    task: &TaskId,
+    report: Report,
+) -> Result<Recorded, HandlerError> {
+    run("record-report", run_job::record_report(env, task, report)).await
+}
+
+/// Handles that the runner of this task has connected and can be sent requests: the session is ready, and
+/// commands that the runner does not know (it names those that it does) are sent again.
+///
+/// # Errors
+/// The task or the records can't be read or written. The runner connects again some time.
+pub async fn runner_connected(
+    env: &Env,
+    task: &TaskId,
+    known: &[JobId],
+) -> Result<(), HandlerError> {
+    run("runner-connected", run_job::runner_connected(env, task, known)).await
 }
 
 /// The names of all handlers, in deployments, logs and metrics.

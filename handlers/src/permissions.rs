@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 mod functions;
 mod scoped;
 
-pub use functions::{FUNCTIONS, Function, PUBLISH, Trigger};
+pub use functions::{FUNCTIONS, Function, LINK, PUBLISH, Trigger};
 pub use scoped::{NotPermittedError, OnRefusal, Scoped, log_refusal};
 
 /// One thing that a function may do.

@@ -22,10 +22,13 @@ mod claims;
 mod follow_command;
 mod outcome;
 mod output_buffer;
+mod record_report;
 
 pub use claims::Claims;
 pub(crate) use claims::{claim_if_idle, write_claim};
 use follow_command::{FollowEnd, follow_command};
+pub use record_report::Recorded;
+pub(crate) use record_report::{record_report, runner_connected};
 
 /// How many parallel jobs are read to find the next one, not counting those that run.
 const PARALLEL_LIMIT: u32 = 64;
@@ -55,7 +58,7 @@ pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
     let hold_until = env.now() + env.policy.worker_hold;
     while let Claim::Job(job) = claim_job(env, id).await? {
         match job.follow_until(env, hold_until).await? {
-            FollowEnd::Finished => {}
+            FollowEnd::Finished | FollowEnd::Posted => {}
             FollowEnd::Superseded => return Ok(()),
             FollowEnd::HandedOn(delay) => {
                 call_worker(env, id, delay).await;
@@ -117,7 +120,7 @@ impl ClaimedJob {
         let hold_until = env.now() + env.policy.worker_hold;
         let (delay, result) = match self.follow_until(env, hold_until).await {
             Ok(FollowEnd::Finished) => (Duration::ZERO, Ok(())),
-            Ok(FollowEnd::Superseded) => return Ok(()),
+            Ok(FollowEnd::Superseded | FollowEnd::Posted) => return Ok(()),
             Ok(FollowEnd::HandedOn(delay)) => (delay, Ok(())),
             Ok(FollowEnd::Failed(delay, error)) => (delay, Err(error)),
             // The lease was not given up.

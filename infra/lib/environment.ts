@@ -12,7 +12,7 @@ export function environment(handler: Handler, resources: Resources, settings: Se
 }
 
 /** The policy of the deployment, which every function reads. */
-function deployment({ network }: Resources, settings: Settings): Variables {
+function deployment({ network, link }: Resources, settings: Settings): Variables {
   return {
     EPHEMERAL_MAX_ACTIVE_SESSIONS: String(settings.maxActiveSessions),
     EPHEMERAL_DEFAULT_TTL_SECONDS: String(settings.defaultTtlSeconds),
@@ -28,6 +28,7 @@ function deployment({ network }: Resources, settings: Settings): Variables {
     EPHEMERAL_ASSIGN_PUBLIC_IP: String(network.assignPublicIp),
     ...(network.egress && { EPHEMERAL_SECURITY_GROUP_EGRESS: network.egress.securityGroupId }),
     ...(network.none && { EPHEMERAL_SECURITY_GROUP_NONE: network.none.securityGroupId }),
+    ...(link && { EPHEMERAL_TERMINALS: String(settings.terminals) }),
     RUST_LOG: settings.logLevel,
   };
 }
@@ -46,12 +47,12 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
     case 'workflow:start':
       return { EPHEMERAL_STATE_MACHINE: resources.stateMachineArn };
     case 'compute:run':
-      return { ...cluster(resources), ...placement(resources) };
+      return { ...cluster(resources), ...placement(resources), ...(resources.link && { EPHEMERAL_LINK_URL: resources.link.stage.url }) };
     case 'compute:stop':
     case 'compute:read':
       return cluster(resources);
     case 'shell':
-      return { ...cluster(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
+      return { ...cluster(resources), ...(resources.link && { EPHEMERAL_LINK_ENDPOINT: resources.link.stage.callbackUrl }), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
     case 'publish':
       return { EPHEMERAL_BUS: required(resources).eventBusName };
     case 'workflow:resume':

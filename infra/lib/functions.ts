@@ -49,6 +49,7 @@ function reservation({ trigger }: Handler, { accountConcurrency = 0 }: Settings)
     case 'queue':
     case 'workflow':
     case 'events':
+    case 'link':
       return undefined;
   }
 }

@@ -1,10 +1,11 @@
 /** Maps each entry of a function's `uses` to IAM statements. No other file grants a function anything. */
 
-import { Stack } from 'aws-cdk-lib';
+import { Stack, type CfnElement } from 'aws-cdk-lib';
 import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import { required, streamArn } from './bus.ts';
 import type { Suppression } from './rules.ts';
 import type { Permission } from './handlers.ts';
+import type { Link } from './link.ts';
 import type { Resources } from './resources.ts';
 
 export interface Grant {
@@ -117,7 +118,7 @@ function run(resources: Resources): Grant {
       }),
       new PolicyStatement({
         actions: ['iam:PassRole'],
-        resources: [taskRole.roleArn, executionRole.roleArn],
+        resources: [...(taskRole ? [taskRole.roleArn] : []), executionRole.roleArn],
         conditions: { StringEquals: { 'iam:PassedToService': 'ecs-tasks.amazonaws.com' } },
       }),
     ],
@@ -149,6 +150,30 @@ function read(resources: Resources): Grant {
 }
 
 function shell(resources: Resources): Grant {
+  const grants = [...(resources.link ? [post(resources.link)] : []), ...(resources.task.taskRole ? [exec(resources)] : [])];
+  return { statements: grants.flatMap(({ statements }) => statements), suppressions: grants.flatMap(({ suppressions }) => suppressions) };
+}
+
+/** Frames to runners, over the connections that they have opened to this API. */
+function post({ api, stage }: Link): Grant {
+  const connections = Stack.of(api).formatArn({
+    service: 'execute-api',
+    resource: api.apiId,
+    resourceName: `${stage.stageName}/POST/@connections/*`,
+  });
+  return {
+    statements: [new PolicyStatement({ actions: ['execute-api:ManageConnections'], resources: [connections] })],
+    suppressions: [
+      {
+        finding: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:execute-api:<AWS::Region>:<AWS::AccountId>:<${Stack.of(api).getLogicalId(api.node.defaultChild as CfnElement)}>/${stage.stageName}/POST/@connections/*]`,
+        reason: 'The connections of this one API: their ids are not known before they are opened.',
+      },
+    ],
+  };
+}
+
+/** ECS Exec, for commands or, where runners connect by themselves, for terminals. */
+function exec(resources: Resources): Grant {
   return {
     statements: [
       new PolicyStatement({

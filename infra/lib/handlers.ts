@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Transport } from './settings.ts';
 
 export const LANES = ['control', 'exec', 'task-events', 'webhooks'] as const;
 export type Lane = (typeof LANES)[number];
@@ -23,7 +24,9 @@ export type Trigger =
   | { readonly type: 'queue'; readonly lane: Lane; readonly batchSize: number }
   | { readonly type: 'workflow'; readonly placeholder: string }
   | { readonly type: 'schedule'; readonly everyMinutes: number }
-  | { readonly type: 'events'; readonly batchSize: number };
+  | { readonly type: 'events'; readonly batchSize: number }
+  /** The connections of runners; only where the transport is `link`. */
+  | { readonly type: 'link' };
 
 export interface Handler {
   /** `_HANDLER`, which selects the function in the binary. */
@@ -35,11 +38,11 @@ export interface Handler {
   readonly timeoutSeconds: number;
 }
 
-/** The functions of a deployment with or without a bus for events. */
-export function readHandlers({ bus }: { readonly bus: boolean }): readonly Handler[] {
+/** The functions of a deployment with or without a bus for events, and with this transport. */
+export function readHandlers({ bus, transport }: { readonly bus: boolean; readonly transport: Transport }): readonly Handler[] {
   const path = join(import.meta.dirname, '..', 'handlers.json');
   const { functions } = JSON.parse(readFileSync(path, 'utf8')) as { functions: Handler[] };
-  return functions.filter(({ trigger }) => bus || trigger.type !== 'events');
+  return functions.filter(({ trigger }) => (bus || trigger.type !== 'events') && (transport === 'link' || trigger.type !== 'link'));
 }
 
 /** The only handler with this type of trigger. */

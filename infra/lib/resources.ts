@@ -3,6 +3,7 @@
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
 import type { EventBus } from 'aws-cdk-lib/aws-events';
+import type { Link } from './link.ts';
 import type { Network } from './network.ts';
 import type { Queues } from './queues.ts';
 import type { ShellTask } from './task.ts';
@@ -18,4 +19,6 @@ export interface Resources {
   readonly network: Network;
   /** The bus for all events of all users, if the deployment has one. */
   readonly bus: EventBus | undefined;
+  /** Absent where runners are reached by ECS Exec. */
+  readonly link: Link | undefined;
 }

@@ -7,6 +7,8 @@ import { RetentionDays } from 'aws-cdk-lib/aws-logs';
 
 export type Architecture = 'arm64' | 'x86_64';
 export type Network = 'public' | 'private' | 'nat';
+/** How commands reach a shell: over ECS Exec, or over a connection that the shell's runner opens. */
+export type Transport = 'exec' | 'link';
 
 export interface Settings {
   readonly stackName: string;
@@ -18,6 +20,9 @@ export interface Settings {
   /** The shell's image, or the directory to build it from; absent: `ephemeral-shell` of the account's registry. */
   readonly shellImage: string | undefined;
   readonly network: Network;
+  readonly transport: Transport;
+  /** Whether shells have terminals, which need ECS Exec. */
+  readonly terminals: boolean;
   /** The ports that shells may reach outside; absent: all. */
   readonly egressPorts: readonly number[] | undefined;
   readonly maxActiveSessions: number;
@@ -81,6 +86,7 @@ export const NAMES = [
   'accountConcurrency',
   'bus',
   'alarmEmail', 'budgetUsd',
+  'transport', 'terminals',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -88,12 +94,15 @@ export type Name = (typeof NAMES)[number];
 export function readSettings(context: (name: string) => unknown): Settings {
   const read = reader(context);
   const architecture = read.oneOf('architecture', ['arm64', 'x86_64'], machineArchitecture());
+  const transport = read.oneOf<Transport>('transport', ['exec', 'link']);
   const settings = {
     stackName: read.text('stackName') ?? 'ephemeral',
     architecture,
     ...bootstrap(read.text('bootstrap'), architecture),
     shellImage: read.text('shellImage'),
     network: read.oneOf('network', ['public', 'private', 'nat']),
+    transport,
+    terminals: read.flag('terminals', transport === 'exec'),
     egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
     maxCpu: read.integer('maxCpu', 4_096, 256, 4_096),
@@ -124,6 +133,8 @@ export function readSettings(context: (name: string) => unknown): Settings {
     recorded: recorded(context, architecture),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
+  if (transport === 'link' && settings.network === 'private') throw invalid('transport', 'exec where the network is private, from which no WebSocket API can be reached');
+  if (transport === 'exec' && !settings.terminals) throw invalid('terminals', 'true unless the transport is link');
   if (settings.budgetUsd !== undefined && settings.alarmEmail === undefined) throw invalid('budgetUsd', 'set together with alarmEmail');
   if (settings.alarmTopicArn !== undefined && settings.alarmEmail !== undefined) throw invalid('alarmEmail', 'absent where alarmTopicArn is set');
   if (settings.defaultTtlSeconds > settings.maxTtlSeconds) throw invalid('defaultTtlSeconds', 'at most maxTtlSeconds');

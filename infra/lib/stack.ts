@@ -6,6 +6,7 @@ import { addApi } from './api.ts';
 import { addBus } from './bus.ts';
 import { addEvents } from './events.ts';
 import { addFunctions, named } from './functions.ts';
+import { addLink, addLinkRoutes } from './link.ts';
 import { only, readHandlers } from './handlers.ts';
 import { addMonitoring } from './monitoring.ts';
 import { addNetwork } from './network.ts';
@@ -35,8 +36,10 @@ export class EphemeralStack extends Stack {
       task: addShellTask(this, settings),
       network: addNetwork(this, settings),
       bus: addBus(this, settings),
+      link: addLink(this, settings),
     };
     const functions = addFunctions(this, handlers, resources, settings);
+    if (resources.link) addLinkRoutes(resources.link, named(functions, only(handlers, 'link').name));
     const machine = addWorkflow(this, handlers, functions, settings);
     const rules = addEvents(this, handlers, { ...resources, functions }, settings);
     const stage = addApi(this, named(functions, only(handlers, 'http').name), settings);

@@ -7,6 +7,7 @@ import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
 import {
   AwsLogDriver,
   CfnCluster,
+  type CfnTaskDefinition,
   ContainerImage,
   CpuArchitecture,
   FargateTaskDefinition,
@@ -22,7 +23,8 @@ export interface ShellTask {
   readonly definition: FargateTaskDefinition;
   readonly family: string;
   readonly container: string;
-  readonly taskRole: IRole;
+  /** Absent where no task has ECS Exec: then nothing in a task has credentials. */
+  readonly taskRole: IRole | undefined;
   readonly executionRole: IRole;
 }
 
@@ -46,7 +48,7 @@ export function addCluster(scope: Construct, settings: Settings): CfnCluster {
 
 export function addShellTask(scope: Construct, settings: Settings): ShellTask {
   const family = `${Stack.of(scope).stackName}-shell`;
-  const taskRole = addTaskRole(scope);
+  const taskRole = settings.terminals ? addTaskRole(scope) : undefined;
   const executionRole = addExecutionRole(scope);
   const definition = new FargateTaskDefinition(scope, 'ShellTask', {
     family,
@@ -56,9 +58,10 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
       operatingSystemFamily: OperatingSystemFamily.LINUX,
       cpuArchitecture: settings.architecture === 'arm64' ? CpuArchitecture.ARM64 : CpuArchitecture.X86_64,
     },
-    taskRole,
+    ...(taskRole && { taskRole }),
     executionRole,
   });
+  if (taskRole === undefined) removeTaskRole(definition);
   // No init process: the runner is PID 1, reaps orphaned processes and forwards SIGTERM.
   definition.addContainer(CONTAINER, {
     image: image(scope, settings),
@@ -73,6 +76,12 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
     reason: 'ecr:GetAuthorizationToken supports no resources.',
   });
   return { definition, family, container: CONTAINER, taskRole, executionRole };
+}
+
+/** The construct makes a role of its own if it gets none. */
+function removeTaskRole(definition: FargateTaskDefinition): void {
+  definition.node.tryRemoveChild('TaskRole');
+  (definition.node.defaultChild as CfnTaskDefinition).addPropertyDeletionOverride('TaskRoleArn');
 }
 
 function tasksPrincipal(scope: Construct) {

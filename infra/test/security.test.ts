@@ -15,7 +15,7 @@ function allowed(role: string): string[] {
 }
 
 describe('functions', () => {
-  for (const { name, uses, trigger } of readHandlers({ bus: true })) {
+  for (const { name, uses, trigger } of readHandlers({ bus: true, transport: 'exec' })) {
     it(`${name} has the IAM actions of its permissions and no others`, () => {
       const wanted = [...LOGS, ...uses.flatMap((use) => PERMISSIONS[use]), ...(trigger.type === 'queue' ? CONSUME : [])];
       // The event source also grants sqs:GetQueueUrl, which needs no check.
@@ -44,7 +44,7 @@ describe('functions', () => {
       EPHEMERAL_SUBNETS: ['compute:run'],
       EPHEMERAL_BUS: ['publish'],
     };
-    for (const { name, uses } of readHandlers({ bus: true })) {
+    for (const { name, uses } of readHandlers({ bus: true, transport: 'exec' })) {
       const variables = functionNamed(resources, name).fn.Properties['Environment'].Variables;
       for (const [variable, permissions] of Object.entries(users)) {
         assert.equal(variable in variables, uses.some((use) => permissions.includes(use)), `${variable} of ${name}`);
@@ -58,7 +58,7 @@ describe('functions', () => {
   });
 
   it('only the table and its indexes can be read and written', () => {
-    for (const { name } of readHandlers({ bus: true })) {
+    for (const { name } of readHandlers({ bus: true, transport: 'exec' })) {
       const { role } = functionNamed(resources, name);
       for (const { Action, Resource } of statements(resources, role)) {
         if (!list(Action).some((action) => action.startsWith('dynamodb:'))) continue;
@@ -82,7 +82,7 @@ describe('functions', () => {
   });
 
   it('may pass only the two roles of a task, and only to ECS', () => {
-    for (const { name } of readHandlers({ bus: true })) {
+    for (const { name } of readHandlers({ bus: true, transport: 'exec' })) {
       const { role } = functionNamed(resources, name);
       for (const { Action, Resource, Condition } of statements(resources, role)) {
         if (!list(Action).includes('iam:PassRole')) continue;

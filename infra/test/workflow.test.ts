@@ -49,7 +49,7 @@ describe('the state machine', () => {
       list(invoke[0]?.Resource).map((arn) => JSON.stringify(arn)).sort(),
       Object.values(functions).map((arn) => JSON.stringify(arn)).sort(),
     );
-    assert.equal(list(invoke[0]?.Resource).length, readHandlers({ bus: true }).filter(({ trigger }) => trigger.type === 'workflow').length);
+    assert.equal(list(invoke[0]?.Resource).length, readHandlers({ bus: true, transport: 'exec' }).filter(({ trigger }) => trigger.type === 'workflow').length);
     const others = all.flatMap(({ Action }) => list(Action)).filter((action) => !/^(lambda:InvokeFunction$|logs:|xray:)/.test(action));
     assert.deepEqual(others, []);
   });

@@ -1,7 +1,7 @@
 """Deploys the real template, with the real `bootstrap`, to an emulator.
 
 Synthesizes infra/ like a deployment, with settings that are open to users, uploads the assets, creates the
-stack and prints the names of its resources as JSON. The template is not changed.
+stack and prints the names of its resources as JSON. Only what the emulator does not know is left out of the template.
 """
 
 import argparse
@@ -18,6 +18,8 @@ import boto3
 
 REGION = "us-east-1"
 STACK = "ephemeral"
+# The emulator answers the frames of a WebSocket API by the result of the function without it.
+UNKNOWN = {"AWS::ApiGatewayV2::RouteResponse"}
 SETTINGS = {
     "architecture": "x86_64",
     # The emulator has neither networks nor flow logs.
@@ -36,11 +38,16 @@ def main() -> None:
     parser.add_argument("--endpoint", required=True, help="URL of the emulator")
     parser.add_argument("--root", type=Path, required=True, help="the checkout")
     parser.add_argument("--work-dir", type=Path, required=True, help="for files of this run")
+    parser.add_argument("--transport", choices=["exec", "link"], default="exec", help="how commands reach a shell")
     args = parser.parse_args()
     binary = package(args.root / "target/debug/bootstrap", args.work_dir)
-    assembly = synthesize(args.root / "infra", binary, args.work_dir)
+    assembly = synthesize(args.root / "infra", binary, args.work_dir, args.transport)
     aws = Clients(args.endpoint)
-    template = json.loads((assembly / f"{STACK}.template.json").read_text())
+    file = assembly / f"{STACK}.template.json"
+    template = json.loads(file.read_text())
+    resources = template["Resources"].items()
+    template["Resources"] = {name: resource for name, resource in resources if resource["Type"] not in UNKNOWN}
+    file.write_text(json.dumps(template))
     url = upload(aws, assembly)
     create(aws, url)
     json.dump(describe(aws, template, args.endpoint), sys.stdout)
@@ -66,10 +73,10 @@ def package(binary: Path, work: Path) -> Path:
     return directory
 
 
-def synthesize(infra: Path, bootstrap: Path, work: Path) -> Path:
+def synthesize(infra: Path, bootstrap: Path, work: Path, transport: str) -> Path:
     """The cloud assembly, synthesized by the app without the CDK command line, which takes seconds."""
     assembly = work / "cdk.out"
-    context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap)}
+    context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap), "transport": transport, "terminals": "true"}
     environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
     command = ["node", "--import", "tsx", "bin/ephemeral.ts"]
     subprocess.run(command, cwd=infra, env=environment, stdout=sys.stderr, check=True)
@@ -127,17 +134,18 @@ def describe(aws: Clients, template: dict, endpoint: str) -> dict:
     }
     stack = aws.cloudformation.describe_stacks(StackName=STACK)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
-    functions, logs, api = {}, {}, ""
+    functions, logs, apis = {}, {}, {}
     for logical, resource in template["Resources"].items():
         if resource["Type"] == "AWS::Lambda::Function":
             name = resource["Properties"]["Handler"]
             functions[name] = physical[logical]
             logs[name] = physical[resource["Properties"]["LoggingConfig"]["LogGroup"]["Ref"]]
         if resource["Type"] == "AWS::ApiGatewayV2::Api":
-            api = physical[logical]
+            apis[resource["Properties"]["ProtocolType"]] = physical[logical]
     return {
         # The emulator serves an API below this path too, which needs no DNS name.
-        "api": f"{endpoint}/_aws/execute-api/{api}/v1",
+        "api": f"{endpoint}/_aws/execute-api/{apis['HTTP']}/v1",
+        "link": f"{endpoint}/_aws/execute-api/{apis['WEBSOCKET']}/link" if "WEBSOCKET" in apis else None,
         "functions": functions,
         "logs": logs,
         "queues": {

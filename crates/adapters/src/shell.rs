@@ -7,7 +7,7 @@ use domain::{
     JobId, Secret, TaskId, Timestamp,
     command::{Command, Keep, MAX_RECORDING, Program, ShellName},
     job::TerminalAccess,
-    ports::{Attached, Clock, Shell, ShellError},
+    ports::{Clock, CommandStart, Shell, ShellError},
 };
 use runner::protocol::{self, Event, Offsets, PROTOCOL_VERSION, Request, Start};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,11 +17,13 @@ mod end;
 mod files;
 mod follower;
 mod pool;
+mod report;
 mod terminal;
 
 pub use files::RunnerFiles;
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
+pub use report::{report, stored};
 pub use runner::protocol::Cause;
 pub use terminal::{TerminalError, TerminalInput, TerminalOutput, open_terminal};
 
@@ -134,9 +136,10 @@ impl<D: Dial> Shell for RunnerShell<D> {
         command: &Command,
         env: &BTreeMap<String, String>,
         from: (u64, u64),
-    ) -> Result<Box<dyn Attached>, ShellError> {
+    ) -> Result<CommandStart, ShellError> {
         let request = Request::Start(start(job, command, env, from));
-        Ok(Box::new(Follower::start(&self.pool, task, &request).await?))
+        let follower = Follower::start(&self.pool, task, &request).await?;
+        Ok(CommandStart::Attached(Box::new(follower)))
     }
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
@@ -180,7 +183,8 @@ impl<D: Dial> Shell for RunnerShell<D> {
     }
 }
 
-fn start(
+/// The runner's request to start the command of a job.
+pub fn start(
     job: JobId,
     command: &Command,
     env: &BTreeMap<String, String>,

@@ -20,6 +20,8 @@ use crate::{
     bus::EventBus,
     changes::DynamoChanges,
     compute::{EcsCompute, LaunchConfig},
+    lambda::Link,
+    link::{Connections, LinkLaunch, LinkShell, TokenKey},
     queue::{SqsQueue, SqsRedelivery},
     sdk,
     shell::ExecDial,
@@ -36,7 +38,7 @@ const IMAGE: &str = "default";
 /// The ports that this function may use. Opens no connection.
 pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, VariableError> {
     let builder = PortBuilder { function, config: sdk::config(variables)?, variables };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock = clock();
     let ids: Arc<dyn Ids> = Arc::new(MonotonicIds::default());
     let policy = policy::read(variables)?;
     let (records, table) = (Client::new(&builder.config), builder.text("EPHEMERAL_TABLE")?);
@@ -80,6 +82,31 @@ pub fn redelivery(
     let url = variables.required(&queue_variable(lane))?.to_owned();
     Ok(Some(SqsRedelivery::new(&sdk::config(variables)?, url)))
 }
+
+/// What the function behind the connections of runners needs; none for every other function.
+pub fn link(
+    function: &'static Function,
+    variables: &Variables,
+) -> Result<Option<Link>, VariableError> {
+    if function.trigger != Trigger::Link {
+        return Ok(None);
+    }
+    let builder = PortBuilder { function, config: sdk::config(variables)?, variables };
+    let connections = builder.connections(&builder.text(LINK_ENDPOINT)?, &clock())?;
+    Ok(Some(Link { connections, key: builder.token_key()? }))
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// The variable with the URL at which the connections of runners are managed. Where it is not set, runners are
+/// reached by ECS Exec.
+const LINK_ENDPOINT: &str = "EPHEMERAL_LINK_ENDPOINT";
+/// The variable with the URL to which runners connect.
+const LINK_URL: &str = "EPHEMERAL_LINK_URL";
+/// Whether tasks have ECS Exec for terminals where runners connect by themselves.
+pub(crate) const TERMINALS: &str = "EPHEMERAL_TERMINALS";
 
 /// The variable with the URL of the queue of a lane.
 fn queue_variable(lane: Lane) -> String {
@@ -144,7 +171,29 @@ impl PortBuilder<'_> {
             subnets: subnets.split(',').map(|subnet| subnet.trim().to_owned()).collect(),
             security_groups,
             assign_public_ip: policy::assign_public_ip(self.variables)?,
+            link: self.link_launch()?,
         })
+    }
+
+    fn link_launch(&self) -> Result<Option<LinkLaunch>, VariableError> {
+        let Some(url) = self.variables.optional(LINK_URL) else { return Ok(None) };
+        let terminals = self.variables.parsed(TERMINALS, false)?;
+        Ok(Some(LinkLaunch { url: url.to_owned(), key: self.token_key()?, terminals }))
+    }
+
+    fn token_key(&self) -> Result<TokenKey, VariableError> {
+        Ok(TokenKey::new(Client::new(&self.config), self.text("EPHEMERAL_TABLE")?))
+    }
+
+    /// `AWS_ENDPOINT_URL` stands for the endpoints of all services.
+    fn connections(
+        &self,
+        endpoint: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Connections, VariableError> {
+        let endpoint = self.variables.optional("AWS_ENDPOINT_URL").unwrap_or(endpoint);
+        let table = (Client::new(&self.config), self.text("EPHEMERAL_TABLE")?);
+        Ok(Connections::new(&self.config, table, endpoint, clock.clone()))
     }
 
     fn shell(
@@ -155,12 +204,26 @@ impl PortBuilder<'_> {
         let Some(tasks) = tasks.filter(|_| self.function.may(Permission::Shell)) else {
             return Ok(None);
         };
+        if let Some(endpoint) = self.variables.optional(LINK_ENDPOINT) {
+            let terminals = self.variables.parsed(TERMINALS, false)?;
+            let terminals = terminals.then(|| self.exec(tasks, clock)).transpose()?;
+            let connections = self.connections(endpoint, clock)?;
+            return Ok(Some(Arc::new(LinkShell::new(connections, terminals))));
+        }
+        Ok(Some(Arc::new(self.exec(tasks, clock)?)))
+    }
+
+    fn exec(
+        &self,
+        tasks: &Arc<EcsCompute>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<RunnerShell<ExecDial>, VariableError> {
         let cluster = self.text("EPHEMERAL_CLUSTER")?;
         let mut dial = ExecDial::new(&self.config, cluster, tasks.clone());
         if let Some(version) = self.variables.optional("EPHEMERAL_SSM_CLIENT_VERSION") {
             dial = dial.reporting(version);
         }
-        Ok(Some(Arc::new(RunnerShell::new(dial, clock.clone()))))
+        Ok(RunnerShell::new(dial, clock.clone()))
     }
 }
 

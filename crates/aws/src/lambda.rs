@@ -15,17 +15,22 @@ use crate::{bus::EventBus, queue::SqsRedelivery};
 
 mod batch_response;
 mod http;
+mod link;
 mod queue;
 mod stream;
+
+pub use link::Link;
 
 /// How long the initialization waits for the first connection.
 const WARM_UP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves this function until Lambda ends the process. `redelivery` is that of the function's queue.
+/// Serves this function until Lambda ends the process. `redelivery` is that of the function's queue, `link` what
+/// the function behind the connections of runners needs.
 pub async fn serve(
     function: &Function,
     env: Env,
     redelivery: Option<SqsRedelivery>,
+    link: Option<Link>,
 ) -> Result<(), lambda_runtime::Error> {
     warm_up(&env).await;
     match function.trigger {
@@ -41,6 +46,12 @@ pub async fn serve(
                 close_idle(function, env).await;
                 response
             };
+            lambda_runtime::run(service_fn(service)).await
+        }
+        Trigger::Link => {
+            let link = link.ok_or("this deployment has no connections of runners")?;
+            let service =
+                |event: LambdaEvent<link::Event>| link::handle(&link, &env, event.payload);
             lambda_runtime::run(service_fn(service)).await
         }
         Trigger::Workflow { step } => {

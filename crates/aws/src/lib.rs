@@ -5,6 +5,7 @@ pub mod changes;
 pub mod compute;
 pub mod env;
 pub mod lambda;
+pub mod link;
 pub mod log;
 pub mod queue;
 pub mod sdk;

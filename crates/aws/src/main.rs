@@ -34,5 +34,6 @@ fn run(variables: &Variables) -> Result<(), lambda_runtime::Error> {
     }
     let env = env::open(function, variables)?;
     let redelivery = env::redelivery(function, variables)?;
-    runtime.block_on(lambda::serve(function, env, redelivery))
+    let link = env::link(function, variables)?;
+    runtime.block_on(lambda::serve(function, env, redelivery, link))
 }

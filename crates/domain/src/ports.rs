@@ -15,7 +15,10 @@ pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
 pub use files::{FileTransfer, Files, FilesError};
 pub use queue::Queue;
-pub use shell::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream};
+pub use shell::{
+    Attached, CommandEnd, CommandEvent, CommandStart, EndCause, Report, ReportedEnd,
+    ReportedOutput, Shell, ShellError, Stream,
+};
 pub use store::{
     CommitError, Due, Expect, IdempotentResponse, Page, QueueLimits, Quota, RunLimits,
     StorageLimits, Store, Version, Versioned, Write,

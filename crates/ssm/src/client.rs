@@ -9,6 +9,7 @@ mod tests;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use channel::Channel;
+pub use connect::{WebSocket, upgrade};
 use resume::Target;
 use thiserror::Error;
 

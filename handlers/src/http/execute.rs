@@ -72,6 +72,12 @@ pub(super) async fn accept_command(
     if_not_ready: IfNotReady,
 ) -> Result<Response, Problem> {
     command::check_user(command.user.as_deref(), &env.policy)?;
+    if let Some(reason) =
+        env.policy.refused_terminals.as_ref().filter(|_| command.terminal.is_some())
+    {
+        let detail = format!("terminals can't be opened: {reason}");
+        return Err(Problem::new(Code::TerminalsDenied, detail));
+    }
     let job = JobId::from_ulid(env.ids.ulid());
     let mut attempts = post.retry_on_conflict(env);
     let mut may_claim = true;

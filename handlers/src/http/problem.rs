@@ -25,6 +25,7 @@ pub(super) enum Code {
     Unauthenticated,
     RootDenied,
     PermissionDenied,
+    TerminalsDenied,
     NotFound,
     PathNotFound,
     MethodNotAllowed,
@@ -62,7 +63,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 40] = [
+    pub(super) const ALL: [Self; 41] = [
         Self::InvalidRequest,
         Self::InvalidPath,
         Self::InvalidArchive,
@@ -70,6 +71,7 @@ impl Code {
         Self::Unauthenticated,
         Self::RootDenied,
         Self::PermissionDenied,
+        Self::TerminalsDenied,
         Self::NotFound,
         Self::PathNotFound,
         Self::MethodNotAllowed,
@@ -117,6 +119,7 @@ impl Code {
             Self::RootDenied => ("root_denied", S::FORBIDDEN, "No commands as root here"),
             Self::PermissionDenied => ("permission_denied", S::FORBIDDEN, "Permission denied"),
             Self::PathNotFound => ("path_not_found", S::NOT_FOUND, "No such file or directory"),
+            Self::TerminalsDenied => ("terminals_denied", S::FORBIDDEN, "No terminals here"),
             Self::NotFound => ("not_found", S::NOT_FOUND, "Not found"),
             Self::MethodNotAllowed => {
                 ("method_not_allowed", S::METHOD_NOT_ALLOWED, "Method not allowed")
@@ -203,6 +206,7 @@ impl Code {
             | Self::MalformedJson
             | Self::Unauthenticated
             | Self::RootDenied
+            | Self::TerminalsDenied
             | Self::NotFound
             | Self::MethodNotAllowed
             | Self::SessionDraining

@@ -44,6 +44,8 @@ pub enum Trigger {
     Schedule { every_minutes: u32 },
     /// The events of all users, at most `batch_size` in one call.
     Events { batch_size: u32 },
+    /// The connections that runners open, and what they say on them.
+    Link,
 }
 
 fn lane_name<S: Serializer>(lane: &Lane, serializer: S) -> Result<S::Ok, S::Error> {
@@ -55,7 +57,7 @@ fn placeholder<S: Serializer>(step: &Step, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 14] = [
+pub const FUNCTIONS: [Function; 15] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
@@ -157,10 +159,30 @@ pub const FUNCTIONS: [Function; 14] = [
         memory_mib: 128,
         timeout_seconds: 30,
     },
+    Function {
+        name: LINK,
+        trigger: Trigger::Link,
+        uses: &[
+            Permission::Store,
+            EXEC,
+            TASK_EVENTS,
+            WEBHOOKS,
+            Permission::ResumeExecution,
+            Permission::StopTask,
+            Permission::ReadTasks,
+            Permission::Shell,
+        ],
+        memory_mib: MEMORY,
+        // A gateway waits at most 29 s for an answer to a frame.
+        timeout_seconds: 29,
+    },
 ];
 
 /// The name of the function that publishes the events of users, in deployments that have one.
 pub const PUBLISH: &str = "publish-events";
+
+/// The function behind the connections of runners.
+pub const LINK: &str = "link";
 
 const MEMORY: u32 = 256;
 const CONTROL: Permission = Permission::Queue(Lane::Control);

@@ -9,7 +9,7 @@ use domain::{
     job::TerminalAccess,
     message::Message,
     ports::{
-        Attached, BackendError, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
+        BackendError, CommandStart, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
         Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
     },
     task::TaskFacts,
@@ -125,7 +125,7 @@ impl Shell for Scoped<dyn Shell> {
         command: &Command,
         env: &BTreeMap<String, String>,
         from: (u64, u64),
-    ) -> Result<Box<dyn Attached>, ShellError> {
+    ) -> Result<CommandStart, ShellError> {
         self.permit(Permission::Shell)?.start(task, job, command, env, from).await
     }
 

@@ -50,7 +50,7 @@ fn every_step_and_every_lane_has_a_function() {
         .into_iter()
         .map(Step::name)
         .chain(Lane::ALL.into_iter().map(Lane::name))
-        .chain([crate::SWEEP, "api", PUBLISH])
+        .chain([crate::SWEEP, "api", PUBLISH, LINK])
         .collect();
     let listed: BTreeSet<&str> = FUNCTIONS.iter().map(|function| function.name).collect();
     assert_eq!(listed, wanted);
@@ -68,7 +68,8 @@ fn the_state_machine_calls_every_workflow_function_and_no_other() {
             Trigger::Http
             | Trigger::Queue { .. }
             | Trigger::Schedule { .. }
-            | Trigger::Events { .. } => None,
+            | Trigger::Events { .. }
+            | Trigger::Link => None,
         })
         .collect();
     listed.sort_unstable();

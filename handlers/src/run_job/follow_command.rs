@@ -8,7 +8,7 @@ use domain::{
     job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage, Work},
     message::Message,
     ports::{
-        Attached, BackendError, CommandEnd, CommandEvent, CommitError, EndCause, Expect,
+        BackendError, CommandEnd, CommandEvent, CommandStart, CommitError, EndCause, Expect,
         ShellError, Stream, Version, Write,
     },
     session::{Session, TerminalEvent},
@@ -33,6 +33,9 @@ pub(super) enum FollowEnd {
     Superseded,
     /// The command goes on. Another worker must follow it after this delay.
     HandedOn(Duration),
+    /// The command was sent to its runner, which reports by itself what becomes of it. If no report comes
+    /// before the lease is over, the sweep calls a worker, who sends it again.
+    Posted,
     /// The runner can't be reached or refuses. Another worker must try after this delay.
     Failed(Duration, HandlerError),
 }
@@ -51,8 +54,18 @@ pub(super) async fn follow_command(
     };
     let Claimed { job, version, unreached } = claimed;
     let output = OutputBuffer::default();
-    let mut worker =
-        Worker { env, session, task, job, version, unreached, output, discards: false };
+    let mut worker = Worker {
+        env,
+        session,
+        task,
+        job,
+        version,
+        unreached,
+        output,
+        discards: false,
+        reached: (0, 0),
+        is_only_writer: true,
+    };
     let followed = worker.follow(&command, hold_until).await;
     worker.unreached &= matches!(followed, Err(FollowError::Shell(ShellError::NotStarted { .. })));
     match followed {
@@ -83,18 +96,22 @@ async fn whole_command(env: &Env, job: &Running) -> Result<Option<Command>, Hand
     }
 }
 
-struct Worker<'a> {
-    env: &'a Env,
-    session: &'a Session,
-    task: &'a TaskId,
-    job: Running,
-    version: Version,
+pub(super) struct Worker<'a> {
+    pub(super) env: &'a Env,
+    pub(super) session: &'a Session,
+    pub(super) task: &'a TaskId,
+    pub(super) job: Running,
+    pub(super) version: Version,
     /// No worker so far has reached a runner for this job.
-    unreached: bool,
+    pub(super) unreached: bool,
     /// Output that is not stored yet.
-    output: OutputBuffer,
+    pub(super) output: OutputBuffer,
     /// Nothing more can be stored, so further output is dropped.
-    discards: bool,
+    pub(super) discards: bool,
+    /// Where stdout and stderr end with the output that was gathered and dropped.
+    pub(super) reached: (u64, u64),
+    /// Whether only this worker stores output of the job during its attempt.
+    pub(super) is_only_writer: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +128,9 @@ impl Worker<'_> {
         command: &Command,
         hold_until: Timestamp,
     ) -> Result<FollowEnd, FollowError> {
-        let mut attached = self.attach(command).await?;
+        let CommandStart::Attached(mut attached) = self.attach(command).await? else {
+            return Ok(FollowEnd::Posted);
+        };
         let unreached = std::mem::take(&mut self.unreached);
         let mut store_at = None;
         let mut stay_until = self.stay_until(hold_until);
@@ -155,7 +174,7 @@ impl Worker<'_> {
         }
     }
 
-    async fn attach(&self, command: &Command) -> Result<Box<dyn Attached>, ShellError> {
+    async fn attach(&self, command: &Command) -> Result<CommandStart, ShellError> {
         let (id, shell) = (self.job.common().id, &self.env.shell);
         if self.job.cancel_requested() {
             // After a cancellation that comes before the start, the runner never runs the command.
@@ -191,7 +210,7 @@ impl Worker<'_> {
     }
 
     /// Stores the gathered output and renews the lease, or ends the lease at `release_at`.
-    async fn store(&mut self, release_at: Option<Timestamp>) -> Result<(), CommitError> {
+    pub(super) async fn store(&mut self, release_at: Option<Timestamp>) -> Result<(), CommitError> {
         loop {
             let (stdout, stderr) = self.advanced();
             let mut job = self.job.clone().progress(stdout, stderr, self.env.now());
@@ -218,7 +237,7 @@ impl Worker<'_> {
     }
 
     /// Stores the outcome with the last of the output.
-    async fn finish(&mut self, end: CommandEnd) -> Result<(), CommitError> {
+    pub(super) async fn finish(&mut self, end: CommandEnd) -> Result<(), CommitError> {
         let (id, session) = (self.job.common().id, self.session.id());
         loop {
             let (mut stdout, mut stderr) = self.advanced();
@@ -269,11 +288,14 @@ impl Worker<'_> {
     }
 
     /// Reads the job again after a conflict. A request to cancel leaves the job with this worker;
-    /// after any other change, the job is another worker's or over, and this fails.
+    /// after any other change, the job is another worker's or over, and this fails. So it does where others
+    /// may have stored output meanwhile.
     async fn reread(&mut self) -> Result<(), CommitError> {
         let read = self.env.store.job(self.job.common().id).await?;
         match read.map(|read| (read.value, read.version)) {
-            Some((Job::Running(job), version)) if job.attempt() == self.job.attempt() => {
+            Some((Job::Running(job), version))
+                if self.is_only_writer && job.attempt() == self.job.attempt() =>
+            {
                 (self.job, self.version) = (job, version);
                 Ok(())
             }
@@ -291,8 +313,13 @@ impl Worker<'_> {
     }
 
     /// The statistics of stdout and stderr once the gathered output is stored.
-    fn advanced(&self) -> (StreamStats, StreamStats) {
-        self.output.advance(self.job.output())
+    pub(super) fn advanced(&self) -> (StreamStats, StreamStats) {
+        let (stdout, stderr) = self.output.advance(self.job.output());
+        let reach = |stats: StreamStats, reached: u64| StreamStats {
+            written: stats.written.max(reached),
+            ..stats
+        };
+        (reach(stdout, self.reached.0), reach(stderr, self.reached.1))
     }
 
     /// The writes of the gathered output, on condition that it may be stored.
@@ -315,7 +342,7 @@ impl Worker<'_> {
     }
 
     /// How many of the bytes at this offset may be stored, whatever the runner sends.
-    fn room(&self, stream: Stream, offset: u64, max_bytes: u64) -> usize {
+    pub(super) fn room(&self, stream: Stream, offset: u64, max_bytes: u64) -> usize {
         let (stdout, stderr) = self.advanced();
         let stats = if stream == Stream::Stdout { stdout } else { stderr };
         // After a reconnection the runner repeats bytes that are stored already.

@@ -11,6 +11,7 @@ use testkit::{Fakes, Script, job_id, session_id, task_id};
 
 use crate::{Claim, Env, tests::env};
 
+mod reports;
 mod unstarted;
 mod visits;
 

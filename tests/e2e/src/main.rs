@@ -22,7 +22,7 @@ mod user;
 mod wait;
 
 use harness::Harness;
-use place::Place;
+use place::{Aws, Place};
 use scenarios::{Needs, Scenario};
 
 /// Runs the end-to-end scenarios against one of the two places.
@@ -43,6 +43,9 @@ struct Args {
     /// Let some calls of all functions fail in all scenarios; only with `--on aws`.
     #[arg(long)]
     faults: bool,
+    /// How commands reach a shell; only with `--on aws`.
+    #[arg(long, value_enum, default_value_t = Transport::Exec)]
+    transport: Transport,
     /// Run no scenario: keep the place up until ^C, to try it by hand.
     #[arg(long, conflicts_with_all = ["only", "faults"])]
     stay: bool,
@@ -58,6 +61,15 @@ const AT_ONCE: usize = 4;
 enum On {
     Local,
     Aws,
+}
+
+/// How commands reach a shell on AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// ECS Exec.
+    Exec,
+    /// A connection that the shell's runner opens.
+    Link,
 }
 
 #[tokio::main]
@@ -97,7 +109,7 @@ async fn run(args: &Args) -> Result<bool> {
     let began = Instant::now();
     let place = match args.on {
         On::Local => Place::local(&root, args.logs.as_deref()).await?,
-        On::Aws => Place::aws(&root, args.logs.as_deref(), args.faults).await?,
+        On::Aws => Place::aws(&root, args.logs.as_deref(), args.faults, args.transport).await?,
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
     if args.stay {
@@ -175,10 +187,16 @@ enum End {
 
 async fn one(place: &Place, scenario: &Scenario) -> End {
     let name = scenario.name;
-    if let Needs::Aws(reason) = scenario.needs
-        && place.as_aws().is_none()
-    {
-        println!("  -     {name:34} only on aws: {reason}");
+    let aws = place.as_aws();
+    let elsewhere = match scenario.needs {
+        Needs::Aws(reason) if aws.is_none() => Some(("on aws", reason)),
+        Needs::Links(reason) if !aws.is_some_and(Aws::has_links) => {
+            Some(("with --transport link", reason))
+        }
+        Needs::Either | Needs::Aws(_) | Needs::Links(_) => None,
+    };
+    if let Some((place, reason)) = elsewhere {
+        println!("  -     {name:34} only {place}: {reason}");
         return End::Elsewhere;
     }
     if scenario.without_faults && place.has_faults() {

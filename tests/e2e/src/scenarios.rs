@@ -14,6 +14,7 @@ mod drain;
 mod endings;
 mod faults;
 mod life;
+mod links;
 mod quota;
 mod secrets;
 mod terminals;
@@ -25,6 +26,8 @@ pub(crate) enum Needs {
     Either,
     /// AWS's shape, for this reason.
     Aws(&'static str),
+    /// Runners that connect by themselves, for this reason.
+    Links(&'static str),
 }
 
 type Run = for<'a> fn(&'a Harness<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
@@ -54,6 +57,11 @@ impl Scenario {
         self
     }
 
+    const fn only_with_links(mut self, reason: &'static str) -> Self {
+        self.needs = Needs::Links(reason);
+        self
+    }
+
     const fn alone(mut self) -> Self {
         self.alone = true;
         self
@@ -71,6 +79,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(life::SCENARIOS);
     all.extend(commands::SCENARIOS);
     all.extend(terminals::SCENARIOS);
+    all.extend(links::SCENARIOS);
     all.extend(access::SCENARIOS);
     all.extend(endings::SCENARIOS);
     all.extend(quota::SCENARIOS);

@@ -16,6 +16,7 @@ use crate::{
     events::Events,
     exec::Sessions,
     faults::Faults,
+    link::Links,
     task::{Agent, Status, Task},
     time_format::now,
     view,
@@ -38,6 +39,7 @@ pub(crate) struct Cluster {
     driver: Arc<Driver>,
     events: Events,
     sessions: Sessions,
+    links: Links,
     state: Mutex<State>,
     changes: watch::Sender<()>,
 }
@@ -48,9 +50,10 @@ impl Cluster {
         driver: Arc<Driver>,
         events: Events,
         sessions: Sessions,
+        links: Links,
     ) -> Self {
         let (changes, _) = watch::channel(());
-        Self { arn_prefix, driver, events, sessions, state: Mutex::default(), changes }
+        Self { arn_prefix, driver, events, sessions, links, state: Mutex::default(), changes }
     }
 
     pub(crate) fn driver(&self) -> &Arc<Driver> {
@@ -153,13 +156,21 @@ impl Cluster {
         let id = facts.started_by.clone();
         let agent_delay = self.change(&id, |cluster, task, known| match facts.last_status {
             sandbox::Status::Provisioning => None,
-            sandbox::Status::Running => cluster.runs(task, known),
+            sandbox::Status::Running => {
+                if task.last < Status::Running {
+                    let socket = cluster.driver.socket(&task.sandbox);
+                    cluster.links.start(&id, &task.arn, &task.requested.overrides, &socket);
+                }
+                cluster.runs(task, known)
+            }
             sandbox::Status::Stopping => {
+                cluster.links.end(&id);
                 cluster.ends(task, facts);
                 cluster.advance(task, known, Status::Stopping);
                 None
             }
             sandbox::Status::Stopped => {
+                cluster.links.end(&id);
                 cluster.ends(task, facts);
                 cluster.advance(task, known, Status::Stopped);
                 None

@@ -32,6 +32,9 @@ struct Args {
     region: String,
     #[arg(long, default_value = "000000000000")]
     account: String,
+    /// Where runners connect to, instead of where their tasks are told to.
+    #[arg(long, value_name = "URL")]
+    link_url: Option<String>,
     /// Seed of the injected faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -75,6 +78,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         sqs_endpoint: args.sqs_endpoint,
         region: args.region,
         account: args.account,
+        link_url: args.link_url,
         seed: args.seed,
         exe: std::env::current_exe().map_err(StartError::Exe)?,
     };

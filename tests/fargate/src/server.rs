@@ -7,7 +7,7 @@ use sandbox::{Budget, Driver, Egress, Image, Runtime, UidRange};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    api, arn::ArnPrefix, cluster::Cluster, control, events::Events, exec::Sessions,
+    api, arn::ArnPrefix, cluster::Cluster, control, events::Events, exec::Sessions, link::Links,
     port_mux::PortMux, queue::Queue,
 };
 
@@ -34,6 +34,8 @@ pub struct Config {
     pub region: String,
     /// The account in all ARNs, twelve digits.
     pub account: String,
+    /// Where runners connect to, instead of where their tasks are told to.
+    pub link_url: Option<String>,
     /// Seed of the injected faults: the same seed and the same calls give the same faults.
     pub seed: u64,
     /// The program with the subcommand `runtime` of `sandbox`, and that of this crate.
@@ -74,6 +76,7 @@ impl Server {
         let listener = TcpListener::bind(config.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let (report, mut facts) = mpsc::unbounded_channel();
+        let links = Links::new(&config.exe, &config.data_dir, config.link_url);
         let driver = sandbox::Config {
             root: config.data_dir,
             exe: config.exe.clone(),
@@ -96,7 +99,8 @@ impl Server {
         let arn_prefix = ArnPrefix { region: config.region, account: config.account };
         let events = Events::new(queue, config.seed);
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
-        let cluster = Arc::new(Cluster::new(arn_prefix, Arc::new(driver), events, sessions));
+        let driver = Arc::new(driver);
+        let cluster = Arc::new(Cluster::new(arn_prefix, driver, events, sessions, links));
         let reported = Arc::clone(&cluster);
         tokio::spawn(async move {
             while let Some(fact) = facts.recv().await {

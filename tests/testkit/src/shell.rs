@@ -12,16 +12,18 @@ use domain::{
     JobId, Secret, TaskId, Timestamp,
     command::{Command, Program},
     job::TerminalAccess,
-    ports::{Attached, Clock, CommandEnd, Shell, ShellError, Stream},
+    ports::{Clock, CommandEnd, CommandStart, Shell, ShellError, Stream},
 };
 use parking_lot::Mutex;
 
 use crate::{Gate, MemoryCompute, SimClock};
 
 mod attached;
+mod link;
 mod script;
 
 use attached::Connection;
+use link::{Frame, Links};
 use script::Process;
 pub use script::Script;
 
@@ -49,6 +51,8 @@ struct State {
     deadlines: HashMap<TaskId, Timestamp>,
     overlaps: Vec<(JobId, JobId)>,
     latest: Option<Timestamp>,
+    /// None where callers connect to the runners.
+    links: Option<Links>,
 }
 
 impl MemoryShell {
@@ -145,6 +149,13 @@ impl Inner {
         state.processes.insert((task.clone(), job), process);
     }
 
+    fn cancel(&self, task: &TaskId, job: JobId, now: Timestamp) {
+        let mut state = self.state.lock();
+        let process =
+            state.processes.entry((task.clone(), job)).or_insert_with(|| Process::never(now));
+        process.cancel(now);
+    }
+
     /// False if this task's runner does not know the job.
     fn with_process(&self, task: &TaskId, job: JobId, change: impl FnOnce(&mut Process)) -> bool {
         let mut state = self.state.lock();
@@ -201,15 +212,27 @@ impl Shell for MemoryShell {
         command: &Command,
         _env: &BTreeMap<String, String>,
         from: (u64, u64),
-    ) -> Result<Box<dyn Attached>, ShellError> {
+    ) -> Result<CommandStart, ShellError> {
         let inner = &self.inner;
-        let begin = || inner.reach(task).map(|()| inner.begin(task, job, command));
-        inner.gate.pass("starting a command", begin).await?.map_err(|error| match error {
-            ShellError::NotReady => ShellError::NotStarted { gone: false },
-            ShellError::Gone => ShellError::NotStarted { gone: true },
-            error @ (ShellError::NotStarted { .. } | ShellError::Backend(_)) => error,
-        })?;
-        Ok(Box::new(Connection::new(inner.clone(), task.clone(), job, from)))
+        let begin = || {
+            inner.reach(task)?;
+            let is_posted = inner.post(task, || Frame::Run(job, Box::new(command.clone()), from));
+            if !is_posted {
+                inner.begin(task, job, command);
+            }
+            Ok(is_posted)
+        };
+        let is_posted =
+            inner.gate.pass("starting a command", begin).await?.map_err(|error| match error {
+                ShellError::NotReady => ShellError::NotStarted { gone: false },
+                ShellError::Gone => ShellError::NotStarted { gone: true },
+                error @ (ShellError::NotStarted { .. } | ShellError::Backend(_)) => error,
+            })?;
+        if is_posted {
+            return Ok(CommandStart::Posted);
+        }
+        let connection = Connection::new(inner.clone(), task.clone(), job, from);
+        Ok(CommandStart::Attached(Box::new(connection)))
     }
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
@@ -217,6 +240,9 @@ impl Shell for MemoryShell {
         let now = inner.now();
         let send = || {
             inner.reach(task)?;
+            if inner.post(task, || Frame::Signal(job, signal)) {
+                return Ok(());
+            }
             let known = inner.with_process(task, job, |one| one.signal(signal, now));
             if known { Ok(()) } else { Err(ShellError::NotReady) }
         };
@@ -228,10 +254,9 @@ impl Shell for MemoryShell {
         let now = inner.now();
         let cancel = || {
             inner.reach(task)?;
-            let mut state = inner.state.lock();
-            let process =
-                state.processes.entry((task.clone(), job)).or_insert_with(|| Process::never(now));
-            process.cancel(now);
+            if !inner.post(task, || Frame::Cancel(job)) {
+                inner.cancel(task, job, now);
+            }
             Ok(())
         };
         inner.gate.pass("cancelling a command", cancel).await?

@@ -107,7 +107,8 @@ impl Runner {
 
     async fn attach(&self, job: JobId, line: &str, from: (u64, u64)) -> Box<dyn Attached> {
         let env = BTreeMap::from([("A".into(), "session".into()), ("B".into(), "session".into())]);
-        self.shell.start(&task(), job, &command(line), &env, from).await.unwrap()
+        let started = self.shell.start(&task(), job, &command(line), &env, from).await.unwrap();
+        started.attached().unwrap()
     }
 
     async fn run(&self, name: &str, line: &str) -> (String, String, CommandEnd) {
@@ -226,7 +227,7 @@ async fn processes_left_by_a_command_are_killed_and_counted() {
     let command = Command { background: true, ..command(line) };
     let (task, env) = (task(), BTreeMap::new());
     let started = runner.shell.start(&task, job_id("b"), &command, &env, (0, 0)).await;
-    let (pid, _, end) = finish(started.unwrap()).await;
+    let (pid, _, end) = finish(started.unwrap().attached().unwrap()).await;
     assert_eq!((end.exit, end.usage.leftover_processes), (Some(Exit::Code(0)), 1));
     let [left] = &end.background[..] else { panic!("{:?}", end.background) };
     assert_eq!(left.pid.to_string(), pid.trim());
@@ -242,7 +243,7 @@ async fn a_missing_program_is_not_found() {
     let command = Command { program: Secret::new(argv), ..command("") };
     let (task, env) = (task(), BTreeMap::new());
     let started = runner.shell.start(&task, job_id("a"), &command, &env, (0, 0)).await;
-    let (_, _, end) = finish(started.unwrap()).await;
+    let (_, _, end) = finish(started.unwrap().attached().unwrap()).await;
     assert!(matches!(end.cause, EndCause::NotFound(_)), "{:?}", end.cause);
     assert_eq!(end.exit, None);
 }

@@ -18,6 +18,8 @@ use domain::{
 use parking_lot::Mutex;
 use runner::protocol::LIFETIME_VARIABLE;
 
+use crate::link::LinkLaunch;
+
 use super::{
     CONTAINER,
     launch_result::{self, LaunchResult},
@@ -41,6 +43,8 @@ pub struct LaunchConfig {
     pub security_groups: BTreeMap<Network, String>,
     /// Whether tasks need a public address to reach AWS.
     pub assign_public_ip: bool,
+    /// The connection that runners open; none where they are reached by ECS Exec.
+    pub link: Option<LinkLaunch>,
 }
 
 /// The subnets whose availability zone does not run tasks of this deployment, with ECS's message.
@@ -127,7 +131,7 @@ impl LaunchConfig {
         group: &str,
         placement: &Placement<'_>,
     ) -> LaunchResult {
-        let request = match self.request(client, task, group, placement) {
+        let request = match self.request(client, task, group, placement).await {
             Ok(request) => request.cluster(cluster),
             Err(error) => return LaunchResult::Failed(error.into()),
         };
@@ -147,7 +151,7 @@ impl LaunchConfig {
         }
     }
 
-    fn request(
+    async fn request(
         &self,
         client: &Client,
         task: &RunTask,
@@ -159,7 +163,7 @@ impl LaunchConfig {
             .cpu(task.size.cpu().to_string())
             .memory(task.size.memory_mib().to_string())
             .set_ephemeral_storage(storage(task.size))
-            .container_overrides(lifetime(task.lifetime))
+            .container_overrides(self.container(task, placement).await?)
             .build();
         Ok(client
             .run_task()
@@ -170,9 +174,27 @@ impl LaunchConfig {
             .capacity_provider_strategy(provider)
             .network_configuration(network)
             .overrides(overrides)
-            .enable_execute_command(true)
+            .enable_execute_command(self.link.as_ref().is_none_or(|link| link.terminals))
             // Cost reports can group by this tag.
             .tags(Tag::builder().key("ephemeral").value("1").build()))
+    }
+
+    /// Tells the runner when to end by itself, and where to connect to.
+    async fn container(
+        &self,
+        task: &RunTask,
+        placement: &Placement<'_>,
+    ) -> Result<ContainerOverride, BackendError> {
+        let seconds = (task.lifetime + START_TIMEOUT).as_secs();
+        let mut container = ContainerOverride::builder()
+            .name(CONTAINER)
+            .environment(variable(LIFETIME_VARIABLE, seconds.to_string()));
+        if let Some(link) = &self.link {
+            for (name, value) in link.variables(&task.started_by, &placement.token).await? {
+                container = container.environment(variable(name, value));
+            }
+        }
+        Ok(container.build())
     }
 
     fn provider_and_network(
@@ -208,9 +230,6 @@ fn storage(size: Size) -> Option<EphemeralStorage> {
     Some(EphemeralStorage::builder().size_in_gib(gib).build())
 }
 
-/// Tells the runner when to end by itself.
-fn lifetime(lifetime: Duration) -> ContainerOverride {
-    let seconds = (lifetime + START_TIMEOUT).as_secs();
-    let variable = KeyValuePair::builder().name(LIFETIME_VARIABLE).value(seconds.to_string());
-    ContainerOverride::builder().name(CONTAINER).environment(variable.build()).build()
+fn variable(name: &str, value: impl Into<String>) -> KeyValuePair {
+    KeyValuePair::builder().name(name).value(value).build()
 }

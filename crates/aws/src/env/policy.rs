@@ -53,6 +53,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         default_network: Network::None,
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
+        refused_terminals: (!variables.parsed(super::TERMINALS, true)?)
+            .then(|| "this deployment was made without them".to_owned()),
         max_size: max_size(variables)?,
         max_lifetime: max_lifetime.map(Duration::from_secs),
         images: vec![IMAGE.to_owned()],

@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt::Display};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
-    JobId, SessionId, Timestamp, UserId, WarmId,
+    JobId, SessionId, TaskId, Timestamp, UserId, WarmId,
     command::Concurrency,
     ports::Stream,
     size::{Network, Size},
@@ -40,7 +40,7 @@ pub(super) const EXPIRES: &str = "expires";
 /// A chunk of output.
 pub(super) const BYTES: &str = "bytes";
 /// When DynamoDB may expire the item. Seconds since 1970.
-pub(super) const TTL: &str = "ttl";
+pub(crate) const TTL: &str = "ttl";
 
 /// The index of the lists that users request, by owner.
 pub(super) const LIST: &str = "list";
@@ -114,6 +114,16 @@ impl Key {
     /// A pointer to a live warm task of this kind.
     pub(super) fn pool_member(kind: &Kind, warm: WarmId) -> Self {
         Self::new(pool(kind), warm.to_string())
+    }
+
+    /// The connection of a task's runner.
+    pub(crate) fn link(task: &TaskId) -> Self {
+        Self::new(format!("link#{task}"), "connection")
+    }
+
+    /// The key of the tokens of all connections.
+    pub(crate) fn link_key() -> Self {
+        Self::new("link", "key")
     }
 
     pub(crate) fn attributes(&self) -> Attributes {
@@ -200,7 +210,7 @@ pub(super) fn timestamp(at: Timestamp) -> String {
 }
 
 /// The value of a text attribute; none if it is missing or of another type.
-pub(super) fn text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
+pub(crate) fn text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
 }
 

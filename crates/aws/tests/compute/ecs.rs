@@ -91,6 +91,7 @@ fn launch() -> LaunchConfig {
         subnets: vec!["subnet-a".into(), "subnet-b".into()],
         security_groups: [(Network::Egress, "sg-egress".to_owned())].into(),
         assign_public_ip: true,
+        link: None,
     }
 }
 

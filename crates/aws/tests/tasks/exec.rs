@@ -35,7 +35,8 @@ impl Fixture {
 
     async fn start(&self, name: &str, command: &Command) -> Box<dyn Attached> {
         let (task, env) = (TaskId::new(TASK), BTreeMap::new());
-        self.shell.start(&task, job_id(name), command, &env, (0, 0)).await.unwrap()
+        let started = self.shell.start(&task, job_id(name), command, &env, (0, 0)).await.unwrap();
+        started.attached().unwrap()
     }
 
     async fn run(&self, name: &str, command: &Command) -> (Vec<u8>, CommandEnd) {

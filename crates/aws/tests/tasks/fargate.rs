@@ -125,6 +125,7 @@ fn compute(url: &str, cluster: &str) -> Arc<EcsCompute> {
             group(Network::None, "sg-0b"),
         ]),
         assign_public_ip: true,
+        link: None,
     };
     Arc::new(EcsCompute::new(&config(url), cluster.to_owned(), Some(launch)))
 }
@@ -192,7 +193,8 @@ async fn a_command_cannot_interfere_with_the_bridge() {
     "#;
     let (job, env) = (testkit::job_id("a"), BTreeMap::new());
     let command = testkit::command(line);
-    let mut attached = fargate.shell.start(&task, job, &command, &env, (0, 0)).await.unwrap();
+    let started = fargate.shell.start(&task, job, &command, &env, (0, 0)).await.unwrap();
+    let mut attached = started.attached().unwrap();
     let mut output = Vec::new();
     let until = SystemClock.now() + Duration::from_secs(30);
     while let Some(event) = attached.next(until).await.unwrap() {

@@ -110,6 +110,79 @@ pub enum EndCause {
     Unknown,
 }
 
+/// What becomes of a command after [`Shell::start`].
+#[must_use]
+pub enum CommandStart {
+    /// The caller follows the command over this connection.
+    Attached(Box<dyn Attached>),
+    /// The request was sent. Its runner reports what becomes of the command by itself, as a [`Report`] each;
+    /// the request may be lost.
+    Posted,
+}
+
+impl CommandStart {
+    /// The connection that follows the command, if there is one.
+    pub fn attached(self) -> Option<Box<dyn Attached>> {
+        match self {
+            Self::Attached(attached) => Some(attached),
+            Self::Posted => None,
+        }
+    }
+}
+
+/// What a runner reports of a command by itself. A report may be lost, come twice, late, or in another
+/// order; the runner repeats what is not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    pub job: JobId,
+    /// Output, in order. `Debug` does not print the bytes.
+    pub output: Vec<ReportedOutput>,
+    /// The command's end; with it, all output is reported.
+    pub end: Option<ReportedEnd>,
+}
+
+/// A piece of output in a report.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ReportedOutput {
+    pub stream: Stream,
+    /// Where the output before this piece ended: less than `offset` only at the gap of output that was cut.
+    pub from: u64,
+    /// The offset of the first byte.
+    pub offset: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// The end of a command in a report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportedEnd {
+    pub end: CommandEnd,
+    /// Where stdout and stderr end, as far as they were kept.
+    pub at: (u64, u64),
+}
+
+impl ReportedOutput {
+    /// The offset behind the last byte.
+    pub const fn end(&self) -> u64 {
+        self.offset + self.bytes.len() as u64
+    }
+}
+
+impl std::fmt::Debug for CommandStart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Attached(_) => "Attached",
+            Self::Posted => "Posted",
+        })
+    }
+}
+
+impl std::fmt::Debug for ReportedOutput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { stream, from, offset, bytes } = self;
+        write!(f, "{}, {from}, {offset}, {} bytes", stream.name(), bytes.len())
+    }
+}
+
 /// A connection to one command. The command runs on when the connection is dropped.
 #[async_trait]
 pub trait Attached: Send {
@@ -138,7 +211,7 @@ pub trait Shell: Send + Sync {
         command: &Command,
         env: &BTreeMap<String, String>,
         from: (u64, u64),
-    ) -> Result<Box<dyn Attached>, ShellError>;
+    ) -> Result<CommandStart, ShellError>;
     /// Sends a signal to a running command's process group; no effect if the command has ended.
     ///
     /// # Errors

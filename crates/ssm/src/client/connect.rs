@@ -6,7 +6,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::{
-    client_async_with_config,
+    WebSocketStream, client_async_with_config,
     tungstenite::{
         self,
         client::IntoClientRequest,
@@ -35,6 +35,14 @@ pub(super) fn request(url: &str, headers: &[(String, String)]) -> Result<Request
         request.headers_mut().insert(name, value);
     }
     Ok(request)
+}
+
+/// A client's WebSocket.
+pub type WebSocket = WebSocketStream<Box<dyn Io>>;
+
+/// Opens a WebSocket as a channel's client does, for another protocol than that of data channels.
+pub async fn upgrade(url: &str, headers: &[(String, String)]) -> Result<WebSocket, OpenError> {
+    connect(request(url, headers)?, None).await
 }
 
 pub(super) async fn connect(

@@ -28,7 +28,7 @@ const MAX_MESSAGE: usize = 2 << 20;
 const READ_BUFFER: usize = 16 << 10;
 
 /// A byte stream: TCP with or without TLS.
-pub(crate) trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + std::fmt::Debug> Io for T {}
 
 /// A WebSocket after the upgrade.

@@ -62,6 +62,21 @@ async fn a_command_as_root_needs_a_deployment_that_allows_it() {
 }
 
 #[tokio::test]
+async fn a_terminal_needs_a_deployment_that_has_them() {
+    let api = Api::new(Fakes::new().with_ready_session("s")).with_policy(|policy| {
+        policy.refused_terminals = Some("it is Tuesday".to_owned());
+    });
+    let body = json!({"sessionId": session_id("s"), "command": "id", "interactive": true});
+    let answer = api.post(EXECUTE, body).await;
+    answer.problem(403, "terminals_denied");
+    assert_eq!(answer.body["detail"], "terminals can't be opened: it is Tuesday");
+    let path = format!("/v1/sessions/{}/terminal", session_id("s"));
+    api.post(&path, json!({})).await.problem(403, "terminals_denied");
+    assert_eq!(api.messages(), []);
+    api.post(EXECUTE, run("s", json!("id"))).await.expect(202);
+}
+
+#[tokio::test]
 async fn a_command_is_stored_as_it_was_given() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let argv = json!(["sh", "-c", "echo '$HOME' \"\\\" ; é\n", ""]);

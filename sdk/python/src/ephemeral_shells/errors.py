@@ -139,6 +139,10 @@ class RootDeniedError(ApiError, code="root_denied"):
     """The server allows no commands as root."""
 
 
+class TerminalsDeniedError(ApiError, code="terminals_denied"):
+    """The deployment offers no terminals."""
+
+
 class PermissionDeniedError(ApiError, code="permission_denied"):
     """The user of commands may not do this to the file."""
 

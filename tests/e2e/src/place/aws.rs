@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
+    Transport,
     process::{self, Program},
     traces,
     user::User,
@@ -21,6 +22,7 @@ use crate::{
 mod audit;
 mod calls;
 mod fargate;
+mod links;
 mod ministack;
 mod proxy;
 mod users;
@@ -50,7 +52,12 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    pub(crate) async fn start(root: &Path, logs: Option<&Path>, with_faults: bool) -> Result<Self> {
+    pub(crate) async fn start(
+        root: &Path,
+        logs: Option<&Path>,
+        with_faults: bool,
+        transport: Transport,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
         let logs = logs.unwrap_or(dir.path());
         let (proxy, http) = (Proxy::open().await?, http_client()?);
@@ -58,9 +65,16 @@ impl Aws {
         let url = format!("http://127.0.0.1:{port}");
         proxy.target("", &url);
         let ministack = ministack::start(root, dir.path(), logs, port, &proxy.url, &http).await?;
-        let deployed = ministack::deploy(root, dir.path(), logs, &url).await?;
+        let deployed = ministack::deploy(root, dir.path(), logs, &url, transport).await?;
         let queue = text(&deployed["queues"], "task-events")?;
-        let (fargate, fargate_url) = fargate::start(root, dir.path(), logs, &queue, &url).await?;
+        let link = deployed["link"].as_str();
+        if let Some(link) = link {
+            proxy.target("execute-api", link);
+        }
+        let link = link.map(|link| link.replacen("http", "ws", 1));
+        let sqs = (queue.as_str(), url.as_str());
+        let (fargate, fargate_url) =
+            fargate::start(root, dir.path(), logs, sqs, link.as_deref()).await?;
         proxy.target("ecs", &fargate_url);
         let calls = Calls::new(http.clone(), &url);
         let users = Users::new(&deployed)?;

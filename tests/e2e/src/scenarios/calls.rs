@@ -17,7 +17,7 @@ const EXECUTES: u64 = 20;
 /// The target for state transitions.
 const MOST_TRANSITIONS: usize = 9;
 
-/// One start, 20 executes, one stop; the counts go to `target/e2e/calls.json`.
+/// One start, 20 executes, one stop; the counts go to `target/e2e/calls.json`, or `calls-link.json`.
 async fn calls(harness: &Harness<'_>) -> Result<()> {
     let (api, aws) =
         (harness.user().await?, harness.place.as_aws().context("this is AWS's shape")?);
@@ -43,7 +43,7 @@ async fn calls(harness: &Harness<'_>) -> Result<()> {
         "transitions": transitions,
         "lambdaInvocations": invocations,
     });
-    aws.report("calls", &found)?;
+    aws.report(if aws.has_links() { "calls-link" } else { "calls" }, &found)?;
     ensure!(transitions <= MOST_TRANSITIONS, "{transitions} transitions: {history:?}");
     Ok(())
 }

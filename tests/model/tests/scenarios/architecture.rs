@@ -9,9 +9,9 @@ use serde_json::Value;
 
 /// Each crate of the workspace, and the crates of the workspace that it may depend on.
 const ALLOWED: &str = "
-adapters | domain runner
+adapters | domain link runner
 asl      |
-aws      | adapters domain handlers runner ssm
+aws      | adapters domain handlers link runner ssm
 bench    | domain
 cli      | local ssm
 client   |
@@ -21,6 +21,7 @@ domain   |
 e2e      | client ssm
 fargate  | runner sandbox ssm
 handlers | domain
+link     | runner ssm
 local    | adapters asl domain handlers runner sandbox ssm
 model    | asl domain handlers testkit
 runner   |

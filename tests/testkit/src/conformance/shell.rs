@@ -188,7 +188,8 @@ impl ShellUnderTest {
         command: &Command,
         from: (u64, u64),
     ) -> Box<dyn domain::ports::Attached> {
-        self.shell.start(&self.task, job, command, &BTreeMap::new(), from).await.unwrap()
+        let started = self.shell.start(&self.task, job, command, &BTreeMap::new(), from).await;
+        started.unwrap().attached().expect("this shell follows commands over connections")
     }
 
     async fn run(&self, job: &str, command: &Command) -> Observed {

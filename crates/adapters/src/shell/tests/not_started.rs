@@ -32,7 +32,8 @@ async fn start_at(reads: bool) -> ShellError {
         runner.shell.start(&task, job_id("a"), &command, &env, (0, 0)),
         listener.accept()
     );
-    let (mut attached, (mut connection, _)) = (started.unwrap(), accepted.unwrap());
+    let (mut attached, (mut connection, _)) =
+        (started.unwrap().attached().unwrap(), accepted.unwrap());
     if reads {
         let mut bytes = [0; 1 << 16];
         assert!(connection.read(&mut bytes).await.unwrap() > 0);

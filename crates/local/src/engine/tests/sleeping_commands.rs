@@ -31,7 +31,7 @@ impl Shell for Shells {
         command: &Command,
         _: &std::collections::BTreeMap<String, String>,
         _: (u64, u64),
-    ) -> Result<Box<dyn Attached>, ShellError> {
+    ) -> Result<CommandStart, ShellError> {
         let sleeps = matches!(command.program.expose(), Program::Shell(line) if line == "sleep");
         Ok(Box::new(Following { sleeps }))
     }

@@ -4,8 +4,8 @@ use std::env;
 
 use crate::spawn::{Defaults, Users};
 
-/// Prefixes of the variables that ECS adds to those of the image. Some lead to credentials.
-const OF_ECS: [&str; 2] = ["AWS_", "ECS_"];
+/// Prefixes of the variables that ECS and the service add to those of the image. Some lead to credentials.
+const OF_ECS: [&str; 3] = ["AWS_", "ECS_", "EPHEMERAL_LINK_"];
 /// Variables that container engines set for PID 1, whose user and name are not those of commands.
 const OF_PID_1: [&str; 2] = ["HOME", "HOSTNAME"];
 
@@ -39,6 +39,7 @@ mod tests {
             "AWS_REGION",
             "ECS_AGENT_URI",
             "ECS_CONTAINER_METADATA_URI_V4",
+            "EPHEMERAL_LINK_URL",
         ];
         for key in of_ecs.into_iter().chain(["HOME", "HOSTNAME"]) {
             assert!(!is_of_image(key), "{key}");

@@ -15,6 +15,7 @@ use rustix::process::DumpableBehavior;
 use crate::cgroup::Cgroups;
 use crate::end::End;
 use crate::jobs::Jobs;
+use crate::link::Link;
 use crate::relay::{ProtocolLines, TerminalBytes};
 use crate::server::Server;
 use crate::spawn::{Defaults, Users};
@@ -31,6 +32,7 @@ mod image;
 mod input;
 mod job;
 mod jobs;
+mod link;
 mod members;
 mod processes;
 mod recording;
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: &Options) -> io::Result<()> {
+    link::hide_token()?;
     let users = users(options)?;
     if !matches!(users, Users::Keep) {
         // No process of another user may read what is in the memory of this one or of a child.
@@ -120,7 +123,8 @@ fn serve(options: &Options) -> io::Result<()> {
         if options.image_settings { image::defaults(users) } else { Defaults::of_users(users) };
     let jobs = Jobs::new(Store::open(&options.jobs)?, defaults, cgroups)?;
     let end = End::open(options.lifetime, options.owner.as_deref())?;
-    Server::new(&options.socket, signals, jobs, end)?.run()
+    let link = Link::open(&options.socket)?;
+    Server::new(&options.socket, signals, jobs, end, link)?.run()
 }
 
 fn users(options: &Options) -> io::Result<Users> {

@@ -17,6 +17,7 @@ use crate::end::End;
 use crate::input::Input;
 use crate::job::Job;
 use crate::jobs::{Jobs, RequestError, View};
+use crate::link::Link;
 use crate::members::Members;
 use crate::sys::{self, Signals};
 use crate::terminal::Terminal;
@@ -25,6 +26,8 @@ use crate::terminal::Terminal;
 const MAX_CONNECTIONS: usize = 128;
 /// Longest time after the last job's end that a shutdown waits for callers to receive their events.
 const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
+/// The same where a program reports to a service.
+const SHUTDOWN_REPORT: Duration = Duration::from_secs(4);
 /// A program on a terminal waits once this many bytes of its output were not sent yet.
 const MAX_UNREAD_BYTES: u64 = 64 << 10;
 
@@ -35,6 +38,7 @@ pub(crate) struct Server {
     jobs: Jobs,
     connections: Vec<Connection>,
     end: End,
+    link: Option<Link>,
     shutdown: Option<Shutdown>,
 }
 
@@ -58,9 +62,15 @@ struct Ready {
 }
 
 impl Server {
-    pub(crate) fn new(socket: &Path, signals: Signals, jobs: Jobs, end: End) -> io::Result<Self> {
+    pub(crate) fn new(
+        socket: &Path,
+        signals: Signals,
+        jobs: Jobs,
+        end: End,
+        link: Option<Link>,
+    ) -> io::Result<Self> {
         let listener = listen(socket)?;
-        Ok(Self { listener, signals, jobs, connections: Vec::new(), end, shutdown: None })
+        Ok(Self { listener, signals, jobs, connections: Vec::new(), end, link, shutdown: None })
     }
 
     /// Serves until it is to shut down, by SIGTERM or by itself, and all jobs have ended.
@@ -86,19 +96,23 @@ impl Server {
             self.shut_down(now)?;
         }
         self.jobs.tick(now);
+        self.link.iter_mut().for_each(|link| link.tick(now));
         self.serve(&ready.connections, now);
         if ready.listener {
             self.accept();
         }
         if matches!(self.shutdown, Some(Shutdown::Stopping)) && self.jobs.running.is_empty() {
-            self.shutdown = Some(Shutdown::Flushing(now + SHUTDOWN_FLUSH));
+            let flush = if self.link.is_some() { SHUTDOWN_REPORT } else { SHUTDOWN_FLUSH };
+            self.link.iter_mut().for_each(Link::end);
+            self.shutdown = Some(Shutdown::Flushing(now + flush));
         }
         Ok(())
     }
 
     fn is_over(&self, now: Instant) -> bool {
         let Some(Shutdown::Flushing(until)) = self.shutdown else { return false };
-        now >= until || !self.connections.iter().any(Connection::has_unsent)
+        let reports = self.link.as_ref().is_some_and(Link::is_running);
+        now >= until || !reports && !self.connections.iter().any(Connection::has_unsent)
     }
 
     /// Waits until something is to be done. With `only_check`, returns `None` if that is not now.
@@ -186,13 +200,15 @@ impl Server {
         };
         let end = self.end.at().filter(|_| self.shutdown.is_none());
         let now = Instant::now();
-        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).min()?;
+        let link = self.link.as_ref().and_then(Link::due);
+        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).chain(link).min()?;
         due.saturating_duration_since(now).try_into().ok()
     }
 
     fn take_signals(&mut self, now: Instant) -> io::Result<()> {
         while let Some(signal) = self.signals.next() {
             if signal == libc::SIGCHLD {
+                self.link.iter_mut().for_each(|link| link.reap(now));
                 self.jobs.reap(now)?;
             } else {
                 self.shut_down(now)?;

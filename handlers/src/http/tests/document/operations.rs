@@ -206,7 +206,7 @@ fn sessions(schemas: &mut Schemas) -> Vec<Described> {
             .ok("The session.", session),
         post("/v1/sessions/{id}/terminal", "openTerminal", "Opens a terminal in a session.")
             .optional_body(schemas.body("Terminal", schema_of(TerminalRequest::read)))
-            .problems(&[409, 410])
+            .problems(&[403, 409, 410])
             .accepted_job(&accepted),
     ]
 }

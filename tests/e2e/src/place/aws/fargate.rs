@@ -15,8 +15,8 @@ pub(super) async fn start(
     root: &Path,
     dir: &Path,
     logs: &Path,
-    queue: &str,
-    sqs: &str,
+    (queue, sqs): (&str, &str),
+    link: Option<&str>,
 ) -> Result<(Program, String)> {
     let log = process::log(logs, "fargate")?;
     let mut command = Command::new(root.join("target/debug/fargate"));
@@ -26,6 +26,9 @@ pub(super) async fn start(
         "--sqs-endpoint",
         sqs,
     ]);
+    if let Some(link) = link {
+        command.args(["--link-url", link]);
+    }
     let mut program = Program::start(&mut command, &log)?;
     let url = until("the local Fargate to listen", STARTS_WITHIN, async || {
         program.alive()?;

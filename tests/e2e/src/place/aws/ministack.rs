@@ -11,6 +11,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
+    Transport,
     process::{self, Program},
     wait::until,
 };
@@ -65,7 +66,13 @@ pub(super) async fn start(
 }
 
 /// Deploys the synthesized template.
-pub(super) async fn deploy(root: &Path, dir: &Path, logs: &Path, endpoint: &str) -> Result<Value> {
+pub(super) async fn deploy(
+    root: &Path,
+    dir: &Path,
+    logs: &Path,
+    endpoint: &str,
+    transport: Transport,
+) -> Result<Value> {
     let log = process::log(logs, "deploy")?;
     let out = tokio::process::Command::new(root.join("target/venv/bin/python"))
         .arg(root.join("tests/aws/deploy.py"))
@@ -73,6 +80,7 @@ pub(super) async fn deploy(root: &Path, dir: &Path, logs: &Path, endpoint: &str)
         .arg(dir)
         .arg("--root")
         .arg(root)
+        .args(["--transport", if transport == Transport::Link { "link" } else { "exec" }])
         .stderr(fs::File::create(&log)?)
         .kill_on_drop(true)
         .output()

@@ -92,7 +92,12 @@ async fn pass(
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let (service, operation) = called(&parts.headers);
+    let (service, operation) = if parts.uri.path().starts_with("/@connections/") {
+        // The only service without the header by which the others are told apart.
+        ("execute-api".to_owned(), "PostToConnection".to_owned())
+    } else {
+        called(&parts.headers)
+    };
     let (target, fault) = {
         let mut state = shared.lock();
         let calls = state.counts.entry(service.clone()).or_default();

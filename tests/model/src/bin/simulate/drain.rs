@@ -86,6 +86,7 @@ impl Simulation {
                 self.poll(at);
             }
             while self.deliver_one() {}
+            self.deliver_links();
             let sessions = self.executions().sessions();
             for session in sessions {
                 self.step_execution(session);

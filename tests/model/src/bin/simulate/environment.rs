@@ -172,7 +172,11 @@ impl Simulation {
                     self.executions().returned(&task, Err(died));
                 }
             }
-            Purpose::CloseSession(_) | Purpose::Request(_) | Purpose::Sweep => {}
+            Purpose::CloseSession(_)
+            | Purpose::Request(_)
+            | Purpose::Sweep
+            | Purpose::Report(..)
+            | Purpose::Connected => {}
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::pin::Pin;
 
 use asl::TaskRef;
-use domain::{SessionId, Timestamp, message::Message};
-use handlers::HandlerError;
+use domain::{JobId, SessionId, TaskId, Timestamp, message::Message, ports::Report};
+use handlers::{HandlerError, Recorded};
 use serde_json::Value;
 
 /// A queued message, and how often its delivery was attempted.
@@ -14,6 +14,13 @@ pub(crate) struct PendingMessage {
     pub(crate) message: Message,
     pub(crate) due: Timestamp,
     pub(crate) attempts: u32,
+}
+
+/// What a runner says, on its way.
+#[derive(Debug, Clone)]
+pub(crate) enum Said {
+    Report(TaskId, Report),
+    Connected(TaskId, Vec<JobId>),
 }
 
 /// What a future works on.
@@ -25,6 +32,10 @@ pub(crate) enum Purpose {
     CloseSession(SessionId),
     /// The request with this number.
     Request(usize),
+    /// A report of this job's runner.
+    Report(TaskId, JobId),
+    /// A runner has connected.
+    Connected,
     Sweep,
 }
 
@@ -32,6 +43,7 @@ pub(crate) enum Purpose {
 pub(crate) enum Completion {
     Handler(Result<Value, HandlerError>),
     Http { status: u16, body: Value },
+    Reported(Result<Recorded, HandlerError>),
 }
 
 /// A future that has not completed.

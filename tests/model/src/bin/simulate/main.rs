@@ -13,6 +13,7 @@ mod drain;
 mod environment;
 mod in_flight;
 mod invariants;
+mod links;
 mod log;
 mod simulation;
 mod users;

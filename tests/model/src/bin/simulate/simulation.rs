@@ -22,7 +22,7 @@ use testkit::{Fakes, FaultPoint, Invariant, kind};
 use crate::{
     Ran,
     environment::script,
-    in_flight::{InFlight, PendingMessage},
+    in_flight::{InFlight, PendingMessage, Said},
     invariants::{InvariantChecker, Violation},
     log::brief,
     users::Users,
@@ -42,6 +42,8 @@ pub(crate) struct Simulation {
     pub(crate) rng: Rng,
     pub(crate) messages: Vec<PendingMessage>,
     pub(crate) in_flight: Vec<InFlight>,
+    /// What runners have said and was not delivered.
+    pub(crate) said: Vec<Said>,
     pub(crate) users: Users,
     pub(crate) sweep_at: Timestamp,
     /// Whether faults are injected.
@@ -75,6 +77,9 @@ impl Simulation {
         let resuming = executions.clone();
         fakes.workflow.resume_with(move |token, output| resuming.lock().resume(token, output));
         let env = env(&fakes, &mut rng);
+        if rng.f64() < 0.5 {
+            fakes.shell.post_requests();
+        }
         Self {
             router: handlers::http::router(scoped(&env, function("api"))),
             sweep_at: fakes.now() + Duration::from_mins(1),
@@ -84,6 +89,7 @@ impl Simulation {
             fakes,
             messages: Vec::new(),
             in_flight: Vec::new(),
+            said: Vec::new(),
             users: Users::default(),
             faults_enabled: true,
             finished: 0,
@@ -114,6 +120,7 @@ impl Simulation {
             372..384 => self.disturb_messages(),
             384..385 => self.crash(),
             385..390 => self.begin_sweep(),
+            394..500 => self.disturb_links(),
             390..394 if !self.in_flight.is_empty() => {
                 let at = self.rng.usize(..self.in_flight.len());
                 self.in_flight[at].paused_until = self.steps + self.rng.usize(..MAX_PAUSE) as u64;

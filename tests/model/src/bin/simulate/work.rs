@@ -78,7 +78,10 @@ impl Simulation {
             (Purpose::CloseSession(session), Completion::Handler(Err(_))) => {
                 self.note(|| format!("closing {session} failed; left to the sweep"));
             }
-            (_, Completion::Handler(_) | Completion::Http { .. }) => {}
+            (Purpose::Report(task, job), Completion::Reported(result)) => {
+                self.answer_report(&task, job, result);
+            }
+            (_, Completion::Handler(_) | Completion::Http { .. } | Completion::Reported(_)) => {}
         }
     }
 

@@ -1,0 +1,104 @@
+//! Sends requests to runners over the connections that they have opened.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use adapters::shell::{RunnerShell, start};
+use async_trait::async_trait;
+use domain::{
+    JobId, TaskId,
+    command::Command,
+    job::TerminalAccess,
+    ports::{BackendError, CommandStart, Shell, ShellError},
+};
+use link::{frame::ToRunner, split};
+
+use super::{Connections, connections::Posted};
+use crate::shell::ExecDial;
+
+/// The runners of tasks that connect by themselves.
+#[derive(Debug)]
+pub struct LinkShell {
+    connections: Connections,
+    /// Terminals need ECS Exec.
+    terminals: Option<RunnerShell<ExecDial>>,
+}
+
+/// An id that no other request has.
+fn unique() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+impl LinkShell {
+    /// Runners with these connections. Without `terminals`, none can be opened.
+    pub fn new(connections: Connections, terminals: Option<RunnerShell<ExecDial>>) -> Self {
+        Self { connections, terminals }
+    }
+
+    async fn post(&self, task: &TaskId, frames: &[ToRunner]) -> Result<(), ShellError> {
+        match self.connections.post(task, frames).await? {
+            Posted::Posted => Ok(()),
+            Posted::NotConnected => Err(ShellError::NotReady),
+        }
+    }
+}
+
+#[async_trait]
+impl Shell for LinkShell {
+    /// A runner that has connected accepts commands.
+    async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
+        match self.connections.of(task).await? {
+            Some(_) => Ok(()),
+            None => Err(ShellError::NotReady),
+        }
+    }
+
+    async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {
+        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        self.post(task, &[ToRunner::Deadline { after_ms }]).await
+    }
+
+    async fn start(
+        &self,
+        task: &TaskId,
+        job: JobId,
+        command: &Command,
+        env: &BTreeMap<String, String>,
+        from: (u64, u64),
+    ) -> Result<CommandStart, ShellError> {
+        let start = start(job, command, env, from);
+        let frames = split(&start, &unique())
+            .map_err(|error| BackendError::new("starting a command", error))?;
+        match self.connections.post(task, &frames).await? {
+            Posted::Posted => Ok(CommandStart::Posted),
+            Posted::NotConnected => Err(ShellError::NotStarted { gone: false }),
+        }
+    }
+
+    async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
+        let (job, id) = (job.to_string(), unique());
+        self.post(task, &[ToRunner::Signal { job, id, signal }]).await
+    }
+
+    async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
+        self.post(task, &[ToRunner::Cancel { job: job.to_string() }]).await
+    }
+
+    /// The answer to the last report of a command does that.
+    async fn release(&self, _: &TaskId, _: JobId) -> Result<(), ShellError> {
+        Ok(())
+    }
+
+    async fn open_terminal(&self, task: &TaskId, job: JobId) -> Result<TerminalAccess, ShellError> {
+        let Some(terminals) = &self.terminals else {
+            let error = "this deployment has no terminals";
+            return Err(BackendError::new("opening a terminal", error).into());
+        };
+        terminals.open_terminal(task, job).await
+    }
+
+    async fn close_idle(&self) {
+        if let Some(terminals) = &self.terminals {
+            terminals.close_idle().await;
+        }
+    }
+}

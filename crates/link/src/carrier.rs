@@ -1,0 +1,206 @@
+//! The side of the task: carries between the WebSocket and the runner's socket.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use runner::protocol::{Cause, Event, Exit, Request, Start, Total, Usage};
+
+use crate::{
+    carrier::job::{Carried, Next},
+    frame::{FromRunner, ToRunner},
+    parts::Incomplete,
+};
+
+mod job;
+
+/// How many signals are remembered, so that one that comes twice acts once.
+const SIGNALS: usize = 64;
+/// How long a job waits that the runner can't start now, or whose connection was closed.
+const REOPEN_AFTER: Duration = Duration::from_secs(1);
+
+/// What the caller of [`Carrier`] must do. A connection is one of the runner's socket, by its number.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send this frame. If the WebSocket is lost instead, so is the frame.
+    Send(FromRunner),
+    /// Open this connection to the runner and send the request, whose answers are events of a job.
+    Open(u64, Request),
+    /// Read one event of this connection, and report it by [`Carrier::event`].
+    Read(u64),
+    /// Close this connection, of which nothing is reported any more.
+    Close(u64),
+    /// Send this request to the runner over a connection of its own. Its answer does not matter.
+    Request(Request),
+    /// Use this token for the next WebSocket.
+    UseToken(String),
+}
+
+/// The state of all jobs of a task as far as the service does not know it. The time is that since any fixed
+/// moment.
+#[derive(Debug, Default)]
+pub struct Carrier {
+    jobs: BTreeMap<String, Carried>,
+    incomplete: Incomplete,
+    signals: VecDeque<String>,
+    actions: VecDeque<Action>,
+    last_connection: u64,
+    is_connected: bool,
+}
+
+impl Carrier {
+    /// A WebSocket was opened. What was sent over an earlier one may be lost.
+    pub fn connected(&mut self, now: Duration) {
+        self.is_connected = true;
+        self.actions.push_back(Action::Send(FromRunner::Hello {
+            jobs: self.jobs.keys().cloned().collect(),
+        }));
+        self.jobs.values_mut().for_each(|job| job.send_again(now));
+    }
+
+    /// The WebSocket was lost.
+    pub fn disconnected(&mut self) {
+        self.is_connected = false;
+        self.actions.retain(|action| !matches!(action, Action::Send(_)));
+    }
+
+    /// A frame has come.
+    pub fn frame(&mut self, frame: ToRunner, now: Duration) {
+        match frame {
+            ToRunner::Run { job, id, part, of, data } => {
+                let start = self.incomplete.add(&id, part, of, data);
+                if let Some(start) = start.filter(|start| start.job_id == job) {
+                    self.run(start, now);
+                }
+            }
+            ToRunner::Stored { job, over: true, .. } => {
+                if let Some(job) = self.jobs.remove(&job) {
+                    self.actions.extend(job.connection().map(Action::Close));
+                }
+                self.actions.push_back(Action::Request(Request::Release { job_id: job }));
+            }
+            ToRunner::Stored { job, stdout, stderr, over: false } => {
+                if let Some(job) = self.jobs.get_mut(&job) {
+                    job.stored(stdout, stderr, now);
+                }
+            }
+            ToRunner::Signal { job, id, signal } => {
+                if !self.signals.contains(&id) {
+                    self.signals.push_back(id);
+                    if self.signals.len() > SIGNALS {
+                        self.signals.pop_front();
+                    }
+                    self.actions
+                        .push_back(Action::Request(Request::Signal { job_id: job, signal }));
+                }
+            }
+            ToRunner::Cancel { job } => {
+                self.actions.push_back(Action::Request(Request::Cancel { job_id: job }));
+            }
+            ToRunner::Deadline { after_ms } => {
+                self.actions.push_back(Action::Request(Request::SetDeadline { after_ms }));
+            }
+            ToRunner::Token { token } => self.actions.push_back(Action::UseToken(token)),
+        }
+    }
+
+    /// The runner has sent this event on a connection.
+    pub fn event(&mut self, connection: u64, event: Event, now: Duration) {
+        let Some((id, job)) = self.of_connection(connection) else { return };
+        job.is_answered();
+        match event {
+            Event::Started => job.started(now),
+            Event::Output(output) => job.output(output, now),
+            Event::Exited(exit) => {
+                job.ended(exit, now);
+                self.actions.push_back(Action::Close(connection));
+            }
+            Event::Error { message, retryable: false } => {
+                job.ended(not_run(message), now);
+                self.actions.push_back(Action::Close(connection));
+            }
+            Event::Error { retryable: true, .. } => {
+                job.closed(now + REOPEN_AFTER);
+                self.actions.push_back(Action::Close(connection));
+            }
+            // The runner has never seen the job, so there is nothing to report. The service asks again.
+            Event::Unknown => {
+                let id = id.clone();
+                self.jobs.remove(&id);
+                self.actions.push_back(Action::Close(connection));
+            }
+            Event::Ready { .. } | Event::Ok => {}
+        }
+    }
+
+    /// A connection was closed, or could not be opened.
+    pub fn closed(&mut self, connection: u64, now: Duration) {
+        if let Some((_, job)) = self.of_connection(connection) {
+            job.closed(now + REOPEN_AFTER);
+        }
+    }
+
+    /// What to do next; `None` until the time of [`Carrier::due`], or until something happens.
+    pub fn poll(&mut self, now: Duration) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        for (id, job) in &mut self.jobs {
+            match job.next(self.is_connected, now) {
+                Some(Next::Report(report)) => {
+                    let job = id.clone();
+                    return Some(Action::Send(FromRunner::Report(report.of(job))));
+                }
+                Some(Next::Read(connection)) => return Some(Action::Read(connection)),
+                Some(Next::Open) => {
+                    self.last_connection += 1;
+                    let request = job.open(id, self.last_connection);
+                    return Some(Action::Open(self.last_connection, request));
+                }
+                None => {}
+            }
+        }
+        None
+    }
+
+    /// When [`Carrier::poll`] has something to do even if nothing happens.
+    pub fn due(&self) -> Option<Duration> {
+        self.jobs.values().filter_map(|job| job.due(self.is_connected)).min()
+    }
+
+    /// Whether the service knows all of every job, so that the process may end.
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.actions.is_empty()
+    }
+
+    fn run(&mut self, start: Start, now: Duration) {
+        match self.jobs.get_mut(&start.job_id) {
+            // The service has not heard of it for long.
+            Some(job) => job.report_soon(now),
+            None => {
+                let id = start.job_id.clone();
+                self.jobs.insert(id, Carried::new(start, now));
+            }
+        }
+    }
+
+    fn of_connection(&mut self, connection: u64) -> Option<(&String, &mut Carried)> {
+        self.jobs.iter_mut().find(|(_, job)| job.connection() == Some(connection))
+    }
+}
+
+/// The end of a job that the runner refuses for good.
+fn not_run(message: String) -> Exit {
+    Exit {
+        cause: Cause::SpawnFailed { message, not_executable: false },
+        stdout: Total::default(),
+        stderr: Total::default(),
+        usage: Usage::default(),
+        leftover: 0,
+        background: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

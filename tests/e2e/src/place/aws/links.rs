@@ -1,0 +1,31 @@
+//! The connections that runners open by themselves.
+
+use anyhow::{Result, ensure};
+use client::text;
+use serde_json::json;
+
+use super::Aws;
+
+impl Aws {
+    /// Whether runners connect by themselves.
+    pub(crate) fn has_links(&self) -> bool {
+        self.deployed["link"].is_string()
+    }
+
+    /// The id of a session's connection, as the functions know it.
+    pub(crate) async fn connection(&self, session: &str) -> Result<String> {
+        let task = self.task(session).await?;
+        let key = json!({"pk": {"S": format!("link#{task}")}, "sk": {"S": "connection"}});
+        let body = json!({"TableName": self.deployed["table"], "Key": key, "ConsistentRead": true});
+        let read = self.calls.json("dynamodb", "DynamoDB_20120810.GetItem", &body).await?;
+        text(&read["Item"]["connection"], "S")
+    }
+
+    /// Closes a connection, as API Gateway does whenever it likes.
+    pub(crate) async fn close_connection(&self, connection: &str) -> Result<()> {
+        let url = format!("{}/@connections/{connection}", text(&self.deployed, "link")?);
+        let status = self.http.delete(url).send().await?.status();
+        ensure!(status.is_success(), "closing a connection: {status}");
+        Ok(())
+    }
+}
