@@ -8,7 +8,7 @@ import { ECSClient, paginateListTasks } from '@aws-sdk/client-ecs';
 import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import { CONCURRENCY, countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
 import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
-import { describeChanges, parseArguments, plan, type Arguments, type Change } from '../lib/operate/plan.ts';
+import { describeChanges, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
 import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
 import { readSettings } from '../lib/settings.ts';
 
@@ -24,8 +24,7 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     const { context, changes } = plan(args, found && { settings: settingsOf(found) });
     readSettings((setting) => context.get(setting as never));
     for (const line of describeChanges(changes)) console.error(`changes: ${line}`);
-    const refused = changes.find(needsStoppedShells);
-    if (found !== undefined && refused !== undefined) await refuseWithTasks(found, refused.name);
+    if (found !== undefined && changes.some((change) => change.name === 'network')) await refuseWithTasks(found);
     const concurrency = await preflight(region, found === undefined);
     if (concurrency !== undefined && !context.has('accountConcurrency')) console.log(`-c\naccountConcurrency=${concurrency}`);
     for (const [setting, value] of context) console.log(`-c\n${setting}=${value}`);
@@ -98,15 +97,11 @@ async function refuseSecondDeployment(others: readonly string[], name: string): 
   );
 }
 
-/** The gateway of the old network cannot be detached while tasks have addresses; over another transport no running task can be reached. */
-function needsStoppedShells({ name, from, to }: Change): boolean {
-  return name === 'network' || (name === 'transport' && (from ?? 'exec') !== (to ?? 'exec'));
-}
-
-async function refuseWithTasks(stack: DeployedStack, setting: string): Promise<void> {
+/** The gateway of the old network cannot be detached while tasks have addresses. */
+async function refuseWithTasks(stack: DeployedStack): Promise<void> {
   const cluster = stack.outputs['ClusterArn'];
   for await (const { taskArns } of paginateListTasks({ client: new ECSClient({}) }, { cluster })) {
-    if ((taskArns ?? []).length > 0) throw new Error(`${setting} cannot change while shells run. hint: stop all sessions (and deploy with warm=0), then deploy again`);
+    if ((taskArns ?? []).length > 0) throw new Error('network cannot change while shells run. hint: stop all sessions (and deploy with warm=0), then deploy again');
   }
 }
 

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import { readSettings } from '../lib/settings.ts';
 import { functionNamed, list, ofType, statements, synthesize } from './deployment.ts';
 
+process.env['EPHEMERAL_UNFINISHED'] = 'link';
 const { resources, template } = synthesize({ transport: 'link' });
 
 function granted(function_: string): string[] {
@@ -63,12 +64,14 @@ describe('a deployment whose runners connect by themselves', () => {
     assert.ok(JSON.stringify(template).includes('ecs:ExecuteCommand'));
   });
 
-  it('is refused where shells have no way out, and is not the default', () => {
+  it('is not offered where shells have no way out, and to nobody yet', () => {
     const read = (context: Record<string, string>) => () => readSettings((name) => context[name]);
     assert.throws(read({ transport: 'link', network: 'private' }), /transport/);
     assert.throws(read({ terminals: 'false' }), /terminals/);
     assert.equal(read({ transport: 'link', network: 'nat' })().terminals, false);
-    assert.equal(read({})().transport, 'exec');
+    delete process.env['EPHEMERAL_UNFINISHED'];
+    assert.throws(read({ transport: 'link' }), /transport/);
+    process.env['EPHEMERAL_UNFINISHED'] = 'link';
   });
 });
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { describeQuotas, VCPUS, VPCS } from '../lib/operate/account.ts';
 import { describeChanges, parseArguments, plan } from '../lib/operate/plan.ts';
 
-const KEPT = { network: 'private', transport: 'exec', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
+const KEPT = { network: 'private', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
 
 function planned(args: string[], settings: Record<string, string> | undefined = KEPT) {
   const { context, changes } = plan(parseArguments(args), { settings });
@@ -23,7 +23,6 @@ describe('the plan of a deployment', () => {
 
   for (const [name, value] of [
     ['network', 'public'],
-    ['transport', 'link'],
     ['jwtIssuer', 'https://j.example'],
     ['jwtAudience', 'b'],
     ['architecture', 'x86_64'],

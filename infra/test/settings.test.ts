@@ -19,8 +19,6 @@ describe('settings', () => {
   for (const [name, value] of [
     ['architecture', 'mips'],
     ['network', 'secret'],
-    ['transport', 'post'],
-    ['terminals', 'false'],
     ['maxActiveSessions', '0'],
     ['maxTtlSeconds', '28801'],
     ['warm', '1.5'],

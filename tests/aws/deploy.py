@@ -77,7 +77,7 @@ def synthesize(infra: Path, bootstrap: Path, work: Path, transport: str) -> Path
     """The cloud assembly, synthesized by the app without the CDK command line, which takes seconds."""
     assembly = work / "cdk.out"
     context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap), "transport": transport, "terminals": "true"}
-    environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
+    environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context), "EPHEMERAL_UNFINISHED": transport}
     command = ["node", "--import", "tsx", "bin/ephemeral.ts"]
     subprocess.run(command, cwd=infra, env=environment, stdout=sys.stderr, check=True)
     return assembly

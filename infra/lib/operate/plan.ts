@@ -32,8 +32,6 @@ export interface Change {
 const CONSEQUENCES: Partial<Record<Name, string>> = {
   architecture: 'new shells run on the other architecture; running ones stay',
   network: 'the subnets are replaced; sessions must be stopped first',
-  transport: 'commands reach new shells only; sessions must be stopped first',
-  terminals: 'new shells have terminals, or have none; running ones stay as they were started',
   jwtIssuer: 'tokens of the previous issuer are refused; a user pool that the stack created is deleted unless deletionProtection is on',
   jwtAudience: 'tokens for the previous audiences are refused',
   jwtScope: 'tokens without the scope are refused',
