@@ -5,7 +5,7 @@ use domain::{
     TaskId, UserId,
     command::{Command, Concurrency, Program},
     job::{Exit, TerminalAccess, Usage},
-    ports::{Attached, CommandEnd, CommandEvent, EndCause, Shell, ShellError},
+    ports::{Attached, CommandEnd, CommandEvent, CommandStart, EndCause, Shell, ShellError},
     session::Event,
 };
 
@@ -33,7 +33,7 @@ impl Shell for Shells {
         _: (u64, u64),
     ) -> Result<CommandStart, ShellError> {
         let sleeps = matches!(command.program.expose(), Program::Shell(line) if line == "sleep");
-        Ok(Box::new(Following { sleeps }))
+        Ok(CommandStart::Attached(Box::new(Following { sleeps })))
     }
 
     async fn signal(&self, _: &TaskId, _: domain::JobId, _: i32) -> Result<(), ShellError> {
