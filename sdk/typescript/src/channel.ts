@@ -155,6 +155,8 @@ export class Channel {
   #deliver(frame: Frame): void {
     const { payload, payloadType } = frame;
     if (payloadType === Payload.output || payloadType === Payload.stderr) {
+      // The server begins with an empty message, for clients of AWS.
+      if (payload.length === 0) return;
       this.#notShown += payload.length;
       this.#events.onOutput(payload, () => this.#shown(payload.length));
     } else if (payloadType === Payload.exitCode) {

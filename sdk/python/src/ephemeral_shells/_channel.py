@@ -130,7 +130,9 @@ class DataChannel:
     def _deliver(self, frame: Frame, now: float) -> None:
         kind = frame.payload_type
         if kind in (_frame.OUTPUT, _frame.STDERR):
-            self.output.append(frame.payload)
+            # The server begins with an empty message, for clients of AWS.
+            if frame.payload:
+                self.output.append(frame.payload)
         elif kind == _frame.HANDSHAKE_REQUEST:
             self._in_handshake = True
             self._send_json(_frame.HANDSHAKE_RESPONSE, _handshake_response(_json(frame)), now)

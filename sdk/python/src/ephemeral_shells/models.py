@@ -179,6 +179,7 @@ ProblemCode: TypeAlias = Literal[
     "unauthenticated",
     "root_denied",
     "permission_denied",
+    "terminals_denied",
     "not_found",
     "path_not_found",
     "method_not_allowed",
