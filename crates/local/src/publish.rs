@@ -4,7 +4,7 @@
 //! there, or accepted by the endpoint, so each event arrives at least once, in order; after a crash the last
 //! ones may arrive again, with the same ids.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use domain::{
@@ -175,16 +175,22 @@ impl From<BackendError> for DeliverError {
 }
 
 /// The destinations of a configuration.
+///
+/// # Errors
+/// The file can't be opened, which has this path.
 pub(crate) fn destinations(
     config: &EventsConfig,
     secret: Option<Secret<String>>,
     clock: &Arc<dyn Clock>,
-) -> Vec<Box<dyn Destination>> {
-    let log = config.log.clone().map(|path| Box::new(LogFile::new(path)) as Box<dyn Destination>);
-    let endpoint = config.url.clone().zip(secret).map(|(url, secret)| {
-        Box::new(Endpoint::new(url, secret, Arc::clone(clock))) as Box<dyn Destination>
-    });
-    log.into_iter().chain(endpoint).collect()
+) -> Result<Vec<Box<dyn Destination>>, (PathBuf, io::Error)> {
+    let mut destinations: Vec<Box<dyn Destination>> = Vec::new();
+    if let Some(path) = config.log.clone() {
+        destinations.push(Box::new(LogFile::open(path.clone()).map_err(|error| (path, error))?));
+    }
+    if let Some((url, secret)) = config.url.clone().zip(secret) {
+        destinations.push(Box::new(Endpoint::new(url, secret, Arc::clone(clock))));
+    }
+    Ok(destinations)
 }
 
 #[cfg(test)]

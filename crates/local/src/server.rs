@@ -211,7 +211,8 @@ impl Server {
 async fn publisher(config: &Config, db: &Database, ports: &Ports) -> Result<Publisher, StartError> {
     let Ports { env, listeners, .. } = ports;
     let key = config.events.url.as_ref().map(|_| files::events_key(&config.data_dir, &*env.ids));
-    let destinations = publish::destinations(&config.events, key.transpose()?, &env.clock);
+    let destinations = publish::destinations(&config.events, key.transpose()?, &env.clock)
+        .map_err(|(path, error)| StartError::File(path, error))?;
     Ok(Publisher::start(db, listeners, destinations).await?)
 }
 

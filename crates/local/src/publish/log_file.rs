@@ -20,8 +20,11 @@ pub(crate) struct LogFile {
 }
 
 impl LogFile {
-    pub(super) const fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// # Errors
+    /// The file can't be opened.
+    pub(super) fn open(path: PathBuf) -> io::Result<Self> {
+        open(&path)?;
+        Ok(Self { path })
     }
 }
 
@@ -49,11 +52,19 @@ impl Destination for LogFile {
     }
 }
 
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
+}
+
 /// Appends whole lines: if they can't be written completely, the file is as before.
 fn append(path: &Path, lines: &str) -> io::Result<()> {
-    let mut file =
-        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let end = file.metadata()?.len();
+    let mut file = open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        // A pipe or a terminal, such as standard output, has no disk and no end.
+        return file.write_all(lines.as_bytes());
+    }
+    let end = metadata.len();
     let start = if ends_within_a_line(&mut file)? { "\n" } else { "" };
     let written = file.write_all(format!("{start}{lines}").as_bytes());
     written.and_then(|()| file.sync_data()).inspect_err(|_| {

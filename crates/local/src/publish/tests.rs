@@ -1,4 +1,8 @@
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs::{self, OpenOptions},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+};
 
 use axum::http::HeaderMap;
 use domain::{
@@ -146,7 +150,7 @@ async fn the_log_has_a_line_for_each_event_and_only_its_owner_reads_it() {
         fixture.add(name).await;
     }
     let events = fixture.events().await;
-    let mut log = LogFile::new(fixture.log());
+    let mut log = LogFile::open(fixture.log()).unwrap();
     let (arrived, result) = log.deliver(&events).await;
     assert!(arrived == 2 && result.is_ok(), "{result:?}");
     assert_eq!(fs::metadata(fixture.log()).unwrap().permissions().mode() & 0o777, 0o600);
@@ -166,7 +170,7 @@ async fn a_line_that_a_crash_cut_off_does_not_spoil_the_next_one() {
     fixture.add("a").await;
     let events = fixture.events().await;
     fs::write(fixture.log(), "{\"cut").unwrap();
-    let (_, result) = LogFile::new(fixture.log()).deliver(&events).await;
+    let (_, result) = LogFile::open(fixture.log()).unwrap().deliver(&events).await;
     result.unwrap();
     let text = fs::read_to_string(fixture.log()).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -175,13 +179,28 @@ async fn a_line_that_a_crash_cut_off_does_not_spoil_the_next_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_opened_is_named() {
+async fn a_file_that_cannot_be_opened_is_named_at_the_start() {
+    let config = EventsConfig { log: Some("/nonexistent/file".into()), url: None };
+    let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock);
+    let refused = destinations(&config, None, &clock).map(|_| ()).unwrap_err();
+    assert_eq!(refused.0, PathBuf::from("/nonexistent/file"));
+}
+
+#[tokio::test]
+async fn a_pipe_gets_each_event_once() {
     let fixture = Fixture::new();
     fixture.add("a").await;
-    let events = fixture.events().await;
-    let (arrived, result) = LogFile::new(fixture.dir.path().join("no/file")).deliver(&events).await;
-    assert_eq!(arrived, 0);
-    assert!(result.unwrap_err().to_string().contains("no/file"));
+    let pipe = fixture.dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    // Linux opens a pipe for both directions without another end.
+    let mut reader = OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+    let (arrived, result) = LogFile::open(pipe).unwrap().deliver(&fixture.events().await).await;
+    assert!(arrived == 1 && result.is_ok(), "{result:?}");
+    let mut line = [0; 4096];
+    let count = reader.read(&mut line).unwrap();
+    let lines = line[..count].iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!((lines, line[count - 1]), (1, b'\n'));
 }
 
 #[tokio::test]
