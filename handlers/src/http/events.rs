@@ -16,7 +16,7 @@ use super::{
     extract::{Params, User},
     jobs::wait_seconds,
     page,
-    problem::Problem,
+    problem::{InputError, Problem},
     reply::Reply,
     rule::{FieldError, Rule, string},
 };
@@ -83,6 +83,10 @@ pub(super) async fn handle(
         After::Latest => env.store.last_event(&user).await?,
     };
     let found = events(&env, &user, after, &query).await?;
+    if found.is_empty() && after > env.store.last_event(&user).await? {
+        let detail = "no event has this number: begin at 0, or at latest";
+        return Err(Problem::invalid(vec![InputError::in_query("after", FieldError::new(detail))]));
+    }
     let next_after = found.last().map_or(after, |(number, _)| *number).0;
     let data = found.into_iter().map(|(number, event)| UserEventView::of(number, event));
     let data = data.collect::<Result<_, _>>()?;
@@ -97,7 +101,7 @@ async fn events(
     query: &EventsQuery,
 ) -> Result<Vec<(EventNumber, UserEvent)>, BackendError> {
     let found = env.store.user_events(user, after, query.limit).await?;
-    if !found.is_empty() || query.wait.is_zero() {
+    if !found.is_empty() || query.wait.is_zero() || after > env.store.last_event(user).await? {
         return Ok(found);
     }
     env.changes.event_added(user, after, env.now() + query.wait).await?;

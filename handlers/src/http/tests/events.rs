@@ -85,3 +85,14 @@ async fn the_end_of_a_command_is_an_event_with_the_job() {
     assert_eq!((&event["type"], &event["jobId"]), (&json!("job.completed"), &job["jobId"]));
     assert_eq!(event["data"]["exitCode"], 0);
 }
+
+#[tokio::test]
+async fn a_number_that_no_event_has_is_refused_at_once() {
+    let api = Api::new(Fakes::new());
+    put(&api.fakes, "a", user_id());
+    let began = api.now();
+    let refused = api.get("/v1/events?after=2&waitSeconds=20").await.expect(400);
+    assert!(refused.to_string().contains("no event has this number"), "{refused}");
+    assert_eq!(api.now(), began);
+    api.get("/v1/events?after=1").await.expect(200);
+}
