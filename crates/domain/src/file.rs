@@ -101,6 +101,13 @@ pub struct ListedFile {
     pub target: Option<FilePath>,
 }
 
+impl ListedFile {
+    /// The bytes of its path and of its target.
+    pub fn bytes(&self) -> usize {
+        self.path.0.len() + self.target.as_ref().map_or(0, |target| target.0.len())
+    }
+}
+
 /// Why a shell refuses a request for files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileRefusal {

@@ -11,7 +11,7 @@ use axum::{
 };
 use domain::{
     SessionId,
-    file::{FileAction, FilePath, FileReply},
+    file::{FileAction, FilePath, FileReply, ListedFile},
 };
 use serde_json::json;
 
@@ -43,6 +43,8 @@ const MAX_PATH: usize = 4095;
 const MAX_DEPTH: u32 = 32;
 /// The most entries of a list.
 const MAX_ENTRIES: u32 = 10_000;
+/// The most bytes of the paths and targets of a list. The shell sends no more; this holds whatever it sends.
+const MAX_LIST: usize = 2 << 20;
 /// The most entries of a list unless the request says otherwise.
 const DEFAULT_ENTRIES: u32 = 1000;
 
@@ -115,10 +117,14 @@ pub(super) async fn list(
     let ListQuery { path, depth, limit } = params.read(ListQuery::read)?;
     let mut shell =
         ShellFiles::open(&env, &user, id, path, FileAction::List { depth, limit }).await?;
-    let mut entries = Vec::new();
+    let (mut entries, mut bytes) = (Vec::new(), 0);
     loop {
         match shell.next().await? {
             FileReply::Entries(more) if entries.len() + more.len() <= limit as usize => {
+                bytes += more.iter().map(ListedFile::bytes).sum::<usize>();
+                if bytes > MAX_LIST {
+                    return Err(unexpected());
+                }
                 entries.extend(more.iter().map(FileView::of));
             }
             FileReply::Done(done) => {

@@ -226,6 +226,34 @@ fn only_some_transfers_run_at_once() {
 }
 
 #[test]
+fn a_transfer_that_was_stopped_does_not_keep_its_place() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let open = |n: usize| {
+        let path = dir.path().join(format!("f{n}"));
+        Transfer::open(&shell, FileAction::Write { mode: None }, path)
+    };
+    let mut transfers: Vec<Transfer> = (0..MAX_TRANSFERS).map(open).collect();
+    transfers.iter_mut().for_each(|transfer| assert_eq!(transfer.reply(), Reply::Ready));
+    let children = format!("/proc/{0}/task/{0}/children", shell.process.id());
+    let children = std::fs::read_to_string(children).unwrap();
+    let children: Vec<&str> = children.split_whitespace().collect();
+    assert_eq!(children.len(), MAX_TRANSFERS);
+    let stopped = std::process::Command::new("kill").arg("-STOP").args(children).status().unwrap();
+    assert!(stopped.success());
+    wait_until(|| matches!(open(99).frame(), Some((FrameKind::Message, _))));
+}
+
+#[test]
+fn a_list_has_no_more_bytes_than_a_caller_can_hold() {
+    let (shell, dir) = (Shell::boot(), directory());
+    for n in 0..600 {
+        symlink("t".repeat(4000), dir.path().join(n.to_string())).unwrap();
+    }
+    let (entries, done) = list(&shell, dir.path(), 1, 10_000);
+    assert!(done.truncated && (200..300).contains(&entries.len()), "{} {done:?}", entries.len());
+}
+
+#[test]
 fn the_end_of_the_shell_ends_its_transfers() {
     let (shell, dir) = (Shell::boot(), directory());
     let mut transfer =

@@ -21,7 +21,7 @@ use domain::{
     SessionId,
     file::{Attributes, FileAction, FileReply},
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 
 use super::{ShellFiles, is_gzip, path_only, unexpected, view, with_header};
 use crate::{
@@ -77,7 +77,14 @@ pub(in crate::http) async fn pack(
     let gzip = is_gzip(&headers, ACCEPT_ENCODING);
     let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Pack { gzip }).await?;
     let FileReply::Ready = shell.next().await? else { return Err(unexpected()) };
-    let body = if method == Method::HEAD { Body::empty() } else { pieces(shell, None) };
+    // An archive that can't even be begun is refused; later, only the connection can be broken.
+    let body = if method == Method::HEAD {
+        Body::empty()
+    } else {
+        let FileReply::Piece(first) = shell.next().await? else { return Err(unexpected()) };
+        let first = stream::iter([Ok(Bytes::from(first))]);
+        Body::from_stream(first.chain(pieces(shell, None).into_data_stream()))
+    };
     let mut response =
         ([(CONTENT_TYPE, "application/x-tar"), (VARY, "Accept-Encoding")], body).into_response();
     if gzip {

@@ -27,11 +27,13 @@ use crate::{
     Env,
     http::{
         extract::{Id, Params, User},
-        problem::{Code, Problem},
+        problem::{Code, InputError, Problem},
         rule::{FieldError, Rule, string},
     },
 };
 
+/// Headers by which a client would limit an upload to a part of the file or to a state of it.
+const CONDITIONS: [&str; 4] = ["Content-Range", "If-Match", "If-None-Match", "If-Unmodified-Since"];
 /// How much of a body is received that is not stored. Bytes.
 const MAX_DISCARDED: u64 = 64 << 20;
 
@@ -125,13 +127,19 @@ enum Next {
 
 impl Upload {
     /// # Errors
-    /// The body is known to be too large.
+    /// The body is known to be too large, or the request has a condition.
     fn of(request: Request) -> Result<(HeaderMap, Self), Problem> {
         let (parts, body): (_, Body) = request.into_parts();
         let length = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         if length.and_then(|text| text.parse().ok()).is_some_and(|length: u64| length > MAX_UPLOAD)
         {
             return Err(too_large());
+        }
+        let condition = CONDITIONS.into_iter().find(|name| parts.headers.contains_key(*name));
+        if let Some(name) = condition {
+            // A part that replaced the whole file, or a write in spite of its condition, would lose data.
+            let detail = "is not supported: an upload replaces the whole file in any case";
+            return Err(Problem::invalid(vec![InputError::in_header(name, detail)]));
         }
         Ok((parts.headers, Self { body: body.into_data_stream(), received: 0 }))
     }

@@ -227,6 +227,9 @@ impl Jobs {
             return Err(refused("the shell is shutting down"));
         }
         if self.transfers.len() >= MAX_TRANSFERS {
+            // Commands run as the same user and may stop these processes, whose time limits then never pass.
+            let stopped = self.transfers.iter().filter(|transfer| transfer.is_stopped());
+            stopped.for_each(|transfer| sys::signal(transfer.pid, libc::SIGKILL));
             let message = format!("{MAX_TRANSFERS} transfers of files already run in this shell");
             return Err(temporary(message));
         }

@@ -51,6 +51,47 @@ fn hostile(kind: u8, path: &str, target: &str, size: u64, content: &[u8]) -> Vec
     [header.as_bytes().as_slice(), content, &padding].concat()
 }
 
+/// An archive of these entries.
+fn ended(entries: Vec<u8>) -> Vec<u8> {
+    [entries, vec![0; 1024]].concat()
+}
+
+#[test]
+fn an_archive_that_is_damaged_or_cut_is_refused() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let one = |name: &str| hostile(b'0', name, "", 512, &[0; 512]);
+    let whole = ended([one("a"), one("b")].concat());
+    assert_eq!(unpack(&shell, dir.path(), &whole).unwrap().entries, 2);
+    assert_eq!(unpack(&shell, dir.path(), b"").unwrap().entries, 0);
+    for cut in [1024, 2048] {
+        let error = unpack(&shell, dir.path(), &whole[..cut]).unwrap_err();
+        assert_eq!(error, FileError::InvalidArchive, "cut at {cut}");
+    }
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&whole).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut damaged = gzip.clone();
+    damaged[gzip.len() - 8] ^= 1;
+    for (bytes, is_whole) in
+        [(&gzip[..], true), (&damaged, false), (&gzip[..gzip.len() - 8], false)]
+    {
+        let transfer = Transfer::open(&shell, FileAction::Unpack { gzip: true }, dir.path());
+        let result = send(transfer, bytes);
+        assert_eq!(result.is_ok(), is_whole, "{result:?}");
+    }
+}
+
+#[test]
+fn a_sparse_file_in_posix_format_is_refused() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let record = b"22 GNU.sparse.major=1\n";
+    let pax = hostile(b'x', "pax", "", record.len() as u64, record);
+    let archive = ended([pax, hostile(b'0', "GNUSparseFile.1/f", "", 1, b"x")].concat());
+    let error = unpack(&shell, dir.path(), &archive).unwrap_err();
+    assert_eq!(error, FileError::InvalidArchive);
+    assert_eq!(content(dir.path()), Vec::<String>::new());
+}
+
 #[test]
 fn no_archive_leads_out_of_its_directory() {
     let (shell, dir) = (Shell::boot(), directory());
@@ -79,7 +120,7 @@ fn no_archive_leads_out_of_its_directory() {
     }
     assert_eq!(unpack(&shell, &to, &replaced.concat()).unwrap_err(), FileError::NotAFile);
     let absolute = format!("{out}/absolute");
-    unpack(&shell, &to, &file(&absolute)).unwrap();
+    unpack(&shell, &to, &ended(file(&absolute))).unwrap();
     assert!(to.join(&absolute[1..]).is_file());
     assert!(content(&outside).is_empty());
     assert!(content(&to).iter().all(|name| !name.ends_with(".part") && name != "f"));
@@ -133,7 +174,7 @@ fn the_comment_of_an_archive_of_git_is_ignored() {
     let (shell, dir) = (Shell::boot(), directory());
     let comment = b"52 comment=0123456789012345678901234567890123456789\n";
     let global = hostile(b'g', "pax_global_header", "", comment.len() as u64, comment);
-    let archive = [global, hostile(b'0', "file", "", 1, b"x")].concat();
+    let archive = ended([global, hostile(b'0', "file", "", 1, b"x")].concat());
     unpack(&shell, dir.path(), &archive).unwrap();
     assert_eq!(content(dir.path()), ["file"]);
 }

@@ -12,6 +12,8 @@ use super::open;
 
 /// How many directories of a list may wait to be read.
 const MAX_WAITING: usize = 10_000;
+/// The most bytes of all paths and targets of a list: the caller holds them in memory.
+const MAX_BYTES: usize = 1 << 20;
 
 /// Lists a directory level by level, each directory in the order of names.
 pub(super) fn list(
@@ -21,7 +23,13 @@ pub(super) fn list(
     channel: &mut Channel,
 ) -> Result<Done, Failure> {
     let root = open::directory(path)?;
-    let mut list = List { channel, entries: Vec::new(), left: limit, done: Done::default() };
+    let mut list = List {
+        channel,
+        entries: Vec::new(),
+        left: limit,
+        bytes_left: MAX_BYTES,
+        done: Done::default(),
+    };
     let mut level = vec![PathBuf::new()];
     for _ in 0..depth {
         let mut next = Vec::new();
@@ -47,6 +55,8 @@ struct List<'a> {
     entries: Vec<Entry>,
     /// How many more entries may be sent.
     left: u32,
+    /// How many more bytes of paths and targets may be sent.
+    bytes_left: usize,
     done: Done,
 }
 
@@ -87,6 +97,13 @@ impl List<'_> {
             }
             let path = Bytes(path.as_os_str().as_bytes().to_vec());
             let target = target.map(|target| Bytes(target.into_bytes()));
+            let bytes = path.0.len() + target.as_ref().map_or(0, |target| target.0.len());
+            let Some(bytes_left) = self.bytes_left.checked_sub(bytes) else {
+                self.done.truncated = true;
+                self.left = 0;
+                return Ok(());
+            };
+            self.bytes_left = bytes_left;
             self.push(Entry { path, attributes, target })?;
         }
         Ok(())

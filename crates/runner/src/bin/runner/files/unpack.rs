@@ -17,6 +17,8 @@ use super::{open, write};
 
 /// The deepest path of an entry.
 const MAX_DEPTH: usize = 1000;
+/// The size of a block of an archive. Bytes.
+const BLOCK: u64 = 512;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -26,7 +28,9 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
     channel.reply(&Reply::Ready)?;
     let mut pieces = Pieces::new(channel);
     let unpacked = if gzip {
-        unpack_all(&root, &mut MultiGzDecoder::new(&mut pieces))
+        let mut bytes = MultiGzDecoder::new(&mut pieces);
+        // The checksum stands behind the archive.
+        unpack_all(&root, &mut bytes).and_then(|entries| read_rest(&mut bytes).map(|()| entries))
     } else {
         unpack_all(&root, &mut pieces)
     };
@@ -41,11 +45,49 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
 
 fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
     let mut entries = 0;
-    for entry in Archive::new(bytes).entries().map_err(invalid)? {
-        unpack_entry(root, entry.map_err(invalid)?)?;
+    let mut counted = Counted { bytes, count: 0 };
+    let mut end = 0;
+    for entry in Archive::new(&mut counted).entries().map_err(invalid)? {
+        let mut entry = entry.map_err(invalid)?;
+        refuse_sparse_parts(&mut entry)?;
+        end = entry.raw_file_position() + entry.header().entry_size().map_err(invalid)?;
+        unpack_entry(root, entry)?;
         entries += 1;
     }
+    // An archive ends with a block of zeros. One that was cut between two entries would look complete.
+    if counted.count > 0 && counted.count < end.next_multiple_of(BLOCK) + BLOCK {
+        return Err(refuse("it ends without the mark of its end"));
+    }
     Ok(entries)
+}
+
+/// Refuses a sparse file whose map is a part of its content, which would be written as content.
+fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> {
+    let Some(extensions) = entry.pax_extensions().map_err(invalid)? else { return Ok(()) };
+    for extension in extensions {
+        if extension.map_err(invalid)?.key_bytes().starts_with(b"GNU.sparse.") {
+            return Err(refuse("it has a sparse file in POSIX format; make it with --format=gnu"));
+        }
+    }
+    Ok(())
+}
+
+fn read_rest(bytes: &mut impl Read) -> Result<(), Failure> {
+    io::copy(bytes, &mut io::sink()).map(drop).map_err(invalid)
+}
+
+/// Counts what is read.
+struct Counted<'a, R> {
+    bytes: &'a mut R,
+    count: u64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        self.count += count as u64;
+        Ok(count)
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of entries have no end")]
@@ -131,7 +173,10 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
 fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     let target = names(target)?;
     let (target, parents) = target.split_last().ok_or_else(|| refuse("it has an empty link"))?;
-    let directory = descend(root, parents)?;
+    let mut directory = root.try_clone()?;
+    for name in parents {
+        directory = open::directory_at(&directory, Path::new(name))?;
+    }
     if target == name && same(&directory, parent)? {
         return Err(refuse("it has a file that is a hard link to itself"));
     }

@@ -1,6 +1,7 @@
 //! Starts a process that serves one connection as the user of commands.
 
 use std::ffi::CString;
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::{self, AssertUnwindSafe};
@@ -19,6 +20,16 @@ const MAX_ADDRESS_SPACE: libc::rlim_t = 256 << 20;
 pub(crate) struct Transfer {
     pub(crate) pid: Pid,
     pub(crate) cgroup: Option<JobCgroup>,
+}
+
+impl Transfer {
+    /// Whether a signal has stopped the process.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        // The name of the program, in parentheses, may contain anything.
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+        state.is_some_and(|rest| rest.starts_with(['T', 't']))
+    }
 }
 
 /// Forks a process that becomes the user, changes to the user's home directory and runs `work` with this
