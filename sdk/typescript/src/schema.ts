@@ -824,7 +824,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -1157,7 +1157,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The deployment does not allow this to anybody, such as a command as root. root_denied, permission_denied */
+        /** @description The deployment does not allow this to anybody, such as a command as root. root_denied, permission_denied, terminals_denied */
         Forbidden: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -2191,6 +2191,7 @@ export interface operations {
             };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             410: components["responses"]["Gone"];
