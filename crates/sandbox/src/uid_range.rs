@@ -226,7 +226,7 @@ impl Blocks {
     pub(crate) fn release_unused(&self, used: &[Block]) -> io::Result<()> {
         for (block, owner) in self.claims()? {
             if owner.starts_with(&self.records) && !used.contains(&block) {
-                fs::remove_file(self.file(block))?;
+                self.free(block)?;
             }
         }
         Ok(())
@@ -238,10 +238,18 @@ impl Blocks {
         rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
         for (block, owner) in self.claims()? {
             if !owner.exists() && !is_in_use(block)? {
-                fs::remove_file(self.file(block))?;
+                self.free(block)?;
             }
         }
         Ok(())
+    }
+
+    /// Frees a block, unless its driver has done so meanwhile.
+    fn free(&self, block: Block) -> io::Result<()> {
+        match fs::remove_file(self.file(block)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done,
+        }
     }
 
     fn claims(&self) -> io::Result<Vec<(Block, PathBuf)>> {

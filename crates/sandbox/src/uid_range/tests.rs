@@ -101,3 +101,13 @@ fn blocks_whose_tasks_are_gone_are_reclaimed() {
     assert_eq!(other.claim(&id("other")).unwrap(), left);
     assert!(other.claim(&id("more")).is_err());
 }
+
+#[test]
+fn a_block_that_its_own_driver_has_freed_meanwhile_is_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let blocks = Blocks::open_in(dir.path().join("uids"), range(1), dir.path().into()).unwrap();
+    let block = blocks.claim(&id("a")).unwrap();
+    blocks.release(&id("a"), block);
+    blocks.free(block).unwrap();
+    assert_eq!(blocks.claim(&id("b")).unwrap(), block);
+}
