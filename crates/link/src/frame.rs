@@ -1,10 +1,8 @@
 //! The frames. Each is one text message with one JSON object, and states a fact that can be repeated.
 
-use std::fmt;
-
-use base64::{Engine, engine::general_purpose::STANDARD};
+pub use runner::protocol::Bytes;
 use runner::protocol::{Exit, Offsets, Stream};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 /// The length of the longest frame in bytes: the limit of a message of API Gateway
 /// (<https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>).
@@ -34,7 +32,7 @@ pub enum FromRunner {
 pub enum ToRunner {
     /// A part of the request to start a job, in the runner's own protocol. Parts with one `id` are one request.
     /// A job that was started before is reported on instead.
-    Run { job: String, id: String, part: usize, of: usize, data: Data },
+    Run { job: String, id: String, part: usize, of: usize, data: Bytes },
     /// All output before these offsets is stored. `over` says that the job's end is on record too, or that
     /// the service does not want it: the runner may forget its output.
     Stored { job: String, stdout: u64, stderr: u64, over: bool },
@@ -68,7 +66,7 @@ pub struct Piece {
     pub from: u64,
     /// The offset of the first byte.
     pub offset: u64,
-    pub data: Data,
+    pub data: Bytes,
 }
 
 /// The end of a job.
@@ -83,29 +81,6 @@ impl Piece {
     /// The offset behind the last byte.
     pub const fn end(&self) -> u64 {
         self.offset + self.data.0.len() as u64
-    }
-}
-
-/// Bytes, as base64 in a frame. `Debug` prints only their number.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Data(pub Vec<u8>);
-
-impl Serialize for Data {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Data {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(|_| serde::de::Error::custom("is not base64"))
-    }
-}
-
-impl fmt::Debug for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
     }
 }
 

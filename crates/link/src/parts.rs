@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use runner::protocol::{Decoder, Message, ProtocolError, Request, Start};
 
-use crate::frame::{Data, ToRunner};
+use crate::frame::{Bytes, ToRunner};
 
 /// The bytes of a request in one frame, so that the frame has 32 KiB at most: more count twice on AWS.
 const PART_BYTES: usize = 23 << 10;
@@ -27,7 +27,7 @@ pub fn split(start: &Start, id: &str) -> Result<Vec<ToRunner>, ProtocolError> {
         id: id.to_owned(),
         part,
         of,
-        data: Data(data.to_vec()),
+        data: Bytes(data.to_vec()),
     };
     Ok(parts.enumerate().map(frame).collect())
 }
@@ -39,12 +39,12 @@ pub(crate) struct Incomplete(VecDeque<Parts>);
 #[derive(Debug)]
 struct Parts {
     id: String,
-    parts: Vec<Option<Data>>,
+    parts: Vec<Option<Bytes>>,
 }
 
 impl Incomplete {
     /// Adds a part. Returns the request if no part is missing now.
-    pub(crate) fn add(&mut self, id: &str, part: usize, of: usize, data: Data) -> Option<Start> {
+    pub(crate) fn add(&mut self, id: &str, part: usize, of: usize, data: Bytes) -> Option<Start> {
         if part >= of || of > MAX_PARTS {
             return None;
         }
@@ -64,7 +64,7 @@ impl Incomplete {
     }
 }
 
-fn request(parts: &[Option<Data>]) -> Option<Start> {
+fn request(parts: &[Option<Bytes>]) -> Option<Start> {
     let mut decoder = Decoder::<Request>::default();
     parts.iter().flatten().for_each(|part| decoder.feed(&part.0));
     match decoder.next() {

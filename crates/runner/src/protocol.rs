@@ -10,9 +10,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod bytes;
 mod codec;
 pub mod files;
 
+pub use bytes::Bytes;
 pub use codec::{Decoder, MAX_FRAME_BYTES, Message, ProtocolError};
 
 /// Increased when a frame changes so that an older peer would misread it. Added fields that an older

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runner::protocol::{Exit, Offsets, Output, Request, Start, Stream};
 
-use crate::frame::{Data, End, Piece, Report};
+use crate::frame::{Bytes, End, Piece, Report};
 
 /// How long after the first event a report is sent, so that a short command needs one.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
@@ -114,7 +114,7 @@ impl Carried {
             stream: output.stream,
             from: *read,
             offset: output.offset,
-            data: Data(output.bytes),
+            data: Bytes(output.bytes),
         };
         *read = piece.end();
         self.unstored.extend(behind(piece, stored));

@@ -4,7 +4,7 @@ use runner::protocol::{Keep, Offsets, Output, Stream};
 
 use super::*;
 use crate::{
-    frame::{Data, MAX_FRAME_BYTES, Report},
+    frame::{Bytes, MAX_FRAME_BYTES, Report},
     split,
 };
 
@@ -82,7 +82,7 @@ fn a_short_command_needs_one_report() {
     assert!(report(&mut carrier, at(2)).is_none());
     carrier.event(connection, Event::Exited(exit(3)), at(3));
     let report = report(&mut carrier, at(3)).unwrap();
-    assert_eq!(report.output[0].data, Data(b"hi".to_vec()));
+    assert_eq!(report.output[0].data, Bytes(b"hi".to_vec()));
     assert_eq!(report.end.unwrap().exit, exit(3));
 }
 

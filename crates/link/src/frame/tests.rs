@@ -17,7 +17,7 @@ fn frames_are_objects_with_a_type() {
 
 #[test]
 fn debug_shows_no_output() {
-    let data = Data(b"secret".to_vec());
+    let data = Bytes(b"secret".to_vec());
     let piece = Piece { stream: Stream::Stdout, from: 0, offset: 0, data };
     let report = FromRunner::Report(Report { job: "j".into(), output: vec![piece], end: None });
     assert!(!format!("{report:?}").contains("secret"));

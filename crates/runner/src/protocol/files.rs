@@ -5,12 +5,10 @@
 //! or of an archive. A message is JSON: [`FromCaller`] or [`Reply`]. The caller sends nothing before the
 //! first reply. A process that reads no whole frame for `idle_ms` ends, and removes what it has not finished.
 
-use std::fmt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+pub use super::bytes::Bytes;
 use super::codec::{LENGTH_BYTES, json, parse};
 use super::{MAX_FRAME_BYTES, ProtocolError};
 
@@ -155,10 +153,6 @@ pub enum FileError {
     Failed,
 }
 
-/// Bytes that JSON carries in base64. `Debug` prints only their number, as names may be secret.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
-
 /// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
@@ -223,23 +217,4 @@ pub fn encode_message(message: &impl Serialize) -> Result<Vec<u8>, ProtocolError
 /// [`ProtocolError::Malformed`].
 pub fn decode_message<T: DeserializeOwned>(body: &[u8]) -> Result<T, ProtocolError> {
     parse(body)
-}
-
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl Serialize for Bytes {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Self).map_err(|_| D::Error::custom("not base64"))
-    }
 }
