@@ -17,7 +17,8 @@ use link::frame::ToRunner;
 use super::{Claims, Connection};
 use crate::store::{
     error::StoreError,
-    keys::{self, Attributes, Key, TTL},
+    keys::{self, Key, TTL},
+    table::Table,
 };
 
 const CONNECTION: &str = "connection";
@@ -46,8 +47,7 @@ pub enum Admission {
 /// The connections of tasks, in a table.
 #[derive(Clone)]
 pub struct Connections {
-    client: Client,
-    table: String,
+    table: Table,
     gateway: Gateway,
     clock: Arc<dyn Clock>,
 }
@@ -56,13 +56,13 @@ impl Connections {
     /// Connections to the WebSocket API that is managed at this URL.
     pub fn new(
         config: &SdkConfig,
-        (client, table): (Client, String),
+        (client, name): (Client, String),
         endpoint: &str,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let gateway = aws_sdk_apigatewaymanagement::config::Builder::from(config);
         let gateway = Gateway::from_conf(gateway.endpoint_url(endpoint).build());
-        Self { client, table, gateway, clock }
+        Self { table: Table { client, name }, gateway, clock }
     }
 
     /// Makes this the task's connection, if the task is the one that the token was made for.
@@ -77,7 +77,11 @@ impl Connections {
         connection: &str,
     ) -> Result<Admission, BackendError> {
         let action = "admitting a connection";
-        let known = self.item(task).await.map_err(|error| BackendError::new(action, error))?;
+        let known = self
+            .table
+            .get(&Key::link(task))
+            .await
+            .map_err(|error| BackendError::new(action, error))?;
         let is_known = known.is_some_and(|item| {
             keys::text(&item, STARTED_BY) == Some(&claims.started_by)
                 && keys::text(&item, LAUNCH) == Some(&claims.launch)
@@ -99,7 +103,7 @@ impl Connections {
     /// # Errors
     /// The table does not answer.
     pub async fn remove(&self, task: &TaskId, connection: &str) -> Result<(), BackendError> {
-        let call = self.client.update_item().table_name(&self.table);
+        let call = self.table.client.update_item().table_name(&self.table.name);
         let call = call
             .set_key(Some(Key::link(task).attributes()))
             .update_expression("REMOVE #c")
@@ -116,7 +120,7 @@ impl Connections {
     }
 
     pub(crate) async fn of(&self, task: &TaskId) -> Result<Option<Connection>, BackendError> {
-        let item = self.item(task).await;
+        let item = self.table.get(&Key::link(task)).await;
         let item = item.map_err(|error| BackendError::new("reading a connection", error))?;
         let id = item.and_then(|item| keys::text(&item, CONNECTION).map(str::to_owned));
         Ok(id.map(|id| Connection { id, task: task.clone() }))
@@ -154,12 +158,6 @@ impl Connections {
         Ok(Posted::Posted)
     }
 
-    async fn item(&self, task: &TaskId) -> Result<Option<Attributes>, StoreError> {
-        let call = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let call = call.set_key(Some(Key::link(task).attributes()));
-        Ok(call.send().await.map_err(|error| StoreError::from_sdk(&error))?.item)
-    }
-
     /// A connection with a token of an earlier generation does not replace one of a later.
     async fn put(
         &self,
@@ -177,7 +175,7 @@ impl Connections {
             (GENERATION.to_owned(), generation.clone()),
             (TTL.to_owned(), AttributeValue::N(seconds(self.clock.now() + KEEP).to_string())),
         ]);
-        let call = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let call = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
         let call = call
             .condition_expression("attribute_not_exists(pk) OR (#g <= :g AND #l = :l)")
             .expression_attribute_names("#g", GENERATION)
@@ -200,6 +198,6 @@ fn seconds(at: Timestamp) -> i64 {
 
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Connections").field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Connections").field("table", &self.table.name).finish_non_exhaustive()
     }
 }

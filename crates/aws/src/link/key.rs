@@ -11,25 +11,24 @@ use tokio::sync::OnceCell;
 
 use crate::store::{
     error::StoreError,
-    keys::{Attributes, Key},
+    keys::{Attributes, BYTES, Key},
+    table::Table,
 };
 
-const BYTES: &str = "bytes";
 const KEY_BYTES: usize = 32;
 const ACTION: &str = "reading the key of tokens";
 
 /// Reads the key once in the life of a process.
 #[derive(Clone)]
 pub struct TokenKey {
-    client: Client,
-    table: String,
+    table: Table,
     read: Arc<OnceCell<Vec<u8>>>,
 }
 
 impl TokenKey {
     /// The key in the table with this name.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table, read: Arc::default() }
+        Self { table: Table { client, name: table }, read: Arc::default() }
     }
 
     pub(crate) async fn bytes(&self) -> Result<Vec<u8>, BackendError> {
@@ -47,9 +46,7 @@ impl TokenKey {
     }
 
     async fn read(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        let call = self.client.get_item().table_name(&self.table).consistent_read(true);
-        let call = call.set_key(Some(Key::link_key().attributes()));
-        let item = call.send().await.map_err(|error| StoreError::from_sdk(&error))?.item;
+        let item = self.table.get(&Key::link_key()).await?;
         let bytes = |item: Attributes| item.get(BYTES)?.as_b().ok().cloned();
         Ok(item.and_then(bytes).map(Blob::into_inner))
     }
@@ -59,7 +56,7 @@ impl TokenKey {
         getrandom::fill(&mut bytes).map_err(|_| StoreError::Encode)?;
         let mut item = Key::link_key().attributes();
         item.insert(BYTES.to_owned(), AttributeValue::B(Blob::new(bytes)));
-        let call = self.client.put_item().table_name(&self.table).set_item(Some(item));
+        let call = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
         match call.condition_expression("attribute_not_exists(pk)").send().await {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(()),

@@ -38,7 +38,7 @@ pub(super) const ACTIVE: &str = "active";
 /// When an idempotency key may be used again. Milliseconds since 1970.
 pub(super) const EXPIRES: &str = "expires";
 /// A chunk of output.
-pub(super) const BYTES: &str = "bytes";
+pub(crate) const BYTES: &str = "bytes";
 /// When DynamoDB may expire the item. Seconds since 1970.
 pub(crate) const TTL: &str = "ttl";
 

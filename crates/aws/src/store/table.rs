@@ -103,7 +103,7 @@ pub(super) struct Pages<'a> {
 
 impl Table {
     /// An item, read consistently.
-    pub(super) async fn get(&self, key: &Key) -> Result<Option<Attributes>, StoreError> {
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Attributes>, StoreError> {
         let call = self.client.get_item().table_name(&self.name).consistent_read(true);
         let got = call.set_key(Some(key.attributes())).send().await;
         Ok(got.map_err(|error| StoreError::from_sdk(&error))?.item)
