@@ -73,8 +73,7 @@ fn writing(error: StoreError) -> BackendError {
 #[async_trait]
 impl Store for DynamoStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
-        let plan = plan::of(writes)?;
-        user_events::commit(&self.table, &self.writer, &plan.items, &plan.events).await
+        user_events::commit(&self.table, &self.writer, plan::of(writes)?).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {

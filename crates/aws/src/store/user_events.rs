@@ -17,24 +17,24 @@ use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
     keys::{self, Key, RECORD, SK, TTL},
+    plan::Planned,
     record,
     table::{Bounds, Range, Table},
     writing,
 };
 
-/// Writes these items and events in one transaction.
+/// Writes the items and events of a plan in one transaction.
 pub(super) async fn commit(
     table: &Table,
     writer: &Writer,
-    items: &[Item],
-    events: &[UserEvent],
+    Planned { items, events }: Planned,
 ) -> Result<(), CommitError> {
-    let Some(first) = events.first() else { return Ok(writer.write(items.to_vec()).await?) };
+    let Some(first) = events.first() else { return Ok(writer.write(items).await?) };
     let mut backoff = Backoff::new();
     loop {
         let mut number = last(table, &first.user).await.map_err(writing)?;
-        let mut all = items.to_vec();
-        for event in events {
+        let mut all = items.clone();
+        for event in &events {
             number = number.next();
             all.push(item(event, number).map_err(writing)?);
         }
