@@ -208,15 +208,22 @@ fn a_list_is_cut_at_its_limit_and_at_its_depth() {
     assert_eq!(names(&list(&shell, &dir.path().join("d"), 2, 100).0), ["e", "e/f"]);
 }
 
+fn begin(shell: &Shell, path: &Path) -> Transfer {
+    Transfer::open(shell, FileAction::Write { mode: None }, path)
+}
+
+/// As many transfers as may run.
+fn all_at_once(open: impl Fn(usize) -> Transfer) -> Vec<Transfer> {
+    let mut transfers: Vec<Transfer> = (0..MAX_TRANSFERS).map(open).collect();
+    transfers.iter_mut().for_each(|transfer| assert_eq!(transfer.reply(), Reply::Ready));
+    transfers
+}
+
 #[test]
 fn only_some_transfers_run_at_once() {
     let (shell, dir) = (Shell::boot(), directory());
-    let open = |n: usize| {
-        let path = dir.path().join(format!("f{n}"));
-        Transfer::open(&shell, FileAction::Write { mode: None }, path)
-    };
-    let mut transfers: Vec<Transfer> = (0..MAX_TRANSFERS).map(open).collect();
-    transfers.iter_mut().for_each(|transfer| assert_eq!(transfer.reply(), Reply::Ready));
+    let open = |n: usize| begin(&shell, &dir.path().join(n.to_string()));
+    let mut transfers = all_at_once(open);
     let (kind, body) = open(99).frame().unwrap();
     assert_eq!(kind, FrameKind::Event);
     let event: Event = files::decode_message(&body).unwrap();
@@ -228,12 +235,8 @@ fn only_some_transfers_run_at_once() {
 #[test]
 fn a_transfer_that_was_stopped_does_not_keep_its_place() {
     let (shell, dir) = (Shell::boot(), directory());
-    let open = |n: usize| {
-        let path = dir.path().join(format!("f{n}"));
-        Transfer::open(&shell, FileAction::Write { mode: None }, path)
-    };
-    let mut transfers: Vec<Transfer> = (0..MAX_TRANSFERS).map(open).collect();
-    transfers.iter_mut().for_each(|transfer| assert_eq!(transfer.reply(), Reply::Ready));
+    let open = |n: usize| begin(&shell, &dir.path().join(n.to_string()));
+    let _transfers = all_at_once(open);
     let children = format!("/proc/{0}/task/{0}/children", shell.process.id());
     let children = std::fs::read_to_string(children).unwrap();
     let children: Vec<&str> = children.split_whitespace().collect();

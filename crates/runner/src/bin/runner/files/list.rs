@@ -35,12 +35,7 @@ pub(super) fn list(
         let mut next = Vec::new();
         for prefix in std::mem::take(&mut level) {
             // A directory that has gone, or that this user can't read, is listed without its content.
-            let opened = if prefix.as_os_str().is_empty() {
-                Ok(root.try_clone()?)
-            } else {
-                descend(&root, &prefix)
-            };
-            let Ok(directory) = opened else { continue };
+            let Ok(directory) = open::directory_below(&root, &prefix) else { continue };
             list.directory(&prefix, directory, &mut next)?;
         }
         level = next;
@@ -120,13 +115,4 @@ impl List<'_> {
         let entries = std::mem::take(&mut self.entries);
         if entries.is_empty() { Ok(()) } else { self.channel.reply(&Reply::Entries { entries }) }
     }
-}
-
-/// Opens a directory below another one without following a symbolic link.
-fn descend(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Failure> {
-    let mut directory = root.try_clone()?;
-    for name in path {
-        directory = open::directory_at(&directory, Path::new(name))?;
-    }
-    Ok(directory)
 }

@@ -1,6 +1,6 @@
 //! Opens files so that no special file blocks, and nothing of this process is read.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -62,6 +62,18 @@ pub(super) fn directory_at(parent: impl AsFd, name: &Path) -> Result<OwnedFd, Fa
     let opened = rustix::fs::openat(parent, name, flags, Mode::empty())?;
     refuse_proc(&opened)?;
     Ok(opened)
+}
+
+/// Opens the directory that these names lead to from another one, without following a symbolic link.
+pub(super) fn directory_below(
+    root: &OwnedFd,
+    names: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<OwnedFd, Failure> {
+    let mut directory = root.try_clone()?;
+    for name in names {
+        directory = directory_at(&directory, Path::new(&name))?;
+    }
+    Ok(directory)
 }
 
 /// The attributes of an entry of a directory; those of a symbolic link itself.

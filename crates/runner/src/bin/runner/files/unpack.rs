@@ -173,10 +173,7 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
 fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     let target = names(target)?;
     let (target, parents) = target.split_last().ok_or_else(|| refuse("it has an empty link"))?;
-    let mut directory = root.try_clone()?;
-    for name in parents {
-        directory = open::directory_at(&directory, Path::new(name))?;
-    }
+    let directory = open::directory_below(root, parents)?;
     if target == name && same(&directory, parent)? {
         return Err(refuse("it has a file that is a hard link to itself"));
     }
