@@ -52,20 +52,7 @@ pub(super) async fn follow_command(
     let Some(command) = whole_command(env, &claimed.job).await? else {
         return Ok(FollowEnd::Superseded);
     };
-    let Claimed { job, version, unreached } = claimed;
-    let output = OutputBuffer::default();
-    let mut worker = Worker {
-        env,
-        session,
-        task,
-        job,
-        version,
-        unreached,
-        output,
-        discards: false,
-        reached: (0, 0),
-        is_only_writer: true,
-    };
+    let mut worker = Worker::new(env, session, task, claimed);
     let followed = worker.follow(&command, hold_until).await;
     worker.unreached &= matches!(followed, Err(FollowError::Shell(ShellError::NotStarted { .. })));
     match followed {
@@ -120,6 +107,29 @@ enum FollowError {
     Shell(#[from] ShellError),
     #[error(transparent)]
     Commit(#[from] CommitError),
+}
+
+impl<'a> Worker<'a> {
+    /// A worker that is the only writer of the job's output.
+    pub(super) fn new(
+        env: &'a Env,
+        session: &'a Session,
+        task: &'a TaskId,
+        Claimed { job, version, unreached }: Claimed,
+    ) -> Self {
+        Self {
+            env,
+            session,
+            task,
+            job,
+            version,
+            unreached,
+            output: OutputBuffer::default(),
+            discards: false,
+            reached: (0, 0),
+            is_only_writer: true,
+        }
+    }
 }
 
 impl Worker<'_> {

@@ -16,7 +16,7 @@ use domain::{
     warm::Warm,
 };
 
-use super::{call_worker, follow_command::Worker, handle, output_buffer::OutputBuffer};
+use super::{Claimed, call_worker, follow_command::Worker, handle};
 use crate::{Code, Env, HandlerError, notification, observe_task, outbox::Batch};
 
 /// How long a command may be silent before it is asked for.
@@ -87,18 +87,9 @@ async fn apply(
     (job, version): (Running, Version),
     report: &Report,
 ) -> Result<Applied, HandlerError> {
-    let mut worker = Worker {
-        env,
-        session,
-        task,
-        job,
-        version,
-        unreached: false,
-        output: OutputBuffer::default(),
-        discards: false,
-        reached: (0, 0),
-        is_only_writer: false,
-    };
+    let claimed = Claimed { job, version, unreached: false };
+    let worker = Worker::new(env, session, task, claimed);
+    let mut worker = Worker { is_only_writer: false, ..worker };
     if report.end.is_none()
         && !worker.job.was_opened()
         && command(&worker.job).is_some_and(|command| command.terminal.is_some())
