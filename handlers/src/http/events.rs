@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use domain::{
-    EventId, JobId, SessionId, Timestamp, UserId,
+    EventId, JobId, SessionId, Timestamp,
     ports::BackendError,
     user_event::{EventNumber, UserEvent},
     webhook::EventType,
@@ -82,30 +82,21 @@ pub(super) async fn handle(
         After::Number(number) => number,
         After::Latest => env.store.last_event(&user).await?,
     };
-    let found = events(&env, &user, after, &query).await?;
-    if found.is_empty() && after > env.store.last_event(&user).await? {
-        let detail = "no event has this number: begin at 0, or at latest";
-        return Err(Problem::invalid(vec![InputError::in_query("after", FieldError::new(detail))]));
+    let mut found = env.store.user_events(&user, after, query.limit).await?;
+    if found.is_empty() {
+        if after > env.store.last_event(&user).await? {
+            let wrong = FieldError::new("no event has this number: begin at 0, or at latest");
+            return Err(Problem::invalid(vec![InputError::in_query("after", wrong)]));
+        }
+        if !query.wait.is_zero() {
+            env.changes.event_added(&user, after, env.now() + query.wait).await?;
+            found = env.store.user_events(&user, after, query.limit).await?;
+        }
     }
     let next_after = found.last().map_or(after, |(number, _)| *number).0;
     let data = found.into_iter().map(|(number, event)| UserEventView::of(number, event));
     let data = data.collect::<Result<_, _>>()?;
     Ok(Reply::ok(&UserEvents { data, next_after }))
-}
-
-/// The events after this number. If there are none, waits for one as long as the query says.
-async fn events(
-    env: &Env,
-    user: &UserId,
-    after: EventNumber,
-    query: &EventsQuery,
-) -> Result<Vec<(EventNumber, UserEvent)>, BackendError> {
-    let found = env.store.user_events(user, after, query.limit).await?;
-    if !found.is_empty() || query.wait.is_zero() || after > env.store.last_event(user).await? {
-        return Ok(found);
-    }
-    env.changes.event_added(user, after, env.now() + query.wait).await?;
-    env.store.user_events(user, after, query.limit).await
 }
 
 impl EventsQuery {
