@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use domain::{
-    DeliveryId, EventId, JobId, Secret,
+    DeliveryId, EventId, JobId, Secret, Timestamp,
     job::{Finished, Job, Outcome},
     message::Message,
     ports::{BackendError, CommitError, Expect, Version, Write},
@@ -92,7 +92,7 @@ impl Batch {
         let now = env.now();
         let body = Secret::new(json!({"type": event, "timestamp": now, "data": data}).to_string());
         if session.webhook().is_some_and(|endpoint| endpoint.wants(event)) {
-            self = self.deliver(env, session, event, body.clone());
+            self = self.deliver(env, session, event, body.clone(), now);
         }
         let event = UserEvent {
             id,
@@ -113,10 +113,11 @@ impl Batch {
         session: &Session,
         event: EventType,
         body: Secret<String>,
+        created_at: Timestamp,
     ) -> Self {
         let id = DeliveryId::from_ulid(env.ids.ulid());
         let user = session.user().clone();
-        let (session, created_at) = (session.id(), env.now());
+        let session = session.id();
         let payload = Payload { id, user, session, event, body, created_at };
         self.writes.push(Write::Delivery(Box::new(Pending::new(payload).into()), Expect::New));
         self.deliveries.push(id);
