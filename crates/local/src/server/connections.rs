@@ -1,13 +1,18 @@
 //! The open connections: how many there may be, and which are closed when there are too many.
 //!
-//! Anybody who reaches the port can open connections, so a connection without a request under way is
-//! worth nothing: it has a deadline, and beyond the limit the one that waits longest is closed for a new
-//! one.
+//! Anybody who reaches the port can open connections, so a connection without a request under way has a
+//! deadline, and beyond the limit the one that waits longest is closed for a new one. Connections on which
+//! a user was authenticated are closed last: their clients may be about to send the next request, which a
+//! client can't safely repeat when the connection is closed at that moment.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     net::{IpAddr, Ipv6Addr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
@@ -46,19 +51,29 @@ impl Phase {
     }
 }
 
-/// The phase of one connection. Clones share it.
+/// The phase of one connection, and whether it is one of a user. Clones share both.
 #[derive(Debug, Clone)]
-pub(super) struct SharedPhase(Arc<watch::Sender<Phase>>);
+pub(super) struct SharedPhase {
+    phase: Arc<watch::Sender<Phase>>,
+    /// Set once a request was authenticated.
+    authenticated: Arc<AtomicBool>,
+}
 
 impl SharedPhase {
     /// A connection that was just accepted.
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Phase::Receiving(Instant::now()))))
+        let phase = watch::Sender::new(Phase::Receiving(Instant::now()));
+        Self { phase: Arc::new(phase), authenticated: Arc::default() }
+    }
+
+    /// A request on this connection has a user.
+    pub(super) fn authenticated(&self) {
+        self.authenticated.store(true, Ordering::Relaxed);
     }
 
     /// Bytes have arrived: after the first of them the rest of the header must follow.
     pub(super) fn received(&self) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let begins = matches!(phase, Phase::Idle(_));
             if begins {
                 *phase = Phase::Receiving(Instant::now());
@@ -69,13 +84,13 @@ impl SharedPhase {
 
     /// A request is served until the guard is dropped.
     pub(super) fn serve(&self) -> Serving {
-        self.0.send_replace(Phase::Serving);
+        self.phase.send_replace(Phase::Serving);
         Serving(self.clone())
     }
 
     /// Returns when the connection must be closed.
     pub(super) async fn expired(&self, limits: &ConnectionLimits) {
-        let mut phases = self.0.subscribe();
+        let mut phases = self.phase.subscribe();
         loop {
             let phase = *phases.borrow_and_update();
             let deadline = match phase {
@@ -96,12 +111,12 @@ impl SharedPhase {
     }
 
     fn get(&self) -> Phase {
-        *self.0.borrow()
+        *self.phase.borrow()
     }
 
     /// Closes the connection unless a request is served.
     fn evict(&self) {
-        self.0.send_if_modified(|phase| {
+        self.phase.send_if_modified(|phase| {
             let waits = phase.waits_since().is_some();
             if waits {
                 *phase = Phase::Evicted;
@@ -117,7 +132,7 @@ pub(super) struct Serving(SharedPhase);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.0.send_replace(Phase::Idle(Instant::now()));
+        self.0.phase.send_replace(Phase::Idle(Instant::now()));
     }
 }
 
@@ -157,7 +172,7 @@ impl Connections {
 
     /// Counts a new connection. Where the limits are reached, the connection that waits longest for a
     /// request is closed for it: one of the same peer if that peer has its share, else one of a peer with
-    /// the most. `None` if all of those serve requests: the new one must be closed.
+    /// the most; one without a user before one of a user. `None` if all of those serve requests: the new one must be closed.
     pub(super) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
         let peer = network(peer);
         let mut registry = self.registry.lock();
@@ -184,19 +199,19 @@ impl Registry {
         self.per_peer.get(&peer).copied().unwrap_or_default()
     }
 
-    /// Closes the connection that waits longest; false if none waits.
+    /// Closes the connection that is worth least; false if all serve requests.
     fn evict(&self, only: Option<IpAddr>) -> bool {
         let waiting = self.entries.values().filter_map(|(peer, phase)| {
             let since = phase.get().waits_since()?;
-            only.is_none_or(|only| only == *peer).then_some((self.count(*peer), since, phase))
+            let without_user = !phase.authenticated.load(Ordering::Relaxed);
+            let order = (self.count(*peer), without_user, Reverse(since));
+            only.is_none_or(|only| only == *peer).then_some((order, phase))
         });
-        let longest = waiting.max_by(|(count, since, _), (other_count, other_since, _)| {
-            count.cmp(other_count).then(other_since.cmp(since))
-        });
-        if let Some((.., phase)) = longest {
+        let first = waiting.max_by_key(|(order, _)| *order);
+        if let Some((_, phase)) = first {
             phase.evict();
         }
-        longest.is_some()
+        first.is_some()
     }
 
     /// Warns that the limits are reached, not too often.

@@ -31,6 +31,11 @@ impl UpgradableConnection {
         Self { admitted, limits }
     }
 
+    /// A request on this connection has a user.
+    pub(super) fn authenticated(&self) {
+        self.admitted.phase.authenticated();
+    }
+
     /// Waits for the client to open the other protocol, under the limits that hold for the header of a
     /// request. `None` if the connection must be closed.
     pub(super) async fn opening<T>(&self, opened: impl Future<Output = T>) -> Option<T> {

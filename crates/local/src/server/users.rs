@@ -20,7 +20,7 @@ use handlers::http::{Caller, TooManyRequests};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::body::HeldBody;
+use super::{body::HeldBody, upgrade::UpgradableConnection};
 use crate::config::RequestLimits;
 
 /// How many users may be known before those without requests are forgotten.
@@ -98,6 +98,10 @@ pub(super) async fn limit(
     let Some(Caller(user)) = request.extensions().get() else {
         return next.run(request).await;
     };
+    // Absent in tests, which have no connections.
+    if let Some(connection) = request.extensions().get::<UpgradableConnection>() {
+        connection.authenticated();
+    }
     let places = users.of(user);
     if waits(&request) {
         let Some(place) = users.wait_place(user) else {

@@ -58,6 +58,18 @@ fn beyond_the_limit_a_peer_with_the_most_connections_loses_one() {
 }
 
 #[test]
+fn connections_without_a_user_are_closed_before_those_of_users() {
+    let connections = connections(3, 3);
+    let of_user = connections.admit(peer(1)).unwrap();
+    of_user.phase.authenticated();
+    drop(of_user.phase.serve());
+    let silent: Vec<_> = (0..2).map(|_| connections.admit(peer(1)).unwrap()).collect();
+    let _newest: Vec<_> = (0..2).map(|_| connections.admit(peer(1)).unwrap()).collect();
+    assert!(silent.iter().all(|silent| silent.phase.get() == Phase::Evicted), "{silent:?}");
+    assert!(matches!(of_user.phase.get(), Phase::Idle(_)), "{of_user:?}");
+}
+
+#[test]
 fn a_connection_that_serves_a_request_is_not_closed_for_another() {
     let connections = connections(2, 2);
     let first = connections.admit(peer(1)).unwrap();
