@@ -95,6 +95,9 @@ pub(super) async fn on_a_full_disk_shells_are_stopped_and_end_at_their_time_to_l
     let started = user.post("/v1/shell/start", json!({"command": "echo again"})).await;
     let job = user.end_of(&json!({"jobId": started["commandJobId"]})).await;
     assert_eq!(job["stdout"]["text"], "again\n", "{job}");
+    // Shells go on when a server ends.
+    let stop = user.post("/v1/shell/stop", json!({"sessionId": started["sessionId"]})).await;
+    assert_eq!(user.end_of(&stop).await["status"], "completed");
     server.stop().await.expect("the server stops");
 }
 
