@@ -67,7 +67,7 @@ impl Acceptor {
         let until_connection = stopped.clone();
         loop {
             tokio::select! {
-                (tcp, peer) = accept(&listener) => {
+                (tcp, peer) = acceptor.next(&listener) => {
                     let Some(admitted) = acceptor.connections.admit(peer.ip()) else { continue };
                     let (acceptor, admitted) = (Arc::clone(&acceptor), Arc::new(admitted));
                     let serving = acceptor.serve(tcp, admitted, until_connection.clone());
@@ -80,6 +80,12 @@ impl Acceptor {
         }
         drop(listener);
         while open.join_next().await.is_some() {}
+    }
+
+    /// The next connection, once there is room for it.
+    async fn next(&self, listener: &TcpListener) -> (TcpStream, SocketAddr) {
+        self.connections.settled().await;
+        accept(listener).await
     }
 
     /// Serves a connection to its end.

@@ -18,13 +18,15 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     sync::watch,
-    time::{Duration, Instant, sleep_until},
+    time::{Duration, Instant, sleep, sleep_until},
 };
 
 use crate::config::ConnectionLimits;
 
 /// How many connections beyond the limit may wait to be closed.
 const CLOSING: usize = 64;
+/// How often to look whether those were closed. A busy host takes a while to come to them.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The shortest time between two warnings about the limits.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
@@ -192,9 +194,23 @@ impl Connections {
         drop(registry);
         Some(Admitted { id, phase, registry: Arc::clone(&self.registry) })
     }
+
+    /// Returns when another connection can be counted: while too many wait to be closed for others, the
+    /// next one must wait as well. It may be one of a user among thousands of others.
+    pub(super) async fn settled(&self) {
+        while self.registry.lock().is_closing(self.open + CLOSING) {
+            sleep(LOOK_EVERY).await;
+        }
+    }
 }
 
 impl Registry {
+    /// Whether there are this many connections, and some of them will be closed at once.
+    fn is_closing(&self, open: usize) -> bool {
+        let closing = |(_, phase): &(_, SharedPhase)| phase.get() == Phase::Evicted;
+        self.entries.len() >= open && self.entries.values().any(closing)
+    }
+
     fn count(&self, peer: IpAddr) -> usize {
         self.per_peer.get(&peer).copied().unwrap_or_default()
     }

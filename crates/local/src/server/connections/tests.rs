@@ -93,6 +93,20 @@ fn few_connections_beyond_the_limit_wait_to_be_closed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_waits_until_others_are_closed_for_it() {
+    let connections = connections(100, 100);
+    let mut admitted: Vec<_> = (0..1000).filter_map(|_| connections.admit(peer(1))).collect();
+    let waits = tokio::time::timeout(Duration::from_mins(1), connections.settled());
+    assert!(waits.await.is_err(), "there is room");
+    admitted.retain(|admitted| admitted.phase.get() != Phase::Evicted);
+    connections.settled().await;
+    assert!(connections.admit(peer(2)).is_some());
+    // None is closed for another one: the next one is refused, and need not wait.
+    let _serving: Vec<_> = admitted.iter().map(|admitted| admitted.phase.serve()).collect();
+    connections.settled().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_expires_by_what_it_waits_for() {
     let limits = ConnectionLimits::default();
     let phase = SharedPhase::new();
