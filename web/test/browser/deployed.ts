@@ -99,6 +99,30 @@ test("a command is followed without streams, and a terminal is at its own origin
   await tab.close();
 });
 
+test("a terminal whose connection is cut amid input and output goes on where it was", async () => {
+  const id = await server.session({ ttlSeconds: 600 });
+  const tab = await signedIn();
+  const { page } = tab;
+  await openSession(page, id, deployment.url);
+  await openTerminal(page);
+  await type(page, "clear; stty -echo; for i in $(seq 1 60); do printf '<%s' $i; sleep 0.05; done; read -r x; echo \"<$x\"");
+  await holds(page, shows("<9"));
+  await type(page, "typed");
+  deployment.cutChannels();
+  await status(page).getByText("The connection was lost.").waitFor();
+  deployment.mendChannels();
+  await status(page).getByText("Connected").waitFor();
+  const numbers = Array.from({ length: 60 }, (_, index) => `<${index + 1}`).join("");
+  // Nothing is missing, and nothing is there twice. The line is longer than the window is wide.
+  const text = `document.querySelector('.xterm-rows').innerText.replaceAll(/\\s/g, '')`;
+  await holds(page, `${text}.startsWith('${numbers}<typed')`);
+  const { data } = await server.api<{ data: { type: string }[] }>("GET", `/sessions/${id}/events?limit=100`);
+  assert.equal(data.filter((event) => event.type === "terminal_attached").length, 1, "it was resumed, not opened again");
+  // The browser reports the connections that failed.
+  tab.errors.splice(0, tab.errors.length, ...tab.errors.filter((error) => !error.includes("WebSocket connection")));
+  await tab.close();
+});
+
 test("a token is renewed while the page is used, which goes on as it is", async () => {
   issuer.lifetime = 4;
   const id = await server.session({ ttlSeconds: 600 });

@@ -34,6 +34,8 @@ export class Deployment {
   /** Where terminals are: another origin. */
   readonly #channels: HttpServer;
   #files: readonly ConsoleFile[] = [];
+  /** The open connections of terminals; null while none may be opened. */
+  #connections: Set<Duplex> | null = new Set();
   /** The paths of the API that were requested. */
   readonly requested: string[] = [];
 
@@ -54,6 +56,16 @@ export class Deployment {
       http.close();
       http.closeAllConnections();
     }
+  }
+
+  /** Cuts the connections of all terminals, and lets none be opened until `mendChannels`. */
+  cutChannels(): void {
+    for (const connection of this.#connections ?? []) connection.destroy();
+    this.#connections = null;
+  }
+
+  mendChannels(): void {
+    this.#connections = new Set();
   }
 
   get url(): string {
@@ -138,6 +150,8 @@ export class Deployment {
 
   /** Carries a WebSocket to the server. */
   #tunnel(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (this.#connections === null) return void socket.destroy();
+    this.#connections.add(socket);
     const { host, port } = new URL(this.#server.url);
     const { origin: _, ...headers } = { ...request.headers, host };
     const lines = Object.entries(headers).map(([name, value]) => `${name}: ${String(value)}\r\n`);
@@ -146,6 +160,9 @@ export class Deployment {
       upstream.write(head);
       socket.pipe(upstream).pipe(socket);
     });
-    for (const side of [socket, upstream]) side.on("error", () => [socket, upstream].forEach((each) => each.destroy()));
+    for (const side of [socket, upstream]) {
+      side.on("error", () => side.destroy());
+      side.on("close", () => [socket, upstream].forEach((each) => each.destroy()));
+    }
   }
 }
