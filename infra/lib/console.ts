@@ -28,6 +28,9 @@ import type { Issuer } from './users.ts';
 /** Features of browsers that the console does not use. */
 const UNUSED = ['accelerometer', 'camera', 'display-capture', 'geolocation', 'gyroscope', 'magnetometer', 'microphone', 'midi', 'payment', 'usb'];
 
+/** The statuses of errors that CloudFront otherwise stores for ten seconds, for all users of a path. */
+const ERRORS = [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504];
+
 /** Returns the audiences of the console's tokens that the issuer's audiences do not contain. */
 export function addConsole(scope: Construct, api: HttpApi, issuer: Issuer, own: ConsoleSettings, settings: Settings): string[] {
   const bucket = addBucket(scope);
@@ -73,6 +76,7 @@ function addDistribution(scope: Construct, bucket: Bucket, api: HttpApi, respons
     comment: `The console of ${Stack.of(scope).stackName}`,
     defaultRootObject: 'index.html',
     httpVersion: HttpVersion.HTTP2_AND_3,
+    errorResponses: ERRORS.map((httpStatus) => ({ httpStatus, ttl: Duration.seconds(0) })),
     defaultBehavior: { ...files, cachePolicy: CachePolicy.CACHING_DISABLED },
     additionalBehaviors: {
       // The name of each of these files contains a hash of its contents.

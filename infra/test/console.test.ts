@@ -157,6 +157,13 @@ describe('the distribution', () => {
     assert.notEqual(assets.CachePolicyId, api.CachePolicyId);
   });
 
+  it('stores no error, which another user would get', () => {
+    const responses = distribution().CustomErrorResponses as Record<string, number>[];
+    for (const status of [400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504]) {
+      assert.deepEqual(responses.find(({ ErrorCode }) => ErrorCode === status), { ErrorCode: status, ErrorCachingMinTTL: 0 });
+    }
+  });
+
   it('takes the place of CORS: no other origin can read the API', () => {
     for (const context of [{ console: 'true' }, FOREIGN]) {
       assert.equal(only(synthesize(context).resources, 'AWS::ApiGatewayV2::Api')['CorsConfiguration'], undefined);
