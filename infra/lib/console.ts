@@ -59,7 +59,6 @@ function addBucket(scope: Construct): Bucket {
     blockPublicAccess: BlockPublicAccess.BLOCK_ALL,
     encryption: BucketEncryption.S3_MANAGED,
     enforceSSL: true,
-    minimumTLSVersion: 1.2,
     objectOwnership: ObjectOwnership.BUCKET_OWNER_ENFORCED,
     // scripts/destroy empties it first. It contains nothing that a deployment does not write again.
     removalPolicy: RemovalPolicy.DESTROY,

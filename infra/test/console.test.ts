@@ -87,9 +87,9 @@ describe('the bucket of the console', () => {
     assert.ok(distribution().Origins[0].OriginAccessControlId);
   });
 
-  it('refuses requests without TLS 1.2', () => {
+  it('refuses requests without TLS', () => {
     const conditions = statements.filter(({ Effect }) => Effect === 'Deny').map(({ Condition }) => Condition);
-    assert.deepEqual(conditions, [{ Bool: { 'aws:SecureTransport': 'false' } }, { NumericLessThan: { 's3:TlsVersion': 1.2 } }]);
+    assert.deepEqual(conditions, [{ Bool: { 'aws:SecureTransport': 'false' } }]);
   });
 
   it('gets each file of the bundle, with the page last, and only parts of it are cached', () => {
