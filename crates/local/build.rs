@@ -5,7 +5,10 @@ use std::{env, error::Error, fmt::Write, fs, path::Path};
 fn main() -> Result<(), Box<dyn Error>> {
     let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../web/dist");
     println!("cargo::rerun-if-changed={}", dist.display());
-    let mut files = vec![("/".to_owned(), dist.join("index.html"))];
+    let mut files = vec![
+        ("/".to_owned(), dist.join("index.html")),
+        ("/config.json".to_owned(), dist.join("config.json")),
+    ];
     for entry in fs::read_dir(dist.join("assets"))? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("a name is not UTF-8")?;

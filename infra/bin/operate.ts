@@ -1,12 +1,13 @@
 /**
  * What scripts/deploy and scripts/destroy read and change in the account besides the stack.
- * Usage: operate plan|prepare|resume|drain|destroy ARGUMENT…
+ * Usage: operate plan|prepare|console|resume|drain|destroy ARGUMENT…
  */
 
 import { GetTemplateCommand } from '@aws-sdk/client-cloudformation';
 import { ECSClient, paginateListTasks } from '@aws-sdk/client-ecs';
 import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import { CONCURRENCY, countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
+import { consoleOf, emptyBucket, uploadConsole } from '../lib/operate/console.ts';
 import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
 import { describeChanges, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
 import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
@@ -31,15 +32,27 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     for (const other of args.others) console.log(other);
   },
 
-  /** Creates the role that the first cluster of an account needs. Prints whether the CDK was bootstrapped. */
-  async prepare() {
+  /**
+   * Creates the role that the first cluster of an account needs, and empties the bucket of a console that the deployment
+   * removes, because only an empty one is deleted. Prints whether the CDK was bootstrapped.
+   */
+  async prepare(args, name) {
     await identity();
+    const removed = args.given.get('console') === 'true' ? undefined : consoleOf(await findStack(cloudFormation(), name));
+    if (removed !== undefined) console.error(`deleted ${await emptyBucket(removed.bucket)} files of the console, which this deployment removes`);
     // ECS creates this role when an account first uses it, but too late for the first cluster.
     await new IAMClient({}).send(new CreateServiceLinkedRoleCommand({ AWSServiceName: 'ecs.amazonaws.com' })).catch((error: unknown) => {
       if (!/has been taken|already exists/.test(message(error))) console.error(`note: the service-linked role of ECS was not created: ${message(error)}`);
     });
     const toolkit = await findStack(cloudFormation(), 'CDKToolkit');
     console.log(toolkit === undefined ? 'not bootstrapped' : 'bootstrapped');
+  },
+
+  /** Writes the files of the console, in a deployment that has one. */
+  async console(_, name) {
+    await identity();
+    const found = consoleOf(await findStack(cloudFormation(), name));
+    if (found !== undefined) console.log(`wrote ${await uploadConsole(found)} files of the console: ${found.url}`);
   },
 
   /** Lets functions run again after an interrupted destroy. */
@@ -71,6 +84,7 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     if ((await findStack(client, name)) === undefined) return console.log(`there is no stack ${name}`);
     const resources = await resourcesOf(client, name);
     await drain(resources, options());
+    for (const { type, id } of resources) if (type === 'AWS::S3::Bucket') console.log(`deleted ${await emptyBucket(id)} files of the console`);
     const kept = await deleteStack(client, name);
     for (const { type, id } of resources) if (type === 'AWS::StepFunctions::StateMachine') await awaitDeletion(id, options());
     console.log(`deleted the stack ${name}; what the CDK created in the account (CDKToolkit) stays`);

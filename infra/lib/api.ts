@@ -1,16 +1,17 @@
 /** The HTTP API and its authorizer. */
 
-import { Aws, CfnOutput, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Stack } from 'aws-cdk-lib';
 import { AccessLogField, AccessLogFormat } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi, HttpMethod, HttpNoneAuthorizer, HttpStage, LogGroupLogDestination } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpJwtAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
-import { AccountRecovery, Mfa, UserPool } from 'aws-cdk-lib/aws-cognito';
 import type { IFunction } from 'aws-cdk-lib/aws-lambda';
 import type { Construct } from 'constructs';
+import { addConsole } from './console.ts';
 import { logGroup, VENDED } from './logs.ts';
 import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
+import { addIssuer } from './users.ts';
 
 /** The stage is the `/v1` of every path. Routes contain the rest of the path; the function receives the whole path. */
 const STAGE = 'v1';
@@ -27,8 +28,9 @@ export function addApi(scope: Construct, fn: IFunction, settings: Settings): Htt
     createDefaultStage: false,
   });
   const integration = new HttpLambdaIntegration('ApiIntegration', fn);
-  const { issuer, audience } = settings.jwt ?? addUserPool(scope, settings);
-  const authorizer = new HttpJwtAuthorizer('Jwt', issuer, { jwtAudience: audience });
+  const issuer = addIssuer(scope, settings);
+  const consoleAudience = settings.console === undefined ? [] : addConsole(scope, api, issuer, settings.console, settings);
+  const authorizer = new HttpJwtAuthorizer('Jwt', issuer.url, { jwtAudience: [...issuer.audience, ...consoleAudience] });
   // Tokens for other purposes of the same issuer may have the same audience; a scope tells them apart.
   const authorizationScopes = settings.jwtScope === undefined ? {} : { authorizationScopes: [settings.jwtScope] };
   api.addRoutes({ path: '/{proxy+}', methods: [HttpMethod.ANY], integration, authorizer, ...authorizationScopes });
@@ -67,38 +69,4 @@ function accessLog(): AccessLogFormat {
       integrationError: '$context.integrationErrorMessage',
     }),
   );
-}
-
-function addUserPool(scope: Construct, settings: Settings) {
-  const pool = new UserPool(scope, 'Users', {
-    selfSignUpEnabled: false,
-    signInAliases: { email: true },
-    accountRecovery: AccountRecovery.EMAIL_ONLY,
-    mfa: Mfa.OPTIONAL,
-    mfaSecondFactor: { sms: false, otp: true },
-    passwordPolicy: { minLength: 12, requireLowercase: true, requireUppercase: true, requireDigits: true, requireSymbols: true },
-    deletionProtection: settings.deletionProtection,
-    removalPolicy: settings.deletionProtection ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY,
-  });
-  suppress(
-    pool,
-    { finding: 'AwsSolutions-COG2', reason: 'Some callers are programs; each user may turn a second factor on.' },
-    { finding: 'AwsSolutions-COG8', reason: 'The plan with threat protection costs per user; jwtIssuer selects another identity provider.' },
-  );
-  const client = pool.addClient('UserClient', {
-    generateSecret: false,
-    authFlows: { userSrp: true, userPassword: true },
-    disableOAuth: true,
-    preventUserExistenceErrors: true,
-    accessTokenValidity: Duration.hours(1),
-    idTokenValidity: Duration.hours(1),
-    refreshTokenValidity: Duration.days(30),
-  });
-  new CfnOutput(scope, 'UserPoolId', { value: pool.userPoolId });
-  new CfnOutput(scope, 'UserPoolClientId', { value: client.userPoolClientId });
-  return {
-    issuer: `https://cognito-idp.${Aws.REGION}.${Aws.URL_SUFFIX}/${pool.userPoolId}`,
-    // Cognito access tokens have no audience; the gateway then compares their client id.
-    audience: [client.userPoolClientId],
-  };
 }

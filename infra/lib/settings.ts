@@ -10,6 +10,15 @@ export type Network = 'public' | 'private' | 'nat';
 /** How commands reach a shell: over ECS Exec, or over a connection that the shell's runner opens. */
 export type Transport = 'exec' | 'link';
 
+export interface ConsoleSettings {
+  /** The client of the configured issuer; absent: one of the user pool that the stack creates. */
+  readonly clientId: string | undefined;
+  /** The scopes that the console asks for. */
+  readonly scopes: readonly string[];
+  /** The origin of the issuer's token endpoint, if it is not that of the issuer. */
+  readonly tokenOrigin: string | undefined;
+}
+
 export interface Settings {
   readonly stackName: string;
   readonly architecture: Architecture;
@@ -41,6 +50,8 @@ export interface Settings {
   readonly jwt: { readonly issuer: string; readonly audience: string[] } | undefined;
   /** The scope that tokens must have. */
   readonly jwtScope: string | undefined;
+  /** The console in the browser; absent: the deployment has none. */
+  readonly console: ConsoleSettings | undefined;
   /** Requests per second, and the burst above that. */
   readonly throttle: { readonly rate: number; readonly burst: number };
   /** How many batches of one queue are handled concurrently. */
@@ -87,6 +98,7 @@ export const NAMES = [
   'bus',
   'alarmEmail', 'budgetUsd',
   'transport', 'terminals',
+  'console', 'consoleClientId', 'consoleScopes', 'consoleTokenOrigin',
 ] as const;
 export type Name = (typeof NAMES)[number];
 
@@ -115,6 +127,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     webhookAllowPrivate: read.flag('webhookAllowPrivate', false),
     jwt: jwt(read.text('jwtIssuer'), read.text('jwtAudience')),
     jwtScope: read.text('jwtScope'),
+    console: read.flag('console', false) ? consoleSettings(read.text) : undefined,
     throttle: { rate: read.integer('throttleRate', 100, 1, 10_000), burst: read.integer('throttleBurst', 200, 1, 5_000) },
     laneConcurrency: read.integer('laneConcurrency', 50, 2, 1_000),
     accountConcurrency: read.optionalInteger('accountConcurrency', 1, 1_000_000),
@@ -133,6 +146,9 @@ export function readSettings(context: (name: string) => unknown): Settings {
     recorded: recorded(context, architecture),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
+  if (settings.console !== undefined && (settings.console.clientId === undefined) !== (settings.jwt === undefined)) {
+    throw invalid('consoleClientId', 'set if console and jwtIssuer are, and absent for the user pool of the stack');
+  }
   if (transport === 'link' && settings.network === 'private') throw invalid('transport', 'exec where the network is private, from which no WebSocket API can be reached');
   if (transport === 'exec' && !settings.terminals) throw invalid('terminals', 'true unless the transport is link');
   if (settings.budgetUsd !== undefined && settings.alarmEmail === undefined) throw invalid('budgetUsd', 'set together with alarmEmail');
@@ -237,6 +253,16 @@ function jwt(issuer: string | undefined, audience: string | undefined): Settings
   if (issuer === undefined || !issuer.startsWith('https://')) throw invalid('jwtIssuer', 'an https URL, set together with jwtAudience');
   if (audience === undefined) throw invalid('jwtAudience', 'set together with jwtIssuer: one or more, separated by commas');
   return { issuer, audience: audience.split(',').map((one) => one.trim()) };
+}
+
+/** The scope `openid` is one that every issuer knows; without any, some issue no token. */
+function consoleSettings(text: (name: Name) => string | undefined): ConsoleSettings {
+  const scopes = (text('consoleScopes') ?? `openid ${text('jwtScope') ?? ''}`).split(/[ ,]+/).filter((scope) => scope !== '');
+  const tokenOrigin = text('consoleTokenOrigin');
+  if (tokenOrigin !== undefined && !/^https:\/\/[a-z0-9.-]+(:\d+)?$/.test(tokenOrigin)) {
+    throw invalid('consoleTokenOrigin', 'the origin of an https URL, such as https://tokens.example');
+  }
+  return { clientId: text('consoleClientId'), scopes: [...new Set(scopes)], tokenOrigin };
 }
 
 function environment(value: unknown): Record<string, string> {

@@ -7,7 +7,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { CloudFormationClient } from '@aws-sdk/client-cloudformation';
 import { DescribeTasksCommand, ECSClient, ListTaskDefinitionsCommand, ListTasksCommand, RunTaskCommand } from '@aws-sdk/client-ecs';
+import { GetObjectCommand, HeadBucketCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { SFNClient, StartExecutionCommand } from '@aws-sdk/client-sfn';
+import { consoleFiles } from '../lib/operate/console-files.ts';
 import { findStack } from '../lib/operate/stack.ts';
 import { PLACEHOLDER } from '../lib/settings.ts';
 
@@ -58,6 +60,10 @@ describe('deployment to an emulator by the CDK CLI', () => {
     return new kind({ endpoint, region: CREDENTIALS.AWS_REGION, credentials: { accessKeyId: 'test', secretAccessKey: 'test' } });
   }
 
+  function s3(): S3Client {
+    return new S3Client({ endpoint, region: CREDENTIALS.AWS_REGION, credentials: { accessKeyId: 'test', secretAccessKey: 'test' }, forcePathStyle: true });
+  }
+
   async function outputs(): Promise<Readonly<Record<string, string>>> {
     return (await findStack(client(CloudFormationClient), 'shells'))?.outputs ?? {};
   }
@@ -94,6 +100,25 @@ describe('deployment to an emulator by the CDK CLI', () => {
     assert.deepEqual({ network, retentionDays, warm }, { network: 'public', retentionDays: undefined, warm: '1' });
   });
 
+  step('adds the console with its files, and how to sign in', async () => {
+    const said = deploy('-c', 'console=true');
+    assert.match(said, /^changes: console: \(default\) -> true \(.*\)$/m);
+    assert.match(said, /^wrote \d+ files of the console: https:\/\/\S+\/$/m);
+    const { ConsoleBucketName: bucket, ConsoleConfig: config = '', UserPoolId: pool = '' } = await outputs();
+    const { Contents } = await s3().send(new ListObjectsV2Command({ Bucket: bucket }));
+    assert.deepEqual(Contents?.map(({ Key }) => Key).sort(), consoleFiles('').map(({ key }) => key).sort());
+    const found = await s3().send(new GetObjectCommand({ Bucket: bucket, Key: 'config.json' }));
+    assert.deepEqual([found.ContentType, found.CacheControl, await found.Body?.transformToString()], ['application/json', 'no-cache', config]);
+    assert.match((JSON.parse(config) as { issuer: string }).issuer, new RegExp(`/${pool}$`));
+  });
+
+  step('removes the console with its bucket', async () => {
+    const { ConsoleBucketName: bucket = '' } = await outputs();
+    assert.match(deploy('-c', 'console=false'), /^deleted \d+ files of the console, which this deployment removes$/m);
+    await assert.rejects(s3().send(new HeadBucketCommand({ Bucket: bucket })), { name: 'NotFound' });
+    assert.equal((await outputs())['ConsoleUrl'], undefined);
+  });
+
   step('creates no second deployment if the name of the first one is left out', () => {
     const { status, said } = script('deploy');
     assert.equal(status, 1);
@@ -125,8 +150,10 @@ describe('deployment to an emulator by the CDK CLI', () => {
   });
 
   step('deploys again under the same name, and deletes what does not exist without an error', () => {
-    assert.match(deploy(), /shells\.ApiUrl = http/);
-    assert.match(destroy(), /^ended 0 executions$/m);
+    assert.match(deploy('-c', 'console=true'), /shells\.ConsoleUrl = https/);
+    const said = destroy();
+    assert.match(said, /^ended 0 executions$/m);
+    assert.match(said, /^deleted [1-9]\d* files of the console$/m);
     assert.match(destroy(), /^there is no stack shells$/m);
   });
 });

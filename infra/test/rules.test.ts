@@ -11,6 +11,8 @@ const DEPLOYMENTS: Record<string, Record<string, string>> = {
   'with private networks, warm tasks and traces': { network: 'private', warm: '3', tracing: 'true' },
   'with an address for alarms and a budget': { alarmEmail: 'ops@example.com', budgetUsd: '100', egressPorts: 'all' },
   'with a NAT and an external issuer': { network: 'nat', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
+  'with the console': { console: 'true' },
+  'with the console of an external issuer': { console: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', consoleClientId: 'c' },
   'with deletion protection, metrics, flow logs and alarm actions': {
     deletionProtection: 'true',
     containerInsights: 'true',

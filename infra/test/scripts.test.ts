@@ -99,6 +99,21 @@ describe('the scripts of a deployment', () => {
     assert.deepEqual(calls('not bootstrapped'), ['cdk bootstrap', 'cdk deploy']);
   });
 
+  it('prepare the account with the planned settings, and write the console after the stack', () => {
+    const log = join(directory, 'calls');
+    operate(`echo "$@" >>'${log}'; [ $1 != plan ] || printf '%s\\n' -c console=true -c shellImage=a:1 -c bootstrap=dir -c stackName=other; [ $1 != prepare ] || echo bootstrapped`);
+    executable(join(copy, 'scripts', 'cdk'), `echo "cdk $1" >>'${log}'`);
+    run('deploy', '-c', 'console=true');
+    const calls = readFileSync(log, 'utf8').trim().split('\n');
+    assert.deepEqual(calls, [
+      'plan -c console=true',
+      'prepare -c console=true -c shellImage=a:1 -c bootstrap=dir -c stackName=other',
+      'cdk deploy',
+      'console -c stackName=other',
+      'resume -c stackName=other',
+    ]);
+  });
+
   for (const name of DEPLOYMENT) {
     it(`${name} uses nothing that bash 3.2 lacks`, () => {
       const source = readFileSync(join(ROOT, 'scripts', name), 'utf8');

@@ -40,6 +40,17 @@ describe('settings', () => {
     });
   }
 
+  it('of the console demand the client of a given issuer, and only of that', () => {
+    const issuer = { jwtIssuer: 'https://issuer.example', jwtAudience: 'a' };
+    assert.equal(read({ consoleClientId: 'kept while the console is off' }).console, undefined);
+    assert.throws(() => read({ console: 'true', ...issuer }), /consoleClientId/);
+    assert.throws(() => read({ console: 'true', consoleClientId: 'c' }), /consoleClientId/);
+    assert.deepEqual(read({ console: 'true', consoleClientId: 'c', jwtScope: 'use', ...issuer }).console, { clientId: 'c', scopes: ['openid', 'use'], tokenOrigin: undefined });
+    for (const consoleTokenOrigin of ['http://tokens.example', 'https://tokens.example/', 'https://*.example', 'https:', 'tokens.example', "https://a.example;script-src"]) {
+      assert.throws(() => read({ console: 'true', consoleClientId: 'c', consoleTokenOrigin, ...issuer }), /consoleTokenOrigin/, consoleTokenOrigin);
+    }
+  });
+
   it('record what was given, without files of this machine, and always what must not change silently', () => {
     const given = { warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64', stackName: 'other', shellImage: PLACEHOLDER };
     const unspoken = { network: 'public', deletionProtection: 'false' };

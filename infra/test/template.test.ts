@@ -100,7 +100,7 @@ describe('the template', () => {
       console.log('SKIPPED: no cfn-lint: run scripts/aws-tools');
       return test.skip('no cfn-lint');
     }
-    const contexts: Record<string, string>[] = [{}, { network: 'private', warm: '1' }, { network: 'nat', tracing: 'true' }];
+    const contexts: Record<string, string>[] = [{}, { network: 'private', warm: '1' }, { network: 'nat', tracing: 'true' }, { console: 'true' }];
     const templates = contexts.map((context) => join(synthesize(context).app.synth().directory, 'ephemeral.template.json'));
     const { status, stdout, stderr } = spawnSync(lint, templates, { cwd: INFRA, encoding: 'utf8' });
     assert.equal(status, 0, stdout + stderr);

@@ -7,7 +7,8 @@ import { SessionsPage } from "./pages/sessions.js";
 import { Logo, SignInPage } from "./pages/sign-in.js";
 import { WebhooksPage } from "./pages/webhooks.js";
 import { route, sessionsLink, webhooksLink, type Route } from "./route.js";
-import { signOut, token } from "./sign-in/token.js";
+import { leave } from "./sign-in/oauth.js";
+import { signIns, token } from "./sign-in/token.js";
 import { useStore } from "./store.js";
 import { nextTheme, theme, type Theme } from "./theme.js";
 import type { IconName } from "./ui/icon.js";
@@ -16,10 +17,11 @@ import { Button, Empty } from "./ui/parts.js";
 
 export function App() {
   const current = useStore(token);
+  const signIn = useStore(signIns);
   return (
     <>
       <ConnectionBanner />
-      {current === null ? <SignInPage /> : <Console key={current} />}
+      {current === null ? <SignInPage /> : <Console key={signIn} />}
     </>
   );
 }
@@ -65,7 +67,7 @@ function Console() {
         </nav>
         <span class="topbar-end">
           <Button icon={THEME_ICONS[selected]} label={`Colours: ${selected}`} kind="quiet" compact onClick={nextTheme} />
-          <Button icon="leave" label="Sign out" kind="quiet" compact onClick={() => signOut()} />
+          <Button icon="leave" label="Sign out" kind="quiet" compact onClick={() => void leave(location)} />
         </span>
       </header>
       <main id="main" ref={main} tabIndex={-1}>

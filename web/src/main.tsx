@@ -8,6 +8,7 @@ import { exchangeCode, Refused } from "./api/client.js";
 import { App } from "./app.js";
 import { parseRoute, route } from "./route.js";
 import { takeCode } from "./sign-in/code.js";
+import { signInByCallback } from "./sign-in/oauth.js";
 import { signIn, signOut } from "./sign-in/token.js";
 
 /** Signs in with the code in the address, if it has one. */
@@ -28,6 +29,8 @@ async function signInByCode(): Promise<void> {
 
 async function start(): Promise<void> {
   await signInByCode();
+  await signInByCallback(location);
+  route.set(parseRoute(location.hash));
   const root = document.getElementById("app");
   if (root) render(<App />, root);
   // A link may also be opened in a tab that shows the console.

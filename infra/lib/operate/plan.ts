@@ -35,6 +35,8 @@ const CONSEQUENCES: Partial<Record<Name, string>> = {
   jwtIssuer: 'tokens of the previous issuer are refused; a user pool that the stack created is deleted unless deletionProtection is on',
   jwtAudience: 'tokens for the previous audiences are refused',
   jwtScope: 'tokens without the scope are refused',
+  console: 'adds or removes the console; creating a distribution takes some minutes',
+  consoleClientId: 'users of the console must sign in again',
   deletionProtection: 'decides whether the table and the user pool outlive the stack',
 };
 

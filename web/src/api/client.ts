@@ -1,12 +1,13 @@
 // Requests to the API, with the types of its document.
 
+import { renewToken } from "../sign-in/oauth.js";
 import { signOut, token } from "../sign-in/token.js";
 import { learnTime } from "./clock.js";
 import { probeWith, reportAnswer, reportLost } from "./connection.js";
 import type { paths } from "./schema.js";
 import type { Problem } from "./types.js";
 
-/** Where the API is: on one machine, the origin that serves this page. */
+/** Where the API is: at the origin that serves this page. */
 const BASE = "";
 /** How long an answer may take beyond the time that the request itself asks the server to wait. */
 const TIMEOUT_MS = 15_000;
@@ -130,6 +131,7 @@ async function json<T>(url: string, init: RequestInit, options: Options, waitMs:
 /** Sends a request; the answer is a success. */
 async function send(url: string, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
+  await answered(renewToken());
   const used = token.value;
   if (used !== null) headers.set("authorization", `Bearer ${used}`);
   const response = await answered(fetch(BASE + url, { ...COMMON, ...init, headers }), init.signal ?? undefined);

@@ -8,12 +8,21 @@ const KEY = "ephemeral.token";
 /** The token, if a user has signed in. */
 export const token = new Store<string | null>(sessionStorage.getItem(KEY));
 
+/** Counts the sign-ins of this page. A token that replaces one of the same user is none. */
+export const signIns = new Store(0);
+
 /** Why the user has to sign in again, if so. */
 export const signedOutBecause = new Store<string | null>(null);
 
 export function signIn(value: string): void {
-  sessionStorage.setItem(KEY, value);
   signedOutBecause.set(null);
+  signIns.set(signIns.value + 1);
+  replaceToken(value);
+}
+
+/** Goes on with another token of the same user. */
+export function replaceToken(value: string): void {
+  sessionStorage.setItem(KEY, value);
   token.set(value);
 }
 

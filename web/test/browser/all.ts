@@ -7,6 +7,7 @@ import { unfit } from "./server.js";
 const reason = browserProgram === undefined ? "there is no Chromium; Debian's package is chromium" : unfit();
 if (reason === null) {
   await import("./sign-in.js");
+  await import("./deployed.js");
   await import("./output.js");
   await import("./pages.js");
   await import("./terminal.js");

@@ -8,6 +8,9 @@ class MemoryStorage {
   setItem(key: string, value: string): void {
     this.#items.set(key, value);
   }
+  removeItem(key: string): void {
+    this.#items.delete(key);
+  }
   clear(): void {
     this.#items.clear();
   }

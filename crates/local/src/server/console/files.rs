@@ -37,13 +37,14 @@ pub(super) fn mount(router: Router) -> Router {
 
 /// The name of a part of the page contains a hash of its contents, so it never changes.
 fn cache_control(path: &str) -> &'static str {
-    let has_hash = path != "/" && kind(path) != TEXT;
+    let has_hash = path.starts_with("/assets/") && kind(path) != TEXT;
     if !has_hash { "no-cache" } else { "public, max-age=31536000, immutable" }
 }
 
 fn kind(path: &str) -> &'static str {
     match path.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "json")) => "application/json",
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "svg")) => "image/svg+xml",
         Some((_, "txt")) => TEXT,

@@ -84,6 +84,15 @@ async fn the_page_and_its_files_are_served_with_strict_headers() {
 }
 
 #[tokio::test]
+async fn the_page_is_told_that_users_sign_in_by_a_token() {
+    let dir = tempfile::tempdir().unwrap();
+    let (config, body) = send(&router(&tokens(dir.path())), read("/config.json")).await;
+    assert_eq!(config.headers()["content-type"], "application/json");
+    assert_eq!(config.headers()["cache-control"], "no-cache");
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), json!({"signIn": "token"}));
+}
+
+#[tokio::test]
 async fn the_page_has_no_script_or_style_of_its_own_and_names_no_other_origin() {
     let dir = tempfile::tempdir().unwrap();
     let (_, html) = send(&router(&tokens(dir.path())), read("/")).await;
