@@ -8,6 +8,7 @@ use std::{
 };
 
 use domain::ports::BackendError;
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 /// Where a failing call fails: before or after its effect.
@@ -20,6 +21,7 @@ pub enum FaultPoint {
 }
 
 type Faults = Box<dyn FnMut(u64, &'static str) -> Option<FaultPoint> + Send>;
+type Delays = Box<dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send>;
 
 /// Counts port calls, numbered from 0, and fails those that a test picks.
 #[derive(Default)]
@@ -31,6 +33,7 @@ pub struct Gate {
 struct State {
     calls: u64,
     faults: Option<Faults>,
+    delays: Option<Delays>,
     interleaved: bool,
 }
 
@@ -63,6 +66,11 @@ impl Gate {
         state.faults = None;
     }
 
+    /// From now on each call has its effect after the future that `delays` returns for its action.
+    pub fn delay(&self, delays: impl Fn(&'static str) -> BoxFuture<'static, ()> + Send + 'static) {
+        self.state.lock().delays = Some(Box::new(delays));
+    }
+
     /// From now on each call yields to its executor once before and once after its effect, and a
     /// wait does not move the clock: other work may run in between, or the caller may be dropped.
     pub fn interleave(&self) {
@@ -84,6 +92,10 @@ impl Gate {
         effect: impl FnOnce() -> T + Send,
     ) -> Result<T, BackendError> {
         let fault = self.count(action);
+        let delay = self.state.lock().delays.as_ref().map(|delays| delays(action));
+        if let Some(delay) = delay {
+            delay.await;
+        }
         self.pause().await;
         if fault == Some(FaultPoint::Before) {
             return Err(BackendError::new(action, "injected fault before the effect"));

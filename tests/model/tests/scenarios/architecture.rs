@@ -26,6 +26,7 @@ local    | adapters asl domain handlers runner sandbox ssm
 model    | asl domain handlers testkit
 runner   |
 sandbox  | runner
+scale    | asl domain handlers testkit
 ssm      |
 testkit  | domain
 ";

@@ -113,7 +113,8 @@ impl Store for MemoryStore {
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, BackendError> {
         self.read("listing open jobs", |state| {
-            let open = state.jobs.values().filter(|found| {
+            let unfinished = state.commands.keys().filter_map(|id| state.jobs.get(id));
+            let open = unfinished.filter(|found| {
                 let job = &found.value;
                 let fits = job.command().is_some_and(|one| one.concurrency == concurrency);
                 job.common().session == session && fits && job.due_at().is_some()
