@@ -9,7 +9,7 @@ import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import { CONCURRENCY, countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
 import { consoleOf, emptyBucket, uploadConsole } from '../lib/operate/console.ts';
 import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
-import { describeChanges, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
+import { describeChanges, needsNoShells, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
 import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
 import { readSettings } from '../lib/settings.ts';
 
@@ -23,9 +23,10 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     if (found === undefined && !args.given.has('stackName')) await refuseSecondDeployment(await deployments(client), name);
     if (found?.status.startsWith('DELETE_')) throw new Error(`the stack ${name} is ${found.status}. hint: run 'make destroy' again, then deploy`);
     const { context, changes } = plan(args, found && { settings: settingsOf(found) });
-    readSettings((setting) => context.get(setting as never));
+    const { transport } = readSettings((setting) => context.get(setting as never));
     for (const line of describeChanges(changes)) console.error(`changes: ${line}`);
-    if (found !== undefined && changes.some((change) => change.name === 'network')) await refuseWithTasks(found);
+    const refused = found && needsNoShells({ settings: settingsOf(found) }, changes, transport);
+    if (found !== undefined && refused !== undefined) await refuseWithTasks(found, refused);
     const concurrency = await preflight(region, found === undefined);
     if (concurrency !== undefined && !context.has('accountConcurrency')) console.log(`-c\naccountConcurrency=${concurrency}`);
     for (const [setting, value] of context) console.log(`-c\n${setting}=${value}`);
@@ -111,11 +112,10 @@ async function refuseSecondDeployment(others: readonly string[], name: string): 
   );
 }
 
-/** The gateway of the old network cannot be detached while tasks have addresses. */
-async function refuseWithTasks(stack: DeployedStack): Promise<void> {
+async function refuseWithTasks(stack: DeployedStack, setting: string): Promise<void> {
   const cluster = stack.outputs['ClusterArn'];
   for await (const { taskArns } of paginateListTasks({ client: new ECSClient({}) }, { cluster })) {
-    if ((taskArns ?? []).length > 0) throw new Error('network cannot change while shells run. hint: stop all sessions (and deploy with warm=0), then deploy again');
+    if ((taskArns ?? []).length > 0) throw new Error(`${setting} cannot change while shells run. hint: stop all sessions (and deploy with warm=0), then deploy again`);
   }
 }
 

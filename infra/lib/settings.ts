@@ -30,7 +30,7 @@ export interface Settings {
   readonly shellImage: string | undefined;
   readonly network: Network;
   readonly transport: Transport;
-  /** Whether shells have terminals, which need ECS Exec. */
+  /** Whether shells have terminals, which need ECS Exec, its agent and its role in every task. */
   readonly terminals: boolean;
   /** The ports that shells may reach outside; absent: all. */
   readonly egressPorts: readonly number[] | undefined;
@@ -82,6 +82,8 @@ export interface Settings {
   readonly recorded: Readonly<Record<string, string>>;
 }
 
+export const DEFAULT_NETWORK = 'public';
+
 const INFRA = join(import.meta.dirname, '..');
 export const PLACEHOLDER = join(INFRA, 'placeholder');
 
@@ -106,13 +108,14 @@ export type Name = (typeof NAMES)[number];
 export function readSettings(context: (name: string) => unknown): Settings {
   const read = reader(context);
   const architecture = read.oneOf('architecture', ['arm64', 'x86_64'], machineArchitecture());
-  const transport = read.oneOf<Transport>('transport', offered());
+  const network = read.oneOf<Network>('network', [DEFAULT_NETWORK, 'private', 'nat']);
+  const transport = read.oneOf<Transport>('transport', ['link', 'exec'], network === 'private' ? 'exec' : 'link');
   const settings = {
     stackName: read.text('stackName') ?? 'ephemeral',
     architecture,
     ...bootstrap(read.text('bootstrap'), architecture),
     shellImage: read.text('shellImage'),
-    network: read.oneOf('network', ['public', 'private', 'nat']),
+    network,
     transport,
     terminals: read.flag('terminals', transport === 'exec'),
     egressPorts: ports(read.text('egressPorts')),
@@ -143,7 +146,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     budgetUsd: read.optionalInteger('budgetUsd', 1, 1_000_000),
     ssmClientVersion: version(read.text('ssmClientVersion')),
     environment: environment(context('environment')),
-    recorded: recorded(context, architecture),
+    recorded: recorded(context, { architecture, network, transport }),
   };
   if (RetentionDays[settings.logRetentionDays] === undefined) throw invalid('logRetentionDays', 'a retention that CloudWatch supports: 1, 3, 5, 7, 14, 30, …');
   if (settings.console !== undefined && (settings.console.clientId === undefined) !== (settings.jwt === undefined)) {
@@ -163,8 +166,8 @@ export function machineArchitecture(): Architecture {
 }
 
 /** What was given and means the same on another machine; of settings that must not change silently also the default. */
-function recorded(context: (name: string) => unknown, architecture: Architecture): Record<string, string> {
-  const effective = { network: 'public', deletionProtection: 'false', architecture };
+function recorded(context: (name: string) => unknown, kept: Pick<Settings, 'architecture' | 'network' | 'transport'>): Record<string, string> {
+  const effective = { deletionProtection: 'false', ...kept };
   const given = NAMES.map((name) => [name, context(name)] as const).filter(([, value]) => value !== undefined && value !== '');
   const texts = given.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)] as const);
   return { ...effective, ...Object.fromEntries(texts.filter(([name, value]) => isRecorded(name, value))) };
@@ -175,11 +178,6 @@ export function isRecorded(name: Name, value: string | undefined): boolean {
   // Each deployment reads the account's limit again.
   if (name === 'stackName' || name === 'bootstrap' || name === 'accountConcurrency') return false;
   return name !== 'shellImage' || value === undefined || !existsSync(value);
-}
-
-/** `link` is not offered yet (docs/decisions/0036-the-runner-dials-out.md); tests of it set this variable. */
-function offered(): readonly [Transport, ...Transport[]] {
-  return process.env['EPHEMERAL_UNFINISHED'] === 'link' ? ['exec', 'link'] : ['exec'];
 }
 
 function invalid(name: Name, wanted: string): Error {

@@ -15,8 +15,8 @@ import { PLACEHOLDER } from '../lib/settings.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..');
 const MINISTACK = process.env['MINISTACK'] ?? join(ROOT, 'target', 'venv', 'bin', 'ministack');
-/** The emulator neither pulls the image nor starts the binary. */
-const SETTINGS = ['stackName=shells', `bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'].flatMap((setting) => ['-c', setting]);
+/** The emulator neither pulls the image nor starts the binary, and does not know the route responses of `link`. */
+const SETTINGS = ['stackName=shells', 'transport=exec', `bootstrap=${PLACEHOLDER}`, 'shellImage=public.ecr.aws/example/shell:1'].flatMap((setting) => ['-c', setting]);
 const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_REGION: 'us-east-1' };
 
 describe('deployment to an emulator by the CDK CLI', () => {
@@ -125,7 +125,7 @@ describe('deployment to an emulator by the CDK CLI', () => {
     assert.match(said, /^error: this account has the deployment shells, but no stack ephemeral\. hint: give -c stackName=shells /m);
   });
 
-  step('does not change the network while a task runs', async () => {
+  step('does not change the network or the transport while a task runs', async () => {
     const { ClusterArn: cluster } = await outputs();
     const ecs = client(ECSClient);
     const { taskDefinitionArns } = await ecs.send(new ListTaskDefinitionsCommand({}));
@@ -134,6 +134,7 @@ describe('deployment to an emulator by the CDK CLI', () => {
     assert.equal(status, 1);
     assert.match(said, /^changes: network: public -> private \(.*\)$/m);
     assert.match(said, /^error: network cannot change while shells run\./m);
+    assert.match(script('deploy', ...SETTINGS, '-c', 'transport=link').said, /^error: transport cannot change while shells run\./m);
   });
 
   step('deletes the stack while an execution and a task run', async () => {

@@ -3,8 +3,7 @@ import { describe, it } from 'node:test';
 import { readSettings } from '../lib/settings.ts';
 import { functionNamed, list, ofType, statements, synthesize } from './deployment.ts';
 
-process.env['EPHEMERAL_UNFINISHED'] = 'link';
-const { resources, template } = synthesize({ transport: 'link' });
+const { resources, template } = synthesize();
 
 function granted(function_: string): string[] {
   const { role } = functionNamed(resources, function_);
@@ -58,20 +57,22 @@ describe('a deployment whose runners connect by themselves', () => {
   });
 
   it('has ECS Exec and its role again if terminals are on', () => {
-    const { resources, template } = synthesize({ transport: 'link', terminals: 'true' });
+    const { resources, template } = synthesize({ terminals: 'true' });
     const [[, definition] = []] = ofType(resources, 'AWS::ECS::TaskDefinition');
     assert.notEqual(definition?.Properties['TaskRoleArn'], undefined);
     assert.ok(JSON.stringify(template).includes('ecs:ExecuteCommand'));
   });
 
-  it('is not offered where shells have no way out, and to nobody yet', () => {
+  it('is the default wherever shells have a way out, and refused elsewhere', () => {
     const read = (context: Record<string, string>) => () => readSettings((name) => context[name]);
+    for (const network of ['public', 'nat']) {
+      const { transport, terminals } = read({ network })();
+      assert.deepEqual([transport, terminals], ['link', false]);
+    }
+    const { transport, terminals } = read({ network: 'private' })();
+    assert.deepEqual([transport, terminals], ['exec', true]);
     assert.throws(read({ transport: 'link', network: 'private' }), /transport/);
-    assert.throws(read({ terminals: 'false' }), /terminals/);
-    assert.equal(read({ transport: 'link', network: 'nat' })().terminals, false);
-    delete process.env['EPHEMERAL_UNFINISHED'];
-    assert.throws(read({ transport: 'link' }), /transport/);
-    process.env['EPHEMERAL_UNFINISHED'] = 'link';
+    assert.throws(read({ transport: 'exec', terminals: 'false' }), /terminals/);
   });
 });
 

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { describeQuotas, VCPUS, VPCS } from '../lib/operate/account.ts';
-import { describeChanges, parseArguments, plan } from '../lib/operate/plan.ts';
+import { describeChanges, needsNoShells, parseArguments, plan } from '../lib/operate/plan.ts';
 
-const KEPT = { network: 'private', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
+const KEPT = { network: 'private', transport: 'exec', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
 
 function planned(args: string[], settings: Record<string, string> | undefined = KEPT) {
   const { context, changes } = plan(parseArguments(args), { settings });
@@ -22,7 +22,7 @@ describe('the plan of a deployment', () => {
   });
 
   for (const [name, value] of [
-    ['network', 'public'],
+    ['transport', 'link'],
     ['jwtIssuer', 'https://j.example'],
     ['jwtAudience', 'b'],
     ['architecture', 'x86_64'],
@@ -34,6 +34,36 @@ describe('the plan of a deployment', () => {
       assert.match(changes[0] ?? '', new RegExp(`^${name}: ${KEPT[name]} -> ${value} \\(.{20}`));
     });
   }
+
+  it('says what a change of network means, and leaves the transport to the new network', () => {
+    const { context, changes } = planned(['-c', 'network=public']);
+    assert.equal(context['transport'], undefined);
+    assert.match(changes[0] ?? '', /^network: private -> public \(.{20}/);
+    assert.match(changes[1] ?? '', /^transport: exec -> \(default\) \(.{20}/);
+    assert.equal(changes.length, 2);
+    assert.equal(planned(['-c', 'network=public', '-c', 'transport=exec']).context['transport'], 'exec');
+    // The same network.
+    assert.equal(planned(['-c', 'network=private']).context['transport'], 'exec');
+    assert.equal(planned(['--reset', 'network'], { ...KEPT, network: 'public' }).context['transport'], 'exec');
+  });
+
+  it('keeps ECS Exec where a version deployed that recorded no transport', () => {
+    const { context, changes } = planned([], { network: 'public', architecture: 'arm64' });
+    assert.deepEqual([context['transport'], changes], ['exec', []]);
+    const changed = planned(['-c', 'transport=link'], { network: 'public', architecture: 'arm64' }).changes;
+    assert.deepEqual(changed.map((line) => line.split(' (')[0]), ['transport: exec -> link']);
+  });
+
+  it('needs no shells for another network or transport, however that comes about', () => {
+    const needed = (settings: Record<string, string> | undefined, args: string[], next: 'exec' | 'link') =>
+      needsNoShells({ settings }, plan(parseArguments(args), { settings }).changes, next);
+    assert.equal(needed(KEPT, ['-c', 'warm=3'], 'exec'), undefined);
+    assert.equal(needed(KEPT, ['-c', 'network=nat'], 'link'), 'network');
+    assert.equal(needed(KEPT, ['--reset', 'transport'], 'link'), 'transport');
+    assert.equal(needed({ ...KEPT, transport: 'link' }, [], 'link'), undefined);
+    assert.equal(needed(undefined, ['-c', 'network=nat', '-c', 'architecture=arm64'], 'exec'), undefined);
+    assert.equal(needed(undefined, ['-c', 'network=nat', '-c', 'architecture=arm64'], 'link'), 'transport');
+  });
 
   it('returns a setting to its default by --reset or an empty value', () => {
     for (const args of [['--reset', 'warm'], ['-c', 'warm=']]) {
@@ -57,7 +87,7 @@ describe('the plan of a deployment', () => {
   it('demands the network and the architecture if the deployed version recorded nothing', () => {
     assert.throws(() => plan(parseArguments([]), { settings: undefined }), /-c network=… -c architecture=…/);
     const { context } = plan(parseArguments(['-c', 'network=nat', '-c', 'architecture=arm64']), { settings: undefined });
-    assert.deepEqual(Object.fromEntries(context), { network: 'nat', architecture: 'arm64' });
+    assert.deepEqual(Object.fromEntries(context), { network: 'nat', architecture: 'arm64', transport: 'exec' });
   });
 
   for (const args of [['-c', 'colour=red'], ['--reset', 'colour'], ['-c', 'warm'], ['-c'], ['-c', 'warm=1', '--reset', 'warm'], ['-c', 'logLevel=a\nb']]) {

@@ -9,6 +9,8 @@ import { synthesize } from './deployment.ts';
 const DEPLOYMENTS: Record<string, Record<string, string>> = {
   'with default settings': {},
   'with private networks, warm tasks and traces': { network: 'private', warm: '3', tracing: 'true' },
+  'over connections, with terminals by ECS Exec': { terminals: 'true' },
+  'over ECS Exec': { transport: 'exec' },
   'with an address for alarms and a budget': { alarmEmail: 'ops@example.com', budgetUsd: '100', egressPorts: 'all' },
   'with a NAT and an external issuer': { network: 'nat', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
   'with the console': { console: 'true' },

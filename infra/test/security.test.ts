@@ -4,7 +4,7 @@ import { readHandlers } from '../lib/handlers.ts';
 import { functionNamed, list, ofType, statements, synthesize } from './deployment.ts';
 import { PERMISSIONS } from './permissions.ts';
 
-const { resources } = synthesize({ warm: '1', tracing: 'false' });
+const { resources } = synthesize({ warm: '1', tracing: 'false', transport: 'exec' });
 
 const LOGS = ['logs:CreateLogStream', 'logs:PutLogEvents'];
 const CONSUME = ['sqs:ChangeMessageVisibility', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes', 'sqs:ReceiveMessage'];
@@ -255,14 +255,14 @@ describe('the API', () => {
   });
 
   it('accepts tokens of a given issuer, and then creates no user pool', () => {
-    const { resources } = synthesize({ jwtIssuer: 'https://issuer.example', jwtAudience: 'one, two' });
+    const { resources } = synthesize({ jwtIssuer: 'https://issuer.example', jwtAudience: 'one, two', transport: 'exec' });
     const { JwtConfiguration } = ofType(resources, 'AWS::ApiGatewayV2::Authorizer')[0]?.[1].Properties ?? {};
     assert.deepEqual(JwtConfiguration, { Issuer: 'https://issuer.example', Audience: ['one', 'two'] });
     assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPool'), []);
   });
 
   it('demands a scope where one is configured', () => {
-    const { resources } = synthesize({ jwtScope: 'ephemeral/use' });
+    const { resources } = synthesize({ jwtScope: 'ephemeral/use', transport: 'exec' });
     const routes = ofType(resources, 'AWS::ApiGatewayV2::Route').map(([, { Properties }]) => Properties);
     const [proxy] = routes.filter(({ RouteKey }) => RouteKey !== 'GET /openapi.json');
     assert.deepEqual(proxy?.['AuthorizationScopes'], ['ephemeral/use']);

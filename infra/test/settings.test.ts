@@ -11,6 +11,7 @@ describe('settings', () => {
     const settings = read({});
     assert.equal(settings.architecture, process.arch === 'x64' ? 'x86_64' : 'arm64');
     assert.equal(settings.network, 'public');
+    assert.deepEqual([settings.transport, settings.terminals], ['link', false]);
     assert.equal(settings.maxActiveSessions, 5);
     assert.equal(settings.warm, 0);
     assert.equal(settings.webhookAllowPrivate, false);
@@ -19,6 +20,7 @@ describe('settings', () => {
   for (const [name, value] of [
     ['architecture', 'mips'],
     ['network', 'secret'],
+    ['transport', 'post'],
     ['maxActiveSessions', '0'],
     ['maxTtlSeconds', '28801'],
     ['warm', '1.5'],
@@ -53,7 +55,7 @@ describe('settings', () => {
 
   it('record what was given, without files of this machine, and always what must not change silently', () => {
     const given = { warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64', stackName: 'other', shellImage: PLACEHOLDER };
-    const unspoken = { network: 'public', deletionProtection: 'false' };
+    const unspoken = { network: 'public', transport: 'link', deletionProtection: 'false' };
     assert.deepEqual(read(given).recorded, { ...unspoken, warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64' });
     assert.equal(read({ shellImage: 'registry.example/shell:1' }).recorded['shellImage'], 'registry.example/shell:1');
   });

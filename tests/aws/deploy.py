@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--endpoint", required=True, help="URL of the emulator")
     parser.add_argument("--root", type=Path, required=True, help="the checkout")
     parser.add_argument("--work-dir", type=Path, required=True, help="for files of this run")
-    parser.add_argument("--transport", choices=["exec", "link"], default="exec", help="how commands reach a shell")
+    parser.add_argument("--transport", choices=["exec", "link"], default="link", help="how commands reach a shell")
     args = parser.parse_args()
     binary = package(args.root / "target/debug/bootstrap", args.work_dir)
     assembly = synthesize(args.root / "infra", binary, args.work_dir, args.transport)
@@ -77,7 +77,7 @@ def synthesize(infra: Path, bootstrap: Path, work: Path, transport: str) -> Path
     """The cloud assembly, synthesized by the app without the CDK command line, which takes seconds."""
     assembly = work / "cdk.out"
     context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap), "transport": transport, "terminals": "true"}
-    environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context), "EPHEMERAL_UNFINISHED": transport}
+    environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
     command = ["node", "--import", "tsx", "bin/ephemeral.ts"]
     subprocess.run(command, cwd=infra, env=environment, stdout=sys.stderr, check=True)
     return assembly

@@ -208,7 +208,7 @@ impl PortBuilder<'_> {
             let terminals = self.variables.parsed(TERMINALS, false)?;
             let terminals = terminals.then(|| self.exec(tasks, clock)).transpose()?;
             let connections = self.connections(endpoint, clock)?;
-            return Ok(Some(Arc::new(LinkShell::new(connections, terminals))));
+            return Ok(Some(Arc::new(LinkShell::new(connections, terminals, clock.clone()))));
         }
         Ok(Some(Arc::new(self.exec(tasks, clock)?)))
     }

@@ -1,18 +1,20 @@
 //! The connections that runners open to the WebSocket API of the deployment.
 //!
-//! The table has an item for each task with the connection that it opened last, and the key of all tokens.
+//! The table has for each task an item with the connection that it opened last and one for each request that
+//! its runner has not confirmed, and the key of all tokens.
 
 use std::fmt;
 
 use ::link::frame::{TOKEN_VARIABLE, URL_VARIABLE};
-use domain::{TaskId, ports::BackendError};
+use domain::ports::BackendError;
 
 mod connections;
 mod key;
+mod requests;
 mod shell;
 mod token;
 
-pub use connections::{Admission, Connections};
+pub use connections::{Admission, Connection, Connections};
 pub use key::TokenKey;
 pub use shell::LinkShell;
 pub use token::{Claims, TokenError};
@@ -44,11 +46,4 @@ impl fmt::Debug for LinkLaunch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LinkLaunch").field("url", &self.url).finish_non_exhaustive()
     }
-}
-
-/// The id of a connection of API Gateway, and its task.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Connection {
-    pub(crate) id: String,
-    pub(crate) task: TaskId,
 }

@@ -8,15 +8,19 @@ use std::{
 use runner::protocol::{Cause, Event, Exit, Request, Start, Total, Usage};
 
 use crate::{
-    carrier::job::{Carried, Next},
+    carrier::{
+        job::{Carried, Next},
+        requests::Requests,
+    },
     frame::{FromRunner, ToRunner},
     parts::Incomplete,
 };
 
 mod job;
+mod requests;
 
-/// How many signals are remembered, so that one that comes twice acts once.
-const SIGNALS: usize = 64;
+/// How long an answer to a frame may take before the frame is sent again.
+const RESEND_AFTER: Duration = Duration::from_secs(5);
 /// How long a job waits that the runner can't start now, or whose connection was closed.
 const REOPEN_AFTER: Duration = Duration::from_secs(1);
 
@@ -33,6 +37,9 @@ pub enum Action {
     Close(u64),
     /// Send this request to the runner over a connection of its own. Its answer does not matter.
     Request(Request),
+    /// Send this request to the runner over a connection of its own, and report its answer by
+    /// [`Carrier::answered`] with this number.
+    Ask(u64, Request),
     /// Use this token for the next WebSocket.
     UseToken(String),
 }
@@ -43,19 +50,19 @@ pub enum Action {
 pub struct Carrier {
     jobs: BTreeMap<String, Carried>,
     incomplete: Incomplete,
-    signals: VecDeque<String>,
+    requests: Requests,
     actions: VecDeque<Action>,
     last_connection: u64,
     is_connected: bool,
+    /// When `hello` is sent, until it was answered.
+    hello_at: Option<Duration>,
 }
 
 impl Carrier {
     /// A WebSocket was opened. What was sent over an earlier one may be lost.
     pub fn connected(&mut self, now: Duration) {
         self.is_connected = true;
-        self.actions.push_back(Action::Send(FromRunner::Hello {
-            jobs: self.jobs.keys().cloned().collect(),
-        }));
+        self.hello_at = Some(now);
         self.jobs.values_mut().for_each(|job| job.send_again(now));
     }
 
@@ -86,22 +93,36 @@ impl Carrier {
                 }
             }
             ToRunner::Signal { job, id, signal } => {
-                if !self.signals.contains(&id) {
-                    self.signals.push_back(id);
-                    if self.signals.len() > SIGNALS {
-                        self.signals.pop_front();
-                    }
-                    self.actions
-                        .push_back(Action::Request(Request::Signal { job_id: job, signal }));
-                }
+                self.request(id, Request::Signal { job_id: job, signal }, now);
             }
-            ToRunner::Cancel { job } => {
-                self.actions.push_back(Action::Request(Request::Cancel { job_id: job }));
+            ToRunner::Cancel { job, id } => {
+                self.request(id, Request::Cancel { job_id: job }, now);
             }
-            ToRunner::Deadline { after_ms } => {
-                self.actions.push_back(Action::Request(Request::SetDeadline { after_ms }));
+            ToRunner::Deadline { id, after_ms } => {
+                self.request(id, Request::SetDeadline { after_ms }, now);
             }
-            ToRunner::Token { token } => self.actions.push_back(Action::UseToken(token)),
+            ToRunner::Token { token } => {
+                self.hello_at = None;
+                self.actions.push_back(Action::UseToken(token));
+            }
+        }
+    }
+
+    fn request(&mut self, id: String, request: Request, now: Duration) {
+        let done = self.requests.add(id, request, now);
+        self.done(done);
+    }
+
+    /// The runner's answer to [`Action::Ask`]; `None` if none came.
+    pub fn answered(&mut self, number: u64, answer: Option<&Event>, now: Duration) {
+        let done = self.requests.answered(number, answer, now);
+        self.done(done);
+    }
+
+    /// If this is lost, the service repeats the request.
+    fn done(&mut self, id: Option<String>) {
+        if self.is_connected {
+            self.actions.extend(id.map(|id| Action::Send(FromRunner::Done { id })));
         }
     }
 
@@ -143,8 +164,16 @@ impl Carrier {
 
     /// What to do next; `None` until the time of [`Carrier::due`], or until something happens.
     pub fn poll(&mut self, now: Duration) -> Option<Action> {
+        if self.is_connected && self.hello_at.is_some_and(|at| at <= now) {
+            self.hello_at = Some(now + RESEND_AFTER);
+            let jobs = self.jobs.keys().cloned().collect();
+            return Some(Action::Send(FromRunner::Hello { jobs }));
+        }
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
+        }
+        if let Some((number, request)) = self.requests.next(now) {
+            return Some(Action::Ask(number, request));
         }
         for (id, job) in &mut self.jobs {
             match job.next(self.is_connected, now) {
@@ -166,12 +195,14 @@ impl Carrier {
 
     /// When [`Carrier::poll`] has something to do even if nothing happens.
     pub fn due(&self) -> Option<Duration> {
-        self.jobs.values().filter_map(|job| job.due(self.is_connected)).min()
+        let jobs = self.jobs.values().filter_map(|job| job.due(self.is_connected));
+        let hello = self.hello_at.filter(|_| self.is_connected);
+        jobs.chain(hello).chain(self.requests.due()).min()
     }
 
     /// Whether the service knows all of every job, so that the process may end.
     pub fn is_idle(&self) -> bool {
-        self.jobs.is_empty() && self.actions.is_empty()
+        self.jobs.is_empty() && self.actions.is_empty() && self.requests.is_empty()
     }
 
     fn run(&mut self, start: Start, now: Duration) {

@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 pub const MAX_FRAME_BYTES: usize = 128 << 10;
 /// The header of the upgrade request in which the runner names its task.
 pub const TASK_HEADER: &str = "x-ephemeral-task";
+/// The header of the upgrade request with the number of the attempt to connect. It rises with each attempt of a
+/// task, so that the service can tell which of two connections is the later one.
+pub const ATTEMPT_HEADER: &str = "x-ephemeral-attempt";
 
 /// The variable of a task that names the service to which its runner connects: `wss://…`, or `ws://…` in tests.
 pub const URL_VARIABLE: &str = "EPHEMERAL_LINK_URL";
@@ -20,8 +23,11 @@ pub const TOKEN_VARIABLE: &str = "EPHEMERAL_LINK_TOKEN";
 #[serde(tag = "type", rename_all = "camelCase")]
 pub enum FromRunner {
     /// The first frame of a connection: the jobs whose reports are under way or will come by themselves.
-    /// Answered by [`ToRunner::Token`].
+    /// Answered by [`ToRunner::Token`], and repeated until then.
     Hello { jobs: Vec<String> },
+    /// The request with this id was carried out, or never can be: a signal for a job that is over. Not
+    /// answered; the service repeats the request on the next connection if it did not come.
+    Done { id: String },
     /// Answered by [`ToRunner::Stored`], and repeated until then.
     Report(Report),
 }
@@ -36,13 +42,14 @@ pub enum ToRunner {
     /// All output before these offsets is stored. `over` says that the job's end is on record too, or that
     /// the service does not want it: the runner may forget its output.
     Stored { job: String, stdout: u64, stderr: u64, over: bool },
-    /// A signal for a job's command. Two frames with one `id` are one signal.
+    /// A signal for a job's command. Two frames with one `id` are one signal. Answered by [`FromRunner::Done`],
+    /// as are the two next.
     Signal { job: String, id: String, signal: i32 },
     /// Ends a job's command; one that was not started yet never will be.
-    Cancel { job: String },
+    Cancel { job: String, id: String },
     /// The task ends by itself some seconds after this many milliseconds.
     #[serde(rename_all = "camelCase")]
-    Deadline { after_ms: u64 },
+    Deadline { id: String, after_ms: u64 },
     /// The token of the next connection.
     Token { token: String },
 }

@@ -1,6 +1,6 @@
 /** The settings of the next deployment: what is given, else what was deployed before, else the defaults. */
 
-import { isRecorded, machineArchitecture, NAMES, type Name } from '../settings.ts';
+import { DEFAULT_NETWORK, isRecorded, machineArchitecture, NAMES, type Name, type Transport } from '../settings.ts';
 
 /** The arguments of scripts/deploy. */
 export interface Arguments {
@@ -32,6 +32,8 @@ export interface Change {
 const CONSEQUENCES: Partial<Record<Name, string>> = {
   architecture: 'new shells run on the other architecture; running ones stay',
   network: 'the subnets are replaced; sessions must be stopped first',
+  transport: 'commands reach new shells only; sessions must be stopped first, and link has terminals only with terminals=true',
+  terminals: 'shells that are started from now on have terminals, or have none',
   jwtIssuer: 'tokens of the previous issuer are refused; a user pool that the stack created is deleted unless deletionProtection is on',
   jwtAudience: 'tokens for the previous audiences are refused',
   jwtScope: 'tokens without the scope are refused',
@@ -67,9 +69,13 @@ export function parseArguments(args: readonly string[]): Arguments {
   return { given, reset, others };
 }
 
+/** The transport of a stack whose version did not record one: there was no other. */
+const FIRST_TRANSPORT = 'exec';
+
 /** Throws an error if the stack exists and a setting that must not change silently is not known. */
 export function plan({ given, reset }: Arguments, previous: Previous | undefined): Plan {
-  const before = previous?.settings;
+  const kept: Readonly<Record<string, string>> | undefined = previous && { transport: FIRST_TRANSPORT, ...previous.settings };
+  const before = previous?.settings && kept;
   if (previous !== undefined && before === undefined) {
     const missing = MUST_BE_KNOWN.filter((name) => !given.has(name));
     if (missing.length > 0) {
@@ -79,10 +85,13 @@ export function plan({ given, reset }: Arguments, previous: Previous | undefined
       );
     }
   }
+  const network = given.get('network') ?? (reset.has('network') ? DEFAULT_NETWORK : before?.['network']);
+  const isMoved = network !== before?.['network'] && before !== undefined;
   const context = new Map<Name, string>();
   for (const name of NAMES) {
-    const kept = reset.has(name) ? undefined : before?.[name];
-    const value = given.get(name) ?? kept ?? (name === 'architecture' ? machineArchitecture() : undefined);
+    // Another network has a transport of its own, and is permitted only where no shell runs.
+    const isKept = !reset.has(name) && !(name === 'transport' && isMoved);
+    const value = given.get(name) ?? (isKept ? kept?.[name] : undefined) ?? (name === 'architecture' ? machineArchitecture() : undefined);
     if (value !== undefined) context.set(name, value);
   }
   return { context, changes: before === undefined ? [] : changes(before, context) };
@@ -92,6 +101,14 @@ function changes(before: Readonly<Record<string, string>>, context: ReadonlyMap<
   return NAMES.filter((name) => name !== 'stackName' && isRecorded(name, context.get(name)))
     .map((name) => ({ name, from: before[name], to: context.get(name) }))
     .filter(({ from, to }) => from !== to);
+}
+
+/** The setting, if any, that can change only while no shell runs. `transport` is that of the next deployment. */
+export function needsNoShells({ settings }: Previous, changes: readonly Change[], transport: Transport): Name | undefined {
+  // The gateway of the old network cannot be detached while tasks have addresses.
+  if (changes.some((change) => change.name === 'network')) return 'network';
+  // Over another transport no running task can be reached.
+  return (settings?.['transport'] ?? FIRST_TRANSPORT) === transport ? undefined : 'transport';
 }
 
 /** One line for each change, with its consequence. */

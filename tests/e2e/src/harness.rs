@@ -14,17 +14,19 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Harness<'a> {
     pub(crate) place: &'a Place,
-    name: &'static str,
+    /// The name of the scenario's user.
+    name: String,
 }
 
 impl<'a> Harness<'a> {
-    pub(crate) fn new(place: &'a Place, name: &'static str) -> Self {
-        Self { place, name }
+    /// For one run of the scenario with this name.
+    pub(crate) fn new(place: &'a Place, name: &str, run: usize) -> Self {
+        Self { place, name: format!("{name}-{run}") }
     }
 
     /// The user of this scenario.
     pub(crate) async fn user(&self) -> Result<User> {
-        let user = self.place.user(self.name).await?;
+        let user = self.place.user(&self.name).await?;
         Ok(if self.place.has_faults() { user.retrying() } else { user })
     }
 

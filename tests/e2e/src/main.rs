@@ -40,11 +40,14 @@ struct Args {
     /// Keep the logs of all programs in this directory.
     #[arg(long, value_name = "DIR")]
     logs: Option<PathBuf>,
+    /// Run the chosen scenarios so often, which finds rare failures.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    times: usize,
     /// Let some calls of all functions fail in all scenarios; only with `--on aws`.
     #[arg(long)]
     faults: bool,
     /// How commands reach a shell; only with `--on aws`.
-    #[arg(long, value_enum, default_value_t = Transport::Exec)]
+    #[arg(long, value_enum, default_value_t = Transport::Link)]
     transport: Transport,
     /// Run no scenario: keep the place up until ^C, to try it by hand.
     #[arg(long, conflicts_with_all = ["only", "faults"])]
@@ -92,12 +95,13 @@ async fn main() -> Result<ExitCode> {
 }
 
 async fn run(args: &Args) -> Result<bool> {
-    let wanted: Vec<_> = scenarios::all()
+    let wanted = scenarios::all()
         .into_iter()
         .filter(|scenario| {
             args.only.is_empty() || args.only.iter().any(|name| scenario.name.contains(name))
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .repeat(args.times);
     ensure!(!wanted.is_empty(), "no scenario has this name; hint: --list prints all names");
     let root = args.root.canonicalize().context("there is no such checkout")?;
     if let Some(logs) = &args.logs {
@@ -159,11 +163,12 @@ struct Count {
 
 /// Runs the scenarios that can run together, then the others one by one.
 async fn run_all(place: &Place, wanted: &[Scenario]) -> Count {
-    let (alone, together): (Vec<_>, Vec<_>) = wanted.iter().partition(|scenario| scenario.alone);
-    let together = stream::iter(together).map(|scenario| one(place, scenario));
+    let (alone, together): (Vec<_>, Vec<_>) =
+        wanted.iter().enumerate().partition(|(_, scenario)| scenario.alone);
+    let together = stream::iter(together).map(|(run, scenario)| one(place, scenario, run));
     let mut ends: Vec<_> = together.buffer_unordered(AT_ONCE).collect().await;
-    for scenario in alone {
-        ends.push(one(place, scenario).await);
+    for (run, scenario) in alone {
+        ends.push(one(place, scenario, run).await);
     }
     let mut count = Count::default();
     for end in ends {
@@ -185,7 +190,7 @@ enum End {
     Elsewhere,
 }
 
-async fn one(place: &Place, scenario: &Scenario) -> End {
+async fn one(place: &Place, scenario: &Scenario, run: usize) -> End {
     let name = scenario.name;
     let aws = place.as_aws();
     let elsewhere = match scenario.needs {
@@ -204,7 +209,7 @@ async fn one(place: &Place, scenario: &Scenario) -> End {
         return End::Elsewhere;
     }
     let began = Instant::now();
-    let harness = Harness::new(place, name);
+    let harness = Harness::new(place, name, run);
     let within = wait::at_most(scenario.within);
     let running = async {
         // With injected faults any scenario may need the sweep.

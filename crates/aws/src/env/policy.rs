@@ -54,7 +54,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
         refused_terminals: (!variables.parsed(super::TERMINALS, true)?)
-            .then(|| "this deployment was made without them".to_owned()),
+            .then(|| "this deployment was made without them (setting terminals)".to_owned()),
         max_size: max_size(variables)?,
         max_lifetime: max_lifetime.map(Duration::from_secs),
         images: vec![IMAGE.to_owned()],

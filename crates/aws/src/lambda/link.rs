@@ -7,11 +7,11 @@ use adapters::shell::{report, stored};
 use domain::TaskId;
 use handlers::Env;
 use lambda_runtime::Diagnostic;
-use link::frame::{FromRunner, TASK_HEADER, ToRunner};
+use link::frame::{ATTEMPT_HEADER, FromRunner, TASK_HEADER, ToRunner};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::link::{Admission, Claims, Connections, TokenKey};
+use crate::link::{Admission, Claims, Connection, Connections, TokenKey};
 
 /// What this function needs besides the ports of the handlers.
 #[derive(Debug, Clone)]
@@ -49,39 +49,46 @@ struct Authorizer {
     started_by: String,
     launch: String,
     generation: String,
+    attempt: String,
 }
 
 pub(super) async fn handle(link: &Link, env: &Env, event: Event) -> Result<Value, Diagnostic> {
     if let Some(arn) = &event.method_arn {
         return authorize(link, &event.headers, arn).await;
     }
-    let Some((claims, task)) = event.request_context.authorizer.as_ref().and_then(admitted) else {
+    let Some(connection) = connection(&event.request_context) else {
         return Ok(status(403));
     };
-    let connection = &event.request_context.connection_id;
     match event.request_context.event_type.as_str() {
         "CONNECT" => {
-            let admitted = link.connections.admit(env.compute.as_ref(), &claims, &task, connection);
-            Ok(match admitted.await.map_err(|error| failed(&error))? {
-                Admission::Admitted => status(200),
-                Admission::Refused => {
-                    tracing::warn!(task.id = %task, "refused the connection of a runner");
-                    status(403)
-                }
-            })
+            let admitted = link.connections.admit(env.compute.as_ref(), &connection).await;
+            let admitted = admitted.map_err(|error| failed(&error))?;
+            Ok(status(if is_admitted(admitted, &connection) { 200 } else { 403 }))
         }
         "DISCONNECT" => {
-            let removed = link.connections.remove(&task, connection).await;
+            let removed = link.connections.remove(&connection.task, &connection.id).await;
             removed.map_err(|error| failed(&error))?;
             Ok(status(200))
         }
         _ => {
             let frame = event.body.as_deref().and_then(|body| serde_json::from_str(body).ok());
             let Some(frame) = frame else { return Ok(status(400)) };
-            let answer = answer(link, env, &claims, &task, frame).await?;
+            let Some(answer) = answer(link, env, &connection, frame).await? else {
+                return Ok(status(200));
+            };
             let text = serde_json::to_string(&answer)
                 .map_err(|_| diagnostic("a frame cannot be encoded"))?;
             Ok(json!({"statusCode": 200, "body": text}))
+        }
+    }
+}
+
+fn is_admitted(admission: Admission, Connection { task, attempt, .. }: &Connection) -> bool {
+    match admission {
+        Admission::Admitted => true,
+        Admission::Refused => {
+            tracing::warn!(task.id = %task, attempt, "refused the connection of a runner");
+            false
         }
     }
 }
@@ -90,25 +97,38 @@ pub(super) async fn handle(link: &Link, env: &Env, event: Event) -> Result<Value
 async fn answer(
     link: &Link,
     env: &Env,
-    claims: &Claims,
-    task: &TaskId,
+    connection: &Connection,
     frame: FromRunner,
-) -> Result<ToRunner, Diagnostic> {
+) -> Result<Option<ToRunner>, Diagnostic> {
+    let Connection { task, claims, .. } = connection;
     match frame {
         FromRunner::Hello { jobs } => {
+            // Recorded first: what is sent from now on takes this connection, and what was sent before is found
+            // by what follows.
+            let recorded = link.connections.record(connection).await;
+            if !is_admitted(recorded.map_err(|error| failed(&error))?, connection) {
+                return Ok(None);
+            }
             let known: Vec<_> = jobs.iter().filter_map(|job| job.parse().ok()).collect();
             let connected = handlers::runner_connected(env, task, &known).await;
             connected.map_err(|error| super::diagnostic(&error))?;
+            let sent = link.connections.send_requests(connection).await;
+            sent.map_err(|error| failed(&error))?;
             let key = link.key.bytes().await.map_err(|error| failed(&error))?;
-            Ok(ToRunner::Token { token: claims.next().sign(&key) })
+            Ok(Some(ToRunner::Token { token: claims.next().sign(&key) }))
+        }
+        FromRunner::Done { id } => {
+            let confirmed = link.connections.confirm(task, &id).await;
+            confirmed.map_err(|error| failed(&error))?;
+            Ok(None)
         }
         FromRunner::Report(said) => {
             let job = said.job.clone();
             // A job that has no id of this service is none of it.
-            let Some(report) = report(said) else { return Ok(stored(job, (0, 0), true)) };
+            let Some(report) = report(said) else { return Ok(Some(stored(job, (0, 0), true))) };
             let recorded = handlers::record_report(env, task, report).await;
             let recorded = recorded.map_err(|error| super::diagnostic(&error))?;
-            Ok(stored(job, (recorded.stdout, recorded.stderr), recorded.over))
+            Ok(Some(stored(job, (recorded.stdout, recorded.stderr), recorded.over)))
         }
     }
 }
@@ -133,6 +153,7 @@ async fn authorize(
             "startedBy": claims.started_by,
             "launch": claims.launch,
             "generation": claims.generation.to_string(),
+            "attempt": header(ATTEMPT_HEADER),
         }),
         _ => return Ok(policy("Deny", arn, &json!({}))),
     };
@@ -148,14 +169,17 @@ fn policy(effect: &str, arn: &str, context: &Value) -> Value {
     })
 }
 
-fn admitted(authorizer: &Authorizer) -> Option<(Claims, TaskId)> {
-    let Authorizer { task, started_by, launch, generation } = authorizer;
+/// The connection that an event is about, as the authorizer has recognized it.
+fn connection(context: &Context) -> Option<Connection> {
+    let Authorizer { task, started_by, launch, generation, attempt } =
+        context.authorizer.as_ref()?;
     let claims = Claims {
         started_by: started_by.clone(),
         launch: launch.clone(),
         generation: generation.parse().ok()?,
     };
-    Some((claims, TaskId::new(task)))
+    let id = context.connection_id.clone();
+    Some(Connection { task: TaskId::new(task), id, claims, attempt: attempt.parse().ok()? })
 }
 
 fn status(code: u16) -> Value {

@@ -1,6 +1,6 @@
 //! Sends requests to runners over the connections that they have opened.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use adapters::shell::{RunnerShell, start};
 use async_trait::async_trait;
@@ -8,37 +8,34 @@ use domain::{
     JobId, TaskId,
     command::Command,
     job::TerminalAccess,
-    ports::{BackendError, CommandStart, Shell, ShellError},
+    ports::{BackendError, Clock, CommandStart, Shell, ShellError},
 };
-use link::{frame::ToRunner, split};
+use link::split;
 
-use super::{Connections, connections::Posted};
+use super::{Connections, connections::Posted, requests::Request};
 use crate::shell::ExecDial;
 
 /// The runners of tasks that connect by themselves.
-#[derive(Debug)]
 pub struct LinkShell {
     connections: Connections,
     /// Terminals need ECS Exec.
     terminals: Option<RunnerShell<ExecDial>>,
-}
-
-/// An id that no other request has.
-fn unique() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    clock: Arc<dyn Clock>,
 }
 
 impl LinkShell {
     /// Runners with these connections. Without `terminals`, none can be opened.
-    pub fn new(connections: Connections, terminals: Option<RunnerShell<ExecDial>>) -> Self {
-        Self { connections, terminals }
+    pub fn new(
+        connections: Connections,
+        terminals: Option<RunnerShell<ExecDial>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { connections, terminals, clock }
     }
 
-    async fn post(&self, task: &TaskId, frames: &[ToRunner]) -> Result<(), ShellError> {
-        match self.connections.post(task, frames).await? {
-            Posted::Posted => Ok(()),
-            Posted::NotConnected => Err(ShellError::NotReady),
-        }
+    /// An id that no other request has. Later ones sort behind earlier ones.
+    fn unique(&self) -> String {
+        format!("{:013}-{:032x}", self.clock.now().millis(), fastrand::u128(..))
     }
 }
 
@@ -53,8 +50,8 @@ impl Shell for LinkShell {
     }
 
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {
-        let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.post(task, &[ToRunner::Deadline { after_ms }]).await
+        let request = Request::deadline(self.clock.now() + after, &self.unique());
+        Ok(self.connections.request(task, &request).await?)
     }
 
     async fn start(
@@ -66,7 +63,7 @@ impl Shell for LinkShell {
         from: (u64, u64),
     ) -> Result<CommandStart, ShellError> {
         let start = start(job, command, env, from);
-        let frames = split(&start, &unique())
+        let frames = split(&start, &self.unique())
             .map_err(|error| BackendError::new("starting a command", error))?;
         match self.connections.post(task, &frames).await? {
             Posted::Posted => Ok(CommandStart::Posted),
@@ -74,13 +71,14 @@ impl Shell for LinkShell {
         }
     }
 
+    /// The runner gets it, now or with its next connection, and holds it back until it knows the job.
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {
-        let (job, id) = (job.to_string(), unique());
-        self.post(task, &[ToRunner::Signal { job, id, signal }]).await
+        let request = Request::signal(job, signal, &self.unique());
+        Ok(self.connections.request(task, &request).await?)
     }
 
     async fn cancel(&self, task: &TaskId, job: JobId) -> Result<(), ShellError> {
-        self.post(task, &[ToRunner::Cancel { job: job.to_string() }]).await
+        Ok(self.connections.request(task, &Request::cancel(job)).await?)
     }
 
     /// The answer to the last report of a command does that.
@@ -100,5 +98,14 @@ impl Shell for LinkShell {
         if let Some(terminals) = &self.terminals {
             terminals.close_idle().await;
         }
+    }
+}
+
+impl fmt::Debug for LinkShell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LinkShell")
+            .field("connections", &self.connections)
+            .field("terminals", &self.terminals)
+            .finish_non_exhaustive()
     }
 }

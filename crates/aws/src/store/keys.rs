@@ -121,6 +121,11 @@ impl Key {
         Self::new(format!("link#{task}"), "connection")
     }
 
+    /// A request to a task's runner.
+    pub(crate) fn link_request(task: &TaskId, name: &str) -> Self {
+        Self::new(format!("link#{task}"), format!("request#{name}"))
+    }
+
     /// The key of the tokens of all connections.
     pub(crate) fn link_key() -> Self {
         Self::new("link", "key")

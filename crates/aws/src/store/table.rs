@@ -124,6 +124,11 @@ impl Table {
         Ok(all)
     }
 
+    /// All items of a key's partition whose sort keys begin with the key's, read consistently.
+    pub(crate) async fn items_below(&self, key: &Key) -> Result<Vec<Attributes>, StoreError> {
+        self.all(Range::of(key.pk.clone(), Bounds::Begins(key.sk.clone()))).await
+    }
+
     /// The items that exist under these keys, read consistently.
     pub(super) async fn get_all(
         &self,

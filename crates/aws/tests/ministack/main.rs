@@ -8,6 +8,8 @@ mod functions;
 #[cfg(test)]
 mod lambda;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod queue;
 #[cfg(test)]
 mod server;

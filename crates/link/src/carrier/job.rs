@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use runner::protocol::{Exit, Offsets, Output, Request, Start, Stream};
 
+use super::RESEND_AFTER;
 use crate::frame::{Bytes, End, Piece, Report};
 
 /// How long after the first event a report is sent, so that a short command needs one.
 const FIRST_DELAY: Duration = Duration::from_millis(20);
 /// How often a command's output is reported, unless it is much.
 const GATHER_TIME: Duration = Duration::from_secs(1);
-/// How long an answer to a report may take before it is sent again.
-const RESEND_AFTER: Duration = Duration::from_secs(5);
 /// No more is read from the runner while this much output is not stored. With the longest piece of the
 /// runner, 64 KiB, a report is 118 KiB of text.
 const MAX_UNSTORED: usize = 24 << 10;

@@ -46,11 +46,18 @@ fn running() -> (Carrier, u64) {
     carrier.connected(at(0));
     let hello = Action::Send(FromRunner::Hello { jobs: Vec::new() });
     assert_eq!(carrier.poll(at(0)), Some(hello));
+    greet(&mut carrier, at(0));
     run(&mut carrier, "1", at(0));
     let Some(Action::Open(connection, Request::Start(_))) = carrier.poll(at(0)) else { panic!() };
     assert_eq!(carrier.poll(at(0)), Some(Action::Read(connection)));
     assert_eq!(carrier.poll(at(0)), None);
     (carrier, connection)
+}
+
+/// The answer to `hello`.
+fn greet(carrier: &mut Carrier, now: Duration) {
+    carrier.frame(ToRunner::Token { token: "next".into() }, now);
+    assert_eq!(carrier.poll(now), Some(Action::UseToken("next".into())));
 }
 
 fn run(carrier: &mut Carrier, id: &str, now: Duration) {
@@ -125,6 +132,7 @@ fn a_report_is_sent_again_until_it_is_answered() {
     carrier.connected(at(60_000));
     let hello = Action::Send(FromRunner::Hello { jobs: vec!["j".into()] });
     assert_eq!(carrier.poll(at(60_000)), Some(hello));
+    greet(&mut carrier, at(60_000));
     assert_eq!(report(&mut carrier, at(60_000)), Some(first));
     // An answer that is late changes nothing.
     carrier.frame(stored(1, false), at(60_010));
@@ -177,14 +185,70 @@ fn a_connection_that_is_lost_is_opened_again_where_it_ended() {
 }
 
 #[test]
-fn a_signal_that_comes_twice_acts_once() {
+fn hello_is_sent_again_until_it_is_answered() {
+    let hello = || Some(Action::Send(FromRunner::Hello { jobs: Vec::new() }));
     let mut carrier = Carrier::default();
-    for id in ["a", "a", "b", "a"] {
-        carrier.frame(ToRunner::Signal { job: "j".into(), id: id.into(), signal: 2 }, at(0));
+    carrier.connected(at(0));
+    assert_eq!(carrier.poll(at(0)), hello());
+    assert_eq!(carrier.due(), Some(at(5000)));
+    assert_eq!([carrier.poll(at(4999)), carrier.poll(at(5000))], [None, hello()]);
+    greet(&mut carrier, at(5100));
+    assert_eq!(carrier.due(), None);
+    carrier.disconnected();
+    carrier.connected(at(6000));
+    assert_eq!(carrier.poll(at(6000)), hello());
+}
+
+fn signal(id: &str) -> ToRunner {
+    ToRunner::Signal { job: "j".into(), id: id.into(), signal: 2 }
+}
+
+/// The number of the next attempt to send the signal to the runner.
+fn asked(carrier: &mut Carrier, now: Duration) -> u64 {
+    let Some(Action::Ask(number, request)) = carrier.poll(now) else { panic!("no request") };
+    assert_eq!(request, Request::Signal { job_id: "j".into(), signal: 2 });
+    number
+}
+
+#[test]
+fn a_signal_that_comes_twice_acts_once_and_is_confirmed_each_time() {
+    let (mut carrier, _) = running();
+    let done = |id: &str| Some(Action::Send(FromRunner::Done { id: id.into() }));
+    for id in ["a", "a", "b"] {
+        carrier.frame(signal(id), at(0));
     }
-    let signal = || Some(Action::Request(Request::Signal { job_id: "j".into(), signal: 2 }));
-    assert_eq!([carrier.poll(at(0)), carrier.poll(at(0))], [signal(), signal()]);
+    let numbers = [asked(&mut carrier, at(0)), asked(&mut carrier, at(0))];
     assert_eq!(carrier.poll(at(0)), None);
+    for (number, id) in numbers.into_iter().zip(["a", "b"]) {
+        carrier.answered(number, Some(&Event::Ok), at(1));
+        assert_eq!(carrier.poll(at(1)), done(id));
+    }
+    carrier.frame(signal("a"), at(2));
+    assert_eq!([carrier.poll(at(2)), carrier.poll(at(2))], [done("a"), None]);
+}
+
+#[test]
+fn a_signal_waits_for_a_job_that_the_runner_does_not_know_yet() {
+    let (mut carrier, _) = running();
+    carrier.frame(signal("a"), at(0));
+    for (now, answer) in [(0, Some(Event::Unknown)), (1000, None), (2000, Some(Event::Ok))] {
+        let number = asked(&mut carrier, at(now));
+        carrier.answered(number, answer.as_ref(), at(now));
+        if answer != Some(Event::Ok) {
+            assert_eq!(carrier.poll(at(now + 999)), None);
+            assert_eq!(carrier.due(), Some(at(now + 1000)));
+        }
+    }
+    let done = Action::Send(FromRunner::Done { id: "a".into() });
+    assert_eq!(carrier.poll(at(2000)), Some(done));
+    // A job that never comes.
+    carrier.frame(signal("b"), at(3000));
+    for now in [3000, 303_000] {
+        let number = asked(&mut carrier, at(now));
+        carrier.answered(number, Some(&Event::Unknown), at(now));
+    }
+    let done = Action::Send(FromRunner::Done { id: "b".into() });
+    assert_eq!(carrier.poll(at(303_000)), Some(done));
 }
 
 #[test]

@@ -11,8 +11,9 @@ fn frames_are_objects_with_a_type() {
     let report = FromRunner::Report(Report { job: "j".into(), output: Vec::new(), end: None });
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(text, r#"{"type":"report","job":"j"}"#);
-    let deadline = serde_json::to_string(&ToRunner::Deadline { after_ms: 5 }).unwrap();
-    assert_eq!(deadline, r#"{"type":"deadline","afterMs":5}"#);
+    let deadline = ToRunner::Deadline { id: "a".into(), after_ms: 5 };
+    let deadline = serde_json::to_string(&deadline).unwrap();
+    assert_eq!(deadline, r#"{"type":"deadline","id":"a","afterMs":5}"#);
 }
 
 #[test]

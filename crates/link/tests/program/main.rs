@@ -86,7 +86,7 @@ async fn a_program_that_was_killed_is_followed_by_one_that_attaches() {
     job.store(&report);
     linked.restart();
     let mut service = linked.accept().await;
-    assert_eq!(service.token, "Bearer second");
+    assert_eq!((service.token.as_str(), service.attempt), ("Bearer second", 2));
     assert_eq!(service.receive().await, FromRunner::Hello { jobs: Vec::new() });
     service.run(&start("j", "echo must not run", (job.stdout.len() as u64, 0))).await;
     assert_eq!(service.follow_from("j", job).await.stdout, b"begun\ndone\n");
@@ -110,8 +110,9 @@ async fn a_command_is_signalled_and_cancelled() {
         let (job, id) = ("j".to_owned(), "1".to_owned());
         service.send(&ToRunner::Signal { job, id, signal: 10 }).await;
     }
+    service.done("1").await;
     service.until(&mut job, |job| job.stdout == b"ready\ncaught\n").await;
-    service.send(&ToRunner::Cancel { job: "j".into() }).await;
+    service.send(&ToRunner::Cancel { job: "j".into(), id: "2".into() }).await;
     let job = service.follow_from("j", job).await;
     assert!(matches!(job.exit.unwrap().cause, Cause::Cancelled { ended: Some(_) }));
     assert_eq!(job.stdout, b"ready\ncaught\n");
@@ -130,4 +131,28 @@ async fn the_program_ends_once_its_last_report_is_stored() {
     let mut job = service::Job::default();
     service.send(&job.store(&report)).await;
     assert!(linked.ended(Duration::from_secs(20)).await);
+}
+
+#[tokio::test]
+async fn hello_is_repeated_until_it_is_answered_and_a_request_is_confirmed_again() {
+    let Some(linked) = Linked::start() else { return };
+    let mut service = linked.accept().await;
+    let hello = FromRunner::Hello { jobs: Vec::new() };
+    for _ in 0..2 {
+        assert_eq!(service.receive().await, hello);
+    }
+    service.send(&ToRunner::Token { token: "second".into() }).await;
+    let cancel = ToRunner::Cancel { job: "j".into(), id: "c".into() };
+    service.send(&cancel).await;
+    // The confirmation is lost with the connection.
+    service.done("c").await;
+    drop(service);
+    let mut service = linked.accept().await;
+    assert_eq!(service.receive().await, hello);
+    service.send(&cancel).await;
+    service.done("c").await;
+    service.run(&start("j", "echo must not run", (0, 0))).await;
+    let job = service.follow("j").await;
+    assert_eq!(job.stdout, b"");
+    assert!(matches!(job.exit.unwrap().cause, Cause::Cancelled { ended: None }));
 }

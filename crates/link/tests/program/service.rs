@@ -39,6 +39,7 @@ pub(crate) struct Service {
     socket: WebSocketStream<TcpStream>,
     pub(crate) token: String,
     pub(crate) task: String,
+    pub(crate) attempt: u64,
     runs: u32,
 }
 
@@ -90,17 +91,18 @@ impl Linked {
     pub(crate) async fn accept(&self) -> Service {
         let listener = TcpListener::from_std(self.listener.try_clone().unwrap()).unwrap();
         let (stream, _) = timeout(TIMEOUT, listener.accept()).await.unwrap().unwrap();
-        let (mut token, mut task) = (String::new(), String::new());
+        let (mut token, mut task, mut attempt) = (String::new(), String::new(), 0);
         let socket = tokio_tungstenite::accept_hdr_async(
             stream,
             |request: &tokio_tungstenite::tungstenite::handshake::server::Request, response| {
                 let header = |name| request.headers()[name].to_str().unwrap().to_owned();
                 (token, task) = (header("authorization"), header("x-ephemeral-task"));
+                attempt = header("x-ephemeral-attempt").parse().unwrap();
                 Ok(response)
             },
         );
         let socket = socket.await.unwrap();
-        Service { socket, token, task, runs: 0 }
+        Service { socket, token, task, attempt, runs: 0 }
     }
 }
 
@@ -124,6 +126,11 @@ impl Service {
                 return serde_json::from_str(&text).unwrap();
             }
         }
+    }
+
+    /// Waits until the request with this id is carried out. Other frames are not answered meanwhile.
+    pub(crate) async fn done(&mut self, id: &str) {
+        while self.receive().await != (FromRunner::Done { id: id.to_owned() }) {}
     }
 
     pub(crate) async fn send(&mut self, frame: &ToRunner) {

@@ -10,9 +10,14 @@ use crate::{
     wait::until,
 };
 
-pub(super) const SCENARIOS: [Scenario; 1] =
-    [Scenario::new("connections lost", |harness| Box::pin(connections_lost(harness)))
-        .only_with_links("no runner opens a connection")];
+const NO_LINKS: &str = "no runner opens a connection";
+
+pub(super) const SCENARIOS: [Scenario; 2] = [
+    Scenario::new("connections lost", |harness| Box::pin(connections_lost(harness)))
+        .only_with_links(NO_LINKS),
+    Scenario::new("requests lost with connections", |harness| Box::pin(requests_lost(harness)))
+        .only_with_links(NO_LINKS),
+];
 
 /// Commands go on while connections are closed, run once, and lose no output; requests that come while there
 /// is no connection are made good.
@@ -49,6 +54,42 @@ async fn connections_lost(harness: &Harness<'_>) -> Result<()> {
     aws.close_connection(&aws.connection(session).await?).await?;
     api.post(&format!("/jobs/{sleeping}/cancel"), &json!({})).await?.expect(202)?;
     let end = harness.swept(api.finished(&sleeping, SOON * 2)).await?;
+    ensure!(end["status"] == "cancelled", "{end}");
+    api.stop(session).await?;
+    Ok(())
+}
+
+/// A connection that is just being lost accepts what is posted to it. A signal and a cancellation reach the
+/// command all the same, as soon as the runner has connected again.
+async fn requests_lost(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let aws = harness.place.as_aws().context("this is AWS's shape")?;
+    let started = api.ready(&json!({})).await?;
+    let session = &started.session;
+    let line = "trap 'echo caught' USR1; echo ready; while :; do sleep 0.1; done";
+    let job = api.execute(session, line).await?;
+    has_output(&api, &job).await?;
+    let lose = async |request: &str, body| {
+        let connection = aws.connection(session).await?;
+        aws.lose_posts(&connection);
+        api.post(&format!("/jobs/{job}/{request}"), &body).await?.expect(202)?;
+        until("a request to be lost", SOON, async || {
+            let is_lost = aws.lost_posts(&connection) > 0;
+            Ok(if is_lost { Ok(()) } else { Err("none was posted".to_owned()) })
+        })
+        .await?;
+        aws.close_connection(&connection).await
+    };
+    lose("signal", json!({"signal": "USR1"})).await?;
+    until("the signal to come", SOON, async || {
+        let job = api.get(&format!("/jobs/{job}")).await?.body;
+        let has_come = job["stdout"]["bytes"] == "ready\ncaught\n".len();
+        Ok(if has_come { Ok(()) } else { Err(job.to_string()) })
+    })
+    .await?;
+    lose("cancel", json!({})).await?;
+    // The sweep, which would make it good too, does not run here.
+    let end = api.finished(&job, SOON).await?;
     ensure!(end["status"] == "cancelled", "{end}");
     api.stop(session).await?;
     Ok(())

@@ -33,6 +33,7 @@ use crate::{
     token::Token,
 };
 
+mod liveness;
 mod runner_socket;
 mod service;
 mod task;
@@ -55,11 +56,17 @@ fn main() -> ExitCode {
     match options().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // If stderr can't be written, the exit code still reports the failure.
-            let _ = writeln!(io::stderr(), "runner-link: {error}");
+            log(&error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a line to standard error, which is that of the container. It says what becomes of connections, and
+/// never has a token or anything of a frame.
+fn log(line: &str) {
+    // If it can't be written, nothing is to be done about that.
+    let _ = writeln!(io::stderr(), "runner-link: {line}");
 }
 
 fn options() -> io::Result<Options> {
@@ -158,6 +165,9 @@ impl Process {
                 }
                 Action::Close(number) => drop(self.connections.remove(&number)),
                 Action::Request(request) => runner_socket::request(&self.socket, &request),
+                Action::Ask(number, request) => {
+                    runner_socket::ask(&self.socket, number, &request, self.heard.clone());
+                }
                 Action::UseToken(token) => service.use_token(&token),
             }
         }
@@ -171,12 +181,17 @@ impl Process {
         }
     }
 
-    fn hear_runner(&mut self, Heard { connection, event }: Heard) {
-        match event {
-            Some(event) => self.carrier.event(connection, event, self.now()),
-            None => {
+    fn hear_runner(&mut self, heard: Heard) {
+        match heard {
+            Heard::Event(connection, Some(event)) => {
+                self.carrier.event(connection, event, self.now());
+            }
+            Heard::Event(connection, None) => {
                 self.connections.remove(&connection);
                 self.carrier.closed(connection, self.now());
+            }
+            Heard::Answer(number, answer) => {
+                self.carrier.answered(number, answer.as_ref(), self.now());
             }
         }
     }

@@ -1,8 +1,12 @@
 //! Connections to the runner's socket.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use runner::protocol::{Decoder, Event, Message, Request};
+use runner::protocol::{Decoder, Event, Message, ProtocolError, Request};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -16,10 +20,12 @@ const READ_BYTES: usize = 64 << 10;
 /// How long the answer to a request is awaited.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An event of a connection; `None` at its end.
-pub(crate) struct Heard {
-    pub(crate) connection: u64,
-    pub(crate) event: Option<Event>,
+/// What the runner says.
+pub(crate) enum Heard {
+    /// An event of a connection; `None` at its end.
+    Event(u64, Option<Event>),
+    /// The answer to a request that was sent with this number; `None` if there was none.
+    Answer(u64, Option<Event>),
 }
 
 /// A connection that follows a job, and reads no faster than it is told. Dropping it closes it.
@@ -39,7 +45,7 @@ impl Connection {
         let (socket, request) = (socket.to_owned(), request.encode());
         let task = tokio::spawn(async move {
             // Fails only if this process is about to end.
-            let tell = |event| heard.send(Heard { connection: number, event }).is_ok();
+            let tell = |event| heard.send(Heard::Event(number, event)).is_ok();
             if let Ok(request) = request {
                 // However it ended: it is opened again if the job goes on.
                 let _ended = follow(&socket, &request, wants, |event| tell(Some(event))).await;
@@ -80,15 +86,33 @@ async fn follow(
     Ok(())
 }
 
-/// Sends a request; its answer is awaited, so that it is not taken for a request of a caller that left, but
-/// does not matter.
+/// Sends a request whose answer does not matter. It is awaited, so that the request is not taken for that of a
+/// caller that left.
 pub(crate) fn request(socket: &Path, request: &Request) {
-    let (socket, request) = (socket.to_owned(), request.encode());
-    tokio::spawn(timeout(ANSWER_TIMEOUT, async move {
+    tokio::spawn(answer(socket.to_owned(), request.encode()));
+}
+
+/// Sends a request, and tells its answer with this number.
+pub(crate) fn ask(
+    socket: &Path,
+    number: u64,
+    request: &Request,
+    heard: mpsc::UnboundedSender<Heard>,
+) {
+    let answer = answer(socket.to_owned(), request.encode());
+    tokio::spawn(async move {
+        // Fails only if this process is about to end.
+        let _ = heard.send(Heard::Answer(number, answer.await));
+    });
+}
+
+async fn answer(socket: PathBuf, request: Result<Vec<u8>, ProtocolError>) -> Option<Event> {
+    let answer = async {
         let mut stream = UnixStream::connect(socket).await?;
         stream.write_all(&request.map_err(io::Error::other)?).await?;
         next(&mut stream, &mut Decoder::default(), &mut Vec::new()).await
-    }));
+    };
+    timeout(ANSWER_TIMEOUT, answer).await.ok()?.ok()
 }
 
 async fn next(

@@ -3,15 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{SinkExt, StreamExt};
-use link::frame::{FromRunner, TASK_HEADER, ToRunner};
+use link::frame::{ATTEMPT_HEADER, FromRunner, TASK_HEADER, ToRunner};
 use ssm::client::{OpenError, WebSocket, upgrade};
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
 };
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::token::Token;
+use crate::{
+    liveness::{Due, Liveness},
+    log,
+    token::Token,
+};
 
 /// Time limit for connecting, TLS and the upgrade.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,13 +24,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// The longest pause after the service has refused the token or the task: it may not know the task yet.
 const BACKOFF_REFUSED: Duration = Duration::from_secs(60);
-/// Shorter than the 10 minutes after which API Gateway ends an idle connection, and than the 350 s after which
-/// a NAT gateway forgets it.
-const PING_AFTER: Duration = Duration::from_mins(4);
-/// A connection is lost if nothing comes for so long after a message that has an answer, as all have.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
-/// API Gateway ends a connection after two hours.
-const MAX_AGE: Duration = Duration::from_mins(110);
+/// Time limit for sending a frame: a connection that takes no more bytes for so long is lost.
+const SEND_TIMEOUT: Duration = Duration::from_secs(15);
 /// API Gateway takes messages of 128 KiB in frames of 32 KiB.
 const FRAME_BYTES: usize = 32 << 10;
 
@@ -84,97 +83,118 @@ impl Link {
     async fn keep_open(mut self) {
         let mut failures = 0_u32;
         loop {
-            match timeout(CONNECT_TIMEOUT, self.connect()).await {
+            let attempt = self.token.next_attempt();
+            let (what, pause) = match timeout(CONNECT_TIMEOUT, self.connect(attempt)).await {
                 Ok(Ok(socket)) => {
+                    log(&format!("connected (attempt {attempt})"));
                     failures = 0;
                     // Frames of an earlier connection are sent again where that is needed.
                     while self.frames.try_recv().is_ok() {}
                     if self.tell.send(FromService::Connected).is_err() {
                         return;
                     }
-                    self.serve(socket).await;
+                    let begun = Instant::now();
+                    let why = self.serve(socket).await;
                     if self.tell.send(FromService::Lost).is_err() {
                         return;
                     }
-                    sleep(backoff(1, BACKOFF_MAX)).await;
+                    let age = begun.elapsed().as_secs();
+                    (
+                        format!("the connection has ended after {age} s: {why}"),
+                        backoff(1, BACKOFF_MAX),
+                    )
                 }
                 Ok(Err(error)) => {
                     failures += 1;
                     let refused = matches!(error, OpenError::Refused(401 | 403));
                     let longest = if refused { BACKOFF_REFUSED } else { BACKOFF_MAX };
-                    sleep(backoff(failures, longest)).await;
+                    (
+                        format!("attempt {attempt} failed: {}", chain(&error)),
+                        backoff(failures, longest),
+                    )
                 }
                 Err(_) => {
                     failures += 1;
-                    sleep(backoff(failures, BACKOFF_MAX)).await;
+                    (format!("attempt {attempt} timed out"), backoff(failures, BACKOFF_MAX))
                 }
-            }
+            };
+            log(&format!("{what}; the next attempt follows in {} ms", pause.as_millis()));
+            sleep(pause).await;
         }
     }
 
-    async fn connect(&self) -> Result<WebSocket, OpenError> {
+    async fn connect(&self, attempt: u64) -> Result<WebSocket, OpenError> {
         let token = self.token.read().map_err(|error| OpenError::Backend(error.into()))?;
         let headers = [
             ("authorization".to_owned(), format!("Bearer {token}")),
             (TASK_HEADER.to_owned(), self.task.clone()),
+            (ATTEMPT_HEADER.to_owned(), attempt.to_string()),
         ];
         upgrade(&self.url, &headers).await
     }
 
-    /// Returns when the connection is lost, or as old as it may become.
-    async fn serve(&mut self, mut socket: WebSocket) {
-        let end_at = Instant::now() + MAX_AGE;
-        let mut ping_at = Instant::now() + PING_AFTER;
-        let mut answer_by: Option<Instant> = None;
+    /// Returns why the connection has ended: it is lost, or as old as it may become.
+    async fn serve(&mut self, mut socket: WebSocket) -> &'static str {
+        let begun = Instant::now();
+        let mut liveness = Liveness::new();
         loop {
-            let next = end_at.min(ping_at).min(answer_by.unwrap_or(end_at));
             let sent = tokio::select! {
                 frame = self.frames.recv() => {
-                    let Some(frame) = frame else { return };
-                    answer_by.get_or_insert(Instant::now() + ANSWER_TIMEOUT);
-                    send(&mut socket, &frame).await
+                    let Some(frame) = frame else { return "the program ends" };
+                    let has_answer = !matches!(frame, FromRunner::Done { .. });
+                    liveness.sent(has_answer, begun.elapsed());
+                    timeout(SEND_TIMEOUT, send(&mut socket, &frame)).await
                 }
                 message = socket.next() => {
-                    answer_by = None;
+                    liveness.heard(matches!(message, Some(Ok(Message::Text(_)))), begun.elapsed());
                     match message {
                         Some(Ok(Message::Text(text))) => {
                             // A frame of a later version of the service means nothing here.
                             if let Ok(frame) = serde_json::from_str(&text) {
                                 let _ = self.tell.send(FromService::Frame(frame));
                             }
-                            Ok(())
                         }
-                        Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                        Some(Ok(_)) => Ok(()),
+                        Some(Ok(Message::Close(_))) => return "the service has closed it",
+                        Some(Err(_)) | None => return "it broke off",
+                        Some(Ok(_)) => {}
                     }
+                    Ok(Ok(()))
                 }
-                () = sleep_until(next) => {
-                    let now = Instant::now();
-                    if now >= end_at {
+                () = sleep_until(begun + liveness.next()) => match liveness.due(begun.elapsed()) {
+                    Some(Due::TooOld) => {
                         // The other side need not answer.
                         let _closed = timeout(BACKOFF_MAX, socket.close(None)).await;
-                        return;
+                        return "it is as old as it may become";
                     }
-                    if answer_by.is_some_and(|at| now >= at) {
-                        return;
+                    Some(Due::Lost(why)) => return why,
+                    Some(Due::Ping) => {
+                        timeout(SEND_TIMEOUT, socket.send(Message::Ping(Vec::new().into()))).await
                     }
-                    ping_at = now + PING_AFTER;
-                    answer_by.get_or_insert(now + ANSWER_TIMEOUT);
-                    socket.send(Message::Ping(Vec::new().into())).await
-                }
+                    None => Ok(Ok(())),
+                },
             };
-            if sent.is_err() {
-                return;
+            match sent {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return "it broke off while a message was sent",
+                Err(_) => return "it takes no more bytes",
             }
         }
     }
 }
 
-async fn send(
-    socket: &mut WebSocket,
-    frame: &FromRunner,
-) -> Result<(), tokio_tungstenite::tungstenite::Error> {
-    use tokio_tungstenite::tungstenite::protocol::frame::{
+/// The error and its causes. None of them has a header of the request.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
+async fn send(socket: &mut WebSocket, frame: &FromRunner) -> Result<(), tungstenite::Error> {
+    use tungstenite::protocol::frame::{
         Frame,
         coding::{Data, OpCode},
     };

@@ -13,6 +13,8 @@ struct Runner {
     released: BTreeSet<String>,
     /// The cursor of each connection: the job, and what comes next.
     connections: BTreeMap<u64, Cursor>,
+    /// The signals that came, each with a number of its own.
+    signals: Vec<i32>,
 }
 
 #[derive(Clone)]
@@ -122,6 +124,9 @@ struct Harness {
     runner: Runner,
     scripts: BTreeMap<String, Script>,
     records: BTreeMap<String, Record>,
+    /// The signals that the service sends until they are confirmed, and how many it has sent.
+    signals: BTreeMap<String, ToRunner>,
+    signals_sent: i32,
     to_service: Vec<FromRunner>,
     to_runner: Vec<ToRunner>,
     is_connected: bool,
@@ -140,6 +145,8 @@ impl Harness {
             runner: Runner::default(),
             scripts,
             records,
+            signals: BTreeMap::new(),
+            signals_sent: 0,
             to_service: Vec::new(),
             to_runner: Vec::new(),
             is_connected: false,
@@ -161,6 +168,16 @@ impl Harness {
     fn connect(&mut self) {
         self.is_connected = true;
         self.carrier.connected(self.now);
+    }
+
+    /// The service sends a signal, of which it keeps a record.
+    fn signal(&mut self) {
+        self.signals_sent += 1;
+        let id = self.signals_sent.to_string();
+        let (job, signal) = ("j0".to_owned(), self.signals_sent);
+        let frame = ToRunner::Signal { job, id: id.clone(), signal };
+        self.signals.insert(id, frame.clone());
+        self.to_runner.push(frame);
     }
 
     /// Does all that the carrier wants.
@@ -186,6 +203,15 @@ impl Harness {
                     self.runner.released.insert(job_id);
                 }
                 Some(Action::Request(other)) => panic!("{other:?}"),
+                Some(Action::Ask(number, Request::Signal { job_id, signal })) => {
+                    let is_known = self.runner.started.contains(&job_id);
+                    if is_known {
+                        self.runner.signals.push(signal);
+                    }
+                    let answer = if is_known { Event::Ok } else { Event::Unknown };
+                    self.carrier.answered(number, Some(&answer), self.now);
+                }
+                Some(Action::Ask(_, other)) => panic!("{other:?}"),
                 Some(Action::UseToken(_)) => {}
                 None => return,
             }
@@ -200,7 +226,12 @@ impl Harness {
                 let answer = self.records.get_mut(&report.job).unwrap().apply(&report);
                 self.to_runner.push(answer);
             }
-            Some(FromRunner::Hello { .. }) | None => {}
+            Some(FromRunner::Hello { .. }) => {
+                self.to_runner.extend(self.signals.values().cloned());
+                self.to_runner.push(ToRunner::Token { token: String::new() });
+            }
+            Some(FromRunner::Done { id }) => drop(self.signals.remove(&id)),
+            None => {}
         }
     }
 
@@ -219,6 +250,7 @@ impl Harness {
             9 => self.deliver_to_runner(at, true),
             10 => drop(take(&mut self.to_service, at, false)),
             11 => drop(take(&mut self.to_runner, at, false)),
+            12 if at.is_multiple_of(2) => self.signal(),
             12 => self.ask(),
             13 => self.now += Duration::from_millis(at as u64 * 40),
             14 if self.is_connected => {
@@ -240,11 +272,13 @@ impl Harness {
 
     /// Without losses from now on.
     fn settle(&mut self) {
-        if !self.is_connected {
-            self.connect();
+        if self.is_connected {
+            self.carrier.disconnected();
         }
+        self.connect();
         for _ in 0..200 {
-            if self.carrier.is_idle() && self.records.values().all(|record| record.exit.is_some()) {
+            let is_over = self.records.values().all(|record| record.exit.is_some());
+            if self.carrier.is_idle() && is_over && self.signals.is_empty() {
                 return;
             }
             self.ask();
@@ -274,6 +308,10 @@ impl Harness {
             assert!(self.runner.released.contains(job));
         }
         assert!(self.carrier.is_idle());
+        assert!(self.signals.is_empty());
+        let came: BTreeSet<_> = self.runner.signals.iter().copied().collect();
+        assert_eq!(came, (1..=self.signals_sent).collect(), "signals were lost");
+        assert_eq!(came.len(), self.runner.signals.len(), "a signal came twice");
     }
 }
 

@@ -22,6 +22,17 @@ impl Aws {
         text(&read["Item"]["connection"], "S")
     }
 
+    /// From now on, whatever functions post to this connection is accepted and lost, as on one that is just
+    /// being lost.
+    pub(crate) fn lose_posts(&self, connection: &str) {
+        self.proxy.lose_posts(connection);
+    }
+
+    /// How many frames were lost that were posted to this connection.
+    pub(crate) fn lost_posts(&self, connection: &str) -> u64 {
+        self.proxy.lost_posts(connection)
+    }
+
     /// Closes a connection, as API Gateway does whenever it likes. With injected faults the functions may know
     /// one that was never opened.
     pub(crate) async fn close_connection(&self, connection: &str) -> Result<()> {

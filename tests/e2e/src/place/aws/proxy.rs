@@ -32,6 +32,8 @@ struct ProxyState {
     faults: Faults,
     /// The number of injected faults.
     injected: u64,
+    /// How many frames were lost that were posted to each connection that is being lost.
+    losing: BTreeMap<String, u64>,
 }
 
 /// The proxy. Dropping the value ends it.
@@ -76,6 +78,16 @@ impl Proxy {
         self.lock().injected
     }
 
+    /// From now on, whatever is posted to this connection is accepted and lost.
+    pub(crate) fn lose_posts(&self, connection: &str) {
+        self.lock().losing.insert(connection.to_owned(), 0);
+    }
+
+    /// How many frames were lost that were posted to this connection.
+    pub(crate) fn lost_posts(&self, connection: &str) -> u64 {
+        self.lock().losing.get(connection).copied().unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, ProxyState> {
         self.state.lock()
     }
@@ -92,14 +104,18 @@ async fn pass(
     request: Request,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
-    let (service, operation) = if parts.uri.path().starts_with("/@connections/") {
-        // The only service without the header by which the others are told apart.
-        ("execute-api".to_owned(), "PostToConnection".to_owned())
-    } else {
-        called(&parts.headers)
-    };
+    let connection = parts.uri.path().strip_prefix("/@connections/");
+    // The only service without the header by which the others are told apart.
+    let (service, operation) = connection.map_or_else(
+        || called(&parts.headers),
+        |_| ("execute-api".to_owned(), "PostToConnection".to_owned()),
+    );
     let (target, fault) = {
         let mut state = shared.lock();
+        if let Some(lost) = connection.and_then(|connection| state.losing.get_mut(connection)) {
+            *lost += 1;
+            return Response::new(Body::empty());
+        }
         let calls = state.counts.entry(service.clone()).or_default();
         *calls.entry(operation.clone()).or_default() += 1;
         let target = state.targets.get(&service).or_else(|| state.targets.get(""));
