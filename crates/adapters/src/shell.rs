@@ -17,12 +17,14 @@ mod end;
 mod files;
 mod follower;
 mod pool;
+mod processes;
 mod report;
 mod terminal;
 
 pub use files::RunnerFiles;
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
+pub use processes::RunnerProcesses;
 pub use report::{report, stored};
 pub use runner::protocol::Cause;
 pub use terminal::{TerminalError, TerminalInput, TerminalOutput, open_terminal};

@@ -98,6 +98,13 @@ pub(crate) enum Command {
         #[arg(value_name = "JOB")]
         job: String,
     },
+    /// List what the commands of a shell run, background processes included.
+    Ps {
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Send a signal to processes of a shell, as kill(1) does.
+    Kill(Kill),
     /// Print a link that signs a browser in to the console of the server, once, within ten minutes.
     Console,
     /// Manage the users of the server on this machine.
@@ -383,6 +390,23 @@ pub(crate) struct Doctor {
     pub(crate) image: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral ps sh_01J…
+  ephemeral kill sh_01J… 42
+  ephemeral kill -s HUP sh_01J… 42 43")]
+pub(crate) struct Kill {
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Pids as `ps` lists them.
+    #[arg(required = true, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
+    pub(crate) pids: Vec<i32>,
+    /// Name or number of the signal.
+    #[arg(long, short, default_value = "TERM", value_name = "SIGNAL")]
+    pub(crate) signal: String,
 }
 
 #[derive(Debug, Args)]

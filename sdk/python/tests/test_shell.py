@@ -89,6 +89,19 @@ def test_a_job_can_be_cancelled_and_signalled(client: Client) -> None:
         assert other.wait().status == "cancelled"
 
 
+def test_processes_are_listed_and_signalled(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("sleep 1000 & :", background=True)
+        job.wait()
+        (process,) = shell.processes()
+        assert (process["jobId"], process["arguments"]) == (job.id, ["sleep", "1000"])
+        shell.signal_process(process, "KILL")
+        while shell.processes():
+            pass
+        with pytest.raises(NotFoundError):
+            shell.signal_process(process["pid"], 15)
+
+
 def test_output_beyond_a_page_is_complete(client: Client) -> None:
     with Shell.start(client=client) as shell:
         result = shell.run("seq 300000", max_output=4 << 20)

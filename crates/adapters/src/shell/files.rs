@@ -50,21 +50,12 @@ impl<D: Dial> Files for RunnerFiles<D> {
             action: to_wire(action),
             idle_ms: u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX),
         });
-        let opened = self.dial.open(task).await.map_err(|error| match error {
-            ShellError::Backend(error) => error.into(),
-            ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. } => {
-                FilesError::Interrupted
-            }
-        });
-        let (read, write) = tokio::io::split(opened?);
-        let mut transfer = Transfer { read, write, head: Vec::new(), body: Vec::new() };
-        let frame = request.encode().map_err(violated)?;
-        transfer.write(&frame).await?;
-        Ok(Box::new(transfer))
+        Ok(Box::new(Transfer::open(&self.dial, task, &request).await?))
     }
 }
 
-struct Transfer {
+/// A connection that the runner gives to a process.
+pub(super) struct Transfer {
     read: ReadHalf<Box<dyn Transport>>,
     write: WriteHalf<Box<dyn Transport>>,
     /// What was received of a frame's head, and of its body.
@@ -75,23 +66,11 @@ struct Transfer {
 #[async_trait]
 impl FileTransfer for Transfer {
     async fn next(&mut self) -> Result<FileReply, FilesError> {
-        let (kind, body) = in_time(self.frame()).await?;
-        match kind {
-            FrameKind::Piece => Ok(FileReply::Piece(body)),
-            FrameKind::Message => of_reply(wire::decode_message(&body).map_err(violated)?),
-            FrameKind::Event => match wire::decode_message(&body).map_err(violated)? {
-                Event::Error { retryable: true, .. } => Err(FilesError::TooMany),
-                Event::Error { message, .. } => {
-                    Err(FilesError::Refused(FileRefusal::Failed, message))
-                }
-                Event::Ready { .. }
-                | Event::Started
-                | Event::Output(_)
-                | Event::Exited(_)
-                | Event::Unknown
-                | Event::Ok => Err(violated(ProtocolError::Malformed)),
-            },
+        let (kind, body) = self.receive().await?;
+        if kind == FrameKind::Piece {
+            return Ok(FileReply::Piece(body));
         }
+        of_reply(wire::decode_message(&body).map_err(violated)?)
     }
 
     async fn ask(&mut self, offset: u64, length: u64) -> Result<(), FilesError> {
@@ -112,6 +91,43 @@ impl FileTransfer for Transfer {
 }
 
 impl Transfer {
+    /// Sends a request after which the runner gives the connection away.
+    pub(super) async fn open(
+        dial: &impl Dial,
+        task: &TaskId,
+        request: &Request,
+    ) -> Result<Self, FilesError> {
+        let opened = dial.open(task).await.map_err(|error| match error {
+            ShellError::Backend(error) => error.into(),
+            ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. } => {
+                FilesError::Interrupted
+            }
+        });
+        let (read, write) = tokio::io::split(opened?);
+        let mut transfer = Self { read, write, head: Vec::new(), body: Vec::new() };
+        let frame = request.encode().map_err(violated)?;
+        transfer.write(&frame).await?;
+        Ok(transfer)
+    }
+
+    /// The next piece or message. An answer of the runner itself is an error.
+    pub(super) async fn receive(&mut self) -> Result<(FrameKind, Vec<u8>), FilesError> {
+        let (kind, body) = in_time(self.frame()).await?;
+        if kind != FrameKind::Event {
+            return Ok((kind, body));
+        }
+        match wire::decode_message(&body).map_err(violated)? {
+            Event::Error { retryable: true, .. } => Err(FilesError::TooMany),
+            Event::Error { message, .. } => Err(FilesError::Refused(FileRefusal::Failed, message)),
+            Event::Ready { .. }
+            | Event::Started
+            | Event::Output(_)
+            | Event::Exited(_)
+            | Event::Unknown
+            | Event::Ok => Err(violated(ProtocolError::Malformed)),
+        }
+    }
+
     async fn message(&mut self, message: FromCaller) -> Result<(), FilesError> {
         let frame = wire::encode_message(&message).map_err(violated)?;
         self.write(&frame).await

@@ -33,18 +33,6 @@ The events that webhooks report.
 """
 
 
-class Process(TypedDict):
-    """
-    A process of a shell.
-    """
-
-    command: str
-    """
-    The beginning of its command line.
-    """
-    pid: int
-
-
 class JobError(TypedDict):
     """
     What went wrong with a job.
@@ -210,6 +198,7 @@ ProblemCode: TypeAlias = Literal[
     "streaming_unavailable",
     "not_acceptable",
     "files_unavailable",
+    "processes_unavailable",
     "unavailable",
     "insufficient_storage",
     "shell_disk_full",
@@ -684,6 +673,47 @@ class FileList(TypedDict):
     """
 
 
+class Process(TypedDict):
+    """
+    A process of a command.
+    """
+
+    arguments: list[str]
+    """
+    The beginning of its arguments, up to 1 KiB. Bytes that are not UTF-8 are shown as U+FFFD.
+    """
+    argumentsTruncated: bool
+    """
+    Arguments are left out or cut.
+    """
+    cpuMilliseconds: int
+    """
+    CPU time that it has used.
+    """
+    jobId: JobId
+    """
+    The job whose command has started it.
+    """
+    memoryBytes: int
+    """
+    Resident memory.
+    """
+    name: str
+    """
+    The name of its program, at most 15 bytes.
+    """
+    parentPid: int
+    pid: int
+    """
+    As the shell sees it.
+    """
+    startedAt: Time
+    user: str
+    """
+    The name of its user, or the number of one without a name.
+    """
+
+
 class TerminalAccess(TypedDict):
     """
     How the job's terminal is opened, once. Absent unless such a permission is valid; only
@@ -823,6 +853,21 @@ class Jobs(TypedDict):
     """
 
 
+class Processes(TypedDict):
+    """
+    The processes of a shell.
+    """
+
+    processes: list[Process]
+    """
+    In the order of their pids.
+    """
+    truncated: bool
+    """
+    There are more than the 1000 listed ones.
+    """
+
+
 class Session(TypedDict):
     """
     A session as the API shows it.
@@ -896,6 +941,14 @@ class Sessions(TypedDict):
     nextCursor: str | None
     """
     The `cursor` of the next page; null on the last one.
+    """
+
+
+class SignalProcess(TypedDict):
+    signal: str | int
+    startedAt: NotRequired[Time | None]
+    """
+    As listed. If the process was started at another time, there is no such process: another one has its pid by now.
     """
 
 
