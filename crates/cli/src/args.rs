@@ -9,8 +9,8 @@ mod server;
 mod value;
 
 pub(crate) use server::{Isolation, Reach, Root, Sandbox, Token, Up};
-pub(crate) use value::{Keep, Pair, Seconds, ShellName};
-use value::{pair, seconds};
+pub(crate) use value::{File, Keep, Pair, Seconds, ShellName};
+use value::{file, pair, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -147,6 +147,7 @@ pub(crate) struct Run {
 Examples:
   ID=$(ephemeral start)
   ephemeral start --ttl 8h --idle 15m --metadata course=algebra
+  ephemeral start --file config.toml:.config/app.toml --file run.sh:bin/run.sh
   ephemeral start --webhook https://example.com/hook --no-wait")]
 pub(crate) struct Start {
     #[command(flatten)]
@@ -163,6 +164,10 @@ pub(crate) struct Start {
     /// Wait for a slot at the quota instead of being refused.
     #[arg(long)]
     pub(crate) queue: bool,
+    /// Copy a small file into the shell before its first command; 64 KiB in all. Paths in the shell count from
+    /// the home directory.
+    #[arg(long = "file", value_parser = file, value_name = "LOCAL:PATH")]
+    pub(crate) files: Vec<File>,
     /// Print the id at once; commands may be sent before the shell is ready.
     #[arg(long)]
     pub(crate) no_wait: bool,

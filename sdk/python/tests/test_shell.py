@@ -51,6 +51,12 @@ def test_options_reach_the_shell_and_the_command(client: Client) -> None:
         assert shell.run(["printf", "%s|", "a b", "c"]).stdout == "a b|c|"
 
 
+def test_files_are_there_before_the_first_command(client: Client) -> None:
+    files: dict[str, str | bytes] = {"in/text": "grün\n", "bytes": b"\x00\xff"}
+    with Shell.start(client=client, files=files) as shell:
+        assert shell.run("cat in/text; wc -c < bytes").stdout == "grün\n2\n"
+
+
 def test_an_unknown_option_is_named(client: Client) -> None:
     with pytest.raises(TypeError, match=r"ttlSeconds.*the options are ttl"):
         Shell.start(client=client, ttlSeconds=5)  # type: ignore[call-arg]

@@ -944,7 +944,7 @@ export interface components {
              * @description Why a session ends. The first reason stays.
              * @enum {string}
              */
-            reason?: "user_stop" | "ttl_expired" | "idle_timeout" | "command_finished" | "task_exited" | "oom_killed" | "spot_interruption" | "provision_timeout" | "capacity_unavailable" | "reaped_orphan" | "internal";
+            reason?: "user_stop" | "ttl_expired" | "idle_timeout" | "command_finished" | "task_exited" | "oom_killed" | "spot_interruption" | "provision_timeout" | "capacity_unavailable" | "files_refused" | "reaped_orphan" | "internal";
             sessionId: components["schemas"]["SessionId"];
             size: {
                 cpu: number;
@@ -1005,6 +1005,17 @@ export interface components {
             /** @description One shot: run this, then stop the session. */
             command?: components["schemas"]["Program"] | null;
             env?: components["schemas"]["Variables"] | null;
+            /** @description Small files, at most 65536 bytes in all. They are written as the user of commands before the session is ready. If one can't be, the start fails with files_refused. */
+            files?: ({
+                /** @description Bytes, with padding. */
+                base64?: string;
+                /** @description Text. */
+                content?: string;
+                /** @description Permission bits in octal. Those of the file that is replaced if absent, or 0644. */
+                mode?: string;
+                /** @description A relative one counts from the home directory. Directories are created. */
+                path: string;
+            } & (unknown | unknown))[] | null;
             /** @description At most the deployment's longest lifetime. */
             idleTimeoutSeconds?: number | null;
             /**

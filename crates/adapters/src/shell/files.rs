@@ -44,13 +44,7 @@ impl<D: Dial> Files for RunnerFiles<D> {
         path: &FilePath,
         action: FileAction,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
-        let request = Request::Files(wire::FileRequest {
-            user: DEFAULT_USER.to_owned(),
-            path: wire::Bytes(path.0.clone()),
-            action: to_wire(action),
-            idle_ms: u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX),
-        });
-        Ok(Box::new(Transfer::open(&self.dial, task, &request).await?))
+        Ok(Box::new(Transfer::of_file(&self.dial, task, path, action).await?))
     }
 }
 
@@ -91,6 +85,22 @@ impl FileTransfer for Transfer {
 }
 
 impl Transfer {
+    /// Begins what is done with a path.
+    pub(super) async fn of_file(
+        dial: &impl Dial,
+        task: &TaskId,
+        path: &FilePath,
+        action: FileAction,
+    ) -> Result<Self, FilesError> {
+        let request = Request::Files(wire::FileRequest {
+            user: DEFAULT_USER.to_owned(),
+            path: wire::Bytes(path.0.clone()),
+            action: to_wire(action),
+            idle_ms: u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX),
+        });
+        Self::open(dial, task, &request).await
+    }
+
     /// Sends a request after which the runner gives the connection away.
     pub(super) async fn open(
         dial: &impl Dial,
@@ -134,7 +144,12 @@ impl Transfer {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
-        in_time(self.write.write_all(bytes)).await
+        in_time(async {
+            self.write.write_all(bytes).await?;
+            // A transport may gather what is written.
+            self.write.flush().await
+        })
+        .await
     }
 
     /// The next frame. What was read of it stays if this is dropped.

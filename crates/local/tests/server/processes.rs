@@ -30,7 +30,8 @@ impl Shells {
     /// Sends a signal, and returns the status of the answer.
     async fn signal(&self, session: &str, pid: i64, body: Value) -> u16 {
         let path = format!("{}/v1/sessions/{session}/processes/{pid}/signal", self.user.url);
-        let request = self.user.http.post(path).bearer_auth(&self.user.token).json(&body);
+        let request = self.user.http.post(path).bearer_auth(&self.user.token);
+        let request = request.header("content-type", "application/json").body(body.to_string());
         request.send().await.expect("it answers").status().as_u16()
     }
 }
@@ -70,7 +71,7 @@ pub(super) async fn processes_of_a_shell_are_listed_and_signalled_and_no_others(
         let stopped = shells.user.post("/v1/shell/stop", json!({"sessionId": session})).await;
         assert_eq!(shells.user.end_of(&stopped).await["status"], "completed");
         let path = format!("{}/v1/sessions/{session}/processes", shells.user.url);
-        let request = shells.user.http.get(path).bearer_auth(&shells.user.token);
+        let request = shells.user.http.get(path);
         assert_eq!(shells.user.send(request, 410).await["code"], "session_ended");
     }
     server.stop().await.expect("the server stops");

@@ -326,6 +326,25 @@ class Signal(TypedDict):
     signal: str | int
 
 
+class Files(TypedDict):
+    base64: NotRequired[str]
+    """
+    Bytes, with padding.
+    """
+    content: NotRequired[str]
+    """
+    Text.
+    """
+    mode: NotRequired[str]
+    """
+    Permission bits in octal. Those of the file that is replaced if absent, or 0644.
+    """
+    path: str
+    """
+    A relative one counts from the home directory. Directories are created.
+    """
+
+
 class Size(TypedDict):
     cpu: NotRequired[int | None]
     diskMiB: NotRequired[int | None]
@@ -911,6 +930,7 @@ class Session(TypedDict):
             "spot_interruption",
             "provision_timeout",
             "capacity_unavailable",
+            "files_refused",
             "reaped_orphan",
             "internal",
         ]
@@ -962,6 +982,10 @@ class Start(TypedDict):
     One shot: run this, then stop the session.
     """
     env: NotRequired[Variables | None]
+    files: NotRequired[list[Files] | None]
+    """
+    Small files, at most 65536 bytes in all. They are written as the user of commands before the session is ready. If one can't be, the start fails with files_refused.
+    """
     idleTimeoutSeconds: NotRequired[int | None]
     """
     At most the deployment's longest lifetime.
