@@ -6,8 +6,8 @@ use domain::{
     Timestamp,
     cost::Pricing,
     ports::{
-        Changes, Clock, Compute, Files, Ids, Queue, QueueLimits, RunLimits, Shell, StorageLimits,
-        Store, Webhooks, Workflow,
+        Changes, Clock, Compute, Files, Ids, Processes, Queue, QueueLimits, RunLimits, Shell,
+        StorageLimits, Store, Webhooks, Workflow,
     },
     size::{Network, Size},
     timeline::{Actor, Stamp},
@@ -26,6 +26,8 @@ pub struct Env {
     pub shell: Arc<dyn Shell>,
     /// The files of shells; `None` where the API has no way to them.
     pub files: Option<Arc<dyn Files>>,
+    /// The processes of commands; `None` where the API has no way to shells.
+    pub processes: Option<Arc<dyn Processes>>,
     pub webhooks: Arc<dyn Webhooks>,
     pub changes: Arc<dyn Changes>,
     pub clock: Arc<dyn Clock>,

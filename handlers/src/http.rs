@@ -2,7 +2,7 @@
 //!
 //! A request reads the store, decides, and writes in one commit. Work that takes time is left to the
 //! handlers behind the queue: no request calls a task, a runner or an execution, but for those of
-//! [`files`], which are about bytes in a shell only.
+//! [`files`] and [`processes`], which are about what is in a shell only.
 
 use axum::{
     Json, Router,
@@ -33,6 +33,7 @@ mod output;
 mod page;
 mod post;
 mod problem;
+mod processes;
 mod quota;
 mod recording;
 mod reply;
@@ -89,6 +90,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<Env>)> {
         ("/v1/sessions/{id}/files", get(files::get).put(files::put).delete(files::remove)),
         ("/v1/sessions/{id}/files/list", get(files::list)),
         ("/v1/sessions/{id}/files/archive", get(files::pack).put(files::unpack)),
+        ("/v1/sessions/{id}/processes", get(processes::list)),
+        ("/v1/sessions/{id}/processes/{pid}/signal", post(processes::signal)),
         ("/v1/quota", get(quota::handle)),
         ("/v1/webhooks/deliveries", get(deliveries::list)),
         ("/v1/webhooks/deliveries/{id}/redeliver", post(deliveries::redeliver)),

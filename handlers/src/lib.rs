@@ -42,6 +42,7 @@ mod notification;
 mod outbox;
 mod published_event;
 mod reconcile;
+mod start_files;
 mod step;
 mod tally;
 mod task;

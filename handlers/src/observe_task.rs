@@ -12,7 +12,7 @@ use domain::{
     warm::Warm,
 };
 
-use crate::{Env, HandlerError, reconcile, task, transition, warm_task};
+use crate::{Env, HandlerError, reconcile, start_files, task, transition, warm_task};
 
 pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<(), HandlerError> {
     observe(env, &facts).await
@@ -66,7 +66,7 @@ async fn events_of(
         TaskStatus::Running => {
             events.push(Event::Running);
             if awaits_probe(session) && task::probe(env, facts).await? {
-                events.push(Event::Ready);
+                events.extend(start_files::write(env, session.id(), facts).await?);
             }
         }
         TaskStatus::Pending | TaskStatus::Stopping => {}

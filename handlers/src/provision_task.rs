@@ -63,6 +63,10 @@ pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, Handl
 /// warm task has answered before, so the session is ready at once. Returns false if there is none.
 async fn claim(env: &Env, session: &Queued, read: Version) -> Result<bool, HandlerError> {
     let kind = Session::from(session.clone()).common().spec.warm_kind();
+    if !Session::from(session.clone()).files().is_empty() {
+        // A session with a warm task is ready at once, and its files must be there before.
+        return Ok(false);
+    }
     if !env.policy.warm.iter().any(|(kept, wanted)| *kept == kind && *wanted > 0) {
         return Ok(false);
     }

@@ -21,15 +21,20 @@ pub(crate) async fn probe(env: &Env, facts: &TaskFacts) -> Result<bool, HandlerE
     match env.shell.probe(&facts.task).await {
         Ok(()) => Ok(true),
         Err(ShellError::NotReady | ShellError::NotStarted { gone: false }) => {
-            let age = env.now().since(facts.at);
-            let delay = (age / 8).clamp(PROBE_DELAY_MIN, PROBE_DELAY_MAX);
-            notification::send(env, Message::ProbeTask { facts: facts.clone() }, delay).await;
+            probe_later(env, facts).await;
             Ok(false)
         }
         // The end of a task is an event of its own.
         Err(ShellError::Gone | ShellError::NotStarted { gone: true }) => Ok(false),
         Err(error @ ShellError::Backend(_)) => Err(error.into()),
     }
+}
+
+/// Schedules another probe.
+pub(crate) async fn probe_later(env: &Env, facts: &TaskFacts) {
+    let age = env.now().since(facts.at);
+    let delay = (age / 8).clamp(PROBE_DELAY_MIN, PROBE_DELAY_MAX);
+    notification::send(env, Message::ProbeTask { facts: facts.clone() }, delay).await;
 }
 
 /// Stops a task that no live record owns.

@@ -6,8 +6,9 @@ use async_trait::async_trait;
 use domain::{
     JobId, Secret, TaskId, Timestamp,
     command::{Command, Keep, MAX_RECORDING, Program, ShellName},
+    file::NewFile,
     job::TerminalAccess,
-    ports::{Clock, CommandStart, Shell, ShellError},
+    ports::{Clock, CommandStart, FilesError, Shell, ShellError},
 };
 use runner::protocol::{self, Event, Offsets, PROTOCOL_VERSION, Request, Start};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,12 +18,15 @@ mod end;
 mod files;
 mod follower;
 mod pool;
+mod processes;
 mod report;
+mod start_files;
 mod terminal;
 
 pub use files::RunnerFiles;
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
+pub use processes::RunnerProcesses;
 pub use report::{report, stored};
 pub use runner::protocol::Cause;
 pub use terminal::{TerminalError, TerminalInput, TerminalOutput, open_terminal};
@@ -116,6 +120,10 @@ impl<D: Dial> Shell for RunnerShell<D> {
             matches!(answer, Event::Ready { protocol: PROTOCOL_VERSION, .. })
         })
         .await
+    }
+
+    async fn write_files(&self, task: &TaskId, files: &[NewFile]) -> Result<(), FilesError> {
+        start_files::write(&self.pool.dial, task, files).await
     }
 
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {

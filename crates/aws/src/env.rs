@@ -63,6 +63,7 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         worker: worker.into(),
         // A function would have to carry all bytes, and stops after 29 s.
         files: None,
+        processes: None,
         claims: None,
     })
 }

@@ -9,8 +9,8 @@ mod server;
 mod value;
 
 pub(crate) use server::{Isolation, Reach, Root, Sandbox, Token, Up};
-pub(crate) use value::{Keep, Pair, Seconds, ShellName};
-use value::{pair, seconds};
+pub(crate) use value::{File, Keep, Pair, Seconds, ShellName};
+use value::{file, pair, seconds};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,6 +98,13 @@ pub(crate) enum Command {
         #[arg(value_name = "JOB")]
         job: String,
     },
+    /// List what the commands of a shell run, background processes included.
+    Ps {
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Send a signal to processes of a shell, as kill(1) does.
+    Kill(Kill),
     /// Print a link that signs a browser in to the console of the server, once, within ten minutes.
     Console,
     /// Manage the users of the server on this machine.
@@ -140,6 +147,7 @@ pub(crate) struct Run {
 Examples:
   ID=$(ephemeral start)
   ephemeral start --ttl 8h --idle 15m --metadata course=algebra
+  ephemeral start --file config.toml:.config/app.toml --file run.sh:bin/run.sh
   ephemeral start --webhook https://example.com/hook --no-wait")]
 pub(crate) struct Start {
     #[command(flatten)]
@@ -156,6 +164,10 @@ pub(crate) struct Start {
     /// Wait for a slot at the quota instead of being refused.
     #[arg(long)]
     pub(crate) queue: bool,
+    /// Copy a small file into the shell before its first command; 64 KiB in all. Paths in the shell count from
+    /// the home directory.
+    #[arg(long = "file", value_parser = file, value_name = "LOCAL:PATH")]
+    pub(crate) files: Vec<File>,
     /// Print the id at once; commands may be sent before the shell is ready.
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -383,6 +395,23 @@ pub(crate) struct Doctor {
     pub(crate) image: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  ephemeral ps sh_01J…
+  ephemeral kill sh_01J… 42
+  ephemeral kill -s HUP sh_01J… 42 43")]
+pub(crate) struct Kill {
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Pids as `ps` lists them.
+    #[arg(required = true, value_name = "PID", value_parser = value_parser!(i32).range(1..))]
+    pub(crate) pids: Vec<i32>,
+    /// Name or number of the signal.
+    #[arg(long, short, default_value = "TERM", value_name = "SIGNAL")]
+    pub(crate) signal: String,
 }
 
 #[derive(Debug, Args)]

@@ -247,6 +247,9 @@ impl Client {
     }
 
     async fn json(&self, response: Response) -> Result<Value, CliError> {
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(Value::Null);
+        }
         let body = response.bytes().await.map_err(|error| self.unreachable(error))?;
         serde_json::from_slice(&body)
             .map_err(|error| CliError::chain("can't parse the response of the server", &error))

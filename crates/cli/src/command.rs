@@ -21,8 +21,10 @@ mod events;
 mod exec;
 mod extend;
 mod foreground;
+mod kill;
 mod logs;
 mod ls;
+mod ps;
 mod recording;
 mod run;
 mod show;
@@ -74,6 +76,8 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Events(args) => events::events(&context, args).await,
         Command::Extend(args) => extend::extend(&context, args).await,
         Command::Cancel { job } => cancel::cancel(&context, &job).await,
+        Command::Ps { id } => ps::ps(&context, &id).await,
+        Command::Kill(args) => kill::kill(&context, &args).await,
         Command::Console => console::console(&context).await,
         Command::Up(args) => up::up(&context, args).await,
         Command::Token(args) => token::token(&context, args).await,

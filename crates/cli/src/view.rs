@@ -54,6 +54,29 @@ pub(crate) struct Size {
     pub(crate) memory_mib: u32,
 }
 
+/// A process of a command.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RunningProcess {
+    pub(crate) pid: i32,
+    pub(crate) parent_pid: i32,
+    pub(crate) job_id: String,
+    pub(crate) user: String,
+    pub(crate) name: String,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments_truncated: bool,
+    #[serde(with = "rfc3339")]
+    pub(crate) started_at: OffsetDateTime,
+    cpu_milliseconds: u64,
+    pub(crate) memory_bytes: u64,
+}
+
+impl RunningProcess {
+    pub(crate) fn cpu_time(&self) -> Duration {
+        Duration::from_millis(self.cpu_milliseconds)
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Job {

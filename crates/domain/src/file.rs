@@ -2,12 +2,26 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Timestamp;
 
 /// A path inside of a shell. Relative ones count from the home directory. Names may have any bytes. `Debug`
 /// prints only the length, as names may be secret.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(pub Vec<u8>);
+
+/// A small file that a start request asks for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewFile {
+    /// As of a [`FilePath`], but text.
+    pub path: String,
+    /// Permission bits; those of the replaced file, or 0644, if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+    /// The content in base64, which is smaller in a record than a list of numbers.
+    pub base64: String,
+}
 
 /// What is done with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,6 +138,12 @@ pub enum FileRefusal {
     InvalidArchive,
     /// Anything else.
     Failed,
+}
+
+impl fmt::Debug for NewFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewFile").finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for FilePath {

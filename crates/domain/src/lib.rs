@@ -20,6 +20,7 @@ pub mod id;
 pub mod job;
 pub mod message;
 pub mod ports;
+pub mod process;
 #[cfg(test)]
 mod records;
 pub mod secret;

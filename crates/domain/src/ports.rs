@@ -5,6 +5,7 @@
 mod clock;
 mod compute;
 mod files;
+mod processes;
 mod queue;
 mod shell;
 mod store;
@@ -14,6 +15,7 @@ mod workflow;
 pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
 pub use files::{FileTransfer, Files, FilesError};
+pub use processes::{Processes, ProcessesError};
 pub use queue::Queue;
 pub use shell::{
     Attached, CommandEnd, CommandEvent, CommandStart, EndCause, Report, ReportedEnd,

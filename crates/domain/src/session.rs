@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    JobId, Secret, SessionId, TaskId, Timestamp, UserId, timeline::Entry, webhook::Endpoint,
+    JobId, Secret, SessionId, TaskId, Timestamp, UserId, file::NewFile, timeline::Entry,
+    webhook::Endpoint,
 };
 
 mod common;
@@ -212,6 +213,36 @@ impl Session {
     #[must_use]
     pub fn with_env(mut self, env: Secret<BTreeMap<String, String>>) -> Self {
         self.common_mut().spec.env = env;
+        self
+    }
+
+    /// The owner's or the provider's message on the end of the session, if there is one.
+    pub fn note(&self) -> Option<&str> {
+        match self {
+            Self::Stopping(s) => s.stop.note.as_deref(),
+            Self::Ended(s) => s.note(),
+            Self::Waiting(_)
+            | Self::Queued(_)
+            | Self::Provisioning(_)
+            | Self::Starting(_)
+            | Self::Ready(_) => None,
+        }
+    }
+
+    /// The files that are to be written before the session is ready.
+    pub fn files(&self) -> &[NewFile] {
+        self.common().spec.files.expose()
+    }
+
+    /// Whether a worker may be writing the files.
+    pub fn has_claimed_files(&self, now: Timestamp) -> bool {
+        self.common().files_claimed_until.is_some_and(|until| now < until)
+    }
+
+    /// Claims the right to write the files until then, for one worker: no other may write them again when a
+    /// command may have changed them.
+    pub fn claim_files(mut self, until: Timestamp) -> Self {
+        self.common_mut().files_claimed_until = Some(until);
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use adapters::shell::{RunnerFiles, RunnerShell};
+use adapters::shell::{RunnerFiles, RunnerProcesses, RunnerShell};
 use adapters::webhooks::HttpWebhooks;
 use domain::{
     ports::BackendError,
@@ -80,6 +80,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         workflow: workflow.clone(),
         shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
         files: Some(Arc::new(RunnerFiles::new(dial.clone()))),
+        processes: Some(Arc::new(RunnerProcesses::new(dial.clone()))),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),
         changes: Arc::new(LocalChanges::new(db.clone(), listeners.clone(), clock.clone())),

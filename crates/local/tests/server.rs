@@ -21,11 +21,14 @@ use tokio::{
 mod files;
 #[path = "server/full_disk.rs"]
 mod full_disk;
+#[path = "server/processes.rs"]
+mod processes;
 #[path = "server/terminals.rs"]
 mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 25] = [
+const TESTS: [&str; 26] = [
+    "processes_of_a_shell_are_listed_and_signalled_and_no_others",
     "a_large_file_passes_in_both_directions_without_being_held_in_memory",
     "a_full_disk_and_a_lost_client_leave_the_old_file",
     "the_end_of_a_session_ends_its_transfers",
@@ -140,6 +143,9 @@ async fn test(name: &str) {
         }
         "clients_of_others_attach_unchanged" => {
             terminals::clients_of_others_attach_unchanged().await
+        }
+        "processes_of_a_shell_are_listed_and_signalled_and_no_others" => {
+            processes::processes_of_a_shell_are_listed_and_signalled_and_no_others().await;
         }
         "a_large_file_passes_in_both_directions_without_being_held_in_memory" => {
             files::a_large_file_passes_in_both_directions_without_being_held_in_memory().await;

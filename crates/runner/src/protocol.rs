@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 mod bytes;
 mod codec;
 pub mod files;
+pub mod processes;
 
 pub use bytes::Bytes;
 pub use codec::{Decoder, MAX_FRAME_BYTES, Message, ProtocolError};
@@ -23,7 +24,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many jobs a runner runs at once; it refuses more for the time being.
 pub const MAX_RUNNING: usize = 96;
-/// How many processes of [`Request::Files`] a runner has at once; it refuses more for the time being.
+/// How many processes of [`Request::Files`] and [`Request::Processes`] a runner has at once; it refuses more
+/// for the time being.
 pub const MAX_TRANSFERS: usize = 8;
 /// The variable of the runner's environment that stands for its option `--lifetime-ms`, in seconds, where
 /// only the environment can be chosen, as in a task of AWS Fargate.
@@ -65,6 +67,9 @@ pub enum Request {
     /// Gives the connection to a new process of the user, which reads or changes files; see [`files`].
     /// Answered by `Error` if no process can be started; `retryable` if too many of them run.
     Files(files::FileRequest),
+    /// Gives the connection to a new process, which lists or signals processes of commands; see
+    /// [`processes`]. Answered by `Error` as `Files` is.
+    Processes(processes::ProcessRequest),
 }
 
 /// A job to run. `Debug` prints neither the command nor its environment or input, which may hold

@@ -51,7 +51,10 @@ async fn end_job(env: &Env, session: &Session, read: Versioned<Job>) -> Result<(
 /// The outcome of a job that never ran because the session ended.
 pub(crate) fn not_run(session: &Session) -> Outcome {
     let reason = session.reason().unwrap_or(Reason::Internal);
-    let message = format!("the session ended first: {}", reason.name());
+    let message = match session.note() {
+        Some(note) if reason == Reason::FilesRefused => format!("a file can't be written: {note}"),
+        Some(_) | None => format!("the session ended first: {}", reason.name()),
+    };
     let failure = JobFailure::new("session_ended", message);
     if reason.is_failure() && session.ready_at().is_none() {
         Outcome::Failed { failure: JobFailure { code: reason.name().to_owned(), ..failure } }

@@ -32,13 +32,13 @@ pub(super) use download::{get, pack};
 use shell::ShellFiles;
 #[cfg(test)]
 pub(super) use upload::WriteQuery;
-pub(super) use upload::{put, unpack};
+pub(super) use upload::{mode, put, unpack};
 pub(super) use view::{ArchiveView, FileView, ListView, StoredFileView};
 
 /// The largest file, and the largest archive, that a request may send. Bytes.
 const MAX_UPLOAD: u64 = 1 << 30;
 /// The longest path. Bytes.
-const MAX_PATH: usize = 4095;
+pub(super) const MAX_PATH: usize = 4095;
 /// The deepest list.
 const MAX_DEPTH: u32 = 32;
 /// The most entries of a list.

@@ -56,6 +56,7 @@ pub(super) enum Code {
     StreamingUnavailable,
     NotAcceptable,
     FilesUnavailable,
+    ProcessesUnavailable,
     Unavailable,
     InsufficientStorage,
     ShellDiskFull,
@@ -63,7 +64,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 41] = [
+    pub(super) const ALL: [Self; 42] = [
         Self::InvalidRequest,
         Self::InvalidPath,
         Self::InvalidArchive,
@@ -102,6 +103,7 @@ impl Code {
         Self::StreamingUnavailable,
         Self::NotAcceptable,
         Self::FilesUnavailable,
+        Self::ProcessesUnavailable,
         Self::Unavailable,
         Self::InsufficientStorage,
         Self::ShellDiskFull,
@@ -171,6 +173,9 @@ impl Code {
             Self::FilesUnavailable => {
                 ("files_unavailable", S::NOT_IMPLEMENTED, "No transfer of files here")
             }
+            Self::ProcessesUnavailable => {
+                ("processes_unavailable", S::NOT_IMPLEMENTED, "No processes here")
+            }
             Self::ShellDiskFull => {
                 ("shell_disk_full", S::INSUFFICIENT_STORAGE, "The disk of the shell is full")
             }
@@ -202,6 +207,7 @@ impl Code {
             | Self::FileError
             | Self::RangeNotSatisfiable
             | Self::FilesUnavailable
+            | Self::ProcessesUnavailable
             | Self::ShellDiskFull
             | Self::MalformedJson
             | Self::Unauthenticated

@@ -106,6 +106,16 @@ pub(super) fn ended(session: &Session) -> Problem {
     Problem::new(Code::SessionEnded, format!("the session is {status} ({reason})"))
 }
 
+/// The failure of a request that reaches the shell of a session. A shell that ends a request without a reason
+/// has mostly ended itself.
+pub(super) async fn interrupted(env: &Env, id: SessionId) -> Problem {
+    match env.store.session(id).await {
+        Ok(Some(read)) if !matches!(read.value, Session::Ready(_)) => ended(&read.value),
+        Ok(_) => Problem::new(Code::Unavailable, "the shell ended the request; try again"),
+        Err(error) => error.into(),
+    }
+}
+
 /// The refusal of a request for a session that is not ready yet.
 pub(super) fn not_ready(session: &Session) -> Problem {
     let status = session.status().name();

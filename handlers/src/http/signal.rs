@@ -62,7 +62,7 @@ impl SignalRequest {
 }
 
 /// A signal's name, with or without `SIG`, or its number.
-fn signal() -> Rule<impl Fn(Value) -> Result<i32, FieldError>> {
+pub(super) fn signal() -> Rule<impl Fn(Value) -> Result<i32, FieldError>> {
     let read = |value: Value| {
         let number = match value.as_str() {
             Some(name) => by_name(name),

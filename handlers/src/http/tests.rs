@@ -24,6 +24,7 @@ mod input;
 mod jobs;
 mod limits;
 mod outside;
+mod processes;
 mod schema;
 mod sessions;
 mod start;

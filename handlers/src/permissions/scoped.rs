@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use domain::{
     JobId, Secret, SessionId, TaskId,
     command::Command,
+    file::NewFile,
     job::TerminalAccess,
     message::Message,
     ports::{
-        BackendError, CommandStart, Compute, PostError, Posted, Queue, Resume, RunError, RunTask,
-        Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
+        BackendError, CommandStart, Compute, FilesError, PostError, Posted, Queue, Resume,
+        RunError, RunTask, Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
     },
     task::TaskFacts,
 };
@@ -112,6 +113,10 @@ impl Compute for Scoped<dyn Compute> {
 impl Shell for Scoped<dyn Shell> {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
         self.permit(Permission::Shell)?.probe(task).await
+    }
+
+    async fn write_files(&self, task: &TaskId, files: &[NewFile]) -> Result<(), FilesError> {
+        self.permit(Permission::Shell)?.write_files(task, files).await
     }
 
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {

@@ -29,6 +29,19 @@ async fn provision(env: &Env) {
 }
 
 #[tokio::test]
+async fn a_session_with_files_gets_a_task_of_its_own() {
+    let file = domain::file::NewFile { path: "a".into(), mode: None, base64: String::new() };
+    let fakes = Fakes::new().with_spec(|spec| spec.files = domain::Secret::new(vec![file]));
+    let fakes = fakes.with_queued_session("s");
+    let task = TaskId::new("warm");
+    let (env, id) = env_with_warm(&fakes, &task);
+    fakes.compute.adopt(task.clone(), &id.to_string(), TaskStatus::Running);
+    provision(&env).await;
+    assert!(matches!(fakes.store.warm(id).await.unwrap().unwrap().value, Warm::Available(_)));
+    assert_ne!(fakes.session("s").task(), Some(&task));
+}
+
+#[tokio::test]
 async fn a_session_gets_a_warm_task_and_is_ready_at_once() {
     let fakes = Fakes::new().with_queued_session("s");
     let task = TaskId::new("warm");

@@ -51,6 +51,12 @@ def test_options_reach_the_shell_and_the_command(client: Client) -> None:
         assert shell.run(["printf", "%s|", "a b", "c"]).stdout == "a b|c|"
 
 
+def test_files_are_there_before_the_first_command(client: Client) -> None:
+    files: dict[str, str | bytes] = {"in/text": "grün\n", "bytes": b"\x00\xff"}
+    with Shell.start(client=client, files=files) as shell:
+        assert shell.run("cat in/text; wc -c < bytes").stdout == "grün\n2\n"
+
+
 def test_an_unknown_option_is_named(client: Client) -> None:
     with pytest.raises(TypeError, match=r"ttlSeconds.*the options are ttl"):
         Shell.start(client=client, ttlSeconds=5)  # type: ignore[call-arg]
@@ -87,6 +93,19 @@ def test_a_job_can_be_cancelled_and_signalled(client: Client) -> None:
             other.wait(timeout=0.1)
         other.cancel()
         assert other.wait().status == "cancelled"
+
+
+def test_processes_are_listed_and_signalled(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("sleep 1000 & :", background=True)
+        job.wait()
+        (process,) = shell.processes()
+        assert (process["jobId"], process["arguments"]) == (job.id, ["sleep", "1000"])
+        shell.signal_process(process, "KILL")
+        while shell.processes():
+            pass
+        with pytest.raises(NotFoundError):
+            shell.signal_process(process["pid"], 15)
 
 
 def test_output_beyond_a_page_is_complete(client: Client) -> None:

@@ -8,6 +8,7 @@ import { EventParser, type ServerEvent } from "./sse.js";
 
 /** How long a response may take beyond the time that the request asks the server to wait. */
 const TIMEOUT_MS = 15_000;
+const NO_CONTENT = 204;
 /** How long a request for events waits for one. */
 const EVENTS_WAIT_SECONDS = 20;
 /** The server sends at least a comment in a third of this time. */
@@ -136,6 +137,7 @@ export class Client {
     if (body !== undefined) init.body = JSON.stringify(body);
     const response = await this.#fetch(search.size > 0 ? `${path}?${search}` : path, init, signal);
     const text = await this.answered(response.text(), signal);
+    if (response.status === NO_CONTENT) return undefined as T;
     try {
       return JSON.parse(text) as T;
     } catch {

@@ -17,6 +17,8 @@ export type Output = Schemas["Output"];
 export type OutputStream = Output["stream"];
 export type Problem = Schemas["Problem"];
 export type ProblemCode = Problem["code"];
+export type Process = Schemas["Process"];
+export type Processes = Schemas["Processes"];
 /** A line for a shell, or a program with its arguments. */
 export type Program = string | readonly string[];
 export type Quota = Schemas["Quota"];

@@ -330,6 +330,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/processes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What the commands of a session run, background processes included. */
+        get: operations["listProcesses"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}/processes/{pid}/signal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a signal to one process of a command. A repetition sends it again. */
+        post: operations["signalProcess"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/terminal": {
         parameters: {
             query?: never;
@@ -824,7 +858,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -841,6 +875,34 @@ export interface components {
             title: string;
             /** Format: uri */
             type: string;
+        };
+        /** @description A process of a command. */
+        Process: {
+            /** @description The beginning of its arguments, up to 1 KiB. Bytes that are not UTF-8 are shown as U+FFFD. */
+            arguments: string[];
+            /** @description Arguments are left out or cut. */
+            argumentsTruncated: boolean;
+            /** @description CPU time that it has used. */
+            cpuMilliseconds: number;
+            /** @description The job whose command has started it. */
+            jobId: components["schemas"]["JobId"];
+            /** @description Resident memory. */
+            memoryBytes: number;
+            /** @description The name of its program, at most 15 bytes. */
+            name: string;
+            parentPid: number;
+            /** @description As the shell sees it. */
+            pid: number;
+            startedAt: components["schemas"]["Time"];
+            /** @description The name of its user, or the number of one without a name. */
+            user: string;
+        };
+        /** @description The processes of a shell. */
+        Processes: {
+            /** @description In the order of their pids. */
+            processes: components["schemas"]["Process"][];
+            /** @description There are more than the 1000 listed ones. */
+            truncated: boolean;
         };
         /** @description At most 65536 bytes in all. */
         Program: string | [
@@ -882,7 +944,7 @@ export interface components {
              * @description Why a session ends. The first reason stays.
              * @enum {string}
              */
-            reason?: "user_stop" | "ttl_expired" | "idle_timeout" | "command_finished" | "task_exited" | "oom_killed" | "spot_interruption" | "provision_timeout" | "capacity_unavailable" | "reaped_orphan" | "internal";
+            reason?: "user_stop" | "ttl_expired" | "idle_timeout" | "command_finished" | "task_exited" | "oom_killed" | "spot_interruption" | "provision_timeout" | "capacity_unavailable" | "files_refused" | "reaped_orphan" | "internal";
             sessionId: components["schemas"]["SessionId"];
             size: {
                 cpu: number;
@@ -929,6 +991,11 @@ export interface components {
         Signal: {
             signal: string | number;
         };
+        SignalProcess: {
+            signal: string | number;
+            /** @description As listed. If the process was started at another time, there is no such process: another one has its pid by now. */
+            startedAt?: components["schemas"]["Time"] | null;
+        };
         Start: {
             /**
              * @description At the quota: answer 429, or let the session wait for a slot. At most 100 of a user's sessions may wait.
@@ -938,6 +1005,17 @@ export interface components {
             /** @description One shot: run this, then stop the session. */
             command?: components["schemas"]["Program"] | null;
             env?: components["schemas"]["Variables"] | null;
+            /** @description Small files, at most 65536 bytes in all. They are written as the user of commands before the session is ready. If one can't be, the start fails with files_refused. */
+            files?: ({
+                /** @description Bytes, with padding. */
+                base64?: string;
+                /** @description Text. */
+                content?: string;
+                /** @description Permission bits in octal. Those of the file that is replaced if absent, or 0644. */
+                mode?: string;
+                /** @description A relative one counts from the home directory. Directories are created. */
+                path: string;
+            } & (unknown | unknown))[] | null;
             /** @description At most the deployment's longest lifetime. */
             idleTimeoutSeconds?: number | null;
             /**
@@ -1218,16 +1296,6 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description This deployment can't transfer files. files_unavailable */
-        NoFiles: {
-            headers: {
-                "X-Request-Id": components["headers"]["RequestId"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"];
-            };
-        };
         /** @description The client accepts no events, or this deployment can't hold a response open; use a long poll instead. streaming_unavailable, not_acceptable */
         NoStreams: {
             headers: {
@@ -1250,6 +1318,16 @@ export interface components {
         };
         /** @description There is no such object, or it is another user's. not_found, path_not_found, no_recording */
         NotFound: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description This deployment has no such way to shells. files_unavailable, processes_unavailable */
+        NotImplemented: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
                 [name: string]: unknown;
@@ -1899,7 +1977,7 @@ export interface operations {
             416: components["responses"]["NoSuchRange"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -1955,7 +2033,7 @@ export interface operations {
             415: components["responses"]["MediaType"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -1992,7 +2070,7 @@ export interface operations {
             410: components["responses"]["Gone"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -2032,7 +2110,7 @@ export interface operations {
             410: components["responses"]["Gone"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -2079,7 +2157,7 @@ export interface operations {
             415: components["responses"]["MediaType"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -2120,7 +2198,7 @@ export interface operations {
             410: components["responses"]["Gone"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
-            501: components["responses"]["NoFiles"];
+            501: components["responses"]["NotImplemented"];
             503: components["responses"]["Unavailable"];
             507: components["responses"]["Full"];
         };
@@ -2156,6 +2234,79 @@ export interface operations {
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    listProcesses: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The processes. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Processes"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NotImplemented"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    signalProcess: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+                pid: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignalProcess"];
+            };
+        };
+        responses: {
+            /** @description The signal was sent. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            422: components["responses"]["Mismatch"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NotImplemented"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
         };
     };
     openTerminal: {

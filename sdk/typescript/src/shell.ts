@@ -10,6 +10,8 @@ import {
   type Event,
   type Execute,
   type Job as JobRecord,
+  type Process,
+  type Processes,
   type Program,
   type Session,
   type SessionStatus,
@@ -175,6 +177,22 @@ export class Shell {
   async waitReady(): Promise<Session> {
     await this.job((await this.info()).startJobId).wait();
     return this.info();
+  }
+
+  /** What the commands of the shell run, background processes included; at most 1000. */
+  async processes(): Promise<Process[]> {
+    return (await this.client.get<Processes>(`/v1/sessions/${this.id}/processes`)).processes;
+  }
+
+  /**
+   * Sends a signal, such as `"TERM"`, to one process: a pid, or one that was listed. Throws an `ApiError` with
+   * the code `not_found` if that has ended, also if another process has its pid by now.
+   */
+  async signalProcess(process: Process | number, signal: string | number): Promise<void> {
+    const isListed = typeof process !== "number";
+    const pid = isListed ? process.pid : process;
+    const body = { signal, ...(isListed && { startedAt: process.startedAt }) };
+    await this.client.post(`/v1/sessions/${this.id}/processes/${pid}/signal`, body);
   }
 
   /** What has happened to the session until now. */

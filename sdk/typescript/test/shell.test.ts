@@ -27,6 +27,26 @@ onServer("a command has output and an exit code, on the server of this machine",
   assert.ok(result.usage);
 });
 
+onServer("files are there before the first command", async () => {
+  const files = [{ path: "in/text", content: "grün\n", mode: "0600" }, { path: "bytes", base64: "AP8=" }];
+  await Shell.use({ client: await client(), files }, async (shell) => {
+    assert.equal((await shell.run("cat in/text; wc -c < bytes")).stdout, "grün\n2\n");
+  });
+});
+
+onServer("processes are listed and signalled", async () => {
+  await Shell.use({ client: await client() }, async (shell) => {
+    const job = await shell.submit("sleep 1000 & :", { background: true });
+    await job.wait();
+    const [process, ...others] = await shell.processes();
+    assert.ok(process);
+    assert.deepEqual([process.jobId, process.arguments, others], [job.id, ["sleep", "1000"], []]);
+    await shell.signalProcess(process, "KILL");
+    while ((await shell.processes()).length > 0);
+    await assert.rejects(shell.signalProcess(process.pid, 15), { code: "not_found" });
+  });
+});
+
 onServer("the shell is stopped at the end of the block", async () => {
   let shell: Shell;
   {

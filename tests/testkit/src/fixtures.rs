@@ -34,6 +34,7 @@ pub fn user_id() -> UserId {
 /// The default spec of a session.
 pub fn spec() -> Spec {
     Spec {
+        files: Secret::default(),
         image: "default".into(),
         size: Size::DEFAULT,
         ttl: Duration::from_hours(1),

@@ -11,8 +11,9 @@ use async_trait::async_trait;
 use domain::{
     JobId, Secret, TaskId, Timestamp,
     command::{Command, Program},
+    file::{FileRefusal, NewFile},
     job::TerminalAccess,
-    ports::{Clock, CommandEnd, CommandStart, Shell, ShellError, Stream},
+    ports::{Clock, CommandEnd, CommandStart, FilesError, Shell, ShellError, Stream},
 };
 use parking_lot::Mutex;
 
@@ -49,6 +50,8 @@ struct State {
     default_script: Option<DefaultScript>,
     silent: HashSet<TaskId>,
     deadlines: HashMap<TaskId, Timestamp>,
+    files: Vec<NewFile>,
+    refused_files: Option<FileRefusal>,
     overlaps: Vec<(JobId, JobId)>,
     latest: Option<Timestamp>,
     /// None where callers connect to the runners.
@@ -82,6 +85,16 @@ impl MemoryShell {
     /// Makes this task's runner reachable again.
     pub fn wake(&self, task: &TaskId) {
         self.inner.state.lock().silent.remove(task);
+    }
+
+    /// The files that were written, each as often as it was written.
+    pub fn files(&self) -> Vec<NewFile> {
+        self.inner.state.lock().files.clone()
+    }
+
+    /// Refuses to write files from now on.
+    pub fn refuse_files(&self, refusal: FileRefusal) {
+        self.inner.state.lock().refused_files = Some(refusal);
     }
 
     /// When this task was last told to end.
@@ -193,6 +206,20 @@ impl Shell for MemoryShell {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
         let inner = &self.inner;
         inner.gate.pass("probing a shell", || inner.reach(task)).await?
+    }
+
+    async fn write_files(&self, task: &TaskId, files: &[NewFile]) -> Result<(), FilesError> {
+        let inner = &self.inner;
+        let write = || {
+            inner.reach(task).map_err(|_| FilesError::Interrupted)?;
+            let mut state = inner.state.lock();
+            if let Some(refusal) = state.refused_files {
+                return Err(FilesError::Refused(refusal, "files[0]: refused".to_owned()));
+            }
+            state.files.extend_from_slice(files);
+            Ok(())
+        };
+        inner.gate.pass("writing files", write).await?
     }
 
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {

@@ -44,27 +44,12 @@ impl<D: Dial> Files for RunnerFiles<D> {
         path: &FilePath,
         action: FileAction,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
-        let request = Request::Files(wire::FileRequest {
-            user: DEFAULT_USER.to_owned(),
-            path: wire::Bytes(path.0.clone()),
-            action: to_wire(action),
-            idle_ms: u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX),
-        });
-        let opened = self.dial.open(task).await.map_err(|error| match error {
-            ShellError::Backend(error) => error.into(),
-            ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. } => {
-                FilesError::Interrupted
-            }
-        });
-        let (read, write) = tokio::io::split(opened?);
-        let mut transfer = Transfer { read, write, head: Vec::new(), body: Vec::new() };
-        let frame = request.encode().map_err(violated)?;
-        transfer.write(&frame).await?;
-        Ok(Box::new(transfer))
+        Ok(Box::new(Transfer::of_file(&self.dial, task, path, action).await?))
     }
 }
 
-struct Transfer {
+/// A connection that the runner gives to a process.
+pub(super) struct Transfer {
     read: ReadHalf<Box<dyn Transport>>,
     write: WriteHalf<Box<dyn Transport>>,
     /// What was received of a frame's head, and of its body.
@@ -75,23 +60,11 @@ struct Transfer {
 #[async_trait]
 impl FileTransfer for Transfer {
     async fn next(&mut self) -> Result<FileReply, FilesError> {
-        let (kind, body) = in_time(self.frame()).await?;
-        match kind {
-            FrameKind::Piece => Ok(FileReply::Piece(body)),
-            FrameKind::Message => of_reply(wire::decode_message(&body).map_err(violated)?),
-            FrameKind::Event => match wire::decode_message(&body).map_err(violated)? {
-                Event::Error { retryable: true, .. } => Err(FilesError::TooMany),
-                Event::Error { message, .. } => {
-                    Err(FilesError::Refused(FileRefusal::Failed, message))
-                }
-                Event::Ready { .. }
-                | Event::Started
-                | Event::Output(_)
-                | Event::Exited(_)
-                | Event::Unknown
-                | Event::Ok => Err(violated(ProtocolError::Malformed)),
-            },
+        let (kind, body) = self.receive().await?;
+        if kind == FrameKind::Piece {
+            return Ok(FileReply::Piece(body));
         }
+        of_reply(wire::decode_message(&body).map_err(violated)?)
     }
 
     async fn ask(&mut self, offset: u64, length: u64) -> Result<(), FilesError> {
@@ -112,13 +85,71 @@ impl FileTransfer for Transfer {
 }
 
 impl Transfer {
+    /// Begins what is done with a path.
+    pub(super) async fn of_file(
+        dial: &impl Dial,
+        task: &TaskId,
+        path: &FilePath,
+        action: FileAction,
+    ) -> Result<Self, FilesError> {
+        let request = Request::Files(wire::FileRequest {
+            user: DEFAULT_USER.to_owned(),
+            path: wire::Bytes(path.0.clone()),
+            action: to_wire(action),
+            idle_ms: u64::try_from(IDLE.as_millis()).unwrap_or(u64::MAX),
+        });
+        Self::open(dial, task, &request).await
+    }
+
+    /// Sends a request after which the runner gives the connection away.
+    pub(super) async fn open(
+        dial: &impl Dial,
+        task: &TaskId,
+        request: &Request,
+    ) -> Result<Self, FilesError> {
+        let opened = dial.open(task).await.map_err(|error| match error {
+            ShellError::Backend(error) => error.into(),
+            ShellError::NotReady | ShellError::Gone | ShellError::NotStarted { .. } => {
+                FilesError::Interrupted
+            }
+        });
+        let (read, write) = tokio::io::split(opened?);
+        let mut transfer = Self { read, write, head: Vec::new(), body: Vec::new() };
+        let frame = request.encode().map_err(violated)?;
+        transfer.write(&frame).await?;
+        Ok(transfer)
+    }
+
+    /// The next piece or message. An answer of the runner itself is an error.
+    pub(super) async fn receive(&mut self) -> Result<(FrameKind, Vec<u8>), FilesError> {
+        let (kind, body) = in_time(self.frame()).await?;
+        if kind != FrameKind::Event {
+            return Ok((kind, body));
+        }
+        match wire::decode_message(&body).map_err(violated)? {
+            Event::Error { retryable: true, .. } => Err(FilesError::TooMany),
+            Event::Error { message, .. } => Err(FilesError::Refused(FileRefusal::Failed, message)),
+            Event::Ready { .. }
+            | Event::Started
+            | Event::Output(_)
+            | Event::Exited(_)
+            | Event::Unknown
+            | Event::Ok => Err(violated(ProtocolError::Malformed)),
+        }
+    }
+
     async fn message(&mut self, message: FromCaller) -> Result<(), FilesError> {
         let frame = wire::encode_message(&message).map_err(violated)?;
         self.write(&frame).await
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
-        in_time(self.write.write_all(bytes)).await
+        in_time(async {
+            self.write.write_all(bytes).await?;
+            // A transport may gather what is written.
+            self.write.flush().await
+        })
+        .await
     }
 
     /// The next frame. What was read of it stays if this is dropped.

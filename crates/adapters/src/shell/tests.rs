@@ -27,6 +27,7 @@ use crate::clock::SystemClock;
 
 mod idle;
 mod not_started;
+mod start_files;
 
 /// A runner, and what a provider would know of its task.
 struct Runner {

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use domain::{
     JobId, TaskId,
     command::Command,
+    file::{FileRefusal, NewFile},
     job::TerminalAccess,
-    ports::{BackendError, Clock, CommandStart, Shell, ShellError},
+    ports::{BackendError, Clock, CommandStart, FilesError, Shell, ShellError},
 };
 use link::split;
 
@@ -18,7 +19,7 @@ use crate::shell::ExecDial;
 /// The runners of tasks that connect by themselves.
 pub struct LinkShell {
     connections: Connections,
-    /// Terminals need ECS Exec.
+    /// Terminals, and the files of a start, need ECS Exec.
     terminals: Option<RunnerShell<ExecDial>>,
     clock: Arc<dyn Clock>,
 }
@@ -47,6 +48,14 @@ impl Shell for LinkShell {
             Some(_) => Ok(()),
             None => Err(ShellError::NotReady),
         }
+    }
+
+    async fn write_files(&self, task: &TaskId, files: &[NewFile]) -> Result<(), FilesError> {
+        let Some(shells) = &self.terminals else {
+            let message = "this deployment can't write files; let a command fetch them";
+            return Err(FilesError::Refused(FileRefusal::Failed, message.to_owned()));
+        };
+        shells.write_files(task, files).await
     }
 
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError> {

@@ -7,9 +7,11 @@ use std::{
 use adapters::clock::SystemClock;
 use adapters::shell::RunnerShell;
 use aws::shell::ExecDial;
+use base64::prelude::*;
 use domain::{
     Secret, TaskId,
     command::Command,
+    file::NewFile,
     job::Exit,
     ports::{Attached, Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
@@ -95,6 +97,21 @@ async fn every_byte_value_passes_in_both_directions() {
     let (stdout, end) = fixture.run("a", &command).await;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Code(0))));
     assert!(stdout == stdin, "what cat read is what cat wrote");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_a_start_pass_over_channels_of_their_own() {
+    let Some(fixture) = fixture().await else { return };
+    fixture.probe().await.unwrap();
+    let (dir, _) = fixture.run("a", &testkit::command("mktemp -d")).await;
+    let dir = String::from_utf8(dir).unwrap().trim().to_owned();
+    let bytes: Vec<u8> = (0..=255).cycle().take(64 << 10).collect();
+    let base64 = BASE64_STANDARD.encode(&bytes);
+    let file = NewFile { path: format!("{dir}/bytes"), mode: Some(0o640), base64 };
+    fixture.shell.write_files(&TaskId::new(TASK), &[file]).await.unwrap();
+    let line = format!("cat {dir}/bytes; rm -r {dir}");
+    let (read, _) = fixture.run("b", &testkit::command(&line)).await;
+    assert!(read == bytes, "what is read is what was written");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,7 @@
 //! Option values.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
 use reqwest::Url;
 
@@ -12,6 +14,13 @@ pub(crate) struct Seconds(pub(crate) u64);
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pair(pub(crate) String, pub(crate) String);
+
+/// A file of this machine, and its path in a shell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct File {
+    pub(crate) local: PathBuf,
+    pub(crate) path: String,
+}
 
 /// Which part of longer output is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -54,6 +63,16 @@ pub(super) fn pair(text: &str) -> Result<Pair, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok(Pair(key.to_owned(), value.to_owned())),
         _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}
+
+/// Reads `LOCAL:PATH`. The last colon counts.
+pub(super) fn file(text: &str) -> Result<File, String> {
+    match text.rsplit_once(':') {
+        Some((local, path)) if !local.is_empty() && !path.is_empty() => {
+            Ok(File { local: local.into(), path: path.to_owned() })
+        }
+        _ => Err("expected LOCAL:PATH".to_owned()),
     }
 }
 

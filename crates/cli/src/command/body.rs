@@ -1,16 +1,24 @@
 //! Request bodies from options.
 
-use std::io::{self, Read};
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    args::{CommandOptions, Keep, Network, Pair, ShellName, ShellOptions},
+    args::{CommandOptions, File, Keep, Network, Pair, ShellName, ShellOptions},
     error::{CliError, Exit},
 };
 
 /// Maximum size of the standard input of a command. Bytes.
 const STDIN_LIMIT: u64 = 131_072;
+
+/// Maximum size of all files of a start. Bytes.
+const FILES_LIMIT: u64 = 65_536;
 
 /// The body of a start request.
 pub(super) fn start(options: ShellOptions) -> Map<String, Value> {
@@ -75,6 +83,34 @@ pub(super) fn pairs(pairs: Vec<Pair>) -> Option<Map<String, Value>> {
     let object: Map<_, _> =
         pairs.into_iter().map(|Pair(key, value)| (key, Value::String(value))).collect();
     (!object.is_empty()).then_some(object)
+}
+
+/// The content of files for a start, with the permission bits that they have; none if there are no files.
+pub(super) fn files(files: &[File]) -> Result<Option<Vec<Value>>, CliError> {
+    let read = files.iter().map(read_file).collect::<Result<Vec<_>, _>>()?;
+    if read.iter().map(|(_, content)| content.len() as u64).sum::<u64>() > FILES_LIMIT {
+        return Err(CliError::new(Exit::Usage, "the files are larger than 64 KiB in all")
+            .hint("copy larger files with `ephemeral cp` when the shell has started"));
+    }
+    let file = |(file, (mode, content)): (&File, &(u32, Vec<u8>))| {
+        json!({
+            "path": file.path,
+            "mode": format!("{mode:04o}"),
+            "base64": BASE64_STANDARD.encode(content),
+        })
+    };
+    Ok((!read.is_empty()).then(|| files.iter().zip(&read).map(file).collect()))
+}
+
+/// The permission bits of a file, and its content as far as it can be sent.
+fn read_file(file: &File) -> Result<(u32, Vec<u8>), CliError> {
+    let failed =
+        |error: io::Error| CliError::chain(&format!("can't read {}", file.local.display()), &error);
+    let opened = fs::File::open(&file.local).map_err(failed)?;
+    let mode = opened.metadata().map_err(failed)?.permissions().mode() & 0o777;
+    let mut content = Vec::new();
+    opened.take(FILES_LIMIT + 1).read_to_end(&mut content).map_err(failed)?;
+    Ok((mode, content))
 }
 
 fn stdin() -> Result<String, CliError> {

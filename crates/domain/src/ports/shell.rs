@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 
-use super::BackendError;
+use super::{BackendError, FilesError};
 use crate::{
     JobId, TaskId, Timestamp,
     command::Command,
+    file::NewFile,
     job::{BackgroundProcess, Exit, TerminalAccess, Usage},
 };
 
@@ -195,6 +196,12 @@ pub trait Attached: Send {
 pub trait Shell: Send + Sync {
     /// Succeeds once the runner accepts commands.
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError>;
+    /// Writes files with the rights of the user of commands. Each takes its place as a whole; after an error
+    /// some of them may be written.
+    ///
+    /// # Errors
+    /// `Refused` if the shell can't write one of them; the message says which.
+    async fn write_files(&self, task: &TaskId, files: &[NewFile]) -> Result<(), FilesError>;
     /// Moves the end of the task: it ends by itself some seconds after this much time from now.
     async fn set_deadline(&self, task: &TaskId, after: Duration) -> Result<(), ShellError>;
     /// Starts the command of a job, or attaches to it if this runner knows the job: a command never runs

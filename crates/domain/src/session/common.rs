@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Reason, Spec, Status};
 use crate::{
-    EventId, JobId, SessionId, Timestamp, UserId,
+    EventId, JobId, Secret, SessionId, Timestamp, UserId,
     timeline::{Entry, EventKind, Stamp},
 };
 
@@ -40,6 +40,9 @@ pub struct Common {
     pub last_active_at: Timestamp,
     /// The deadline that the owner was warned of, to warn once of each.
     pub warned_of: Option<Timestamp>,
+    /// Until when the session's files may be written by a worker that has claimed that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files_claimed_until: Option<Timestamp>,
 }
 
 /// The decision that a session takes no new jobs and ends once its open jobs are done.
@@ -104,6 +107,7 @@ impl Common {
             last_entry_at: now,
             last_active_at: now,
             warned_of: None,
+            files_claimed_until: None,
         };
         let kind = EventKind::Accepted;
         let change = Change { kind, from: None, to: Status::Queued, cause: None };
@@ -115,6 +119,12 @@ impl Common {
     /// written with the session.
     pub(super) fn enter(&mut self, change: Change, stamp: Stamp) -> Entry {
         let Change { kind, from, to, cause } = change;
+        let is_new = matches!(to, Status::Queued | Status::Provisioning | Status::Starting);
+        if !is_new {
+            // Either they were written, or they never will be.
+            self.spec.files = Secret::default();
+            self.files_claimed_until = None;
+        }
         self.entries += 1;
         let latency = stamp.now.since(self.last_entry_at);
         self.last_entry_at = self.last_entry_at.max(stamp.now);

@@ -18,13 +18,14 @@ pub enum Reason {
     SpotInterruption,
     ProvisionTimeout,
     CapacityUnavailable,
+    FilesRefused,
     ReapedOrphan,
     Internal,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::UserStop,
         Self::TtlExpired,
         Self::IdleTimeout,
@@ -34,6 +35,7 @@ impl Reason {
         Self::SpotInterruption,
         Self::ProvisionTimeout,
         Self::CapacityUnavailable,
+        Self::FilesRefused,
         Self::ReapedOrphan,
         Self::Internal,
     ];
@@ -59,6 +61,7 @@ impl Reason {
             Self::SpotInterruption => "spot_interruption",
             Self::ProvisionTimeout => "provision_timeout",
             Self::CapacityUnavailable => "capacity_unavailable",
+            Self::FilesRefused => "files_refused",
             Self::ReapedOrphan => "reaped_orphan",
             Self::Internal => "internal",
         }

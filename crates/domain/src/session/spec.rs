@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Secret,
+    file::NewFile,
     size::{Network, Size},
     warm,
     webhook::Endpoint,
@@ -35,6 +36,13 @@ pub struct Spec {
     pub admission: Admission,
     /// Where webhooks are sent; none are sent if absent.
     pub webhook: Option<Endpoint>,
+    /// The files that are written before the session is ready. They are dropped then.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub files: Secret<Vec<NewFile>>,
+}
+
+fn is_empty(files: &Secret<Vec<NewFile>>) -> bool {
+    files.expose().is_empty()
 }
 
 /// What happens to a start request above the quota.

@@ -90,7 +90,7 @@ impl BeforeStop {
     ) -> Transition<Stopping> {
         let Self { mut common, wakeup, from, holds_slot, placement, ready_at } = self;
         let change = Change::of(EventKind::StopRequested, from, Status::Stopping)
-            .because(reason.name().to_owned());
+            .because(cause(reason, note.as_deref()));
         let entry = common.enter(change, stamp);
         let stopping = Stopping {
             common,
@@ -187,5 +187,14 @@ impl Stopping {
         let ended =
             Ended { common, task, ready_at, reason, note, ended_at, task_until, commands: None };
         Transition::new(ended, entry)
+    }
+}
+
+/// What the timeline says of the decision to end a session.
+fn cause(reason: Reason, note: Option<&str>) -> String {
+    match note {
+        // The note says which file, and why.
+        Some(note) if reason == Reason::FilesRefused => format!("{}: {note}", reason.name()),
+        Some(_) | None => reason.name().to_owned(),
     }
 }

@@ -40,6 +40,7 @@ fn task() -> TaskId {
 
 fn spec() -> Spec {
     Spec {
+        files: Secret::default(),
         image: "default".into(),
         size: Size::DEFAULT,
         ttl: Duration::from_hours(1),

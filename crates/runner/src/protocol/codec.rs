@@ -81,7 +81,8 @@ impl Message for Request {
             | Self::Probe
             | Self::Terminal { .. }
             | Self::Resize { .. }
-            | Self::Files(_) => return frame(out, CONTROL, &[&json(self)?]),
+            | Self::Files(_)
+            | Self::Processes(_) => return frame(out, CONTROL, &[&json(self)?]),
         };
         let json = json(start)?;
         let length = u32::try_from(json.len()).map_err(|_| ProtocolError::TooLong(json.len()))?;
@@ -101,7 +102,8 @@ impl Message for Request {
                 | Self::Probe
                 | Self::Terminal { .. }
                 | Self::Resize { .. }
-                | Self::Files(_) => Ok(request),
+                | Self::Files(_)
+                | Self::Processes(_) => Ok(request),
             }),
             START => decode_start(body).map(Self::Start),
             INPUT => Ok(Self::Input(Input(body.to_vec()))),

@@ -18,6 +18,8 @@ mod members;
 #[cfg(test)]
 mod output;
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod spawn;

@@ -152,7 +152,7 @@ async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
             let detail = "the session has as many transfers of files at once as this server allows";
             return Problem::new(Code::TooManyRequests, detail);
         }
-        FilesError::Interrupted => return interrupted(env, id).await,
+        FilesError::Interrupted => return sessions::interrupted(env, id).await,
         FilesError::Backend(error) => return error.into(),
     };
     let code = match refusal {
@@ -167,13 +167,4 @@ async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
         FileRefusal::Failed => Code::FileError,
     };
     Problem::new(code, message)
-}
-
-/// A shell that ends a transfer without a reason has mostly ended itself.
-async fn interrupted(env: &Env, id: SessionId) -> Problem {
-    match env.store.session(id).await {
-        Ok(Some(read)) if !matches!(read.value, Session::Ready(_)) => sessions::ended(&read.value),
-        Ok(_) => Problem::new(Code::Unavailable, "the shell ended the transfer; try again"),
-        Err(error) => error.into(),
-    }
 }

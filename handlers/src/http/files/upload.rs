@@ -51,7 +51,7 @@ impl WriteQuery {
     }
 }
 
-fn mode() -> Rule<impl Fn(Value) -> Result<u32, FieldError>> {
+pub(in crate::http) fn mode() -> Rule<impl Fn(Value) -> Result<u32, FieldError>> {
     let read = |value| {
         let text = string(value)?;
         let is_octal =

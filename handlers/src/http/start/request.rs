@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+mod files;
+
 /// The image of a start that names none.
 const DEFAULT_IMAGE: &str = "default";
 /// The longest name of an image. Bytes.
@@ -42,6 +44,7 @@ impl StartRequest {
         let ttl = fields.optional("ttlSeconds", ttl(policy));
         let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
         let env = fields.optional("env", command::env());
+        let files = fields.optional("files", files::files());
         let metadata = fields.optional("metadata", command::metadata());
         let network = read_network(fields, policy);
         let spot = boolean().describe("Cheaper capacity that can be taken back.");
@@ -62,6 +65,7 @@ impl StartRequest {
             spot,
             admission,
             webhook: None,
+            files: Secret::new(files.unwrap_or_default()),
         };
         Some(Self { spec, command, webhook })
     }

@@ -17,6 +17,7 @@ use crate::http::{
 mod files;
 mod operation;
 mod operations;
+mod processes;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
@@ -49,7 +50,7 @@ const PROBLEMS: [(u16, &str, &str); 16] = [
         once.",
     ),
     (500, "Internal", "An internal error."),
-    (501, "NoFiles", "This deployment can't transfer files."),
+    (501, "NotImplemented", "This deployment has no such way to shells."),
     (503, "Unavailable", "A backend is unavailable; retry with the same Idempotency-Key."),
     (
         507,

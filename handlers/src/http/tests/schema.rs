@@ -78,7 +78,7 @@ fn matches(template: &str, path: &str) -> bool {
     let (template, path): (Vec<_>, Vec<_>) =
         (template.split('/').collect(), path.split('/').collect());
     template.len() == path.len()
-        && template.iter().zip(&path).all(|(part, given)| *part == "{id}" || part == given)
+        && template.iter().zip(&path).all(|(part, given)| part.starts_with('{') || part == given)
 }
 
 fn deref(value: &'static Value) -> &'static Value {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use domain::{SessionId, message::Message, session::Session, size::Network};
+use domain::{SessionId, message::Message, ports::Store, session::Session, size::Network};
 use serde_json::json;
 use testkit::session_id;
 
@@ -31,6 +31,27 @@ async fn a_start_without_fields_is_accepted() {
     assert_eq!(session["network"], "none");
     let entries = api.fakes.store.entries(id(&body));
     assert_eq!(entries.len(), 1);
+}
+
+#[tokio::test]
+async fn files_of_a_start_are_kept_until_they_are_written_and_never_shown() {
+    let api = Api::new(Fakes::new());
+    let files = json!([
+        {"path": "a", "content": "hidden-content"},
+        {"path": "/tmp/hidden-path", "base64": "aGlkZGVu", "mode": "0600"},
+    ]);
+    let body = api.post(START, json!({"files": files})).await.expect(202);
+    let session = api.fakes.store.session(id(&body)).await.unwrap().unwrap().value;
+    let [text, bytes] = session.files() else { panic!("two files") };
+    assert_eq!(
+        (text.path.as_str(), text.base64.as_str(), text.mode),
+        ("a", "aGlkZGVuLWNvbnRlbnQ=", None)
+    );
+    assert_eq!((bytes.base64.as_str(), bytes.mode), ("aGlkZGVu", Some(0o600)));
+    for path in ["session", "job"] {
+        let seen = api.get(body["links"][path].as_str().unwrap()).await.expect(200).to_string();
+        assert!(!seen.contains("hidden") && !seen.contains("aGlk"), "{path}: {seen}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -35,6 +36,8 @@ class StartOptions(TypedDict, total=False):
     webhook: Webhook
     spot: bool
     """Cheaper capacity that can be taken back."""
+    files: Mapping[str, str | bytes]
+    """The content of small files by path, 64 KiB in all, written before the first command."""
     queue: bool
     """At the quota, wait for a slot instead of being refused."""
 
@@ -87,9 +90,17 @@ def start_body(options: StartOptions) -> dict[str, Any]:
     size = {name: body.pop(key) for key, name in _SIZES.items() if key in body}
     if size:
         body["size"] = size
+    if "files" in body:
+        body["files"] = [_file(path, content) for path, content in body["files"].items()]
     if body.pop("queue", False):
         body["admission"] = "queue"
     return body
+
+
+def _file(path: str, content: str | bytes) -> dict[str, str]:
+    if isinstance(content, str):
+        return {"path": path, "content": content}
+    return {"path": path, "base64": base64.b64encode(content).decode()}
 
 
 def command_body(command: Command, options: CommandOptions) -> dict[str, Any]:

@@ -267,6 +267,10 @@ class FilesUnavailableError(ApiError, code="files_unavailable"):
     """The deployment transfers no files."""
 
 
+class ProcessesUnavailableError(ApiError, code="processes_unavailable"):
+    """The deployment can't list or signal single processes."""
+
+
 class UnavailableError(ApiError, code="unavailable"):
     """A backend of the server is not available."""
 

@@ -33,18 +33,6 @@ The events that webhooks report.
 """
 
 
-class Process(TypedDict):
-    """
-    A process of a shell.
-    """
-
-    command: str
-    """
-    The beginning of its command line.
-    """
-    pid: int
-
-
 class JobError(TypedDict):
     """
     What went wrong with a job.
@@ -210,6 +198,7 @@ ProblemCode: TypeAlias = Literal[
     "streaming_unavailable",
     "not_acceptable",
     "files_unavailable",
+    "processes_unavailable",
     "unavailable",
     "insufficient_storage",
     "shell_disk_full",
@@ -335,6 +324,25 @@ A session's status as the API shows it. Coarser than the state: `Waiting` and
 
 class Signal(TypedDict):
     signal: str | int
+
+
+class Files(TypedDict):
+    base64: NotRequired[str]
+    """
+    Bytes, with padding.
+    """
+    content: NotRequired[str]
+    """
+    Text.
+    """
+    mode: NotRequired[str]
+    """
+    Permission bits in octal. Those of the file that is replaced if absent, or 0644.
+    """
+    path: str
+    """
+    A relative one counts from the home directory. Directories are created.
+    """
 
 
 class Size(TypedDict):
@@ -684,6 +692,47 @@ class FileList(TypedDict):
     """
 
 
+class Process(TypedDict):
+    """
+    A process of a command.
+    """
+
+    arguments: list[str]
+    """
+    The beginning of its arguments, up to 1 KiB. Bytes that are not UTF-8 are shown as U+FFFD.
+    """
+    argumentsTruncated: bool
+    """
+    Arguments are left out or cut.
+    """
+    cpuMilliseconds: int
+    """
+    CPU time that it has used.
+    """
+    jobId: JobId
+    """
+    The job whose command has started it.
+    """
+    memoryBytes: int
+    """
+    Resident memory.
+    """
+    name: str
+    """
+    The name of its program, at most 15 bytes.
+    """
+    parentPid: int
+    pid: int
+    """
+    As the shell sees it.
+    """
+    startedAt: Time
+    user: str
+    """
+    The name of its user, or the number of one without a name.
+    """
+
+
 class TerminalAccess(TypedDict):
     """
     How the job's terminal is opened, once. Absent unless such a permission is valid; only
@@ -823,6 +872,21 @@ class Jobs(TypedDict):
     """
 
 
+class Processes(TypedDict):
+    """
+    The processes of a shell.
+    """
+
+    processes: list[Process]
+    """
+    In the order of their pids.
+    """
+    truncated: bool
+    """
+    There are more than the 1000 listed ones.
+    """
+
+
 class Session(TypedDict):
     """
     A session as the API shows it.
@@ -866,6 +930,7 @@ class Session(TypedDict):
             "spot_interruption",
             "provision_timeout",
             "capacity_unavailable",
+            "files_refused",
             "reaped_orphan",
             "internal",
         ]
@@ -899,6 +964,14 @@ class Sessions(TypedDict):
     """
 
 
+class SignalProcess(TypedDict):
+    signal: str | int
+    startedAt: NotRequired[Time | None]
+    """
+    As listed. If the process was started at another time, there is no such process: another one has its pid by now.
+    """
+
+
 class Start(TypedDict):
     admission: NotRequired[Literal["reject", "queue"] | None]
     """
@@ -909,6 +982,10 @@ class Start(TypedDict):
     One shot: run this, then stop the session.
     """
     env: NotRequired[Variables | None]
+    files: NotRequired[list[Files] | None]
+    """
+    Small files, at most 65536 bytes in all. They are written as the user of commands before the session is ready. If one can't be, the start fails with files_refused.
+    """
     idleTimeoutSeconds: NotRequired[int | None]
     """
     At most the deployment's longest lifetime.

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Scenario;
 use crate::{harness::Harness, user::SOON};
 
-pub(super) const SCENARIOS: [Scenario; 9] = [
+pub(super) const SCENARIOS: [Scenario; 10] = [
     Scenario::new("cancel", |harness| Box::pin(cancel(harness))),
     Scenario::new("timeout", |harness| Box::pin(timeout(harness))),
     Scenario::new("order and turns", |harness| Box::pin(order(harness))),
@@ -17,6 +17,7 @@ pub(super) const SCENARIOS: [Scenario; 9] = [
     Scenario::new("parallel output", |harness| Box::pin(parallel_output(harness))),
     Scenario::new("wait", |harness| Box::pin(wait(harness))),
     Scenario::new("shells and programs", |harness| Box::pin(programs(harness))),
+    Scenario::new("processes", |harness| Box::pin(processes(harness))),
     Scenario::new("idempotency", |harness| Box::pin(idempotency(harness))),
 ];
 
@@ -51,6 +52,33 @@ async fn timeout(harness: &Harness<'_>) -> Result<()> {
     ensure!(end["stdout"]["text"] == "begun\n", "the output before the timeout is not kept: {end}");
     let left = api.output_of(&started.session, "pgrep -c sleep || true").await?;
     ensure!(left.trim() == "0", "{left} children are left");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// Lists what a command has left running, and ends it; or says that this place can't.
+async fn processes(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let body = json!({"command": "sleep 1000 & echo $!", "background": true});
+    let job = api.execute_with(&started.session, &body).await?;
+    let pid = api.finished(&job, SOON).await?["stdout"]["text"].as_str().map(str::to_owned);
+    let pid: i64 = pid.context("no output")?.trim().parse()?;
+    let path = format!("/sessions/{}/processes", started.session);
+    let signal = json!({"signal": "KILL"});
+    if harness.place.as_aws().is_some() {
+        for answer in
+            [api.get(&path).await?, api.post(&format!("{path}/{pid}/signal"), &signal).await?]
+        {
+            ensure!(answer.expect(501)?.body["code"] == "processes_unavailable", "another code");
+        }
+    } else {
+        let listed = api.get(&path).await?.expect(200)?.body["processes"].clone();
+        ensure!(listed[0]["pid"] == pid && listed[0]["jobId"] == *job, "{listed}");
+        api.post(&format!("{path}/{pid}/signal"), &signal).await?.expect(204)?;
+        let left = api.output_of(&started.session, "pgrep -c sleep || true").await?;
+        ensure!(left.trim() == "0", "{left} processes are left");
+    }
     api.stop(&started.session).await?;
     Ok(())
 }

@@ -13,9 +13,11 @@ use crate::{
     wait::until,
 };
 
-pub(super) const SCENARIOS: [Scenario; 5] = [
+pub(super) const SCENARIOS: [Scenario; 7] = [
     Scenario::new("a whole life", |harness| Box::pin(whole(harness))),
     Scenario::new("one shot", |harness| Box::pin(one_shot(harness))),
+    Scenario::new("files of a start", |harness| Box::pin(files(harness))),
+    Scenario::new("refused file of a start", |harness| Box::pin(refused_file(harness))),
     Scenario::new("webhook refused once", |harness| Box::pin(refused_webhook(harness))),
     Scenario::new("ttl", |harness| Box::pin(ttl(harness))),
     Scenario::new("extend", |harness| Box::pin(extend(harness))),
@@ -52,6 +54,39 @@ async fn whole(harness: &Harness<'_>) -> Result<()> {
     }
     events(&api, &started.session).await?;
     after_the_end(&api, &started.session).await
+}
+
+/// Files are there before the first command, with the mode and the owner that they must have.
+async fn files(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let files = json!([
+        {"path": "in/run.sh", "content": "#!/bin/sh\necho hidden-file\n", "mode": "0750"},
+        {"path": "/tmp/bytes", "base64": "AAH/"},
+    ]);
+    let started = api.start(&json!({"files": files})).await?;
+    let line = "in/run.sh; stat -c '%a %U %s' in/run.sh /tmp/bytes";
+    let job = api.execute(&started.session, line).await?;
+    let end = api.finished(&job, SOON).await?;
+    let expected = "hidden-file\n750 shelluser 27\n644 shelluser 3\n";
+    ensure!(end["stdout"]["text"] == expected, "{end}");
+    let shown = [api.session(&started.session).await?, api.finished(&started.job, SOON).await?];
+    ensure!(!json!(shown).to_string().contains("run.sh"), "a file is shown: {shown:?}");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// A file that can't be written fails the start, and the events say which and why.
+async fn refused_file(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let files = json!([{"path": "a", "content": "x"}, {"path": "/etc/passwd", "content": "x"}]);
+    let started = api.start(&json!({"files": files})).await?;
+    let start = api.finished(&started.job, SOON).await?;
+    ensure!(start["status"] == "failed" && start["error"]["code"] == "files_refused", "{start}");
+    let session = api.ended(&started.session, SOON).await?;
+    ensure!(session["status"] == "failed" && session["reason"] == "files_refused", "{session}");
+    let events = json!(api.events(&started.session).await?).to_string();
+    ensure!(events.contains("files[1]: permission denied"), "{events}");
+    Ok(())
 }
 
 /// The events of the user, from the first to the last.

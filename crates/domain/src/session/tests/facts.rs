@@ -1,6 +1,7 @@
 //! What transitions write to the record.
 
 use super::*;
+use crate::file::NewFile;
 
 #[test]
 fn the_time_to_live_counts_from_ready() {
@@ -16,6 +17,20 @@ fn the_time_to_live_of_a_session_that_waited_counts_from_its_admission() {
     let admitted = next(waiting(), Change::Admit, 5000);
     assert_eq!(admitted.common().expires_at, at(8600));
     assert_eq!(admitted.overdue(at(5599)), None);
+}
+
+#[test]
+fn files_are_kept_until_the_session_is_ready_or_ends() {
+    let file = NewFile { path: "a".into(), mode: None, base64: "eA==".into() };
+    let spec = Spec { files: Secret::new(vec![file]), ..spec() };
+    let starting = after(queued(spec), &[Change::Provision, On(Event::Placed(task()))]);
+    let starting = starting.claim_files(at(45));
+    assert_eq!((starting.files().len(), starting.has_claimed_files(at(44))), (1, true));
+    assert!(!starting.has_claimed_files(at(45)));
+    for end in [On(Event::Ready), stop(Reason::FilesRefused), On(Event::TaskStopped(None))] {
+        let session = next(starting.clone(), end, 50);
+        assert!(session.files().is_empty() && !session.has_claimed_files(at(0)));
+    }
 }
 
 #[test]

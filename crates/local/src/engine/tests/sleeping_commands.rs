@@ -4,8 +4,11 @@ use async_trait::async_trait;
 use domain::{
     TaskId, UserId,
     command::{Command, Concurrency, Program},
+    file::NewFile,
     job::{Exit, TerminalAccess, Usage},
-    ports::{Attached, CommandEnd, CommandEvent, CommandStart, EndCause, Shell, ShellError},
+    ports::{
+        Attached, CommandEnd, CommandEvent, CommandStart, EndCause, FilesError, Shell, ShellError,
+    },
     session::Event,
 };
 
@@ -34,6 +37,10 @@ impl Shell for Shells {
     ) -> Result<CommandStart, ShellError> {
         let sleeps = matches!(command.program.expose(), Program::Shell(line) if line == "sleep");
         Ok(CommandStart::Attached(Box::new(Following { sleeps })))
+    }
+
+    async fn write_files(&self, _: &TaskId, _: &[NewFile]) -> Result<(), FilesError> {
+        Ok(())
     }
 
     async fn signal(&self, _: &TaskId, _: domain::JobId, _: i32) -> Result<(), ShellError> {

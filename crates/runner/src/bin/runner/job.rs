@@ -40,7 +40,7 @@ pub(crate) struct Job {
     pub(crate) terminal: Option<Terminal>,
     /// What writes the second stream of a recorded terminal.
     recording: Option<Recording>,
-    members: Members,
+    pub(crate) members: Members,
     background: bool,
     started: Instant,
     phase: Phase,
@@ -67,6 +67,7 @@ pub(crate) enum StopReason {
 /// What is left of a job that has ended: its background processes.
 #[derive(Debug)]
 pub(crate) struct Background {
+    pub(crate) job_id: String,
     pub(crate) members: Members,
     /// The read ends of the job's pipes. Closing them would kill a process that writes to them.
     pub(crate) pipes: Vec<OwnedFd>,
@@ -311,7 +312,7 @@ impl Job {
             return Err(self.members);
         }
         let pipes = self.streams.into_iter().filter_map(Capture::into_held_pipe).collect();
-        Ok(Background { members: self.members, pipes })
+        Ok(Background { job_id: self.id, members: self.members, pipes })
     }
 }
 

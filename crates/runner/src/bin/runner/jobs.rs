@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Instant;
 
 use runner::protocol::files::FileRequest;
+use runner::protocol::processes::ProcessRequest;
 use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
 
 use crate::capture::{self, Scratch};
@@ -14,6 +15,8 @@ use crate::cgroup::Cgroups;
 use crate::command_line;
 use crate::files;
 use crate::job::{Background, Job, StopReason};
+use crate::members::Members;
+use crate::processes;
 use crate::spawn::transfer::Transfer;
 use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
@@ -32,7 +35,7 @@ pub(crate) struct Jobs {
     pub(crate) running: Vec<Job>,
     /// Processes of ended jobs, the oldest first.
     pub(crate) background: Vec<Background>,
-    /// Processes that read or change files for a caller.
+    /// Processes that read or change files, or list or signal processes, for a caller.
     transfers: Vec<Transfer>,
     store: Store,
     /// `None` where jobs can't have cgroups; they have supervisors then.
@@ -217,11 +220,42 @@ impl Jobs {
             .map_err(|error| refused(format!("cannot change the terminal's size: {error}")))
     }
 
-    /// Gives a connection to a new process that serves the request.
+    /// Gives a connection to a new process that reads or changes files.
     pub(crate) fn open_files(
         &mut self,
         request: FileRequest,
         connection: BorrowedFd<'_>,
+    ) -> Result<(), RequestError> {
+        let user = request.user.clone();
+        self.transfer_to_process(&user, connection, |_| |caller| files::serve(request, caller))
+    }
+
+    /// Gives a connection to a new process that lists or signals processes of commands.
+    pub(crate) fn open_processes(
+        &mut self,
+        request: &ProcessRequest,
+        connection: BorrowedFd<'_>,
+    ) -> Result<(), RequestError> {
+        self.transfer_to_process(&request.user, connection, |jobs| {
+            // With the rights of this process, which are needed to know and to signal every command.
+            let prepared = processes::requests::prepare(&jobs.members(), request.action);
+            |caller| processes::requests::answer(prepared, caller)
+        })
+    }
+
+    /// The processes of each job that has some, with the id of the job.
+    fn members(&self) -> Vec<(&str, &Members)> {
+        let running = self.running.iter().map(|job| (job.id.as_str(), &job.members));
+        let ended = self.background.iter().map(|rest| (rest.job_id.as_str(), &rest.members));
+        running.chain(ended).collect()
+    }
+
+    /// Gives a connection to a new process, as [`spawn::transfer::spawn`] does.
+    fn transfer_to_process<W: FnOnce(OwnedFd)>(
+        &mut self,
+        user: &str,
+        connection: BorrowedFd<'_>,
+        prepare: impl FnOnce(&Self) -> W,
     ) -> Result<(), RequestError> {
         if self.shutting_down {
             return Err(refused("the shell is shutting down"));
@@ -233,10 +267,8 @@ impl Jobs {
             let message = format!("{MAX_TRANSFERS} transfers of files already run in this shell");
             return Err(temporary(message));
         }
-        let user = request.user.clone();
-        let work = |connection| files::serve(request, connection);
         let (defaults, cgroups) = (&self.defaults, self.cgroups.as_ref());
-        match spawn::transfer::spawn(&user, defaults, cgroups, connection, work) {
+        match spawn::transfer::spawn(user, defaults, cgroups, connection, || prepare(self)) {
             Ok(transfer) => {
                 self.transfers.push(transfer);
                 Ok(())

@@ -7,6 +7,9 @@ use runner::protocol::Process;
 
 use crate::sys::Pid;
 
+pub(crate) mod requests;
+mod stat;
+
 /// Longest part of a command line that is reported, in bytes.
 const MAX_COMMAND_BYTES: usize = 100;
 

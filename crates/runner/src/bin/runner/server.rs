@@ -248,6 +248,7 @@ impl Server {
             | Request::Attach { .. }
             | Request::Terminal { .. }
             | Request::Files(_)
+            | Request::Processes(_)
                 if connection.is_following() =>
             {
                 let message = "this connection already follows a job".to_owned();
@@ -281,7 +282,7 @@ impl Server {
                     Err(error) => Err(error),
                 }
             }
-            Request::Files(_) if !connection.can_be_given_away() => {
+            Request::Files(_) | Request::Processes(_) if !connection.can_be_given_away() => {
                 let message = "the caller of a transfer must wait for its first reply".to_owned();
                 Err(RequestError::Failed { message, retryable: false })
             }
@@ -289,6 +290,12 @@ impl Server {
                 Ok(()) => return connection.give_away(),
                 Err(error) => Err(error),
             },
+            Request::Processes(request) => {
+                match self.jobs.open_processes(&request, connection.as_fd()) {
+                    Ok(()) => return connection.give_away(),
+                    Err(error) => Err(error),
+                }
+            }
             Request::Signal { job_id, signal } => self.jobs.signal(&job_id, signal, now),
             Request::Cancel { job_id } => self.jobs.cancel(&job_id, now),
             Request::Release { job_id } => self.jobs.release(&job_id),

@@ -74,6 +74,17 @@ impl Operation {
         self
     }
 
+    /// A POST that has the same effect again when it is repeated, whatever its idempotency key.
+    pub(super) fn without_key(mut self) -> Self {
+        self.parameters.retain(|parameter| parameter.get("$ref").is_none());
+        for response in self.responses.values_mut() {
+            response["headers"]
+                .as_object_mut()
+                .map(|headers| headers.remove("Idempotent-Replayed"));
+        }
+        self
+    }
+
     /// Adds the parameters that `read` takes.
     pub(super) fn query<T>(mut self, read: impl FnOnce(&mut Params) -> T) -> Self {
         let Recorder { values, required, .. } = Params::recorded(read);

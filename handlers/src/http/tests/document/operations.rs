@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Schemas, files,
     operation::{JSON, get, post},
+    processes,
 };
 use crate::{
     Policy,
@@ -47,6 +48,7 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<Described> {
         jobs(schemas),
         sessions(schemas),
         files::all(schemas),
+        processes::all(schemas),
         webhooks(schemas),
     ]
     .concat()

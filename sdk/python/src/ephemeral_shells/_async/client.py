@@ -27,6 +27,7 @@ _CONNECT_TIMEOUT = 5.0
 _EVENTS_WAIT = 20
 # The server sends at least a comment in a third of this time.
 _SILENCE = 45.0
+_NO_CONTENT = 204
 
 
 class AsyncClient:
@@ -204,6 +205,8 @@ class AsyncClient:
         self.has_responded = True
         if not response.is_success:
             raise _refused(response)
+        if response.status_code == _NO_CONTENT:
+            return None
         try:
             return response.json()
         except ValueError:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     Sessions = list[models.Session]
     Events = list[models.Event]
     Jobs = list[models.Job]
+    Processes = list[models.Process]
 
 # How long a stop is tried when the caller was interrupted. Seconds.
 _INTERRUPTED = 5.0
@@ -166,6 +167,20 @@ class AsyncShell:
         session = await self.info()
         await AsyncJob(self.client, session["startJobId"], self.id).wait()
         return await self.info()
+
+    async def processes(self) -> Processes:
+        """What the commands of the shell run, background processes included; at most 1000."""
+        page: models.Processes = await self.client.get(f"/v1/sessions/{self.id}/processes")
+        return page["processes"]
+
+    async def signal_process(self, process: models.Process | int, signal: str | int) -> None:
+        """Sends a signal, such as `"TERM"`, to one process: a pid, or one that was listed. Raises
+        `NotFoundError` if that has ended, also if another process has its pid by now."""
+        pid = process if isinstance(process, int) else process["pid"]
+        body: dict[str, Any] = {"signal": signal}
+        if not isinstance(process, int):
+            body["startedAt"] = process["startedAt"]
+        await self.client.post(f"/v1/sessions/{self.id}/processes/{pid}/signal", body)
 
     async def timeline(self) -> Events:
         """What has happened to the session until now."""

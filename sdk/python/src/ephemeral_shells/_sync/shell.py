@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Sessions = list[models.Session]
     Events = list[models.Event]
     Jobs = list[models.Job]
+    Processes = list[models.Process]
 
 # How long a stop is tried when the caller was interrupted. Seconds.
 _INTERRUPTED = 5.0
@@ -165,6 +166,20 @@ class Shell:
         session = self.info()
         Job(self.client, session["startJobId"], self.id).wait()
         return self.info()
+
+    def processes(self) -> Processes:
+        """What the commands of the shell run, background processes included; at most 1000."""
+        page: models.Processes = self.client.get(f"/v1/sessions/{self.id}/processes")
+        return page["processes"]
+
+    def signal_process(self, process: models.Process | int, signal: str | int) -> None:
+        """Sends a signal, such as `"TERM"`, to one process: a pid, or one that was listed. Raises
+        `NotFoundError` if that has ended, also if another process has its pid by now."""
+        pid = process if isinstance(process, int) else process["pid"]
+        body: dict[str, Any] = {"signal": signal}
+        if not isinstance(process, int):
+            body["startedAt"] = process["startedAt"]
+        self.client.post(f"/v1/sessions/{self.id}/processes/{pid}/signal", body)
 
     def timeline(self) -> Events:
         """What has happened to the session until now."""

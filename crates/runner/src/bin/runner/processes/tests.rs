@@ -27,3 +27,12 @@ fn descendants_include_grandchildren() {
     crate::sys::signal(below[0], libc::SIGKILL);
     child.wait().unwrap();
 }
+
+#[test]
+fn a_stat_is_read_whatever_the_name_of_the_program() {
+    let line = "7 (a) R (b) S 3 7 7 0 -1 4194560 1 0 0 0 12 5 0 0 20 0 1 0 4200 8192 33 18446744";
+    let stat = stat::Stat::parse(line).unwrap();
+    assert_eq!((stat.name.as_str(), stat.parent, stat.resident_pages), ("a) R (b", 3, 33));
+    assert!(stat::Stat::parse("7 (sh) Z 3 7 7 0").is_none());
+    assert!(stat::Stat::parse("7 (sh) S 3").is_none());
+}

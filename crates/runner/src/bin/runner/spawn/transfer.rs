@@ -32,14 +32,15 @@ impl Transfer {
     }
 }
 
-/// Forks a process that becomes the user, changes to the user's home directory and runs `work` with this
-/// connection, its only descriptor. It executes no program: as this process, it can't be traced by others.
-pub(crate) fn spawn(
+/// Forks a process that calls `prepare`, becomes the user, changes to the user's home directory and runs what
+/// `prepare` has returned with this connection, its only descriptor. It executes no program: as this process,
+/// it can't be traced by others.
+pub(crate) fn spawn<W: FnOnce(OwnedFd)>(
     user: &str,
     defaults: &Defaults,
     cgroups: Option<&Cgroups>,
     connection: BorrowedFd<'_>,
-    work: impl FnOnce(OwnedFd),
+    prepare: impl FnOnce() -> W,
 ) -> Result<Transfer, SpawnError> {
     let user = plan::user(user, &defaults.users)?;
     let home = CString::new(user.home.as_str()).map_err(|_| error::invalid("no home directory"))?;
@@ -55,8 +56,9 @@ pub(crate) fn spawn(
             let user = (!matches!(defaults.users, Users::Keep)).then_some(&user);
             // A panic must not continue with the loop of the runner.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| {
-                let ready = become_transfer(&entrances, namespace, user, connection, &home);
-                ready.map(work)
+                child::set_up(&entrances)?;
+                let work = prepare();
+                become_transfer(namespace, user, connection, &home).map(work)
             }));
             sys::exit_at_once();
         }
@@ -69,13 +71,11 @@ pub(crate) fn spawn(
 }
 
 fn become_transfer(
-    entrances: &[OwnedFd],
     namespace: Option<RawFd>,
     user: Option<&User>,
     connection: BorrowedFd<'_>,
     home: &CString,
 ) -> io::Result<OwnedFd> {
-    child::set_up(entrances)?;
     privileges::become_user(namespace, user)?;
     let connection = sys::keep_only(connection.as_raw_fd())?.as_fd().try_clone_to_owned()?;
     let limit = libc::rlimit { rlim_cur: MAX_ADDRESS_SPACE, rlim_max: MAX_ADDRESS_SPACE };
