@@ -23,6 +23,7 @@ mod extend;
 mod foreground;
 mod logs;
 mod ls;
+mod mcp;
 mod recording;
 mod run;
 mod show;
@@ -64,6 +65,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Run(args) => return run::run(&context, args).await,
         Command::Start(args) => start::start(&context, args).await,
         Command::Exec(args) => return exec::exec(&context, args).await,
+        Command::Mcp(args) => return mcp::mcp(&context, args).await,
         Command::Attach(args) => return attach::attach(&context, args).await,
         Command::Cp(args) => return cp::cp(&context, args).await,
         Command::Stop(args) => stop::stop(&context, args).await,
