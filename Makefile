@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test test-aws test-dist test-vm test-web test-sdk bench-web hostile fuzz dist lint bench fmt image synth deploy destroy
+.PHONY: help run test test-aws test-dist test-vm test-web test-sdk test-mcp bench-web hostile fuzz dist lint bench fmt image synth deploy destroy
 
 help: ## List the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ test-web: ## Test the console, in a real browser too (UPDATE=1 renews the screen
 test-sdk: ## Test the SDKs for Python and TypeScript
 	@cargo build --quiet --locked --package cli
 	@scripts/test-sdk
+
+test-mcp: ## Test the MCP server with clients that are not ours
+	@cargo build --quiet --locked --package cli
+	@scripts/test-mcp
 
 bench-web: ## Measure the console: the size of its bundle, and when the first list is shown
 	@cargo build --quiet --locked --release --package cli

@@ -67,6 +67,8 @@ pub struct Policy {
     pub refused_root: Option<String>,
     /// Why terminals can't be opened, which users see; `None` where they can.
     pub refused_terminals: Option<String>,
+    /// Why a start can't bring files, which users see; `None` where it can.
+    pub refused_start_files: Option<String>,
     /// The images that can be requested.
     pub images: Vec<String>,
     /// Whether endpoints of webhooks may have the scheme `http` and private addresses.
@@ -164,6 +166,7 @@ impl Default for Policy {
             refused_networks: BTreeMap::new(),
             refused_root: Some("this deployment does not allow it".to_owned()),
             refused_terminals: None,
+            refused_start_files: None,
             images: vec!["default".to_owned()],
             webhook_allow_private: false,
             streaming: true,

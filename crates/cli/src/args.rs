@@ -105,6 +105,11 @@ pub(crate) enum Command {
     },
     /// Send a signal to processes of a shell, as kill(1) does.
     Kill(Kill),
+    /// Serve the tools of MCP on standard input and output, for agents: commands and files in a shell.
+    ///
+    /// The client has a shell of its own with these options, which starts when a tool first needs it and is
+    /// stopped at the end of input, or by SIGTERM, SIGHUP, SIGINT or SIGQUIT.
+    Mcp(Mcp),
     /// Print a link that signs a browser in to the console of the server, once, within ten minutes.
     Console,
     /// Manage the users of the server on this machine.
@@ -310,6 +315,21 @@ pub(crate) struct Cp {
     /// A path, ID:PATH, or - for standard output.
     #[arg(value_name = "TARGET")]
     pub(crate) target: OsString,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  claude mcp add ephemeral -- ephemeral mcp
+  ephemeral mcp --url https://shells.example.com --ttl 8h --network egress
+
+`ephemeral up` serves the same tools over HTTP at /mcp, with the token as the bearer token.")]
+pub(crate) struct Mcp {
+    #[command(flatten)]
+    pub(crate) shell: ShellOptions,
+    /// Stop the shell after this time without a command, such as 2h. Default: 30 minutes.
+    #[arg(long, value_parser = seconds, value_name = "TIME")]
+    pub(crate) idle: Option<Seconds>,
 }
 
 #[derive(Debug, Args)]

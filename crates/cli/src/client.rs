@@ -20,6 +20,7 @@ use crate::{
     terminal::Terminal,
 };
 
+mod mcp;
 mod proxy;
 
 /// Longer than the longest time for which the server holds a long-poll open.

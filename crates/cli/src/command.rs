@@ -24,6 +24,7 @@ mod foreground;
 mod kill;
 mod logs;
 mod ls;
+mod mcp;
 mod ps;
 mod recording;
 mod run;
@@ -66,6 +67,7 @@ pub(crate) async fn execute(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Run(args) => return run::run(&context, args).await,
         Command::Start(args) => start::start(&context, args).await,
         Command::Exec(args) => return exec::exec(&context, args).await,
+        Command::Mcp(args) => return mcp::mcp(&context, args).await,
         Command::Attach(args) => return attach::attach(&context, args).await,
         Command::Cp(args) => return cp::cp(&context, args).await,
         Command::Stop(args) => stop::stop(&context, args).await,

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ::mcp::HttpServer;
 use axum::{Router, middleware, routing::get};
 use domain::{Secret, ports::BackendError};
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
@@ -34,6 +35,7 @@ mod connections;
 mod console;
 mod files;
 mod host;
+mod mcp;
 mod memory_protection;
 mod metrics;
 mod open_files;
@@ -87,6 +89,7 @@ pub struct Server {
     serving: JoinHandle<()>,
     closed: JoinHandle<()>,
     codes: Option<Codes>,
+    mcp: HttpServer,
 }
 
 impl Server {
@@ -122,7 +125,15 @@ impl Server {
         let engine = Engine::new(ports.env, ports.store, ports.queue, ports.workflow);
         let engine = Arc::new(engine);
         let on_loopback = address.ip().is_loopback();
-        let router = router(&engine, tokens, codes.clone(), users, terminals.clone(), on_loopback);
+        let mcp = HttpServer::default();
+        let routes = Routes {
+            tokens,
+            codes: codes.clone(),
+            users,
+            terminals: terminals.clone(),
+            mcp: mcp.clone(),
+        };
+        let router = routes.router(&engine, on_loopback);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let limits = config.connections;
         let connections = Connections::new(&limits, room, on_loopback);
@@ -146,6 +157,7 @@ impl Server {
             serving,
             closed,
             codes,
+            mcp,
         })
     }
 
@@ -193,6 +205,7 @@ impl Server {
         files::withdraw(&self.data_dir);
         self.stop.send_replace(true);
         self.terminals.close();
+        self.mcp.close();
         let abort = self.serving.abort_handle();
         if timeout(STOP_TIMEOUT, self.serving).await.is_err() {
             abort.abort();
@@ -216,26 +229,33 @@ async fn publisher(config: &Config, db: &Database, ports: &Ports) -> Result<Publ
     Ok(Publisher::start(db, listeners, destinations).await?)
 }
 
-fn router(
-    engine: &Arc<Engine>,
+/// What the routes of the server need.
+struct Routes {
     tokens: Tokens,
     codes: Option<Codes>,
     users: UserRequests,
     terminals: Terminals,
-    on_loopback: bool,
-) -> Router {
-    let data_channel = format!("{}{{id}}", data_channels::PATH);
-    let metrics = get(metrics::handle).with_state((Arc::clone(engine), on_loopback));
-    let api = handlers::http::router(engine.env().clone()).route("/metrics", metrics);
-    let router = match codes {
-        Some(codes) => console::mount(api, codes),
-        None => api,
-    };
-    router
-        .layer(middleware::from_fn_with_state(users, users::limit))
-        .route(&data_channel, get(terminal::handle).with_state(terminals))
-        .layer(middleware::from_fn_with_state(tokens, access::authenticate))
-        .layer(middleware::from_fn_with_state(on_loopback, host::check))
+    mcp: HttpServer,
+}
+
+impl Routes {
+    fn router(self, engine: &Arc<Engine>, on_loopback: bool) -> Router {
+        let data_channel = format!("{}{{id}}", data_channels::PATH);
+        let metrics = get(metrics::handle).with_state((Arc::clone(engine), on_loopback));
+        let limit = middleware::from_fn_with_state(self.users, users::limit);
+        let api = handlers::http::router(engine.env().clone());
+        let api_of_tools = api.clone().layer(limit.clone());
+        let api = api.route("/metrics", metrics);
+        let router = match self.codes {
+            Some(codes) => console::mount(api, codes),
+            None => api,
+        };
+        mcp::mount(router, self.mcp, api_of_tools)
+            .layer(limit)
+            .route(&data_channel, get(terminal::handle).with_state(self.terminals))
+            .layer(middleware::from_fn_with_state(self.tokens, access::authenticate))
+            .layer(middleware::from_fn_with_state(on_loopback, host::check))
+    }
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use domain::{
     JobId, TaskId, Timestamp,
     command::Command,
+    file::NewFile,
     job::{Exit, TerminalAccess, Usage},
     ports::{
-        Attached, BackendError, CommandEnd, CommandEvent, CommandStart, EndCause, Report,
-        ReportedEnd, Shell, ShellError,
+        Attached, BackendError, CommandEnd, CommandEvent, CommandStart, EndCause, FilesError,
+        Report, ReportedEnd, Shell, ShellError,
     },
 };
 use handlers::permissions::LINK;
@@ -176,6 +177,11 @@ impl Attached for Channel {
 impl Shell for Runners {
     async fn probe(&self, task: &TaskId) -> Result<(), ShellError> {
         self.call(task).await
+    }
+
+    /// The sessions of the model have no files.
+    async fn write_files(&self, _task: &TaskId, _files: &[NewFile]) -> Result<(), FilesError> {
+        Err(FilesError::Interrupted)
     }
 
     async fn set_deadline(&self, task: &TaskId, _after: Duration) -> Result<(), ShellError> {

@@ -17,7 +17,7 @@ use domain::{
 use fastrand::Rng;
 use futures::FutureExt as _;
 use handlers::{Env, Policy};
-use testkit::{Gate, MemoryChanges, MemoryFiles, MemoryStore, MemoryWebhooks, SeqIds, SimClock};
+use testkit::{Gate, MemoryChanges, MemoryStore, MemoryWebhooks, SeqIds, SimClock};
 use tokio::time::sleep;
 
 use crate::{
@@ -79,7 +79,8 @@ impl World {
             workflow: executions.clone(),
             compute: tasks.clone(),
             shell: runners.clone(),
-            files: Some(Arc::new(MemoryFiles::new(gate.clone()))),
+            files: None,
+            processes: None,
             webhooks: Arc::new(MemoryWebhooks::new(gate.clone())),
             changes: Arc::new(MemoryChanges::new(store.clone(), still.clone(), gate)),
             clock: Arc::new(clock),

@@ -41,6 +41,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     };
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network };
     let max_lifetime: Option<u64> = variables.optional_parsed("EPHEMERAL_MAX_LIFETIME_SECONDS")?;
+    let refused_exec = (!variables.parsed(super::TERMINALS, true)?)
+        .then(|| "this deployment was made without ECS Exec (setting terminals)".to_owned());
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
         // The table grows without a limit, and the lanes are queues that share nothing with each other.
@@ -53,8 +55,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         default_network: Network::None,
         refused_networks,
         refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
-        refused_terminals: (!variables.parsed(super::TERMINALS, true)?)
-            .then(|| "this deployment was made without them (setting terminals)".to_owned()),
+        refused_start_files: refused_exec.clone(),
+        refused_terminals: refused_exec,
         max_size: max_size(variables)?,
         max_lifetime: max_lifetime.map(Duration::from_secs),
         images: vec![IMAGE.to_owned()],

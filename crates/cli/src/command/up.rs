@@ -77,7 +77,11 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
 
 /// Initializes logging to standard error.
 pub(super) fn log(filter: &str) -> Result<(), CliError> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| {
+    let parsed = EnvFilter::try_new(filter).and_then(|filter| {
+        // The SDK of MCP logs whole messages, and so commands.
+        "rmcp=off".parse().map(|off| filter.add_directive(off))
+    });
+    let filter = parsed.map_err(|error| {
         CliError::chain("can't parse --log", &error)
             .with_exit(Exit::Usage)
             .hint("examples: `info`, `warn,local=debug`")

@@ -55,7 +55,7 @@ async fn refuse_other_origins(request: Request, next: Next) -> Response {
 
 /// Whether a browser says that the request is not from a page of this server: by `Sec-Fetch-Site`, or by
 /// an `Origin` whose host is not the requested one. Programs that are no browsers send neither header.
-fn is_of_other_origin(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_other_origin(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(site) = text("sec-fetch-site") {
         return site != "same-origin";
@@ -106,7 +106,7 @@ async fn sign_in(
 }
 
 /// A problem (RFC 9457) without a kind of its own.
-fn refusal(status: StatusCode, detail: &str) -> Response {
+pub(super) fn refusal(status: StatusCode, detail: &str) -> Response {
     let title = status.canonical_reason().unwrap_or_default();
     let body = json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail,

@@ -131,7 +131,8 @@ async fn refuse(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// Whether the request may take long: a long poll, a stream, or a transfer of files.
+/// Whether the request may take long: a long poll, a stream, a transfer of files, or one of MCP, which makes
+/// requests of its own that are limited as all others.
 fn waits(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let is_long_poll = query.split('&').any(|pair| {
@@ -142,6 +143,7 @@ fn waits(request: &Request) -> bool {
     is_long_poll
         || query.contains('%')
         || request.uri().path().ends_with("/stream")
+        || request.uri().path() == super::mcp::PATH
         || is_transfer(request.uri().path())
 }
 

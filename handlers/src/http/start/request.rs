@@ -44,7 +44,7 @@ impl StartRequest {
         let ttl = fields.optional("ttlSeconds", ttl(policy));
         let idle_timeout = fields.optional("idleTimeoutSeconds", idle_timeout(policy));
         let env = fields.optional("env", command::env());
-        let files = fields.optional("files", files::files());
+        let files = fields.optional("files", files::files(policy));
         let metadata = fields.optional("metadata", command::metadata());
         let network = read_network(fields, policy);
         let spot = boolean().describe("Cheaper capacity that can be taken back.");

@@ -61,6 +61,18 @@ async fn a_start_needs_no_body() {
 }
 
 #[tokio::test]
+async fn a_deployment_that_can_not_write_files_says_so_at_once() {
+    let api = Api::new(Fakes::new())
+        .with_policy(|policy| policy.refused_start_files = Some("it is Tuesday".to_owned()));
+    let files = json!([{"path": "a", "content": "text"}]);
+    let answer = api.post(START, json!({"files": files})).await;
+    let body = answer.problem(400, "invalid_request");
+    assert_eq!(body["errors"][0]["pointer"], "/files", "{body}");
+    assert!(body["errors"][0]["detail"].as_str().unwrap().contains("it is Tuesday"), "{body}");
+    api.post(START, json!({})).await.expect(202);
+}
+
+#[tokio::test]
 async fn a_session_shows_its_specification_but_no_secret() {
     let api = Api::new(Fakes::new()).with_policy(|policy| policy.refused_networks.clear());
     let secret = format!("whsec_{}", "QUJD".repeat(8));

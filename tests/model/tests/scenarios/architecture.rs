@@ -13,7 +13,7 @@ adapters | domain link runner
 asl      |
 aws      | adapters domain handlers link runner ssm
 bench    | domain
-cli      | local ssm
+cli      | local mcp ssm
 client   |
 crash    | adapters client domain testkit
 hostile  | client
@@ -22,7 +22,8 @@ e2e      | client ssm
 fargate  | runner sandbox ssm
 handlers | domain
 link     | runner ssm
-local    | adapters asl domain handlers runner sandbox ssm
+local    | adapters asl domain handlers mcp runner sandbox ssm
+mcp      |
 model    | asl domain handlers testkit
 runner   |
 sandbox  | runner

@@ -6,10 +6,13 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::file::NewFile;
 use serde_json::{Map, Value, json};
 
-use crate::http::{
-    fields::object,
-    files::{MAX_PATH, mode},
-    rule::{FieldError, NO_NUL, Rule, bounded, string},
+use crate::{
+    Policy,
+    http::{
+        fields::object,
+        files::{MAX_PATH, mode},
+        rule::{FieldError, NO_NUL, Rule, bounded, string},
+    },
 };
 
 /// The most files of a start.
@@ -18,9 +21,13 @@ const MAX_FILES: usize = 16;
 /// session is ready, and a store limits its size.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// `[{path, content | base64, mode?}]`.
-pub(super) fn files() -> Rule<impl Fn(Value) -> Result<Vec<NewFile>, FieldError>> {
-    Rule::new(read_files, || {
+/// `[{path, content | base64, mode?}]`, where this deployment can write them.
+pub(super) fn files(policy: &Policy) -> Rule<impl Fn(Value) -> Result<Vec<NewFile>, FieldError>> {
+    let read = move |value| match &policy.refused_start_files {
+        Some(reason) => Err(FieldError::new(format!("can't be written here: {reason}"))),
+        None => read_files(value),
+    };
+    Rule::new(read, || {
         let path = json!({
             "type": "string", "minLength": 1, "maxLength": MAX_PATH, "pattern": NO_NUL,
             "description": "A relative one counts from the home directory. Directories are created.",
