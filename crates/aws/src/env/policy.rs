@@ -43,10 +43,12 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let max_lifetime: Option<u64> = variables.optional_parsed("EPHEMERAL_MAX_LIFETIME_SECONDS")?;
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
-        // The table grows without a limit, and the lanes are queues that share nothing with each other.
+        // The table grows without a limit, and the lanes are queues that share nothing with each other. The
+        // unfinished commands of a session are one item, which has a largest size.
         storage: None,
-        queue: None,
+        queue: Some(Policy::QUEUE),
         running: None,
+        claims_by_message: true,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
         // As on one machine: a request that names no network never gets one by accident.
