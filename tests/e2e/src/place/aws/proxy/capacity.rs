@@ -20,10 +20,10 @@ pub(super) fn request(body: &Bytes) -> Bytes {
 /// The units in the response to this operation.
 pub(super) fn consumed(operation: &str, response: &Bytes) -> Units {
     let response: Value = serde_json::from_slice(response).unwrap_or_default();
-    let units = match &response["ConsumedCapacity"] {
-        Value::Array(tables) => tables.iter().filter_map(|of| of["CapacityUnits"].as_f64()).sum(),
-        table => table["CapacityUnits"].as_f64().unwrap_or_default(),
-    };
+    let tables = &response["ConsumedCapacity"];
+    // Operations on several tables return a list.
+    let tables = tables.as_array().map_or(std::slice::from_ref(tables), Vec::as_slice);
+    let units = tables.iter().filter_map(|table| table["CapacityUnits"].as_f64()).sum();
     match operation {
         "GetItem" | "BatchGetItem" | "Query" => Units { read: units, written: 0.0 },
         _ => Units { read: 0.0, written: units },
