@@ -7,10 +7,7 @@ use anyhow::{Context, Result, ensure};
 use domain::{
     cost::{
         Architecture, Calls, Pricing,
-        prices::{
-            AS_OF, DIAL_SECONDS, FUNCTION_GIB, INVOCATION_LOG_GB, INVOCATION_SECONDS, PER_JOB,
-            PER_SESSION, Prices, TRANSITION_LOG_GB,
-        },
+        prices::{AS_OF, KEPT_JOB_WRITES, KEPT_SESSION_WRITES, Prices, REQUEST_LOG_GB},
     },
     size::Size,
 };
@@ -48,8 +45,8 @@ pub(crate) fn figures(_: &Bench) -> Result<Vec<Figure>> {
     let transitions = format!("steps of a session with {executes} executes, {aws_calls} AWS calls");
     let dollars = format!("a thousand of them besides their tasks, prices of {AS_OF}");
     Ok(vec![
-        figure(transitions, calls.transitions, "steps", 9.0),
-        figure(dollars, 1000.0 * PRICING.calls(&calls), "$", 0.9),
+        figure(transitions, calls.transitions, "steps", 5.0),
+        figure(dollars, 1000.0 * PRICING.calls(&calls), "$", 0.5),
     ])
 }
 
@@ -65,6 +62,7 @@ pub(crate) fn table() -> Result<String> {
         ("Lambda invocations", calls.invocations, prices.invocation),
         ("SQS requests", calls.queue_requests, prices.queue_request),
         ("HTTP API requests", calls.http_requests, prices.http_request),
+        ("events on the bus", calls.bus_events, prices.bus_event),
         ("logs, MB", calls.log_gb * 1000.0, prices.log_gb / 1000.0),
     ];
     let mut lines = vec![
@@ -98,25 +96,28 @@ fn counted(path: &Path) -> Result<Counted> {
         .with_context(|| format!("{} is not there; scripts/test-aws counts", path.display()))?;
     let counts: Value = serde_json::from_str(&text)?;
     let executes = number(&counts["session"]["executes"])?;
-    let runs = &counts["lambdaInvocations"];
-    let invocations = sum(runs);
+    let runs = counts["lambdaInvocations"].as_object().context("no invocations")?;
+    let of = |function: &str, what: &str| runs.get(function).and_then(|run| run[what].as_f64());
+    let all = |what| runs.keys().filter_map(|function| of(function, what)).sum::<f64>();
+    let invocations = all("count");
     let transitions = number(&counts["transitions"])?;
     ensure!(invocations > 0.0 && transitions > 0.0, "nothing was counted: {counts}");
     let sends = sum(&counts["calls"]["sqs"]);
     // Task events are invocations without a counted call.
-    let messages = sends + runs["task-events"].as_f64().unwrap_or_default();
-    let reads = |operation| counts["calls"]["dynamodb"][operation].as_f64().unwrap_or_default();
+    let messages = sends + of("task-events", "count").unwrap_or_default();
+    let http_requests = of("api", "count").unwrap_or_default();
+    let units = &counts["tableUnits"];
     let calls = Calls {
-        http_requests: number(&runs["api"])?,
+        http_requests,
         transitions,
         invocations,
-        gib_seconds: (invocations * INVOCATION_SECONDS + executes * DIAL_SECONDS) * FUNCTION_GIB,
+        gib_seconds: all("gibSeconds"),
         queue_requests: 3.0 * messages,
-        // The write units of a transaction depend on its items; the tests of the store measure them.
-        write_units: PER_SESSION.plus(&PER_JOB.times(executes)).write_units,
-        // No record here exceeds 4 KiB, and a batch rarely has more than two.
-        read_units: reads("GetItem") + reads("Query") + 2.0 * reads("BatchGetItem"),
-        log_gb: invocations * INVOCATION_LOG_GB + transitions * TRANSITION_LOG_GB,
+        write_units: number(&units["written"])? + KEPT_SESSION_WRITES + executes * KEPT_JOB_WRITES,
+        read_units: number(&units["read"])?,
+        // Each event is put in a call of its own here.
+        bus_events: sum(&counts["calls"]["AWSEvents"]),
+        log_gb: all("logBytes") / 1e9 + http_requests * REQUEST_LOG_GB,
     };
     let services = counts["calls"].as_object().context("no calls")?;
     Ok(Counted { executes, aws_calls: services.values().map(sum).sum(), calls })

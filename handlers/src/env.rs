@@ -55,6 +55,9 @@ pub struct Policy {
     pub queue: Option<QueueLimits>,
     /// How many commands of a user and of a session run at once; without limit if absent.
     pub running: Option<RunLimits>,
+    /// Whether a command that may run at once is claimed when it is accepted, for the worker that a message
+    /// calls: the workers are other processes. Where they are not, there is [`Env::claims`].
+    pub claims_by_message: bool,
     /// The time to live of a session whose start does not set it.
     pub default_ttl: Duration,
     /// The longest time to live that can be requested, from now on; at most [`Policy::MAX_TTL`].
@@ -160,6 +163,7 @@ impl Default for Policy {
             storage: Some(Self::STORAGE),
             queue: Some(Self::QUEUE),
             running: Some(Self::RUNNING),
+            claims_by_message: false,
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,

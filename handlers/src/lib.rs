@@ -18,7 +18,6 @@ pub mod permissions;
 
 mod await_end;
 mod await_running;
-mod await_stopped;
 mod cancel_job;
 mod close_session;
 mod deliver_webhook;
@@ -29,6 +28,7 @@ mod observe_task;
 mod open_terminal;
 mod probe_task;
 mod provision_task;
+mod run_claimed;
 mod run_job;
 mod set_deadline;
 mod signal_job;

@@ -4,7 +4,7 @@ use domain::message::Message;
 
 use crate::{
     Env, HandlerError, cancel_job, deliver_webhook, fill_pool, notify_session, observe_task,
-    open_terminal, probe_task, run_job, set_deadline, signal_job, start_session,
+    open_terminal, probe_task, run_claimed, run_job, set_deadline, signal_job, start_session,
 };
 
 macro_rules! handlers {
@@ -32,6 +32,7 @@ handlers! {
     NotifySession { session } => notify_session, "notify-session";
     FillPool {} => fill_pool, "fill-pool";
     RunJob { session } => run_job, "run-job";
+    RunClaimed { session, job } => run_claimed, "run-claimed";
     CancelJob { job } => cancel_job, "cancel-job";
     SignalJob { job, signal } => signal_job, "signal-job";
     OpenTerminal { job } => open_terminal, "open-terminal";

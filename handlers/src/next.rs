@@ -15,7 +15,6 @@ pub(crate) enum Action {
     AwaitRunning,
     Wait,
     Stop,
-    AwaitStopped,
     Finish,
 }
 
@@ -37,8 +36,7 @@ impl Next {
             Step::AwaitSlot | Step::Provision => (Action::Provision, now),
             Step::WaitRunning => (Action::AwaitRunning, now),
             Step::WaitEnd { until } => (Action::Wait, until),
-            Step::StopTask => (Action::Stop, now),
-            Step::WaitStopped => (Action::AwaitStopped, now),
+            Step::StopTask | Step::WaitStopped => (Action::Stop, now),
             Step::Finish | Step::Done => (Action::Finish, now),
         };
         let wait = u64::try_from(until.since(now).as_millis()).unwrap_or(u64::MAX);

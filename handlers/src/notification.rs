@@ -8,11 +8,11 @@ use std::time::Duration;
 use domain::{
     Secret, Timestamp,
     message::Message,
-    ports::Resume,
+    ports::{Answer, Resume},
     session::{Session, Step, Waits},
 };
 
-use crate::{Env, HandlerError, next::Next};
+use crate::{Code, Env, HandlerError, next::Next};
 
 /// Sends a message. A failure is logged only, because the sweep reads the record when it is due.
 pub(crate) async fn send(env: &Env, message: Message, delay: Duration) {
@@ -45,16 +45,29 @@ pub(crate) async fn resume_execution(env: &Env, session: &Session) -> Result<boo
     if !is_over(waiter.waits, waiter.until, session, env.now()) {
         return Ok(false);
     }
-    Ok(answer_token(env, &waiter.token, session).await? == Resume::Resumed)
+    Ok(answer_token(env, &waiter.token, waiter.waits, session).await? == Resume::Resumed)
 }
 
-/// Answers a task token with what the session's execution does next.
+/// The error of a wait for the end of a ready session one of whose deadlines has become earlier: the
+/// execution must set a new timer.
+const DEADLINE_MOVED: &str = "DeadlineMoved";
+
+/// Answers the task token of a wait that is over. Each waiting state is followed by one other state; the token
+/// fails where the session needs something else.
 pub(crate) async fn answer_token(
     env: &Env,
     token: &Secret<String>,
+    waits: Waits,
     session: &Session,
 ) -> Result<Resume, HandlerError> {
-    let next = serde_json::to_string(&Next::of(session, env.now()))
+    let now = env.now();
+    let next = serde_json::to_string(&Next::of(session, now))
         .expect("an action and a number are always JSON");
-    Ok(env.workflow.resume(token, &next).await?)
+    let is_ready = matches!(session.next_step(now), Step::WaitEnd { .. });
+    let answer = match waits {
+        Waits::Running if !is_ready => Answer::Error(Code::StopRequested.name()),
+        Waits::End if is_ready => Answer::Error(DEADLINE_MOVED),
+        Waits::Running | Waits::End | Waits::Stopped => Answer::Output(&next),
+    };
+    Ok(env.workflow.resume(token, answer).await?)
 }

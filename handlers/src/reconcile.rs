@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use domain::{
     SessionId,
-    command::Concurrency,
     message::Message,
     session::{Event, Ready, Session, Step},
     timeline::Actor,
@@ -81,7 +80,7 @@ pub(crate) async fn notify(env: &Env, session: &Session) -> Result<bool, Handler
 /// session without open jobs, because the worker ends it.
 pub(crate) async fn start_jobs(env: &Env, session: &Session) -> Result<(), HandlerError> {
     let id = session.id();
-    if has_open_jobs(env, id).await? || session.common().drain.is_some() {
+    if env.store.has_open_jobs(id).await? || session.common().drain.is_some() {
         notification::send(env, Message::RunJob { session: id }, Duration::ZERO).await;
     }
     Ok(())
@@ -101,7 +100,7 @@ async fn still_active(env: &Env, ready: &Ready) -> Result<Option<Session>, Handl
     if !seems_idle || now >= session.common().expires_at {
         return Ok(None);
     }
-    let is_busy = has_open_jobs(env, session.id()).await?;
+    let is_busy = env.store.has_open_jobs(session.id()).await?;
     let idle_timeout = session.common().spec.idle_timeout.unwrap_or_default();
     let until = now + BUSY_RECHECK_AFTER.saturating_sub(idle_timeout);
     Ok(is_busy.then(|| ready.clone().active(until, now).into()))
@@ -114,18 +113,9 @@ async fn due_event(env: &Env, session: &Session) -> Result<Option<Event>, Handle
     }
     let Session::Ready(ready) = session else { return Ok(None) };
     if let Some(drain) = &session.common().drain
-        && !has_open_jobs(env, session.id()).await?
+        && !env.store.has_open_jobs(session.id()).await?
     {
         return Ok(Some(Event::Stop { reason: drain.reason, note: drain.note.clone() }));
     }
     Ok(ready.warn_at().is_some_and(|at| now >= at).then_some(Event::Warn))
-}
-
-async fn has_open_jobs(env: &Env, id: SessionId) -> Result<bool, HandlerError> {
-    for concurrency in Concurrency::ALL {
-        if !env.store.open_jobs(id, concurrency, 1).await?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

@@ -25,7 +25,7 @@ mod output_buffer;
 mod record_report;
 
 pub use claims::Claims;
-pub(crate) use claims::{claim_if_idle, write_claim};
+pub(crate) use claims::{claim_if_idle, leave_claim, write_claim};
 use follow_command::{FollowEnd, follow_command};
 pub use record_report::Recorded;
 pub(crate) use record_report::{record_report, runner_connected};
@@ -35,6 +35,8 @@ const PARALLEL_LIMIT: u32 = 64;
 /// How many serial jobs are read. One would do, if the clocks that number the jobs did not differ: a
 /// job that runs need not have the lowest number.
 const SERIAL_LIMIT: u32 = 4;
+/// How often a job is read again that others change while a worker picks it up.
+const PICK_UP_ATTEMPTS: u32 = 4;
 
 /// What a worker found among the jobs of a session.
 #[derive(Debug)]
@@ -55,8 +57,54 @@ pub struct ClaimedJob {
 }
 
 pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError> {
+    let first = claim_job(env, id).await?;
+    work_off(env, id, first).await
+}
+
+/// Runs a job that was claimed when it was accepted, then the session's other jobs.
+pub(crate) async fn run_claimed(
+    env: &Env,
+    session: SessionId,
+    job: JobId,
+) -> Result<(), HandlerError> {
+    match pick_up(env, session, job).await? {
+        Some(claimed) => work_off(env, session, Claim::Job(Box::new(claimed))).await,
+        // Another worker has it, or it was cancelled: other jobs may be next.
+        None => handle(env, session).await,
+    }
+}
+
+/// The job that the transaction which accepted it has claimed, held by this worker from now on. None if another
+/// worker has it, or if it or the session is over.
+async fn pick_up(
+    env: &Env,
+    session: SessionId,
+    job: JobId,
+) -> Result<Option<ClaimedJob>, HandlerError> {
+    let session = transition::read(env, session).await?.value;
+    let Session::Ready(ready) = &session else { return Ok(None) };
+    let task = ready.task().clone();
+    // A request to cancel it may have changed it.
+    for _ in 0..PICK_UP_ATTEMPTS {
+        let Some(Versioned { value: Job::Running(job), version }) = env.store.job(job).await?
+        else {
+            return Ok(None);
+        };
+        let Some(job) = job.pick_up(&env.worker, env.now()) else { return Ok(None) };
+        let write = Write::Job(Box::new(job.clone().into()), Expect::At(version));
+        if Batch::default().write(write).put(env).await? {
+            let claimed = Claimed { job, version: Version(version.0 + 1), unreached: true };
+            return Ok(Some(ClaimedJob { session, task, claimed }));
+        }
+    }
+    Ok(None)
+}
+
+/// Follows a claimed job, then those that the session has after it, as long as one worker may.
+async fn work_off(env: &Env, id: SessionId, first: Claim) -> Result<(), HandlerError> {
     let hold_until = env.now() + env.policy.worker_hold;
-    while let Claim::Job(job) = claim_job(env, id).await? {
+    let mut next = first;
+    while let Claim::Job(job) = next {
         match job.follow_until(env, hold_until).await? {
             FollowEnd::Finished | FollowEnd::Posted => {}
             FollowEnd::Superseded => return Ok(()),
@@ -70,6 +118,7 @@ pub(crate) async fn handle(env: &Env, id: SessionId) -> Result<(), HandlerError>
             call_worker(env, id, Duration::ZERO).await;
             return Ok(());
         }
+        next = claim_job(env, id).await?;
     }
     Ok(())
 }
@@ -169,6 +218,9 @@ async fn call_worker(env: &Env, session: SessionId, delay: Duration) {
 
 /// The open jobs among which the next one is: the oldest serial ones and the parallel ones.
 async fn candidates(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, HandlerError> {
+    if !env.store.has_open_jobs(session).await? {
+        return Ok(Vec::new());
+    }
     let mut open = env.store.open_jobs(session, Concurrency::Serial, SERIAL_LIMIT).await?;
     open.extend(parallel_candidates(env, session).await?);
     Ok(open)

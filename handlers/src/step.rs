@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    Code, Env, HandlerError, await_end, await_running, await_stopped, close_session,
-    inspect_session, provision_task, stop_task,
+    Code, Env, HandlerError, await_end, await_running, close_session, inspect_session,
+    provision_task, stop_task,
 };
 
 macro_rules! steps {
@@ -52,7 +52,6 @@ steps! {
     InspectSession => inspect_session, "inspect-session";
     AwaitEnd => await_end, "await-end";
     StopTask => stop_task, "stop-task";
-    AwaitStopped => await_stopped, "await-stopped";
     CloseSession => close_session, "close-session";
 }
 

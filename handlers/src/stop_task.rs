@@ -1,28 +1,34 @@
-//! Stops the session's task.
+//! Stops the session's task, and waits until it has stopped.
 //!
 //! Safe to repeat: stopping a stopped task succeeds. A task that was requested but never reported is
 //! searched for by the session that it was started for. The stop of a task does not depend on the
 //! session's record: if that cannot be read or written, all tasks of the session are stopped.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use domain::{
     SessionId, TaskId,
     ports::{StopError, Versioned},
-    session::{Event, Placement, Reason, Session, Stopping},
+    session::{Event, Placement, Reason, Session, Stopping, Waits},
     timeline::Actor,
 };
 
 use crate::{
     Code, Env, HandlerError,
-    next::Next,
-    step::SessionInput,
     transition::{self, RetryOnConflict},
+    waiter::{self, Wait, WaitInput},
 };
 
-pub(crate) async fn handle(env: &Env, input: SessionInput) -> Result<Next, HandlerError> {
-    let session = stop(env, input.session_id, Actor::Workflow).await?;
-    Ok(Next::of(&session, env.now()))
+const WAIT: Wait = Wait {
+    waits: Waits::Stopped,
+    timeout: Duration::from_mins(5),
+    // The event of the task may be lost; then the sweep asks the provider for the task.
+    recheck_after: Duration::from_secs(15),
+};
+
+pub(crate) async fn handle(env: &Env, input: WaitInput) -> Result<(), HandlerError> {
+    stop(env, input.session_id, Actor::Workflow).await?;
+    waiter::wait(env, input, WAIT).await
 }
 
 /// Stops a session in any state, and returns once the stop of its task was requested or it has none.

@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct WaitInput {
-    session_id: SessionId,
+    pub(crate) session_id: SessionId,
     token: Secret<String>,
     /// The timeout of the state, unless that is fixed. Seconds.
     wait_seconds: Option<u64>,
@@ -44,7 +44,7 @@ pub(crate) async fn wait(env: &Env, input: WaitInput, wait: Wait) -> Result<(), 
         let now = env.now();
         let until = now + input.wait_seconds.map_or(wait.timeout, Duration::from_secs);
         if notification::is_over(wait.waits, until, &session, now) {
-            notification::answer_token(env, &input.token, &session).await?;
+            notification::answer_token(env, &input.token, wait.waits, &session).await?;
             return Ok(());
         }
         let waiter = Waiter { token: input.token.clone(), waits: wait.waits, until };

@@ -26,11 +26,12 @@ export function addEvents(scope: Construct, handlers: readonly Handler[], source
     rules[name] = new Rule(scope, pascal(name), props);
   };
   add('task-events', {
-    description: 'A task of the cluster changed its state',
+    description: 'A task of the cluster runs, is to stop or has stopped',
     eventPattern: {
       source: ['aws.ecs'],
       detailType: ['ECS Task State Change'],
-      detail: { clusterArn: [cluster.attrArn] },
+      // The states in between change no record: a session waits until its task runs, and then until it has stopped.
+      detail: { clusterArn: [cluster.attrArn], lastStatus: ['RUNNING', 'STOPPED'] },
     },
     targets: [new SqsQueue(queues['task-events'].queue)],
   });

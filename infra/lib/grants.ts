@@ -29,7 +29,7 @@ export function grant(permission: Permission, resources: Resources): Grant {
     case 'workflow:resume':
       // AWS's reference lists no resource for this action, but IAM accepts the state machine's ARN
       // (https://github.com/aws/aws-cdk/pull/8486).
-      return only({ actions: ['states:SendTaskSuccess'], resources: [resources.stateMachineArn] });
+      return only({ actions: ['states:SendTaskSuccess', 'states:SendTaskFailure'], resources: [resources.stateMachineArn] });
     case 'compute:run':
       return run(resources);
     case 'compute:stop':

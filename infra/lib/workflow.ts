@@ -54,7 +54,8 @@ export function addWorkflow(
     tracingEnabled: settings.tracing,
     logs: {
       destination: logGroup(scope, 'SessionMachineLogs', 'session', settings, VENDED),
-      level: LogLevel.ALL,
+      // The history of an execution has every step for 90 days, and its log would cost half as much as the steps.
+      level: LogLevel.ERROR,
       // The data contains task tokens, which resume an execution.
       includeExecutionData: false,
     },
@@ -63,6 +64,7 @@ export function addWorkflow(
     finding: 'AwsSolutions-IAM5[Resource::*]',
     reason: 'The actions for log delivery and X-Ray support no resources.',
   });
+  suppress(machine, { finding: 'AwsSolutions-SF1', reason: 'The history of an execution has every step; only failures are logged.' });
   if (!settings.tracing) {
     suppress(machine, { finding: 'AwsSolutions-SF2', reason: 'The history of an execution has every step; the context tracing turns X-Ray on.' });
   }

@@ -17,7 +17,7 @@ export const PERMISSIONS: Record<Permission, string[]> = {
   'queue:task-events': ['sqs:SendMessage'],
   'queue:webhooks': ['sqs:SendMessage'],
   'workflow:start': ['states:StartExecution'],
-  'workflow:resume': ['states:SendTaskSuccess'],
+  'workflow:resume': ['states:SendTaskSuccess', 'states:SendTaskFailure'],
   'compute:run': ['ecs:RunTask', 'ecs:TagResource', 'iam:PassRole'],
   'compute:stop': ['ecs:StopTask'],
   'compute:read': ['ecs:DescribeTasks', 'ecs:ListTasks'],

@@ -31,7 +31,10 @@ class Resume:
 
 
 class Fail:
-    """The function fails the token."""
+    """The function fails the token with this error."""
+
+    def __init__(self, name: str = "Internal") -> None:
+        self.name = name
 
 
 class Functions:
@@ -55,7 +58,7 @@ class Functions:
         if isinstance(answer, Resume):
             states().send_task_success(taskToken=event["token"], output=json.dumps(answer.output))
         if isinstance(answer, Fail):
-            states().send_task_failure(taskToken=event["token"], error="Internal", cause="")
+            states().send_task_failure(taskToken=event["token"], error=answer.name, cause="")
         if isinstance(answer, Silent):
             self.tokens.put(event["token"])
         return {"StatusCode": 200, "Payload": stream(answer if isinstance(answer, dict) else None)}

@@ -24,10 +24,10 @@ JITTER = f"{PARSER}.common.retry.jitter_strategy_decl.random.uniform"
 ROLE = "arn:aws:iam::123456789012:role/machine"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:"
 HANDLERS = (
-    "ProvisionTask AwaitRunning InspectSession AwaitEnd StopTask AwaitStopped CloseSession".split()
+    "ProvisionTask AwaitRunning InspectSession AwaitEnd StopTask CloseSession".split()
 )
 ENDS_WITHIN = 60
-END = ["StopTask", "WaitStopped", "Finish", "Done"]
+END = ["StopTask", "Finish"]
 
 
 def shortened() -> str:
@@ -47,7 +47,7 @@ def shortened() -> str:
 WELL = {
     "AwaitRunning": [Resume(action="wait", waitSeconds=30)],
     "AwaitEnd": [Resume(action="stop")],
-    "AwaitStopped": [Resume(action="finish")],
+    "StopTask": [Resume(action="finish")],
     "InspectSession": [{"action": "stop"}],
 }
 
@@ -103,10 +103,10 @@ class Machine(unittest.TestCase):
 
     def test_a_session_is_started_used_and_stopped(self) -> None:
         entered, functions = self.play()
-        expected = ["Provision", "WaitRunning", "Decide", "Ready", "Decide", *END]
+        expected = ["Provision", "WaitRunning", "Ready", *END]
         self.assertEqual(entered, expected)
-        for name in ("ProvisionTask", "StopTask"):
-            self.assertEqual(functions.named(name), [{"sessionId": "sh_1"}])
+        self.assertEqual(functions.named("ProvisionTask"), [{"sessionId": "sh_1"}])
+        self.assertEqual(functions.named("StopTask")[0]["sessionId"], "sh_1")
         waits = functions.named("AwaitEnd")[0]
         self.assertEqual((waits["sessionId"], waits["waitSeconds"]), ("sh_1", 30))
         self.assertEqual(functions.named("CloseSession"), [{"sessionId": "sh_1", "error": None}])
@@ -115,7 +115,7 @@ class Machine(unittest.TestCase):
         functions = self.begin(AwaitEnd=[Silent()])
         token = functions.tokens.get(timeout=ENDS_WITHIN)
         self.sfn.send_task_success(taskToken=token, output='{"action": "stop"}')
-        self.assertEqual(self.ended()[-4:], END)
+        self.assertEqual(self.ended()[-2:], END)
         with self.assertRaises(ClientError):
             self.sfn.send_task_success(taskToken=token, output='{"action": "stop"}')
 
@@ -129,7 +129,7 @@ class Machine(unittest.TestCase):
 
     def test_capacity_that_never_comes_ends_it_with_that_error(self) -> None:
         entered, functions = self.play(ProvisionTask=[Error("CapacityUnavailable")])
-        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(entered, ["Provision", "Finish"])
         self.assertEqual(len(functions.named("ProvisionTask")), 7)
         self.assertEqual(functions.named("CloseSession")[0]["error"], "CapacityUnavailable")
 
@@ -140,14 +140,14 @@ class Machine(unittest.TestCase):
 
     def test_a_stop_during_provisioning_finishes_at_once(self) -> None:
         entered, functions = self.play(ProvisionTask=[Error("StopRequested")])
-        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(entered, ["Provision", "Finish"])
         self.assertEqual(len(functions.named("ProvisionTask")), 1)
         self.assertEqual(functions.named("CloseSession")[0]["error"], "StopRequested")
 
     def test_a_stop_between_two_tries_for_capacity_finishes(self) -> None:
         script = [Error("CapacityUnavailable"), Error("StopRequested")]
         entered, functions = self.play(ProvisionTask=script)
-        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(entered, ["Provision", "Finish"])
         self.assertEqual(len(functions.named("ProvisionTask")), 2)
 
     def test_transient_errors_of_provisioning_are_retried(self) -> None:
@@ -161,7 +161,7 @@ class Machine(unittest.TestCase):
 
     def test_an_unknown_error_of_provisioning_ends_it(self) -> None:
         entered, functions = self.play(ProvisionTask=[Error("BadInput")])
-        self.assertEqual(entered, ["Provision", "Finish", "Done"])
+        self.assertEqual(entered, ["Provision", "Finish"])
         self.assertEqual(functions.named("CloseSession")[0]["error"], "BadInput")
 
     def test_provisioning_that_times_out_is_retried(self) -> None:
@@ -185,11 +185,9 @@ class Machine(unittest.TestCase):
         entered, _ = self.play(AwaitRunning=[Error("BadInput")])
         self.assertEqual(entered[1:4], ["WaitRunning", "Inspect", "Decide"])
 
-    def test_a_task_that_died_early_is_replaced(self) -> None:
-        script = [Resume(action="provision"), Resume(action="wait", waitSeconds=30)]
-        entered, _ = self.play(AwaitRunning=script)
-        begin = ["Provision", "WaitRunning", "Decide"]
-        self.assertEqual(entered[:7], [*begin, *begin, "Ready"])
+    def test_a_session_that_is_to_end_before_it_is_ready_is_stopped(self) -> None:
+        entered, _ = self.play(AwaitRunning=[Fail("StopRequested")])
+        self.assertEqual(entered, ["Provision", "WaitRunning", *END])
 
     # Inspect and Decide
 
@@ -199,7 +197,6 @@ class Machine(unittest.TestCase):
             "await running": ("WaitRunning", {"action": "await_running"}),
             "wait": ("Ready", {"action": "wait", "waitSeconds": 30}),
             "stop": ("StopTask", {"action": "stop"}),
-            "await stopped": ("WaitStopped", {"action": "await_stopped"}),
             "finish": ("Finish", {"action": "finish"}),
             "nonsense": ("StopTask", {"action": "dance"}),
             "nothing": ("StopTask", {}),
@@ -209,16 +206,16 @@ class Machine(unittest.TestCase):
         for name, (following, answer) in table.items():
             with self.subTest(name):
                 self.setUp()
-                running = [Silent(), Resume(action="stop")]
+                running = [Silent(), Resume(action="wait", waitSeconds=30)]
                 entered, _ = self.play(AwaitRunning=running, InspectSession=[answer])
                 self.assertEqual(entered[2:5], ["Inspect", "Decide", following])
-                self.assertEqual(entered[-2:], ["Finish", "Done"])
+                self.assertEqual(entered[-1], "Finish")
                 self.doCleanups()
 
     def test_an_inspection_that_fails_is_retried(self) -> None:
         script = [Error("Backend"), Slow(), {"action": "finish"}]
         entered, functions = self.play(AwaitRunning=[Silent()], InspectSession=script)
-        self.assertEqual(entered[2:], ["Inspect", "Decide", "Finish", "Done"])
+        self.assertEqual(entered[2:], ["Inspect", "Decide", "Finish"])
         self.assertEqual(len(functions.named("InspectSession")), 3)
 
     def test_an_inspection_that_fails_permanently_stops_the_task(self) -> None:
@@ -235,7 +232,7 @@ class Machine(unittest.TestCase):
             InspectSession=[{"action": "wait", "waitSeconds": 2}, {"action": "wait", "waitSeconds": 9}],
         )
         again = ["Inspect", "Decide", "Ready"]
-        expected = ["Provision", "WaitRunning", "Decide", "Ready", *again, *again, "Decide", *END]
+        expected = ["Provision", "WaitRunning", "Ready", *again, *again, *END]
         self.assertEqual(self.ended(), expected)
         waits = [event["waitSeconds"] for event in functions.named("AwaitEnd")]
         self.assertEqual(waits, [1, 2, 9])
@@ -243,46 +240,49 @@ class Machine(unittest.TestCase):
     def test_the_end_of_its_time_ends_it(self) -> None:
         running = [Resume(action="wait", waitSeconds=1)]
         entered, _ = self.play(AwaitRunning=running, AwaitEnd=[Silent()])
-        self.assertEqual(entered[3:], ["Ready", "Inspect", "Decide", *END])
+        self.assertEqual(entered[2:], ["Ready", "Inspect", "Decide", *END])
 
-    def test_a_task_that_died_is_not_stopped(self) -> None:
-        entered, functions = self.play(AwaitEnd=[Resume(action="finish")])
-        self.assertEqual(entered[-3:], ["Decide", "Finish", "Done"])
-        self.assertEqual(functions.named("StopTask"), [])
+    def test_a_deadline_that_has_become_earlier_sets_a_new_timer(self) -> None:
+        entered, functions = self.play(
+            AwaitEnd=[Fail("DeadlineMoved"), Resume(action="stop")],
+            InspectSession=[{"action": "wait", "waitSeconds": 9}],
+        )
+        self.assertEqual(entered[2:], ["Ready", "Inspect", "Decide", "Ready", *END])
+        self.assertEqual([event["waitSeconds"] for event in functions.named("AwaitEnd")], [30, 9])
 
     def test_a_wait_for_the_end_that_fails_is_inspected(self) -> None:
         for failure in (Fail(), Error("BadInput")):
             with self.subTest(type(failure).__name__):
                 self.setUp()
                 entered, _ = self.play(AwaitEnd=[failure])
-                self.assertEqual(entered[3:], ["Ready", "Inspect", "Decide", *END])
+                self.assertEqual(entered[2:], ["Ready", "Inspect", "Decide", *END])
                 self.doCleanups()
 
-    # StopTask, WaitStopped, Finish
+    # StopTask, Finish
 
     def test_a_stop_that_fails_is_retried(self) -> None:
         failure = Error("Throttled")
-        entered, functions = self.play(StopTask=[failure, failure, {}])
-        self.assertEqual(entered[-4:], END)
+        entered, functions = self.play(StopTask=[failure, failure, Resume(action="finish")])
+        self.assertEqual(entered[-2:], END)
         self.assertEqual(len(functions.named("StopTask")), 3)
 
     def test_a_stop_that_fails_permanently_does_not_keep_the_session(self) -> None:
         entered, functions = self.play(StopTask=[Error("Backend")])
-        self.assertEqual(entered[-4:], END)
+        self.assertEqual(entered[-2:], END)
         self.assertEqual(len(functions.named("StopTask")), 7)
 
     def test_a_task_that_does_not_stop_does_not_keep_the_session(self) -> None:
         for failure in (Silent(), Fail(), Error("BadInput")):
             with self.subTest(type(failure).__name__):
                 self.setUp()
-                entered, _ = self.play(AwaitStopped=[failure])
-                self.assertEqual(entered[-4:], END)
+                entered, _ = self.play(StopTask=[failure])
+                self.assertEqual(entered[-2:], END)
                 self.doCleanups()
 
     def test_closing_is_retried(self) -> None:
         failure = Error("Backend")
         entered, functions = self.play(CloseSession=[failure] * 5 + [{}])
-        self.assertEqual(entered[-2:], ["Finish", "Done"])
+        self.assertEqual(entered[-1], "Finish")
         self.assertEqual(len(functions.named("CloseSession")), 6)
 
     def test_closing_that_fails_permanently_fails_the_execution(self) -> None:
@@ -302,7 +302,7 @@ class Machine(unittest.TestCase):
             self.sfn.start_execution(**given, input=json.dumps({"sessionId": "sh_2"}))
         token = functions.tokens.get(timeout=ENDS_WITHIN)
         self.sfn.send_task_success(taskToken=token, output='{"action": "finish"}')
-        self.assertEqual(self.ended()[-1], "Done")
+        self.assertEqual(self.ended()[-1], "Finish")
         self.assertEqual(len(functions.named("ProvisionTask")), 1)
 
 

@@ -101,7 +101,8 @@ fn group(message: &Message) -> String {
         Message::StartSession { session }
         | Message::NotifySession { session }
         | Message::SetDeadline { session }
-        | Message::RunJob { session } => session.to_string(),
+        | Message::RunJob { session }
+        | Message::RunClaimed { session, .. } => session.to_string(),
         Message::CancelJob { job }
         | Message::SignalJob { job, .. }
         | Message::OpenTerminal { job } => job.to_string(),

@@ -133,6 +133,10 @@ impl Store for DynamoStore {
         open.map_err(failed("listing open jobs"))
     }
 
+    async fn has_open_jobs(&self, session: SessionId) -> Result<bool, BackendError> {
+        jobs::has_open(&self.table, session).await.map_err(failed("looking for open jobs"))
+    }
+
     async fn output(
         &self,
         job: JobId,

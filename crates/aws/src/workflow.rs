@@ -2,13 +2,14 @@
 
 use async_trait::async_trait;
 use aws_sdk_sfn::{
-    Client, error::ProvideErrorMetadata, operation::send_task_success::SendTaskSuccessError,
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
     operation::start_execution::StartExecutionError,
 };
 use aws_types::SdkConfig;
 use domain::{
     Secret, SessionId,
-    ports::{BackendError, Resume, Workflow},
+    ports::{Answer, BackendError, Resume, Workflow},
 };
 use serde_json::json;
 
@@ -53,24 +54,36 @@ impl Workflow for SfnWorkflow {
         }
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
-        let answered =
-            self.client.send_task_success().task_token(token.expose()).output(output).send().await;
-        match answered {
-            Ok(_) => Ok(Resume::Resumed),
-            Err(error) => match error.as_service_error() {
-                Some(
-                    SendTaskSuccessError::TaskTimedOut(_)
-                    | SendTaskSuccessError::TaskDoesNotExist(_)
-                    | SendTaskSuccessError::InvalidToken(_),
-                ) => Ok(Resume::NotWaiting),
-                // The service's message may quote the token.
-                Some(refused) => {
-                    let code = refused.code().unwrap_or("no code").to_owned();
-                    Err(BackendError::new("answering a task token", code))
-                }
-                None => Err(BackendError::new("answering a task token", error)),
-            },
+    async fn resume(
+        &self,
+        token: &Secret<String>,
+        answer: Answer<'_>,
+    ) -> Result<Resume, BackendError> {
+        let token = token.expose();
+        match answer {
+            Answer::Output(output) => {
+                let call = self.client.send_task_success().task_token(token).output(output);
+                resumed(call.send().await.map(drop))
+            }
+            Answer::Error(name) => {
+                let call = self.client.send_task_failure().task_token(token).error(name);
+                resumed(call.send().await.map(drop))
+            }
         }
+    }
+}
+
+/// What came of answering a task token.
+fn resumed<E, R>(answered: Result<(), SdkError<E, R>>) -> Result<Resume, BackendError>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    R: std::fmt::Debug + Send + Sync + 'static,
+{
+    let Err(error) = answered else { return Ok(Resume::Resumed) };
+    match error.as_service_error().map(|refused| refused.code().unwrap_or("no code")) {
+        Some("TaskTimedOut" | "TaskDoesNotExist" | "InvalidToken") => Ok(Resume::NotWaiting),
+        // The service's message may quote the token.
+        Some(code) => Err(BackendError::new("answering a task token", code.to_owned())),
+        None => Err(BackendError::new("answering a task token", error)),
     }
 }

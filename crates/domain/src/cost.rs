@@ -8,7 +8,7 @@ use crate::{job::Job, size::Size};
 
 pub mod prices;
 
-use prices::{FOLLOW_SECONDS, FUNCTION_GIB, PER_JOB, PER_SESSION, Prices, VISIT_SHARE};
+use prices::{FOLLOW_SECONDS, PER_JOB, PER_SESSION, Prices, VISIT_SHARE, WORKER_GIB};
 
 /// The shortest time that a task is charged for.
 const MINIMUM_CHARGE: Duration = Duration::from_mins(1);
@@ -70,6 +70,8 @@ pub struct Calls {
     pub write_units: f64,
     /// Read request units: one for each 4 KiB read consistently.
     pub read_units: f64,
+    /// Events put on the bus.
+    pub bus_events: f64,
     /// Logs ingested, in GB.
     pub log_gb: f64,
 }
@@ -117,7 +119,7 @@ impl Pricing {
         calls.transitions += f64::from(usage.refusals);
         let ran = Duration::from_millis(tally.wall_ms).as_secs_f64();
         let followed = ran.min(f64::from(tally.jobs) * FOLLOW_SECONDS);
-        calls.gib_seconds += (followed + (ran - followed) * VISIT_SHARE) * FUNCTION_GIB;
+        calls.gib_seconds += (followed + (ran - followed) * VISIT_SHARE) * WORKER_GIB;
         let dollars = self.task(size, spot, usage.task) + self.calls(&calls);
         (dollars * 1e6).round() / 1e6
     }
@@ -146,6 +148,7 @@ impl Pricing {
             + calls.queue_requests * prices.queue_request
             + calls.write_units * prices.write_unit
             + calls.read_units * prices.read_unit
+            + calls.bus_events * prices.bus_event
             + calls.log_gb * prices.log_gb
     }
 }
@@ -162,6 +165,7 @@ impl Calls {
             queue_requests: self.queue_requests + other.queue_requests,
             write_units: self.write_units + other.write_units,
             read_units: self.read_units + other.read_units,
+            bus_events: self.bus_events + other.bus_events,
             log_gb: self.log_gb + other.log_gb,
         }
     }
@@ -177,6 +181,7 @@ impl Calls {
             queue_requests: self.queue_requests * n,
             write_units: self.write_units * n,
             read_units: self.read_units * n,
+            bus_events: self.bus_events * n,
             log_gb: self.log_gb * n,
         }
     }

@@ -15,6 +15,8 @@ pub enum Message {
     NotifySession { session: SessionId },
     /// Jobs of this session may be runnable.
     RunJob { session: SessionId },
+    /// This job was claimed when it was accepted, for the worker that gets this message.
+    RunClaimed { session: SessionId, job: JobId },
     /// The cancellation of this running job was recorded: terminate its command.
     CancelJob { job: JobId },
     /// Send this signal (a number of signal(7)) to the command of this running job.
@@ -69,6 +71,7 @@ impl Message {
                 Lane::Control
             }
             Self::RunJob { .. }
+            | Self::RunClaimed { .. }
             | Self::CancelJob { .. }
             | Self::SignalJob { .. }
             | Self::OpenTerminal { .. }

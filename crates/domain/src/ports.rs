@@ -26,7 +26,7 @@ pub use store::{
     StorageLimits, Store, Version, Versioned, Write,
 };
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
-pub use workflow::{Resume, Workflow};
+pub use workflow::{Answer, Resume, Workflow};
 
 /// The source of an unexpected error. It is logged with its whole chain once, where it is handled.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -11,10 +11,10 @@ use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, execution
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId, Timestamp,
-    ports::{BackendError, Clock, Ids, Resume, Workflow},
+    ports::{Answer, BackendError, Clock, Ids, Resume, Workflow},
 };
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{sync::Notify, time::timeout};
 
 use crate::{
@@ -176,14 +176,21 @@ impl Workflow for AslWorkflow {
         Ok(())
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
-        let output: Value =
-            serde_json::from_str(output).map_err(|e| BackendError::new("reading an answer", e))?;
+    async fn resume(
+        &self,
+        token: &Secret<String>,
+        answer: Answer<'_>,
+    ) -> Result<Resume, BackendError> {
+        let result = match answer {
+            Answer::Output(output) => Ok(serde_json::from_str(output)
+                .map_err(|e| BackendError::new("reading an answer", e))?),
+            Answer::Error(name) => Err(asl::Failure::new(name, "")),
+        };
         let session = execution_of(token.expose()).and_then(|name| name.parse().ok());
         let Some(session) = session else { return Ok(Resume::NotWaiting) };
         let mut live = self.live.lock();
         let Some(execution) = live.get(session) else { return Ok(Resume::NotWaiting) };
-        if execution.answered(token.expose(), Ok(output)).is_err() {
+        if execution.answered(token.expose(), result).is_err() {
             return Ok(Resume::NotWaiting);
         }
         live.wake(session);

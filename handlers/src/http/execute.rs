@@ -101,13 +101,14 @@ pub(super) async fn accept_command(
             let bytes = post.size();
             batch = batch.write(Write::RequireQueueRoom { session: id, bytes, limits });
         }
-        let notifications = if ready { vec![Message::RunJob { session: id }] } else { Vec::new() };
         let (reply, batch) = (Accepted::of(&job).reply(), Some(batch));
-        let plan = Plan { session: id, essential: false, batch, notifications, reply };
-        // The worker that is called looks for the claim first.
-        let keep_claim =
-            || env.claims.iter().zip(claimed).for_each(|(claims, claimed)| claims.add(claimed));
-        if let Some(response) = attempts.commit_then(plan, keep_claim).await? {
+        let plan = Plan { session: id, essential: false, batch, notifications: Vec::new(), reply };
+        let call_worker = || match claimed {
+            Some(claimed) => vec![run_job::leave_claim(env, claimed)],
+            None if ready => vec![Message::RunJob { session: id }],
+            None => Vec::new(),
+        };
+        if let Some(response) = attempts.commit_then(plan, call_worker).await? {
             if !ready {
                 notify_if_ready(env, id).await;
             }

@@ -189,7 +189,7 @@ impl RetryOnConflict<'_> {
     /// Commits a plan, sends its notifications and responds. `None`: a concurrent request changed the
     /// records, so the caller must read them and plan again.
     pub(super) async fn commit(&mut self, plan: Plan) -> Result<Option<Response>, Problem> {
-        self.commit_then(plan, || ()).await
+        self.commit_then(plan, Vec::new).await
     }
 
     /// Responds with a job that the request does not change in the records.
@@ -203,17 +203,16 @@ impl RetryOnConflict<'_> {
         self.commit(plan).await
     }
 
-    /// Commits a plan like [`Self::commit`], and calls `written` between the commit and the notifications. It is not called if the
+    /// Commits a plan like [`Self::commit`], and then also sends the messages that `written` returns. It is not called if the
     /// plan was not written, also if the response is that of an earlier request with the same key.
     pub(super) async fn commit_then(
         &mut self,
         plan: Plan,
-        written: impl FnOnce(),
+        written: impl FnOnce() -> Vec<Message>,
     ) -> Result<Option<Response>, Problem> {
         match self.post.commit(self.env, &plan).await {
             Ok(()) => {
-                written();
-                for message in plan.notifications {
+                for message in plan.notifications.into_iter().chain(written()) {
                     notification::send(self.env, message, Duration::ZERO).await;
                 }
                 return Ok(Some(plan.reply.into_response()));

@@ -21,5 +21,8 @@ async fn a_busy_session_is_rechecked_seldom_and_is_idle_once_its_last_job_is_don
     crate::handle(&env(&fakes), Message::RunJob { session: session_id("s") }).await.unwrap();
     let resumed = fakes.workflow.take_resumed();
     let [(_, answer)] = &resumed[..] else { panic!("{resumed:?}") };
-    assert_eq!(answer, r#"{"action":"wait","waitSeconds":2}"#);
+    assert_eq!(answer, "DeadlineMoved");
+    let of_session = json!({"sessionId": session_id("s")});
+    let next = Step::InspectSession.run(&env(&fakes), of_session).await.unwrap();
+    assert_eq!(next, json!({"action": "wait", "waitSeconds": 2}));
 }

@@ -6,14 +6,8 @@ use super::*;
 
 const DEFINITION: &str = include_str!("../../../statemachine/session.asl.json");
 
-const ACTIONS: [Action; 6] = [
-    Action::Provision,
-    Action::AwaitRunning,
-    Action::Wait,
-    Action::Stop,
-    Action::AwaitStopped,
-    Action::Finish,
-];
+const ACTIONS: [Action; 5] =
+    [Action::Provision, Action::AwaitRunning, Action::Wait, Action::Stop, Action::Finish];
 
 /// The values with which a rule of a `Choice` state compares the variable.
 fn compared(rule: &Value, variable: &str) -> Vec<String> {

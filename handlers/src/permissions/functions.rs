@@ -57,7 +57,7 @@ fn placeholder<S: Serializer>(step: &Step, serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// All functions.
-pub const FUNCTIONS: [Function; 15] = [
+pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
@@ -126,8 +126,16 @@ pub const FUNCTIONS: [Function; 15] = [
     of_step(Step::AwaitRunning, 25, &[Permission::Store, Permission::ResumeExecution]),
     of_step(Step::InspectSession, 25, &[Permission::Store, EXEC, WEBHOOKS]),
     of_step(Step::AwaitEnd, 25, &[Permission::Store, Permission::ResumeExecution]),
-    of_step(Step::StopTask, 55, &[Permission::Store, Permission::StopTask, Permission::ReadTasks]),
-    of_step(Step::AwaitStopped, 25, &[Permission::Store, Permission::ResumeExecution]),
+    of_step(
+        Step::StopTask,
+        55,
+        &[
+            Permission::Store,
+            Permission::ResumeExecution,
+            Permission::StopTask,
+            Permission::ReadTasks,
+        ],
+    ),
     of_step(
         Step::CloseSession,
         55,
@@ -185,14 +193,17 @@ pub const PUBLISH: &str = "publish-events";
 pub const LINK: &str = "link";
 
 const MEMORY: u32 = 256;
+/// A function has as much of a processor as memory. One that mostly waits is billed for half as much.
+const MEMORY_TO_WAIT: u32 = 128;
 const CONTROL: Permission = Permission::Queue(Lane::Control);
 const EXEC: Permission = Permission::Queue(Lane::Exec);
 const TASK_EVENTS: Permission = Permission::Queue(Lane::TaskEvents);
 const WEBHOOKS: Permission = Permission::Queue(Lane::Webhooks);
 
+/// The functions of lanes wait for other systems most of the time.
 const fn of_lane(lane: Lane, timeout_seconds: u32, uses: &'static [Permission]) -> Function {
     let trigger = Trigger::Queue { lane, batch_size: 10 };
-    Function { name: lane.name(), trigger, uses, memory_mib: MEMORY, timeout_seconds }
+    Function { name: lane.name(), trigger, uses, memory_mib: MEMORY_TO_WAIT, timeout_seconds }
 }
 
 const fn of_step(step: Step, timeout_seconds: u32, uses: &'static [Permission]) -> Function {

@@ -10,7 +10,7 @@ use domain::{
     job::TerminalAccess,
     message::Message,
     ports::{
-        BackendError, CommandStart, Compute, FilesError, PostError, Posted, Queue, Resume,
+        Answer, BackendError, CommandStart, Compute, FilesError, PostError, Posted, Queue, Resume,
         RunError, RunTask, Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
     },
     task::TaskFacts,
@@ -79,8 +79,12 @@ impl Workflow for Scoped<dyn Workflow> {
         self.permit(Permission::StartExecution)?.start(session).await
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
-        self.permit(Permission::ResumeExecution)?.resume(token, output).await
+    async fn resume(
+        &self,
+        token: &Secret<String>,
+        answer: Answer<'_>,
+    ) -> Result<Resume, BackendError> {
+        self.permit(Permission::ResumeExecution)?.resume(token, answer).await
     }
 }
 

@@ -1,16 +1,17 @@
 //! Jobs that were claimed in the transaction that accepted them.
 //!
-//! Where the API and the workers are one process, a command for a ready session without other jobs is
-//! accepted and claimed at once, which saves a commit for each command. The claim waits here for the
-//! message that calls a worker. If the process ends before that, the lease runs out or is released, and the
-//! next worker takes the job over as from any worker that died.
+//! A command for a ready session without other jobs is accepted and claimed at once, which saves a commit for
+//! each command. Where the API and the workers are one process, the claim waits here for the message that calls
+//! a worker; elsewhere that message names the job, and the worker that gets it first picks it up. If the process
+//! ends or the message is lost before that, the lease runs out or is released, and the next worker takes the job
+//! over as from any worker that died.
 
 use std::collections::HashMap;
 
 use domain::{
     SessionId,
-    command::Concurrency,
     job::{Job, Running},
+    message::Message,
     ports::{BackendError, Expect, Version, Write},
 };
 use parking_lot::Mutex;
@@ -46,16 +47,29 @@ impl Claims {
     }
 }
 
-/// The new job as a worker of this process holds it, if it may run at once: the session has no other job.
-/// Always `None` where workers are other processes.
+/// The new job as a worker holds it, if it may run at once: the session has no other job.
 pub(crate) async fn claim_if_idle(env: &Env, job: &Job) -> Result<Option<Running>, BackendError> {
-    let (Job::Queued(job), Some(_)) = (job, &env.claims) else { return Ok(None) };
-    for concurrency in Concurrency::ALL {
-        if !env.store.open_jobs(job.common().session, concurrency, 1).await?.is_empty() {
-            return Ok(None);
-        }
+    let Job::Queued(job) = job else { return Ok(None) };
+    let is_possible = env.claims.is_some() || env.policy.claims_by_message;
+    if !is_possible || env.store.has_open_jobs(job.common().session).await? {
+        return Ok(None);
     }
-    Ok(Some(job.clone().claim(&env.worker, env.now())))
+    Ok(Some(match &env.claims {
+        Some(_) => job.clone().claim(&env.worker, env.now()),
+        None => job.clone().claim_for_any(env.now()),
+    }))
+}
+
+/// Leaves a claim that was written to the worker that the returned message calls.
+pub(crate) fn leave_claim(env: &Env, job: Running) -> Message {
+    let (session, id) = (job.common().session, job.common().id);
+    match &env.claims {
+        Some(claims) => {
+            claims.add(job);
+            Message::RunJob { session }
+        }
+        None => Message::RunClaimed { session, job: id },
+    }
 }
 
 /// Adds the writes of a claim. They fail if another job has the session's turn; if the job `is_new` among

@@ -26,12 +26,14 @@ pub(crate) struct Counts {
 #[derive(Debug)]
 pub(crate) struct Events {
     channel: Option<mpsc::UnboundedSender<String>>,
+    /// The states of tasks whose events are sent; all if empty.
+    states: Vec<String>,
     state: Mutex<(Rng, Counts)>,
 }
 
 impl Events {
     /// Without a queue, events are dropped. Must be called within a tokio runtime.
-    pub(crate) fn new(queue: Option<Queue>, seed: u64) -> Self {
+    pub(crate) fn new(queue: Option<Queue>, states: Vec<String>, seed: u64) -> Self {
         let channel = queue.map(|queue| {
             let (channel, mut events) = mpsc::unbounded_channel::<String>();
             tokio::spawn(async move {
@@ -41,7 +43,7 @@ impl Events {
             });
             channel
         });
-        Self { channel, state: Mutex::new((Rng::with_seed(seed), Counts::default())) }
+        Self { channel, states, state: Mutex::new((Rng::with_seed(seed), Counts::default())) }
     }
 
     pub(crate) fn counts(&self) -> Counts {
@@ -51,6 +53,10 @@ impl Events {
     /// Sends the event once, twice or not at all, as the faults say.
     pub(crate) fn send(&self, event: &Value, faults: &EventFaults) {
         let Some(channel) = &self.channel else { return };
+        let status = event["detail"]["lastStatus"].as_str().unwrap_or_default();
+        if !self.states.is_empty() && !self.states.iter().any(|state| state == status) {
+            return;
+        }
         for delay in self.delays(faults) {
             let (channel, event) = (channel.clone(), event.to_string());
             if delay.is_zero() {

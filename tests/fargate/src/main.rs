@@ -22,6 +22,9 @@ struct Args {
     /// The SQS queue for task events, which have EventBridge's envelope.
     #[arg(long, value_name = "URL")]
     events_queue: Option<String>,
+    /// Only send events of tasks in these states, as the pattern of a rule does.
+    #[arg(long, value_name = "STATES", value_delimiter = ',')]
+    event_states: Vec<String>,
     /// The endpoint of SQS; by default the origin of the queue's URL.
     #[arg(long, value_name = "URL")]
     sqs_endpoint: Option<String>,
@@ -75,6 +78,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         data_dir: args.data_dir,
         image: if is_host { Image::Host } else { Image::File(args.image) },
         events_queue: args.events_queue,
+        event_states: args.event_states,
         sqs_endpoint: args.sqs_endpoint,
         region: args.region,
         account: args.account,

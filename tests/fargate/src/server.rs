@@ -28,6 +28,8 @@ pub struct Config {
     pub image: Image,
     /// The URL of the queue for task events; without a queue, events are dropped.
     pub events_queue: Option<String>,
+    /// The states of tasks whose events are sent, as in the pattern of a rule; all if empty.
+    pub event_states: Vec<String>,
     /// The endpoint of SQS; by default the origin of the queue's URL.
     pub sqs_endpoint: Option<String>,
     /// The region in all ARNs.
@@ -97,7 +99,7 @@ impl Server {
             let _gone = driver.stop(&left.id, "the server has ended");
         }
         let arn_prefix = ArnPrefix { region: config.region, account: config.account };
-        let events = Events::new(queue, config.seed);
+        let events = Events::new(queue, config.event_states, config.seed);
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
         let driver = Arc::new(driver);
         let cluster = Arc::new(Cluster::new(arn_prefix, driver, events, sessions, links));

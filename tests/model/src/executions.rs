@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use asl::{Execution, Host, Invocation, Machine, Millis, Outcome, Step, TaskRef, execution_of};
-use domain::{SessionId, Timestamp, ports::Resume};
+use domain::{
+    SessionId, Timestamp,
+    ports::{Answer, Resume},
+};
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -69,11 +72,16 @@ impl Executions {
     }
 
     /// Resumes the execution that waits with this token.
-    pub fn resume(&mut self, token: &str, output: &str) -> Resume {
+    pub fn resume(&mut self, token: &str, answer: Answer<'_>) -> Resume {
         let session = execution_of(token).and_then(|name| name.parse().ok());
         let live = session.and_then(|session: SessionId| self.live.get_mut(&session));
-        let output = serde_json::from_str(output).expect("a handler writes JSON");
-        let answered = live.map(|live| live.current.answered(token, Ok(output)));
+        let result = match answer {
+            Answer::Output(output) => {
+                Ok(serde_json::from_str(output).expect("a handler writes JSON"))
+            }
+            Answer::Error(name) => Err(asl::Failure::new(name, "")),
+        };
+        let answered = live.map(|live| live.current.answered(token, result));
         if matches!(answered, Some(Ok(()))) { Resume::Resumed } else { Resume::NotWaiting }
     }
 

@@ -6,7 +6,7 @@ use domain::{
     Timestamp,
     cost::{
         Architecture, Calls, Pricing,
-        prices::{INVOCATION_LOG_GB, PER_JOB, PER_SESSION, TRANSITION_LOG_GB},
+        prices::{PER_JOB, PER_SESSION},
     },
     session::Session,
     size::Size,
@@ -248,8 +248,8 @@ impl Report {
         }
     }
 
-    /// What the calls and the tasks cost. The table's units are those that a session and a command usually
-    /// take; the rest is counted.
+    /// What the calls and the tasks cost. The units of the table, events and logs are those that a session and a
+    /// command usually take; the rest is counted.
     fn dollars(&self) -> (f64, f64) {
         let pricing = Pricing { architecture: Architecture::Arm64, public_address: false };
         let (sessions, jobs) = (
@@ -271,7 +271,8 @@ impl Report {
             queue_requests: (sent + 2 * batches) as f64,
             write_units: PER_JOB.write_units.mul_add(jobs, PER_SESSION.write_units * sessions),
             read_units: PER_JOB.read_units.mul_add(jobs, PER_SESSION.read_units * sessions),
-            log_gb: TRANSITION_LOG_GB.mul_add(transitions, INVOCATION_LOG_GB * invocations as f64),
+            bus_events: PER_JOB.bus_events.mul_add(jobs, PER_SESSION.bus_events * sessions),
+            log_gb: PER_JOB.log_gb.mul_add(jobs, PER_SESSION.log_gb * sessions),
         };
         let held = std::time::Duration::from_secs_f64(self.tasks.seconds);
         (pricing.calls(&calls), pricing.task(Size::DEFAULT, false, held))

@@ -162,7 +162,11 @@ impl Tasks {
         Some(facts)
     }
 
+    /// The rule of events lets those through that say something new.
     fn tell(&self, facts: TaskFacts) {
+        if !matches!(facts.status, TaskStatus::Running | TaskStatus::Stopped) {
+            return;
+        }
         if let Some(world) = self.attached.get().and_then(|(world, _)| world.upgrade()) {
             world.lanes.deliver(Message::TaskEvent { facts }, EVENT);
         }
@@ -175,7 +179,6 @@ impl Tasks {
     /// The life of a task until its container runs.
     async fn start(world: Arc<World>, runners: Arc<Runners>, id: TaskId) {
         let tasks = &world.tasks;
-        tasks.facts(&id).into_iter().for_each(|facts| tasks.tell(facts));
         sleep(tasks.uniform(STARTS_IN)).await;
         if tasks.change(&id, TaskStatus::Running).is_some() {
             runners.started(world.clone(), id);

@@ -11,7 +11,7 @@ use asl::{
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId, Timestamp,
-    ports::{BackendError, Clock as _, Resume, Workflow},
+    ports::{Answer, BackendError, Clock as _, Resume, Workflow},
 };
 use fastrand::Rng;
 use parking_lot::Mutex;
@@ -192,7 +192,11 @@ impl Workflow for Executions {
         Ok(())
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
+    async fn resume(
+        &self,
+        token: &Secret<String>,
+        answer: Answer<'_>,
+    ) -> Result<Resume, BackendError> {
         sleep(CALL).await;
         if !self.quotas.send_task_success.take() {
             return Err(BackendError::new("resuming an execution", "throttled"));
@@ -201,9 +205,12 @@ impl Workflow for Executions {
         let live =
             session.and_then(|session: SessionId| self.live.lock().get(&session).map(Arc::clone));
         let Some(live) = live else { return Ok(Resume::NotWaiting) };
-        let output = serde_json::from_str(output)
-            .map_err(|error| BackendError::new("resuming an execution", error))?;
-        let answered = live.execution.lock().answered(token.expose(), Ok(output));
+        let result = match answer {
+            Answer::Output(output) => Ok(serde_json::from_str(output)
+                .map_err(|error| BackendError::new("resuming an execution", error))?),
+            Answer::Error(name) => Err(Failure::new(name, "")),
+        };
+        let answered = live.execution.lock().answered(token.expose(), result);
         live.answered.notify_waiters();
         Ok(if answered.is_ok() { Resume::Resumed } else { Resume::NotWaiting })
     }

@@ -5,13 +5,13 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use async_trait::async_trait;
 use domain::{
     Secret, SessionId,
-    ports::{BackendError, Resume, Workflow},
+    ports::{Answer, BackendError, Resume, Workflow},
 };
 use parking_lot::Mutex;
 
 use crate::Gate;
 
-type OnResume = Box<dyn Fn(&str, &str) -> Resume + Send + Sync>;
+type OnResume = Box<dyn Fn(&str, Answer<'_>) -> Resume + Send + Sync>;
 
 /// Records which executions were started and which tokens were resumed. A token can be resumed once.
 pub struct MemoryWorkflow {
@@ -39,13 +39,16 @@ impl MemoryWorkflow {
         std::mem::take(&mut self.state.lock().started)
     }
 
-    /// Takes the tokens that were resumed, with the outputs, in order.
+    /// Takes the tokens that were resumed, each with the output or the name of the error, in order.
     pub fn take_resumed(&self) -> Vec<(String, String)> {
         std::mem::take(&mut self.state.lock().resumed)
     }
 
-    /// From now on `on_resume` handles every resumed token: its arguments are token and output.
-    pub fn resume_with(&self, on_resume: impl Fn(&str, &str) -> Resume + Send + Sync + 'static) {
+    /// From now on `on_resume` handles every resumed token and its answer.
+    pub fn resume_with(
+        &self,
+        on_resume: impl Fn(&str, Answer<'_>) -> Resume + Send + Sync + 'static,
+    ) {
         self.state.lock().on_resume = Some(Box::new(on_resume));
     }
 
@@ -68,17 +71,22 @@ impl Workflow for MemoryWorkflow {
             .await
     }
 
-    async fn resume(&self, token: &Secret<String>, output: &str) -> Result<Resume, BackendError> {
+    async fn resume(
+        &self,
+        token: &Secret<String>,
+        answer: Answer<'_>,
+    ) -> Result<Resume, BackendError> {
         self.gate
             .pass("resuming an execution", || {
                 let mut state = self.state.lock();
                 if let Some(on_resume) = &state.on_resume {
-                    return on_resume(token.expose(), output);
+                    return on_resume(token.expose(), answer);
                 }
                 if !state.used_tokens.insert(token.expose().clone()) {
                     return Resume::NotWaiting;
                 }
-                state.resumed.push((token.expose().clone(), output.to_owned()));
+                let (Answer::Output(told) | Answer::Error(told)) = answer;
+                state.resumed.push((token.expose().clone(), told.to_owned()));
                 Resume::Resumed
             })
             .await

@@ -45,10 +45,12 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         .then(|| "this deployment was made without ECS Exec (setting terminals)".to_owned());
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
-        // The table grows without a limit, and the lanes are queues that share nothing with each other.
+        // The table grows without a limit, and the lanes are queues that share nothing with each other. The
+        // unfinished commands of a session are one item, which has a largest size.
         storage: None,
-        queue: None,
+        queue: Some(Policy::QUEUE),
         running: None,
+        claims_by_message: true,
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
         // As on one machine: a request that names no network never gets one by accident.

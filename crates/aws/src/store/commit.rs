@@ -7,15 +7,15 @@ use aws_sdk_dynamodb::{
     config::{retry::RetryConfig, timeout::TimeoutConfig},
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
-    types::{AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, CancellationReason},
 };
-use domain::ports::CommitError;
+use domain::{command::Concurrency, ports::CommitError};
 
 use super::{
     backoff::Backoff,
     error::StoreError,
-    item::{ConditionFailure, Item},
-    keys::{self, Attributes, VERSION, WRITTEN_BY},
+    item::{ConditionFailure, FOUND, Item},
+    keys::{self, Attributes, OPEN, VERSION, WRITTEN_BY, unfinished},
     writing,
 };
 
@@ -61,8 +61,8 @@ impl From<WriteError> for CommitError {
 /// The result of one attempt.
 enum Attempt {
     Done,
-    /// The condition of the item at this index does not hold.
-    ConditionFailed(usize),
+    /// The condition of the item at this index does not hold; with the item as it is, if that was returned.
+    ConditionFailed(usize, Attributes),
     Failed(StoreError),
 }
 
@@ -89,7 +89,7 @@ impl Writer {
             };
             match attempt {
                 Attempt::Done => return Ok(()),
-                Attempt::ConditionFailed(at) => match items[at].on_failure {
+                Attempt::ConditionFailed(at, found) => match items[at].on_failure {
                     ConditionFailure::Skip => {
                         items.remove(at);
                         // The remaining items are another transaction.
@@ -101,7 +101,9 @@ impl Writer {
                     ConditionFailure::AlreadyAnswered => {
                         return Err(CommitError::AlreadyAnswered.into());
                     }
-                    ConditionFailure::Closed => return Err(CommitError::Closed.into()),
+                    ConditionFailure::Mailbox { is_open_required, queue_limit } => {
+                        return Err(refusal(&found, is_open_required, queue_limit).into());
+                    }
                 },
                 Attempt::Failed(error) if !error.is_retryable() => {
                     return Err(CommitError::from(writing(error)).into());
@@ -130,12 +132,11 @@ impl Writer {
     async fn update(&self, item: &Item, token: &str, may_have_taken_effect: bool) -> Attempt {
         let item_with_token = item.also_setting(WRITTEN_BY, AttributeValue::S(token.to_owned()));
         let call = item_with_token.update_call(self.client.update_item().table_name(&self.table));
-        let found = ReturnValuesOnConditionCheckFailure::AllOld;
-        match call.return_values_on_condition_check_failure(found).send().await {
+        match call.return_values_on_condition_check_failure(FOUND).send().await {
             Ok(_) => Attempt::Done,
             Err(error) => match failed_condition(&error) {
                 None => Attempt::Failed(StoreError::from_sdk(&error)),
-                Some(_) if !may_have_taken_effect => Attempt::ConditionFailed(0),
+                Some(found) if !may_have_taken_effect => Attempt::ConditionFailed(0, found.clone()),
                 Some(found) => after_lost_response(found, item, token),
             },
         }
@@ -152,8 +153,24 @@ fn after_lost_response(found: &Attributes, item: &Item, token: &str) -> Attempt 
         (Some(found), Some(wanted)) if found > wanted => {
             Attempt::Failed(StoreError::UnknownOutcome)
         }
-        (Some(_), Some(_)) => Attempt::ConditionFailed(0),
+        (Some(_), Some(_)) => Attempt::ConditionFailed(0, found.clone()),
         _ => Attempt::Failed(StoreError::UnknownOutcome),
+    }
+}
+
+/// Why a mailbox that is so refuses what a commit requires of it.
+fn refusal(found: &Attributes, is_open_required: bool, queue_limit: Option<u32>) -> CommitError {
+    let count = |concurrency| {
+        let jobs = found.get(unfinished(concurrency)).and_then(|jobs| jobs.as_ss().ok());
+        jobs.map_or(0, |jobs| u32::try_from(jobs.len()).unwrap_or(u32::MAX))
+    };
+    let is_full = |limit| Concurrency::ALL.into_iter().any(|of| count(of) >= limit);
+    if is_open_required && !found.contains_key(OPEN) {
+        CommitError::Closed
+    } else if queue_limit.is_some_and(is_full) {
+        CommitError::QueueFull
+    } else {
+        CommitError::Conflict
     }
 }
 
@@ -178,7 +195,8 @@ fn cancelled<R>(error: &SdkError<TransactWriteItemsError, R>) -> Option<Attempt>
     let reasons = cancelled.cancellation_reasons();
     let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
     if let Some(at) = reasons.iter().position(|reason| code(reason) == "ConditionalCheckFailed") {
-        return Some(Attempt::ConditionFailed(at));
+        let found = reasons[at].item().cloned().unwrap_or_default();
+        return Some(Attempt::ConditionFailed(at, found));
     }
     let is_permanent = |code: &String| !TRANSIENT.contains(&code.as_str());
     let found = reasons.iter().map(code).filter(|code| code != "None");

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::update_item::builders::UpdateItemFluentBuilder,
-    types::{AttributeValue, ConditionCheck, Delete, Put, TransactWriteItem, Update},
+    types::{
+        AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure,
+        TransactWriteItem, Update,
+    },
 };
 
 use super::keys::{Attributes, Key, VERSION};
@@ -16,7 +19,11 @@ pub(super) enum ConditionFailure {
     Conflict,
     QuotaReached,
     AlreadyAnswered,
-    Closed,
+    /// What the item was tells which of these requirements was not met; a conflict if it was none of them.
+    Mailbox {
+        is_open_required: bool,
+        queue_limit: Option<u32>,
+    },
     /// The user's event of this number exists: the transaction is composed again with later numbers.
     EventNumberTaken,
     /// Nothing: the transaction is repeated without the item.
@@ -151,6 +158,13 @@ impl Item {
         self.and(format!("(attribute_not_exists({name}) OR {name} {operator} {value})"))
     }
 
+    /// Requires that the set has fewer members than this.
+    pub(super) fn when_fewer_than(mut self, name: &str, limit: AttributeValue) -> Self {
+        let name = self.name(name);
+        let limit = self.value(limit);
+        self.and(format!("(attribute_not_exists({name}) OR size({name}) < {limit})"))
+    }
+
     /// Requires that the set is missing, or that it contains the value.
     pub(super) fn when_none_or_has(mut self, name: &str, value: AttributeValue) -> Self {
         let name = self.name(name);
@@ -187,6 +201,17 @@ impl Item {
         placeholder
     }
 
+    /// The size of the key and of the values that an update sets, with their names. Bytes.
+    pub(super) fn size(&self) -> usize {
+        let values = self.values.values().map(|value| match value {
+            AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
+            _ => 1,
+        });
+        let names = self.names.values().map(String::len);
+        self.key.pk.len() + self.key.sk.len() + values.chain(names).sum::<usize>()
+    }
+
     /// Whether the action can be a call of its own, which costs half. The second execution of a repeated
     /// call must fail, so only versioned updates qualify.
     pub(super) const fn can_be_single_update(&self) -> bool {
@@ -215,6 +240,7 @@ impl Item {
                     Update::builder().table_name(table).set_key(Some(self.key.attributes()));
                 let update = update.update_expression(self.expression());
                 let update = update.set_condition_expression(condition);
+                let update = update.return_values_on_condition_check_failure(FOUND);
                 let update = update.set_expression_attribute_names(names);
                 let update = update.set_expression_attribute_values(values);
                 whole.update(update.build().expect(COMPLETE))
@@ -228,6 +254,7 @@ impl Item {
                 let check = ConditionCheck::builder().table_name(table);
                 let check = check.set_key(Some(self.key.attributes()));
                 let check = check.set_condition_expression(condition);
+                let check = check.return_values_on_condition_check_failure(FOUND);
                 let check = check.set_expression_attribute_names(names);
                 let check = check.set_expression_attribute_values(values);
                 whole.condition_check(check.build().expect(COMPLETE))
@@ -256,6 +283,10 @@ impl Item {
         clauses.collect::<Vec<_>>().join(" ")
     }
 }
+
+/// If a condition fails, the item is returned as it is.
+pub(super) const FOUND: ReturnValuesOnConditionCheckFailure =
+    ReturnValuesOnConditionCheckFailure::AllOld;
 
 const COMPLETE: &str = "the key, the table and the expression are set";
 

@@ -9,7 +9,7 @@ use domain::{
 
 use super::{
     error::StoreError,
-    keys::{self, LIST_KEY, SK},
+    keys::{self, Key, LIST_KEY},
     records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
 };
@@ -35,23 +35,32 @@ pub(super) async fn page(
     Ok(page.build(|job| job.id().to_string()))
 }
 
-/// Execute jobs that have not ended. A job that ended after its pointer was read is left out.
+/// Whether the session has execute jobs that have not ended.
+pub(super) async fn has_open(table: &Table, session: SessionId) -> Result<bool, StoreError> {
+    let Some(mailbox) = table.get(&Key::mailbox(session)).await? else { return Ok(false) };
+    // A set that has become empty is no attribute any more.
+    Ok(Concurrency::ALL.into_iter().any(|of| mailbox.contains_key(keys::unfinished(of))))
+}
+
+/// Execute jobs that have not ended. A job that ended after the mailbox was read is left out.
 pub(super) async fn open(
     table: &Table,
     session: SessionId,
     concurrency: Concurrency,
     limit: u32,
 ) -> Result<Vec<Versioned<Job>>, StoreError> {
-    let prefix = keys::open(concurrency);
-    let range = Range::of(session.to_string(), Bounds::Begins(prefix.to_owned()));
-    let mut pages = table.pages(range.keys_only().paged(limit));
+    let Some(mailbox) = table.get(&Key::mailbox(session)).await? else { return Ok(Vec::new()) };
+    let ids = mailbox.get(keys::unfinished(concurrency)).and_then(|jobs| jobs.as_ss().ok());
+    let mut ids: Vec<&String> = ids.into_iter().flatten().collect();
+    // Ids sort by arrival.
+    ids.sort();
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut found: Vec<Versioned<Job>> = Vec::new();
-    while found.len() < wanted
-        && let Some(pointers) = pages.next().await?
-    {
-        let ids = pointers.iter().filter_map(|item| keys::text(item, SK)?.strip_prefix(prefix));
-        let records = table.records::<Job>(&ids.collect::<Vec<_>>()).await?;
+    for ids in ids.chunks(wanted.clamp(1, 100)) {
+        if found.len() >= wanted {
+            break;
+        }
+        let records = table.records::<Job>(ids).await?;
         found.extend(records.into_iter().filter(|read| read.value.due_at().is_some()));
     }
     found.truncate(wanted);

@@ -39,6 +39,14 @@ pub(super) const ACTIVE: &str = "active";
 pub(super) const EXPIRES: &str = "expires";
 /// A chunk of output.
 pub(crate) const BYTES: &str = "bytes";
+/// The whole output of a finished job, in its record's item.
+pub(super) const fn inline(stream: Stream) -> &'static str {
+    match stream {
+        Stream::Stdout => "stdoutBytes",
+        Stream::Stderr => "stderrBytes",
+    }
+}
+
 /// When DynamoDB may expire the item. Seconds since 1970.
 pub(crate) const TTL: &str = "ttl";
 
@@ -74,17 +82,13 @@ impl Key {
         Self::new(id.to_string(), "record#part")
     }
 
-    pub(super) fn turn(session: SessionId) -> Self {
-        Self::new(session.to_string(), "turn")
+    /// Whether the session takes jobs, its unfinished commands, and its turn.
+    pub(super) fn mailbox(session: SessionId) -> Self {
+        Self::new(session.to_string(), "mailbox")
     }
 
     pub(super) fn entry(session: SessionId, seq: u32) -> Self {
         Self::new(session.to_string(), format!("{ENTRY}{seq:010}"))
-    }
-
-    /// A pointer to an execute job of the session that has not ended.
-    pub(super) fn open(session: SessionId, concurrency: Concurrency, job: JobId) -> Self {
-        Self::new(session.to_string(), format!("{}{job}", open(concurrency)))
     }
 
     pub(super) fn chunk(job: JobId, stream: Stream, offset: u64) -> Self {
@@ -149,11 +153,11 @@ pub(super) const ENTRY: &str = "entry#";
 /// Prefix of the sort keys of a user's waiting sessions.
 pub(super) const WAITING: &str = "waiting#";
 
-/// Prefix of the sort keys of a session's open execute jobs.
-pub(super) const fn open(concurrency: Concurrency) -> &'static str {
+/// The set of the ids of a session's unfinished commands with this concurrency, in its mailbox.
+pub(super) const fn unfinished(concurrency: Concurrency) -> &'static str {
     match concurrency {
-        Concurrency::Serial => "open#serial#",
-        Concurrency::Parallel => "open#parallel#",
+        Concurrency::Serial => "serial",
+        Concurrency::Parallel => "parallel",
     }
 }
 

@@ -1,10 +1,11 @@
-//! Output of jobs: chunks that follow one another without gaps, each keyed by its first byte's offset.
+//! Output of jobs: chunks that follow one another without gaps, each keyed by its first byte's offset. Short
+//! output that comes at once with the end of its job is part of the job's item.
 
 use domain::{JobId, ports::Stream};
 
 use super::{
     error::StoreError,
-    keys::{self, Attributes, BYTES, Key, SK},
+    keys::{self, Attributes, BYTES, Key, SK, inline},
     table::{Bounds, Range, Table},
 };
 
@@ -24,6 +25,12 @@ pub(super) async fn read(
     let mut output =
         Output { bytes: Vec::new(), limit: usize::try_from(limit).unwrap_or(usize::MAX) };
     if output.is_full() {
+        return Ok(output.bytes);
+    }
+    let record = table.get(&Key::record(job)).await?;
+    if let Some(whole) = record.as_ref().and_then(|item| item.get(inline(stream))?.as_b().ok()) {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX);
+        output.append(whole.as_ref().get(from..).unwrap_or_default());
         return Ok(output.bytes);
     }
     let last = Key::chunk(job, stream, u64::MAX).sk;

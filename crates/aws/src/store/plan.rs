@@ -1,10 +1,10 @@
 //! Translates the writes of a commit into items of a transaction.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{
-    JobId, SessionId, UserId,
+    JobId, Secret, SessionId, UserId,
     command::Concurrency,
     job::Job,
     ports::{CommitError, IdempotentResponse, Stream, Write},
@@ -15,11 +15,14 @@ use domain::{
 use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
-    keys::{ACTIVE, BYTES, EXPIRES, Key, OPEN, RECORD, TTL, TURN},
+    keys::{ACTIVE, BYTES, EXPIRES, Key, RECORD, TTL},
     record, writing,
 };
 
+mod mailbox;
 mod records;
+
+use mailbox::Mailbox;
 
 /// Largest chunk of output in one item. DynamoDB accepts items up to 400 KB. Bytes.
 const MAX_CHUNK: usize = 256 * 1024;
@@ -36,7 +39,9 @@ pub(super) struct Planned {
 /// What these writes are in the table.
 pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
     let mut plan = Plan::of(&writes)?;
-    for write in writes {
+    let (output, others): (Vec<_>, Vec<_>) =
+        writes.into_iter().partition(|write| matches!(write, Write::Output { .. }));
+    for write in output.into_iter().chain(others) {
         plan.add(write).map_err(writing)?;
     }
     Ok(plan.finish())
@@ -47,8 +52,19 @@ struct Plan {
     events: Vec<UserEvent>,
     /// The growth of each job's output, until the item of the job's record includes it.
     growth: HashMap<JobId, Growth>,
+    /// Output that is not an item yet.
+    output: HashMap<JobId, Vec<Piece>>,
     /// Parallel jobs, which never take a turn.
     parallel: HashSet<JobId>,
+    mailboxes: BTreeMap<SessionId, Mailbox>,
+}
+
+/// Output from this offset on.
+#[derive(Debug)]
+struct Piece {
+    stream: Stream,
+    offset: u64,
+    bytes: Secret<Vec<u8>>,
 }
 
 /// The offsets at which the stored output of each stream ends before and after the commit.
@@ -76,10 +92,13 @@ impl Plan {
             items: Vec::with_capacity(writes.len() + 4),
             events: Vec::new(),
             growth,
+            output: HashMap::new(),
             parallel,
+            mailboxes: BTreeMap::new(),
         })
     }
 
+    /// Adds a write. Output comes before the record of its job.
     fn add(&mut self, write: Write) -> Result<(), StoreError> {
         match write {
             Write::Session(session, expect) => self.session(&session, expect)?,
@@ -87,7 +106,8 @@ impl Plan {
             Write::Entry(entry) => self.items.push(timeline_entry(&entry)?),
             Write::UserEvent(event) => self.events.push(*event),
             Write::Output { job, stream, offset, bytes } => {
-                self.output(job, stream, offset, bytes.expose());
+                let piece = Piece { stream, offset, bytes };
+                self.output.entry(job).or_default().push(piece);
             }
             Write::Delivery(delivery, expect) => self.delivery(&delivery, expect)?,
             Write::Warm(warm, expect) => self.warm(&warm, expect)?,
@@ -98,40 +118,53 @@ impl Plan {
             Write::FreeSlot { user } => self.items.push(free_slot(&user)),
             // Tasks share no host.
             Write::RequireCapacity { .. } => {}
-            Write::TakeTurn { session, job } => self.items.push(take_turn(session, job)),
+            Write::TakeTurn { session, job } => self.mailbox(session).takes_turn = Some(job),
             Write::EndTurn { session, job } => self.end_turn(session, job),
-            Write::RequireOpen(session) => self.items.push(require_open(session)),
+            Write::RequireOpen(session) => self.mailbox(session).must_be_open = true,
+            // The sizes of commands are not counted.
+            Write::RequireQueueRoom { session, limits, .. } => {
+                self.mailbox(session).queue_limit = Some(limits.jobs);
+            }
             // The policy on AWS sets none of these limits: each would be a counter that is billed.
-            Write::RequireStorage { .. }
-            | Write::RequireQueueRoom { .. }
-            | Write::RequireRunRoom { .. } => {}
+            Write::RequireStorage { .. } | Write::RequireRunRoom { .. } => {}
         }
         Ok(())
     }
 
     /// The items and events. Output whose job is not written in the same commit still changes the job's item.
     fn finish(mut self) -> Planned {
+        for (job, pieces) in std::mem::take(&mut self.output) {
+            self.chunks(job, &pieces);
+        }
         for (job, growth) in std::mem::take(&mut self.growth) {
             self.items.push(extend_output(Item::update(Key::record(job)), growth));
+        }
+        for (session, mailbox) in self.mailboxes {
+            self.items.push(mailbox.item(session));
         }
         Planned { items: self.items, events: self.events }
     }
 
-    fn output(&mut self, job: JobId, stream: Stream, offset: u64, bytes: &[u8]) {
-        for (number, chunk) in (0..).zip(bytes.chunks(MAX_CHUNK)) {
-            let from = offset + number * MAX_CHUNK as u64;
-            let bytes = AttributeValue::B(Blob::new(chunk));
-            let key = Key::chunk(job, stream, from);
-            self.items.push(Item::put(key, [(BYTES.to_owned(), bytes)].into()));
+    fn chunks(&mut self, job: JobId, pieces: &[Piece]) {
+        for Piece { stream, offset, bytes } in pieces {
+            for (number, chunk) in (0..).zip(bytes.expose().chunks(MAX_CHUNK)) {
+                let from = offset + number * MAX_CHUNK as u64;
+                let bytes = AttributeValue::B(Blob::new(chunk));
+                let key = Key::chunk(job, *stream, from);
+                self.items.push(Item::put(key, [(BYTES.to_owned(), bytes)].into()));
+            }
         }
     }
 
     /// Adds nothing for a parallel job: it holds no turn, and the write would be billed.
     fn end_turn(&mut self, session: SessionId, job: JobId) {
         if !self.parallel.contains(&job) {
-            let turn = Item::update(Key::turn(session));
-            self.items.push(turn.delete_from_set(TURN, AttributeValue::Ss(vec![job.to_string()])));
+            self.mailbox(session).ends_turn = Some(job);
         }
+    }
+
+    fn mailbox(&mut self, session: SessionId) -> &mut Mailbox {
+        self.mailboxes.entry(session).or_default()
     }
 }
 
@@ -166,20 +199,6 @@ fn take_slot(user: &UserId, limit: u32) -> Item {
 fn free_slot(user: &UserId) -> Item {
     let slots = Item::update(Key::slots(user)).on_failure(ConditionFailure::Skip);
     slots.when(ACTIVE, ">", number(0)).add(ACTIVE, number(-1))
-}
-
-fn take_turn(session: SessionId, job: JobId) -> Item {
-    Item::update(Key::turn(session))
-        .when_none_or_has(TURN, AttributeValue::S(job.to_string()))
-        .add(TURN, AttributeValue::Ss(vec![job.to_string()]))
-}
-
-fn require_open(session: SessionId) -> Item {
-    Item::check(Key::record(session)).on_failure(ConditionFailure::Closed).when(
-        OPEN,
-        "=",
-        AttributeValue::Bool(true),
-    )
 }
 
 /// Moves the end of a job's output, on condition that no other write has moved it.

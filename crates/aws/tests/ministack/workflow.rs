@@ -6,7 +6,7 @@ use aws_sdk_sqs::Client as Sqs;
 use domain::{
     Secret,
     message::Lane,
-    ports::{Resume, Workflow},
+    ports::{Answer, Resume, Workflow},
 };
 use serde_json::{Value, json};
 use testkit::session_id;
@@ -84,9 +84,15 @@ async fn a_session_has_one_execution_and_its_token_is_accepted_once() {
     let (token, started_for) = fixture.token().await;
     assert_eq!(started_for, json!(session));
     let next = r#"{"action":"stop","waitSeconds":1}"#;
-    assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::Resumed);
+    assert_eq!(
+        fixture.workflow.resume(&token, Answer::Output(next)).await.unwrap(),
+        Resume::Resumed
+    );
     assert_eq!(fixture.message().await, json!({"action": "stop", "waitSeconds": 1}));
-    assert_eq!(fixture.workflow.resume(&token, next).await.unwrap(), Resume::NotWaiting);
+    assert_eq!(
+        fixture.workflow.resume(&token, Answer::Output(next)).await.unwrap(),
+        Resume::NotWaiting
+    );
     fixture.workflow.start(session).await.expect("a start after the end succeeds");
     let executions = fixture.sfn.list_executions().state_machine_arn(&fixture.deployment.machine);
     assert_eq!(executions.send().await.unwrap().executions.len(), 1);
@@ -96,7 +102,10 @@ async fn a_session_has_one_execution_and_its_token_is_accepted_once() {
 async fn an_invalid_token_is_not_waited_for() {
     let Some(fixture) = Fixture::create().await else { return };
     let token = Secret::new("planted-marker".to_owned());
-    assert_eq!(fixture.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
+    assert_eq!(
+        fixture.workflow.resume(&token, Answer::Output("{}")).await.unwrap(),
+        Resume::NotWaiting
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

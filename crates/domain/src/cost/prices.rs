@@ -31,6 +31,8 @@ pub struct Prices {
     pub write_unit: f64,
     /// A read request unit, on demand.
     pub read_unit: f64,
+    /// An event that is put on a bus.
+    pub bus_event: f64,
     /// A GB of ingested logs. Price list of 2026-08-10.
     pub log_gb: f64,
 }
@@ -47,6 +49,7 @@ const ARM64: Prices = Prices {
     queue_request: 0.40e-6,
     write_unit: 0.625e-6,
     read_unit: 0.125e-6,
+    bus_event: 1.00e-6,
     log_gb: 0.50,
 };
 
@@ -63,8 +66,10 @@ impl Prices {
     }
 }
 
-/// The memory of a function, in GiB.
-pub const FUNCTION_GIB: f64 = 0.25;
+/// The memory of the function that serves the API, in GiB.
+pub const API_GIB: f64 = 0.25;
+/// The memory of a function that follows commands, in GiB.
+pub const WORKER_GIB: f64 = 0.125;
 /// How many seconds a function runs that reads and writes a few records; an assumption.
 pub const INVOCATION_SECONDS: f64 = 0.05;
 /// How many seconds the worker that starts a command follows it.
@@ -75,33 +80,37 @@ pub const VISIT_SHARE: f64 = 0.06;
 /// How many seconds a worker takes to connect to a shell and to store the result; an assumption: to open
 /// a channel takes at least one.
 pub const DIAL_SECONDS: f64 = 1.2;
-/// How many GB a function logs for one invocation; an assumption: about 0.4 KB. The platform logs none.
-pub const INVOCATION_LOG_GB: f64 = 0.4e-6;
-/// How many GB the history of an execution logs for one state transition; an assumption: about 2.5 KB.
-pub const TRANSITION_LOG_GB: f64 = 2.5e-6;
+/// How many GB the API logs for one request: a line of 0.35 KB.
+pub const REQUEST_LOG_GB: f64 = 0.35e-6;
+/// The write units of a session besides those that its calls consume: the sweep checks it once, and removes its
+/// records in the end. Measured by the store's tests.
+pub const KEPT_SESSION_WRITES: f64 = 23.0;
+/// The same of a command.
+pub const KEPT_JOB_WRITES: f64 = 2.0;
 
 /// The calls of a session besides those of its commands: its start, its stop, and what happens in
-/// between if nothing fails. The write units were measured by the store's tests (docs/decisions/0010),
-/// the others were counted in the end-to-end tests on emulated AWS services.
+/// between if nothing fails. Counted in the end-to-end tests on emulated AWS services (docs/cost.md).
 pub const PER_SESSION: Calls = Calls {
     http_requests: 5.0,
-    transitions: 9.0,
-    invocations: 18.0,
-    gib_seconds: 18.0 * INVOCATION_SECONDS * FUNCTION_GIB,
-    queue_requests: 21.0,
-    write_units: 97.0,
-    read_units: 30.0,
-    log_gb: 18.0 * INVOCATION_LOG_GB + 9.0 * TRANSITION_LOG_GB,
+    transitions: 5.0,
+    invocations: 17.0,
+    gib_seconds: 17.0 * INVOCATION_SECONDS * API_GIB,
+    queue_requests: 15.0,
+    write_units: 103.0 + KEPT_SESSION_WRITES,
+    read_units: 42.0,
+    bus_events: 2.0,
+    log_gb: 5.0 * REQUEST_LOG_GB + 0.6e-6,
 };
 
-/// The calls of one command and of one request for its result. The run time of the command is extra.
+/// The calls of one command whose request waits for its end. The run time of the command is extra.
 pub const PER_JOB: Calls = Calls {
-    http_requests: 2.0,
+    http_requests: 1.0,
     transitions: 0.0,
     invocations: 3.0,
-    gib_seconds: (3.0 * INVOCATION_SECONDS + DIAL_SECONDS) * FUNCTION_GIB,
+    gib_seconds: (INVOCATION_SECONDS + DIAL_SECONDS) * (API_GIB + WORKER_GIB),
     queue_requests: 3.0,
-    write_units: 27.0,
-    read_units: 15.0,
-    log_gb: 3.0 * INVOCATION_LOG_GB,
+    write_units: 14.0 + KEPT_JOB_WRITES,
+    read_units: 13.0,
+    bus_events: 1.0,
+    log_gb: REQUEST_LOG_GB,
 };

@@ -51,7 +51,7 @@ fn commands_their_time_and_refused_attempts_add_to_a_session() {
     let dollars = [few, long, refused].map(|usage| ARM64.estimate(Size::DEFAULT, false, &usage));
     assert!(none < dollars[0] && dollars[0] < dollars[1] && dollars[1] < dollars[2], "{dollars:?}");
     // Of each command ten seconds are followed, and of the rest a small share.
-    let worker = (200.0 + 400.0 * 0.06) * 0.25 * 13.333_4e-6;
+    let worker = (200.0 + 400.0 * 0.06) * 0.125 * 13.333_4e-6;
     assert!((dollars[1] - dollars[0] - worker).abs() < 2e-6, "{dollars:?}");
 }
 

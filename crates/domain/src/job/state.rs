@@ -14,6 +14,9 @@ pub struct Lease {
     pub until: Timestamp,
 }
 
+/// The name in the lease of a job that no worker has picked up yet.
+const ANY_WORKER: &str = "any";
+
 /// Accepted; no worker has claimed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
@@ -80,6 +83,11 @@ impl Queued {
             access: None,
             opened: false,
         }
+    }
+
+    /// Claims the job for the first worker that picks it up. Until then its command is certainly not started.
+    pub fn claim_for_any(self, now: Timestamp) -> Running {
+        Running { unreached: true, ..self.claim(ANY_WORKER, now) }
     }
 
     /// Moves the time at which the sweep checks the job.
@@ -150,6 +158,17 @@ impl Running {
     pub fn unreached(mut self) -> Self {
         self.unreached = true;
         self
+    }
+
+    /// The worker holds the job that was claimed for any one. None if another worker has it, or if the lease has
+    /// run out.
+    pub fn pick_up(mut self, worker: &str, now: Timestamp) -> Option<Self> {
+        if self.lease.worker != ANY_WORKER || self.lease_expired(now) {
+            return None;
+        }
+        worker.clone_into(&mut self.lease.worker);
+        self.unreached = false;
+        Some(self)
     }
 
     /// Another worker takes over, from the stored output on.

@@ -252,6 +252,15 @@ pub trait Store: Send + Sync {
         concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, BackendError>;
+    /// Whether the session has an execute job that is not finished.
+    async fn has_open_jobs(&self, session: SessionId) -> Result<bool, BackendError> {
+        for concurrency in Concurrency::ALL {
+            if !self.open_jobs(session, concurrency, 1).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
     /// Stored output from this position among the stored bytes on, at most `limit` bytes.
     async fn output(
         &self,

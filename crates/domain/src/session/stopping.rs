@@ -117,6 +117,11 @@ impl BeforeStop {
 }
 
 impl Stopping {
+    /// Whether the provider was asked to stop the task.
+    pub const fn is_stop_sent(&self) -> bool {
+        self.stop_sent_at.is_some()
+    }
+
     /// The decision to end the session.
     pub const fn stop(&self) -> &Stop {
         &self.stop

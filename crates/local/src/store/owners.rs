@@ -14,6 +14,7 @@ pub(crate) fn owner(db: &Connection, message: &Message) -> rusqlite::Result<Owne
         Message::StartSession { session }
         | Message::NotifySession { session }
         | Message::RunJob { session }
+        | Message::RunClaimed { session, .. }
         | Message::SetDeadline { session } => of_session(db, *session),
         Message::CancelJob { job }
         | Message::SignalJob { job, .. }

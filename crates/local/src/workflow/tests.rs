@@ -10,7 +10,7 @@ use std::{
 use asl::Machine;
 use domain::{
     message::Message,
-    ports::{Resume, Workflow},
+    ports::{Answer, Resume, Workflow},
     session::{Event, Reason, Session, Status},
     task::TaskStatus,
 };
@@ -194,11 +194,14 @@ async fn a_used_or_unknown_token_resumes_nothing() {
     let task = fixture.fakes.session("a").task().unwrap().clone();
     fixture.fakes.compute.advance(&task, TaskStatus::Running);
     fixture.deliver().await;
-    let again = fixture.workflow.resume(&token, "{}").await.unwrap();
+    let again = fixture.workflow.resume(&token, Answer::Output("{}")).await.unwrap();
     assert_eq!(again, Resume::NotWaiting);
     for unknown in ["", "x", "sh_unknown.1.00000000000000000000000000000000"] {
         let token = domain::Secret::new(unknown.to_owned());
-        assert_eq!(fixture.workflow.resume(&token, "{}").await.unwrap(), Resume::NotWaiting);
+        assert_eq!(
+            fixture.workflow.resume(&token, Answer::Output("{}")).await.unwrap(),
+            Resume::NotWaiting
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 //! the functions and both.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -22,14 +23,16 @@ use crate::{
 mod audit;
 mod calls;
 mod fargate;
+mod functions;
 mod links;
 mod ministack;
 mod proxy;
 mod users;
 
 use calls::Calls;
+pub(crate) use functions::Invocations;
 use proxy::Proxy;
-pub(crate) use proxy::{Counts, Fault, Faults};
+pub(crate) use proxy::{Counts, Fault, Faults, Units};
 use users::Users;
 
 /// The programs and the deployment. Fields are dropped in order of declaration.
@@ -243,16 +246,15 @@ impl Aws {
         Ok(all)
     }
 
-    /// The number of invocations of each function so far.
-    pub(crate) async fn invocations(&self) -> Result<std::collections::BTreeMap<String, u64>> {
-        let logs = self.calls.logs().await?;
-        let groups = self.deployed["logs"].as_object().context("no logs")?;
-        let runs = |group: &Value| {
-            let log = logs.iter().find(|(name, _)| group == name);
-            let starts = log.map_or(0, |(_, log)| log.matches("START RequestId").count());
-            u64::try_from(starts).unwrap_or(u64::MAX)
-        };
-        Ok(groups.iter().map(|(name, group)| (name.clone(), runs(group))).collect())
+    /// The capacity units of the table that the functions have consumed so far.
+    pub(crate) fn units(&self) -> Units {
+        self.proxy.units()
+    }
+
+    /// The invocations of each function so far.
+    pub(crate) async fn invocations(&self) -> Result<BTreeMap<String, Invocations>> {
+        let groups = serde_json::from_value(self.deployed["logs"].clone())?;
+        Ok(functions::invocations(&groups, &self.calls.logs().await?))
     }
 
     pub(super) const fn has_faults(&self) -> bool {

@@ -45,7 +45,7 @@ impl Harness {
         let env = env(&fakes, policy);
         let executions = Arc::new(Mutex::new(Executions::new(1)));
         let resuming = executions.clone();
-        fakes.workflow.resume_with(move |token, output| resuming.lock().resume(token, output));
+        fakes.workflow.resume_with(move |token, answer| resuming.lock().resume(token, answer));
         let router = handlers::http::router(env.clone());
         Self { fakes, env, executions, router, requests: 0 }
     }

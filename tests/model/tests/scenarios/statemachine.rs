@@ -15,7 +15,7 @@ const AWS_ERRORS: &[&str] = &["States.", "Lambda.", "Runtime.", "Sandbox.Timedou
 #[test]
 fn the_interpreter_accepts_the_definition() {
     let machine = Machine::parse(DEFINITION).expect("the definition is sound");
-    assert_eq!(machine.resources().count(), 7);
+    assert_eq!(machine.resources().count(), 6);
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         output::output_is_appended_only_at_its_end,
         output::output_is_read_from_any_offset,
         output::output_of_any_bytes_comes_back_whole,
+        output::output_that_comes_with_the_end_of_its_job_comes_back,
         output::an_answer_is_kept_until_it_expires,
         quota::slots_are_given_up_to_the_limit,
         quota::a_race_for_slots_never_exceeds_the_limit,

@@ -43,8 +43,7 @@ fn session(script: &[(&str, Vec<TaskResult>)]) -> Driver {
         ("Provision", vec![done()]),
         ("WaitRunning", vec![wait(3600)]),
         ("Ready", vec![next("stop")]),
-        ("StopTask", vec![done()]),
-        ("WaitStopped", vec![next("finish")]),
+        ("StopTask", vec![next("finish")]),
         ("Finish", vec![done()]),
     ];
     let mut driver = driver();
@@ -67,16 +66,17 @@ fn path(script: &[(&str, Vec<TaskResult>)]) -> String {
     driver.states().join(" ")
 }
 
-const START: &str = "Provision WaitRunning Decide";
-const END: &str = "StopTask WaitStopped Finish Done";
+const START: &str = "Provision WaitRunning";
+const END: &str = "StopTask Finish";
+const INSPECTED: &str = "Provision WaitRunning Inspect Decide";
 
 #[test]
-fn the_happy_path_takes_nine_transitions() {
+fn the_happy_path_takes_five_transitions() {
     let mut driver = session(&[]);
     driver.run(json!({ "sessionId": "sh_1" }));
     let states = driver.states();
-    assert_eq!(states.join(" "), format!("{START} Ready Decide {END}"));
-    assert_eq!(states.len(), 9);
+    assert_eq!(states.join(" "), format!("{START} Ready {END}"));
+    assert_eq!(states.len(), 5);
 }
 
 #[test]
@@ -84,14 +84,8 @@ fn handlers_receive_the_session_and_waiting_handlers_a_token() {
     let mut driver = session(&[]);
     driver.run(json!({ "sessionId": "sh_1" }));
     let calls: Vec<_> = driver.invocations.iter().map(|i| i.resource.as_str()).collect();
-    let expected = [
-        "${ProvisionTask}",
-        "${AwaitRunning}",
-        "${AwaitEnd}",
-        "${StopTask}",
-        "${AwaitStopped}",
-        "${CloseSession}",
-    ];
+    let expected =
+        ["${ProvisionTask}", "${AwaitRunning}", "${AwaitEnd}", "${StopTask}", "${CloseSession}"];
     assert_eq!(calls, expected);
     for call in &driver.invocations {
         let expected = match (&call.token, call.resource.as_str()) {
@@ -109,16 +103,18 @@ fn handlers_receive_the_session_and_waiting_handlers_a_token() {
 #[test]
 fn decide_follows_the_action_of_the_answer() {
     let table = [
-        (wait(60), format!("{START} Ready Decide {END}")),
-        (next("provision"), format!("{START} {START} Ready Decide {END}")),
-        (next("await_running"), format!("{START} WaitRunning Decide Ready Decide {END}")),
-        (next("stop"), format!("{START} {END}")),
-        (next("await_stopped"), format!("{START} WaitStopped Finish Done")),
-        (next("finish"), format!("{START} Finish Done")),
+        (wait(60), format!("{INSPECTED} Ready {END}")),
+        (next("provision"), format!("{INSPECTED} {START} Ready {END}")),
+        (next("await_running"), format!("{INSPECTED} WaitRunning Ready {END}")),
+        (next("stop"), format!("{INSPECTED} {END}")),
+        (next("finish"), format!("{INSPECTED} Finish")),
     ];
     for (result, expected) in table {
-        let script =
-            [("WaitRunning", vec![result.clone(), wait(60)]), ("Provision", vec![done(), done()])];
+        let script = [
+            ("WaitRunning", vec![TaskResult::Timeout, wait(60)]),
+            ("Inspect", vec![result.clone()]),
+            ("Provision", vec![done(), done()]),
+        ];
         assert_eq!(path(&script), expected, "{result:?}");
     }
 }
@@ -136,9 +132,25 @@ fn an_invalid_answer_stops_the_task() {
         json!({ "action": "wait", "waitSeconds": "60" }),
     ];
     for answer in nonsense {
-        let script = [("WaitRunning", vec![TaskResult::Output(answer.clone())])];
-        assert_eq!(path(&script), format!("{START} {END}"), "{answer}");
+        let script = [
+            ("WaitRunning", vec![TaskResult::Timeout]),
+            ("Inspect", vec![TaskResult::Output(answer.clone())]),
+        ];
+        assert_eq!(path(&script), format!("{INSPECTED} {END}"), "{answer}");
     }
+}
+
+#[test]
+fn a_session_that_is_to_end_before_it_is_ready_is_stopped() {
+    let script = [("WaitRunning", vec![TaskResult::Error("StopRequested")])];
+    assert_eq!(path(&script), format!("{START} {END}"));
+}
+
+#[test]
+fn a_deadline_that_has_become_earlier_sets_a_new_timer() {
+    let moved = vec![TaskResult::Error("DeadlineMoved"), next("stop")];
+    let script = [("Ready", moved), ("Inspect", vec![wait(60)])];
+    assert_eq!(path(&script), format!("{START} Ready Inspect Decide Ready {END}"));
 }
 
 #[test]
@@ -158,18 +170,18 @@ fn ready_waits_for_the_given_time_and_then_decides_again() {
 fn a_failed_wait_inspects_the_record_again() {
     for result in [TaskResult::Timeout, TaskResult::Error("BadInput")] {
         let script = [("WaitRunning", vec![result.clone()]), ("Inspect", vec![next("finish")])];
-        assert_eq!(path(&script), "Provision WaitRunning Inspect Decide Finish Done", "{result:?}");
-        let script = [("Ready", vec![result.clone()]), ("Inspect", vec![next("await_stopped")])];
-        let expected = format!("{START} Ready Inspect Decide WaitStopped Finish Done");
+        assert_eq!(path(&script), "Provision WaitRunning Inspect Decide Finish", "{result:?}");
+        let script = [("Ready", vec![result.clone()]), ("Inspect", vec![next("finish")])];
+        let expected = format!("{START} Ready Inspect Decide Finish");
         assert_eq!(path(&script), expected, "{result:?}");
-        let script = [("WaitStopped", vec![result.clone()])];
-        assert_eq!(path(&script), format!("{START} Ready Decide {END}"), "{result:?}");
+        let script = [("StopTask", vec![result.clone()])];
+        assert_eq!(path(&script), format!("{START} Ready {END}"), "{result:?}");
     }
 }
 
 #[test]
 fn waiting_for_running_and_for_stopped_is_limited_to_five_minutes() {
-    for (state, after) in [("WaitRunning", "Inspect"), ("WaitStopped", "Finish")] {
+    for (state, after) in [("WaitRunning", "Inspect"), ("StopTask", "Finish")] {
         let mut driver =
             session(&[(state, vec![TaskResult::Timeout]), ("Inspect", vec![next("finish")])]);
         driver.run(json!({ "sessionId": "sh_1" }));
@@ -183,7 +195,7 @@ fn waiting_for_running_and_for_stopped_is_limited_to_five_minutes() {
 fn a_lack_of_capacity_is_retried_with_backoff() {
     let mut driver = session(&[("Provision", vec![TaskResult::Error("CapacityUnavailable"); 7])]);
     driver.run(json!({ "sessionId": "sh_1" }));
-    assert_eq!(driver.states(), ["Provision", "Finish", "Done"]);
+    assert_eq!(driver.states(), ["Provision", "Finish"]);
     assert_eq!(driver.now.0, (5 + 10 + 20 + 40 + 60 + 60) * 1000);
     let expected = json!({ "sessionId": "sh_1", "error": "CapacityUnavailable" });
     assert_eq!(driver.last_input(), &expected);
@@ -194,7 +206,7 @@ fn a_permanent_provisioning_error_closes_the_session_with_that_error() {
     for failure in ["StopRequested", "BadInput"] {
         let mut driver = session(&[("Provision", vec![TaskResult::Error(failure)])]);
         driver.run(json!({ "sessionId": "sh_1" }));
-        assert_eq!(driver.states(), ["Provision", "Finish", "Done"]);
+        assert_eq!(driver.states(), ["Provision", "Finish"]);
         assert_eq!(driver.last_input()["error"], failure);
     }
     let mut driver = session(&[("Provision", vec![TaskResult::Timeout; 6])]);
@@ -206,7 +218,7 @@ fn a_permanent_provisioning_error_closes_the_session_with_that_error() {
 #[test]
 fn a_successful_second_provisioning_clears_the_error_of_the_first() {
     let mut driver = session(&[
-        ("WaitRunning", vec![TaskResult::Timeout, next("finish")]),
+        ("WaitRunning", vec![TaskResult::Timeout, wait(60)]),
         ("Provision", vec![done(), done()]),
         ("Inspect", vec![next("provision")]),
     ]);
@@ -216,8 +228,7 @@ fn a_successful_second_provisioning_clears_the_error_of_the_first() {
 
 #[test]
 fn transient_errors_are_retried_in_every_task() {
-    let states =
-        ["Provision", "WaitRunning", "Inspect", "Ready", "StopTask", "WaitStopped", "Finish"];
+    let states = ["Provision", "WaitRunning", "Inspect", "Ready", "StopTask", "Finish"];
     for state in states {
         for name in TRANSIENT {
             let good = match state {
@@ -246,7 +257,7 @@ fn a_permanent_error_still_leads_to_the_end() {
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.states().join(" "), format!("{START} Ready Inspect {END}"));
     assert_eq!(driver.last_input()["error"], "Permanent");
-    assert_eq!(path(&[("StopTask", all.clone())]), format!("{START} Ready Decide {END}"));
+    assert_eq!(path(&[("StopTask", all.clone())]), format!("{START} Ready {END}"));
 
     let mut driver = session(&[("Finish", all)]);
     assert_eq!(error(&driver.run(json!({ "sessionId": "sh_1" }))), "Permanent");

@@ -1,6 +1,6 @@
 //! The items of a record: the record itself, its part, and the pointer to it.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{
     job::Job,
     ports::{Expect, Version},
@@ -14,17 +14,20 @@ use super::{
         error::StoreError,
         item::Item,
         keys::{
-            Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, OPEN, PART, RECORD, STATUS, TTL,
-            deliveries_of, due_shard, ended_shard, of_user, shard_of, timestamp,
+            Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PART, RECORD, STATUS, TTL,
+            deliveries_of, due_shard, ended_shard, inline, of_user, shard_of, timestamp,
         },
         record::{self, Record},
     },
-    Plan, concurrency, extend_output, number,
+    Piece, Plan, concurrency, extend_output, number,
 };
 
 /// How long a final warm task is kept, counted from its creation. Only late task events read it.
 /// Seconds.
 const WARM_RETENTION: u64 = 30 * 24 * 60 * 60;
+/// The largest item of a job that includes its output: a write unit, without the attributes that this write
+/// leaves as they are. Bytes.
+const MAX_SIZE_WITH_OUTPUT: usize = 1024 - 160;
 
 impl Plan {
     pub(super) fn session(&mut self, session: &Session, expect: Expect) -> Result<(), StoreError> {
@@ -35,11 +38,14 @@ impl Plan {
         } else {
             session.due_at().map(|at| (due_shard(shard), timestamp(at)))
         };
-        let open = session.is_open().then_some(AttributeValue::Bool(true));
         let list = (of_user(user), id.to_string());
         let item = self.record(Key::record(id), Key::part(id), session, expect, list)?;
-        let item = set_due(item, due).set_or_remove(OPEN, open);
-        self.items.push(item.set(STATUS, text(session.status().name())));
+        self.items.push(set_due(item, due).set(STATUS, text(session.status().name())));
+        if expect == Expect::New {
+            self.mailbox(id).open = Some(session.is_open());
+        } else if may_close(session) {
+            self.mailbox(id).open = Some(false);
+        }
 
         let pointer = Key::waiting(user, id);
         let is_waiting = matches!(session, Session::Waiting(_));
@@ -59,13 +65,22 @@ impl Plan {
         let list = (session.to_string(), id.to_string());
         let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
         let growth = self.growth.remove(&id).unwrap_or_default();
-        self.items.push(extend_output(set_due(item, due), growth));
+        let mut item = extend_output(set_due(item, due), growth);
+        let pieces = self.output.remove(&id).unwrap_or_default();
+        if is_inline(job, &pieces, item.size()) {
+            for Piece { stream, bytes, .. } in &pieces {
+                let bytes = AttributeValue::B(Blob::new(bytes.expose().as_slice()));
+                item = item.set(inline(*stream), bytes);
+            }
+        } else {
+            self.chunks(id, &pieces);
+        }
+        self.items.push(item);
 
         let Some(concurrency) = concurrency(job) else { return Ok(()) };
-        let pointer = Key::open(session, concurrency, id);
         match (expect, job.due_at()) {
-            (Expect::New, Some(_)) => self.items.push(Item::put(pointer, Attributes::new())),
-            (Expect::At(_), None) => self.items.push(Item::delete(pointer)),
+            (Expect::New, Some(_)) => self.mailbox(session).added.push((concurrency, id)),
+            (Expect::At(_), None) => self.mailbox(session).removed.push((concurrency, id)),
             (Expect::New, None) | (Expect::At(_), Some(_)) => {}
         }
         Ok(())
@@ -131,6 +146,15 @@ impl Plan {
     }
 }
 
+/// Whether this is the whole output of a job that is not written again, and the item of its record, which has this
+/// size without it, is billed as one unit with it.
+fn is_inline(job: &Job, pieces: &[Piece], size: usize) -> bool {
+    let of_stream = |stream| pieces.iter().filter(|piece| piece.stream == stream).count();
+    let is_whole = |piece: &Piece| piece.offset == 0 && of_stream(piece.stream) == 1;
+    let bytes: usize = pieces.iter().map(|piece| piece.bytes.expose().len()).sum();
+    job.due_at().is_none() && pieces.iter().all(is_whole) && size + bytes <= MAX_SIZE_WITH_OUTPUT
+}
+
 /// Whether the session's previous state may have been waiting. A wrong guess is harmless: readers of
 /// the pointers check the records too.
 fn may_have_waited(session: &Session) -> bool {
@@ -144,6 +168,20 @@ fn may_have_waited(session: &Session) -> bool {
         | Session::Ready(_) => false,
     };
     queues && next
+}
+
+/// Whether the session's previous state may have taken jobs, and this one takes none.
+fn may_close(session: &Session) -> bool {
+    let was_closed = match session {
+        Session::Stopping(stopping) => stopping.is_stop_sent(),
+        Session::Ended(_) => true,
+        Session::Waiting(_)
+        | Session::Queued(_)
+        | Session::Provisioning(_)
+        | Session::Starting(_)
+        | Session::Ready(_) => false,
+    };
+    !session.is_open() && !was_closed
 }
 
 fn versioned(item: Item, expect: Expect) -> Item {

@@ -112,11 +112,17 @@ impl Fixture {
         id
     }
 
+    /// Runs the sweep after this time.
+    async fn sweep(&self, after: Duration) -> Reading {
+        self.fakes.clock.advance(after);
+        handlers::sweep(&self.env).await.unwrap();
+        self.meter.take()
+    }
+
     async fn stop(&self, id: SessionId) {
         self.post("/v1/shell/stop", json!({"sessionId": id}), None).await;
         self.deliver().await;
-        self.run(Step::StopTask, json!({"sessionId": id})).await;
-        self.run(Step::AwaitStopped, waits(id, 'c')).await;
+        self.run(Step::StopTask, waits(id, 'c')).await;
         self.tasks_become(TaskStatus::Stopped).await;
         self.run(Step::CloseSession, json!({"sessionId": id})).await;
     }
@@ -127,7 +133,13 @@ fn waits(id: SessionId, token: char) -> Value {
 }
 
 fn policy() -> Policy {
-    Policy { streaming: false, worker_hold: Duration::from_secs(20), ..Policy::default() }
+    Policy {
+        streaming: false,
+        claims_by_message: true,
+        worker_hold: Duration::from_secs(20),
+        ready_recheck: Duration::from_mins(10),
+        ..Policy::default()
+    }
 }
 
 fn show(what: &str, reading: &Reading) {
@@ -162,8 +174,31 @@ async fn a_command_costs_what_the_decision_says() {
     fixture.post("/v1/shell/execute", body, Some("7f1cf2ab-9c2b-4d0e-a8c5-8f1de62c9f10")).await;
     let with_key = fixture.meter.take();
     show("accept with a key", &with_key);
-    assert_eq!((accept.written, run.written, with_key.written), (10.0, 17.0, 12.0));
-    assert_eq!((accept.all_calls(), run.all_calls()), (2, 10));
+    assert_eq!((accept.written, run.written, with_key.written), (6.0, 10.0, 8.0));
+    assert_eq!((accept.all_calls(), run.all_calls()), (3, 7));
+}
+
+#[tokio::test]
+async fn a_sweep_and_the_removal_of_a_session_cost_what_the_decision_says() {
+    let Some(emulator) = Emulator::start() else { return };
+    let fixture = Fixture::create(&emulator).await;
+    let id = fixture.ready().await;
+    for _ in 0..2 {
+        let body = json!({"sessionId": id, "command": "true"});
+        fixture.post("/v1/shell/execute", body, None).await;
+        fixture.deliver().await;
+    }
+    fixture.meter.take();
+    let empty = fixture.sweep(Duration::ZERO).await;
+    show("a sweep without due records", &empty);
+    let checked = fixture.sweep(Duration::from_mins(11)).await;
+    show("a sweep that checks a ready session", &checked);
+    fixture.stop(id).await;
+    fixture.meter.take();
+    let forgotten = fixture.sweep(Duration::from_hours(8 * 24)).await;
+    show("a sweep that forgets a session with 2 commands", &forgotten);
+    assert!(fixture.env.store.session(id).await.unwrap().is_none());
+    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 50.0);
 }
 
 #[tokio::test]
@@ -177,5 +212,5 @@ async fn a_session_costs_what_the_decision_says() {
     let stop = fixture.meter.take();
     show("stop", &stop);
     assert_eq!(fixture.status(id).await, Status::Stopped);
-    assert!(start.written + stop.written <= 100.0);
+    assert!(start.written + stop.written <= 101.0);
 }

@@ -137,11 +137,11 @@ async fn a_failed_condition_takes_precedence_over_other_reasons() {
         vec![answer, take(), put(job("s", "j"), Expect::New)]
     };
     let fails = "ConditionalCheckFailed";
-    injector.inject("TransactWriteItems", 1, &cancelled(&[fails, "TransactionConflict", "None"]));
+    injector.inject("TransactWriteItems", 1, &cancelled(&["None", "TransactionConflict", fails]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Closed)));
-    injector.inject("TransactWriteItems", 1, &cancelled(&["TransactionConflict", fails, fails]));
+    injector.inject("TransactWriteItems", 1, &cancelled(&[fails, fails, "TransactionConflict"]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::QuotaReached)));
-    injector.inject("TransactWriteItems", 1, &cancelled(&["None", "None", fails]));
+    injector.inject("TransactWriteItems", 1, &cancelled(&["None", fails, "None"]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Conflict)));
     injector.inject("TransactWriteItems", 1, &cancelled(&["ItemCollectionSizeLimitExceeded"]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Backend(_))));

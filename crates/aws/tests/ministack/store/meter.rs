@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use aws_sdk_dynamodb::{
     operation::{
         batch_get_item::{BatchGetItemInput, BatchGetItemOutput},
+        batch_write_item::{BatchWriteItemInput, BatchWriteItemOutput},
         get_item::{GetItemInput, GetItemOutput},
         query::{QueryInput, QueryOutput},
         transact_write_items::{TransactWriteItemsInput, TransactWriteItemsOutput},
@@ -72,6 +73,8 @@ impl Meter {
             self.add("GetItem", false, done.consumed_capacity.as_slice());
         } else if let Some(done) = output.downcast_ref::<QueryOutput>() {
             self.add("Query", false, done.consumed_capacity.as_slice());
+        } else if let Some(done) = output.downcast_ref::<BatchWriteItemOutput>() {
+            self.add("BatchWriteItem", true, done.consumed_capacity());
         } else if let Some(done) = output.downcast_ref::<BatchGetItemOutput>() {
             self.add("BatchGetItem", false, done.consumed_capacity());
         }
@@ -87,6 +90,8 @@ fn request_capacity(input: &mut Input) {
     } else if let Some(call) = input.downcast_mut::<GetItemInput>() {
         call.return_consumed_capacity = total;
     } else if let Some(call) = input.downcast_mut::<QueryInput>() {
+        call.return_consumed_capacity = total;
+    } else if let Some(call) = input.downcast_mut::<BatchWriteItemInput>() {
         call.return_consumed_capacity = total;
     } else if let Some(call) = input.downcast_mut::<BatchGetItemInput>() {
         call.return_consumed_capacity = total;

@@ -23,6 +23,9 @@ pub(super) async fn start(
     command.args(["--listen", "127.0.0.1:0", "--data-dir"]).arg(dir.join("fargate")).args([
         "--events-queue",
         queue,
+        // As the rule of infra/lib/events.ts.
+        "--event-states",
+        "RUNNING,STOPPED",
         "--sqs-endpoint",
         sqs,
     ]);

@@ -14,8 +14,10 @@ use futures::stream;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::{net::TcpListener, task::JoinHandle};
 
+mod capacity;
 mod faults;
 
+pub(crate) use capacity::Units;
 pub(crate) use faults::{Fault, Faults};
 
 /// Calls by service and operation.
@@ -29,6 +31,7 @@ struct ProxyState {
     /// Base URLs by service; the empty name stands for all other services.
     targets: BTreeMap<String, String>,
     counts: Counts,
+    units: Units,
     faults: Faults,
     /// The number of injected faults.
     injected: u64,
@@ -66,6 +69,11 @@ impl Proxy {
     /// The calls so far.
     pub(crate) fn counts(&self) -> Counts {
         self.lock().counts.clone()
+    }
+
+    /// The capacity units of DynamoDB that were consumed so far.
+    pub(crate) fn units(&self) -> Units {
+        self.lock().units
     }
 
     /// Sets the faults to inject from now on.
@@ -135,8 +143,20 @@ async fn pass(
         return refusal(StatusCode::PAYLOAD_TOO_LARGE, "RequestTooLarge");
     };
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let sent = http.request(parts.method, format!("{target}{path}")).headers(parts.headers);
-    match forward(sent.body(body)).await {
+    let is_metered = service == "dynamodb";
+    let mut headers = parts.headers;
+    // The request may become longer.
+    headers.remove("content-length");
+    let body = if is_metered { capacity::request(&body) } else { body };
+    let sent = http.request(parts.method, format!("{target}{path}")).headers(headers).body(body);
+    let answer = forward(sent).await;
+    if let (true, Ok((_, _, body))) = (is_metered, &answer) {
+        let consumed = capacity::consumed(&operation, body);
+        let mut state = shared.lock();
+        state.units.read += consumed.read;
+        state.units.written += consumed.written;
+    }
+    match answer {
         Ok(_) if fault.is_some() => lost(),
         Ok((status, headers, body)) => {
             let mut response = Response::new(Body::from(body));

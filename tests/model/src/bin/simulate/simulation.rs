@@ -75,7 +75,7 @@ impl Simulation {
         fakes.shell.script_by_default(move |job, _| script(script_seed, job));
         let executions = Arc::new(Mutex::new(Executions::new(rng.u64(..))));
         let resuming = executions.clone();
-        fakes.workflow.resume_with(move |token, output| resuming.lock().resume(token, output));
+        fakes.workflow.resume_with(move |token, answer| resuming.lock().resume(token, answer));
         let env = env(&fakes, &mut rng);
         if rng.f64() < 0.5 {
             fakes.shell.post_requests();
@@ -239,10 +239,11 @@ fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
         hand_on_delay_max: Duration::from_secs(if rng.f64() < 0.5 { 30 } else { 0 }),
         warm,
         warm_max_age: Duration::from_mins(10),
+        claims_by_message: rng.f64() < 0.5,
         ..Policy::default()
     };
     // As on one machine, and as on AWS.
-    let claims = (rng.f64() < 0.5).then(Arc::default);
+    let claims = (!policy.claims_by_message && rng.f64() < 0.8).then(Arc::default);
     Env { claims, ..testkit::env_of!(Env, fakes, policy) }
 }
 

@@ -2,10 +2,11 @@
 
 use domain::{
     Secret, UserId,
-    ports::{CommitError, IdempotentResponse, Stream, Write},
+    job::Outcome,
+    ports::{CommitError, Expect, IdempotentResponse, Stream, Write},
 };
 
-use super::{Made, at, conflicts, put};
+use super::{Made, at, conflicts, first, job, put, put_job};
 use crate::{job_id, user_id};
 
 pub(super) async fn output_is_appended_only_at_its_end(store: &Made) {
@@ -39,6 +40,33 @@ pub(super) async fn output_of_any_bytes_comes_back_whole(store: &Made) {
     put(store, vec![piece(Stream::Stdout, 200_000, &bytes)]).await;
     assert_eq!(read(store, Stream::Stdout, 0, 1_000_000).await, [&bytes[..], &bytes[..]].concat());
     assert_eq!(read(store, Stream::Stdout, 199_999, 2).await, [bytes[199_999], bytes[0]]);
+}
+
+pub(super) async fn output_that_comes_with_the_end_of_its_job_comes_back(store: &Made) {
+    for size in [0, 1, 100, 600, 5000] {
+        let name = format!("j{size}");
+        let (id, text) = (job_id(&name), vec![b'x'; size]);
+        put(store, vec![put_job(job("s", &name).claim("w", at(0)), Expect::New)]).await;
+        let written = |stream, bytes: &[u8]| {
+            let bytes = Secret::new(bytes.to_vec());
+            Write::Output { job: id, stream, offset: 0, bytes }
+        };
+        let outcome = Outcome::Completed { exit: None, failure: None };
+        let ended = job("s", &name).claim("w", at(0)).end(outcome, None, at(1));
+        let writes = vec![
+            put_job(ended, first()),
+            written(Stream::Stdout, &text),
+            written(Stream::Stderr, b"error"),
+        ];
+        put(store, writes).await;
+        let stored = async |stream, from| {
+            store.output(id, stream, from, 10_000).await.unwrap().expose().clone()
+        };
+        assert_eq!(stored(Stream::Stdout, 0).await, text, "{size} bytes");
+        assert_eq!(stored(Stream::Stderr, 2).await, b"ror", "{size} bytes");
+        assert_eq!(stored(Stream::Stderr, 9).await, b"", "{size} bytes");
+        assert!(store.job(id).await.unwrap().is_some());
+    }
 }
 
 pub(super) async fn an_answer_is_kept_until_it_expires(store: &Made) {
