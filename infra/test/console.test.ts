@@ -10,15 +10,29 @@ const ROOT = join(import.meta.dirname, '..', '..');
 /** What the console adds to the template. The browser tests of web/ take the distribution's behaviour from it. */
 const SNAPSHOT = join(import.meta.dirname, 'console.snapshot.json');
 
-const base = synthesize();
-const { template, resources } = synthesize({ console: 'true' });
-const FOREIGN = { console: 'true', jwtIssuer: 'https://issuer.example/', jwtAudience: 'api,other', consoleClientId: 'page' };
+const base = synthesize({ terminals: 'true' });
+const { template, resources } = synthesize({ console: 'true', terminals: 'true' });
+const FOREIGN = { console: 'true', terminals: 'true', jwtIssuer: 'https://issuer.example/', jwtAudience: 'api,other', consoleClientId: 'page' };
 
 function only(resources: Record<string, Resource>, type: string): Record<string, any> {
   const [[, found] = [], ...others] = ofType(resources, type);
   assert.deepEqual(others, []);
   assert.ok(found, type);
   return found.Properties;
+}
+
+/** The API of users, beside that of runners. */
+function httpApi(from = resources): Record<string, any> {
+  const found = ofType(from, 'AWS::ApiGatewayV2::Api').filter(([, { Properties }]) => Properties['ProtocolType'] === 'HTTP');
+  assert.equal(found.length, 1);
+  return found[0]?.[1].Properties ?? {};
+}
+
+/** What the API of users checks of tokens. */
+function jwt(from = resources): Record<string, any> {
+  const found = ofType(from, 'AWS::ApiGatewayV2::Authorizer').filter(([, { Properties }]) => Properties['AuthorizerType'] === 'JWT');
+  assert.equal(found.length, 1);
+  return found[0]?.[1].Properties['JwtConfiguration'];
 }
 
 const distribution = (from = resources) => only(from, 'AWS::CloudFront::Distribution')['DistributionConfig'];
@@ -166,7 +180,7 @@ describe('the distribution', () => {
 
   it('takes the place of CORS: no other origin can read the API', () => {
     for (const context of [{ console: 'true' }, FOREIGN]) {
-      assert.equal(only(synthesize(context).resources, 'AWS::ApiGatewayV2::Api')['CorsConfiguration'], undefined);
+      assert.equal(httpApi(synthesize(context).resources)['CorsConfiguration'], undefined);
     }
   });
 });
@@ -190,8 +204,7 @@ describe('signing in to the console', () => {
   });
 
   it('gives tokens that the API accepts, beside those of the other client', () => {
-    const { JwtConfiguration } = only(resources, 'AWS::ApiGatewayV2::Authorizer');
-    assert.deepEqual(JwtConfiguration.Audience.map(text).sort(), clients.map(([id]) => `{${id}}`).sort());
+    assert.deepEqual(jwt()['Audience'].map(text).sort(), clients.map(([id]) => `{${id}}`).sort());
   });
 
   it('asks for the scope that the API demands', () => {
@@ -209,7 +222,7 @@ describe('signing in to the console', () => {
     const domain = `https://{${domainId}}.auth.{AWS::Region}.amazoncognito.com`;
     assert.deepEqual(config(template), {
       signIn: 'oauth',
-      issuer: text(only(resources, 'AWS::ApiGatewayV2::Authorizer')['JwtConfiguration'].Issuer),
+      issuer: text(jwt()['Issuer']),
       clientId: `{${clientId}}`,
       scope: 'openid',
       signOutUrl: `${domain}/logout?client_id={${clientId}}&logout_uri=https%3A%2F%2F{${distributionId}.DomainName}%2F`,
@@ -221,7 +234,7 @@ describe('signing in to the console', () => {
     const { template, resources } = synthesize({ ...FOREIGN, consoleScopes: 'openid,offline_access use' });
     assert.deepEqual(config(template), { signIn: 'oauth', issuer: 'https://issuer.example/', clientId: 'page', scope: 'openid offline_access use', audience: 'api' });
     assert.deepEqual(ofType(resources, 'AWS::Cognito::UserPoolDomain'), []);
-    assert.deepEqual(only(resources, 'AWS::ApiGatewayV2::Authorizer')['JwtConfiguration'].Audience, ['api', 'other']);
+    assert.deepEqual(jwt(resources)['Audience'], ['api', 'other']);
   });
 });
 

@@ -42,9 +42,12 @@ function executionEvent(detail: object = {}) {
 }
 
 describe('rules', () => {
-  it('send every change of a task of the cluster to the queue for task events', () => {
-    for (const lastStatus of ['PROVISIONING', 'RUNNING', 'STOPPED']) {
+  it('send the changes of a task that a session waits for to the queue for task events', () => {
+    for (const lastStatus of ['RUNNING', 'STOPPED']) {
       assert.ok(matches(pattern('TaskEvents'), taskEvent({ lastStatus })));
+    }
+    for (const lastStatus of ['PROVISIONING', 'PENDING', 'DEACTIVATING', 'STOPPING']) {
+      assert.ok(!matches(pattern('TaskEvents'), taskEvent({ lastStatus })));
     }
     assert.match(JSON.stringify(rules['TaskEvents']?.['Targets']), /TaskEventsQueue/);
     assert.equal(rules['TaskEvents']?.['Targets'][0].Input, undefined);

@@ -220,9 +220,9 @@ describe('data', () => {
     }
   });
 
-  it('the log of executions has every step and no data', () => {
+  it('the log of executions has what failed and no data', () => {
     const { LoggingConfiguration } = ofType(resources, 'AWS::StepFunctions::StateMachine')[0]?.[1].Properties ?? {};
-    assert.equal(LoggingConfiguration.Level, 'ALL');
+    assert.equal(LoggingConfiguration.Level, 'ERROR');
     assert.equal(LoggingConfiguration.IncludeExecutionData, false);
   });
 
