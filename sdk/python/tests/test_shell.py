@@ -108,6 +108,13 @@ def test_processes_are_listed_and_signalled(client: Client) -> None:
             shell.signal_process(process["pid"], 15)
 
 
+def test_merged_output_has_the_order_of_the_writes(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        result = shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", merge=True)
+        assert result.stdout == "".join(f"o{n}\ne{n}\n" for n in range(1, 101))
+        assert result.stderr == ""
+
+
 def test_output_beyond_a_page_is_complete(client: Client) -> None:
     with Shell.start(client=client) as shell:
         result = shell.run("seq 300000", max_output=4 << 20)
