@@ -97,7 +97,9 @@ def test_a_job_can_be_cancelled_and_signalled(client: Client) -> None:
 
 def test_processes_are_listed_and_signalled(client: Client) -> None:
     with Shell.start(client=client) as shell:
-        job = shell.submit("sleep 1000 & :", background=True)
+        # Until it is executed, the new process is a copy of the shell.
+        line = "sleep 1000 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done"
+        job = shell.submit(line, background=True)
         job.wait()
         (process,) = shell.processes()
         assert (process["jobId"], process["arguments"]) == (job.id, ["sleep", "1000"])

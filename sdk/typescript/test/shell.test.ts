@@ -44,7 +44,9 @@ onServer("merged output has the order of the writes", async () => {
 
 onServer("processes are listed and signalled", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
-    const job = await shell.submit("sleep 1000 & :", { background: true });
+    // Until it is executed, the new process is a copy of the shell.
+    const line = "sleep 1000 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done";
+    const job = await shell.submit(line, { background: true });
     await job.wait();
     const [process, ...others] = await shell.processes();
     assert.ok(process);
