@@ -224,6 +224,7 @@ pub fn start(
             Keep::Tail => protocol::Keep::Tail,
             Keep::Both => protocol::Keep::Both,
         },
+        merge: command.merge,
         prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
         from: Offsets { stdout, stderr },

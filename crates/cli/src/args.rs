@@ -135,10 +135,10 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) command: CommandOptions,
     /// Run the command on a terminal, and show that in ours.
-    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep"])]
+    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep", "merge"])]
     pub(crate) tty: bool,
     /// The same as --tty: the input of a terminal is always open.
-    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep"])]
+    #[arg(long, short, conflicts_with_all = ["stdin", "max_output", "keep", "merge"])]
     pub(crate) interactive: bool,
     /// Print the session's timeline afterwards, on standard error.
     #[arg(long)]
@@ -231,6 +231,9 @@ pub(crate) struct CommandOptions {
     /// Which part of longer output to keep: its beginning, its end, or half of the bytes from each.
     #[arg(long, value_enum, value_name = "PART")]
     pub(crate) keep: Option<Keep>,
+    /// Print stderr where stdout is printed, in the order of the writes, as by 2>&1.
+    #[arg(long)]
+    pub(crate) merge: bool,
     /// Shell of a command line; by default bash where the image has it, else sh.
     #[arg(long = "shell", value_enum, value_name = "NAME")]
     pub(crate) shell_name: Option<ShellName>,

@@ -28,6 +28,9 @@ pub struct Command {
     /// Which part of a longer stream is stored.
     #[serde(default, skip_serializing_if = "Keep::is_head")]
     pub keep: Keep,
+    /// Whether what the command writes to stderr is part of its stdout, in the order of the writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub merge: bool,
     /// The shell that runs a command line; the image's bash, or else its sh, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<ShellName>,

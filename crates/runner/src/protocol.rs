@@ -102,14 +102,18 @@ pub struct Start {
     /// Which bytes are kept of a stream that is longer than that.
     #[serde(default)]
     pub keep: Keep,
+    /// Whether stderr is the same pipe as stdout: one stream, in the order of the writes, sent as stdout.
+    #[serde(default)]
+    pub merge: bool,
     /// Whether processes that still run when the main process ends are left running. By default they
     /// are ended with the job.
     #[serde(default)]
     pub background: bool,
     /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
-    /// Runs the job on a terminal instead of pipes. `stdin` and `keep` have no meaning then: input comes
-    /// by [`Request::Input`], and of the output, all of it stdout, the last `max_output_bytes` are kept.
+    /// Runs the job on a terminal instead of pipes. `stdin`, `keep` and `merge` have no meaning then:
+    /// input comes by [`Request::Input`], and of the output, all of it stdout, the last `max_output_bytes`
+    /// are kept.
     /// Connections that have opened the terminal receive it as it comes, others after the job's end.
     #[serde(default)]
     pub terminal: Option<Terminal>,

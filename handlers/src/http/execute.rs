@@ -167,6 +167,11 @@ impl ExecuteRequest {
              beginning, or its end. What is kept of the end is stored when the command has ended.",
         );
         let keep = fields.with_default("keep", keep, Keep::Both);
+        let merge = boolean().describe(
+            "Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the \
+             writes and without marks, and stderr is empty.",
+        );
+        let merge = fields.with_default("merge", merge, false);
         let shell = one_of(&ShellName::ALL).describe(
             "The shell of a command line. If absent, bash where the image has it, else sh.",
         );
@@ -193,6 +198,7 @@ impl ExecuteRequest {
             concurrency,
             max_output_bytes,
             keep,
+            merge,
             shell,
             background,
             terminal: None,

@@ -181,6 +181,7 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         concurrency: Concurrency::Serial,
         max_output_bytes: DEFAULT_OUTPUT,
         keep: Keep::Both,
+        merge: false,
         shell: None,
         background: false,
         terminal: None,

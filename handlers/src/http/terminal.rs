@@ -34,7 +34,8 @@ const KEPT_OUTPUT: u64 = 256 * 1024;
 
 /// The fields of a command that have no meaning on a terminal: its clients type its input, and its output is
 /// kept for those who open it again.
-const OF_PIPES: [&str; 5] = ["stdin", "maxOutputBytes", "keep", "concurrency", "background"];
+const OF_PIPES: [&str; 6] =
+    ["stdin", "maxOutputBytes", "keep", "merge", "concurrency", "background"];
 /// The fields that only a terminal has.
 const OF_TERMINALS: [&str; 4] = ["cols", "rows", "idleSeconds", "record"];
 
@@ -114,6 +115,7 @@ impl TerminalRequest {
             concurrency: Concurrency::Parallel,
             max_output_bytes: KEPT_OUTPUT,
             keep: Keep::Tail,
+            merge: false,
             shell: None,
             background: true,
             terminal: None,

@@ -321,6 +321,23 @@ async fn the_beginning_and_the_end_of_long_output_are_stored_with_the_gap() {
 }
 
 #[tokio::test]
+async fn merged_output_is_stored_as_stdout_in_order_of_arrival() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let command = Command { merge: true, ..testkit::command("mixed") };
+    put(&fakes, with_command(&fakes, "j", command));
+    let script = Script::prints("one,").then(Duration::from_secs(1), Stream::Stderr, "two,").then(
+        Duration::from_secs(2),
+        Stream::Stdout,
+        "three",
+    );
+    fakes.shell.script("mixed", script);
+    run(&env(&fakes)).await;
+    assert_eq!(stdout(&fakes, "j").await, "one,two,three");
+    let (stdout, stderr) = fakes.job("j").output();
+    assert_eq!((stdout.stored, stdout.written, stderr.written), (13, 13, 0));
+}
+
+#[tokio::test]
 async fn the_next_worker_attaches_behind_the_gap() {
     let fakes = Fakes::new().with_ready_session("s");
     let command = Command { max_output_bytes: 4, ..testkit::command("long") };

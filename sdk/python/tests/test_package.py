@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import os
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +14,8 @@ from conftest import Server
 import ephemeral_shells
 
 ROOT = Path(__file__).resolve().parents[1]
-# Milliseconds.
-LONGEST_IMPORT = 150
+# How much longer than that of httpx the import may take.
+MOST_OF_HTTPX = 2
 
 
 def test_generated_files_are_those_of_the_document() -> None:
@@ -41,9 +40,11 @@ def test_the_import_is_fast() -> None:
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         return int(report.strip().splitlines()[-1].split("|")[1]) / 1000
 
-    measured = statistics.median(import_ms("ephemeral_shells") for _ in range(5))
-    print(f"import: {measured:.0f} ms")
-    assert measured < LONGEST_IMPORT
+    # The fastest of some, beside what it can't do without: other programs may keep the machine busy.
+    spans = [(import_ms("ephemeral_shells"), import_ms("httpx")) for _ in range(5)]
+    ours, httpx = (min(span) for span in zip(*spans, strict=True))
+    print(f"import: {ours:.0f} ms, of httpx alone: {httpx:.0f} ms")
+    assert ours < MOST_OF_HTTPX * httpx
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)

@@ -97,7 +97,9 @@ def test_a_job_can_be_cancelled_and_signalled(client: Client) -> None:
 
 def test_processes_are_listed_and_signalled(client: Client) -> None:
     with Shell.start(client=client) as shell:
-        job = shell.submit("sleep 1000 & :", background=True)
+        # Until it is executed, the new process is a copy of the shell.
+        line = "sleep 1000 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done"
+        job = shell.submit(line, background=True)
         job.wait()
         (process,) = shell.processes()
         assert (process["jobId"], process["arguments"]) == (job.id, ["sleep", "1000"])
@@ -106,6 +108,13 @@ def test_processes_are_listed_and_signalled(client: Client) -> None:
             pass
         with pytest.raises(NotFoundError):
             shell.signal_process(process["pid"], 15)
+
+
+def test_merged_output_has_the_order_of_the_writes(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        result = shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", merge=True)
+        assert result.stdout == "".join(f"o{n}\ne{n}\n" for n in range(1, 101))
+        assert result.stderr == ""
 
 
 def test_output_beyond_a_page_is_complete(client: Client) -> None:

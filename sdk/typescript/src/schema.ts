@@ -583,6 +583,11 @@ export interface components {
              */
             maxOutputBytes?: number | null;
             /**
+             * @description Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the writes and without marks, and stderr is empty.
+             * @default false
+             */
+            merge?: boolean | null;
+            /**
              * @description Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.
              * @default false
              */

@@ -34,9 +34,19 @@ onServer("files are there before the first command", async () => {
   });
 });
 
+onServer("merged output has the order of the writes", async () => {
+  await Shell.use({ client: await client() }, async (shell) => {
+    const result = await shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", { merge: true });
+    const lines = Array.from({ length: 100 }, (_, i) => `o${i + 1}\ne${i + 1}\n`);
+    assert.deepEqual([result.stdout, result.stderr], [lines.join(""), ""]);
+  });
+});
+
 onServer("processes are listed and signalled", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
-    const job = await shell.submit("sleep 1000 & :", { background: true });
+    // Until it is executed, the new process is a copy of the shell.
+    const line = "sleep 1000 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done";
+    const job = await shell.submit(line, { background: true });
     await job.wait();
     const [process, ...others] = await shell.processes();
     assert.ok(process);

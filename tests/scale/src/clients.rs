@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower::ServiceExt as _;
 
-use crate::world::{World, user};
+use crate::deployment::{Deployment, user};
 
 /// Sessions of one user, as the default quota allows.
 const SESSIONS_OF_A_USER: usize = 5;
@@ -33,7 +33,7 @@ pub(crate) struct Outcome {
 }
 
 struct Client {
-    world: Arc<World>,
+    deployment: Arc<Deployment>,
     number: usize,
     rng: Rng,
     outcome: Outcome,
@@ -41,13 +41,13 @@ struct Client {
 
 /// One session from its start to its stop, with this many commands, stopped `hold` after the last.
 pub(crate) async fn session(
-    world: Arc<World>,
+    deployment: Arc<Deployment>,
     number: usize,
     commands: u32,
     hold: Duration,
 ) -> Outcome {
     let outcome = Outcome { ready_after: None, commands: Vec::new(), failure: None, repeated: 0 };
-    let mut client = Client { rng: world.rng(), world, number, outcome };
+    let mut client = Client { rng: deployment.rng(), deployment, number, outcome };
     if let Err(failure) = client.run(commands, hold).await {
         client.outcome.failure = Some(failure);
     }
@@ -56,7 +56,7 @@ pub(crate) async fn session(
 
 impl Client {
     async fn run(&mut self, commands: u32, hold: Duration) -> Result<(), String> {
-        let begun = self.world.clock.seconds();
+        let begun = self.deployment.clock.seconds();
         let key = format!("start-{}", self.number);
         let started = self.post("/v1/shell/start", &json!({"ttlSeconds": 3600}), &key).await?;
         let session = started["sessionId"].as_str().unwrap_or_default().to_owned();
@@ -72,7 +72,7 @@ impl Client {
                 _ => {}
             }
         }
-        self.outcome.ready_after = Some(self.world.clock.seconds() - begun);
+        self.outcome.ready_after = Some(self.deployment.clock.seconds() - begun);
         for command in 0..commands {
             self.command(&session, command).await?;
         }
@@ -83,7 +83,7 @@ impl Client {
     }
 
     async fn command(&mut self, session: &str, command: u32) -> Result<(), String> {
-        let begun = self.world.clock.seconds();
+        let begun = self.deployment.clock.seconds();
         let body = json!({"sessionId": session, "command": "true"});
         let key = format!("command-{}-{command}", self.number);
         let job = self.post("/v1/shell/execute", &body, &key).await?;
@@ -97,7 +97,7 @@ impl Client {
                 _ => return Err(format!("a command: {}", record["status"])),
             }
         }
-        self.outcome.commands.push(self.world.clock.seconds() - begun);
+        self.outcome.commands.push(self.deployment.clock.seconds() - begun);
         Ok(())
     }
 
@@ -142,7 +142,7 @@ impl Client {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Value, (u16, String)> {
-        if !self.world.quotas.requests.take() {
+        if !self.deployment.quotas.requests.take() {
             return Err((429, "the gateway's limit".to_owned()));
         }
         let mut request = Request::builder().method(method).uri(path);
@@ -154,8 +154,8 @@ impl Client {
             .extension(Caller(user(self.number / SESSIONS_OF_A_USER)))
             .body(body.map_or_else(Body::empty, |body| Body::from(body.to_string())))
             .expect("a request of known parts");
-        let router = self.world.router.clone();
-        let response = self.world.run("api", async |_| router.oneshot(request).await).await;
+        let router = self.deployment.router.clone();
+        let response = self.deployment.run("api", async |_| router.oneshot(request).await).await;
         let Ok(Ok(response)) = response else {
             return Err((503, "the function is throttled".to_owned()));
         };

@@ -15,7 +15,7 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 
-use crate::world::{CALL, World};
+use crate::deployment::{CALL, Deployment};
 
 /// From sending a message to its receipt.
 const PASSAGE: Duration = Duration::from_millis(20);
@@ -31,7 +31,7 @@ const MAX_RECEIVES: u32 = 5;
 /// All lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes {
-    world: OnceLock<Weak<World>>,
+    deployment: OnceLock<Weak<Deployment>>,
     lanes: Mutex<BTreeMap<&'static str, Backlog>>,
     arrived: Notify,
 }
@@ -56,8 +56,8 @@ pub(crate) struct LaneUse {
 
 impl Lanes {
     /// Begins to serve all lanes.
-    pub(crate) fn attach(self: &Arc<Self>, world: &Arc<World>) {
-        let _ = self.world.set(Arc::downgrade(world));
+    pub(crate) fn attach(self: &Arc<Self>, deployment: &Arc<Deployment>) {
+        let _ = self.deployment.set(Arc::downgrade(deployment));
         for lane in Lane::ALL {
             self.lanes.lock().insert(lane.name(), Backlog::default());
             tokio::spawn(Arc::clone(self).serve(lane));
@@ -119,9 +119,9 @@ impl Lanes {
     }
 
     async fn handle(self: Arc<Self>, lane: Lane, batch: Vec<(Message, u32)>) {
-        let Some(world) = self.world.get().and_then(Weak::upgrade) else { return };
+        let Some(deployment) = self.deployment.get().and_then(Weak::upgrade) else { return };
         let messages: Vec<Message> = batch.iter().map(|(message, _)| message.clone()).collect();
-        let handled = world
+        let handled = deployment
             .run(lane.name(), async |env| {
                 let all = messages.into_iter().map(|message| handlers::handle(&env, message));
                 join_all(all).await
@@ -159,9 +159,9 @@ impl Lanes {
 impl Queue for Lanes {
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), BackendError> {
         sleep(CALL).await;
-        let world = self.world.get().and_then(Weak::upgrade);
-        if let Some(world) = world {
-            world.lanes.put(message.clone(), 1, delay);
+        let deployment = self.deployment.get().and_then(Weak::upgrade);
+        if let Some(deployment) = deployment {
+            deployment.lanes.put(message.clone(), 1, delay);
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 mod clients;
 mod clock;
+mod deployment;
 mod functions;
 mod lanes;
 mod quotas;
@@ -18,10 +19,9 @@ mod report;
 mod runners;
 mod tasks;
 mod workflow;
-mod world;
 
+use deployment::Deployment;
 use quotas::Quotas;
-use world::World;
 
 /// Runs many sessions in virtual time under AWS's published quotas.
 #[derive(Debug, Parser)]
@@ -96,7 +96,7 @@ fn model(args: &Args) -> Result<report::Report> {
 
 async fn run(args: &Args) -> Result<report::Report> {
     let (quotas, amounts) = Quotas::new(&args.quota)?;
-    let world = World::new(quotas, amounts, args.transport, args.seed);
+    let deployment = Deployment::new(quotas, amounts, args.transport, args.seed);
     let hold = Duration::from_secs(args.hold);
     let mut clients = Vec::new();
     for number in 0..args.sessions {
@@ -105,15 +105,15 @@ async fn run(args: &Args) -> Result<report::Report> {
             #[expect(clippy::cast_precision_loss, reason = "far fewer sessions than 2^52")]
             Arrival::PerSecond(rate) => number as f64 / rate,
         };
-        let (world, commands) = (Arc::clone(&world), args.commands);
+        let (deployment, commands) = (Arc::clone(&deployment), args.commands);
         clients.push(tokio::spawn(async move {
             sleep(Duration::from_secs_f64(arrives)).await;
-            clients::session(world, number, commands, hold).await
+            clients::session(deployment, number, commands, hold).await
         }));
     }
     let all = async {
         let outcomes = futures::future::try_join_all(clients).await?;
-        while world.store.all_sessions().iter().any(|read| is_open(&read.value)) {
+        while deployment.store.all_sessions().iter().any(|read| is_open(&read.value)) {
             sleep(Duration::from_secs(5)).await;
         }
         anyhow::Ok(outcomes)
@@ -122,7 +122,7 @@ async fn run(args: &Args) -> Result<report::Report> {
         Ok(outcomes) => outcomes?,
         Err(_) => bail!("sessions did not end within {LONGEST:?} of virtual time"),
     };
-    Ok(report::Report::of(&world, outcomes, amounts, args.transport))
+    Ok(report::Report::of(&deployment, outcomes, amounts, args.transport))
 }
 
 const fn is_open(session: &Session) -> bool {

@@ -17,12 +17,12 @@ use crate::{
     Transport,
     clients::Outcome,
     clock::VirtualClock,
+    deployment::Deployment,
     functions::FunctionUse,
     lanes::LaneUse,
     quotas::{Amounts, Use},
     tasks::TaskUse,
     workflow::ExecutionUse,
-    world::World,
 };
 
 /// A quota that refuses this share of its calls delays sessions.
@@ -51,20 +51,20 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn of(
-        world: &World,
+        deployment: &Deployment,
         outcomes: Vec<Outcome>,
         amounts: Amounts,
         transport: Transport,
     ) -> Self {
         let sessions: Vec<Session> =
-            world.store.all_sessions().into_iter().map(|read| read.value).collect();
+            deployment.store.all_sessions().into_iter().map(|read| read.value).collect();
         let mut endings = BTreeMap::new();
         let (mut ready, mut last_ready) = (Vec::new(), 0.0_f64);
         for session in &sessions {
             let reason = session.reason().map_or("", |reason| reason.name());
             *endings.entry(format!("{} {reason}", session.status().name())).or_default() += 1;
             let at = |kind| {
-                let entries = world.store.entries(session.id());
+                let entries = deployment.store.entries(session.id());
                 entries.into_iter().find(|entry| entry.kind == kind).map(|entry| entry.at)
             };
             if let Some((accepted, at)) = at(EventKind::Accepted).zip(at(EventKind::Ready)) {
@@ -73,21 +73,21 @@ impl Report {
             }
         }
         ready.sort_by(f64::total_cmp);
-        let (peak_invocations, functions) = world.functions.used();
+        let (peak_invocations, functions) = deployment.functions.used();
         Self {
             transport,
             amounts,
-            seconds: world.clock.seconds(),
+            seconds: deployment.clock.seconds(),
             outcomes,
             endings,
             ready,
             last_ready,
-            quotas: world.quotas.used(),
+            quotas: deployment.quotas.used(),
             functions,
             peak_invocations,
-            lanes: world.lanes.used(),
-            executions: world.executions.used(),
-            tasks: world.tasks.used(),
+            lanes: deployment.lanes.used(),
+            executions: deployment.executions.used(),
+            tasks: deployment.tasks.used(),
         }
     }
 

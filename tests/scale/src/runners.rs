@@ -24,9 +24,9 @@ use tokio::time::sleep;
 use crate::{
     Transport,
     clock::VirtualClock,
+    deployment::{CALL, Deployment},
     quotas::Quotas,
     tasks::Tasks,
-    world::{CALL, World},
 };
 
 /// From the start of a container until its runner connects or answers.
@@ -44,7 +44,7 @@ pub(crate) struct Runners {
     transport: Transport,
     quotas: Arc<Quotas>,
     tasks: Arc<Tasks>,
-    world: OnceLock<Weak<World>>,
+    deployment: OnceLock<Weak<Deployment>>,
     /// The tasks whose runner accepts commands.
     up: Mutex<HashSet<TaskId>>,
     commands: Mutex<HashSet<JobId>>,
@@ -62,40 +62,40 @@ impl Runners {
             transport,
             quotas,
             tasks,
-            world: OnceLock::new(),
+            deployment: OnceLock::new(),
             up: Mutex::default(),
             commands: Mutex::default(),
         }
     }
 
-    pub(crate) fn attach(&self, world: &Arc<World>) {
-        let _ = self.world.set(Arc::downgrade(world));
+    pub(crate) fn attach(&self, deployment: &Arc<Deployment>) {
+        let _ = self.deployment.set(Arc::downgrade(deployment));
     }
 
     /// The container of a task runs.
-    pub(crate) fn started(self: Arc<Self>, world: Arc<World>, task: TaskId) {
+    pub(crate) fn started(self: Arc<Self>, deployment: Arc<Deployment>, task: TaskId) {
         tokio::spawn(async move {
             sleep(RUNNER_STARTS).await;
             match self.transport {
                 Transport::Exec => drop(self.up.lock().insert(task)),
-                Transport::Link => self.connect(world, task).await,
+                Transport::Link => self.connect(deployment, task).await,
             }
         });
     }
 
     /// Connects, again and again after growing pauses with full jitter.
-    async fn connect(&self, world: Arc<World>, task: TaskId) {
-        let mut rng = world.rng();
+    async fn connect(&self, deployment: Arc<Deployment>, task: TaskId) {
+        let mut rng = deployment.rng();
         for attempt in 0_i32.. {
             if self.tasks.is_running(&task).is_none() {
                 return;
             }
             // The authorizer and `$connect`, then `hello`.
             if self.quotas.connects.take()
-                && world.run(LINK, async |_| sleep(CALL).await).await.is_ok()
+                && deployment.run(LINK, async |_| sleep(CALL).await).await.is_ok()
             {
                 self.up.lock().insert(task.clone());
-                let told = world
+                let told = deployment
                     .run(LINK, async |env| handlers::runner_connected(&env, &task, &[]).await)
                     .await;
                 if matches!(told, Ok(Ok(()))) {
@@ -126,12 +126,12 @@ impl Runners {
     }
 
     /// The runner reports the end of a command until that is on record.
-    async fn report(world: Arc<World>, task: TaskId, job: JobId) {
+    async fn report(deployment: Arc<Deployment>, task: TaskId, job: JobId) {
         sleep(COMMAND).await;
         let ended = || ReportedEnd { end: end(), at: (0, 0) };
         loop {
             let report = Report { job, output: Vec::new(), end: Some(ended()) };
-            let recorded = world
+            let recorded = deployment
                 .run(LINK, async |env| handlers::record_report(&env, &task, report).await)
                 .await;
             if matches!(recorded, Ok(Ok(recorded)) if recorded.over) {
@@ -210,9 +210,9 @@ impl Shell for Runners {
             }
             Transport::Link => {
                 if self.commands.lock().insert(job)
-                    && let Some(world) = self.world.get().and_then(Weak::upgrade)
+                    && let Some(deployment) = self.deployment.get().and_then(Weak::upgrade)
                 {
-                    tokio::spawn(Self::report(world, task.clone(), job));
+                    tokio::spawn(Self::report(deployment, task.clone(), job));
                 }
                 Ok(CommandStart::Posted)
             }

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     clock::VirtualClock,
+    deployment::{CALL, Deployment},
     quotas::Quotas,
     runners::Runners,
-    world::{CALL, World},
 };
 
 /// How long a request for a task takes.
@@ -39,7 +39,7 @@ pub(crate) struct Tasks {
     quotas: Arc<Quotas>,
     /// Units of 1/1024 vCPU that all tasks may have.
     cpu: u32,
-    attached: OnceLock<(Weak<World>, Weak<Runners>)>,
+    attached: OnceLock<(Weak<Deployment>, Weak<Runners>)>,
     state: Mutex<State>,
 }
 
@@ -81,8 +81,8 @@ impl Tasks {
         Self { clock, quotas, cpu, attached: OnceLock::new(), state: Mutex::new(state) }
     }
 
-    pub(crate) fn attach(&self, world: &Arc<World>, runners: &Arc<Runners>) {
-        let _ = self.attached.set((Arc::downgrade(world), Arc::downgrade(runners)));
+    pub(crate) fn attach(&self, deployment: &Arc<Deployment>, runners: &Arc<Runners>) {
+        let _ = self.attached.set((Arc::downgrade(deployment), Arc::downgrade(runners)));
     }
 
     /// What became of the tasks.
@@ -167,8 +167,10 @@ impl Tasks {
         if !matches!(facts.status, TaskStatus::Running | TaskStatus::Stopped) {
             return;
         }
-        if let Some(world) = self.attached.get().and_then(|(world, _)| world.upgrade()) {
-            world.lanes.deliver(Message::TaskEvent { facts }, EVENT);
+        if let Some(deployment) =
+            self.attached.get().and_then(|(deployment, _)| deployment.upgrade())
+        {
+            deployment.lanes.deliver(Message::TaskEvent { facts }, EVENT);
         }
     }
 
@@ -177,11 +179,11 @@ impl Tasks {
     }
 
     /// The life of a task until its container runs.
-    async fn start(world: Arc<World>, runners: Arc<Runners>, id: TaskId) {
-        let tasks = &world.tasks;
+    async fn start(deployment: Arc<Deployment>, runners: Arc<Runners>, id: TaskId) {
+        let tasks = &deployment.tasks;
         sleep(tasks.uniform(STARTS_IN)).await;
         if tasks.change(&id, TaskStatus::Running).is_some() {
-            runners.started(world.clone(), id);
+            runners.started(deployment.clone(), id);
         }
     }
 }
@@ -197,11 +199,11 @@ impl Compute for Tasks {
         }
         let is_new = !self.state.lock().by_token.contains_key(&request.client_token);
         let id = self.place(request)?;
-        if let Some((world, runners)) = self.attached.get()
-            && let (Some(world), Some(runners)) = (world.upgrade(), runners.upgrade())
+        if let Some((deployment, runners)) = self.attached.get()
+            && let (Some(deployment), Some(runners)) = (deployment.upgrade(), runners.upgrade())
             && is_new
         {
-            tokio::spawn(Self::start(world, runners, id.clone()));
+            tokio::spawn(Self::start(deployment, runners, id.clone()));
         }
         Ok(id)
     }
@@ -214,14 +216,14 @@ impl Compute for Tasks {
         if self.facts(id).is_none() {
             return Err(StopError::Unknown);
         }
-        let world = self.attached.get().and_then(|(world, _)| world.upgrade());
+        let deployment = self.attached.get().and_then(|(deployment, _)| deployment.upgrade());
         if self.change(id, TaskStatus::Stopping).is_some()
-            && let Some(world) = world
+            && let Some(deployment) = deployment
         {
             let (id, takes) = (id.clone(), self.uniform(STOPS_IN));
             tokio::spawn(async move {
                 sleep(takes).await;
-                world.tasks.change(&id, TaskStatus::Stopped);
+                deployment.tasks.change(&id, TaskStatus::Stopped);
             });
         }
         Ok(())

@@ -23,15 +23,15 @@ use tokio::{
 
 use crate::{
     clock::VirtualClock,
+    deployment::{CALL, Deployment},
     quotas::Quotas,
-    world::{CALL, World},
 };
 
 const DEFINITION: &str = include_str!("../../../statemachine/session.asl.json");
 
 /// The executions that have not ended.
 pub(crate) struct Executions {
-    world: OnceLock<Weak<World>>,
+    deployment: OnceLock<Weak<Deployment>>,
     clock: VirtualClock,
     quotas: Arc<Quotas>,
     machine: Machine,
@@ -82,7 +82,7 @@ impl Executions {
             });
         let machine = Machine::parse(&definition).expect("tests parse the definition");
         Self {
-            world: OnceLock::new(),
+            deployment: OnceLock::new(),
             clock,
             quotas,
             machine,
@@ -91,8 +91,8 @@ impl Executions {
         }
     }
 
-    pub(crate) fn attach(&self, world: &Arc<World>) {
-        let _ = self.world.set(Arc::downgrade(world));
+    pub(crate) fn attach(&self, deployment: &Arc<Deployment>) {
+        let _ = self.deployment.set(Arc::downgrade(deployment));
     }
 
     /// What became of the executions.
@@ -100,7 +100,7 @@ impl Executions {
         self.counts.lock().clone()
     }
 
-    fn begin(&self, world: &Arc<World>, session: SessionId) {
+    fn begin(&self, deployment: &Arc<Deployment>, session: SessionId) {
         let mut all = self.live.lock();
         if all.contains_key(&session) {
             return;
@@ -113,17 +113,17 @@ impl Executions {
         all.insert(session, Arc::clone(&live));
         drop(all);
         self.counts.lock().started += 1;
-        tokio::spawn(drive(Arc::clone(world), live));
+        tokio::spawn(drive(Arc::clone(deployment), live));
     }
 }
 
 /// Drives one execution to its end.
-async fn drive(world: Arc<World>, live: Arc<Live>) {
-    let executions = Arc::clone(&world.executions);
-    let mut observer = Observer { rng: world.rng(), transitions: 0 };
+async fn drive(deployment: Arc<Deployment>, live: Arc<Live>) {
+    let executions = Arc::clone(&deployment.executions);
+    let mut observer = Observer { rng: deployment.rng(), transitions: 0 };
     loop {
         let answered = live.answered.notified();
-        let now = millis(world.now());
+        let now = millis(deployment.now());
         let step = live.execution.lock().step(&executions.machine, now, &mut observer);
         for _ in 0..std::mem::take(&mut observer.transitions) {
             executions.counts.lock().transitions += 1;
@@ -133,10 +133,10 @@ async fn drive(world: Arc<World>, live: Arc<Live>) {
         }
         match step {
             Step::Invoke(call) => {
-                let until = at(world.clock, call.until);
+                let until = at(deployment.clock, call.until);
                 let step: handlers::Step = call.resource.parse().expect("tests check the names");
-                let invoked =
-                    world.run(step.name(), async |env| step.run(&env, call.input.clone()).await);
+                let invoked = deployment
+                    .run(step.name(), async |env| step.run(&env, call.input.clone()).await);
                 let result = match timeout_at(until, invoked).await {
                     Err(_elapsed) => continue,
                     Ok(Err(_throttled)) => {
@@ -155,7 +155,7 @@ async fn drive(world: Arc<World>, live: Arc<Live>) {
             Step::AwaitToken { until } | Step::Sleep { until } => {
                 tokio::select! {
                     () = answered => {}
-                    () = sleep_until(at(world.clock, until)) => {}
+                    () = sleep_until(at(deployment.clock, until)) => {}
                 }
             }
             Step::Done(outcome) => {
@@ -186,8 +186,8 @@ impl Workflow for Executions {
         if !self.quotas.start_execution.take() {
             return Err(BackendError::new("starting an execution", "throttled"));
         }
-        if let Some(world) = self.world.get().and_then(Weak::upgrade) {
-            self.begin(&world, session);
+        if let Some(deployment) = self.deployment.get().and_then(Weak::upgrade) {
+            self.begin(&deployment, session);
         }
         Ok(())
     }

@@ -65,6 +65,7 @@ pub fn command(line: &str) -> Command {
         concurrency: Concurrency::Serial,
         max_output_bytes: 1_048_576,
         keep: Keep::Both,
+        merge: false,
         shell: None,
         background: false,
         terminal: None,

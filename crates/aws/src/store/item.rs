@@ -203,10 +203,12 @@ impl Item {
 
     /// The size of the key and of the values that an update sets, with their names. Bytes.
     pub(super) fn size(&self) -> usize {
-        let values = self.values.values().map(|value| match value {
-            AttributeValue::S(text) | AttributeValue::N(text) => text.len(),
-            AttributeValue::B(bytes) => bytes.as_ref().len(),
-            _ => 1,
+        let values = self.values.values().map(|value| {
+            if let AttributeValue::S(text) | AttributeValue::N(text) = value {
+                text.len()
+            } else {
+                value.as_b().map_or(1, |bytes| bytes.as_ref().len())
+            }
         });
         let names = self.names.values().map(String::len);
         self.key.pk.len() + self.key.sk.len() + values.chain(names).sum::<usize>()

@@ -60,6 +60,7 @@ pub(super) fn command(options: CommandOptions) -> Result<Map<String, Value>, Cli
         Keep::Both => "both",
     });
     set(&mut body, "keep", keep);
+    set(&mut body, "merge", options.merge.then_some(true));
     let shell = options.shell_name.map(|shell| match shell {
         ShellName::Bash => "bash",
         ShellName::Sh => "sh",

@@ -99,6 +99,14 @@ fn options_reach_the_command() {
     assert_eq!(out, "hello from /tmp\n", "{err}");
 }
 
+#[test]
+fn merged_output_is_printed_in_the_order_of_the_writes() {
+    let line = "for i in $(seq 100); do echo o$i; echo e$i >&2; done";
+    let Some(ran) = shell(&["--merge", line]) else { return };
+    let expected: String = (1..=100).map(|i| format!("o{i}\ne{i}\n")).collect();
+    assert_eq!(ran, (Some(0), expected, String::new()));
+}
+
 /// Runs `ephemeral run -it` on a terminal of script(1), and types this. Returns the exit code and what the
 /// terminal has shown; none if this host is unsupported.
 fn on_terminal(command: &str, typed: &str) -> Option<(Option<i32>, String)> {

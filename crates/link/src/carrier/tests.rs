@@ -22,6 +22,7 @@ pub(crate) fn start(job: &str, stdin: Vec<u8>) -> Start {
         timeout_ms: 1000,
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
+        merge: false,
         background: false,
         from: Offsets::default(),
         terminal: None,

@@ -200,6 +200,7 @@ pub(crate) fn start(job: &str, line: &str, (stdout, stderr): (u64, u64)) -> Star
         timeout_ms: 60_000,
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
+        merge: false,
         background: false,
         from: Offsets { stdout, stderr },
         terminal: None,

@@ -1,9 +1,10 @@
 //! The open connections: how many there may be, and which are closed when there are too many.
 //!
 //! Anybody who reaches the port can open connections, so a connection without a request under way has a
-//! deadline, and beyond the limit the one that waits longest is closed for a new one. Connections on which
-//! a user was authenticated are closed last: their clients may be about to send the next request, which a
-//! client can't safely repeat when the connection is closed at that moment.
+//! deadline, and beyond the limit the one that waits longest is closed for a new one. A request without a
+//! user is worth no more. Connections on which a user was authenticated are closed last: their clients may
+//! be about to send the next request, which a client can't safely repeat when the connection is closed at
+//! that moment.
 
 use std::{
     cmp::Reverse,
@@ -27,6 +28,8 @@ use crate::config::ConnectionLimits;
 const CLOSING: usize = 64;
 /// How often to look whether those were closed. A busy host takes a while to come to them.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// How long a closed connection is waited for.
+const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 /// The shortest time between two warnings about the limits.
 const WARN_EVERY: Duration = Duration::from_mins(1);
 
@@ -37,17 +40,19 @@ pub(super) enum Phase {
     Receiving(Instant),
     /// The last response was sent then; nothing has come since.
     Idle(Instant),
-    /// A request is served.
+    /// A request is handled since then whose user is not known.
+    Anonymous(Instant),
+    /// A request of a user is handled.
     Serving,
-    /// Closed for another connection.
+    /// Closed for another connection, for good.
     Evicted,
 }
 
 impl Phase {
-    /// Since when the connection has waited for a request.
-    const fn waits_since(self) -> Option<Instant> {
+    /// Since when the connection can be closed for another one.
+    const fn evictable_since(self) -> Option<Instant> {
         match self {
-            Self::Receiving(since) | Self::Idle(since) => Some(since),
+            Self::Receiving(since) | Self::Idle(since) | Self::Anonymous(since) => Some(since),
             Self::Serving | Self::Evicted => None,
         }
     }
@@ -71,6 +76,13 @@ impl SharedPhase {
     /// A request on this connection has a user.
     pub(super) fn authenticated(&self) {
         self.authenticated.store(true, Ordering::Relaxed);
+        self.phase.send_if_modified(|phase| {
+            let begins = matches!(phase, Phase::Anonymous(_));
+            if begins {
+                *phase = Phase::Serving;
+            }
+            begins
+        });
     }
 
     /// Bytes have arrived: after the first of them the rest of the header must follow.
@@ -84,10 +96,21 @@ impl SharedPhase {
         });
     }
 
-    /// A request is served until the guard is dropped.
+    /// A request is handled until the guard is dropped.
     pub(super) fn serve(&self) -> Serving {
-        self.phase.send_replace(Phase::Serving);
+        self.set(Phase::Anonymous(Instant::now()));
         Serving(self.clone())
+    }
+
+    /// Sets the phase of a connection that is not to be closed.
+    fn set(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let is_open = *phase != Phase::Evicted;
+            if is_open {
+                *phase = next;
+            }
+            is_open
+        });
     }
 
     /// Returns when the connection must be closed.
@@ -99,7 +122,7 @@ impl SharedPhase {
                 Phase::Receiving(since) => since + limits.header_timeout,
                 Phase::Idle(since) => since + limits.idle_timeout,
                 Phase::Evicted => return,
-                Phase::Serving => {
+                Phase::Anonymous(_) | Phase::Serving => {
                     // The sender lives as long as `self`.
                     let _changed = phases.changed().await;
                     continue;
@@ -116,25 +139,25 @@ impl SharedPhase {
         *self.phase.borrow()
     }
 
-    /// Closes the connection unless a request is served.
-    fn evict(&self) {
+    /// Closes the connection unless a request of a user is handled. Returns whether it is closed.
+    fn evict(&self) -> bool {
         self.phase.send_if_modified(|phase| {
-            let waits = phase.waits_since().is_some();
-            if waits {
+            let may = phase.evictable_since().is_some();
+            if may {
                 *phase = Phase::Evicted;
             }
-            waits
-        });
+            may
+        })
     }
 }
 
-/// A request that is served.
+/// A request that is handled.
 #[derive(Debug)]
 pub(super) struct Serving(SharedPhase);
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.phase.send_replace(Phase::Idle(Instant::now()));
+        self.0.set(Phase::Idle(Instant::now()));
     }
 }
 
@@ -151,6 +174,8 @@ struct Registry {
     next_id: u64,
     entries: HashMap<u64, (IpAddr, SharedPhase)>,
     per_peer: HashMap<IpAddr, usize>,
+    /// Since when connections wait to be closed for others. They count no more.
+    closing: HashMap<u64, Instant>,
     warned_at: Option<Instant>,
 }
 
@@ -174,7 +199,8 @@ impl Connections {
 
     /// Counts a new connection. Where the limits are reached, the connection that waits longest for a
     /// request is closed for it: one of the same peer if that peer has its share, else one of a peer with
-    /// the most; one without a user before one of a user. `None` if all of those serve requests: the new one must be closed.
+    /// the most; one without a user before one of a user. `None` if all of those handle requests of users: the
+    /// new one must be closed.
     pub(super) fn admit(&self, peer: IpAddr) -> Option<Admitted> {
         let peer = network(peer);
         let mut registry = self.registry.lock();
@@ -182,8 +208,7 @@ impl Connections {
         if of_peer >= self.open_per_peer || registry.entries.len() >= self.open {
             registry.warn();
             let only = (of_peer >= self.open_per_peer).then_some(peer);
-            let evicted = registry.evict(only);
-            if !evicted || registry.entries.len() >= self.open + CLOSING {
+            if !registry.evict(only) {
                 return None;
             }
         }
@@ -198,36 +223,59 @@ impl Connections {
     /// Returns when another connection can be counted: while too many wait to be closed for others, the
     /// next one must wait as well. It may be one of a user among thousands of others.
     pub(super) async fn settled(&self) {
-        while self.registry.lock().is_closing(self.open + CLOSING) {
+        while self.registry.lock().closing() >= CLOSING {
             sleep(LOOK_EVERY).await;
         }
     }
 }
 
 impl Registry {
-    /// Whether there are this many connections, and some of them will be closed at once.
-    fn is_closing(&self, open: usize) -> bool {
-        let closing = |(_, phase): &(_, SharedPhase)| phase.get() == Phase::Evicted;
-        self.entries.len() >= open && self.entries.values().any(closing)
+    /// How many connections wait to be closed, but for those that take too long.
+    fn closing(&mut self) -> usize {
+        let now = Instant::now();
+        self.closing.retain(|_, since| now.duration_since(*since) < CLOSES_WITHIN);
+        self.closing.len()
     }
 
     fn count(&self, peer: IpAddr) -> usize {
         self.per_peer.get(&peer).copied().unwrap_or_default()
     }
 
-    /// Closes the connection that is worth least; false if all serve requests.
-    fn evict(&self, only: Option<IpAddr>) -> bool {
-        let waiting = self.entries.values().filter_map(|(peer, phase)| {
-            let since = phase.get().waits_since()?;
+    /// Closes the connection that is worth least; false if all handle requests of users.
+    fn evict(&mut self, only: Option<IpAddr>) -> bool {
+        // A connection may get a user meanwhile.
+        let id = loop {
+            let Some((id, phase)) = self.worth_least(only) else { return false };
+            if phase.evict() {
+                break id;
+            }
+        };
+        self.remove(id);
+        self.closing.insert(id, Instant::now());
+        true
+    }
+
+    fn worth_least(&self, only: Option<IpAddr>) -> Option<(u64, SharedPhase)> {
+        let evictable = self.entries.iter().filter_map(|(id, (peer, phase))| {
+            let since = phase.get().evictable_since()?;
             let without_user = !phase.authenticated.load(Ordering::Relaxed);
             let order = (self.count(*peer), without_user, Reverse(since));
-            only.is_none_or(|only| only == *peer).then_some((order, phase))
+            only.is_none_or(|only| only == *peer).then_some((order, *id, phase))
         });
-        let first = waiting.max_by_key(|(order, _)| *order);
-        if let Some((_, phase)) = first {
-            phase.evict();
+        let (_, id, phase) = evictable.max_by_key(|(order, ..)| *order)?;
+        Some((id, phase.clone()))
+    }
+
+    /// Counts this connection no more.
+    fn remove(&mut self, id: u64) {
+        self.closing.remove(&id);
+        let Some((peer, _)) = self.entries.remove(&id) else { return };
+        if let Some(count) = self.per_peer.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(&peer);
+            }
         }
-        first.is_some()
     }
 
     /// Warns that the limits are reached, not too often.
@@ -249,14 +297,7 @@ impl Registry {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut registry = self.registry.lock();
-        let Some((peer, _)) = registry.entries.remove(&self.id) else { return };
-        if let Some(count) = registry.per_peer.get_mut(&peer) {
-            *count -= 1;
-            if *count == 0 {
-                registry.per_peer.remove(&peer);
-            }
-        }
+        self.registry.lock().remove(self.id);
     }
 }
 

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::timeout,
+};
 
 use super::connections::{Admitted, Serving};
 use crate::config::ConnectionLimits;
@@ -40,14 +43,16 @@ impl UpgradableConnection {
     /// request. `None` if the connection must be closed.
     pub(super) async fn opening<T>(&self, opened: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            opened = opened => Some(opened),
+            opened = timeout(self.limits.header_timeout, opened) => opened.ok(),
             () = self.admitted.phase.expired(&self.limits) => None,
         }
     }
 
     /// Counts the connection as one in use.
     pub(super) fn serve(&self) -> Upgraded {
-        Upgraded { _serving: self.admitted.phase.serve(), _admitted: Arc::clone(&self.admitted) }
+        let serving = self.admitted.phase.serve();
+        self.authenticated();
+        Upgraded { _serving: serving, _admitted: Arc::clone(&self.admitted) }
     }
 }
 

@@ -15,8 +15,9 @@ impl Shells {
 
     /// Leaves `sleep 1000` running in the shell, and returns the job that did.
     async fn begin(&self, session: &str) -> Value {
-        let command =
-            json!({"sessionId": session, "command": "sleep 1000 & :", "background": true});
+        // Until it is executed, the new process is a copy of the shell.
+        let line = "sleep 1000 & until [ $(cat /proc/$!/comm) = sleep ]; do :; done";
+        let command = json!({"sessionId": session, "command": line, "background": true});
         let job = self.user.end_of(&self.user.post("/v1/shell/execute", command).await).await;
         assert_eq!(job["exitCode"], 0, "{job}");
         job

@@ -15,6 +15,7 @@ fn start() -> Start {
         timeout_ms: 1_000,
         max_output_bytes: 10,
         keep: Keep::Both,
+        merge: false,
         background: true,
         from: Offsets { stdout: 1, stderr: 2 },
         terminal: Some(Terminal { cols: 80, rows: 24, idle_ms: Some(1_000), record_bytes: None }),
@@ -129,7 +130,7 @@ fn a_start_and_an_exit_of_an_older_peer_have_the_defaults() {
     let start = r#"{"job_id":"job_1","argv":[],"cwd":null,"env":[],"user":"u","timeout_ms":1,
                     "max_output_bytes":1,"from":{"stdout":0,"stderr":0}}"#;
     let start: Start = serde_json::from_str(start).unwrap();
-    assert_eq!((start.keep, start.background), (Keep::Head, false));
+    assert_eq!((start.keep, start.merge, start.background), (Keep::Head, false, false));
     let exit = r#"{"cause":{"cause":"spawn_failed","message":"no"},"stdout":{"bytes":2,"kept":1},
                    "stderr":{"bytes":0,"kept":0},
                    "usage":{"wall_ms":1,"cpu_ms":2,"max_rss_bytes":3}}"#;

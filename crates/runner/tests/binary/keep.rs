@@ -120,6 +120,26 @@ fn a_flood_keeps_its_last_bytes() {
 }
 
 #[test]
+fn merged_output_is_cut_as_one_stream() {
+    let line =
+        "printf 0123; printf 4567 >&2; head -c 30000000 /dev/zero >&2; printf the; printf end >&2";
+    let pieces = |pieces: &[(u64, &str)]| -> Vec<_> {
+        pieces.iter().map(|(offset, text)| (*offset, (*text).to_owned())).collect()
+    };
+    for (keep, tail, kept) in [
+        (Keep::Head, 0, pieces(&[(0, "01234567\0\0\0\0")])),
+        (Keep::Both, 6, pieces(&[(0, "012345"), (30_000_008, "theend")])),
+        (Keep::Tail, 12, pieces(&[(30_000_002, "\0\0\0\0\0\0theend")])),
+    ] {
+        let shell = Shell::boot();
+        let start = Start { merge: true, keep, max_output_bytes: 12, ..sh("job_1", line) };
+        let total = Total { bytes: 30_000_014, kept: 12, tail };
+        assert_eq!(run(&shell, start), (kept.clone(), total));
+        assert_eq!(attach(&shell, 0), kept);
+    }
+}
+
+#[test]
 fn on_a_full_disk_the_end_is_kept_as_far_as_there_is_space() {
     let Some(shell) = Shell::boot_on_a_small_disk() else { return };
     let line = "head -c 500000 /dev/zero; printf 'the error'; exit 3";

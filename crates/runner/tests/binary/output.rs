@@ -14,6 +14,20 @@ fn stdout_and_stderr_are_separate_and_every_byte_survives() {
 }
 
 #[test]
+fn merged_output_has_the_order_of_the_writes() {
+    let line = "for i in $(seq 300); do echo o$i; sh -c \"echo e$i\" >&2; echo f$i > /dev/stderr; done; \
+                exec 1>&-; echo end >&2";
+    let expected: String = (1..=300).map(|i| format!("o{i}\ne{i}\nf{i}\n")).collect();
+    for shell in Shell::boot_both() {
+        let ran = shell.run(Start { merge: true, ..sh("job_1", line) });
+        assert_eq!((ran.text(), ran.stderr.len()), (format!("{expected}end\n").as_str(), 0));
+        let bytes = ran.stdout.len() as u64;
+        assert_eq!(ran.exit.stdout, Total { bytes, kept: bytes, tail: 0 });
+        assert_eq!((ran.exit.stderr, ran.code()), (Total::default(), 0));
+    }
+}
+
+#[test]
 fn output_beyond_the_limit_is_counted_and_dropped() {
     let command = "head -c 30000000 /dev/zero; printf 12345 >&2";
     let ran = Shell::boot().run(Start { max_output_bytes: 1000, ..sh("job_1", command) });

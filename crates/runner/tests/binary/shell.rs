@@ -278,6 +278,7 @@ pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
         timeout_ms: 60_000,
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
+        merge: false,
         background: false,
         from: Offsets::default(),
         terminal: None,

@@ -325,6 +325,7 @@ impl Client {
             timeout_ms: self.timeout_ms,
             max_output_bytes: 1 << 20,
             keep: Keep::Head,
+            merge: false,
             background: false,
             from: Offsets::default(),
             terminal: None,

@@ -229,6 +229,17 @@ async fn what_is_kept_and_which_shell_runs_a_line_can_be_chosen() {
 }
 
 #[tokio::test]
+async fn stderr_is_merged_into_stdout_only_on_request() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    for (merge, expected) in [(json!(null), false), (json!(false), false), (json!(true), true)] {
+        let mut body = run("s", json!("true"));
+        body["merge"] = merge;
+        let job = job(&api, &api.post(EXECUTE, body).await.expect(202));
+        assert_eq!(job.command().unwrap().merge, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_program_with_arguments_has_no_shell() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let mut body = run("s", json!(["true"]));

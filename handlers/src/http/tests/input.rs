@@ -224,6 +224,7 @@ async fn wrong_fields_of_an_execute_are_refused() {
         ("interactive", json!("no")),
         ("keep", json!("middle")),
         ("keep", json!(true)),
+        ("merge", json!("yes")),
         ("shell", json!("zsh")),
         ("shells", json!("bash")),
     ] {

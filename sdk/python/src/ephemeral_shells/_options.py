@@ -55,6 +55,8 @@ class CommandOptions(TypedDict, total=False):
     """How many bytes of stdout, and of stderr, the server keeps."""
     keep: Literal["both", "head", "tail"]
     """Which part of longer output."""
+    merge: bool
+    """Have what goes to stderr in `stdout`, in the order of the writes, as by `2>&1`."""
     shell: Literal["bash", "sh"]
     parallel: bool
     """Don't wait for earlier commands of the shell."""

@@ -609,6 +609,10 @@ class Execute(TypedDict):
     """
     How much of stdout, and of stderr, is stored.
     """
+    merge: NotRequired[bool | None]
+    """
+    Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the writes and without marks, and stderr is empty.
+    """
     record: NotRequired[bool | None]
     """
     Record what the terminal shows, up to 4 MiB, as an asciicast of version 2. What is typed is not recorded, but programs show most of it.

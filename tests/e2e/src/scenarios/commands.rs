@@ -8,12 +8,13 @@ use serde_json::json;
 use super::Scenario;
 use crate::{harness::Harness, user::SOON};
 
-pub(super) const SCENARIOS: [Scenario; 10] = [
+pub(super) const SCENARIOS: [Scenario; 11] = [
     Scenario::new("cancel", |harness| Box::pin(cancel(harness))),
     Scenario::new("timeout", |harness| Box::pin(timeout(harness))),
     Scenario::new("order and turns", |harness| Box::pin(order(harness))),
     Scenario::new("big output", |harness| Box::pin(big_output(harness))),
     Scenario::new("kept output", |harness| Box::pin(kept_output(harness))),
+    Scenario::new("merged output", |harness| Box::pin(merged_output(harness))),
     Scenario::new("parallel output", |harness| Box::pin(parallel_output(harness))),
     Scenario::new("wait", |harness| Box::pin(wait(harness))),
     Scenario::new("shells and programs", |harness| Box::pin(programs(harness))),
@@ -162,6 +163,27 @@ async fn kept_output(harness: &Harness<'_>) -> Result<()> {
     let job = api.execute_with(&started.session, &all).await?;
     let ended = api.finished(&job, SOON).await?;
     ensure!(ended["stdout"]["truncated"] == false && ended["stdout"]["gap"].is_null(), "{ended}");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// Stdout and stderr as one stream, in the order of the writes, cut as one.
+async fn merged_output(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let line = "for i in $(seq 100); do echo o$i; echo e$i >&2; done";
+    let all: String = (1..=100).map(|i| format!("o{i}\ne{i}\n")).collect();
+    let cut = format!("{}{}", &all[..50], &all[all.len() - 50..]);
+    for (limit, text) in [(1 << 20, all.as_str()), (100, cut.as_str())] {
+        let body = json!({"command": line, "merge": true, "maxOutputBytes": limit});
+        let job = api.execute_with(&started.session, &body).await?;
+        let ended = api.finished(&job, SOON).await?;
+        let (stdout, stderr) = (&ended["stdout"], &ended["stderr"]);
+        ensure!(stdout["bytes"] == all.len() && stdout["keptBytes"] == text.len(), "{stdout}");
+        ensure!(stderr["bytes"] == 0, "{stderr}");
+        let kept = api.stream(&job, "stdout", 1000).await?;
+        ensure!(kept == text.as_bytes(), "kept {:?}", String::from_utf8_lossy(&kept));
+    }
     api.stop(&started.session).await?;
     Ok(())
 }

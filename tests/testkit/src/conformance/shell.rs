@@ -51,6 +51,7 @@ pub async fn shell_suite(make: impl AsyncFn() -> ShellUnderTest) {
     run_cases!(make =>
         a_shell_that_answers_can_be_probed,
         a_command_reports_its_output_and_its_end,
+        merged_output_is_one_stream,
         a_known_job_is_never_run_again,
         a_second_worker_gets_the_output_that_is_not_stored_yet,
         output_beyond_the_limit_is_counted_but_not_sent,
@@ -76,6 +77,15 @@ async fn a_command_reports_its_output_and_its_end(made: &ShellUnderTest) {
     let end = heard.end;
     assert_eq!((end.cause, end.exit), (EndCause::Exited, Some(Exit::Code(3))));
     assert_eq!((end.stdout_written, end.stderr_written), (4, 4));
+}
+
+async fn merged_output_is_one_stream(made: &ShellUnderTest) {
+    let merged = || Command { merge: true, ..command(SPEAKS) };
+    let heard = made.run("j", &merged()).await;
+    assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("out\nerr\n", ""));
+    assert_eq!((heard.end.stdout_written, heard.end.stderr_written), (8, 0));
+    let again = made.hear("j", &merged(), (5, 0)).await;
+    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("rr\n", ""));
 }
 
 async fn a_known_job_is_never_run_again(made: &ShellUnderTest) {

@@ -118,7 +118,8 @@ impl Process {
         let mut output: Vec<_> = script.output.iter().collect();
         output.sort_by_key(|(after, ..)| *after);
         for (after, stream, bytes) in output {
-            process.write(now + *after, *stream, bytes);
+            let stream = if command.merge { Stream::Stdout } else { *stream };
+            process.write(now + *after, stream, bytes);
         }
         process.pieces = process.kept_pieces();
         let deadline = now + command.timeout;

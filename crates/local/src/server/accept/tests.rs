@@ -1,6 +1,7 @@
 use std::{fs, time::Duration};
 
 use axum::{
+    Extension,
     body::Bytes,
     http::StatusCode,
     routing::{get, post},
@@ -108,6 +109,20 @@ async fn a_connection_beyond_the_limit_is_closed_while_all_others_serve_requests
 }
 
 #[tokio::test]
+async fn requests_without_a_user_whose_bodies_do_not_come_stop_no_client() {
+    let router = Router::new().route("/", get(async || "hello").post(async |body: Bytes| body));
+    let limits = ConnectionLimits { open: Some(4), ..ConnectionLimits::default() };
+    let fixture = Fixture::new(router, limits);
+    let unfinished = "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{";
+    let mut held = Vec::new();
+    for _ in 0..20 {
+        held.push(fixture.connect(unfinished).await);
+        let answer = fixture.exchange(LAST_REQUEST).await;
+        assert!(answer.ends_with("hello"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_connection_without_a_whole_header_is_closed() {
     let limits = ConnectionLimits { header_timeout: SHORT, ..ConnectionLimits::default() };
     let fixture = Fixture::new(hello(), limits);
@@ -189,14 +204,16 @@ async fn a_stop_lets_the_open_request_finish_and_closes_idle_connections() {
     timeout(BOUND, fixture.serving).await.expect("all connections are closed").unwrap();
 }
 
-/// A route whose requests wait until they are released, and a message for each request that arrives.
+/// A route whose requests have a user and wait until they are released, and a message for each request that
+/// arrives.
 fn held() -> (Router, UnboundedReceiver<()>, Arc<Notify>) {
     let release = Arc::new(Notify::new());
     let (entered, entries) = unbounded_channel();
     let wait = {
         let release = Arc::clone(&release);
-        move || {
+        move |Extension(connection): Extension<UpgradableConnection>| {
             let (release, entered) = (Arc::clone(&release), entered.clone());
+            connection.authenticated();
             async move {
                 entered.send(()).unwrap();
                 release.notified().await;

@@ -75,6 +75,8 @@ fn a_connection_that_serves_a_request_is_not_closed_for_another() {
     let first = connections.admit(peer(1)).unwrap();
     let second = connections.admit(peer(2)).unwrap();
     let (serving, _serving) = (first.phase.serve(), second.phase.serve());
+    first.phase.authenticated();
+    second.phase.authenticated();
     assert!(connections.admit(peer(3)).is_none());
     assert_eq!(first.phase.get(), Phase::Serving);
     drop(serving);
@@ -86,24 +88,35 @@ fn a_connection_that_serves_a_request_is_not_closed_for_another() {
 }
 
 #[test]
-fn few_connections_beyond_the_limit_wait_to_be_closed() {
-    let connections = connections(100, 100);
-    let admitted: Vec<_> = (0..1000).filter_map(|_| connections.admit(peer(1))).collect();
-    assert_eq!(admitted.len(), 100 + CLOSING);
+fn a_request_without_a_user_is_closed_for_another_connection() {
+    let connections = connections(2, 2);
+    let anonymous = connections.admit(peer(1)).unwrap();
+    let handled = anonymous.phase.serve();
+    let of_user = connections.admit(peer(1)).unwrap();
+    of_user.phase.authenticated();
+    let _newest = connections.admit(peer(1)).unwrap();
+    assert_eq!(anonymous.phase.get(), Phase::Evicted);
+    // Nothing brings it back.
+    anonymous.phase.authenticated();
+    drop((anonymous.phase.serve(), handled));
+    assert_eq!(anonymous.phase.get(), Phase::Evicted);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_waits_until_others_are_closed_for_it() {
+async fn a_connection_waits_for_others_that_are_closed_for_it_but_not_for_long() {
     let connections = connections(100, 100);
-    let mut admitted: Vec<_> = (0..1000).filter_map(|_| connections.admit(peer(1))).collect();
-    let waits = tokio::time::timeout(Duration::from_mins(1), connections.settled());
-    assert!(waits.await.is_err(), "there is room");
+    let mut admitted: Vec<_> =
+        (0..100 + CLOSING).map(|_| connections.admit(peer(1)).unwrap()).collect();
+    let waits = || tokio::time::timeout(CLOSES_WITHIN / 2, connections.settled());
+    assert!(waits().await.is_err(), "there is room");
     admitted.retain(|admitted| admitted.phase.get() != Phase::Evicted);
     connections.settled().await;
-    assert!(connections.admit(peer(2)).is_some());
-    // None is closed for another one: the next one is refused, and need not wait.
-    let _serving: Vec<_> = admitted.iter().map(|admitted| admitted.phase.serve()).collect();
+    admitted.extend((0..CLOSING).map(|_| connections.admit(peer(1)).unwrap()));
+    // Something holds the closed ones for ever.
+    let start = Instant::now();
     connections.settled().await;
+    assert!(start.elapsed() <= CLOSES_WITHIN + LOOK_EVERY, "{:?}", start.elapsed());
+    assert!(connections.admit(peer(2)).is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,6 +135,7 @@ async fn a_connection_expires_by_what_it_waits_for() {
     phase.expired(&limits).await;
     assert_eq!(start.elapsed().as_secs(), limits.header_timeout.as_secs());
     let _serving = phase.serve();
+    phase.authenticated();
     let day = Duration::from_hours(24);
     assert!(tokio::time::timeout(day, phase.expired(&limits)).await.is_err());
 }

@@ -84,7 +84,11 @@ impl Job {
         let (mut streams, input, terminal) = match spawned.stdio {
             Stdio::Pipes { stdin, stdout: out, stderr: err } => {
                 let capture = |pipe, file| Capture::new(pipe, file, limit, start.keep);
-                ([capture(out, stdout), capture(err, stderr)], stdin, None)
+                let stderr = match err {
+                    Some(err) => capture(err, stderr),
+                    None => Capture::none(stderr),
+                };
+                ([capture(out, stdout), stderr], stdin, None)
             }
             Stdio::Terminal { terminal, output } => {
                 let output = Capture::new(output, stdout, limit, Keep::Tail);

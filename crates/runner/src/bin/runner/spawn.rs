@@ -50,7 +50,8 @@ pub(crate) enum Stdio {
         /// `None` if the command has no input.
         stdin: Option<Input>,
         stdout: OwnedFd,
-        stderr: OwnedFd,
+        /// `None` if the command writes to stdout what it writes to stderr.
+        stderr: Option<OwnedFd>,
     },
     /// `output` is another descriptor of the same terminal.
     Terminal { terminal: Terminal, output: OwnedFd },
@@ -104,8 +105,13 @@ fn spawn_on_pipes(
 ) -> Result<Spawned, SpawnError> {
     let (stdin, child_stdin) = pipe(Mode::from_raw_mode(0o644)).map_err(error::temporary)?;
     let (child_stdout, stdout) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
-    let (child_stderr, stderr) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
-    for own in [&stdin, &stdout, &stderr] {
+    let (child_stderr, stderr) = if start.merge {
+        (child_stdout.try_clone().map_err(error::temporary)?, None)
+    } else {
+        let (child, own) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
+        (child, Some(own))
+    };
+    for own in [&stdin, &stdout].into_iter().chain(&stderr) {
         rustix::io::ioctl_fionbio(own, true).map_err(error::temporary)?;
     }
     let child = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];

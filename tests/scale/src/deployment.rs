@@ -39,7 +39,7 @@ pub(crate) const CALL: Duration = Duration::from_millis(25);
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 
 /// The whole deployment.
-pub(crate) struct World {
+pub(crate) struct Deployment {
     pub(crate) clock: VirtualClock,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) functions: Functions,
@@ -53,7 +53,7 @@ pub(crate) struct World {
     seed: u64,
 }
 
-impl World {
+impl Deployment {
     /// A deployment with these quotas in which nothing has happened.
     pub(crate) fn new(
         quotas: Quotas,
@@ -89,7 +89,7 @@ impl World {
             worker: "w".into(),
             claims: None,
         };
-        let world = Arc::new(Self {
+        let deployment = Arc::new(Self {
             clock,
             quotas,
             functions: Functions::new(amounts.concurrency),
@@ -102,12 +102,12 @@ impl World {
             workers: AtomicU64::new(0),
             seed,
         });
-        world.lanes.attach(&world);
-        world.executions.attach(&world);
-        world.tasks.attach(&world, &runners);
-        runners.attach(&world);
-        tokio::spawn(sweep(Arc::clone(&world)));
-        world
+        deployment.lanes.attach(&deployment);
+        deployment.executions.attach(&deployment);
+        deployment.tasks.attach(&deployment, &runners);
+        runners.attach(&deployment);
+        tokio::spawn(sweep(Arc::clone(&deployment)));
+        deployment
     }
 
     /// Runs a handler in a function, as a process of its own.
@@ -156,13 +156,13 @@ fn policy() -> Policy {
     }
 }
 
-async fn sweep(world: Arc<World>) {
+async fn sweep(deployment: Arc<Deployment>) {
     loop {
         sleep(SWEEP_EVERY).await;
-        let world = Arc::clone(&world);
+        let deployment = Arc::clone(&deployment);
         tokio::spawn(async move {
             // A failed sweep is not repeated: the next one starts a minute later.
-            let _ = world
+            let _ = deployment
                 .run(handlers::SWEEP, async |env| handlers::sweep(&env).await.map(|_| ()))
                 .await;
         });
