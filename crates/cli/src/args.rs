@@ -103,7 +103,7 @@ pub(crate) enum Command {
         #[arg(value_name = "ID")]
         id: String,
     },
-    /// Send a signal to processes of a shell, as kill(1) does.
+    /// Send a signal to processes of a shell: TERM, or that of `-s`.
     Kill(Kill),
     /// Serve the tools of MCP on standard input and output, for agents: commands and files in a shell.
     ///

@@ -52,7 +52,12 @@ fn command(process: &RunningProcess) -> String {
     if process.arguments_truncated {
         line.push('…');
     }
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    line.chars().map(|c| if c.is_control() || turns_text(c) { ' ' } else { c }).collect()
+}
+
+/// Whether this character makes terminals show others in another order (Unicode Annex 9).
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

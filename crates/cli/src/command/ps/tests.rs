@@ -28,4 +28,5 @@ fn a_list_has_a_row_for_each_process() {
 #[test]
 fn arguments_can_not_control_the_terminal() {
     assert_eq!(command(&process(&["sh", "a\u{1b}[2J\nb"], true)), "sh a [2J b…");
+    assert_eq!(command(&process(&["a\u{202e}b\u{2066}c"], false)), "a b c");
 }
