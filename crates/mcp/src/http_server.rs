@@ -1,10 +1,12 @@
 //! The MCP servers of the clients of many users, over streamable HTTP.
 
-use std::{collections::HashMap, convert::Infallible, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap, convert::Infallible, error::Error, fmt, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body_util::combinators::BoxBody;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
 use parking_lot::Mutex;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService,
@@ -15,10 +17,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{api::Api, server::Server};
 
+/// The header that names the session of a request.
+const SESSION_ID: &str = "mcp-session-id";
 /// When a session without requests ends, and its shell with it.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The most sessions of one user.
 const MAX_SESSIONS: usize = 32;
+/// The longest request that opens a session, which keeps what the client says of itself. Bytes.
+const MAX_OPENING: usize = 16 * 1024;
 /// How many users may be known before those without sessions are forgotten.
 const MAX_IDLE_USERS: usize = 1024;
 
@@ -30,37 +36,53 @@ pub struct HttpServer {
     closed: CancellationToken,
 }
 
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
 /// The sessions of one user.
 #[derive(Clone)]
 struct User {
     service: StreamableHttpService<Server, LocalSessionManager>,
     sessions: Arc<LocalSessionManager>,
+    /// Held while a session is opened, so that requests at once can't exceed the limit.
+    opening: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Too many sessions of this user are open.
+/// Why a request can't open a session.
 #[derive(Debug, thiserror::Error)]
-#[error("{MAX_SESSIONS} MCP sessions are open; end one (DELETE) or let it expire after 30 minutes")]
-pub struct TooManySessionsError;
+pub enum OpenError {
+    /// Too many sessions of this user are open.
+    #[error(
+        "{MAX_SESSIONS} MCP sessions are open; end one (DELETE) or let it expire after 30 minutes"
+    )]
+    TooManySessions,
+    /// The request is too long.
+    #[error("a request that opens a session has at most {MAX_OPENING} bytes")]
+    TooLong,
+    /// The request broke off.
+    #[error("the request broke off")]
+    Incomplete,
+}
 
 impl HttpServer {
     /// Answers a request of this user, whose `Host` and `Origin` were checked. The tools use the API that
     /// `api` makes when the user is first seen.
     ///
     /// # Errors
-    /// If the request opens a session and the user has too many.
+    /// If the request opens a session and the user has too many, or the request can't be read.
     pub async fn handle<B>(
         &self,
         user: &str,
         api: impl FnOnce() -> Arc<dyn Api>,
         request: Request<B>,
-    ) -> Result<Response<BoxBody<Bytes, Infallible>>, TooManySessionsError>
+    ) -> Result<Answer, OpenError>
     where
         B: http_body::Body + Send + 'static,
-        B::Error: fmt::Display,
+        B::Error: Error + Send + Sync + 'static,
+        B::Data: Send,
     {
         let user = self.user(user, api);
-        if opens_session(&request) && user.sessions.sessions.read().await.len() >= MAX_SESSIONS {
-            return Err(TooManySessionsError);
+        if opens_session(&request) {
+            return user.open(request).await;
         }
         Ok(user.service.handle(request).await)
     }
@@ -92,12 +114,43 @@ impl User {
             .with_cancellation_token(closed);
         let server = move || Ok(Server::new(Arc::clone(&api), Map::new()).with_sessions());
         let service = StreamableHttpService::new(server, Arc::clone(&sessions), config);
-        Self { service, sessions }
+        Self { service, sessions, opening: Arc::default() }
+    }
+
+    /// Answers a request that opens a session.
+    async fn open<B>(&self, request: Request<B>) -> Result<Answer, OpenError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Error + Send + Sync + 'static,
+        B::Data: Send,
+    {
+        let (head, body) = request.into_parts();
+        let body = Limited::new(body, MAX_OPENING).collect().await.map_err(|error| {
+            let too_long = error.is::<LengthLimitError>();
+            if too_long { OpenError::TooLong } else { OpenError::Incomplete }
+        })?;
+        let _opening = self.opening.lock().await;
+        if self.sessions.sessions.read().await.len() >= MAX_SESSIONS {
+            return Err(OpenError::TooManySessions);
+        }
+        let request = Request::from_parts(head, Full::new(body.to_bytes()));
+        Ok(self.service.handle(request).await)
     }
 
     /// Whether the user has no session. A lock that is held means that one is opened or closed.
     fn is_idle(&self) -> bool {
         self.sessions.sessions.try_read().is_ok_and(|sessions| sessions.is_empty())
+    }
+}
+
+impl OpenError {
+    /// The status of the response that says so.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Incomplete => StatusCode::BAD_REQUEST,
+        }
     }
 }
 
@@ -107,8 +160,11 @@ impl fmt::Debug for HttpServer {
     }
 }
 
-/// Whether the request opens a session: only that has neither the id of one nor a version of the protocol.
+/// Whether the request may open a session. Whatever else its headers say, one with the id of a session does
+/// not.
 fn opens_session<B>(request: &Request<B>) -> bool {
-    let has = |name: &str| request.headers().contains_key(name);
-    request.method() == Method::POST && !has("mcp-session-id") && !has("mcp-protocol-version")
+    request.method() == Method::POST && !request.headers().contains_key(SESSION_ID)
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ async fn handle(State(Mcp { server, api }): State<Mcp>, request: Request) -> Res
     let in_process = || -> Arc<dyn Api> { Arc::new(InProcess { api, user: user.clone() }) };
     match server.handle(user.as_str(), in_process, request).await {
         Ok(response) => response.into_response(),
-        Err(error) => refusal(StatusCode::TOO_MANY_REQUESTS, &error.to_string()),
+        Err(error) => refusal(error.status(), &error.to_string()),
     }
 }
 
