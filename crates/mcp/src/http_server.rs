@@ -5,7 +5,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited, combinators::BoxBody};
 use parking_lot::Mutex;
 use rmcp::transport::streamable_http_server::{
@@ -47,9 +47,9 @@ struct User {
     opening: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// Why a request can't open a session.
+/// Why a request does not reach a session.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum SessionError {
     /// Too many sessions of this user are open.
     #[error(
         "{MAX_SESSIONS} MCP sessions are open; end one (DELETE) or let it expire after 30 minutes"
@@ -61,6 +61,9 @@ pub enum OpenError {
     /// The request broke off.
     #[error("the request broke off")]
     Incomplete,
+    /// The user has no session with the id that was to be ended.
+    #[error("there is no such MCP session")]
+    NotFound,
 }
 
 impl HttpServer {
@@ -68,13 +71,14 @@ impl HttpServer {
     /// `api` makes when the user is first seen.
     ///
     /// # Errors
-    /// If the request opens a session and the user has too many, or the request can't be read.
+    /// If the request opens a session and the user has too many, if it can't be read, or if it is to end a
+    /// session that does not exist.
     pub async fn handle<B>(
         &self,
         user: &str,
         api: impl FnOnce() -> Arc<dyn Api>,
         request: Request<B>,
-    ) -> Result<Answer, OpenError>
+    ) -> Result<Answer, SessionError>
     where
         B: http_body::Body + Send + 'static,
         B::Error: Error + Send + Sync + 'static,
@@ -84,7 +88,11 @@ impl HttpServer {
         if opens_session(&request) {
             return user.open(request).await;
         }
-        Ok(user.service.handle(request).await)
+        // The SDK accepts the end of any session, known or not.
+        if request.method() == Method::DELETE && !user.has_session_of(request.headers()).await {
+            return Err(SessionError::NotFound);
+        }
+        Ok(user.answer(request).await)
     }
 
     /// Ends all sessions, and stops their shells as far as the API still answers.
@@ -118,7 +126,7 @@ impl User {
     }
 
     /// Answers a request that opens a session.
-    async fn open<B>(&self, request: Request<B>) -> Result<Answer, OpenError>
+    async fn open<B>(&self, request: Request<B>) -> Result<Answer, SessionError>
     where
         B: http_body::Body + Send + 'static,
         B::Error: Error + Send + Sync + 'static,
@@ -127,14 +135,36 @@ impl User {
         let (head, body) = request.into_parts();
         let body = Limited::new(body, MAX_OPENING).collect().await.map_err(|error| {
             let too_long = error.is::<LengthLimitError>();
-            if too_long { OpenError::TooLong } else { OpenError::Incomplete }
+            if too_long { SessionError::TooLong } else { SessionError::Incomplete }
         })?;
         let _opening = self.opening.lock().await;
         if self.sessions.sessions.read().await.len() >= MAX_SESSIONS {
-            return Err(OpenError::TooManySessions);
+            return Err(SessionError::TooManySessions);
         }
         let request = Request::from_parts(head, Full::new(body.to_bytes()));
-        Ok(self.service.handle(request).await)
+        Ok(self.answer(request).await)
+    }
+
+    /// Answers a request. The SDK calls a body that is no message of the protocol an unsupported media type
+    /// even if the type is right.
+    async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: fmt::Display,
+    {
+        let is_json = is_json(request.headers());
+        let mut response = self.service.handle(request).await;
+        if is_json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+        }
+        response
+    }
+
+    /// Whether the session that these headers name exists. Without a name, the SDK says what is missing.
+    async fn has_session_of(&self, headers: &HeaderMap) -> bool {
+        let Some(id) = headers.get(SESSION_ID) else { return true };
+        let sessions = self.sessions.sessions.read().await;
+        id.to_str().is_ok_and(|id| sessions.contains_key(id))
     }
 
     /// Whether the user has no session. A lock that is held means that one is opened or closed.
@@ -143,13 +173,14 @@ impl User {
     }
 }
 
-impl OpenError {
+impl SessionError {
     /// The status of the response that says so.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::TooManySessions => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Incomplete => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
         }
     }
 }
@@ -158,6 +189,13 @@ impl fmt::Debug for HttpServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpServer").finish_non_exhaustive()
     }
+}
+
+/// Whether a body is declared as JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// Whether the request may open a session. Whatever else its headers say, one with the id of a session does

@@ -39,7 +39,7 @@ async fn answer(
     server: &HttpServer,
     user: &str,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, OpenError> {
+) -> Result<Answer, SessionError> {
     server.handle(user, || Arc::new(Unreachable), request).await
 }
 
@@ -78,4 +78,36 @@ async fn a_request_that_opens_a_session_can_not_be_long() {
     let short = post(&opening(&"x".repeat(MAX_OPENING / 2)), &[]);
     assert_eq!(answer(&server, "a", short).await.unwrap().status(), StatusCode::OK);
     server.close();
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_that_the_user_does_not_have_is_not_found() {
+    let server = HttpServer::default();
+    let opened = answer(&server, "a", post(&opening("c"), &[])).await.unwrap();
+    let session = opened.headers()[SESSION_ID].clone();
+    let end = async |user: &str| {
+        let request =
+            Request::delete("/mcp").header("host", "localhost").header(SESSION_ID, &session);
+        let request = request.body(Full::default()).unwrap();
+        match answer(&server, user, request).await {
+            Ok(response) => response.status(),
+            Err(error) => error.status(),
+        }
+    };
+    assert_eq!(end("b").await, StatusCode::NOT_FOUND);
+    assert_eq!(end("a").await, StatusCode::ACCEPTED);
+    assert_eq!(end("a").await, StatusCode::NOT_FOUND);
+    server.close();
+}
+
+#[tokio::test]
+async fn a_body_that_is_no_message_is_a_bad_request_and_no_media_type() {
+    let server = HttpServer::default();
+    let mut garbage = post(&json!("neither"), &[]);
+    let response = answer(&server, "a", garbage).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+    garbage = post(&opening("c"), &[]);
+    garbage.headers_mut().insert(CONTENT_TYPE, "text/plain".parse().unwrap());
+    let response = answer(&server, "a", garbage).await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
 }
