@@ -1,5 +1,7 @@
 //! What went wrong with a call of a tool, in words for a model.
 
+use std::fmt;
+
 use bytes::Bytes;
 use http::{Response, header::RETRY_AFTER};
 use rmcp::model::{CallToolResult, ContentBlock};
@@ -93,6 +95,12 @@ impl ToolError {
         let Self { code, message, action } = self;
         let text = format!("{code}: {message}\nWhat to do: {action}");
         CallToolResult::error(vec![ContentBlock::text(text)])
+    }
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
     }
 }
 

@@ -19,5 +19,5 @@ mod text;
 mod tools;
 
 pub use api::{Api, UnreachableError};
-pub use http_server::HttpServer;
+pub use http_server::{HttpServer, SessionError};
 pub use server::{ServeError, Server};

@@ -11,7 +11,11 @@ use std::{
 };
 
 use ::mcp::Server;
-use tokio::{net::UnixStream, sync::oneshot, time::timeout};
+use tokio::{
+    net::UnixStream,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::{Context, body};
 use crate::{
@@ -24,6 +28,9 @@ use crate::{
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the client may take to read the last responses.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the server may go on after the end of input. More than the 5 s that the SDK waits for the
+/// responses to requests that it still handles.
+const END_TIMEOUT: Duration = Duration::from_secs(6);
 
 pub(super) async fn mcp(context: &Context, args: Mcp) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
@@ -45,13 +52,15 @@ pub(super) async fn mcp(context: &Context, args: Mcp) -> Result<ExitCode, CliErr
 /// Serves the client until it ends or a signal asks this program to end.
 async fn serve(server: &Server, interrupt: &mut Interrupt) -> Result<Option<EndSignal>, CliError> {
     let failed = |error: io::Error| CliError::chain("can't use standard input and output", &error);
-    let input = input().map_err(failed)?;
+    let (input, input_ended) = input().map_err(failed)?;
     let (output, mut closed) = output().map_err(failed)?;
     tokio::select! {
         served = server.serve(input, output) => {
             served.map_err(|error| CliError::chain("can't serve the client", &error))?;
         }
         _ = &mut closed => return Ok(None),
+        // The SDK waits without end for a client that does not read the responses.
+        () = after(input_ended, END_TIMEOUT) => return Ok(None),
         signal = interrupt.received() => return Ok(Some(signal)),
     }
     // The output was dropped, so its thread ends when the client has read everything.
@@ -59,16 +68,25 @@ async fn serve(server: &Server, interrupt: &mut Interrupt) -> Result<Option<EndS
     Ok(None)
 }
 
-/// Standard input. A thread reads it, because a read can't be abandoned, and a thread does not delay the end
-/// of this program.
-fn input() -> io::Result<UnixStream> {
+/// Waits until something has ended, and then for some time.
+async fn after(ended: oneshot::Receiver<()>, time: Duration) {
+    let _ended = ended.await;
+    sleep(time).await;
+}
+
+/// Standard input, and what tells when it has ended. A thread reads it, because a read can't be abandoned, and
+/// a thread does not delay the end of this program.
+fn input() -> io::Result<(UnixStream, oneshot::Receiver<()>)> {
     let (mut ours, theirs) = Pipe::pair()?;
+    let (ended, closed) = oneshot::channel();
     thread::spawn(move || {
         // At the end of input, and if it can't be read, the other side sees the end.
         let _ended = pass_on(io::stdin().lock(), &mut ours);
+        // The receiver may have been dropped by a signal.
+        let _ = ended.send(());
     });
     theirs.set_nonblocking(true)?;
-    UnixStream::from_std(theirs)
+    Ok((UnixStream::from_std(theirs)?, closed))
 }
 
 /// Standard output, and what tells when it was closed by the client or everything is written.

@@ -3,6 +3,7 @@
 mod copies;
 mod cut_output;
 mod fake_server;
+mod mcp;
 mod output_errors;
 mod proxy;
 mod real;

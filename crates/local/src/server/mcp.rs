@@ -61,7 +61,7 @@ pub(super) fn mount(router: Router, server: HttpServer, api: Router) -> Router {
     router.route(PATH, any(handle).with_state(Mcp { server, api }))
 }
 
-async fn handle(State(Mcp { server, api }): State<Mcp>, request: Request) -> Response {
+async fn handle(State(Mcp { server, api }): State<Mcp>, mut request: Request) -> Response {
     let extensions = request.extensions();
     if extensions.get::<Unidentifiable>().is_some() {
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "a backend is unavailable; try again");
@@ -80,9 +80,12 @@ async fn handle(State(Mcp { server, api }): State<Mcp>, request: Request) -> Res
         return refusal(StatusCode::FORBIDDEN, "pages of other origins can't use MCP here");
     }
     let in_process = || -> Arc<dyn Api> { Arc::new(InProcess { api, user: user.clone() }) };
+    // The MCP server keeps the extensions until a call ends. They would hold the connection that long, also
+    // after the client has closed it.
+    request.extensions_mut().clear();
     match server.handle(user.as_str(), in_process, request).await {
         Ok(response) => response.into_response(),
-        Err(error) => refusal(StatusCode::TOO_MANY_REQUESTS, &error.to_string()),
+        Err(error) => refusal(error.status(), &error.to_string()),
     }
 }
 

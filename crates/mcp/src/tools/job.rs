@@ -131,7 +131,6 @@ impl Tools {
         used: Option<&Used>,
     ) -> Result<JobResult, ToolError> {
         let shown = show(&self.api, job, from, selection).await?;
-        let error = job.get("error").and_then(|error| JobError::deserialize(error).ok());
         let hint = hint(job, &shown, used);
         Ok(JobResult {
             job: text(&job["jobId"]),
@@ -139,7 +138,7 @@ impl Tools {
             status: text(&job["status"]),
             exit_code: job["exitCode"].as_i64(),
             signal: job["signal"].as_i64(),
-            error,
+            error: JobError::of(job),
             cursor: shown.next.to_string(),
             stdout: shown.stdout,
             stderr: shown.stderr,
@@ -165,6 +164,33 @@ impl Rendered for JobResult {
 }
 
 impl JobResult {
+    /// An accepted command of which no more could be read: the job as it was last seen, without output.
+    pub(super) fn unread(job: &Value, used: &Used, error: &ToolError) -> Self {
+        let id = text(&job["jobId"]);
+        let cursor = Cursor::default().to_string();
+        let output = |stream: &str| Output {
+            text: String::new(),
+            bytes: job[stream]["bytes"].as_u64().unwrap_or(0),
+            omitted_bytes: 0,
+        };
+        let hints = replaced(used).into_iter().chain([format!(
+            "The command was accepted, but its state or output can't be read now ({error}). Don't run it \
+             again: `wait` for {id}, or `poll` it with cursor \"{cursor}\"."
+        )]);
+        Self {
+            session: used.id.clone(),
+            status: job["status"].as_str().unwrap_or("queued").to_owned(),
+            exit_code: job["exitCode"].as_i64(),
+            signal: job["signal"].as_i64(),
+            error: JobError::of(job),
+            stdout: output("stdout"),
+            stderr: output("stderr"),
+            hint: Some(hints.collect::<Vec<_>>().join(" ")),
+            job: id,
+            cursor,
+        }
+    }
+
     fn outcome(&self) -> String {
         let detail = match (&self.error, self.exit_code, self.signal) {
             (Some(error), _, _) => format!(": {} ({})", error.message, error.code),
@@ -176,15 +202,25 @@ impl JobResult {
     }
 }
 
+impl JobError {
+    fn of(job: &Value) -> Option<Self> {
+        job.get("error").and_then(|error| Self::deserialize(error).ok())
+    }
+}
+
+/// That the client's earlier shell is gone, if it is.
+fn replaced(used: &Used) -> Option<String> {
+    let old = used.replaced.as_ref()?;
+    Some(format!(
+        "Your earlier shell {old} had ended, so this command ran in a new one: files and processes of the \
+         earlier one are gone."
+    ))
+}
+
 /// What a model can do next.
 fn hint(job: &Value, shown: &Shown, used: Option<&Used>) -> Option<String> {
     let mut hints = Vec::new();
-    if let Some(old) = used.and_then(|used| used.replaced.as_ref()) {
-        hints.push(format!(
-            "Your earlier shell {old} had ended, so this command ran in a new one: files and processes \
-             of the earlier one are gone."
-        ));
-    }
+    hints.extend(used.and_then(replaced));
     if let Some(omitted) = shown.omitted {
         hints.push(format!("Read what was left out by `poll` with cursor \"{omitted}\"."));
     }

@@ -15,6 +15,7 @@ use crate::{
     error::ToolError,
     follow::{Call, is_final},
     output::{Cursor, Selection},
+    own_shell::Used,
 };
 
 pub(super) const ABOUT: &str = "Run a command line in an isolated shell. Without `session`, it is your own \
@@ -69,12 +70,22 @@ impl Tools {
             async move { self.api.post(&path, &body.into()).await }
         };
         let (job, used) = self.own.within(session, execute).await?;
-        let job = if is_final(&job) {
-            job
-        } else {
-            call.follow(&self.api, &text(&job["jobId"]), most).await?
+        Ok(self.accepted(job, &used, call, most).await)
+    }
+
+    /// The result of a command that the server has accepted. Whatever fails from here on, the result has the
+    /// id of the command, because a client that does not know it runs the command again.
+    async fn accepted(&self, mut job: Value, used: &Used, call: &Call, most: u64) -> JobResult {
+        let shown = async {
+            if !is_final(&job) {
+                job = call.follow(&self.api, &text(&job["jobId"]), most).await?;
+            }
+            self.job_result(&job, Cursor::default(), Selection::Ends, Some(used)).await
         };
-        self.job_result(&job, Cursor::default(), Selection::Ends, Some(&used)).await
+        match shown.await {
+            Ok(result) => result,
+            Err(error) => JobResult::unread(&job, used, &error),
+        }
     }
 }
 

@@ -65,6 +65,9 @@ pub(super) struct ShellResult {
     /// When it ends at the latest (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    /// What to do next, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
 }
 
 impl Tools {
@@ -76,7 +79,11 @@ impl Tools {
         let start: Start = parse(arguments)?;
         let accepted = self.api.post("/shell/start", &start.body().into()).await?;
         let session = text(&accepted["sessionId"]);
-        Ok(ShellResult::of(&self.until_ready(&session, call).await?))
+        // The shell was accepted: a client that does not know its id would start another one.
+        Ok(match self.until_ready(&session, call).await {
+            Ok(session) => ShellResult::of(&session),
+            Err(error) => ShellResult::unread(session, "queued", &error),
+        })
     }
 
     pub(super) async fn stop_shell(
@@ -95,9 +102,15 @@ impl Tools {
         let stop = json!({"sessionId": session});
         let accepted = self.api.post("/shell/stop", &stop).await?;
         self.own.forget(&session).await;
-        call.follow(&self.api, &text(&accepted["jobId"]), STOP_WAIT).await?;
-        let session = self.api.get(&format!("/sessions/{}", encoded(&session))).await?;
-        Ok(ShellResult::of(&session))
+        // The client's own shell is forgotten now, so without its id the call could not be repeated.
+        let stopped = async {
+            call.follow(&self.api, &text(&accepted["jobId"]), STOP_WAIT).await?;
+            self.api.get(&format!("/sessions/{}", encoded(&session))).await
+        };
+        Ok(match stopped.await {
+            Ok(session) => ShellResult::of(&session),
+            Err(error) => ShellResult::unread(session, "stopping", &error),
+        })
     }
 }
 
@@ -133,7 +146,18 @@ impl ShellResult {
             status: text(&session["status"]),
             reason: optional("reason"),
             expires_at: optional("expiresAt"),
+            hint: None,
         }
+    }
+
+    /// A session whose start or stop was accepted, and of which no more could be read.
+    fn unread(session: String, status: &str, error: &ToolError) -> Self {
+        let hint = format!(
+            "The request was accepted, but the state of the shell can't be read now ({error}). Don't repeat \
+             it: `list` shows the shell {session}."
+        );
+        let status = status.to_owned();
+        Self { session, status, reason: None, expires_at: None, hint: Some(hint) }
     }
 }
 
@@ -141,6 +165,7 @@ impl Rendered for ShellResult {
     fn text(&self) -> String {
         let reason = self.reason.iter().map(|reason| format!(" ({reason})")).collect::<String>();
         let until = self.expires_at.iter().map(|at| format!(", until {at}")).collect::<String>();
-        format!("{} {}{reason}{until}", self.session, self.status)
+        let hint = self.hint.iter().map(|hint| format!("\n--- {hint}")).collect::<String>();
+        format!("{} {}{reason}{until}{hint}", self.session, self.status)
     }
 }
