@@ -40,7 +40,7 @@ def test_the_import_is_fast() -> None:
         report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
         return int(report.strip().splitlines()[-1].split("|")[1]) / 1000
 
-    # The fastest of some, beside what it can't do without: other programs may keep the machine busy.
+    # The fastest of some, beside what it needs: other programs may keep the machine busy.
     spans = [(import_ms("ephemeral_shells"), import_ms("httpx")) for _ in range(5)]
     ours, httpx = (min(span) for span in zip(*spans, strict=True))
     print(f"import: {ours:.0f} ms, of httpx alone: {httpx:.0f} ms")
