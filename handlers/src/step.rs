@@ -68,6 +68,13 @@ pub(crate) struct SessionInput {
 pub struct UnknownStepError(pub String);
 
 impl Step {
+    /// The definition of the state machine with the names of the steps in the place of `${...}`.
+    pub fn fill_in(definition: &str) -> String {
+        Self::ALL.into_iter().fold(definition.to_owned(), |text, step| {
+            text.replace(&format!("${{{}}}", step.placeholder()), step.name())
+        })
+    }
+
     /// Decodes the input, runs the handler, and encodes its output.
     pub async fn run(self, env: &Env, input: Value) -> Result<Value, HandlerError> {
         crate::run(self.name(), self.dispatch(env, input)).await

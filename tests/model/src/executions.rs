@@ -50,11 +50,8 @@ pub enum Action {
 impl Executions {
     /// No executions; the seed is for the jitter of retries.
     pub fn new(seed: u64) -> Self {
-        let definition =
-            handlers::Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
-                text.replace(&format!("${{{}}}", step.placeholder()), step.name())
-            });
-        let machine = Machine::parse(&definition).expect("a scenario parses the definition");
+        let machine = Machine::parse(&handlers::Step::fill_in(DEFINITION))
+            .expect("a scenario parses the definition");
         Self { machine, jitter: Jitter(Rng::with_seed(seed)), live: BTreeMap::new() }
     }
 

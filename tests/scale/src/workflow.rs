@@ -76,11 +76,8 @@ impl Host for Observer {
 
 impl Executions {
     pub(crate) fn new(clock: VirtualClock, quotas: Arc<Quotas>) -> Self {
-        let definition =
-            handlers::Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
-                text.replace(&format!("${{{}}}", step.placeholder()), step.name())
-            });
-        let machine = Machine::parse(&definition).expect("tests parse the definition");
+        let machine = Machine::parse(&handlers::Step::fill_in(DEFINITION))
+            .expect("tests parse the definition");
         Self {
             deployment: OnceLock::new(),
             clock,

@@ -7,10 +7,8 @@ const DEFINITION: &str = include_str!("../../../../statemachine/session.asl.json
 
 /// The session machine.
 pub(super) fn machine() -> Machine {
-    let definition = Step::ALL.into_iter().fold(DEFINITION.to_owned(), |text, step| {
-        text.replace(&format!("${{{}}}", step.placeholder()), step.name())
-    });
-    let machine = Machine::parse(&definition).expect("the definition is part of this program");
+    let machine =
+        Machine::parse(&Step::fill_in(DEFINITION)).expect("the definition is part of this program");
     let unknown: Vec<&str> =
         machine.resources().filter(|name| name.parse::<Step>().is_err()).collect();
     assert!(unknown.is_empty(), "the definition is part of this program, but calls {unknown:?}");
