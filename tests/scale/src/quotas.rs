@@ -1,5 +1,7 @@
 //! The quotas of an account, as token buckets. `docs/scale.md` has their sources.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -109,52 +111,31 @@ pub(crate) struct Amounts {
 }
 
 impl Quotas {
-    /// The published quotas of an account in us-east-1, changed by `NAME=RATE`.
+    /// The published quotas of an account in us-east-1, changed by `NAME=NUMBER`.
     pub(crate) fn new(changes: &[String]) -> Result<(Self, Amounts)> {
-        let mut amounts = Amounts { concurrency: 1_000, cpu: 6 * 1024 };
-        let mut quotas = Self {
-            requests: Quota::new("requests", 5_000, 10_000),
-            run_task: Quota::new("run-task", 20, 20),
-            launches: Quota::new("launches", 100, 20),
-            modify: Quota::new("modify", 100, 40),
-            read: Quota::new("read", 100, 20),
-            start_execution: Quota::new("start-execution", 1_300, 300),
-            send_task_success: Quota::new("send-task-success", 3_000, 500),
-            transitions: Quota::new("transitions", 5_000, 5_000),
-            connects: Quota::new("connects", 500, 500),
+        let mut changes: BTreeMap<&str, u32> =
+            changes.iter().map(|change| parse(change)).collect::<Result<_>>()?;
+        let mut quota = |name, burst: u32, rate| match changes.remove(name) {
+            Some(changed) => Quota::new(name, burst.max(changed), changed),
+            None => Quota::new(name, burst, rate),
         };
-        for change in changes {
-            let (name, value) = change.split_once('=').context("a change is NAME=NUMBER")?;
-            let value: u32 = value.parse().with_context(|| format!("{change}: not a number"))?;
-            match name {
-                "concurrency" => amounts.concurrency = value,
-                "vcpu" => amounts.cpu = value.saturating_mul(1024),
-                _ => {
-                    let Some(quota) = quotas.all_mut().into_iter().find(|one| one.name == name)
-                    else {
-                        bail!("there is no quota {name:?}; hint: the report names all")
-                    };
-                    quota.burst = f64::from(value).max(quota.burst);
-                    quota.rate = value.into();
-                    quota.state.lock().tokens = quota.burst;
-                }
-            }
+        let quotas = Self {
+            requests: quota("requests", 5_000, 10_000),
+            run_task: quota("run-task", 20, 20),
+            launches: quota("launches", 100, 20),
+            modify: quota("modify", 100, 40),
+            read: quota("read", 100, 20),
+            start_execution: quota("start-execution", 1_300, 300),
+            send_task_success: quota("send-task-success", 3_000, 500),
+            transitions: quota("transitions", 5_000, 5_000),
+            connects: quota("connects", 500, 500),
+        };
+        let concurrency = changes.remove("concurrency").unwrap_or(1_000);
+        let cpu = changes.remove("vcpu").unwrap_or(6).saturating_mul(1024);
+        if let Some(name) = changes.keys().next() {
+            bail!("there is no quota {name:?}; hint: the report names all");
         }
-        Ok((quotas, amounts))
-    }
-
-    fn all_mut(&mut self) -> [&mut Quota; 9] {
-        [
-            &mut self.requests,
-            &mut self.run_task,
-            &mut self.launches,
-            &mut self.modify,
-            &mut self.read,
-            &mut self.start_execution,
-            &mut self.send_task_success,
-            &mut self.transitions,
-            &mut self.connects,
-        ]
+        Ok((quotas, Amounts { concurrency, cpu }))
     }
 
     /// What became of all quotas.
@@ -172,4 +153,10 @@ impl Quotas {
         ];
         all.map(Quota::used).into()
     }
+}
+
+/// Reads `NAME=NUMBER`.
+fn parse(change: &str) -> Result<(&str, u32)> {
+    let (name, number) = change.split_once('=').context("a change is NAME=NUMBER")?;
+    Ok((name, number.parse().with_context(|| format!("{change}: not a number"))?))
 }
