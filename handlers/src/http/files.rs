@@ -1,8 +1,8 @@
 //! `/v1/sessions/{id}/files`: reads, writes, removes and lists files of a ready session's shell.
 //! `…/files/archive`: whole directories as tar archives.
 //!
-//! These are the only requests that reach a shell while they are answered. A repeated one has the same
-//! effect. The bytes pass through in pieces; a request that breaks leaves what was there before.
+//! These requests reach a shell while they are answered, as those for processes do. A repeated one has the
+//! same effect. The bytes pass through in pieces; a request that breaks leaves what was there before.
 
 use axum::{
     extract::State,
