@@ -116,6 +116,29 @@ impl Load {
         Some((session, started))
     }
 
+    /// Sends a request that only an open session accepts. `None` if the session is open no more, which
+    /// is a violation unless this client stopped it or its shell was killed.
+    async fn to_open(
+        &self,
+        rng: &mut Rng,
+        session: &str,
+        path: &str,
+        body: &Value,
+        success: u16,
+    ) -> Option<Response> {
+        let response = self.accepted(rng, path, body, &[success, 409, 410]).await?;
+        if response.status == success {
+            return Some(response);
+        }
+        let known = self.model.expected().sessions[session].clone();
+        let may_be = known.cut_short || known.killed;
+        self.verdict.check(may_be, Invariant::ResponsesAreDocumented, || {
+            let code = &response.body["code"];
+            format!("{session} is open and refused {path}: {} {code}", response.status)
+        });
+        None
+    }
+
     /// Starts a job; `None` if the session accepts no more commands.
     pub(crate) async fn execute(
         &self,
@@ -131,18 +154,7 @@ impl Load {
             "concurrency": concurrency,
             "timeoutSeconds": script.timeout(),
         });
-        let response = self.accepted(rng, "/shell/execute", &body, &[202, 409, 410]).await?;
-        if response.status != 202 {
-            let known = self.model.expected().sessions[session].clone();
-            let may_be = known.cut_short || known.killed;
-            self.verdict.check(may_be, Invariant::ResponsesAreDocumented, || {
-                format!(
-                    "{session} accepted no command: {} {}",
-                    response.status, response.body["code"]
-                )
-            });
-            return None;
-        }
+        let response = self.to_open(rng, session, "/shell/execute", &body, 202).await?;
         let job = text(&response.body, "jobId");
         self.ran(session, &job, script, serial);
         Some(job)

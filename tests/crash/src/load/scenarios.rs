@@ -107,8 +107,8 @@ impl Load {
     ) -> Option<()> {
         self.end_of(&text(started, "jobId")).await?;
         let path = format!("/sessions/{session}/extend");
-        let response =
-            self.accepted(rng, &path, &json!({"ttlSecondsFromNow": 7200}), &[200]).await?;
+        let body = json!({"ttlSecondsFromNow": 7200});
+        let response = self.to_open(rng, session, &path, &body, 200).await?;
         self.verdict.check(
             text(&response.body, "sessionId") == session,
             Invariant::ResponsesAreDocumented,
