@@ -192,7 +192,7 @@ def test_a_session_belongs_to_its_user(server: Server) -> None:
     assert other.http.get("/mcp").status_code == 404
     assert other.http.delete("/mcp").status_code == 404
     assert mine.run("cat file")["stdout"]["text"] == "mine\n", "the session was ended by another user"
-    assert mine.http.delete("/mcp").status_code == 202
+    assert mine.http.delete("/mcp").status_code == 204
     assert mine.post("tools/call", call).status_code == 404
     server.await_end(session)
 

@@ -88,9 +88,8 @@ impl HttpServer {
         if opens_session(&request) {
             return user.open(request).await;
         }
-        // The SDK accepts the end of any session, known or not.
-        if request.method() == Method::DELETE && !user.has_session_of(request.headers()).await {
-            return Err(SessionError::NotFound);
+        if request.method() == Method::DELETE {
+            return user.end(request).await;
         }
         Ok(user.answer(request).await)
     }
@@ -123,6 +122,24 @@ impl User {
         let server = move || Ok(Server::new(Arc::clone(&api), Map::new()).with_sessions());
         let service = StreamableHttpService::new(server, Arc::clone(&sessions), config);
         Self { service, sessions, opening: Arc::default() }
+    }
+
+    /// Answers a request that ends a session. The SDK accepts the end of any session, known or not, and with
+    /// a status, 202, that the SDK for Python reports as a failure.
+    async fn end<B>(&self, request: Request<B>) -> Result<Answer, SessionError>
+    where
+        B: http_body::Body + Send + 'static,
+        B::Error: Error + Send + Sync + 'static,
+        B::Data: Send,
+    {
+        if !self.has_session_of(request.headers()).await {
+            return Err(SessionError::NotFound);
+        }
+        let mut answer = self.answer(request).await;
+        if answer.status() == StatusCode::ACCEPTED {
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+        }
+        Ok(answer)
     }
 
     /// Answers a request that opens a session.
