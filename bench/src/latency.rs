@@ -1,4 +1,4 @@
-//! P1 to P4: latency.
+//! P1 to P4 and F2: latency.
 
 use std::{
     sync::Barrier,
@@ -102,6 +102,33 @@ pub(crate) fn execute(bench: &Bench) -> Result<Figure> {
         unit: "ms",
         peer: Some(("runc exec", percentile(theirs, 0.5))),
         target: Target::AtMost(0.15),
+    })
+}
+
+/// F2: a command whose request waits for its result, beside a request for the job and one for its result.
+pub(crate) fn waiting(bench: &Bench) -> Result<Figure> {
+    let dir = tempfile::tempdir()?;
+    let server = bench.up(dir.path(), 10, 0)?;
+    let mut api = server.connect()?;
+    let session = api::start_ready(&mut api)?;
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    for _ in 0..4 * ROUNDS {
+        let begun = Instant::now();
+        api::run_at_once(&mut api, &session, &["true"])?;
+        one.push(begun.elapsed());
+        let begun = Instant::now();
+        api::run(&mut api, &session, &["true"])?;
+        two.push(begun.elapsed());
+    }
+    api::stop(&mut api, &session)?;
+    server.down()?;
+    Ok(Figure {
+        id: "F2",
+        what: format!("execute `true` with `waitSeconds`, p50 of {}", 4 * ROUNDS),
+        value: percentile(one, 0.5),
+        unit: "ms",
+        peer: Some(("POST, then GET", percentile(two, 0.5))),
+        target: Target::AtMost(0.8),
     })
 }
 

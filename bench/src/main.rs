@@ -108,7 +108,7 @@ fn main() -> Result<()> {
     }
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
     let mut figures = Vec::new();
-    let single: [(&str, Measure); 9] = [
+    let single: [(&str, Measure); 10] = [
         ("P1", latency::cold),
         ("P2", latency::warm),
         ("P3", latency::execute),
@@ -117,6 +117,7 @@ fn main() -> Result<()> {
         ("P6", load::output),
         ("P10", load::recovery),
         ("P13", output::short),
+        ("F2", latency::waiting),
         ("F3", mcp::call),
     ];
     for (id, measure) in single {
