@@ -93,6 +93,9 @@ pub struct Policy {
     pub hand_on_delay: Duration,
     /// The longest delay before the next worker takes over.
     pub hand_on_delay_max: Duration,
+    /// How long a task may wait for a place to run before its session ends for lack of capacity. It leaves some
+    /// of the time that a session may take until it is ready.
+    pub placed_within: Duration,
     /// How often the sweep checks that the task of a ready session still exists.
     pub ready_recheck: Duration,
     /// How many warm tasks to keep of each kind.
@@ -181,6 +184,7 @@ impl Default for Policy {
             worker_visit: Duration::from_mins(15),
             hand_on_delay: Duration::ZERO,
             hand_on_delay_max: Duration::ZERO,
+            placed_within: Duration::from_mins(8),
             ready_recheck: Duration::from_mins(1),
             warm: Vec::new(),
             warm_max_age: Duration::from_hours(1),

@@ -69,9 +69,20 @@ async fn events_of(
                 events.extend(start_files::write(env, session.id(), facts).await?);
             }
         }
+        TaskStatus::Unplaced => events.extend(given_up(env, session, facts)),
         TaskStatus::Pending | TaskStatus::Stopping => {}
     }
     Ok(events)
+}
+
+/// The end of a session whose task has waited too long for a place to run.
+fn given_up(env: &Env, session: &Session, facts: &TaskFacts) -> Option<Event> {
+    let waited = env.now().since(facts.at);
+    if !awaits_probe(session) || facts.ending || waited < env.policy.placed_within {
+        return None;
+    }
+    let note = format!("the task has waited {} s for a place to run", waited.as_secs());
+    Some(Event::Stop { reason: Reason::CapacityUnavailable, note: Some(note) })
 }
 
 /// Whether the session neither has this task nor can get it: its attempt or the session is over.

@@ -47,7 +47,7 @@ pub struct Swept {
 pub(crate) async fn handle(env: &Env) -> Result<Swept, HandlerError> {
     let (due, failed) = handle_due(env).await?;
     for facts in env.compute.list(None).await? {
-        if matches!(facts.status, TaskStatus::Pending | TaskStatus::Running) {
+        if facts.status < TaskStatus::Stopping {
             check_owner(env, &facts).await?;
         }
     }

@@ -4,14 +4,15 @@
  */
 
 import { GetTemplateCommand } from '@aws-sdk/client-cloudformation';
-import { ECSClient, paginateListTasks } from '@aws-sdk/client-ecs';
+import { ECSClient, ListAccountSettingsCommand, paginateListTasks } from '@aws-sdk/client-ecs';
 import { CreateServiceLinkedRoleCommand, IAMClient } from '@aws-sdk/client-iam';
 import { CONCURRENCY, countVpcs, describeQuotas, identity, message, raise, readQuotas, VPCS } from '../lib/operate/account.ts';
 import { consoleOf, emptyBucket, uploadConsole } from '../lib/operate/console.ts';
 import { awaitDeletion, DRAIN, drain, resumeFunctions, type DrainOptions } from '../lib/operate/drain.ts';
-import { describeChanges, needsNoShells, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
+import { endInstances, GROUP, resumeGroups } from '../lib/operate/instances.ts';
+import { describeChanges, needsNoInstances, needsNoShells, parseArguments, plan, type Arguments } from '../lib/operate/plan.ts';
 import { cloudFormation, deleteStack, deployments, findStack, resourcesOf, type DeployedStack } from '../lib/operate/stack.ts';
-import { readSettings } from '../lib/settings.ts';
+import { readSettings, type Capacity } from '../lib/settings.ts';
 
 const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>> = {
   /** Prints the arguments for the CDK, one a line; what a person should know goes to standard error. */
@@ -23,29 +24,34 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     if (found === undefined && !args.given.has('stackName')) await refuseSecondDeployment(await deployments(client), name);
     if (found?.status.startsWith('DELETE_')) throw new Error(`the stack ${name} is ${found.status}. hint: run 'make destroy' again, then deploy`);
     const { context, changes } = plan(args, found && { settings: settingsOf(found) });
-    const { transport } = readSettings((setting) => context.get(setting as never));
+    const settings = readSettings((setting) => context.get(setting as never));
     for (const line of describeChanges(changes)) console.error(`changes: ${line}`);
-    const refused = found && needsNoShells({ settings: settingsOf(found) }, changes, transport);
+    const fixed = found && needsNoInstances({ settings: settingsOf(found) }, changes, settings);
+    if (fixed !== undefined) throw new Error(`${fixed} cannot change while the deployment has instances. hint: deploy with -c capacity=fargate first, then again with both`);
+    const refused = found && needsNoShells({ settings: settingsOf(found) }, changes, settings);
     if (found !== undefined && refused !== undefined) await refuseWithTasks(found, refused);
-    const concurrency = await preflight(region, found === undefined);
+    const concurrency = await preflight(region, settings.capacity, found === undefined);
+    if (settings.instances?.isolation === 'session') await refuseTrunking();
     if (concurrency !== undefined && !context.has('accountConcurrency')) console.log(`-c\naccountConcurrency=${concurrency}`);
     for (const [setting, value] of context) console.log(`-c\n${setting}=${value}`);
     for (const other of args.others) console.log(other);
   },
 
   /**
-   * Creates the role that the first cluster of an account needs, and empties the bucket of a console that the deployment
-   * removes, because only an empty one is deleted. Prints whether the CDK was bootstrapped.
+   * Creates the roles that the first cluster of an account needs, and empties the bucket of a console and the groups of
+   * instances that the deployment removes, because only empty ones are deleted. Prints whether the CDK was bootstrapped.
    */
   async prepare(args, name) {
     await identity();
-    const removed = args.given.get('console') === 'true' ? undefined : consoleOf(await findStack(cloudFormation(), name));
+    const client = cloudFormation();
+    const found = await findStack(client, name);
+    const removed = args.given.get('console') === 'true' ? undefined : consoleOf(found);
     if (removed !== undefined) console.error(`deleted ${await emptyBucket(removed.bucket)} files of the console, which this deployment removes`);
-    // ECS creates this role when an account first uses it, but too late for the first cluster.
-    await new IAMClient({}).send(new CreateServiceLinkedRoleCommand({ AWSServiceName: 'ecs.amazonaws.com' })).catch((error: unknown) => {
-      if (!/has been taken|already exists/.test(message(error))) console.error(`note: the service-linked role of ECS was not created: ${message(error)}`);
-    });
-    const toolkit = await findStack(cloudFormation(), 'CDKToolkit');
+    const isEc2 = args.given.get('capacity') === 'ec2';
+    if (found !== undefined && !isEc2) await endInstances(await resourcesOf(client, name), { ...options(), log: console.error });
+    // The services create these roles when an account first uses them, but too late for the first cluster or group.
+    for (const service of isEc2 ? ['ecs', 'autoscaling', 'spot'] : ['ecs']) await createRole(`${service}.amazonaws.com`);
+    const toolkit = await findStack(client, 'CDKToolkit');
     console.log(toolkit === undefined ? 'not bootstrapped' : 'bootstrapped');
   },
 
@@ -56,11 +62,12 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     if (found !== undefined) console.log(`wrote ${await uploadConsole(found)} files of the console: ${found.url}`);
   },
 
-  /** Lets functions run again after an interrupted destroy. */
+  /** Lets functions run and groups grow again after an interrupted destroy. */
   async resume(_, name) {
     await identity();
     const client = cloudFormation();
-    const functions = (await resourcesOf(client, name)).filter(({ type }) => type === 'AWS::Lambda::Function');
+    const resources = await resourcesOf(client, name);
+    const functions = resources.filter(({ type }) => type === 'AWS::Lambda::Function');
     const { TemplateBody } = await client.send(new GetTemplateCommand({ StackName: name }));
     const template = JSON.parse(TemplateBody ?? '{}') as { Resources?: Record<string, { Properties?: Record<string, unknown> }> };
     const reserved = functions.flatMap(({ logicalId, id }) => {
@@ -69,6 +76,12 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     });
     const resumed = await resumeFunctions(functions.map(({ id }) => id), new Map(reserved));
     if (resumed > 0) console.log(`${resumed} functions run again that an interrupted destroy had stopped`);
+    const sizes = resources.filter(({ type }) => type === GROUP).map(({ logicalId, id }) => {
+      const { MinSize, MaxSize } = template.Resources?.[logicalId]?.Properties ?? {};
+      return [id, { min: Number(MinSize), max: Number(MaxSize) }] as const;
+    });
+    const groups = await resumeGroups(new Map(sizes));
+    if (groups > 0) console.log(`${groups} groups of instances grow again that an interrupted destroy had emptied`);
   },
 
   /** Ends everything that runs. */
@@ -92,6 +105,12 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     for (const { type, id } of kept) console.log(`kept, because of deletionProtection: ${type} ${id}`);
   },
 };
+
+async function createRole(AWSServiceName: string): Promise<void> {
+  await new IAMClient({}).send(new CreateServiceLinkedRoleCommand({ AWSServiceName })).catch((error: unknown) => {
+    if (!/has been taken|already exists/.test(message(error))) console.error(`note: the service-linked role of ${AWSServiceName} was not created: ${message(error)}`);
+  });
+}
 
 /** Tests shorten the waits. */
 function options(): DrainOptions {
@@ -119,9 +138,18 @@ async function refuseWithTasks(stack: DeployedStack, setting: string): Promise<v
   }
 }
 
+/** With this setting of the account, ECS gives an instance network interfaces for several tasks. */
+async function refuseTrunking(): Promise<void> {
+  const { settings } = await new ECSClient({}).send(new ListAccountSettingsCommand({ name: 'awsvpcTrunking', effectiveSettings: true }));
+  if (!(settings ?? []).some(({ value }) => value === 'enabled')) return;
+  throw new Error(
+    'the account setting awsvpcTrunking is enabled, so that an instance can have several tasks. hint: aws ecs put-account-setting-default --name awsvpcTrunking --value disabled, or -c isolation=shared',
+  );
+}
+
 /** Prints the quotas. Returns the account's limit of concurrent executions of functions. */
-async function preflight(region: string, isNew: boolean): Promise<number | undefined> {
-  const quotas = await readQuotas();
+async function preflight(region: string, capacity: Capacity, isNew: boolean): Promise<number | undefined> {
+  const quotas = await readQuotas(capacity);
   for (const line of describeQuotas(quotas, region)) console.error(line);
   const limit = quotas.get(VPCS);
   const vpcs = await countVpcs().catch(() => undefined);

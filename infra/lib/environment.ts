@@ -21,10 +21,12 @@ function deployment({ network, link }: Resources, settings: Settings): Variables
     EPHEMERAL_MAX_MEMORY_MIB: String(settings.maxMemoryMiB),
     ...(settings.maxLifetimeSeconds !== undefined && { EPHEMERAL_MAX_LIFETIME_SECONDS: String(settings.maxLifetimeSeconds) }),
     EPHEMERAL_RETENTION_DAYS: String(settings.retentionDays),
+    ...(settings.placedWithinSeconds !== undefined && { EPHEMERAL_PLACED_WITHIN_SECONDS: String(settings.placedWithinSeconds) }),
     EPHEMERAL_WARM: String(settings.warm),
     EPHEMERAL_WEBHOOK_ALLOW_PRIVATE: String(settings.webhookAllowPrivate),
     // The cost estimate of a session depends on these two.
     EPHEMERAL_ARCHITECTURE: settings.architecture,
+    ...(settings.instances && { EPHEMERAL_CAPACITY: settings.capacity }),
     EPHEMERAL_ASSIGN_PUBLIC_IP: String(network.assignPublicIp),
     ...(network.egress && { EPHEMERAL_SECURITY_GROUP_EGRESS: network.egress.securityGroupId }),
     ...(network.none && { EPHEMERAL_SECURITY_GROUP_NONE: network.none.securityGroupId }),
@@ -65,9 +67,14 @@ function cluster(resources: Resources): Variables {
   return { EPHEMERAL_CLUSTER: resources.cluster.attrArn };
 }
 
-function placement({ network, task }: Resources): Variables {
+function placement({ network, task, instances }: Resources): Variables {
   return {
     EPHEMERAL_TASK_DEFINITION: task.definition.taskDefinitionArn,
     EPHEMERAL_SUBNETS: network.subnets.map(({ subnetId }) => subnetId).join(','),
+    ...(instances && {
+      EPHEMERAL_CAPACITY_PROVIDER: instances.onDemand.ref,
+      EPHEMERAL_CAPACITY_PROVIDER_SPOT: instances.spot.ref,
+      EPHEMERAL_ISOLATION: instances.settings.isolation,
+    }),
   };
 }

@@ -89,15 +89,17 @@ function taskArns({ cluster }: Resources): string {
   return Stack.of(cluster).formatArn({ service: 'ecs', resource: 'task', resourceName: `${cluster.ref}/*` });
 }
 
-const TASKS: Suppression = {
-  finding: 'AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<Cluster>/*]',
-  reason: 'The tasks of this one cluster: their ARNs are not known before they run.',
-};
+function taskSuppression({ cluster }: Resources): Suppression {
+  return {
+    finding: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task/<${Stack.of(cluster).getLogicalId(cluster)}>/*]`,
+    reason: 'The tasks of this one cluster: their ARNs are not known before they run.',
+  };
+}
 
 function tasks(actions: string[], resources: Resources): Grant {
   return {
     statements: [new PolicyStatement({ actions, resources: [taskArns(resources)], conditions: inCluster(resources) })],
-    suppressions: [TASKS],
+    suppressions: [taskSuppression(resources)],
   };
 }
 
@@ -123,7 +125,7 @@ function run(resources: Resources): Grant {
       }),
     ],
     suppressions: [
-      TASKS,
+      taskSuppression(resources),
       {
         finding: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ecs:<AWS::Region>:<AWS::AccountId>:task-definition/${family}:*]`,
         reason: 'The revisions of this one family: during a deployment functions still use the previous revision.',
@@ -143,7 +145,7 @@ function read(resources: Resources): Grant {
       ...describe.suppressions,
       {
         finding: 'AwsSolutions-IAM5[Resource::*]',
-        reason: 'ecs:ListTasks supports only container instances as resources, and Fargate has none; the condition names the cluster.',
+        reason: 'ecs:ListTasks supports only container instances as resources, and tasks that wait have none; the condition names the cluster.',
       },
     ],
   };
@@ -184,7 +186,7 @@ function exec(resources: Resources): Grant {
       new PolicyStatement({ actions: ['ssmmessages:OpenDataChannel'], resources: ['*'] }),
     ],
     suppressions: [
-      TASKS,
+      taskSuppression(resources),
       {
         finding: 'AwsSolutions-IAM5[Resource::*]',
         reason: 'ssmmessages:OpenDataChannel supports no resources; it needs a token that only ecs:ExecuteCommand returns.',

@@ -57,6 +57,7 @@ export function addMonitoring(scope: Construct, monitored: Monitored, settings: 
     ...executionAlarms(scope, monitored),
     sweepAlarm(scope, monitored),
     apiAlarm(scope, monitored),
+    ...instanceAlarms(scope, monitored),
   ];
   if (topic !== undefined) {
     const action = new SnsAction(topic);
@@ -208,6 +209,21 @@ function apiAlarm(scope: Construct, { stage }: Monitored): Alarm {
     metric: stage.metricServerError({ period: FIVE_MINUTES, statistic: 'Sum' }),
     atLeast: 5,
     ofThree: 2,
+  });
+}
+
+/** Tasks have waited for a quarter of an hour, and no instance came for them: a group is full, or a quota is. */
+function instanceAlarms(scope: Construct, { cluster, instances }: Monitored): Alarm[] {
+  const providers = instances ? { 'instances-full': instances.onDemand, 'spot-instances-full': instances.spot } : {};
+  return Object.entries(providers).map(([name, provider]) => {
+    const metric = new Metric({
+      namespace: 'AWS/ECS/ManagedScaling',
+      metricName: 'CapacityProviderReservation',
+      dimensionsMap: { ClusterName: cluster.ref, CapacityProviderName: provider.ref },
+      statistic: 'Minimum',
+      period: FIVE_MINUTES,
+    });
+    return alarm(scope, { name, metric, atLeast: 101, ofThree: 3 });
   });
 }
 

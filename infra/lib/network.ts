@@ -27,6 +27,8 @@ export interface Network {
   readonly egress: SecurityGroup | undefined;
   /** The group of shells without network; absent where ECS Exec itself needs the route to the internet. */
   readonly none: SecurityGroup | undefined;
+  /** The group of the instances that run shells; absent on Fargate. */
+  readonly hosts: SecurityGroup | undefined;
   readonly assignPublicIp: boolean;
 }
 
@@ -62,17 +64,19 @@ export function addNetwork(scope: Construct, settings: Settings): Network {
   const group = (id: string, description: string, allowAllOutbound: boolean) =>
     new SecurityGroup(scope, id, { vpc, description, allowAllOutbound });
   const subnets = vpc.selectSubnets({ subnetGroupName: 'shells' }).subnets;
+  const hosts = settings.instances && group('HostGroup', 'Instances of shells: https out, nothing in', false);
+  hosts?.addEgressRule(Peer.anyIpv4(), Port.tcp(443), 'https to ECS, ECR and the logs');
   if (settings.network !== 'private') {
     const egress = group('EgressGroup', 'Shells: the configured ports out, nothing in', settings.egressPorts === undefined);
     for (const port of settings.egressPorts ?? []) {
       egress.addEgressRule(Peer.anyIpv4(), Port.tcp(port), `TCP ${port}`);
       if (port === DNS || port === QUIC) egress.addEgressRule(Peer.anyIpv4(), Port.udp(port), `UDP ${port}`);
     }
-    return { vpc, subnets, egress, none: undefined, assignPublicIp: settings.network === 'public' };
+    return { vpc, subnets, egress, none: undefined, hosts, assignPublicIp: settings.network === 'public' };
   }
   const none = group('NoneGroup', 'Shells: only the endpoints, nothing in', false);
-  addEndpoints(scope, vpc, none);
-  return { vpc, subnets, egress: undefined, none, assignPublicIp: false };
+  addEndpoints(scope, vpc, none, hosts);
+  return { vpc, subnets, egress: undefined, none, hosts, assignPublicIp: false };
 }
 
 function addFlowLog(vpc: Vpc, settings: Settings) {
@@ -86,7 +90,7 @@ function addFlowLog(vpc: Vpc, settings: Settings) {
  * The endpoints that a task needs to start and to serve ECS Exec. Their policies refuse principals of other
  * accounts, so that a shell cannot send data out with foreign credentials.
  */
-function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup) {
+function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup, hosts: SecurityGroup | undefined) {
   const stack = Stack.of(scope);
   const group = new SecurityGroup(scope, 'EndpointGroup', {
     vpc,
@@ -94,11 +98,18 @@ function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup) {
     allowAllOutbound: false,
   });
   group.addIngressRule(shells, Port.tcp(443), 'https from shells');
+  if (hosts) group.addIngressRule(hosts, Port.tcp(443), 'https from instances of shells');
   const services = {
     SsmMessages: InterfaceVpcEndpointAwsService.SSM_MESSAGES,
     EcrApi: InterfaceVpcEndpointAwsService.ECR,
     EcrDocker: InterfaceVpcEndpointAwsService.ECR_DOCKER,
     Logs: InterfaceVpcEndpointAwsService.CLOUDWATCH_LOGS,
+    // The agent of an instance needs these three; for Fargate, AWS's own agent does it.
+    ...(hosts && {
+      Ecs: InterfaceVpcEndpointAwsService.ECS,
+      EcsAgent: InterfaceVpcEndpointAwsService.ECS_AGENT,
+      EcsTelemetry: InterfaceVpcEndpointAwsService.ECS_TELEMETRY,
+    }),
   };
   for (const [name, service] of Object.entries(services)) {
     const endpoint = vpc.addInterfaceEndpoint(name, { service, securityGroups: [group], open: false });

@@ -4,9 +4,11 @@ import { existsSync } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { DEFAULT_TYPES, largestShell, typeProblem, type InstanceSettings, type Isolation } from './instance-settings.ts';
 
 export type Architecture = 'arm64' | 'x86_64';
 export type Network = 'public' | 'private' | 'nat';
+export type Capacity = 'fargate' | 'ec2';
 /** How commands reach a shell: over ECS Exec, or over a connection that the shell's runner opens. */
 export type Transport = 'exec' | 'link';
 
@@ -30,6 +32,9 @@ export interface Settings {
   readonly shellImage: string | undefined;
   readonly network: Network;
   readonly transport: Transport;
+  readonly capacity: Capacity;
+  /** The instances that run shells; absent: Fargate does. */
+  readonly instances: InstanceSettings | undefined;
   /** Whether shells have terminals, which need ECS Exec, its agent and its role in every task. */
   readonly terminals: boolean;
   /** The ports that shells may reach outside; absent: all. */
@@ -43,6 +48,8 @@ export interface Settings {
   /** How long a session may live with its extensions; absent: as long as it is extended. */
   readonly maxLifetimeSeconds: number | undefined;
   readonly retentionDays: number;
+  /** How long a task may wait for a place to run until its session ends; absent: eight minutes. */
+  readonly placedWithinSeconds: number | undefined;
   /** Number of warm tasks. */
   readonly warm: number;
   readonly webhookAllowPrivate: boolean;
@@ -96,10 +103,10 @@ export const NAMES = [
   'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
   'egressPorts',
   'jwtScope',
-  'accountConcurrency',
-  'bus',
+  'accountConcurrency', 'bus',
   'alarmEmail', 'budgetUsd',
   'transport', 'terminals',
+  'capacity', 'isolation', 'instanceType', 'minInstances', 'maxInstances', 'placedWithinSeconds',
   'console', 'consoleClientId', 'consoleScopes', 'consoleTokenOrigin',
 ] as const;
 export type Name = (typeof NAMES)[number];
@@ -110,6 +117,9 @@ export function readSettings(context: (name: string) => unknown): Settings {
   const architecture = read.oneOf('architecture', ['arm64', 'x86_64'], machineArchitecture());
   const network = read.oneOf<Network>('network', [DEFAULT_NETWORK, 'private', 'nat']);
   const transport = read.oneOf<Transport>('transport', ['link', 'exec'], network === 'private' ? 'exec' : 'link');
+  const capacity = read.oneOf<Capacity>('capacity', ['fargate', 'ec2']);
+  if (capacity === 'ec2' && network === 'public') throw invalid('network', 'nat or private where capacity is ec2: a task on an instance gets no public address');
+  const instances = capacity === 'ec2' ? instanceSettings(read, architecture) : undefined;
   const settings = {
     stackName: read.text('stackName') ?? 'ephemeral',
     architecture,
@@ -117,15 +127,17 @@ export function readSettings(context: (name: string) => unknown): Settings {
     shellImage: read.text('shellImage'),
     network,
     transport,
+    capacity,
+    instances,
     terminals: read.flag('terminals', transport === 'exec'),
     egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
-    maxCpu: read.integer('maxCpu', 4_096, 256, 4_096),
-    maxMemoryMiB: read.integer('maxMemoryMiB', 30_720, 512, 30_720),
+    ...largest(read, instances?.largest ?? { cpu: 4_096, memoryMiB: 30_720 }),
     maxLifetimeSeconds: read.optionalInteger('maxLifetimeSeconds', 60, 31_536_000),
     defaultTtlSeconds: read.integer('defaultTtlSeconds', 3_600, 1, 28_800),
     maxTtlSeconds: read.integer('maxTtlSeconds', 28_800, 1, 28_800),
     retentionDays: read.integer('retentionDays', 7, 1, 365),
+    placedWithinSeconds: read.optionalInteger('placedWithinSeconds', 1, 480),
     warm: read.integer('warm', 0, 0, 100),
     webhookAllowPrivate: read.flag('webhookAllowPrivate', false),
     jwt: jwt(read.text('jwtIssuer'), read.text('jwtAudience')),
@@ -160,6 +172,20 @@ export function readSettings(context: (name: string) => unknown): Settings {
   return settings;
 }
 
+/** A larger shell than fits on an instance would wait for ever. */
+function largest(read: Reader, most: InstanceSettings['largest']): Pick<Settings, 'maxCpu' | 'maxMemoryMiB'> {
+  return { maxCpu: read.integer('maxCpu', most.cpu, 256, most.cpu), maxMemoryMiB: read.integer('maxMemoryMiB', most.memoryMiB, 512, most.memoryMiB) };
+}
+
+function instanceSettings(read: Reader, architecture: Architecture): InstanceSettings {
+  const isolation = read.oneOf<Isolation>('isolation', ['session', 'shared']);
+  const type = read.text('instanceType') ?? DEFAULT_TYPES[architecture];
+  const problem = typeProblem(type, architecture, isolation);
+  if (problem !== undefined) throw invalid('instanceType', problem);
+  const max = read.integer('maxInstances', 10, 1, 1_000);
+  return { type, isolation, min: read.integer('minInstances', 0, 0, max), max, largest: largestShell(type) };
+}
+
 /** The architecture of this machine, whose programs need no emulation to build. */
 export function machineArchitecture(): Architecture {
   return arch() === 'x64' ? 'x86_64' : 'arm64';
@@ -183,6 +209,8 @@ export function isRecorded(name: Name, value: string | undefined): boolean {
 function invalid(name: Name, wanted: string): Error {
   return new Error(`context ${name} must be ${wanted}`);
 }
+
+type Reader = ReturnType<typeof reader>;
 
 function reader(context: (name: string) => unknown) {
   const text = (name: Name): string | undefined => {

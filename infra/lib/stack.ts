@@ -6,6 +6,7 @@ import { addApi } from './api.ts';
 import { addBus } from './bus.ts';
 import { addEvents } from './events.ts';
 import { addFunctions, named } from './functions.ts';
+import { addInstances } from './instances.ts';
 import { addLink, addLinkRoutes } from './link.ts';
 import { only, readHandlers } from './handlers.ts';
 import { addMonitoring } from './monitoring.ts';
@@ -27,14 +28,20 @@ export class EphemeralStack extends Stack {
     Tags.of(this).add('application', 'ephemeral');
 
     const handlers = readHandlers(settings);
+    const table = addTable(this, settings);
+    const queues = addQueues(this, handlers);
+    const cluster = addCluster(this, settings);
+    const task = addShellTask(this, settings);
+    const network = addNetwork(this, settings);
     const resources: Resources = {
-      table: addTable(this, settings),
+      table,
       indexNames: readTable().indexes.map(({ name }) => name),
-      queues: addQueues(this, handlers),
+      queues,
       stateMachineArn: stateMachineArn(this),
-      cluster: addCluster(this, settings),
-      task: addShellTask(this, settings),
-      network: addNetwork(this, settings),
+      cluster,
+      task,
+      network,
+      instances: addInstances(this, cluster, network, settings),
       bus: addBus(this, settings),
       link: addLink(this, settings),
     };

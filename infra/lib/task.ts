@@ -8,10 +8,13 @@ import {
   AwsLogDriver,
   CfnCluster,
   type CfnTaskDefinition,
+  Compatibility,
   ContainerImage,
   CpuArchitecture,
   FargateTaskDefinition,
+  NetworkMode,
   OperatingSystemFamily,
+  TaskDefinition,
 } from 'aws-cdk-lib/aws-ecs';
 import { Effect, PolicyDocument, PolicyStatement, Role, ServicePrincipal, type IRole } from 'aws-cdk-lib/aws-iam';
 import type { Construct } from 'constructs';
@@ -20,7 +23,7 @@ import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
 
 export interface ShellTask {
-  readonly definition: FargateTaskDefinition;
+  readonly definition: TaskDefinition;
   readonly family: string;
   readonly container: string;
   /** Absent where no task has ECS Exec: then nothing in a task has credentials. */
@@ -31,8 +34,10 @@ export interface ShellTask {
 const CONTAINER = 'shell';
 
 export function addCluster(scope: Construct, settings: Settings): CfnCluster {
-  const cluster = new CfnCluster(scope, 'Cluster', {
-    capacityProviders: ['FARGATE', 'FARGATE_SPOT'],
+  // A cluster for each capacity: when a deployment returns to Fargate, CloudFormation removes the association of the
+  // instances at last, and with it whatever providers their cluster has by then.
+  const cluster = new CfnCluster(scope, settings.instances ? 'InstanceCluster' : 'Cluster', {
+    ...(!settings.instances && { capacityProviders: ['FARGATE', 'FARGATE_SPOT'] }),
     // By default ECS Exec writes commands and their output to the log of the container.
     configuration: { executeCommandConfiguration: { logging: 'NONE' } },
     clusterSettings: [{ name: 'containerInsights', value: settings.containerInsights ? 'enabled' : 'disabled' }],
@@ -50,17 +55,7 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
   const family = `${Stack.of(scope).stackName}-shell`;
   const taskRole = settings.terminals ? addTaskRole(scope) : undefined;
   const executionRole = addExecutionRole(scope);
-  const definition = new FargateTaskDefinition(scope, 'ShellTask', {
-    family,
-    cpu: 256,
-    memoryLimitMiB: 512,
-    runtimePlatform: {
-      operatingSystemFamily: OperatingSystemFamily.LINUX,
-      cpuArchitecture: settings.architecture === 'arm64' ? CpuArchitecture.ARM64 : CpuArchitecture.X86_64,
-    },
-    ...(taskRole && { taskRole }),
-    executionRole,
-  });
+  const definition = addDefinition(scope, settings, { family, executionRole, ...(taskRole && { taskRole }) });
   if (taskRole === undefined) removeTaskRole(definition);
   // No init process: the runner is PID 1, reaps orphaned processes and forwards SIGTERM.
   definition.addContainer(CONTAINER, {
@@ -78,8 +73,24 @@ export function addShellTask(scope: Construct, settings: Settings): ShellTask {
   return { definition, family, container: CONTAINER, taskRole, executionRole };
 }
 
+/** Without the size of a request, a task has a quarter of a core and 512 MiB. */
+function addDefinition(scope: Construct, settings: Settings, common: { family: string; executionRole: IRole; taskRole?: IRole }): TaskDefinition {
+  if (settings.instances) {
+    return new TaskDefinition(scope, 'ShellTask', { ...common, compatibility: Compatibility.EC2, networkMode: NetworkMode.AWS_VPC, cpu: '256', memoryMiB: '512' });
+  }
+  return new FargateTaskDefinition(scope, 'ShellTask', {
+    ...common,
+    cpu: 256,
+    memoryLimitMiB: 512,
+    runtimePlatform: {
+      operatingSystemFamily: OperatingSystemFamily.LINUX,
+      cpuArchitecture: settings.architecture === 'arm64' ? CpuArchitecture.ARM64 : CpuArchitecture.X86_64,
+    },
+  });
+}
+
 /** The construct makes a role of its own if it gets none. */
-function removeTaskRole(definition: FargateTaskDefinition): void {
+function removeTaskRole(definition: TaskDefinition): void {
   definition.node.tryRemoveChild('TaskRole');
   (definition.node.defaultChild as CfnTaskDefinition).addPropertyDeletionOverride('TaskRoleArn');
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { describeQuotas, VCPUS, VPCS } from '../lib/operate/account.ts';
-import { describeChanges, needsNoShells, parseArguments, plan } from '../lib/operate/plan.ts';
+import { describeQuotas, quotasOf, VCPUS, VPCS } from '../lib/operate/account.ts';
+import { describeChanges, needsNoInstances, needsNoShells, parseArguments, plan } from '../lib/operate/plan.ts';
 
 const KEPT = { network: 'private', transport: 'exec', architecture: 'arm64', deletionProtection: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', warm: '2' };
 
@@ -56,13 +56,36 @@ describe('the plan of a deployment', () => {
 
   it('needs no shells for another network or transport, however that comes about', () => {
     const needed = (settings: Record<string, string> | undefined, args: string[], next: 'exec' | 'link') =>
-      needsNoShells({ settings }, plan(parseArguments(args), { settings }).changes, next);
+      needsNoShells({ settings }, plan(parseArguments(args), { settings }).changes, { transport: next, capacity: 'fargate' });
     assert.equal(needed(KEPT, ['-c', 'warm=3'], 'exec'), undefined);
     assert.equal(needed(KEPT, ['-c', 'network=nat'], 'link'), 'network');
     assert.equal(needed(KEPT, ['--reset', 'transport'], 'link'), 'transport');
     assert.equal(needed({ ...KEPT, transport: 'link' }, [], 'link'), undefined);
     assert.equal(needed(undefined, ['-c', 'network=nat', '-c', 'architecture=arm64'], 'exec'), undefined);
     assert.equal(needed(undefined, ['-c', 'network=nat', '-c', 'architecture=arm64'], 'link'), 'transport');
+  });
+
+  it('needs no shells for another capacity, and no instances for another network or architecture', () => {
+    const ec2 = { network: 'nat', transport: 'link', architecture: 'arm64', capacity: 'ec2' };
+    const needed = (settings: Record<string, string>, args: string[], capacity: 'fargate' | 'ec2') => {
+      const { changes } = plan(parseArguments(args), { settings });
+      const next = { transport: 'link', capacity } as const;
+      return [needsNoShells({ settings }, changes, next), needsNoInstances({ settings }, changes, next)];
+    };
+    const { capacity: _, ...fargate } = ec2;
+    assert.deepEqual(needed(fargate, ['-c', 'capacity=ec2'], 'ec2'), ['capacity', undefined]);
+    assert.deepEqual(needed(fargate, ['-c', 'capacity=fargate'], 'fargate'), [undefined, undefined]);
+    assert.deepEqual(needed(ec2, ['--reset', 'capacity'], 'fargate'), ['capacity', undefined]);
+    assert.deepEqual(needed(ec2, ['-c', 'maxInstances=20', '-c', 'isolation=shared'], 'ec2'), [undefined, undefined]);
+    assert.deepEqual(needed(ec2, ['-c', 'architecture=x86_64'], 'ec2'), [undefined, 'architecture']);
+    assert.deepEqual(needed(ec2, ['-c', 'network=private'], 'ec2'), ['network', 'network']);
+  });
+
+  it('keeps and shows the settings of instances as all others', () => {
+    const settings = { ...KEPT, network: 'nat', capacity: 'ec2', maxInstances: '20' };
+    assert.deepEqual(planned([], settings), { context: settings, changes: [] });
+    assert.match(planned(['-c', 'isolation=shared'], settings).changes[0] ?? '', /^isolation: \(default\) -> shared \(.{20}/);
+    assert.match(planned(['--reset', 'capacity'], settings).changes[0] ?? '', /^capacity: ec2 -> \(default\) \(.{20}/);
   });
 
   it('returns a setting to its default by --reset or an empty value', () => {
@@ -108,6 +131,14 @@ describe('the quotas', () => {
     assert.match(lines[0] ?? '', /Fargate On-Demand vCPUs: 6 \(24 shells of 0\.25 vCPU\)/);
     assert.match(lines[1] ?? '', /--region eu-west-1 --service-code fargate --quota-code L-3032A538 --desired-value 64$/);
     assert.match(lines[2] ?? '', /^VPCs per region: 5 /);
+  });
+
+  it('of EC2 take the place of those of Fargate where instances run shells', () => {
+    assert.deepEqual(quotasOf('fargate'), [VCPUS, VPCS]);
+    const lines = describeQuotas(new Map(quotasOf('ec2').map((quota) => [quota, 5])), 'eu-west-1');
+    assert.match(lines[0] ?? '', /^EC2 On-Demand Standard vCPUs: 5 \(5 instances of size medium/);
+    assert.match(lines[1] ?? '', /--service-code ec2 --quota-code L-1216C47A --desired-value 64$/);
+    assert.match(lines[3] ?? '', /--service-code ec2 --quota-code L-34B43A08 --desired-value 64$/);
   });
 
   it('that cannot be read are unknown', () => {

@@ -13,6 +13,8 @@ const DEPLOYMENTS: Record<string, Record<string, string>> = {
   'over ECS Exec': { transport: 'exec' },
   'with an address for alarms and a budget': { alarmEmail: 'ops@example.com', budgetUsd: '100', egressPorts: 'all' },
   'with a NAT and an external issuer': { network: 'nat', jwtIssuer: 'https://i.example', jwtAudience: 'a' },
+  'with instances behind a NAT': { capacity: 'ec2', network: 'nat', terminals: 'true' },
+  'with instances in private networks': { capacity: 'ec2', network: 'private' },
   'with the console': { console: 'true' },
   'with the console of an external issuer': { console: 'true', jwtIssuer: 'https://i.example', jwtAudience: 'a', consoleClientId: 'c' },
   'with deletion protection, metrics, flow logs and alarm actions': {

@@ -35,6 +35,7 @@ describe('settings', () => {
     ['maxLifetimeSeconds', '1'],
     ['alarmEmail', 'nobody'],
     ['budgetUsd', '100'],
+    ['placedWithinSeconds', '481'],
     ['ssmClientVersion', 'new'],
   ] as const) {
     it(`refuse ${name}=${value} with an error that names the setting`, () => {
@@ -58,6 +59,33 @@ describe('settings', () => {
     const unspoken = { network: 'public', transport: 'link', deletionProtection: 'false' };
     assert.deepEqual(read(given).recorded, { ...unspoken, warm: '2', environment: '{"KEY":"value"}', architecture: 'arm64' });
     assert.equal(read({ shellImage: 'registry.example/shell:1' }).recorded['shellImage'], 'registry.example/shell:1');
+  });
+
+  it('refuse instances in public networks, and types that do not fit', () => {
+    assert.equal(read({ isolation: 'shared', instanceType: 'kept while capacity is fargate' }).instances, undefined);
+    assert.throws(() => read({ capacity: 'ec2' }), /network must be nat or private where capacity is ec2: .* no public address/);
+    const ec2 = (context: Record<string, string>) => read({ capacity: 'ec2', network: 'nat', architecture: 'arm64', ...context });
+    for (const [context, message] of [
+      [{ instanceType: 'p5.48xlarge' }, /instanceType must be a type of the families c, m or r/],
+      [{ instanceType: 'm7a.medium' }, /instanceType must be a type with processors of arm64/],
+      [{ instanceType: 'm7g.large' }, /instanceType must be of size medium where isolation is session/],
+      [{ isolation: 'user' }, /isolation must be one of session, shared/],
+      [{ minInstances: '11' }, /minInstances must be a whole number from 0 to 10/],
+      [{ maxCpu: '2048' }, /maxCpu must be a whole number from 256 to 1024/],
+      [{ maxMemoryMiB: '4096' }, /maxMemoryMiB must be a whole number from 512 to 3072/],
+    ] as const) assert.throws(() => ec2(context), message);
+  });
+
+  it('limit shells to what fits on an instance', () => {
+    const largest = (instanceType: string, architecture: string) => {
+      const { maxCpu, maxMemoryMiB } = read({ capacity: 'ec2', network: 'private', isolation: 'shared', architecture, instanceType });
+      return [maxCpu, maxMemoryMiB];
+    };
+    assert.deepEqual(largest('c7g.medium', 'arm64'), [1_024, 1_024]);
+    assert.deepEqual(largest('m7gd.xlarge', 'arm64'), [4_096, 14_336]);
+    assert.deepEqual(largest('r7i.4xlarge', 'x86_64'), [4_096, 30_720]);
+    const { instances } = read({ capacity: 'ec2', network: 'nat', architecture: 'x86_64' });
+    assert.deepEqual(instances, { type: 'm7a.medium', isolation: 'session', min: 0, max: 10, largest: { cpu: 1_024, memoryMiB: 3_072 } });
   });
 
   it('refuse a default lifetime above the maximum', () => {

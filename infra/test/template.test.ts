@@ -100,7 +100,7 @@ describe('the template', () => {
       console.log('SKIPPED: no cfn-lint: run scripts/aws-tools');
       return test.skip('no cfn-lint');
     }
-    const contexts: Record<string, string>[] = [{}, { network: 'private', warm: '1' }, { network: 'nat', tracing: 'true' }, { console: 'true' }];
+    const contexts: Record<string, string>[] = [{}, { network: 'private', warm: '1' }, { network: 'nat', tracing: 'true' }, { console: 'true' }, { capacity: 'ec2', network: 'private' }];
     const templates = contexts.map((context) => join(synthesize(context).app.synth().directory, 'ephemeral.template.json'));
     const { status, stdout, stderr } = spawnSync(lint, templates, { cwd: INFRA, encoding: 'utf8' });
     assert.equal(status, 0, stdout + stderr);
@@ -125,7 +125,8 @@ describe('alarms', () => {
 
   it('are all explained in docs/operations.md', () => {
     const operations = readFileSync(OPERATIONS, 'utf8');
-    for (const { AlarmName } of alarms) {
+    const ofInstances = ofType(synthesize({ capacity: 'ec2', network: 'nat' }).resources, 'AWS::CloudWatch::Alarm').map(([, { Properties }]) => Properties);
+    for (const { AlarmName } of [...alarms, ...ofInstances]) {
       const kind = (AlarmName as string).replace('ephemeral-', '').replace(/^.*-(dead-letters|late|errors|rule)$/, '*-$1');
       assert.ok(operations.includes(`\`${kind}\``), `docs/operations.md does not say what ${kind} means`);
     }

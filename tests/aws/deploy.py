@@ -18,8 +18,18 @@ import boto3
 
 REGION = "us-east-1"
 STACK = "ephemeral"
-# The emulator answers the frames of a WebSocket API by the result of the function without it.
-UNKNOWN = {"AWS::ApiGatewayV2::RouteResponse"}
+UNKNOWN = {
+    # The emulator answers the frames of a WebSocket API by the result of the function without it.
+    "AWS::ApiGatewayV2::RouteResponse",
+    # The emulator has no networks.
+    "AWS::EC2::EIP",
+    "AWS::EC2::NatGateway",
+    # The local Fargate has the instances, by the names that these have in the template.
+    "AWS::AutoScaling::AutoScalingGroup",
+    "AWS::EC2::LaunchTemplate",
+    "AWS::ECS::CapacityProvider",
+    "AWS::ECS::ClusterCapacityProviderAssociations",
+}
 SETTINGS = {
     "architecture": "x86_64",
     # The emulator has neither networks nor flow logs.
@@ -31,6 +41,8 @@ SETTINGS = {
     # The most detailed level: the scenario about secrets searches all logs.
     "logLevel": "trace",
 }
+# Instances in place of Fargate. A session gives up waiting for one as soon as a test can wait for that.
+EC2 = {"capacity": "ec2", "network": "nat", "placedWithinSeconds": "20"}
 
 
 def main() -> None:
@@ -39,14 +51,14 @@ def main() -> None:
     parser.add_argument("--root", type=Path, required=True, help="the checkout")
     parser.add_argument("--work-dir", type=Path, required=True, help="for files of this run")
     parser.add_argument("--transport", choices=["exec", "link"], default="link", help="how commands reach a shell")
+    parser.add_argument("--capacity", choices=["fargate", "ec2"], default="fargate", help="what tasks run on")
     args = parser.parse_args()
     binary = package(args.root / "target/debug/bootstrap", args.work_dir)
-    assembly = synthesize(args.root / "infra", binary, args.work_dir, args.transport)
+    settings = {**SETTINGS, **(EC2 if args.capacity == "ec2" else {}), "transport": args.transport}
+    assembly = synthesize(args.root / "infra", binary, args.work_dir, settings)
     aws = Clients(args.endpoint)
     file = assembly / f"{STACK}.template.json"
-    template = json.loads(file.read_text())
-    resources = template["Resources"].items()
-    template["Resources"] = {name: resource for name, resource in resources if resource["Type"] not in UNKNOWN}
+    template = without_unknown(json.loads(file.read_text()))
     file.write_text(json.dumps(template))
     url = upload(aws, assembly)
     create(aws, url)
@@ -73,10 +85,25 @@ def package(binary: Path, work: Path) -> Path:
     return directory
 
 
-def synthesize(infra: Path, bootstrap: Path, work: Path, transport: str) -> Path:
+def without_unknown(template: dict) -> dict:
+    """The template without the resources that the emulator does not know; a reference to one becomes its name."""
+    resources = template["Resources"]
+    unknown = {name for name, resource in resources.items() if resource["Type"] in UNKNOWN}
+
+    def replaced(value: object) -> object:
+        if isinstance(value, dict):
+            name = value.get("Ref")
+            return name if name in unknown else {key: replaced(one) for key, one in value.items()}
+        return [replaced(one) for one in value] if isinstance(value, list) else value
+
+    known = {name: replaced(resource) for name, resource in resources.items() if name not in unknown}
+    return {**template, "Resources": known}
+
+
+def synthesize(infra: Path, bootstrap: Path, work: Path, settings: dict[str, str]) -> Path:
     """The cloud assembly, synthesized by the app without the CDK command line, which takes seconds."""
     assembly = work / "cdk.out"
-    context = {**SETTINGS, "stackName": STACK, "bootstrap": str(bootstrap), "transport": transport, "terminals": "true"}
+    context = {**settings, "stackName": STACK, "bootstrap": str(bootstrap), "terminals": "true"}
     environment = {**os.environ, "CDK_OUTDIR": str(assembly), "CDK_CONTEXT_JSON": json.dumps(context)}
     command = ["node", "--import", "tsx", "bin/ephemeral.ts"]
     subprocess.run(command, cwd=infra, env=environment, stdout=sys.stderr, check=True)

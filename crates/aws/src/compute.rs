@@ -1,4 +1,4 @@
-//! Tasks on ECS Fargate.
+//! Tasks on ECS: on Fargate, or on instances of EC2.
 
 use async_trait::async_trait;
 use aws_sdk_ecs::{
@@ -22,6 +22,7 @@ mod rate_limit;
 
 pub use ecs_task::{CONTAINER, TaskDetail};
 pub use launch::LaunchConfig;
+pub use placement::{Instances, Providers};
 
 use launch::UnsupportedSubnets;
 pub(crate) use launch_result::is_throttled;

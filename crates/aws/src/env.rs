@@ -19,7 +19,7 @@ use handlers::{
 use crate::{
     bus::EventBus,
     changes::DynamoChanges,
-    compute::{EcsCompute, LaunchConfig},
+    compute::{EcsCompute, Instances, LaunchConfig, Providers},
     lambda::Link,
     link::{Connections, LinkLaunch, LinkShell, TokenKey},
     queue::{SqsQueue, SqsRedelivery},
@@ -169,11 +169,28 @@ impl PortBuilder<'_> {
         Ok(LaunchConfig {
             image: IMAGE.to_owned(),
             task_definition: self.text("EPHEMERAL_TASK_DEFINITION")?,
+            providers: self.providers()?,
             subnets: subnets.split(',').map(|subnet| subnet.trim().to_owned()).collect(),
             security_groups,
             assign_public_ip: policy::assign_public_ip(self.variables)?,
             link: self.link_launch()?,
         })
+    }
+
+    fn providers(&self) -> Result<Providers, VariableError> {
+        if policy::capacity(self.variables)? == policy::Capacity::Fargate {
+            return Ok(Providers::Fargate);
+        }
+        let one_task_each = match self.variables.optional("EPHEMERAL_ISOLATION") {
+            None | Some("session") => true,
+            Some("shared") => false,
+            Some(_) => return Err(VariableError::invalid("EPHEMERAL_ISOLATION")),
+        };
+        Ok(Providers::Instances(Instances {
+            on_demand: self.text("EPHEMERAL_CAPACITY_PROVIDER")?,
+            spot: self.text("EPHEMERAL_CAPACITY_PROVIDER_SPOT")?,
+            one_task_each,
+        }))
     }
 
     fn link_launch(&self) -> Result<Option<LinkLaunch>, VariableError> {

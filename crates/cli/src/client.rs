@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use self::proxy::Route;
+pub(crate) use self::proxy::is_loopback;
 use crate::{
     error::{CliError, Exit},
     find_server::Address,

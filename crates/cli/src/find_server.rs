@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
+use reqwest::Url;
 use serde::Deserialize;
 
 use crate::{
     args::Global,
+    client::is_loopback,
     error::{CliError, Exit},
 };
 
@@ -30,12 +32,14 @@ struct Running {
     url: String,
 }
 
-/// The server given by `--url`, else the running server on this machine, if there is one.
+/// The server given by `--url`, else the running server on this machine, if there is one. The token of the data
+/// directory is for the server of that directory, and goes to no other machine.
 pub(crate) fn find(global: &Global) -> Result<Option<Address>, CliError> {
     let token = std::env::var("EPHEMERAL_TOKEN").ok().filter(|token| !token.is_empty());
     let dir = data_dir(global);
     if let Some(url) = &global.url {
-        let token = token.or_else(|| stored_token(&dir)).ok_or_else(|| {
+        let stored = || stored_token(&dir).filter(|_| is_own(url, &dir));
+        let token = token.or_else(stored).ok_or_else(|| {
             CliError::new(Exit::Auth, format!("no token for {url}"))
                 .hint("set EPHEMERAL_TOKEN to the token from the operator of the server")
         })?;
@@ -79,6 +83,17 @@ fn is_root() -> bool {
 fn accepts_connections(url: &str) -> bool {
     let address = url.split("://").nth(1).and_then(|address| address.parse().ok());
     address.is_some_and(|address| TcpStream::connect_timeout(&address, RESPONSE_TIMEOUT).is_ok())
+}
+
+/// Whether a URL is that of the server with this data directory: it names this machine, or has the same origin.
+fn is_own(url: &str, dir: &Path) -> bool {
+    let Ok(url) = Url::parse(url) else { return false };
+    let running = || {
+        let running: Running =
+            serde_json::from_slice(&fs::read(dir.join("server.json")).ok()?).ok()?;
+        Url::parse(&running.url).ok()
+    };
+    is_loopback(&url) || running().is_some_and(|running| running.origin() == url.origin())
 }
 
 fn stored_token(dir: &Path) -> Option<String> {

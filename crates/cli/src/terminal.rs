@@ -48,9 +48,24 @@ impl Terminal {
         put(io::stdout(), format!("{text}\n").as_bytes())
     }
 
+    /// Prints a line of the result as JSON. Characters that control a terminal are escaped: the JSON of serde has
+    /// U+007F to U+009F as they are.
+    pub(crate) fn json(self, value: &Value) -> Result<(), CliError> {
+        let mut line = String::new();
+        for c in value.to_string().chars() {
+            // Only strings have such characters.
+            if c.is_control() {
+                line.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                line.push(c);
+            }
+        }
+        self.line(&line)
+    }
+
     /// Prints the result: `value` as JSON, or `text`.
     pub(crate) fn result(self, value: &Value, text: &str) -> Result<(), CliError> {
-        if self.json { self.line(&value.to_string()) } else { self.line(text) }
+        if self.json { self.json(value) } else { self.line(text) }
     }
 
     /// Passes on output of a command.

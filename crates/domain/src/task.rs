@@ -29,7 +29,9 @@ pub struct TaskFacts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
-    /// Accepted, not running yet.
+    /// Accepted; waits for a place to run.
+    Unplaced,
+    /// It has a place to run, and does not run yet.
     Pending,
     /// The container runs; its runner may not answer yet.
     Running,

@@ -4,6 +4,7 @@ import { EC2Client, paginateDescribeVpcs } from '@aws-sdk/client-ec2';
 import { GetAccountSettingsCommand, LambdaClient } from '@aws-sdk/client-lambda';
 import { GetServiceQuotaCommand, ServiceQuotasClient } from '@aws-sdk/client-service-quotas';
 import { GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
+import type { Capacity } from '../settings.ts';
 
 export interface Identity {
   readonly account: string;
@@ -39,6 +40,21 @@ export const VCPUS: Quota = {
   meaning: (value) => `${Math.floor(value / SHELL_VCPU)} shells of ${SHELL_VCPU} vCPU`,
 };
 
+/** Instances of EC2 in place of Fargate take the quota of their families. */
+export const INSTANCE_VCPUS: Quota = {
+  name: 'EC2 On-Demand Standard vCPUs',
+  service: 'ec2',
+  code: 'L-1216C47A',
+  wanted: 64,
+  meaning: (value) => `${value} instances of size medium, or what is left of them beside others of the account`,
+};
+
+export const SPOT_INSTANCE_VCPUS: Quota = {
+  ...INSTANCE_VCPUS,
+  name: 'EC2 Spot Standard vCPUs',
+  code: 'L-34B43A08',
+};
+
 export const VPCS: Quota = {
   name: 'VPCs per region',
   service: 'vpc',
@@ -62,13 +78,14 @@ export async function identity(): Promise<Identity> {
   }
 }
 
+/** The quotas of Service Quotas that limit a deployment. */
+export function quotasOf(capacity: Capacity): Quota[] {
+  return [...(capacity === 'ec2' ? [INSTANCE_VCPUS, SPOT_INSTANCE_VCPUS] : [VCPUS]), VPCS];
+}
+
 /** The values of the quotas; a value that could not be read is an error. */
-export async function readQuotas(): Promise<Map<Quota, number | Error>> {
-  const reads: [Quota, Promise<number>][] = [
-    [CONCURRENCY, concurrency()],
-    [VCPUS, serviceQuota(VCPUS)],
-    [VPCS, serviceQuota(VPCS)],
-  ];
+export async function readQuotas(capacity: Capacity): Promise<Map<Quota, number | Error>> {
+  const reads: [Quota, Promise<number>][] = [[CONCURRENCY, concurrency()], ...quotasOf(capacity).map((quota) => [quota, serviceQuota(quota)] as [Quota, Promise<number>])];
   const settled = reads.map(async ([quota, value]) => [quota, await value.catch((error: unknown) => new Error(message(error)))] as const);
   return new Map(await Promise.all(settled));
 }

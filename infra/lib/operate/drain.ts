@@ -1,7 +1,7 @@
 /**
  * Ends everything that runs in a deployment, so that its stack can be deleted. First the functions, so that nothing
  * starts again; then the executions, because a state machine is not deleted while one of them waits; then the tasks,
- * because a cluster is not deleted while one of them runs.
+ * because a cluster is not deleted while one of them runs; then the instances, if the deployment has some.
  */
 
 import { DescribeTasksCommand, ECSClient, paginateListTasks, StopTaskCommand, type Task } from '@aws-sdk/client-ecs';
@@ -12,6 +12,7 @@ import {
   PutFunctionConcurrencyCommand,
 } from '@aws-sdk/client-lambda';
 import { DescribeStateMachineCommand, paginateListExecutions, SFNClient, StopExecutionCommand } from '@aws-sdk/client-sfn';
+import { endInstances } from './instances.ts';
 import type { StackResource } from './stack.ts';
 
 export interface DrainOptions {
@@ -40,6 +41,7 @@ export async function drain(resources: readonly StackResource[], options: DrainO
   // An invocation that was running when the functions were stopped may have started another one.
   const late = await Promise.all(ids('AWS::StepFunctions::StateMachine').map(stopExecutions));
   if (sum(late) > 0) options.log(`ended ${sum(late)} executions that started meanwhile`);
+  await endInstances(resources, options);
 }
 
 /** A function that reserves no concurrency handles nothing, whoever calls it. */

@@ -1,6 +1,6 @@
 /** The settings of the next deployment: what is given, else what was deployed before, else the defaults. */
 
-import { DEFAULT_NETWORK, isRecorded, machineArchitecture, NAMES, type Name, type Transport } from '../settings.ts';
+import { DEFAULT_NETWORK, isRecorded, machineArchitecture, NAMES, type Capacity, type Name, type Transport } from '../settings.ts';
 
 /** The arguments of scripts/deploy. */
 export interface Arguments {
@@ -33,6 +33,9 @@ const CONSEQUENCES: Partial<Record<Name, string>> = {
   architecture: 'new shells run on the other architecture; running ones stay',
   network: 'the subnets are replaced; sessions must be stopped first',
   transport: 'commands reach new shells only; sessions must be stopped first, and link has terminals only with terminals=true',
+  capacity: 'shells run on instances of EC2, or on Fargate; sessions must be stopped first',
+  isolation: 'shells that are started from now on have an instance of their own, or share one',
+  instanceType: 'instances that start from now on have the other type; running ones stay for up to a week',
   terminals: 'shells that are started from now on have terminals, or have none',
   jwtIssuer: 'tokens of the previous issuer are refused; a user pool that the stack created is deleted unless deletionProtection is on',
   jwtAudience: 'tokens for the previous audiences are refused',
@@ -103,12 +106,26 @@ function changes(before: Readonly<Record<string, string>>, context: ReadonlyMap<
     .filter(({ from, to }) => from !== to);
 }
 
-/** The setting, if any, that can change only while no shell runs. `transport` is that of the next deployment. */
-export function needsNoShells({ settings }: Previous, changes: readonly Change[], transport: Transport): Name | undefined {
+/** What the next deployment will have. */
+export type Next = Readonly<{ transport: Transport; capacity: Capacity }>;
+
+/** The capacity of a stack that recorded none. */
+const FIRST_CAPACITY = 'fargate';
+
+/** The setting, if any, that can change only while no shell runs. */
+export function needsNoShells({ settings }: Previous, changes: readonly Change[], next: Next): Name | undefined {
   // The gateway of the old network cannot be detached while tasks have addresses.
   if (changes.some((change) => change.name === 'network')) return 'network';
+  // The tasks of the other capacity are in another cluster.
+  if ((settings?.['capacity'] ?? FIRST_CAPACITY) !== next.capacity) return 'capacity';
   // Over another transport no running task can be reached.
-  return (settings?.['transport'] ?? FIRST_TRANSPORT) === transport ? undefined : 'transport';
+  return (settings?.['transport'] ?? FIRST_TRANSPORT) === next.transport ? undefined : 'transport';
+}
+
+/** The setting, if any, that can't change while the deployment has instances: running ones would keep the old value. */
+export function needsNoInstances({ settings }: Previous, changes: readonly Change[], next: Next): Name | undefined {
+  if (settings?.['capacity'] !== 'ec2' || next.capacity !== 'ec2') return undefined;
+  return changes.find(({ name }) => name === 'network' || name === 'architecture')?.name;
 }
 
 /** One line for each change, with its consequence. */

@@ -46,6 +46,17 @@ def test_without_a_server_the_error_says_what_to_do(tmp_path: Path) -> None:
         Client("http://127.0.0.1:1", data_dir=tmp_path)
 
 
+def test_the_token_of_the_data_directory_goes_to_its_own_server_only(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    assert _server.find("http://localhost:1/", None, tmp_path) == ("http://localhost:1", "secret")
+    with pytest.raises(ServerNotFoundError, match=r"no token for https://example\.com"):
+        _server.find("https://example.com", None, tmp_path)
+    (tmp_path / "server.json").write_text('{"url": "https://example.com"}')
+    assert _server.find("https://example.com/", None, tmp_path).token == "secret"
+    with pytest.raises(ServerNotFoundError):
+        _server.find("http://example.com", None, tmp_path)
+
+
 def test_a_token_that_is_none_is_refused_without_showing_it() -> None:
     with pytest.raises(ServerNotFoundError) as caught:
         Client("http://127.0.0.1:1", "se cret\n")

@@ -982,8 +982,8 @@ export interface components {
         };
         SessionId: string;
         /**
-         * @description A session's status as the API shows it. Coarser than the state: [`super::Waiting`] and
-         *     [`super::Queued`] are both `queued`, and [`super::Ended`] is `stopped` or `failed`.
+         * @description A session's status. `queued` is a session that waits for a slot of its user or for its task, `stopped` one that
+         *     ended as its user or a deadline wanted, and `failed` one that the platform ended.
          * @enum {string}
          */
         SessionStatus: "queued" | "provisioning" | "starting" | "ready" | "stopping" | "stopped" | "failed";

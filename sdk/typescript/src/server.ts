@@ -39,7 +39,8 @@ export async function find(given: Given): Promise<Address> {
         "`ephemeral up`, or pass url and token, or set EPHEMERAL_URL and EPHEMERAL_TOKEN",
     );
   }
-  const token = given.token ?? (env.EPHEMERAL_TOKEN || undefined) ?? read("token")?.trim();
+  const stored = () => (isOwn(url, read("server.json")) ? read("token")?.trim() : undefined);
+  const token = given.token ?? (env.EPHEMERAL_TOKEN || undefined) ?? stored();
   if (!token) {
     throw new ServerNotFoundError(
       `no token for ${url}; pass token, or set EPHEMERAL_TOKEN to the token from the operator of the server`,
@@ -57,6 +58,21 @@ export async function find(given: Given): Promise<Address> {
 export function reachable(streamUrl: string, url: string): string {
   const { hostname, pathname, search } = new URL(streamUrl);
   return OWN.test(hostname) ? url.replace(/^http/, "ws") + pathname + search : streamUrl;
+}
+
+/**
+ * Whether a URL is that of the server with this record: it names this machine, or has the same origin. The token
+ * of a data directory goes to no other machine.
+ */
+function isOwn(url: string, record: string | undefined): boolean {
+  try {
+    const wanted = new URL(url);
+    if (OWN.test(wanted.hostname) || /^127(\.\d+){3}$|\.localhost$/.test(wanted.hostname)) return true;
+    const { url: recorded } = JSON.parse(record ?? "{}") as { url?: string };
+    return recorded !== undefined && new URL(recorded).origin === wanted.origin;
+  } catch {
+    return false;
+  }
 }
 
 function defaultDataDir(runtime: Runtime | undefined): string {

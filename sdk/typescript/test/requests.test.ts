@@ -1,9 +1,12 @@
 // Errors, requests that are repeated, and servers that die.
 
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { ApiError, Client, ConnectionFailedError, ServerNotFoundError, Shell, type Chunk } from "../src/index.js";
-import { reachable } from "../src/server.js";
+import { find, reachable } from "../src/server.js";
 import { client, onServer, problem, scripted, send, server, started } from "./fixture.js";
 
 const QUOTA = { active: 0, limit: 1, queued: 0 };
@@ -47,6 +50,27 @@ test("without a server or with a malformed token, the error says what to do", as
     assert.equal(await new Client().url(), "https://example.com");
   } finally {
     process.env = environment;
+  }
+});
+
+test("the token of the data directory goes to its own server only", async () => {
+  const environment = { ...process.env };
+  for (const name of ["EPHEMERAL_URL", "EPHEMERAL_TOKEN"]) delete process.env[name];
+  const dataDir = mkdtempSync(join(tmpdir(), "ephemeral-token-"));
+  try {
+    writeFileSync(join(dataDir, "token"), "secret\n");
+    for (const url of ["http://localhost:1", "http://127.0.0.2:1", "http://[::1]:1"]) {
+      assert.deepEqual(await find({ url, dataDir }), { url, token: "secret" });
+    }
+    for (const url of ["https://example.com", "http://127.0.0.1.example.com", "http://127.example.com", "nonsense"]) {
+      await assert.rejects(find({ url, dataDir }), /no token for/, url);
+    }
+    writeFileSync(join(dataDir, "server.json"), '{"url":"https://example.com"}');
+    assert.equal((await find({ url: "https://example.com/", dataDir })).token, "secret");
+    await assert.rejects(find({ url: "http://example.com", dataDir }), /no token for/);
+  } finally {
+    process.env = environment;
+    rmSync(dataDir, { recursive: true });
   }
 });
 

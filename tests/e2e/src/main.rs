@@ -49,6 +49,9 @@ struct Args {
     /// How commands reach a shell; only with `--on aws`.
     #[arg(long, value_enum, default_value_t = Transport::Link)]
     transport: Transport,
+    /// What tasks run on; only with `--on aws`.
+    #[arg(long, value_enum, default_value_t = Capacity::Fargate)]
+    capacity: Capacity,
     /// Run no scenario: keep the place up until ^C, to try it by hand.
     #[arg(long, conflicts_with_all = ["only", "faults"])]
     stay: bool,
@@ -73,6 +76,23 @@ pub(crate) enum Transport {
     Exec,
     /// A connection that the shell's runner opens.
     Link,
+}
+
+/// What tasks run on, on AWS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Capacity {
+    Fargate,
+    /// Instances behind capacity providers.
+    Ec2,
+}
+
+/// The variants of AWS's shape.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variant {
+    pub(crate) transport: Transport,
+    pub(crate) capacity: Capacity,
+    /// Whether calls of all functions fail in all scenarios.
+    pub(crate) with_faults: bool,
 }
 
 #[tokio::main]
@@ -113,7 +133,11 @@ async fn run(args: &Args) -> Result<bool> {
     let began = Instant::now();
     let place = match args.on {
         On::Local => Place::local(&root, args.logs.as_deref()).await?,
-        On::Aws => Place::aws(&root, args.logs.as_deref(), args.faults, args.transport).await?,
+        On::Aws => {
+            let Args { transport, capacity, faults: with_faults, .. } = *args;
+            let variant = Variant { transport, capacity, with_faults };
+            Place::aws(&root, args.logs.as_deref(), variant).await?
+        }
     };
     println!("e2e on {}: up after {:.1} s", place.name(), began.elapsed().as_secs_f64());
     if args.stay {
@@ -198,7 +222,10 @@ async fn one(place: &Place, scenario: &Scenario, run: usize) -> End {
         Needs::Links(reason) if !aws.is_some_and(Aws::has_links) => {
             Some(("with --transport link", reason))
         }
-        Needs::Either | Needs::Aws(_) | Needs::Links(_) => None,
+        Needs::Instances(reason) if !aws.is_some_and(Aws::has_instances) => {
+            Some(("with --capacity ec2", reason))
+        }
+        Needs::Either | Needs::Aws(_) | Needs::Links(_) | Needs::Instances(_) => None,
     };
     if let Some((place, reason)) = elsewhere {
         println!("  -     {name:34} only {place}: {reason}");

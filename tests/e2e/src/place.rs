@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{Transport, user::User};
+use crate::{Variant, user::User};
 
 mod aws;
 mod local;
@@ -24,13 +24,8 @@ impl Place {
         Ok(Self::Local(Box::new(Local::start(root, logs).await?)))
     }
 
-    pub(crate) async fn aws(
-        root: &Path,
-        logs: Option<&Path>,
-        with_faults: bool,
-        transport: Transport,
-    ) -> Result<Self> {
-        Ok(Self::Aws(Box::new(Aws::start(root, logs, with_faults, transport).await?)))
+    pub(crate) async fn aws(root: &Path, logs: Option<&Path>, variant: Variant) -> Result<Self> {
+        Ok(Self::Aws(Box::new(Aws::start(root, logs, variant).await?)))
     }
 
     pub(crate) const fn name(&self) -> &'static str {

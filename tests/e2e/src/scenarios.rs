@@ -13,6 +13,7 @@ mod commands;
 mod drain;
 mod endings;
 mod faults;
+mod instances;
 mod life;
 mod links;
 mod quota;
@@ -28,6 +29,8 @@ pub(crate) enum Needs {
     Aws(&'static str),
     /// Runners that connect by themselves, for this reason.
     Links(&'static str),
+    /// Tasks on instances, for this reason.
+    Instances(&'static str),
 }
 
 type Run = for<'a> fn(&'a Harness<'a>) -> Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
@@ -62,6 +65,11 @@ impl Scenario {
         self
     }
 
+    const fn only_with_instances(mut self, reason: &'static str) -> Self {
+        self.needs = Needs::Instances(reason);
+        self
+    }
+
     const fn alone(mut self) -> Self {
         self.alone = true;
         self
@@ -84,6 +92,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(endings::SCENARIOS);
     all.extend(quota::SCENARIOS);
     all.extend(faults::SCENARIOS);
+    all.extend(instances::SCENARIOS);
     all.extend(bus::SCENARIOS);
     all.extend(calls::SCENARIOS);
     all.extend(drain::SCENARIOS);

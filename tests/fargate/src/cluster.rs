@@ -22,6 +22,7 @@ use crate::{
     view,
 };
 
+mod instances;
 mod state;
 
 pub(crate) use state::{PreviousResponse, State};
@@ -51,9 +52,10 @@ impl Cluster {
         events: Events,
         sessions: Sessions,
         links: Links,
+        state: State,
     ) -> Self {
         let (changes, _) = watch::channel(());
-        Self { arn_prefix, driver, events, sessions, links, state: Mutex::default(), changes }
+        Self { arn_prefix, driver, events, sessions, links, state: Mutex::new(state), changes }
     }
 
     pub(crate) fn driver(&self) -> &Arc<Driver> {
@@ -85,6 +87,7 @@ impl Cluster {
             let cluster = Arc::clone(self);
             tokio::spawn(async move {
                 sleep(pause).await;
+                cluster.await_instance(&id).await;
                 cluster.launch(&id).await;
             });
         }
@@ -221,7 +224,7 @@ impl Cluster {
     pub(crate) async fn close(self: &Arc<Self>) -> usize {
         let ids: Vec<String> = {
             let mut state = self.state();
-            state.closed = true;
+            state.close();
             state.tasks.keys().cloned().collect()
         };
         for id in ids {

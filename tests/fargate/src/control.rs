@@ -1,6 +1,6 @@
 //! `/_control`: fault injection and inspection for tests.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -21,6 +21,7 @@ type Answer = Result<Json<Value>, (StatusCode, String)>;
 pub(crate) fn routes() -> Router<Arc<Cluster>> {
     Router::new()
         .route("/_control/faults", post(set_faults).get(faults).delete(no_faults))
+        .route("/_control/instances", post(set_instances))
         .route("/_control/interrupt", post(interrupt))
         .route("/_control/kill", post(kill))
         .route("/_control/tasks", get(tasks))
@@ -48,6 +49,15 @@ async fn set_faults(State(cluster): State<Arc<Cluster>>, Json(requested): Json<V
         state.faults = serde_json::from_value(faults).map_err(|error| bad(&error.to_string()))?;
     }
     faults(State(cluster)).await
+}
+
+/// Sets the number of instances of the named capacity providers.
+async fn set_instances(
+    State(cluster): State<Arc<Cluster>>,
+    Json(instances): Json<BTreeMap<String, usize>>,
+) -> Answer {
+    cluster.set_instances(instances);
+    Ok(Json(json!({})))
 }
 
 #[derive(Debug, Deserialize)]

@@ -35,12 +35,20 @@ struct Args {
     region: String,
     #[arg(long, default_value = "000000000000")]
     account: String,
+    /// A capacity provider of instances, with their number; each runs one task at a time.
+    #[arg(long, value_name = "NAME=COUNT", value_parser = instances)]
+    instances: Vec<(String, usize)>,
     /// Where runners connect to, instead of where their tasks are told to.
     #[arg(long, value_name = "URL")]
     link_url: Option<String>,
     /// Seed of the injected faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+fn instances(text: &str) -> Result<(String, usize), &'static str> {
+    let (name, count) = text.split_once('=').ok_or("a name, `=` and a number")?;
+    Ok((name.to_owned(), count.parse().map_err(|_| "the number of instances is not a number")?))
 }
 
 fn main() -> ExitCode {
@@ -82,6 +90,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         sqs_endpoint: args.sqs_endpoint,
         region: args.region,
         account: args.account,
+        instances: args.instances,
         link_url: args.link_url,
         seed: args.seed,
         exe: std::env::current_exe().map_err(StartError::Exe)?,

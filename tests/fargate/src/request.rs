@@ -1,5 +1,7 @@
 //! The input of RunTask, and the rules of ECS for it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -25,6 +27,10 @@ pub(crate) struct RunTask {
     pub(crate) enable_execute_command: bool,
     pub(crate) network_configuration: Option<Value>,
     overrides: Option<Value>,
+    #[serde(default)]
+    placement_constraints: Vec<Value>,
+    #[serde(default)]
+    placement_strategy: Vec<Value>,
     #[serde(default)]
     tags: Vec<Tag>,
 }
@@ -55,7 +61,7 @@ pub(crate) struct TaskSize {
 
 impl RunTask {
     /// Checks all rules except those about account and cluster.
-    pub(crate) fn check(&self) -> Result<TaskSize, Refusal> {
+    pub(crate) fn check(&self, instances: &BTreeMap<String, usize>) -> Result<TaskSize, Refusal> {
         if self.task_definition.is_empty() {
             return Err(Refusal::client("ClientException", "TaskDefinition can not be blank."));
         }
@@ -73,13 +79,34 @@ impl RunTask {
         if self.overrides.as_ref().is_some_and(|overrides| overrides.to_string().len() > 8192) {
             return Err(Refusal::invalid("The overrides are longer than 8192 characters."));
         }
-        self.check_capacity()?;
+        self.check_capacity(instances)?;
         self.check_network()?;
         self.check_tags()?;
         self.size()
     }
 
-    fn check_capacity(&self) -> Result<(), Refusal> {
+    /// The rules that differ between Fargate and instances.
+    fn check_place(&self, on_instance: bool) -> Result<(), Refusal> {
+        let network = self.network_configuration.as_ref();
+        let address = network.map(|network| &network["awsvpcConfiguration"]["assignPublicIp"]);
+        if on_instance && address.is_some_and(|address| address == "ENABLED") {
+            let message = "Assign public IP is not supported for this launch type.";
+            return Err(Refusal::invalid(message));
+        }
+        let storage = self.overrides.as_ref().map(|overrides| &overrides["ephemeralStorage"]);
+        if on_instance && storage.is_some_and(|storage| !storage.is_null()) {
+            return Err(Refusal::invalid("Ephemeral storage is supported on Fargate only."));
+        }
+        let chooses = !self.placement_constraints.is_empty() || !self.placement_strategy.is_empty();
+        if chooses && !on_instance {
+            return Err(Refusal::invalid(
+                "Placement constraints and strategies are not supported with FARGATE.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_capacity(&self, instances: &BTreeMap<String, usize>) -> Result<(), Refusal> {
         let strategy = &self.capacity_provider_strategy;
         if !strategy.is_empty() && self.launch_type.is_some() {
             return Err(Refusal::invalid(
@@ -87,7 +114,10 @@ impl RunTask {
                  Remove one and try again.",
             ));
         }
-        let known = |name: &str| matches!(name, "FARGATE" | "FARGATE_SPOT");
+        let on_instance = self.provider().is_some_and(|name| instances.contains_key(name));
+        self.check_place(on_instance)?;
+        let known =
+            |name: &str| matches!(name, "FARGATE" | "FARGATE_SPOT") || instances.contains_key(name);
         if let Some(other) = strategy.iter().find(|item| !known(&item.capacity_provider)) {
             let name = &other.capacity_provider;
             return Err(Refusal::invalid(format!(

@@ -7,8 +7,15 @@ use sandbox::{Budget, Driver, Egress, Image, Runtime, UidRange};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    api, arn::ArnPrefix, cluster::Cluster, control, events::Events, exec::Sessions, link::Links,
-    port_mux::PortMux, queue::Queue,
+    api,
+    arn::ArnPrefix,
+    cluster::{Cluster, State},
+    control,
+    events::Events,
+    exec::Sessions,
+    link::Links,
+    port_mux::PortMux,
+    queue::Queue,
 };
 
 /// Time between SIGTERM and SIGKILL; 30 seconds by default on Fargate.
@@ -36,6 +43,8 @@ pub struct Config {
     pub region: String,
     /// The account in all ARNs, twelve digits.
     pub account: String,
+    /// The capacity providers of instances, each with the number of its instances.
+    pub instances: Vec<(String, usize)>,
     /// Where runners connect to, instead of where their tasks are told to.
     pub link_url: Option<String>,
     /// Seed of the injected faults: the same seed and the same calls give the same faults.
@@ -102,7 +111,9 @@ impl Server {
         let events = Events::new(queue, config.event_states, config.seed);
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
         let driver = Arc::new(driver);
-        let cluster = Arc::new(Cluster::new(arn_prefix, driver, events, sessions, links));
+        let state = State::new(config.instances.into_iter().collect());
+        let cluster = Cluster::new(arn_prefix, driver, events, sessions, links, state);
+        let cluster = Arc::new(cluster);
         let reported = Arc::clone(&cluster);
         tokio::spawn(async move {
             while let Some(fact) = facts.recv().await {

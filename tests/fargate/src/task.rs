@@ -70,7 +70,8 @@ pub(crate) struct Requested {
     pub(crate) family: String,
     pub(crate) started_by: Option<String>,
     pub(crate) group: String,
-    /// `FARGATE`, also for Spot.
+    /// Whether the task runs on an instance and not on Fargate.
+    pub(crate) on_instance: bool,
     pub(crate) capacity_provider: Option<String>,
     pub(crate) platform_version: String,
     pub(crate) overrides: Value,
@@ -98,6 +99,8 @@ pub(crate) struct Task {
     pub(crate) version: u64,
     pub(crate) last: Status,
     pub(crate) stop: Option<Stop>,
+    /// Whether the task has an instance. One on Fargate needs none.
+    pub(crate) has_instance: bool,
     /// Whether the sandbox was requested.
     pub(crate) launched: bool,
     pub(crate) exit_code: Option<i32>,
@@ -114,6 +117,15 @@ impl Task {
     pub(crate) fn container_arn(&self) -> String {
         let below_task = self.arn.replacen(":task/", ":container/", 1);
         format!("{below_task}/{}", self.attachment_id)
+    }
+
+    /// Of an instance that no other task has.
+    pub(crate) fn instance_arn(&self) -> String {
+        self.arn.replacen(":task/", ":container-instance/", 1)
+    }
+
+    pub(crate) fn launch_type(&self) -> &'static str {
+        if self.requested.on_instance { "EC2" } else { "FARGATE" }
     }
 
     /// `desiredStatus` is STOPPED from the time_format on that something ends the task.

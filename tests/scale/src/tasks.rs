@@ -96,7 +96,7 @@ impl Tasks {
     pub(crate) fn is_running(&self, task: &TaskId) -> Option<bool> {
         let state = self.state.lock();
         match state.tasks.get(task)?.facts.status {
-            TaskStatus::Pending => Some(false),
+            TaskStatus::Unplaced | TaskStatus::Pending => Some(false),
             TaskStatus::Running | TaskStatus::Stopping => Some(true),
             TaskStatus::Stopped => None,
         }

@@ -43,6 +43,8 @@ struct State {
     requests: Vec<RunTask>,
     faults: VecDeque<RunFault>,
     events: Vec<TaskFacts>,
+    /// Whether tasks get no place to run.
+    withheld: bool,
 }
 
 impl MemoryCompute {
@@ -86,6 +88,11 @@ impl MemoryCompute {
     /// Takes the task events since the last call, in order.
     pub fn take_events(&self) -> Vec<TaskFacts> {
         std::mem::take(&mut self.state.lock().events)
+    }
+
+    /// Lets the tasks that are requested from now on wait for a place to run, or no longer.
+    pub fn withhold_places(&self, withheld: bool) {
+        self.state.lock().withheld = withheld;
     }
 
     /// Places a task that no request asked for.
@@ -197,7 +204,7 @@ impl State {
             task: task.clone(),
             started_by: started_by.to_owned(),
             version: 1,
-            status: TaskStatus::Pending,
+            status: if self.withheld { TaskStatus::Unplaced } else { TaskStatus::Pending },
             ending: false,
             stop: None,
             at,

@@ -47,7 +47,7 @@ async fn compute_in_memory_conforms() {
         let settle = move || {
             for facts in provider.tasks() {
                 let next = match facts.status {
-                    TaskStatus::Pending => TaskStatus::Running,
+                    TaskStatus::Unplaced | TaskStatus::Pending => TaskStatus::Running,
                     TaskStatus::Running => continue,
                     TaskStatus::Stopping | TaskStatus::Stopped => TaskStatus::Stopped,
                 };

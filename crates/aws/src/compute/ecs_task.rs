@@ -66,7 +66,9 @@ impl TaskDetail {
             "RUNNING" => TaskStatus::Running,
             "DEACTIVATING" | "STOPPING" | "DEPROVISIONING" => TaskStatus::Stopping,
             "STOPPED" | "DELETED" => TaskStatus::Stopped,
-            // PROVISIONING, PENDING, ACTIVATING.
+            // It has no network interface yet, or on instances no instance.
+            "PROVISIONING" => TaskStatus::Unplaced,
+            // PENDING, ACTIVATING.
             _ => TaskStatus::Pending,
         }
     }

@@ -7,7 +7,8 @@ use aws_sdk_ecs::{
     operation::run_task::builders::RunTaskFluentBuilder,
     types::{
         AssignPublicIp, AwsVpcConfiguration, CapacityProviderStrategyItem, ContainerOverride,
-        EphemeralStorage, KeyValuePair, NetworkConfiguration, Tag, TaskOverride,
+        EphemeralStorage, KeyValuePair, NetworkConfiguration, PlacementConstraint,
+        PlacementConstraintType, PlacementStrategy, PlacementStrategyType, Tag, TaskOverride,
     },
 };
 use domain::{
@@ -23,7 +24,7 @@ use crate::link::LinkLaunch;
 use super::{
     CONTAINER,
     launch_result::{self, LaunchResult},
-    placement::{Placement, placements},
+    placement::{Placement, Providers},
 };
 
 /// The longest time from the start of a runner until its session is ready. A session's time to live
@@ -37,6 +38,8 @@ pub struct LaunchConfig {
     pub image: String,
     /// The task definition of the image: an ARN, or a family, which stands for its latest revision.
     pub task_definition: String,
+    /// The capacity on which tasks run.
+    pub providers: Providers,
     /// The subnets in which tasks may run, one per availability zone.
     pub subnets: Vec<String>,
     /// The security group of each network. A network without one is not available.
@@ -65,9 +68,9 @@ impl LaunchConfig {
         let group = self.group(task)?;
         let mut no_capacity = None;
         let mut exhausted = None;
-        for placement in placements(&self.subnets, task.spot, &task.client_token) {
+        for placement in self.providers.placements(&self.subnets, task.spot, &task.client_token) {
             let is_exhausted = exhausted == Some(placement.capacity);
-            if is_exhausted || unsupported.lock().contains_key(placement.subnet) {
+            if is_exhausted || is_unsupported(&placement, unsupported) {
                 continue;
             }
             match self.try_placement(client, cluster, task, group, &placement).await {
@@ -75,8 +78,8 @@ impl LaunchConfig {
                 LaunchResult::NoCapacity(cause) => {
                     tracing::info!(
                         started_by = task.started_by,
-                        capacity = placement.capacity.provider(),
-                        subnet = placement.subnet,
+                        capacity = placement.provider,
+                        subnets = ?placement.subnets,
                         cause,
                         "no capacity for a task at this placement"
                     );
@@ -85,7 +88,7 @@ impl LaunchConfig {
                 LaunchResult::QuotaReached(cause) => {
                     tracing::warn!(
                         started_by = task.started_by,
-                        capacity = placement.capacity.provider(),
+                        capacity = placement.provider,
                         cause,
                         "the account's quota is used up; request an increase (docs/operations.md)"
                     );
@@ -94,11 +97,14 @@ impl LaunchConfig {
                 }
                 LaunchResult::ZoneUnsupported(cause) => {
                     tracing::warn!(
-                        subnet = placement.subnet,
+                        subnets = ?placement.subnets,
                         cause,
                         "the subnet's availability zone runs no tasks; it is left out from now on"
                     );
-                    unsupported.lock().insert(placement.subnet.to_owned(), cause);
+                    let mut unsupported = unsupported.lock();
+                    for subnet in placement.subnets {
+                        unsupported.insert(subnet.clone(), cause.clone());
+                    }
                 }
                 LaunchResult::Failed(error) => return Err(error),
             }
@@ -162,10 +168,10 @@ impl LaunchConfig {
         let overrides = TaskOverride::builder()
             .cpu(task.size.cpu().to_string())
             .memory(task.size.memory_mib().to_string())
-            .set_ephemeral_storage(storage(task.size))
+            .set_ephemeral_storage(self.storage(task.size))
             .container_overrides(self.container(task, placement).await?)
             .build();
-        Ok(client
+        let request = client
             .run_task()
             .task_definition(&self.task_definition)
             .count(1)
@@ -176,7 +182,35 @@ impl LaunchConfig {
             .overrides(overrides)
             .enable_execute_command(self.link.as_ref().is_none_or(|link| link.terminals))
             // Cost reports can group by this tag.
-            .tags(Tag::builder().key("ephemeral").value("1").build()))
+            .tags(Tag::builder().key("ephemeral").value("1").build());
+        Ok(self.on_instances(request))
+    }
+
+    /// Chooses among instances: one without a task, or the one with the least free memory, so that others become
+    /// empty and the group can shrink.
+    fn on_instances(&self, request: RunTaskFluentBuilder) -> RunTaskFluentBuilder {
+        let Providers::Instances(instances) = &self.providers else { return request };
+        if instances.one_task_each {
+            let distinct = PlacementConstraintType::DistinctInstance;
+            return request
+                .placement_constraints(PlacementConstraint::builder().r#type(distinct).build());
+        }
+        let fullest = PlacementStrategy::builder()
+            .r#type(PlacementStrategyType::Binpack)
+            .field("memory")
+            .build();
+        request.placement_strategy(fullest)
+    }
+
+    /// The disk of a task that needs more than the 20 GiB that every task has; at most 200 GiB
+    /// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EphemeralStorage.html>). Tasks on instances
+    /// share the disk of their instance.
+    fn storage(&self, size: Size) -> Option<EphemeralStorage> {
+        const FREE_GIB: u32 = 20;
+        let gib = size.disk_mib().div_ceil(1024);
+        let gib = i32::try_from(gib).ok().filter(|_| gib > FREE_GIB)?;
+        let is_fargate = self.providers == Providers::Fargate;
+        is_fargate.then(|| EphemeralStorage::builder().size_in_gib(gib).build())
     }
 
     /// Tells the runner when to end by itself, and where to connect to.
@@ -205,14 +239,14 @@ impl LaunchConfig {
         let invalid = |error| BackendError::new("building a RunTask request", error);
         // The API's default weight is 0, which places no task.
         let provider = CapacityProviderStrategyItem::builder()
-            .capacity_provider(placement.capacity.provider())
+            .capacity_provider(placement.provider)
             .weight(1)
             .build()
             .map_err(invalid)?;
         let public_ip =
             if self.assign_public_ip { AssignPublicIp::Enabled } else { AssignPublicIp::Disabled };
         let vpc = AwsVpcConfiguration::builder()
-            .subnets(placement.subnet)
+            .set_subnets(Some(placement.subnets.to_vec()))
             .security_groups(group)
             .assign_public_ip(public_ip)
             .build()
@@ -221,13 +255,10 @@ impl LaunchConfig {
     }
 }
 
-/// The disk of a task that needs more than the 20 GiB that every task has; at most 200 GiB
-/// (<https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_EphemeralStorage.html>).
-fn storage(size: Size) -> Option<EphemeralStorage> {
-    const FREE_GIB: u32 = 20;
-    let gib = size.disk_mib().div_ceil(1024);
-    let gib = i32::try_from(gib).ok().filter(|_| gib > FREE_GIB)?;
-    Some(EphemeralStorage::builder().size_in_gib(gib).build())
+/// Whether a subnet's availability zone is known not to run tasks.
+fn is_unsupported(placement: &Placement<'_>, unsupported: &UnsupportedSubnets) -> bool {
+    let unsupported = unsupported.lock();
+    placement.subnets.iter().any(|subnet| unsupported.contains_key(subnet))
 }
 
 fn variable(name: &str, value: impl Into<String>) -> KeyValuePair {

@@ -24,6 +24,16 @@ const HAND_ON_DELAY_MAX: Duration = Duration::from_secs(30);
 const GATHER_TIME: Duration = Duration::from_secs(1);
 /// How often the sweep checks the task of a ready session, in case its event was lost.
 const READY_RECHECK: Duration = Duration::from_mins(10);
+/// The largest disk that can be requested where tasks share the disk of an instance. ECS gives a task there no
+/// quota, so that this much is free only while the other tasks of the instance leave it.
+const INSTANCE_DISK_MIB: u32 = 20 * 1024;
+
+/// What tasks run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Capacity {
+    Fargate,
+    Ec2,
+}
 
 pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
     let ttl = |name, default: Duration| {
@@ -56,7 +66,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         // As on one machine: a request that names no network never gets one by accident.
         default_network: Network::None,
         refused_networks,
-        refused_root: Some("a task of Fargate has no user namespace for them".to_owned()),
+        refused_root: Some("tasks of ECS have no user namespace for them".to_owned()),
         refused_start_files: refused_exec.clone(),
         refused_terminals: refused_exec,
         max_size: max_size(variables)?,
@@ -71,14 +81,37 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         worker_visit: WORKER_VISIT,
         hand_on_delay: HAND_ON_DELAY,
         hand_on_delay_max: HAND_ON_DELAY_MAX,
+        placed_within: placed_within(variables)?,
         ready_recheck: READY_RECHECK,
         warm: vec![(kind, variables.parsed("EPHEMERAL_WARM", 0)?)],
-        pricing: Some(Pricing {
-            architecture: architecture(variables)?,
-            public_address: assign_public_ip(variables)?,
-        }),
+        pricing: pricing(variables)?,
         ..Policy::default()
     })
+}
+
+/// What tasks run on.
+pub(super) fn capacity(variables: &Variables) -> Result<Capacity, VariableError> {
+    let name = "EPHEMERAL_CAPACITY";
+    match variables.optional(name) {
+        None | Some("fargate") => Ok(Capacity::Fargate),
+        Some("ec2") => Ok(Capacity::Ec2),
+        Some(_) => Err(VariableError::invalid(name)),
+    }
+}
+
+/// The prices of a task. An instance costs the same whatever runs on it, so that tasks on instances have none.
+fn pricing(variables: &Variables) -> Result<Option<Pricing>, VariableError> {
+    let pricing = Pricing {
+        architecture: architecture(variables)?,
+        public_address: assign_public_ip(variables)?,
+    };
+    Ok((capacity(variables)? == Capacity::Fargate).then_some(pricing))
+}
+
+fn placed_within(variables: &Variables) -> Result<Duration, VariableError> {
+    let default = Policy::default().placed_within.as_secs();
+    let name = "EPHEMERAL_PLACED_WITHIN_SECONDS";
+    variables.in_range(name, 1..=default, default).map(Duration::from_secs)
 }
 
 /// The available networks, each with its security group.
@@ -111,7 +144,12 @@ fn refused_networks(groups: &BTreeMap<Network, String>) -> BTreeMap<Network, Str
 /// The largest session that may be requested.
 fn max_size(variables: &Variables) -> Result<MaxSize, VariableError> {
     let all = MaxSize::default();
+    let disk_mib = match capacity(variables)? {
+        Capacity::Fargate => all.disk_mib,
+        Capacity::Ec2 => INSTANCE_DISK_MIB,
+    };
     Ok(MaxSize {
+        disk_mib,
         cpu: variables.parsed("EPHEMERAL_MAX_CPU", all.cpu)?,
         memory_mib: variables.parsed("EPHEMERAL_MAX_MEMORY_MIB", all.memory_mib)?,
         ..all

@@ -166,6 +166,31 @@ fn a_deployment_may_limit_sizes_and_lifetimes() {
 }
 
 #[test]
+fn sessions_on_instances_have_no_price_and_no_disk_of_their_own() {
+    let fargate = policy(&[]).unwrap();
+    assert!(fargate.pricing.is_some());
+    assert_eq!(fargate.placed_within.as_secs(), 480);
+    let ec2 = policy(&[("EPHEMERAL_CAPACITY", "ec2")]).unwrap();
+    assert_eq!((ec2.pricing, ec2.max_size.disk_mib), (None, 20_480));
+}
+
+#[test]
+fn instances_need_the_names_of_their_capacity_providers() {
+    let function = with_ports().find(|function| function.may(Permission::RunTask)).unwrap();
+    let mut all = variables(function);
+    all.insert("EPHEMERAL_CAPACITY".to_owned(), "ec2".to_owned());
+    for name in ["EPHEMERAL_CAPACITY_PROVIDER", "EPHEMERAL_CAPACITY_PROVIDER_SPOT"] {
+        let error = open(function, &all.clone().into()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+        all.insert(name.to_owned(), "group".to_owned());
+    }
+    open(function, &all.clone().into()).unwrap();
+    all.insert("EPHEMERAL_ISOLATION".to_owned(), "none".to_owned());
+    let error = open(function, &all.into()).unwrap_err();
+    assert!(error.to_string().contains("EPHEMERAL_ISOLATION"), "{error}");
+}
+
+#[test]
 fn an_invalid_value_is_named() {
     for (name, value) in [
         ("EPHEMERAL_MAX_TTL_SECONDS", "0"),
@@ -179,6 +204,8 @@ fn an_invalid_value_is_named() {
         ("EPHEMERAL_WEBHOOK_ALLOW_PRIVATE", "yes"),
         ("EPHEMERAL_ARCHITECTURE", "mips"),
         ("EPHEMERAL_ASSIGN_PUBLIC_IP", "1"),
+        ("EPHEMERAL_CAPACITY", "lambda"),
+        ("EPHEMERAL_PLACED_WITHIN_SECONDS", "481"),
     ] {
         let error = policy(&[(name, value)]).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::Ipv4Addr, sync::Arc, time::Duration};
 
-use aws::compute::{EcsCompute, LaunchConfig};
+use aws::compute::{EcsCompute, LaunchConfig, Providers};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_types::{retry::RetryConfig, timeout::TimeoutConfig};
@@ -46,13 +46,21 @@ pub(crate) struct Ecs {
 impl Ecs {
     /// Starts a fake with these responses, in order.
     pub(crate) async fn with(answers: impl IntoIterator<Item = Answer>) -> Self {
+        Self::on(Providers::Fargate, answers).await
+    }
+
+    /// The same, with this capacity.
+    pub(crate) async fn on(
+        providers: Providers,
+        answers: impl IntoIterator<Item = Answer>,
+    ) -> Self {
         let script = Arc::new(Script::default());
         script.answers.lock().extend(answers);
         let router = Router::new().route("/", post(answer)).with_state(script.clone());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let compute = EcsCompute::new(&config(endpoint), "shells".into(), Some(launch()));
+        let compute = EcsCompute::new(&config(endpoint), "shells".into(), Some(launch(providers)));
         Self { script, compute }
     }
 
@@ -84,13 +92,14 @@ fn config(endpoint: String) -> SdkConfig {
         .build()
 }
 
-fn launch() -> LaunchConfig {
+fn launch(providers: Providers) -> LaunchConfig {
     LaunchConfig {
+        assign_public_ip: providers == Providers::Fargate,
+        providers,
         image: "default".into(),
         task_definition: "arn:shell:7".into(),
         subnets: vec!["subnet-a".into(), "subnet-b".into()],
         security_groups: [(Network::Egress, "sg-egress".to_owned())].into(),
-        assign_public_ip: true,
         link: None,
     }
 }

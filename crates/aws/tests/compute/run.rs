@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use aws::compute::{Instances, Providers};
 use domain::{
     TaskId,
     ports::{Compute, RunError, RunTask},
@@ -85,6 +86,52 @@ async fn a_disk_beyond_what_every_task_has_is_requested() {
         let [(_, body)] = &ecs.calls()[..] else { panic!("one call") };
         assert_eq!(body["overrides"]["ephemeralStorage"]["sizeInGiB"], gib, "{disk_mib}");
     }
+}
+
+fn instances(one_task_each: bool) -> Providers {
+    let (on_demand, spot) = ("group".to_owned(), "spot-group".to_owned());
+    Providers::Instances(Instances { on_demand, spot, one_task_each })
+}
+
+#[tokio::test]
+async fn on_instances_a_task_is_requested_in_all_subnets_at_once_on_an_instance_of_its_own() {
+    let ecs = Ecs::on(instances(true), [placed("arn:t")]).await;
+    let size = Size::DEFAULT.with_disk(20_480).unwrap();
+    ecs.compute.run(&RunTask { size, ..request(false) }).await.unwrap();
+    let [(_, body)] = &ecs.calls()[..] else { panic!("one call") };
+    let group = json!([{"capacityProvider": "group", "weight": 1, "base": 0}]);
+    assert_eq!(body["capacityProviderStrategy"], group);
+    let network = json!({
+        "subnets": ["subnet-a", "subnet-b"], "securityGroups": ["sg-egress"], "assignPublicIp": "DISABLED",
+    });
+    assert_eq!(body["networkConfiguration"]["awsvpcConfiguration"], network);
+    assert_eq!(body["placementConstraints"], json!([{"type": "distinctInstance"}]));
+    assert_eq!(body["placementStrategy"], Value::Null);
+    assert_eq!(body["overrides"]["ephemeralStorage"], Value::Null);
+}
+
+#[tokio::test]
+async fn tasks_that_share_instances_fill_one_before_the_next() {
+    let ecs = Ecs::on(instances(false), [placed("arn:t")]).await;
+    let size = Size::DEFAULT.with_disk(Size::MAX_DISK_MIB).unwrap();
+    ecs.compute.run(&RunTask { size, ..request(false) }).await.unwrap();
+    let [(_, body)] = &ecs.calls()[..] else { panic!("one call") };
+    assert_eq!(body["placementConstraints"], Value::Null);
+    assert_eq!(body["placementStrategy"], json!([{"type": "binpack", "field": "memory"}]));
+    assert_eq!(body["overrides"]["ephemeralStorage"], Value::Null, "no task has a disk of its own");
+}
+
+#[tokio::test]
+async fn refused_spot_instances_are_followed_by_on_demand_ones() {
+    let ecs = Ecs::on(instances(true), [failure("RESOURCE:MEMORY"), placed("arn:t")]).await;
+    assert_eq!(ecs.compute.run(&request(true)).await.unwrap(), TaskId::new("arn:t"));
+    let asked = ecs.asked("/capacityProviderStrategy/0/capacityProvider");
+    assert_eq!(asked, ["spot-group", "group"]);
+    assert_eq!(ecs.asked("/clientToken"), ["sh_1-a1", "sh_1-a1-1"]);
+
+    let ecs = Ecs::on(instances(true), [failure("RESOURCE:ENI"), failure("RESOURCE:CPU")]).await;
+    let error = ecs.compute.run(&request(true)).await.unwrap_err();
+    assert!(matches!(&error, RunError::Capacity(cause) if cause == "RESOURCE:CPU"), "{error}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::{
 use adapters::clock::SystemClock;
 use adapters::shell::RunnerShell;
 use aws::{
-    compute::{EcsCompute, LaunchConfig},
+    compute::{EcsCompute, LaunchConfig, Providers},
     shell::ExecDial,
 };
 use domain::{
@@ -117,6 +117,7 @@ impl Drop for Fargate {
 fn compute(url: &str, cluster: &str) -> Arc<EcsCompute> {
     let group = |network, name: &str| (network, name.to_owned());
     let launch = LaunchConfig {
+        providers: Providers::Fargate,
         image: IMAGE.to_owned(),
         task_definition: "ephemeral-shell".to_owned(),
         subnets: vec!["subnet-0a".to_owned()],

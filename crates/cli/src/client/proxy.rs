@@ -33,7 +33,8 @@ pub(super) fn route(url: &str, proxies: &Matcher) -> Route {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the URL names this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let host = host.trim_matches(['[', ']']).trim_end_matches('.');
     match host.parse::<IpAddr>() {

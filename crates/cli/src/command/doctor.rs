@@ -105,7 +105,7 @@ fn print(context: &Context, checks: &[Check]) -> Result<(), CliError> {
             let verdict = status_name(*status);
             let line =
                 json!({"name": name, "verdict": verdict, "detail": detail, "remedy": remedy});
-            context.terminal.line(&line.to_string())
+            context.terminal.json(&line)
         });
     }
     let cells = |check: &Check| {

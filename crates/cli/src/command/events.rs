@@ -49,7 +49,7 @@ async fn timeline_of(
 
 fn show(context: &Context, entries: &[Value], first: bool) -> Result<(), CliError> {
     if context.terminal.json {
-        return entries.iter().try_for_each(|entry| context.terminal.line(&entry.to_string()));
+        return entries.iter().try_for_each(|entry| context.terminal.json(entry));
     }
     let rows = rows(entries)?;
     if first {

@@ -65,7 +65,7 @@ pub(super) async fn follow(
 pub(super) fn report(context: &Context, finished: &FinishedJob) -> Result<ExitCode, CliError> {
     let view: Job = read(&finished.job)?;
     if context.terminal.json {
-        let printed = context.terminal.line(&finished.job.to_string());
+        let printed = context.terminal.json(&finished.job);
         // After a hangup there is no terminal, which does not change the exit code.
         if finished.cancelled_by.is_none() {
             printed.map_err(|error| error.while_following(&view.job_id))?;

@@ -13,7 +13,7 @@ pub(super) async fn logs(context: &Context, args: Logs) -> Result<(), CliError> 
         } else {
             client.get(&format!("/jobs/{job}")).await
         };
-        return context.terminal.line(&value?.to_string());
+        return context.terminal.json(&value?);
     }
     let mut follower = Follower::new(&client, context.terminal, &job);
     let cuts = if follow {

@@ -16,11 +16,11 @@ use crate::{
 pub(super) async fn ls(context: &Context, args: Ls) -> Result<(), CliError> {
     let values = sessions(&context.client()?, &args).await?;
     if context.terminal.json {
-        return values.iter().try_for_each(|value| context.terminal.line(&value.to_string()));
+        return values.iter().try_for_each(|value| context.terminal.json(value));
     }
     let sessions = values.iter().map(read).collect::<Result<Vec<Session>, _>>()?;
     if sessions.is_empty() {
-        context.terminal.note("no shells; start one with `ephemeral start`");
+        context.terminal.message("no shells; start one with `ephemeral start`");
         return Ok(());
     }
     context.terminal.line(&listing(&sessions, OffsetDateTime::now_utc()))

@@ -11,12 +11,12 @@ const MIB: u64 = 1 << 20;
 pub(super) async fn ps(context: &Context, id: &str) -> Result<(), CliError> {
     let list = context.client()?.get(&format!("/sessions/{id}/processes")).await?;
     if context.terminal.json {
-        return context.terminal.line(&list.to_string());
+        return context.terminal.json(&list);
     }
     let processes = list["processes"].as_array().map(Vec::as_slice).unwrap_or_default();
     let processes = processes.iter().map(read).collect::<Result<Vec<RunningProcess>, _>>()?;
     if processes.is_empty() {
-        context.terminal.note("no processes");
+        context.terminal.message("no processes");
         return Ok(());
     }
     if list["truncated"] == Value::Bool(true) {

@@ -54,7 +54,7 @@ async fn add(context: &Context, tokens: &Tokens, user: String) -> Result<(), Cli
 fn list(context: &Context, tokens: &Tokens) -> Result<(), CliError> {
     let all = read(tokens)?;
     if context.terminal.json {
-        return all.iter().try_for_each(|token| context.terminal.line(&json(token).to_string()));
+        return all.iter().try_for_each(|token| context.terminal.json(&json(token)));
     }
     let rows: Vec<_> = all
         .iter()

@@ -54,6 +54,25 @@ fn a_server_on_this_machine_is_found_with_its_token() {
 }
 
 #[test]
+fn the_token_of_the_data_directory_goes_to_its_own_server_only() {
+    let server = ScriptedServer::new([("GET /v1/sessions", 200, json!({"data": []}))]);
+    let dir = tempfile::tempdir().expect("a directory");
+    fs::write(dir.path().join("token"), "secret\n").expect("a file");
+    let ls = |url: &str| {
+        let mut command = ephemeral(&["ls", "--url", url]);
+        command.env("EPHEMERAL_DATA_DIR", dir.path()).output().expect("it runs")
+    };
+    assert_eq!(ls(&server.url()).status.code(), Some(0), "it is on this machine");
+    // No such address responds, so that a token can't get there.
+    let elsewhere = "http://192.0.2.1:8787";
+    let refused = ls(elsewhere);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{stderr}");
+    assert!(stderr.starts_with("error: no token for http://192.0.2.1:8787"), "{stderr}");
+    assert!(stderr.contains("hint: set EPHEMERAL_TOKEN"), "{stderr}");
+}
+
+#[test]
 fn a_server_that_does_not_respond_is_named_in_the_error() {
     let run = ScriptedServer::gone().run(&["ls"]);
     assert_eq!(run.code, 5, "{}", run.stderr);
@@ -232,7 +251,7 @@ fn a_platform_failure_has_its_own_exit_code_and_message() {
 }
 
 #[test]
-fn a_list_follows_its_cursor_and_is_quiet_when_empty() {
+fn a_list_follows_its_cursor() {
     let session = |id: &str, status: &str| json!({"sessionId": id, "status": status, "createdAt": "2026-01-31T12:00:00.000Z"});
     let one = json!({"data": [session("sh_1", "ready")], "nextCursor": "c1"});
     let two = json!({"data": [session("sh_2", "stopped"), session("sh_3", "ready")]});
@@ -248,9 +267,41 @@ fn a_list_follows_its_cursor_and_is_quiet_when_empty() {
         .collect();
     let ids: Vec<_> = listed.iter().map(|session| session["sessionId"].as_str()).collect();
     assert_eq!(ids, [Some("sh_1"), Some("sh_3")]);
+}
 
-    let run = ScriptedServer::new([("GET /v1/sessions", 200, json!({"data": []}))]).run(&["ls"]);
-    assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (0, "", ""));
+#[test]
+fn a_list_without_entries_says_so_on_standard_error() {
+    let server = ScriptedServer::new([
+        ("GET /v1/sessions/sh_1/processes", 200, json!({"processes": [], "truncated": false})),
+        ("GET /v1/sessions", 200, json!({"data": []})),
+    ]);
+    let text = |args: &[&str]| {
+        let run = server.run(args);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        (run.stdout, run.stderr)
+    };
+    let (stdout, stderr) = text(&["ls"]);
+    assert!(stdout.is_empty() && stderr.starts_with("no shells"), "{stdout}{stderr}");
+    assert_eq!(text(&["ps", "sh_1"]), (String::new(), "no processes\n".to_owned()));
+    assert_eq!(text(&["ls", "--json"]), (String::new(), String::new()));
+    let (stdout, stderr) = text(&["ps", "--json", "sh_1"]);
+    assert!(stdout.contains("\"processes\":[]") && stderr.is_empty(), "{stdout}{stderr}");
+}
+
+#[test]
+fn json_has_no_characters_that_control_a_terminal() {
+    let mut process = json!({
+        "pid": 7, "parentPid": 1, "user": "shelluser", "name": "x", "arguments": ["\u{1b}[2J\u{9b}2J\u{7f}é"],
+        "jobId": "job_1", "startedAt": "2026-01-31T12:00:00.000Z",
+    });
+    process["argumentsTruncated"] = false.into();
+    let list = json!({"processes": [process], "truncated": false});
+    let server = ScriptedServer::new([("GET /v1/sessions/sh_1/processes", 200, list.clone())]);
+    let run = server.run(&["ps", "--json", "sh_1"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(!run.stdout.trim_end().chars().any(char::is_control), "{:?}", run.stdout);
+    assert!(run.stdout.contains("\\u009b2J\\u007fé"), "{}", run.stdout);
+    assert_eq!(serde_json::from_str::<Value>(&run.stdout).expect("JSON"), list);
 }
 
 #[test]

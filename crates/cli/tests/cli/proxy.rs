@@ -11,7 +11,8 @@ fn a_server_on_loopback_is_not_contacted_through_a_proxy() {
     let server = ScriptedServer::new([("GET /v1/sessions", 200, json!({"data": []}))]);
     let proxy = ScriptedServer::new([]);
     for variable in VARIABLES {
-        let ls = server.command(&["ls"]).env(variable, proxy.url()).output().expect("it runs");
+        let ls =
+            server.command(&["ls", "--json"]).env(variable, proxy.url()).output().expect("it runs");
         let stderr = String::from_utf8_lossy(&ls.stderr);
         assert_eq!((ls.status.code(), stderr.as_ref()), (Some(0), ""), "{variable}");
     }

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A session's status as the API shows it. Coarser than the state: [`super::Waiting`] and
-/// [`super::Queued`] are both `queued`, and [`super::Ended`] is `stopped` or `failed`.
+/// A session's status. `queued` is a session that waits for a slot of its user or for its task, `stopped` one that
+/// ended as its user or a deadline wanted, and `failed` one that the platform ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "SessionStatus"))]

@@ -307,6 +307,17 @@ fn the_document_is_generated_from_the_code() {
 }
 
 #[test]
+fn no_description_has_a_link_of_rustdoc() {
+    fn check(part: &mut Value) {
+        if let Some(text) = part.get("description").and_then(Value::as_str) {
+            assert!(!text.contains("[`") && !text.contains("::"), "{text}");
+        }
+        for_each_part(part, &mut check);
+    }
+    check(&mut serde_json::to_value(document()).unwrap());
+}
+
+#[test]
 fn every_code_of_a_problem_is_listed() {
     let schema = schemars::schema_for!(Code).to_value();
     let names = Code::ALL.map(|code| code.parts().0);

@@ -36,7 +36,8 @@ def find(url: str | None, token: str | None, data_dir: str | os.PathLike[str] | 
         raise ServerNotFoundError("the token has spaces or characters that no token has")
     directory = Path(data_dir or os.environ.get("EPHEMERAL_DATA_DIR") or _default_data_dir())
     if url is not None:
-        token = token or _stored_token(directory)
+        if token is None and _is_own(url, directory):
+            token = _stored_token(directory)
         if token is None:
             raise ServerNotFoundError(
                 f"no token for {url}; pass token=, or set EPHEMERAL_TOKEN to the token from the "
@@ -71,14 +72,26 @@ def reachable(stream_url: str, url: str) -> str:
 def may_use_proxy(url: str) -> bool:
     """Whether a proxy of the environment may be used. That of a plain http URL would receive the
     token unencrypted, and none reaches the loopback interface of this machine."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").rstrip(".")
+    return urlsplit(url).scheme == "https" and not _is_loopback(url)
+
+
+def _is_loopback(url: str) -> bool:
+    """Whether the URL names this machine."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
     try:
         address = ipaddress.ip_address(host)
-        is_local = address.is_loopback or address.is_unspecified
     except ValueError:
-        is_local = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "https" and not is_local
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback or address.is_unspecified
+
+
+def _is_own(url: str, directory: Path) -> bool:
+    """Whether the URL is that of the server with this data directory, whose token goes to no other
+    machine."""
+    if _is_loopback(url):
+        return True
+    recorded, wanted = urlsplit(_recorded_url(directory) or ""), urlsplit(url)
+    return (recorded.scheme, recorded.netloc) == (wanted.scheme, wanted.netloc)
 
 
 def _default_data_dir() -> Path:
@@ -93,15 +106,22 @@ def _default_data_dir() -> Path:
     )
 
 
-def _running(directory: Path) -> str | None:
-    """The URL of the running server. A server that was killed leaves its file behind."""
+def _recorded_url(directory: Path) -> str | None:
+    """The URL that the last server with this data directory has left there."""
     try:
         record: Any = json.loads((directory / "server.json").read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict):
         return None
-    url = str(cast("dict[str, Any]", record).get("url", ""))
+    return str(cast("dict[str, Any]", record).get("url", "")) or None
+
+
+def _running(directory: Path) -> str | None:
+    """The URL of the running server. A server that was killed leaves its file behind."""
+    url = _recorded_url(directory)
+    if url is None:
+        return None
     parts = urlsplit(url)
     try:
         socket.create_connection((parts.hostname or "", parts.port or 80), _CONNECT_TIMEOUT).close()

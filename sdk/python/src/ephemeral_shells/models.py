@@ -317,8 +317,8 @@ SessionStatus: TypeAlias = Literal[
     "queued", "provisioning", "starting", "ready", "stopping", "stopped", "failed"
 ]
 """
-A session's status as the API shows it. Coarser than the state: `Waiting` and
-`Queued` are both `queued`, and `Ended` is `stopped` or `failed`.
+A session's status. `queued` is a session that waits for a slot of its user or for its task, `stopped` one that
+ended as its user or a deadline wanted, and `failed` one that the platform ended.
 """
 
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    Transport,
+    Capacity, Variant,
     process::{self, Program},
     traces,
     user::User,
@@ -50,17 +50,12 @@ pub(crate) struct Aws {
     deployed: Value,
     http: reqwest::Client,
     root: PathBuf,
-    with_faults: bool,
+    variant: Variant,
     dir: TempDir,
 }
 
 impl Aws {
-    pub(crate) async fn start(
-        root: &Path,
-        logs: Option<&Path>,
-        with_faults: bool,
-        transport: Transport,
-    ) -> Result<Self> {
+    pub(crate) async fn start(root: &Path, logs: Option<&Path>, variant: Variant) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("ephemeral-e2e-").tempdir()?;
         let logs = logs.unwrap_or(dir.path());
         let (proxy, http) = (Proxy::open().await?, http_client()?);
@@ -68,7 +63,7 @@ impl Aws {
         let url = format!("http://127.0.0.1:{port}");
         proxy.target("", &url);
         let ministack = ministack::start(root, dir.path(), logs, port, &proxy.url, &http).await?;
-        let deployed = ministack::deploy(root, dir.path(), logs, &url, transport).await?;
+        let deployed = ministack::deploy(root, dir.path(), logs, &url, variant).await?;
         let queue = text(&deployed["queues"], "task-events")?;
         let link = deployed["link"].as_str();
         if let Some(link) = link {
@@ -77,7 +72,8 @@ impl Aws {
         let link = link.map(|link| link.replacen("http", "ws", 1));
         let sqs = (queue.as_str(), url.as_str());
         let (fargate, fargate_url) =
-            fargate::start(root, dir.path(), logs, sqs, link.as_deref()).await?;
+            fargate::start(root, dir.path(), logs, sqs, (link.as_deref(), variant.capacity))
+                .await?;
         proxy.target("ecs", &fargate_url);
         let calls = Calls::new(http.clone(), &url);
         let users = Users::new(&deployed)?;
@@ -94,7 +90,7 @@ impl Aws {
             deployed,
             http,
             root,
-            with_faults,
+            variant,
             dir,
         };
         aws.reset_faults().await?;
@@ -258,13 +254,28 @@ impl Aws {
     }
 
     pub(super) const fn has_faults(&self) -> bool {
-        self.with_faults
+        self.variant.with_faults
+    }
+
+    /// Whether tasks run on instances.
+    pub(crate) fn has_instances(&self) -> bool {
+        self.variant.capacity == Capacity::Ec2
+    }
+
+    /// Sets the numbers of on-demand and of Spot instances.
+    pub(crate) async fn set_instances(&self, on_demand: usize, spot: usize) -> Result<()> {
+        let [on_demand_provider, spot_provider] = fargate::PROVIDERS;
+        let body = json!({on_demand_provider: on_demand, spot_provider: spot});
+        self.control("instances", &body).await
     }
 
     pub(super) async fn reset_faults(&self) -> Result<()> {
-        self.proxy.inject(background_faults(self.with_faults));
+        self.proxy.inject(background_faults(self.variant.with_faults));
         let url = format!("{}/_control/faults", self.fargate_url);
         self.http.delete(url).send().await?.error_for_status()?;
+        if self.has_instances() {
+            self.set_instances(fargate::MANY, fargate::MANY).await?;
+        }
         Ok(())
     }
 

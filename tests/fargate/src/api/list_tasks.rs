@@ -54,6 +54,6 @@ impl Input {
                 .as_ref()
                 .is_none_or(|by| task.requested.started_by.as_ref() == Some(by))
             && self.family.as_ref().is_none_or(|family| task.requested.family == *family)
-            && self.launch_type.as_ref().is_none_or(|launch_type| launch_type == "FARGATE")
+            && self.launch_type.as_ref().is_none_or(|launch_type| launch_type == task.launch_type())
     }
 }

@@ -21,7 +21,7 @@ const NO_CAPACITY: &str = "Capacity is unavailable at this time. \
 
 pub(super) fn handle(cluster: &Arc<Cluster>, mut request: Value) -> Result<Value, Refusal> {
     let input: RunTask = super::parse(request.to_string().as_bytes())?;
-    let size = input.check()?;
+    let size = input.check(&cluster.state().instances)?;
     if let Some(fields) = request.as_object_mut() {
         fields.remove("clientToken");
     }
@@ -40,7 +40,8 @@ pub(super) fn handle(cluster: &Arc<Cluster>, mut request: Value) -> Result<Value
     let tasks = if state.faults.capacity.take(provider.unwrap_or("FARGATE")) {
         Vec::new()
     } else {
-        (0..input.count()).map(|_| make(cluster, &name, &input, size)).collect()
+        let on_instance = provider.is_some_and(|name| state.instances.contains_key(name));
+        (0..input.count()).map(|_| make(cluster, &name, &input, (size, on_instance))).collect()
     };
     let output = response(&state, &tasks, input.count());
     if let Some(token) = token {
@@ -75,7 +76,12 @@ fn response(state: &State, tasks: &[Task], wanted: usize) -> Value {
     json!({ "tasks": tasks, "failures": failures })
 }
 
-fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task {
+fn make(
+    cluster: &Cluster,
+    name: &str,
+    input: &RunTask,
+    (size, on_instance): (TaskSize, bool),
+) -> Task {
     let id = hex();
     let arn_prefix = &cluster.arn_prefix;
     let (family, revision) = input.task_definition();
@@ -84,6 +90,7 @@ fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task 
         family: family.to_owned(),
         started_by: input.started_by.clone(),
         group: input.group.clone().unwrap_or_else(|| format!("family:{family}")),
+        on_instance,
         capacity_provider: input.provider().map(str::to_owned),
         platform_version: input.platform_version(),
         overrides: input.overrides_shown(),
@@ -104,6 +111,7 @@ fn make(cluster: &Cluster, name: &str, input: &RunTask, size: TaskSize) -> Task 
         version: 1,
         last: Status::Provisioning,
         stop: None,
+        has_instance: false,
         launched: false,
         exit_code: None,
         container_reason: None,

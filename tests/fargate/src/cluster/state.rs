@@ -23,8 +23,10 @@ pub(crate) struct State {
     pub(crate) responses: HashMap<(String, String), PreviousResponse>,
     pub(crate) faults: Faults,
     pub(crate) calls: BTreeMap<String, u64>,
+    /// The number of instances of each capacity provider that is not Fargate.
+    pub(crate) instances: BTreeMap<String, usize>,
     /// Whether the server ends: no task is started any more.
-    pub(super) closed: bool,
+    closed: bool,
 }
 
 /// The response to a client token, which is repeated for the same token.
@@ -37,6 +39,16 @@ pub(crate) struct PreviousResponse {
 }
 
 impl State {
+    /// Without tasks, on the instances of these capacity providers.
+    pub(crate) fn new(instances: BTreeMap<String, usize>) -> Self {
+        Self { instances, ..Self::default() }
+    }
+
+    /// From now on no task is started any more.
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
     }

@@ -9,6 +9,8 @@ mod events;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod instances;
+#[cfg(test)]
 mod life;
 #[cfg(test)]
 mod server;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     job,
     session::{Reason, Status},
-    task::StopCode,
+    task::{StopCode, TaskStatus},
 };
 use serde_json::json;
 use testkit::{RunFault, Script};
@@ -210,6 +210,32 @@ fn a_runner_that_never_answers_ends_in_a_timeout() {
     let (_, start) = harness.get(&format!("/v1/jobs/{}", harness.session(id).start_job()));
     assert_eq!(start["status"], "failed");
     harness.assert_everything_ended();
+}
+
+#[test]
+fn a_task_that_never_gets_a_place_ends_for_lack_of_capacity() {
+    let mut harness = Harness::new();
+    harness.fakes.compute.withhold_places(true);
+    let id = harness.start(&json!({}));
+    harness.advance(7 * MINUTE);
+    assert_eq!(harness.status(id), Status::Starting);
+    harness.advance(2 * MINUTE);
+    let session = harness.session(id);
+    assert_eq!(session.reason(), Some(Reason::CapacityUnavailable));
+    let (_, start) = harness.get(&format!("/v1/jobs/{}", session.start_job()));
+    assert_eq!(start["status"], "failed");
+    harness.assert_everything_ended();
+}
+
+#[test]
+fn a_task_that_gets_its_place_late_serves_its_session() {
+    let mut harness = Harness::new();
+    harness.fakes.compute.withhold_places(true);
+    let id = harness.start(&json!({}));
+    harness.advance(6 * MINUTE);
+    harness.fakes.compute.advance(&harness.task_of(id), TaskStatus::Pending);
+    harness.advance(MINUTE);
+    assert_eq!(harness.status(id), Status::Ready);
 }
 
 #[test]

@@ -204,7 +204,7 @@ impl Harness {
                 TaskStatus::Stopping => {
                     self.fakes.compute.advance(&facts.task, TaskStatus::Stopped);
                 }
-                TaskStatus::Running | TaskStatus::Stopped => {}
+                TaskStatus::Unplaced | TaskStatus::Running | TaskStatus::Stopped => {}
             }
         }
     }

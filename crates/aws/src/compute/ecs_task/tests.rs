@@ -75,7 +75,7 @@ fn a_running_task_has_the_facts_of_its_event() {
 #[test]
 fn every_ecs_status_maps_to_a_task_status() {
     for (status, wanted) in [
-        ("PROVISIONING", TaskStatus::Pending),
+        ("PROVISIONING", TaskStatus::Unplaced),
         ("PENDING", TaskStatus::Pending),
         ("ACTIVATING", TaskStatus::Pending),
         ("RUNNING", TaskStatus::Running),

@@ -199,7 +199,7 @@ async fn next(response: &mut Response, from: &Remote) -> Result<Option<Vec<u8>>,
 
 fn report(context: &Context, to: &Path, size: u64) -> Result<(), CliError> {
     if context.terminal.json {
-        context.terminal.line(&json!({"path": to.to_string_lossy(), "bytes": size}).to_string())
+        context.terminal.json(&json!({"path": to.to_string_lossy(), "bytes": size}))
     } else {
         Ok(())
     }

@@ -102,7 +102,7 @@ async fn send(
         (Err(_), Some(error)) => return Err(error.clone()),
         (sent, _) => sent.map_err(|error| error.about(to))?,
     };
-    if context.terminal.json { context.terminal.line(&answer.to_string()) } else { Ok(()) }
+    if context.terminal.json { context.terminal.json(&answer) } else { Ok(()) }
 }
 
 fn counted(

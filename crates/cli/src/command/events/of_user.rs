@@ -47,8 +47,11 @@ pub(super) async fn print(
         let path = format!("/events?limit={PAGE}&waitSeconds={wait}&after={after}");
         let page: UserEvents = read(&client.get(&path).await?)?;
         for event in &page.data {
-            let line = if context.terminal.json { event.to_string() } else { line(&read(event)?) };
-            context.terminal.line(&line)?;
+            if context.terminal.json {
+                context.terminal.json(event)?;
+            } else {
+                context.terminal.line(&line(&read(event)?))?;
+            }
         }
         if page.data.len() < PAGE && !follow {
             return Ok(());

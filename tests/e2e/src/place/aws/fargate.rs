@@ -6,7 +6,12 @@ use anyhow::Result;
 use client::text;
 use serde_json::Value;
 
-use crate::{process, process::Program, wait::until};
+use crate::{Capacity, process, process::Program, wait::until};
+
+/// The capacity providers of on-demand and of Spot instances, by their names in the template.
+pub(super) const PROVIDERS: [&str; 2] = ["OnDemandCapacity", "SpotCapacity"];
+/// More instances than all scenarios need.
+pub(super) const MANY: usize = 100;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -16,7 +21,7 @@ pub(super) async fn start(
     dir: &Path,
     logs: &Path,
     (queue, sqs): (&str, &str),
-    link: Option<&str>,
+    (link, capacity): (Option<&str>, Capacity),
 ) -> Result<(Program, String)> {
     let log = process::log(logs, "fargate")?;
     let mut command = Command::new(root.join("target/debug/fargate"));
@@ -29,6 +34,11 @@ pub(super) async fn start(
         "--sqs-endpoint",
         sqs,
     ]);
+    if capacity == Capacity::Ec2 {
+        for provider in PROVIDERS {
+            command.args(["--instances", &format!("{provider}={MANY}")]);
+        }
+    }
     if let Some(link) = link {
         command.args(["--link-url", link]);
     }

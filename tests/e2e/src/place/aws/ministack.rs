@@ -11,7 +11,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use crate::{
-    Transport,
+    Capacity, Transport, Variant,
     process::{self, Program},
     wait::until,
 };
@@ -71,7 +71,7 @@ pub(super) async fn deploy(
     dir: &Path,
     logs: &Path,
     endpoint: &str,
-    transport: Transport,
+    variant: Variant,
 ) -> Result<Value> {
     let log = process::log(logs, "deploy")?;
     let out = tokio::process::Command::new(root.join("target/venv/bin/python"))
@@ -80,7 +80,8 @@ pub(super) async fn deploy(
         .arg(dir)
         .arg("--root")
         .arg(root)
-        .args(["--transport", if transport == Transport::Link { "link" } else { "exec" }])
+        .args(["--transport", if variant.transport == Transport::Link { "link" } else { "exec" }])
+        .args(["--capacity", if variant.capacity == Capacity::Ec2 { "ec2" } else { "fargate" }])
         .stderr(fs::File::create(&log)?)
         .kill_on_drop(true)
         .output()

@@ -71,7 +71,7 @@ impl Simulation {
                 TaskStatus::Running | TaskStatus::Stopping => {
                     self.fakes.compute.advance(&facts.task, TaskStatus::Stopped);
                 }
-                TaskStatus::Stopped => {}
+                TaskStatus::Unplaced | TaskStatus::Stopped => {}
             }
         }
         self.run_until_idle();

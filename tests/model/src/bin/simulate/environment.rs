@@ -65,7 +65,7 @@ impl Simulation {
             (TaskStatus::Running, 3..8) => shell.silence(task),
             (TaskStatus::Running, _) => shell.wake(task),
             (TaskStatus::Stopping, 0..60) => drop(compute.advance(task, TaskStatus::Stopped)),
-            (TaskStatus::Stopping | TaskStatus::Stopped, _) => {}
+            (TaskStatus::Unplaced | TaskStatus::Stopping | TaskStatus::Stopped, _) => {}
         }
         self.count("events of tasks");
     }
