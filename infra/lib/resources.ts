@@ -3,6 +3,7 @@
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
 import type { EventBus } from 'aws-cdk-lib/aws-events';
+import type { Bucket } from 'aws-cdk-lib/aws-s3';
 import type { Link } from './link.ts';
 import type { Network } from './network.ts';
 import type { Queues } from './queues.ts';
@@ -17,6 +18,8 @@ export interface Resources {
   readonly cluster: CfnCluster;
   readonly task: ShellTask;
   readonly network: Network;
+  /** Through it, files go between clients and shells. */
+  readonly files: Bucket;
   /** The bus for all events of all users, if the deployment has one. */
   readonly bus: EventBus | undefined;
   /** Absent where runners are reached by ECS Exec. */

@@ -5,6 +5,7 @@ import type { Construct } from 'constructs';
 import { addApi } from './api.ts';
 import { addBus } from './bus.ts';
 import { addEvents } from './events.ts';
+import { addFiles } from './files.ts';
 import { addFunctions, named } from './functions.ts';
 import { addLink, addLinkRoutes } from './link.ts';
 import { only, readHandlers } from './handlers.ts';
@@ -27,6 +28,7 @@ export class EphemeralStack extends Stack {
     Tags.of(this).add('application', 'ephemeral');
 
     const handlers = readHandlers(settings);
+    const files = addFiles(this);
     const resources: Resources = {
       table: addTable(this, settings),
       indexNames: readTable().indexes.map(({ name }) => name),
@@ -34,7 +36,8 @@ export class EphemeralStack extends Stack {
       stateMachineArn: stateMachineArn(this),
       cluster: addCluster(this, settings),
       task: addShellTask(this, settings),
-      network: addNetwork(this, settings),
+      network: addNetwork(this, files, settings),
+      files,
       bus: addBus(this, settings),
       link: addLink(this, settings),
     };

@@ -77,7 +77,7 @@ impl Aws {
         let link = link.map(|link| link.replacen("http", "ws", 1));
         let sqs = (queue.as_str(), url.as_str());
         let (fargate, fargate_url) =
-            fargate::start(root, dir.path(), logs, sqs, link.as_deref()).await?;
+            fargate::start(root, dir.path(), logs, sqs, link.as_deref(), proxy.port()).await?;
         proxy.target("ecs", &fargate_url);
         let calls = Calls::new(http.clone(), &url);
         let users = Users::new(&deployed)?;

@@ -17,6 +17,7 @@ pub(super) async fn start(
     logs: &Path,
     (queue, sqs): (&str, &str),
     link: Option<&str>,
+    port: u16,
 ) -> Result<(Program, String)> {
     let log = process::log(logs, "fargate")?;
     let mut command = Command::new(root.join("target/debug/fargate"));
@@ -32,6 +33,7 @@ pub(super) async fn start(
     if let Some(link) = link {
         command.args(["--link-url", link]);
     }
+    command.args(["--host-port", &port.to_string()]);
     let mut program = Program::start(&mut command, &log)?;
     let url = until("the local Fargate to listen", STARTS_WITHIN, async || {
         program.alive()?;
