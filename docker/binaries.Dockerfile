@@ -1,4 +1,4 @@
-# Compiles the runner, runner-link or bootstrap in a container; `scripts/compile` builds it with the repository as
+# Compiles a binary for AWS in a container; `scripts/compile` builds it with the repository as
 # the context.
 ARG RUST=rust:1.95-bookworm
 FROM ${RUST} AS build

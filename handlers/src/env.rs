@@ -7,7 +7,7 @@ use domain::{
     cost::Pricing,
     ports::{
         Changes, Clock, Compute, Files, Ids, Processes, Queue, QueueLimits, RunLimits, Shell,
-        StorageLimits, Store, Webhooks, Workflow,
+        StorageLimits, Store, Transfers, Webhooks, Workflow,
     },
     size::{Network, Size},
     timeline::{Actor, Stamp},
@@ -26,6 +26,9 @@ pub struct Env {
     pub shell: Arc<dyn Shell>,
     /// The files of shells; `None` where the API has no way to them.
     pub files: Option<Arc<dyn Files>>,
+    /// Where the bytes of files wait between clients and shells, in deployments in which requests for files are
+    /// jobs; `None` elsewhere.
+    pub transfers: Option<Arc<dyn Transfers>>,
     /// The processes of commands; `None` where the API has no way to shells.
     pub processes: Option<Arc<dyn Processes>>,
     pub webhooks: Arc<dyn Webhooks>,

@@ -187,6 +187,7 @@ pub(crate) enum JobType {
     Start,
     Execute,
     Terminal,
+    Files,
     Stop,
 }
 
@@ -339,6 +340,7 @@ impl JobType {
         match work {
             Work::Start => Self::Start,
             Work::Execute(command) if command.terminal.is_some() => Self::Terminal,
+            Work::Execute(command) if command.files.is_some() => Self::Files,
             Work::Execute(_) => Self::Execute,
             Work::Stop => Self::Stop,
         }

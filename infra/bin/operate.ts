@@ -98,7 +98,7 @@ const COMMANDS: Record<string, (args: Arguments, stack: string) => Promise<void>
     if ((await findStack(client, name)) === undefined) return console.log(`there is no stack ${name}`);
     const resources = await resourcesOf(client, name);
     await drain(resources, options());
-    for (const { type, id } of resources) if (type === 'AWS::S3::Bucket') console.log(`deleted ${await emptyBucket(id)} files of the console`);
+    for (const { type, id } of resources) if (type === 'AWS::S3::Bucket') console.log(`deleted ${await emptyBucket(id)} objects of ${id}`);
     const kept = await deleteStack(client, name);
     for (const { type, id } of resources) if (type === 'AWS::StepFunctions::StateMachine') await awaitDeletion(id, options());
     console.log(`deleted the stack ${name}; what the CDK created in the account (CDKToolkit) stays`);

@@ -55,6 +55,8 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
       return cluster(resources);
     case 'shell':
       return { ...cluster(resources), ...(resources.link && { EPHEMERAL_LINK_ENDPOINT: resources.link.stage.callbackUrl }), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
+    case 'transfers':
+      return { EPHEMERAL_FILES_BUCKET: resources.files.bucketName, EPHEMERAL_FILES_URL: `https://${resources.files.bucketRegionalDomainName}` };
     case 'publish':
       return { EPHEMERAL_BUS: required(resources).eventBusName };
     case 'workflow:resume':

@@ -3,6 +3,7 @@
 import { Stack, type CfnElement } from 'aws-cdk-lib';
 import { PolicyStatement, type PolicyStatementProps } from 'aws-cdk-lib/aws-iam';
 import { required, streamArn } from './bus.ts';
+import { FILES } from './files.ts';
 import type { Suppression } from './rules.ts';
 import type { Permission } from './handlers.ts';
 import type { Link } from './link.ts';
@@ -38,6 +39,8 @@ export function grant(permission: Permission, resources: Resources): Grant {
       return read(resources);
     case 'shell':
       return shell(resources);
+    case 'transfers':
+      return transfers(resources);
     case 'webhooks':
       // Calls to endpoints outside of AWS need no IAM permission.
       return { statements: [], suppressions: [] };
@@ -78,6 +81,19 @@ function store({ table, indexNames }: Resources): Grant {
 
 function send(lane: keyof Resources['queues'], { queues }: Resources): Grant {
   return only({ actions: ['sqs:SendMessage'], resources: [queues[lane].queue.queueArn] });
+}
+
+function transfers({ files }: Resources): Grant {
+  const objects = files.arnForObjects(FILES);
+  return {
+    statements: [new PolicyStatement({ actions: ['s3:GetObject', 's3:PutObject'], resources: [objects] })],
+    suppressions: [
+      {
+        finding: `AwsSolutions-IAM5[Resource::<${files.stack.getLogicalId(files.node.defaultChild as CfnElement)}.Arn>/${FILES}]`,
+        reason: 'The objects of this one bucket: each transfer has one of its own.',
+      },
+    ],
+  };
 }
 
 function inCluster({ cluster }: Resources) {

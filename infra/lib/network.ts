@@ -15,7 +15,9 @@ import {
   type ISubnet,
 } from 'aws-cdk-lib/aws-ec2';
 import { AnyPrincipal, PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type { Bucket } from 'aws-cdk-lib/aws-s3';
 import type { Construct } from 'constructs';
+import { FILES } from './files.ts';
 import { logGroup } from './logs.ts';
 import { suppress } from './rules.ts';
 import type { Settings } from './settings.ts';
@@ -42,7 +44,7 @@ const SUBNETS = {
   nat: SubnetType.PRIVATE_WITH_EGRESS,
 } as const;
 
-export function addNetwork(scope: Construct, settings: Settings): Network {
+export function addNetwork(scope: Construct, files: Bucket, settings: Settings): Network {
   const type = SUBNETS[settings.network];
   const vpc = new Vpc(scope, 'Vpc', {
     ipAddresses: IpAddresses.cidr('10.64.0.0/16'),
@@ -75,7 +77,7 @@ export function addNetwork(scope: Construct, settings: Settings): Network {
     return { vpc, subnets, egress, none: undefined, hosts, assignPublicIp: settings.network === 'public' };
   }
   const none = group('NoneGroup', 'Shells: only the endpoints, nothing in', false);
-  addEndpoints(scope, vpc, none, hosts);
+  addEndpoints(scope, vpc, files, none, hosts);
   return { vpc, subnets, egress: undefined, none, hosts, assignPublicIp: false };
 }
 
@@ -90,7 +92,7 @@ function addFlowLog(vpc: Vpc, settings: Settings) {
  * The endpoints that a task needs to start and to serve ECS Exec. Their policies refuse principals of other
  * accounts, so that a shell cannot send data out with foreign credentials.
  */
-function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup, hosts: SecurityGroup | undefined) {
+function addEndpoints(scope: Construct, vpc: Vpc, files: Bucket, shells: SecurityGroup, hosts: SecurityGroup | undefined) {
   const stack = Stack.of(scope);
   const group = new SecurityGroup(scope, 'EndpointGroup', {
     vpc,
@@ -129,6 +131,13 @@ function addEndpoints(scope: Construct, vpc: Vpc, shells: SecurityGroup, hosts: 
       actions: ['s3:GetObject'],
       // The bucket in which ECR keeps image layers.
       resources: [`arn:${stack.partition}:s3:::prod-${stack.region}-starport-layer-bucket/*`],
+    }),
+  );
+  s3.addToPolicy(
+    new PolicyStatement({
+      principals: [new AnyPrincipal()],
+      actions: ['s3:GetObject', 's3:PutObject'],
+      resources: [files.arnForObjects(FILES)],
     }),
   );
   // The subnets have routes only to the endpoints, and the addresses of S3 have no security group.

@@ -3,6 +3,7 @@
 import type { Table } from 'aws-cdk-lib/aws-dynamodb';
 import type { CfnCluster } from 'aws-cdk-lib/aws-ecs';
 import type { EventBus } from 'aws-cdk-lib/aws-events';
+import type { Bucket } from 'aws-cdk-lib/aws-s3';
 import type { Instances } from './instances.ts';
 import type { Link } from './link.ts';
 import type { Network } from './network.ts';
@@ -20,6 +21,8 @@ export interface Resources {
   readonly network: Network;
   /** Absent on Fargate. */
   readonly instances: Instances | undefined;
+  /** Through it, files go between clients and shells. */
+  readonly files: Bucket;
   /** The bus for all events of all users, if the deployment has one. */
   readonly bus: EventBus | undefined;
   /** Absent where runners are reached by ECS Exec. */

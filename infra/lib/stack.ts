@@ -5,6 +5,7 @@ import type { Construct } from 'constructs';
 import { addApi } from './api.ts';
 import { addBus } from './bus.ts';
 import { addEvents } from './events.ts';
+import { addFiles } from './files.ts';
 import { addFunctions, named } from './functions.ts';
 import { addInstances } from './instances.ts';
 import { addLink, addLinkRoutes } from './link.ts';
@@ -32,7 +33,8 @@ export class EphemeralStack extends Stack {
     const queues = addQueues(this, handlers);
     const cluster = addCluster(this, settings);
     const task = addShellTask(this, settings);
-    const network = addNetwork(this, settings);
+    const files = addFiles(this);
+    const network = addNetwork(this, files, settings);
     const resources: Resources = {
       table,
       indexNames: readTable().indexes.map(({ name }) => name),
@@ -42,6 +44,7 @@ export class EphemeralStack extends Stack {
       task,
       network,
       instances: addInstances(this, cluster, network, settings),
+      files,
       bus: addBus(this, settings),
       link: addLink(this, settings),
     };

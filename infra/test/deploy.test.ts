@@ -154,7 +154,7 @@ describe('deployment to an emulator by the CDK CLI', () => {
     assert.match(deploy('-c', 'console=true'), /shells\.ConsoleUrl = https/);
     const said = destroy();
     assert.match(said, /^ended 0 executions$/m);
-    assert.match(said, /^deleted [1-9]\d* files of the console$/m);
+    assert.match(said, /^deleted [1-9]\d* objects of \S+$/m);
     assert.match(destroy(), /^there is no stack shells$/m);
   });
 });

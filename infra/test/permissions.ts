@@ -22,6 +22,7 @@ export const PERMISSIONS: Record<Permission, string[]> = {
   'compute:stop': ['ecs:StopTask'],
   'compute:read': ['ecs:DescribeTasks', 'ecs:ListTasks'],
   shell: ['ecs:ExecuteCommand', 'ssmmessages:OpenDataChannel'],
+  transfers: ['s3:GetObject', 's3:PutObject'],
   webhooks: [],
   publish: ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams', 'events:PutEvents'],
 };

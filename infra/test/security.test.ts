@@ -43,6 +43,8 @@ describe('functions', () => {
       EPHEMERAL_TASK_DEFINITION: ['compute:run'],
       EPHEMERAL_SUBNETS: ['compute:run'],
       EPHEMERAL_BUS: ['publish'],
+      EPHEMERAL_FILES_BUCKET: ['transfers'],
+      EPHEMERAL_FILES_URL: ['transfers'],
     };
     for (const { name, uses } of readHandlers({ bus: true, transport: 'exec' })) {
       const variables = functionNamed(resources, name).fn.Properties['Environment'].Variables;
@@ -187,18 +189,44 @@ describe('networks', () => {
     assert.deepEqual(egress({ egressPorts: 'all' }), ['-1 ']);
   });
 
-  it('endpoints serve only this account, and the one for S3 only image layers', () => {
+  it('endpoints serve only this account, and the one for S3 only image layers and the files of this deployment', () => {
     const { resources } = synthesize({ network: 'private' });
+    const [[bucket]] = ofType(resources, 'AWS::S3::Bucket') as [[string, unknown]];
     for (const [, { Properties }] of ofType(resources, 'AWS::EC2::VPCEndpoint')) {
-      const [statement] = Properties['PolicyDocument'].Statement;
-      const own = statement.Condition?.StringEquals?.['aws:PrincipalAccount']?.Ref === 'AWS::AccountId';
-      const layers = statement.Action === 's3:GetObject' && JSON.stringify(statement.Resource).includes('-starport-layer-bucket/*');
-      assert.ok(own || layers);
+      for (const statement of Properties['PolicyDocument'].Statement) {
+        const own = statement.Condition?.StringEquals?.['aws:PrincipalAccount']?.Ref === 'AWS::AccountId';
+        const layers = statement.Action === 's3:GetObject' && JSON.stringify(statement.Resource).includes('-starport-layer-bucket/*');
+        const arn = { 'Fn::Join': ['', [{ 'Fn::GetAtt': [bucket, 'Arn'] }, '/files/*']] };
+        const files = JSON.stringify(statement.Resource) === JSON.stringify(arn);
+        assert.ok(own || layers || files);
+      }
     }
   });
 });
 
 describe('data', () => {
+  it('files go through one bucket, private, encrypted, for a day, with TLS and for signatures of 15 minutes', () => {
+    const [[id, { Properties: bucket, DeletionPolicy }]] = ofType(resources, 'AWS::S3::Bucket') as any;
+    const blocked = { BlockPublicAcls: true, BlockPublicPolicy: true, IgnorePublicAcls: true, RestrictPublicBuckets: true };
+    assert.deepEqual(bucket['PublicAccessBlockConfiguration'], blocked);
+    assert.equal(bucket['BucketEncryption'].ServerSideEncryptionConfiguration.length, 1);
+    assert.equal(bucket['CorsConfiguration'], undefined);
+    assert.equal(bucket['LifecycleConfiguration'].Rules[0].ExpirationInDays, 1);
+    assert.equal(DeletionPolicy, 'Delete');
+    const [[, { Properties: policy }]] = ofType(resources, 'AWS::S3::BucketPolicy') as any;
+    const conditions = policy['PolicyDocument'].Statement.map(({ Effect, Condition }: any) => [Effect, Condition]);
+    assert.deepEqual(conditions, [
+      ['Deny', { Bool: { 'aws:SecureTransport': 'false' } }],
+      ['Deny', { NumericGreaterThan: { 's3:signatureAge': 900000 } }],
+    ]);
+    for (const { name } of readHandlers({ bus: true, transport: 'exec' })) {
+      for (const { Action, Resource } of statements(resources, functionNamed(resources, name).role)) {
+        if (!list(Action).some((action) => action.startsWith('s3:'))) continue;
+        assert.deepEqual(Resource, { 'Fn::Join': ['', [{ 'Fn::GetAtt': [id, 'Arn'] }, '/files/*']] });
+      }
+    }
+  });
+
   it('every queue is encrypted and refuses requests without TLS', () => {
     const policies = ofType(resources, 'AWS::SQS::QueuePolicy').map(([, { Properties }]) => Properties);
     for (const [id, { Properties }] of ofType(resources, 'AWS::SQS::Queue')) {

@@ -23,7 +23,7 @@ mod report;
 mod start_files;
 mod terminal;
 
-pub use files::RunnerFiles;
+pub use files::{RunnerFiles, printed_replies, to_wire};
 use follower::Follower;
 use pool::{ConnectionPool, unexpected};
 pub use processes::RunnerProcesses;

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::Client;
 use aws_types::SdkConfig;
 use domain::{
     message::Lane,
-    ports::{Clock, Compute, Ids, Queue, Shell, Webhooks, Workflow},
+    ports::{Clock, Compute, Ids, Queue, Shell, Transfers, Webhooks, Workflow},
 };
 use handlers::{
     Env,
@@ -26,6 +26,7 @@ use crate::{
     sdk,
     shell::ExecDial,
     store::DynamoStore,
+    transfers::S3Transfers,
     variable::{VariableError, Variables},
     workflow::SfnWorkflow,
 };
@@ -61,8 +62,11 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         ids,
         policy: Arc::new(policy),
         worker: worker.into(),
-        // A function would have to carry all bytes, and stops after 29 s.
+        // A function would have to carry all bytes, and stops after 29 s: see `transfers`.
         files: None,
+        transfers: builder.transfers()?.map(|transfers| -> Arc<dyn Transfers> {
+            Arc::new(Scoped::new(function, Some(transfers), log_refusal))
+        }),
         processes: None,
         claims: None,
     })
@@ -106,6 +110,9 @@ fn clock() -> Arc<dyn Clock> {
 const LINK_ENDPOINT: &str = "EPHEMERAL_LINK_ENDPOINT";
 /// The variable with the URL to which runners connect.
 const LINK_URL: &str = "EPHEMERAL_LINK_URL";
+/// The variables with the name and the URL of the bucket through which files go.
+const FILES_BUCKET: &str = "EPHEMERAL_FILES_BUCKET";
+const FILES_URL: &str = "EPHEMERAL_FILES_URL";
 /// Whether tasks have ECS Exec for terminals where runners connect by themselves.
 pub(crate) const TERMINALS: &str = "EPHEMERAL_TERMINALS";
 
@@ -212,6 +219,17 @@ impl PortBuilder<'_> {
         let endpoint = self.variables.optional("AWS_ENDPOINT_URL").unwrap_or(endpoint);
         let table = (Client::new(&self.config), self.text("EPHEMERAL_TABLE")?);
         Ok(Connections::new(&self.config, table, endpoint, clock.clone()))
+    }
+
+    /// `AWS_ENDPOINT_URL` stands for the endpoints of all services.
+    fn transfers(&self) -> Result<Option<Arc<dyn Transfers>>, VariableError> {
+        if !self.function.may(Permission::Transfers) {
+            return Ok(None);
+        }
+        let (bucket, url) = (self.text(FILES_BUCKET)?, self.text(FILES_URL)?);
+        let endpoint = self.variables.optional("AWS_ENDPOINT_URL");
+        let url = endpoint.map_or(url, |endpoint| format!("{endpoint}/{bucket}"));
+        Ok(Some(Arc::new(S3Transfers::new(&self.config, url))))
     }
 
     fn shell(

@@ -11,6 +11,7 @@ pub mod queue;
 pub mod sdk;
 pub mod shell;
 pub mod store;
+pub mod transfers;
 mod variable;
 pub mod workflow;
 

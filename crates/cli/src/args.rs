@@ -127,6 +127,7 @@ Examples:
   ephemeral run -- python3 -c 'print(6 * 7)'
   ephemeral run --timeline 'id; uname -r'
   ephemeral run --stdin 'sort | uniq -c' < words.txt
+  ephemeral run --file main.py:main.py -- python3 main.py
   ephemeral run -it -- bash                          on a terminal
   ephemeral run --cpu 1024 --memory 2048 --timeout 1h -- make")]
 pub(crate) struct Run {
@@ -143,6 +144,8 @@ pub(crate) struct Run {
     /// Print the session's timeline afterwards, on standard error.
     #[arg(long)]
     pub(crate) timeline: bool,
+    #[command(flatten)]
+    pub(crate) files: FileOptions,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
 }
@@ -169,13 +172,20 @@ pub(crate) struct Start {
     /// Wait for a slot at the quota instead of being refused.
     #[arg(long)]
     pub(crate) queue: bool,
+    #[command(flatten)]
+    pub(crate) files: FileOptions,
+    /// Print the id at once; commands may be sent before the shell is ready.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// Files of a new shell.
+#[derive(Debug, Args)]
+pub(crate) struct FileOptions {
     /// Copy a small file into the shell before its first command; 64 KiB in all. Paths in the shell count from
     /// the home directory.
     #[arg(long = "file", value_parser = file, value_name = "LOCAL:PATH")]
     pub(crate) files: Vec<File>,
-    /// Print the id at once; commands may be sent before the shell is ready.
-    #[arg(long)]
-    pub(crate) no_wait: bool,
 }
 
 /// Options of a new shell.

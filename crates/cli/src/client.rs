@@ -1,14 +1,12 @@
 //! The client of the HTTP API: JSON in, JSON or a [`CliError`] out.
 
 use std::{
-    io,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use futures::Stream;
 use hyper_util::client::proxy::matcher::Matcher;
-use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header, redirect};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -21,8 +19,11 @@ use crate::{
     terminal::Terminal,
 };
 
+mod files;
 mod mcp;
 mod proxy;
+
+pub(crate) use files::FILE_MODE;
 
 /// Longer than the longest time for which the server holds a long-poll open.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(40);
@@ -77,6 +78,7 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(5))
+            .redirect(redirects())
             .user_agent(concat!("ephemeral/", env!("CARGO_PKG_VERSION")));
         if let Some(silence) = silence {
             builder = builder.read_timeout(silence);
@@ -105,7 +107,7 @@ impl Client {
     pub(crate) async fn get(&self, path: &str) -> Result<Value, CliError> {
         self.retry(async || {
             let request = self.request(Method::GET, path).timeout(RESPONSE_TIMEOUT);
-            self.json(self.send(request).await?).await
+            self.json(self.settled(self.send(request).await?).await?).await
         })
         .await
     }
@@ -160,25 +162,6 @@ impl Client {
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
-    }
-
-    /// Opens the body of a response that is no JSON.
-    pub(crate) async fn download(&self, path: &str) -> Result<Response, CliError> {
-        self.send(self.request(Method::GET, path)).await
-    }
-
-    /// Sends bytes as they come, once.
-    pub(crate) async fn put(
-        &self,
-        path: &str,
-        length: Option<u64>,
-        bytes: impl Stream<Item = io::Result<Vec<u8>>> + Send + 'static,
-    ) -> Result<Value, CliError> {
-        let mut request = self.request(Method::PUT, path).body(Body::wrap_stream(bytes));
-        if let Some(length) = length {
-            request = request.header(header::CONTENT_LENGTH, length);
-        }
-        self.json(self.send(request).await?).await
     }
 
     /// Opens a stream of server-sent events that starts after the event `last`.
@@ -239,7 +222,7 @@ impl Client {
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, CliError> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
-        if !response.status().is_success() {
+        if !response.status().is_success() && response.status() != StatusCode::SEE_OTHER {
             let transient = is_transient(response.status());
             let error = refused(response).await;
             return Err(if transient { self.after_connection(error) } else { error });
@@ -274,6 +257,14 @@ impl Client {
     fn after_connection(&self, error: CliError) -> CliError {
         if self.connected.load(Ordering::Relaxed) { error.transient() } else { error }
     }
+}
+
+/// Redirections to the bytes of a file are followed by [`Client::download`], which needs their headers.
+fn redirects() -> redirect::Policy {
+    redirect::Policy::custom(|attempt| match attempt.status() {
+        StatusCode::SEE_OTHER => attempt.stop(),
+        _ => redirect::Policy::default().redirect(attempt),
+    })
 }
 
 /// Deserializes the fields that we print from a response of the API.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, ports::Stream};
+use crate::{Secret, file::FileJob, ports::Stream};
 
 /// The command of an execute job and its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Command {
     /// The terminal that the command runs on; none for pipes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<Terminal>,
+    /// What is done with files of the shell; the program of the command is that of the deployment then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<FileJob>,
 }
 
 /// A terminal, as it is opened.
@@ -68,6 +71,7 @@ impl Command {
         self.cwd = None;
         self.env = Secret::default();
         self.stdin = Secret::default();
+        self.files.iter_mut().for_each(FileJob::clear);
     }
 
     /// How many bytes of a stream are stored. A terminal has no stderr: that stream carries its recording.

@@ -8,7 +8,7 @@ use crate::{job::Job, size::Size};
 
 pub mod prices;
 
-use prices::{FOLLOW_SECONDS, PER_JOB, PER_SESSION, Prices, VISIT_SHARE, WORKER_GIB};
+use prices::{FOLLOW_SECONDS, OBJECT_DAYS, PER_JOB, PER_SESSION, Prices, VISIT_SHARE, WORKER_GIB};
 
 /// The shortest time that a task is charged for.
 const MINIMUM_CHARGE: Duration = Duration::from_mins(1);
@@ -136,6 +136,15 @@ impl Pricing {
         let share = if spot { prices.spot_share } else { 1.0 };
         let address = if self.public_address { prices.address_hour } else { 0.0 };
         hours * ((vcpus * prices.vcpu_hour + gib * prices.gib_hour) * share + address)
+    }
+
+    /// The cost of a transfer of files besides its job, in US dollars: one object of so many GB is put, kept and
+    /// got. What leaves the shell leaves for the internet.
+    pub fn transfer(self, gb: f64, is_download: bool) -> f64 {
+        let prices = Prices::of(self.architecture);
+        let internet = if is_download { gb * prices.internet_gb } else { 0.0 };
+        let kept = gb * prices.object_gb_month * OBJECT_DAYS / 30.0;
+        prices.object_put + prices.object_get + kept + internet
     }
 
     /// The cost of these calls, in US dollars.

@@ -4,12 +4,36 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{JobId, SessionId, Timestamp, UploadId};
 
 /// A path inside of a shell. Relative ones count from the home directory. Names may have any bytes. `Debug`
 /// prints only the length, as names may be secret.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "PathRecord", into = "PathRecord")]
 pub struct FilePath(pub Vec<u8>);
+
+/// A path in a record: text where it is UTF-8, which is smaller.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathRecord {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// What a job does with the files of its session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileJob {
+    pub path: FilePath,
+    pub action: FileAction,
+    /// The upload whose bytes are written or unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<UploadId>,
+}
+
+/// The name of the object of an upload, which only its own session can use.
+pub fn uploaded(session: SessionId, upload: UploadId) -> String {
+    format!("{session}/{upload}")
+}
 
 /// A small file that a start request asks for.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +48,8 @@ pub struct NewFile {
 }
 
 /// What is done with a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum FileAction {
     /// Tells [`FileReply::Found`], then sends the part that [`FileTransfer::ask`] names.
     ///
@@ -136,8 +161,47 @@ pub enum FileRefusal {
     /// The disk of the shell is full.
     DiskFull,
     InvalidArchive,
+    /// The object with the bytes does not exist: nothing was uploaded, or it was removed.
+    NoUpload,
+    /// The bytes could not be moved to or from the place where they wait.
+    NotTransferred,
     /// Anything else.
     Failed,
+}
+
+impl From<PathRecord> for FilePath {
+    fn from(record: PathRecord) -> Self {
+        Self(match record {
+            PathRecord::Text(text) => text.into_bytes(),
+            PathRecord::Bytes(bytes) => bytes,
+        })
+    }
+}
+
+impl From<FilePath> for PathRecord {
+    fn from(FilePath(bytes): FilePath) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+    }
+}
+
+impl FileJob {
+    /// Drops the path, which may be secret.
+    pub fn clear(&mut self) {
+        self.path = FilePath(Vec::new());
+    }
+
+    /// The name of the object with the bytes: of this job of a session, or of the upload.
+    pub fn object(&self, session: SessionId, job: JobId) -> String {
+        match self.upload {
+            Some(upload) => uploaded(session, upload),
+            None => format!("{session}/{job}"),
+        }
+    }
+
+    /// Whether the bytes leave the shell.
+    pub const fn is_download(&self) -> bool {
+        matches!(self.action, FileAction::Read | FileAction::Pack { .. })
+    }
 }
 
 impl fmt::Debug for NewFile {

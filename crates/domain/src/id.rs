@@ -102,6 +102,10 @@ ulid_id!(
     DeliveryId, "msg_"
 );
 ulid_id!(
+    /// An upload: the object with the bytes of a file or of an archive.
+    UploadId, "up_"
+);
+ulid_id!(
     /// A warm task, started ahead of any session. The task's `started_by` is this id.
     WarmId, "pool-"
 );

@@ -92,6 +92,7 @@ impl Work {
         match self {
             Self::Start => "start",
             Self::Execute(command) if command.terminal.is_some() => "terminal",
+            Self::Execute(command) if command.files.is_some() => "files",
             Self::Execute(_) => "execute",
             Self::Stop => "stop",
         }

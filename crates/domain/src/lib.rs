@@ -33,6 +33,6 @@ pub mod user_event;
 pub mod warm;
 pub mod webhook;
 
-pub use id::{DeliveryId, EventId, JobId, SessionId, TaskId, UserId, WarmId};
+pub use id::{DeliveryId, EventId, JobId, SessionId, TaskId, UploadId, UserId, WarmId};
 pub use secret::Secret;
 pub use time::Timestamp;

@@ -9,6 +9,7 @@ mod processes;
 mod queue;
 mod shell;
 mod store;
+mod transfers;
 mod webhooks;
 mod workflow;
 
@@ -25,6 +26,7 @@ pub use store::{
     CommitError, Due, Expect, IdempotentResponse, Page, QueueLimits, Quota, RunLimits,
     StorageLimits, Store, Version, Versioned, Write,
 };
+pub use transfers::{TransferUrl, Transfers};
 pub use webhooks::{PostError, Posted, SignedPost, Webhooks};
 pub use workflow::{Answer, Resume, Workflow};
 

@@ -80,6 +80,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         workflow: workflow.clone(),
         shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
         files: Some(Arc::new(RunnerFiles::new(dial.clone()))),
+        transfers: None,
         processes: Some(Arc::new(RunnerProcesses::new(dial.clone()))),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),

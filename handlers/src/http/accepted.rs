@@ -37,6 +37,9 @@ pub(super) struct Accepted<'a> {
 struct Links {
     job: String,
     session: String,
+    /// The response to a request for files, once its job has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result: Option<String>,
 }
 
 impl Accepted<'_> {
@@ -53,6 +56,10 @@ impl Accepted<'_> {
             links: Links {
                 job: format!("/v1/jobs/{job_id}"),
                 session: format!("/v1/sessions/{session_id}"),
+                result: job
+                    .command()
+                    .and_then(|command| command.files.as_ref())
+                    .map(|_| format!("/v1/jobs/{job_id}/result")),
             },
             command_job_id: None,
             position: None,

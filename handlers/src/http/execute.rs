@@ -202,6 +202,7 @@ impl ExecuteRequest {
             shell,
             background,
             terminal: None,
+            files: None,
         };
         let command = match terminal {
             Some(terminal) => terminal::on(terminal, command, given_timeout),

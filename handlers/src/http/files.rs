@@ -3,6 +3,9 @@
 //!
 //! These requests reach a shell while they are answered, as those for processes do. A repeated one has the
 //! same effect. The bytes pass through in pieces; a request that breaks leaves what was there before.
+//!
+//! In deployments whose API has no way to shells, they are jobs instead (`files/job.rs`): the bytes go through
+//! a store of objects, to which clients and shells get URLs.
 
 use axum::{
     extract::State,
@@ -24,14 +27,18 @@ use super::{
 use crate::Env;
 
 mod download;
+mod job;
 mod shell;
 mod upload;
 mod view;
 
 pub(super) use download::{get, pack};
+#[cfg(test)]
+pub(super) use job::{UploadRequest, UploadView};
+pub(super) use job::{result, upload};
 use shell::ShellFiles;
 #[cfg(test)]
-pub(super) use upload::WriteQuery;
+pub(super) use upload::{UnpackQuery, WriteQuery};
 pub(super) use upload::{mode, put, unpack};
 pub(super) use view::{ArchiveView, FileView, ListView, StoredFileView};
 
@@ -81,12 +88,15 @@ pub(super) async fn remove(
     User(user): User,
     Id(id): Id<SessionId>,
     params: Params,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let RemoveQuery { path, recursive } = params.read(RemoveQuery::read)?;
     let action = FileAction::Remove { recursive };
+    if env.transfers.is_some() {
+        return job::accept(&env, user, id, path, action, None).await;
+    }
     let mut shell = ShellFiles::open(&env, &user, id, path, action).await?;
     shell.done().await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Which part of a tree is wanted.
@@ -113,27 +123,52 @@ pub(super) async fn list(
     User(user): User,
     Id(id): Id<SessionId>,
     params: Params,
-) -> Result<Reply, Problem> {
+) -> Result<Response, Problem> {
     let ListQuery { path, depth, limit } = params.read(ListQuery::read)?;
-    let mut shell =
-        ShellFiles::open(&env, &user, id, path, FileAction::List { depth, limit }).await?;
-    let (mut entries, mut bytes) = (Vec::new(), 0);
+    let action = FileAction::List { depth, limit };
+    if env.transfers.is_some() {
+        return job::accept(&env, user, id, path, action, None).await;
+    }
+    let mut shell = ShellFiles::open(&env, &user, id, path, action).await?;
+    let mut list = Listing::new(limit);
     loop {
-        match shell.next().await? {
-            FileReply::Entries(more) if entries.len() + more.len() <= limit as usize => {
-                bytes += more.iter().map(ListedFile::bytes).sum::<usize>();
-                if bytes > MAX_LIST {
+        if let Some(view) = list.add(shell.next().await?)? {
+            return Ok(Reply::ok(&view).into_response());
+        }
+    }
+}
+
+/// A list of which not all entries have come.
+struct Listing {
+    entries: Vec<FileView>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Listing {
+    const fn new(limit: u32) -> Self {
+        Self { entries: Vec::new(), bytes: 0, limit: limit as usize }
+    }
+
+    /// Adds what the shell has replied; the list once it is complete.
+    fn add(&mut self, reply: FileReply) -> Result<Option<ListView>, Problem> {
+        match reply {
+            FileReply::Entries(more) if self.entries.len() + more.len() <= self.limit => {
+                self.bytes += more.iter().map(ListedFile::bytes).sum::<usize>();
+                if self.bytes > MAX_LIST {
                     return Err(unexpected());
                 }
-                entries.extend(more.iter().map(FileView::of));
+                self.entries.extend(more.iter().map(FileView::of));
+                Ok(None)
             }
             FileReply::Done(done) => {
-                return Ok(Reply::ok(&ListView { entries, truncated: done.truncated }));
+                let entries = std::mem::take(&mut self.entries);
+                Ok(Some(ListView { entries, truncated: done.truncated }))
             }
             FileReply::Entries(_)
             | FileReply::Found(_)
             | FileReply::Ready
-            | FileReply::Piece(_) => return Err(unexpected()),
+            | FileReply::Piece(_) => Err(unexpected()),
         }
     }
 }

@@ -75,6 +75,11 @@ pub(super) struct RetryOnConflict<'a> {
 }
 
 impl Post {
+    /// A request of this user without a body and a key, which is accepted as a POST is.
+    pub(super) fn without_body(user: UserId) -> Self {
+        Self { user, body: Secret::default(), key: None }
+    }
+
     /// Reads the body as an object; see [`fields::read_object`].
     pub(super) fn read_body<T>(
         &self,

@@ -56,6 +56,11 @@ pub(super) enum Code {
     StreamingUnavailable,
     NotAcceptable,
     FilesUnavailable,
+    UploadRequired,
+    UploadsUnavailable,
+    UploadNotFound,
+    TransferFailed,
+    TransferExpired,
     ProcessesUnavailable,
     Unavailable,
     InsufficientStorage,
@@ -64,7 +69,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 42] = [
+    pub(super) const ALL: [Self; 47] = [
         Self::InvalidRequest,
         Self::InvalidPath,
         Self::InvalidArchive,
@@ -103,6 +108,11 @@ impl Code {
         Self::StreamingUnavailable,
         Self::NotAcceptable,
         Self::FilesUnavailable,
+        Self::UploadRequired,
+        Self::UploadsUnavailable,
+        Self::UploadNotFound,
+        Self::TransferFailed,
+        Self::TransferExpired,
         Self::ProcessesUnavailable,
         Self::Unavailable,
         Self::InsufficientStorage,
@@ -173,6 +183,15 @@ impl Code {
             Self::FilesUnavailable => {
                 ("files_unavailable", S::NOT_IMPLEMENTED, "No transfer of files here")
             }
+            Self::UploadRequired => ("upload_required", S::CONFLICT, "Upload the bytes first"),
+            Self::UploadsUnavailable => {
+                ("uploads_unavailable", S::NOT_IMPLEMENTED, "Send the bytes themselves")
+            }
+            Self::UploadNotFound => ("upload_not_found", S::NOT_FOUND, "Nothing was uploaded"),
+            Self::TransferFailed => {
+                ("transfer_failed", S::SERVICE_UNAVAILABLE, "The transfer failed")
+            }
+            Self::TransferExpired => ("transfer_expired", S::GONE, "The bytes are removed"),
             Self::ProcessesUnavailable => {
                 ("processes_unavailable", S::NOT_IMPLEMENTED, "No processes here")
             }
@@ -189,7 +208,7 @@ impl Code {
     /// Seconds after which the same request may succeed; none if a retry can't help.
     pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::NotReady | Self::Unavailable => Some(1),
+            Self::NotReady | Self::Unavailable | Self::TransferFailed => Some(1),
             Self::QuotaExceeded
             | Self::CapacityExceeded
             | Self::QueueFull
@@ -207,6 +226,10 @@ impl Code {
             | Self::FileError
             | Self::RangeNotSatisfiable
             | Self::FilesUnavailable
+            | Self::UploadRequired
+            | Self::UploadsUnavailable
+            | Self::UploadNotFound
+            | Self::TransferExpired
             | Self::ProcessesUnavailable
             | Self::ShellDiskFull
             | Self::MalformedJson

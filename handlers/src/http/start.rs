@@ -185,5 +185,6 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         shell: None,
         background: false,
         terminal: None,
+        files: None,
     }
 }

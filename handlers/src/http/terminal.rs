@@ -119,6 +119,7 @@ impl TerminalRequest {
             shell: None,
             background: true,
             terminal: None,
+            files: None,
         };
         Some(Self { command: on(terminal, command, true) })
     }

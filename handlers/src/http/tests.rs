@@ -31,6 +31,7 @@ mod start;
 mod stop;
 mod stream;
 mod terminal;
+mod transfers;
 mod usage;
 mod wait;
 mod webhooks;

@@ -18,7 +18,7 @@ use crate::{Env, view::JobView};
 
 /// How long the response waits.
 pub(super) struct WaitQuery {
-    wait: Duration,
+    pub(super) wait: Duration,
 }
 
 /// A job that ended while the response waited.

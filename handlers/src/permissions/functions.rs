@@ -61,7 +61,7 @@ pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
-        uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS],
+        uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS, Permission::Transfers],
         memory_mib: MEMORY,
         // A gateway for HTTP APIs waits at most 30 s for an answer.
         timeout_seconds: 29,
@@ -91,6 +91,7 @@ pub const FUNCTIONS: [Function; 14] = [
             Permission::ResumeExecution,
             Permission::ReadTasks,
             Permission::Shell,
+            Permission::Transfers,
         ],
     ),
     of_lane(
@@ -179,6 +180,7 @@ pub const FUNCTIONS: [Function; 14] = [
             Permission::StopTask,
             Permission::ReadTasks,
             Permission::Shell,
+            Permission::Transfers,
         ],
         memory_mib: MEMORY,
         // A gateway waits at most 29 s for an answer to a frame.

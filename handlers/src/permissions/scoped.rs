@@ -6,12 +6,13 @@ use async_trait::async_trait;
 use domain::{
     JobId, Secret, SessionId, TaskId,
     command::Command,
-    file::NewFile,
+    file::{FileJob, FileReply, NewFile},
     job::TerminalAccess,
     message::Message,
     ports::{
         Answer, BackendError, CommandStart, Compute, FilesError, PostError, Posted, Queue, Resume,
-        RunError, RunTask, Shell, ShellError, SignedPost, StopError, Webhooks, Workflow,
+        RunError, RunTask, Shell, ShellError, SignedPost, StopError, TransferUrl, Transfers,
+        Webhooks, Workflow,
     },
     task::TaskFacts,
 };
@@ -168,5 +169,29 @@ impl Webhooks for Scoped<dyn Webhooks> {
             Ok(port) => port.post(post).await,
             Err(_) => Err(PostError::Failed),
         }
+    }
+}
+
+#[async_trait]
+impl Transfers for Scoped<dyn Transfers> {
+    async fn put_url(&self, object: &str, bytes: u64) -> Result<TransferUrl, BackendError> {
+        self.permit(Permission::Transfers)?.put_url(object, bytes).await
+    }
+
+    async fn get_url(&self, object: &str) -> Result<TransferUrl, BackendError> {
+        self.permit(Permission::Transfers)?.get_url(object).await
+    }
+
+    async fn command(
+        &self,
+        command: &Command,
+        job: &FileJob,
+        object: &str,
+    ) -> Result<Command, BackendError> {
+        self.permit(Permission::Transfers)?.command(command, job, object).await
+    }
+
+    fn replies(&self, printed: &[u8]) -> Result<Vec<FileReply>, FilesError> {
+        self.permit(Permission::Transfers)?.replies(printed)
     }
 }

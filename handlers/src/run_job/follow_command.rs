@@ -192,7 +192,15 @@ impl Worker<'_> {
         }
         let (stdout, stderr) = self.job.output();
         let env = self.session.common().spec.env.expose();
-        shell.start(self.task, id, command, env, (stdout.end(), stderr.end())).await
+        let from = (stdout.end(), stderr.end());
+        match (&command.files, &self.env.transfers) {
+            (Some(files), Some(transfers)) => {
+                let object = files.object(self.session.id(), id);
+                let command = transfers.command(command, files, &object).await?;
+                shell.start(self.task, id, &command, env, from).await
+            }
+            (Some(_), None) | (None, _) => shell.start(self.task, id, command, env, from).await,
+        }
     }
 
     /// When a worker leaves a command that prints nothing more. The worker that started it, and one that waits

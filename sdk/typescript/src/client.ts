@@ -8,8 +8,10 @@ import { EventParser, type ServerEvent } from "./sse.js";
 
 /** How long a response may take beyond the time that the request asks the server to wait. */
 const TIMEOUT_MS = 15_000;
+const ACCEPTED = 202;
 const NO_CONTENT = 204;
-/** How long a request for events waits for one. */
+const SEE_OTHER = 303;
+/** How long a request for events, or for a result, waits for one. */
 const EVENTS_WAIT_SECONDS = 20;
 /** The server sends at least a comment in a third of this time. */
 const SILENCE_MS = 45_000;
@@ -45,6 +47,9 @@ export class Client {
     this.retrySeconds = retrySeconds;
     this.#given = given;
   }
+
+  /** Whether the server is known to take the bytes of files itself. */
+  takesBytes = false;
 
   /** Whether the server has ever responded. */
   get hasResponded(): boolean {
@@ -83,9 +88,31 @@ export class Client {
     return this.#request("POST", path, { ...options, body, key: options.key ?? newKey() });
   }
 
-  /** Sends a request with bytes, once. The response is a success, and its body is not read. */
-  transfer(path: string, init: RequestInit): Promise<Response> {
-    return this.#fetch(path, init);
+  /**
+   * Sends a request for files, once. The response is a success, and its body is not read. A server may have accepted
+   * the request as a job: then it is the response of its result. A URL to which that redirects gets no token.
+   */
+  async transfer(path: string, init: RequestInit): Promise<Response> {
+    let response = await this.#fetch(path, init);
+    for (;;) {
+      const location = response.headers.get("location");
+      if (location === null) return response;
+      if (response.status === ACCEPTED) {
+        response = await this.#fetch(`${location}/result?waitSeconds=${EVENTS_WAIT_SECONDS}`, {});
+      } else if (response.status === SEE_OTHER) {
+        return this.stored(location, {});
+      } else {
+        return response;
+      }
+    }
+  }
+
+  /** Sends a request to a URL that needs no token. */
+  async stored(url: string, init: RequestInit): Promise<Response> {
+    const response = await this.answered(fetch(url, { ...init, redirect: "error", credentials: "omit" }));
+    if (response.ok) return response;
+    await response.body?.cancel();
+    throw new ApiError(response.status, { detail: "the store of objects refused the request; try again" });
   }
 
   /** The events of a stream behind `lastEventId`, until the connection ends. */
@@ -155,7 +182,7 @@ export class Client {
     const request = fetch(url + path, { ...init, headers, redirect: "manual", credentials: "omit", cache: "no-store" });
     const response = await this.answered(request, signal);
     this.#hasResponded = true;
-    if (response.ok) return response;
+    if (response.ok || response.status === SEE_OTHER) return response;
     const text = await response.text().catch(() => "");
     throw new ApiError(response.status, problem(text), retryAfter(response));
   }

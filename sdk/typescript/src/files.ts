@@ -1,7 +1,7 @@
 // The files of a shell.
 
 import { ApiError } from "./errors.js";
-import type { FileList, StoredFile, Unpacked } from "./models.js";
+import type { FileList, StoredFile, Unpacked, Upload } from "./models.js";
 import { Backoff } from "./retry.js";
 import type { Shell } from "./shell.js";
 
@@ -46,7 +46,12 @@ export class Files {
 
   /** The content of a directory; with `depth`, of those in it too. */
   list(path = ".", options: { depth?: number; limit?: number } = {}): Promise<FileList> {
-    return this.#retried(() => this.shell.client.get(`${this.#path}/list`, { query: { path, ...options } }));
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    const query = { path, ...Object.fromEntries(given.map(([name, value]) => [name, String(value)])) };
+    return this.#retried(async () => {
+      const response = await this.#transfer("GET", "/list", query);
+      return (await this.shell.client.answered(response.json())) as FileList;
+    });
   }
 
   /** Removes a file or an empty directory; with `recursive`, a directory with its content. */
@@ -66,9 +71,30 @@ export class Files {
 
   #send<T>(place: string, query: Record<string, string>, body: Content, type: string): Promise<T> {
     return this.#retried(async () => {
-      const response = await this.#transfer("PUT", place, query, { body, headers: { "content-type": type } });
+      const upload = await this.#upload(body);
+      const to = upload === null ? query : { ...query, upload };
+      const sent = upload === null ? { body } : {};
+      const response = await this.#transfer("PUT", place, to, { ...sent, headers: { "content-type": type } });
       return (await response.json()) as T;
     });
+  }
+
+  /** Puts bytes where a server wants them that does not take them itself; the upload's id. */
+  async #upload(content: Content): Promise<string | null> {
+    const { client } = this.shell;
+    if (client.takesBytes) return null;
+    const body = new Blob([content]);
+    try {
+      const { uploadId, url } = await client.post<Upload>(`${this.#path}/uploads`, { size: body.size });
+      await client.stored(url, { method: "PUT", body });
+      return uploadId;
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      client.takesBytes = error.code === "uploads_unavailable";
+      // An earlier server has no such route; otherwise the next request tells what is not found.
+      if (client.takesBytes || error.code === "not_found") return null;
+      throw error;
+    }
   }
 
   async #receive(place: string, path: string): Promise<Uint8Array> {

@@ -29,6 +29,7 @@ export type StoredFile = Schemas["StoredFile"];
 export type Stream = Schemas["Stream"];
 export type Timeline = Schemas["Timeline"];
 export type Unpacked = Schemas["Unpacked"];
+export type Upload = Schemas["Upload"];
 export type UserEvent = Schemas["UserEvent"];
 export type UserEvents = Schemas["UserEvents"];
 

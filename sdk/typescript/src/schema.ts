@@ -106,6 +106,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{id}/result": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The response to a request for files that was accepted as a job. */
+        get: operations["getResult"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{id}/signal": {
         parameters: {
             query?: never;
@@ -313,6 +330,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/{id}/files/uploads": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Where to put the bytes of a file or of an archive, if the API does not take them itself. */
+        post: operations["createUpload"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/{id}/jobs": {
         parameters: {
             query?: never;
@@ -478,6 +512,8 @@ export interface components {
             jobId: components["schemas"]["JobId"];
             links: {
                 job: string;
+                /** @description The response to a request for files, once its job has ended. */
+                result?: string;
                 session: string;
             };
             /** @description The place among the user's sessions that wait for a slot, from 1. */
@@ -488,9 +524,13 @@ export interface components {
              * @description What a job does.
              * @enum {string}
              */
-            type: "start" | "execute" | "terminal" | "stop";
+            type: "start" | "execute" | "terminal" | "files" | "stop";
             /** @description The generated key that signs webhooks; shown only here. */
             webhookSecret?: string;
+        };
+        CreateUpload: {
+            /** @description Bytes. */
+            size: number;
         };
         /** @description A page of a list. */
         Deliveries: {
@@ -697,7 +737,7 @@ export interface components {
              * @description What a job does.
              * @enum {string}
              */
-            type: "start" | "execute" | "terminal" | "stop";
+            type: "start" | "execute" | "terminal" | "files" | "stop";
             /** @description The resources that a command used. */
             usage?: {
                 /** @description CPU time, user and system, in milliseconds. */
@@ -777,7 +817,7 @@ export interface components {
              * @description What a job does.
              * @enum {string}
              */
-            type: "start" | "execute" | "terminal" | "stop";
+            type: "start" | "execute" | "terminal" | "files" | "stop";
             /** @description The resources that a command used. */
             usage?: {
                 /** @description CPU time, user and system, in milliseconds. */
@@ -863,7 +903,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "upload_required" | "uploads_unavailable" | "upload_not_found" | "transfer_failed" | "transfer_expired" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -1195,6 +1235,15 @@ export interface components {
             /** @description Number of entries of the archive. */
             entries: number;
         };
+        /** @description Where a client puts the bytes of a file or of an archive. `Debug` does not show the URL. */
+        Upload: {
+            /** @description When the URL stops being valid. An upload that has begun goes on. */
+            expiresAt: components["schemas"]["Time"];
+            uploadId: components["schemas"]["UploadId"];
+            /** @description Put exactly the announced number of bytes there, without a token. Whoever has the URL may use it. */
+            url: string;
+        };
+        UploadId: string;
         /** @description An event as the API shows it: what the body of a webhook says, and what it is about. */
         UserEvent: {
             /** @description The session, or the job without its output, as it was then. */
@@ -1229,7 +1278,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The object's state does not permit it. not_ready, session_draining, not_a_command, not_a_terminal, job_not_running, job_finished, delivery_pending, endpoint_disabled, not_a_file, not_a_directory, directory_not_empty, file_error */
+        /** @description The object's state does not permit it. not_ready, session_draining, not_a_command, not_a_terminal, job_not_running, job_finished, delivery_pending, endpoint_disabled, not_a_file, not_a_directory, directory_not_empty, file_error, upload_required */
         Conflict: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -1261,7 +1310,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The session has ended or is ending. session_ended */
+        /** @description The session has ended or is ending, or the bytes are removed. session_ended, transfer_expired */
         Gone: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1321,7 +1370,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no such object, or it is another user's. not_found, path_not_found, no_recording */
+        /** @description There is no such object, or it is another user's. not_found, path_not_found, no_recording, upload_not_found */
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1331,7 +1380,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description This deployment has no such way to shells. files_unavailable, processes_unavailable */
+        /** @description This deployment has no such way to shells. files_unavailable, uploads_unavailable, processes_unavailable */
         NotImplemented: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -1373,7 +1422,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description A backend is unavailable; retry with the same Idempotency-Key. unavailable */
+        /** @description A backend is unavailable; retry with the same Idempotency-Key. transfer_failed, unavailable */
         Unavailable: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];
@@ -1592,6 +1641,88 @@ export interface operations {
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    getResult: {
+        parameters: {
+            query?: {
+                /** @description How long to wait for the job's end; the response is a 200 with the job then. A start with a command waits for the command's job, and the wait for a terminal ends when it can be opened. */
+                waitSeconds?: number;
+            };
+            header?: never;
+            path: {
+                id: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The response to the request. */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredFile"] | components["schemas"]["FileList"] | components["schemas"]["Unpacked"];
+                };
+            };
+            /** @description The file was created. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredFile"];
+                };
+            };
+            /** @description Accepted. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
+            /** @description The path is removed. */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The bytes are at this URL, for 15 minutes. Ask again for another one. */
+            303: {
+                headers: {
+                    /** @description Changes with the content. */
+                    ETag?: string;
+                    /** @description Permission bits in octal. */
+                    "File-Mode"?: string;
+                    /** @description When the content was changed last. */
+                    "Last-Modified"?: string;
+                    Location?: string;
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NotImplemented"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
         };
     };
     signal: {
@@ -1943,6 +2074,18 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
             /** @description The part. */
             206: {
                 headers: {
@@ -1994,6 +2137,8 @@ export interface operations {
                 path: string;
                 /** @description Permission bits in octal. Those of the file that is replaced if absent, or 0644. */
                 mode?: string;
+                /** @description The upload with the bytes, where the API does not take them itself; the request has no body then. */
+                upload?: components["schemas"]["UploadId"];
             };
             header?: never;
             path: {
@@ -2028,6 +2173,18 @@ export interface operations {
                     "application/json": components["schemas"]["StoredFile"];
                 };
             };
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
@@ -2059,6 +2216,18 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
             /** @description It is removed. */
             204: {
                 headers: {
@@ -2107,6 +2276,18 @@ export interface operations {
                     "application/x-tar": unknown;
                 };
             };
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
@@ -2125,6 +2306,8 @@ export interface operations {
             query: {
                 /** @description A path in the shell; a relative one counts from the home directory. Percent-encoded bytes need not be UTF-8. */
                 path: string;
+                /** @description The upload with the bytes, where the API does not take them itself; the request has no body then. */
+                upload?: components["schemas"]["UploadId"];
             };
             header?: {
                 /** @description gzip, or absent. */
@@ -2150,6 +2333,18 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Unpacked"];
+                };
+            };
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
                 };
             };
             400: components["responses"]["BadRequest"];
@@ -2195,12 +2390,65 @@ export interface operations {
                     "application/json": components["schemas"]["FileList"];
                 };
             };
+            /** @description The API has no way to shells itself. links.result has the response, once the job has ended. */
+            202: {
+                headers: {
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["RetryAfter"];
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Accepted"];
+                };
+            };
             400: components["responses"]["BadRequest"];
             401: components["responses"]["Unauthenticated"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             410: components["responses"]["Gone"];
+            429: components["responses"]["TooMany"];
+            500: components["responses"]["Internal"];
+            501: components["responses"]["NotImplemented"];
+            503: components["responses"]["Unavailable"];
+            507: components["responses"]["Full"];
+        };
+    };
+    createUpload: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["SessionId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateUpload"];
+            };
+        };
+        responses: {
+            /** @description PUT the bytes to the URL. */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["RequestId"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Upload"];
+                };
+            };
+            400: components["responses"]["BadRequest"];
+            401: components["responses"]["Unauthenticated"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            410: components["responses"]["Gone"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["MediaType"];
+            422: components["responses"]["Mismatch"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];
             501: components["responses"]["NotImplemented"];

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqwest::{RequestBuilder, header::HeaderMap};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::Value;
 
 /// Longer than the longest long-poll.
@@ -36,6 +36,11 @@ impl Client {
     /// A `GET` of a path below `/v1`.
     pub fn get(&self, server: &Server, path: &str) -> RequestBuilder {
         authorized(self.http.get(format!("{}{path}", server.base)), server)
+    }
+
+    /// A request without a body to a path below `/v1`.
+    pub fn request(&self, method: Method, server: &Server, path: &str) -> RequestBuilder {
+        authorized(self.http.request(method, format!("{}{path}", server.base)), server)
     }
 
     /// A `POST` of JSON to a path below `/v1`.

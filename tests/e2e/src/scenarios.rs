@@ -13,6 +13,7 @@ mod commands;
 mod drain;
 mod endings;
 mod faults;
+mod files;
 mod instances;
 mod life;
 mod links;
@@ -86,6 +87,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(life::SCENARIOS);
     all.extend(commands::SCENARIOS);
+    all.extend(files::SCENARIOS);
     all.extend(terminals::SCENARIOS);
     all.extend(links::SCENARIOS);
     all.extend(access::SCENARIOS);

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use client::{Client, Response, Server, text};
-use reqwest::RequestBuilder;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::wait::until;
@@ -112,6 +112,28 @@ impl User {
 
     pub(crate) async fn get(&self, path: &str) -> Result<Response> {
         self.send(self.client.get(&self.server, path)).await
+    }
+
+    /// Whether requests are retried, as they must be while faults are injected.
+    pub(crate) const fn is_retrying(&self) -> bool {
+        self.retries > 0
+    }
+
+    /// Sends a request for files without a body, and waits for its response where it is a job.
+    pub(crate) async fn settled(&self, method: &str, path: &str) -> Result<Response> {
+        let method = Method::from_bytes(method.as_bytes())?;
+        let request = self.client.request(method, &self.server, path);
+        let first = self.send(request).await?;
+        if first.status != 202 {
+            return Ok(first);
+        }
+        let result = text(&first.body["links"], "result")?;
+        let result = format!("{}?waitSeconds=20", result.trim_start_matches("/v1"));
+        until(&result, SOON, async || {
+            let answer = self.get(&result).await?;
+            Ok(if answer.status == 202 { Err(answer.body.to_string()) } else { Ok(answer) })
+        })
+        .await
     }
 
     /// Starts a session; returns once it is accepted.

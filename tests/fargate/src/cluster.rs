@@ -16,6 +16,7 @@ use crate::{
     events::Events,
     exec::Sessions,
     faults::Faults,
+    host_port::HostPort,
     link::Links,
     task::{Agent, Status, Task},
     time_format::now,
@@ -41,6 +42,7 @@ pub(crate) struct Cluster {
     events: Events,
     sessions: Sessions,
     links: Links,
+    host_port: HostPort,
     state: Mutex<State>,
     changes: watch::Sender<()>,
 }
@@ -52,10 +54,12 @@ impl Cluster {
         events: Events,
         sessions: Sessions,
         links: Links,
+        host_port: HostPort,
         state: State,
     ) -> Self {
         let (changes, _) = watch::channel(());
-        Self { arn_prefix, driver, events, sessions, links, state: Mutex::new(state), changes }
+        let state = Mutex::new(state);
+        Self { arn_prefix, driver, events, sessions, links, host_port, state, changes }
     }
 
     pub(crate) fn driver(&self) -> &Arc<Driver> {
@@ -163,11 +167,13 @@ impl Cluster {
                 if task.last < Status::Running {
                     let socket = cluster.driver.socket(&task.sandbox);
                     cluster.links.start(&id, &task.arn, &task.requested.overrides, &socket);
+                    cluster.host_port.start(&id, socket);
                 }
                 cluster.runs(task, known)
             }
             sandbox::Status::Stopping => {
                 cluster.links.end(&id);
+                cluster.host_port.end(&id);
                 cluster.ends(task, facts);
                 cluster.advance(task, known, Status::Stopping);
                 None

@@ -13,6 +13,7 @@ mod events;
 mod exec;
 mod exec_in_sandbox;
 mod faults;
+mod host_port;
 mod link;
 mod port_mux;
 mod pty;

@@ -41,6 +41,9 @@ struct Args {
     /// Where runners connect to, instead of where their tasks are told to.
     #[arg(long, value_name = "URL")]
     link_url: Option<String>,
+    /// A port of this host that tasks reach at 127.0.0.1.
+    #[arg(long, value_name = "PORT")]
+    host_port: Option<u16>,
     /// Seed of the injected faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -92,6 +95,7 @@ async fn serve(args: Args) -> Result<(), StartError> {
         account: args.account,
         instances: args.instances,
         link_url: args.link_url,
+        host_port: args.host_port,
         seed: args.seed,
         exe: std::env::current_exe().map_err(StartError::Exe)?,
     };

@@ -1,6 +1,12 @@
 //! The server: API, control interface and data channels on one port.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{Router, routing::post};
 use sandbox::{Budget, Driver, Egress, Image, Runtime, UidRange};
@@ -13,6 +19,7 @@ use crate::{
     control,
     events::Events,
     exec::Sessions,
+    host_port::HostPort,
     link::Links,
     port_mux::PortMux,
     queue::Queue,
@@ -20,6 +27,9 @@ use crate::{
 
 /// Time between SIGTERM and SIGKILL; 30 seconds by default on Fargate.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The program of the shell image that moves files.
+const TRANSFER: &str = "runner-transfer";
 
 /// AWS has room for any number of tasks.
 const BUDGET: Budget = Budget { memory_mib: 1 << 20, disk_mib: 1 << 30, pids: 1 << 22 };
@@ -47,6 +57,8 @@ pub struct Config {
     pub instances: Vec<(String, usize)>,
     /// Where runners connect to, instead of where their tasks are told to.
     pub link_url: Option<String>,
+    /// A port of this host that tasks reach at 127.0.0.1.
+    pub host_port: Option<u16>,
     /// Seed of the injected faults: the same seed and the same calls give the same faults.
     pub seed: u64,
     /// The program with the subcommand `runtime` of `sandbox`, and that of this crate.
@@ -65,6 +77,9 @@ pub enum StartError {
     /// The URL of the queue or of its endpoint is invalid.
     #[error("the URL of the events queue or its endpoint is invalid")]
     Queue(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A program of the shell image can't be added to the layer with the runner.
+    #[error("can't add a program to the layer with the runner")]
+    Programs(#[source] io::Error),
     /// The data directory can't be used, or this host can't isolate sandboxes.
     #[error(transparent)]
     Sandbox(#[from] sandbox::OpenError),
@@ -88,6 +103,7 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         let (report, mut facts) = mpsc::unbounded_channel();
         let links = Links::new(&config.exe, &config.data_dir, config.link_url);
+        let data_dir = config.data_dir.clone();
         let driver = sandbox::Config {
             root: config.data_dir,
             exe: config.exe.clone(),
@@ -103,6 +119,7 @@ impl Server {
         };
         // The receiver has ended only if the process ends.
         let driver = Driver::open(driver, move |fact| drop(report.send(fact)))?;
+        add_programs(&data_dir, &config.exe).map_err(StartError::Programs)?;
         for left in driver.list(None) {
             // The sandbox may have ended already.
             let _gone = driver.stop(&left.id, "the server has ended");
@@ -112,7 +129,8 @@ impl Server {
         let sessions = Sessions::new(config.exe, format!("ws://{address}"));
         let driver = Arc::new(driver);
         let state = State::new(config.instances.into_iter().collect());
-        let cluster = Cluster::new(arn_prefix, driver, events, sessions, links, state);
+        let port = HostPort::new(config.host_port);
+        let cluster = Cluster::new(arn_prefix, driver, events, sessions, links, port, state);
         let cluster = Arc::new(cluster);
         let reported = Arc::clone(&cluster);
         tokio::spawn(async move {
@@ -144,4 +162,21 @@ impl Server {
         self.serving.abort();
         left
     }
+}
+
+/// Puts the programs of the shell image that a command runs beside the runner, in the layer that all sandboxes
+/// have.
+fn add_programs(data_dir: &Path, exe: &Path) -> io::Result<()> {
+    let program = exe.with_file_name(TRANSFER);
+    if !program.exists() {
+        tracing::warn!("there is no {TRANSFER}, so that tasks transfer no files");
+        return Ok(());
+    }
+    for entry in fs::read_dir(data_dir)? {
+        let directory = entry?.path().join("opt/ephemeral");
+        if directory.join("runner").exists() {
+            fs::copy(&program, directory.join(TRANSFER))?;
+        }
+    }
+    Ok(())
 }

@@ -80,6 +80,7 @@ impl Deployment {
             compute: tasks.clone(),
             shell: runners.clone(),
             files: None,
+            transfers: None,
             processes: None,
             webhooks: Arc::new(MemoryWebhooks::new(gate.clone())),
             changes: Arc::new(MemoryChanges::new(store.clone(), still.clone(), gate)),

@@ -14,8 +14,8 @@ use domain::{
 
 use crate::{
     Gate, MemoryChanges, MemoryCompute, MemoryFiles, MemoryProcesses, MemoryQueue, MemoryShell,
-    MemoryStore, MemoryWebhooks, MemoryWorkflow, SeqIds, SimClock, command, finish, job_id,
-    provision, session_id, spec, task_id, user_id,
+    MemoryStore, MemoryTransfers, MemoryWebhooks, MemoryWorkflow, SeqIds, SimClock, command,
+    finish, job_id, provision, session_id, spec, task_id, user_id,
 };
 
 /// Every port in memory. The fields have the names of the fields of the `Env` of handlers.
@@ -27,6 +27,8 @@ pub struct Fakes {
     pub compute: Arc<MemoryCompute>,
     pub shell: Arc<MemoryShell>,
     pub files: Arc<MemoryFiles>,
+    /// Not part of the `Env`, unless a test adds it: requests for files are jobs then.
+    pub transfers: Arc<MemoryTransfers>,
     pub processes: Arc<MemoryProcesses>,
     pub webhooks: Arc<MemoryWebhooks>,
     pub changes: Arc<MemoryChanges>,
@@ -50,6 +52,7 @@ macro_rules! env_of {
             compute: fakes.compute.clone(),
             shell: fakes.shell.clone(),
             files: Some(fakes.files.clone()),
+            transfers: None,
             processes: Some(fakes.processes.clone()),
             webhooks: fakes.webhooks.clone(),
             changes: fakes.changes.clone(),
@@ -80,6 +83,7 @@ impl Fakes {
             workflow: Arc::new(MemoryWorkflow::new(gate.clone())),
             shell: Arc::new(MemoryShell::new(compute.clone(), clock.clone(), gate.clone())),
             files: Arc::new(MemoryFiles::new(gate.clone())),
+            transfers: Arc::new(MemoryTransfers::new(clock.clone(), gate.clone())),
             processes: Arc::new(MemoryProcesses::new(gate.clone())),
             webhooks: Arc::new(MemoryWebhooks::new(gate.clone())),
             changes: Arc::new(MemoryChanges::new(store.clone(), clock.clone(), gate.clone())),

@@ -69,6 +69,7 @@ pub fn command(line: &str) -> Command {
         shell: None,
         background: false,
         terminal: None,
+        files: None,
     }
 }
 

@@ -48,6 +48,23 @@ impl<D: Dial> Files for RunnerFiles<D> {
     }
 }
 
+/// What `runner-transfer` has printed: a reply in each line.
+///
+/// # Errors
+/// The last reply says why the request was refused, or the output ends before the last reply.
+pub fn printed_replies(printed: &[u8]) -> Result<Vec<FileReply>, FilesError> {
+    let lines = printed.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let replies: Result<Vec<_>, _> = lines
+        .map(|line| {
+            let reply = wire::decode_message(line).map_err(|_| FilesError::Interrupted)?;
+            of_reply(reply)
+        })
+        .collect();
+    let replies = replies?;
+    let is_complete = matches!(replies.last(), Some(FileReply::Done(_)));
+    if is_complete { Ok(replies) } else { Err(FilesError::Interrupted) }
+}
+
 /// A connection that the runner gives to a process.
 pub(super) struct Transfer {
     read: ReadHalf<Box<dyn Transport>>,
@@ -195,7 +212,8 @@ fn violated(error: ProtocolError) -> FilesError {
     BackendError::new("receiving files of a shell", error).into()
 }
 
-const fn to_wire(action: FileAction) -> wire::FileAction {
+/// The action as runners know it.
+pub const fn to_wire(action: FileAction) -> wire::FileAction {
     match action {
         FileAction::Read => wire::FileAction::Read,
         FileAction::Write { mode } => wire::FileAction::Write { mode },
@@ -255,6 +273,8 @@ const fn refusal(error: wire::FileError) -> FileRefusal {
         wire::FileError::InvalidPath => FileRefusal::InvalidPath,
         wire::FileError::DiskFull => FileRefusal::DiskFull,
         wire::FileError::InvalidArchive => FileRefusal::InvalidArchive,
+        wire::FileError::NoUpload => FileRefusal::NoUpload,
+        wire::FileError::NotTransferred => FileRefusal::NotTransferred,
         wire::FileError::Failed => FileRefusal::Failed,
     }
 }

@@ -18,16 +18,19 @@ const AT_ONCE: usize = 4;
 /// How long all files may take. A worker's claim lasts longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How much of a path is shown. Characters.
+const MAX_SHOWN: usize = 200;
+
 /// Writes the files, several at once.
 pub(super) async fn write(
     dial: &impl Dial,
     task: &TaskId,
     files: &[NewFile],
 ) -> Result<(), FilesError> {
-    let writes = files.iter().cloned().enumerate().map(|(index, file)| async move {
+    let writes = files.iter().cloned().map(|file| async move {
         write_one(dial, task, &file).await.map_err(|error| match error {
             FilesError::Refused(refusal, message) => {
-                FilesError::Refused(refusal, format!("files[{index}]: {message}"))
+                FilesError::Refused(refusal, format!("{}: {message}", shown(&file.path)))
             }
             error @ (FilesError::TooMany | FilesError::Interrupted | FilesError::Backend(_)) => {
                 error
@@ -55,6 +58,13 @@ async fn write_one(dial: &impl Dial, task: &TaskId, file: &NewFile) -> Result<()
             }
         }
     }
+}
+
+/// The end of a path, which says more than its beginning, without control characters.
+fn shown(path: &str) -> String {
+    let skipped = path.chars().count().saturating_sub(MAX_SHOWN);
+    let end: String = path.chars().skip(skipped).flat_map(char::escape_debug).collect();
+    if skipped > 0 { format!("…{end}") } else { end }
 }
 
 fn unexpected() -> FilesError {

@@ -32,6 +32,7 @@ fn of(permission: Permission) -> Vec<String> {
             "EPHEMERAL_SECURITY_GROUP_EGRESS",
         ],
         Permission::StopTask | Permission::ReadTasks | Permission::Shell => &["EPHEMERAL_CLUSTER"],
+        Permission::Transfers => &["EPHEMERAL_FILES_BUCKET", "EPHEMERAL_FILES_URL"],
         Permission::Publish => &["EPHEMERAL_BUS"],
         Permission::ResumeExecution | Permission::Webhooks => &[],
     };

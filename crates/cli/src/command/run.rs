@@ -34,6 +34,7 @@ pub(super) async fn run(context: &Context, args: Run) -> Result<ExitCode, CliErr
         attach::set_size(&mut execute);
     }
     let mut start = body::start(args.shell);
+    body::set(&mut start, "files", body::files(&args.files.files)?);
     start.insert("idleTimeoutSeconds".into(), ABANDONED_AFTER.into());
     let one_command = OneCommand { start, execute, on_terminal, timeline: args.timeline };
     let finished = match find_server::find(&context.global)? {

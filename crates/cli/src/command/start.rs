@@ -17,7 +17,7 @@ pub(super) async fn start(context: &Context, args: Start) -> Result<(), CliError
     body::set(&mut request, "idleTimeoutSeconds", args.idle.map(|idle| idle.0));
     body::set(&mut request, "metadata", body::pairs(args.metadata));
     body::set(&mut request, "webhook", args.webhook.map(|url| json!({"url": url})));
-    body::set(&mut request, "files", body::files(&args.files)?);
+    body::set(&mut request, "files", body::files(&args.files.files)?);
     body::set(&mut request, "admission", args.queue.then_some("queue"));
     let response = client.post("/shell/start", &request.into()).await?;
     let accepted: Accepted = read(&response)?;

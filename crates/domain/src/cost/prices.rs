@@ -35,6 +35,14 @@ pub struct Prices {
     pub bus_event: f64,
     /// A GB of ingested logs. Price list of 2026-08-10.
     pub log_gb: f64,
+    /// Putting an object. As of 2026-11-27, as are the three next.
+    pub object_put: f64,
+    /// Getting an object.
+    pub object_get: f64,
+    /// A GB of objects for a month.
+    pub object_gb_month: f64,
+    /// A GB that leaves for the internet, the first 10 TB a month.
+    pub internet_gb: f64,
 }
 
 const ARM64: Prices = Prices {
@@ -51,6 +59,10 @@ const ARM64: Prices = Prices {
     read_unit: 0.125e-6,
     bus_event: 1.00e-6,
     log_gb: 0.50,
+    object_put: 5.00e-6,
+    object_get: 0.40e-6,
+    object_gb_month: 0.023,
+    internet_gb: 0.09,
 };
 
 const X86_64: Prices =
@@ -66,6 +78,9 @@ impl Prices {
     }
 }
 
+/// For how many days the object of a transfer of files is billed: until it is removed after one, a rule that runs
+/// once a day.
+pub const OBJECT_DAYS: f64 = 2.0;
 /// The memory of the function that serves the API, in GiB.
 pub const API_GIB: f64 = 0.25;
 /// The memory of a function that follows commands, in GiB.

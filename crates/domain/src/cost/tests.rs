@@ -68,3 +68,12 @@ fn tallies_add_up_and_never_overflow() {
     let sum: Tally = [one, one].into_iter().sum();
     assert_eq!(sum, Tally { jobs: 2, wall_ms: u64::MAX, cpu_ms: 6 });
 }
+
+#[test]
+fn a_transfer_costs_two_requests_the_days_of_its_object_and_what_leaves() {
+    let pricing = Pricing { architecture: Architecture::Arm64, public_address: true };
+    let close = |found: f64, wanted: f64| assert!((found - wanted).abs() < 1e-9, "{found}");
+    close(pricing.transfer(0.0, false), 5.4e-6);
+    close(pricing.transfer(1.0, false), 5.4e-6 + 0.023 / 15.0);
+    close(pricing.transfer(1.0, true), 5.4e-6 + 0.023 / 15.0 + 0.09);
+}

@@ -146,6 +146,7 @@ async fn open_env(fakes: &Fakes, db: &Database, change: impl FnOnce(&mut Env)) -
         policy: Arc::new(policy(&Config::new("/nonexistent".into(), sandbox))),
         worker: "w".into(),
         files: None,
+        transfers: None,
         processes: None,
         claims: Some(Arc::default()),
     };

@@ -149,6 +149,10 @@ pub enum FileError {
     /// The disk of the shell is full.
     DiskFull,
     InvalidArchive,
+    /// Of `runner-transfer` only: there is no object with the bytes.
+    NoUpload,
+    /// Of `runner-transfer` only: the bytes could not be moved to or from their object.
+    NotTransferred,
     /// Anything else.
     Failed,
 }

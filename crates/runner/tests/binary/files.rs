@@ -1,5 +1,6 @@
 //! Reading and changing files over a connection.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use runner::protocol::files::{
     self, FileAction, FileError, FileKind, FrameKind, FromCaller, Reply,
 };
 use runner::protocol::{Event, MAX_TRANSFERS};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, mkdirat, openat, symlinkat};
 
 use crate::shell::{Shell, is_root};
 
@@ -39,6 +41,30 @@ fn a_file_is_written_read_listed_and_removed_as_the_user() {
         assert!(matches!(remove(true, &dir.path().join("a")), Reply::Done(_)));
         assert!(content(dir.path()).is_empty());
     }
+}
+
+#[test]
+fn a_tree_of_any_depth_is_removed_and_no_link_in_it_is_followed() {
+    let (shell, dir) = (Shell::boot(), directory());
+    std::fs::write(dir.path().join("kept"), "x").unwrap();
+    let any = Mode::from_raw_mode(0o777);
+    let open = |from: BorrowedFd<'_>, name: &Path| {
+        openat(from, name, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty()).unwrap()
+    };
+    let mut deepest = open(CWD, dir.path());
+    for _ in 0..3000 {
+        mkdirat(&deepest, "d", any).unwrap();
+        deepest = open(deepest.as_fd(), Path::new("d"));
+        // Whatever the umask.
+        fchmod(&deepest, any).unwrap();
+    }
+    symlinkat(dir.path(), &deepest, "link").unwrap();
+    let path = dir.path().join("d");
+    let removed = Transfer::open(&shell, FileAction::Remove { recursive: true }, &path).reply();
+    assert!(matches!(removed, Reply::Done(_)), "{removed:?}");
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["kept"]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 
-use super::{ShellFiles, is_gzip, path_only, unexpected, view, with_header};
+use super::{ShellFiles, is_gzip, job, path_only, unexpected, view, with_header};
 use crate::{
     Env,
     http::{
@@ -44,6 +44,10 @@ pub(in crate::http) async fn get(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let path = params.read(path_only)?;
+    if env.transfers.is_some() {
+        job::check_method(&method)?;
+        return job::accept(&env, user, id, path, FileAction::Read, None).await;
+    }
     let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Read).await?;
     let FileReply::Found(found) = shell.next().await? else { return Err(unexpected()) };
     if matches(&headers, IF_NONE_MATCH, &view::etag(&found)) {
@@ -75,6 +79,10 @@ pub(in crate::http) async fn pack(
 ) -> Result<Response, Problem> {
     let path = params.read(path_only)?;
     let gzip = is_gzip(&headers, ACCEPT_ENCODING);
+    if env.transfers.is_some() {
+        job::check_method(&method)?;
+        return job::accept(&env, user, id, path, FileAction::Pack { gzip }, None).await;
+    }
     let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Pack { gzip }).await?;
     let FileReply::Ready = shell.next().await? else { return Err(unexpected()) };
     // An archive that can't even be begun is refused; later, only the connection can be broken.
@@ -122,12 +130,8 @@ fn response(
 ) -> Response {
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
-    let millis = u64::try_from(found.modified_at.millis()).unwrap_or(0);
-    let modified = UNIX_EPOCH + Duration::from_millis(millis);
-    headers.insert(ETAG, header(&view::etag(found)));
-    headers.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified)));
+    describe(found, headers);
     headers.insert(ACCEPT_RANGES, header("bytes"));
-    headers.insert(FILE_MODE, header(&view::octal(found.mode)));
     if status == StatusCode::NOT_MODIFIED {
         return response;
     }
@@ -139,6 +143,15 @@ fn response(
         headers.insert(CONTENT_RANGE, header(&range));
     }
     response
+}
+
+/// Adds the headers that describe a file.
+pub(super) fn describe(found: &Attributes, headers: &mut HeaderMap) {
+    let millis = u64::try_from(found.modified_at.millis()).unwrap_or(0);
+    let modified = UNIX_EPOCH + Duration::from_millis(millis);
+    headers.insert(ETAG, header(&view::etag(found)));
+    headers.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified)));
+    headers.insert(FILE_MODE, header(&view::octal(found.mode)));
 }
 
 fn header(text: &str) -> axum::http::HeaderValue {

@@ -145,7 +145,7 @@ fn ready_interval(ready: &Ready) -> Option<Duration> {
 }
 
 /// The problem behind an error of a transfer with this session.
-async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
+pub(super) async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
     let (refusal, message) = match error {
         FilesError::Refused(refusal, message) => (refusal, message),
         FilesError::TooMany => {
@@ -164,6 +164,8 @@ async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
         FileRefusal::InvalidPath => Code::InvalidPath,
         FileRefusal::DiskFull => Code::ShellDiskFull,
         FileRefusal::InvalidArchive => Code::InvalidArchive,
+        FileRefusal::NoUpload => Code::UploadNotFound,
+        FileRefusal::NotTransferred => Code::TransferFailed,
         FileRefusal::Failed => Code::FileError,
     };
     Problem::new(code, message)

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    SessionId,
+    SessionId, UploadId,
     file::{Attributes, FileAction, FilePath, FileReply, FilesDone},
 };
 use futures::{
@@ -22,13 +22,15 @@ use futures::{
 };
 use serde_json::{Value, json};
 
-use super::{ArchiveView, MAX_UPLOAD, ShellFiles, StoredFileView, is_gzip, path_only, unexpected};
+use super::{
+    ArchiveView, MAX_UPLOAD, ShellFiles, StoredFileView, is_gzip, job, path_only, unexpected,
+};
 use crate::{
     Env,
     http::{
         extract::{Id, Params, User},
         problem::{Code, InputError, Problem},
-        rule::{FieldError, Rule, string},
+        rule::{FieldError, Rule, component, string},
     },
 };
 
@@ -41,14 +43,40 @@ const MAX_DISCARDED: u64 = 64 << 20;
 pub(in crate::http) struct WriteQuery {
     path: Option<FilePath>,
     mode: Option<u32>,
+    upload: Option<UploadId>,
+}
+
+/// What an archive is unpacked to.
+pub(in crate::http) struct UnpackQuery {
+    path: Option<FilePath>,
+    upload: Option<UploadId>,
 }
 
 impl WriteQuery {
     pub(in crate::http) fn read(params: &mut Params) -> Self {
         let path = path_only(params);
         let mode = params.optional("mode", mode());
-        Self { path, mode }
+        let upload = params.optional("upload", upload_id());
+        Self { path, mode, upload }
     }
+}
+
+impl UnpackQuery {
+    pub(in crate::http) fn read(params: &mut Params) -> Self {
+        let path = path_only(params);
+        let upload = params.optional("upload", upload_id());
+        Self { path, upload }
+    }
+}
+
+fn upload_id() -> Rule<impl Fn(Value) -> Result<UploadId, FieldError>> {
+    let read = |value| {
+        let wrong = || FieldError::new("must be an uploadId");
+        string(value)?.parse().map_err(|_| wrong())
+    };
+    Rule::new(read, || component("UploadId")).describe(
+        "The upload with the bytes, where the API does not take them itself; the request has no body then.",
+    )
 }
 
 pub(in crate::http) fn mode() -> Rule<impl Fn(Value) -> Result<u32, FieldError>> {
@@ -71,9 +99,13 @@ pub(in crate::http) async fn put(
     params: Params,
     request: Request,
 ) -> Result<Response, Problem> {
-    let WriteQuery { path, mode } = params.read(WriteQuery::read)?;
-    let (headers, mut upload) = Upload::of(request)?;
-    let stored = upload
+    let WriteQuery { path, mode, upload } = params.read(WriteQuery::read)?;
+    let (headers, mut body) = Upload::of(request)?;
+    if let Some(upload) = job::upload_of(&env, upload)? {
+        let action = FileAction::Write { mode };
+        return job::accept(&env, user, id, path, action, Some(upload)).await;
+    }
+    let stored = body
         .answer(async |body| {
             if headers.contains_key(CONTENT_ENCODING) {
                 let detail = "a file is stored as it is sent; send it without Content-Encoding";
@@ -96,21 +128,31 @@ pub(in crate::http) async fn unpack(
     params: Params,
     request: Request,
 ) -> Result<Response, Problem> {
-    let path = params.read(path_only)?;
-    let (headers, mut upload) = Upload::of(request)?;
-    let (_, done) = upload
+    let UnpackQuery { path, upload } = params.read(UnpackQuery::read)?;
+    let (headers, mut body) = Upload::of(request)?;
+    if let Some(upload) = job::upload_of(&env, upload)? {
+        let action = FileAction::Unpack { gzip: archive_is_gzip(&headers)? };
+        return job::accept(&env, user, id, path, action, Some(upload)).await;
+    }
+    let (_, done) = body
         .answer(async |body| {
-            let gzip = is_gzip(&headers, CONTENT_ENCODING);
-            if headers.contains_key(CONTENT_ENCODING) && !gzip {
-                let detail = "an archive may have the Content-Encoding gzip and no other";
-                return Err(Problem::new(Code::UnsupportedMediaType, detail));
-            }
+            let gzip = archive_is_gzip(&headers)?;
             let action = FileAction::Unpack { gzip };
             let shell = ShellFiles::open(&env, &user, id, path, action).await?;
             body.send_to(shell).await
         })
         .await?;
     Ok(Json(ArchiveView { entries: done.entries }).into_response())
+}
+
+/// Whether an archive that is sent is compressed.
+fn archive_is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
+    let gzip = is_gzip(headers, CONTENT_ENCODING);
+    if headers.contains_key(CONTENT_ENCODING) && !gzip {
+        let detail = "an archive may have the Content-Encoding gzip and no other";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    Ok(gzip)
 }
 
 /// The body of an upload.

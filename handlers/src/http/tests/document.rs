@@ -34,7 +34,7 @@ const PROBLEMS: [(u16, &str, &str); 16] = [
         long poll instead.",
     ),
     (409, "Conflict", "The object's state does not permit it."),
-    (410, "Gone", "The session has ended or is ending."),
+    (410, "Gone", "The session has ended or is ending, or the bytes are removed."),
     (413, "TooLarge", "The body is too large."),
     (415, "MediaType", "The body is not application/json, or is encoded."),
     (

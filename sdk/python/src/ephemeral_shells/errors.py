@@ -267,6 +267,26 @@ class FilesUnavailableError(ApiError, code="files_unavailable"):
     """The deployment transfers no files."""
 
 
+class UploadRequiredError(ApiError, code="upload_required"):
+    """The server does not take the bytes itself; an upload must come first."""
+
+
+class UploadsUnavailableError(ApiError, code="uploads_unavailable"):
+    """The server takes the bytes itself; there are no uploads."""
+
+
+class UploadNotFoundError(ApiError, code="upload_not_found"):
+    """Nothing was put to the upload, or more than a day ago."""
+
+
+class TransferFailedError(ApiError, code="transfer_failed"):
+    """The bytes did not reach the shell, or the place from which they are read."""
+
+
+class TransferExpiredError(ApiError, code="transfer_expired"):
+    """The bytes were kept for a day, which is over."""
+
+
 class ProcessesUnavailableError(ApiError, code="processes_unavailable"):
     """The deployment can't list or signal single processes."""
 

@@ -11,7 +11,18 @@ from typing_extensions import NotRequired
 
 class Links(TypedDict):
     job: str
+    result: NotRequired[str]
+    """
+    The response to a request for files, once its job has ended.
+    """
     session: str
+
+
+class CreateUpload(TypedDict):
+    size: int
+    """
+    Bytes.
+    """
 
 
 DeliveryId: TypeAlias = str
@@ -198,6 +209,11 @@ ProblemCode: TypeAlias = Literal[
     "streaming_unavailable",
     "not_acceptable",
     "files_unavailable",
+    "upload_required",
+    "uploads_unavailable",
+    "upload_not_found",
+    "transfer_failed",
+    "transfer_expired",
     "processes_unavailable",
     "unavailable",
     "insufficient_storage",
@@ -443,6 +459,9 @@ class Unpacked(TypedDict):
     """
 
 
+UploadId: TypeAlias = str
+
+
 class UserEvent(TypedDict):
     """
     An event as the API shows it: what the body of a webhook says, and what it is about.
@@ -499,7 +518,7 @@ class Accepted(TypedDict):
     """
     sessionId: SessionId
     status: JobStatus
-    type: Literal["start", "execute", "terminal", "stop"]
+    type: Literal["start", "execute", "terminal", "files", "stop"]
     """
     What a job does.
     """
@@ -795,7 +814,7 @@ class FinishedJob(TypedDict):
     How the job's terminal is opened, once. Absent unless such a permission is valid; only
     `GET /v1/jobs/{id}` and a request that waits show it.
     """
-    type: Literal["start", "execute", "terminal", "stop"]
+    type: Literal["start", "execute", "terminal", "files", "stop"]
     """
     What a job does.
     """
@@ -850,7 +869,7 @@ class Job(TypedDict):
     How the job's terminal is opened, once. Absent unless such a permission is valid; only
     `GET /v1/jobs/{id}` and a request that waits show it.
     """
-    type: Literal["start", "execute", "terminal", "stop"]
+    type: Literal["start", "execute", "terminal", "files", "stop"]
     """
     What a job does.
     """
@@ -1086,6 +1105,22 @@ class Timeline(TypedDict):
     nextAfter: int
     """
     The `after` of the next page.
+    """
+
+
+class Upload(TypedDict):
+    """
+    Where a client puts the bytes of a file or of an archive. `Debug` does not show the URL.
+    """
+
+    expiresAt: Time
+    """
+    When the URL stops being valid. An upload that has begun goes on.
+    """
+    uploadId: UploadId
+    url: str
+    """
+    Put exactly the announced number of bytes there, without a token. Whoever has the URL may use it.
     """
 
 

@@ -71,9 +71,13 @@ impl Aws {
         }
         let link = link.map(|link| link.replacen("http", "ws", 1));
         let sqs = (queue.as_str(), url.as_str());
+        let tasks = fargate::Tasks {
+            link: link.as_deref(),
+            capacity: variant.capacity,
+            host_port: proxy.port(),
+        };
         let (fargate, fargate_url) =
-            fargate::start(root, dir.path(), logs, sqs, (link.as_deref(), variant.capacity))
-                .await?;
+            fargate::start(root, dir.path(), logs, sqs, tasks).await?;
         proxy.target("ecs", &fargate_url);
         let calls = Calls::new(http.clone(), &url);
         let users = Users::new(&deployed)?;

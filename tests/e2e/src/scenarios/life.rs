@@ -86,7 +86,7 @@ async fn refused_file(harness: &Harness<'_>) -> Result<()> {
     let session = api.ended(&started.session, SOON).await?;
     ensure!(session["status"] == "failed" && session["reason"] == "files_refused", "{session}");
     let events = json!(api.events(&started.session).await?).to_string();
-    ensure!(events.contains("files[1]: permission denied"), "{events}");
+    ensure!(events.contains("/etc/passwd: permission denied"), "{events}");
     Ok(())
 }
 

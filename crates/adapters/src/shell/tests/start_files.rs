@@ -33,7 +33,7 @@ async fn files_are_written_with_their_modes_and_again() {
 }
 
 #[tokio::test]
-async fn a_refused_file_is_named_by_its_place() {
+async fn a_refused_file_is_named_by_its_path() {
     let Some((runner, dir)) = writable().await else { return };
     for (path, refusal) in [
         (format!("{dir}/good/below"), FileRefusal::NotADirectory),
@@ -46,7 +46,7 @@ async fn a_refused_file_is_named_by_its_place() {
         match runner.shell.write_files(&task(), &files).await {
             Err(FilesError::Refused(why, message)) => {
                 assert_eq!(why, refusal, "{path}: {message}");
-                assert!(message.starts_with("files[1]: "), "{message}");
+                assert!(message.starts_with(&format!("{path}: ")), "{message}");
             }
             other => panic!("{path}: {other:?}"),
         }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc::Sender, oneshot};
 
 use super::{chunks, is_directory, name, place::Remote, route, tree};
 use crate::{
-    client::Client,
+    client::{Client, FILE_MODE},
     command::Context,
     error::{CliError, Exit},
     terminal::{Progress, Stream},
@@ -36,7 +36,7 @@ pub(super) async fn file_or_tree(
         return whole_tree(context, &client, from, &to).await;
     }
     let response = open(&client, from).await?;
-    let mode = response.headers().get("file-mode").and_then(|mode| mode.to_str().ok());
+    let mode = response.headers().get(FILE_MODE).and_then(|mode| mode.to_str().ok());
     let mode = mode.and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(DEFAULT_MODE);
     let failed = |error| CliError::chain(&format!("can't write {}", to.display()), &error);
     let progress = context.terminal.progress(&from.to_string(), response.content_length());

@@ -96,7 +96,8 @@ async fn send(
         let _ = seen.set(CliError::chain("can't read what is to be copied", error));
     });
     let bytes = counted(bytes, progress.clone());
-    let sent = context.uploader()?.put(path, length, bytes).await;
+    let uploads = format!("/sessions/{}/files/uploads", to.shell);
+    let sent = context.uploader()?.put(path, &uploads, length, bytes).await;
     drop(progress);
     let answer: Value = match (sent, read_error.get()) {
         (Err(_), Some(error)) => return Err(error.clone()),

@@ -1,12 +1,14 @@
 //! Reads and changes files for one caller, in a process of its own that runs as the user of commands: the
 //! kernel grants it what it grants the commands, so that no path leads further than theirs.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runner::protocol::files::{Done, FileAction, FileRequest, Reply};
+use runner::protocol::files::{self, Done, FileAction, FileRequest, HEAD_BYTES, Reply};
 
 mod channel;
 mod error;
@@ -21,6 +23,22 @@ mod write;
 
 use channel::Channel;
 use error::Failure;
+
+use crate::spawn::limit_addresses;
+
+/// Serves the request that is the first message on standard input, a socket, as the user that this process has.
+/// `runner-transfer` is the other side.
+pub(crate) fn serve_stdin() -> io::Result<()> {
+    limit_addresses()?;
+    let mut socket = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut head = [0; HEAD_BYTES];
+    socket.read_exact(&mut head)?;
+    let (_, length) = files::read_head(head).map_err(io::Error::other)?;
+    let mut body = vec![0; length];
+    socket.read_exact(&mut body)?;
+    serve(files::decode_message(&body).map_err(io::Error::other)?, socket.into());
+    Ok(())
+}
 
 /// Serves the request over the connection, and returns when that is done.
 pub(crate) fn serve(request: FileRequest, connection: OwnedFd) {

@@ -45,7 +45,7 @@ mod sys;
 mod terminal;
 mod user;
 
-const USAGE: &str = "usage: runner [--stdio | --terminal JOB] [--socket PATH] [--jobs DIRECTORY] \
+const USAGE: &str = "usage: runner [--stdio | --terminal JOB | --files] [--socket PATH] [--jobs DIRECTORY] \
                      [--keep-user] [--users NAMESPACE [--allow-root]] [--image-settings] \
                      [--cgroup DIRECTORY]... [--lifetime-ms N] [--owner PIPE]";
 
@@ -78,6 +78,8 @@ enum Relayed {
     Protocol,
     /// The terminal of the job with this id.
     Terminal(String),
+    /// Nothing is relayed: this process itself carries out the request for files that comes on stdin.
+    Files,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         match &options.relay {
             None => serve(&options),
             Some(Relayed::Protocol) => relay::run(&options.socket, ProtocolLines::new()),
+            Some(Relayed::Files) => files::serve_stdin(),
             Some(Relayed::Terminal(job_id)) => {
                 relay::run(&options.socket, TerminalBytes::new(job_id.clone()))
             }
@@ -173,6 +176,7 @@ fn options(mut args: impl Iterator<Item = OsString>) -> io::Result<Options> {
             }
             Some("--owner") => options.owner = Some(args.next().ok_or_else(usage)?.into()),
             Some("--stdio") => options.relay = Some(Relayed::Protocol),
+            Some("--files") => options.relay = Some(Relayed::Files),
             Some("--terminal") => {
                 let job_id = args.next().and_then(|id| id.into_string().ok()).ok_or_else(usage)?;
                 options.relay = Some(Relayed::Terminal(job_id));

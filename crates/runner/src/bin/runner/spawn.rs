@@ -25,6 +25,8 @@ mod plan;
 mod privileges;
 pub(crate) mod transfer;
 
+pub(crate) use transfer::limit_addresses;
+
 use child::{REPORT_BYTES, Report};
 pub(crate) use error::SpawnError;
 use plan::{ChildStdio, Plan};

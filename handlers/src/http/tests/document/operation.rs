@@ -163,7 +163,16 @@ impl Operation {
 
     /// 202 for a job, with its path and when to ask for it.
     pub(super) fn accepted_job(self, schema: &Value) -> (&'static str, &'static str, Value) {
-        let mut operation = self.response(202, "Accepted.", Some((JSON, schema.clone())));
+        self.accepted_as_job("Accepted.", schema)
+    }
+
+    /// The same with a description.
+    pub(super) fn accepted_as_job(
+        self,
+        description: &str,
+        schema: &Value,
+    ) -> (&'static str, &'static str, Value) {
+        let mut operation = self.response(202, description, Some((JSON, schema.clone())));
         let headers = &mut operation.responses["202"]["headers"];
         headers["Location"] = header("Location");
         headers["Retry-After"] = header("RetryAfter");

@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 # How long a response may take beyond the time that the request asks the server to wait. Seconds.
 _TIMEOUT = 15.0
 _CONNECT_TIMEOUT = 5.0
-# How long a request for events waits for one. Seconds.
+# How long a request for events, or for a result, waits for one. Seconds.
 _EVENTS_WAIT = 20
 # The server sends at least a comment in a third of this time.
 _SILENCE = 45.0
+_ACCEPTED = 202
 _NO_CONTENT = 204
+_SEE_OTHER = 303
 
 
 class Client:
@@ -56,6 +58,8 @@ class Client:
         self.retry_for = retry_for
         self.has_responded = False
         """Whether the server has ever responded."""
+        self.takes_bytes = False
+        """Whether the server is known to take the bytes of files itself."""
         is_https = self.url.startswith("https:")
         self._http = httpx.Client(
             headers={
@@ -161,25 +165,66 @@ class Client:
         content: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Generator[httpx.Response, None, None]:
-        """Sends a request with bytes, once. The response is a success, and its body is not read."""
+        """Sends a request for files, once. The response is a success, and its body is not read."""
         import httpx
 
+        request = self._http.build_request(
+            method,
+            self.url + path,
+            params=query,
+            content=content,
+            headers=headers,
+            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+        )
         try:
-            with self._http.stream(
-                method,
-                self.url + path,
-                params=query,
-                content=content,
-                headers=headers,
-                timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
-            ) as response:
-                self.has_responded = True
+            response = self._settled(self._http.send(request, stream=True))
+            try:
                 if not response.is_success:
                     response.read()
                     raise _refused(response)
                 yield response
+            finally:
+                response.close()
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
+
+    def put(self, url: str, content: Any, size: int) -> None:
+        """Puts bytes to a URL that needs no token."""
+        import httpx
+
+        request = self._http.build_request(
+            "PUT",
+            url,
+            content=content,
+            headers={"content-length": str(size)},
+            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+        )
+        del request.headers["authorization"]
+        try:
+            response = self._http.send(request)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        if not response.is_success:
+            raise _refused(response)
+
+    def _settled(self, response: httpx.Response) -> httpx.Response:
+        """The response to a request for files that may have been accepted as a job: that of its
+        result. A URL to which it redirects gets no token."""
+        import httpx
+
+        self.has_responded = True
+        while response.status_code in (_ACCEPTED, _SEE_OTHER):
+            response.close()
+            location = response.headers["location"]
+            timeout = httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT)
+            if response.status_code == _ACCEPTED:
+                url, query = f"{self.url}{location}/result", {"waitSeconds": _EVENTS_WAIT}
+                request = self._http.build_request("GET", url, params=query, timeout=timeout)
+            else:
+                request = self._http.build_request("GET", location, timeout=timeout)
+                del request.headers["authorization"]
+            response = self._http.send(request, stream=True)
+        return response
 
     def _send(
         self,

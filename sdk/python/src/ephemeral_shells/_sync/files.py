@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .._retry import Backoff
 from .._time import sleep
-from ..errors import ApiError, ConnectionFailedError, NotReadyError
+from ..errors import (
+    ApiError,
+    ConnectionFailedError,
+    NotFoundError,
+    NotReadyError,
+    UploadsUnavailableError,
+)
 
 if TYPE_CHECKING:
     from .. import models
@@ -71,7 +77,9 @@ class Files:
 
         def read() -> models.FileList:
             url = f"{self._path}/list"
-            entries: models.FileList = self._client.request("GET", url, query=query)
+            with self._client.transfer("GET", url, query=query) as response:
+                response.read()
+                entries: models.FileList = response.json()
             return entries
 
         return self._retried(read)
@@ -101,18 +109,40 @@ class Files:
         data = content.encode() if isinstance(content, str) else content
         begin = 0 if isinstance(data, bytes) else data.tell()
 
+        def body() -> Any:
+            if isinstance(data, bytes):
+                return data
+            data.seek(begin)
+            return _pieces(data)
+
         def send() -> Any:
-            body: Any = data
-            if not isinstance(data, bytes):
-                data.seek(begin)
-                body = _pieces(data)
+            upload = self._upload(_size(data, begin), body)
+            bytes_or_none = body() if upload is None else None
+            to = query if upload is None else {**query, "upload": upload}
             with self._client.transfer(
-                "PUT", url, query=query, content=body, headers=headers
+                "PUT", url, query=to, content=bytes_or_none, headers=headers
             ) as response:
                 response.read()
                 return response.json()
 
         return self._retried(send)
+
+    def _upload(self, size: int, body: Callable[[], Any]) -> str | None:
+        """Puts bytes where a server wants them that does not take them itself; the upload's id."""
+        if self._client.takes_bytes:
+            return None
+        try:
+            upload: models.Upload = self._client.request(
+                "POST", f"{self._path}/uploads", query={}, body={"size": size}
+            )
+        except UploadsUnavailableError:
+            self._client.takes_bytes = True
+            return None
+        except NotFoundError:
+            # An earlier server has no such route, or the next request tells what is not found.
+            return None
+        self._client.put(upload["url"], body(), size)
+        return upload["uploadId"]
 
     def _receive(self, url: str, path: str, file: BinaryIO | None) -> bytes:
         def receive() -> bytes:
@@ -142,3 +172,7 @@ class Files:
 def _pieces(file: BinaryIO) -> Generator[bytes, None, None]:
     while piece := file.read(_PIECE):
         yield piece
+
+
+def _size(data: bytes | BinaryIO, begin: int) -> int:
+    return len(data) if isinstance(data, bytes) else data.seek(0, os.SEEK_END) - begin

@@ -15,13 +15,22 @@ pub(super) const MANY: usize = 100;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
+/// What the program must know of its tasks.
+pub(super) struct Tasks<'a> {
+    /// Where runners connect to, if they do.
+    pub(super) link: Option<&'a str>,
+    pub(super) capacity: Capacity,
+    /// A port of this host that tasks reach.
+    pub(super) host_port: u16,
+}
+
 /// Starts the program; returns it and its URL.
 pub(super) async fn start(
     root: &Path,
     dir: &Path,
     logs: &Path,
     (queue, sqs): (&str, &str),
-    (link, capacity): (Option<&str>, Capacity),
+    tasks: Tasks<'_>,
 ) -> Result<(Program, String)> {
     let log = process::log(logs, "fargate")?;
     let mut command = Command::new(root.join("target/debug/fargate"));
@@ -34,14 +43,15 @@ pub(super) async fn start(
         "--sqs-endpoint",
         sqs,
     ]);
-    if capacity == Capacity::Ec2 {
+    if tasks.capacity == Capacity::Ec2 {
         for provider in PROVIDERS {
             command.args(["--instances", &format!("{provider}={MANY}")]);
         }
     }
-    if let Some(link) = link {
+    if let Some(link) = tasks.link {
         command.args(["--link-url", link]);
     }
+    command.args(["--host-port", &tasks.host_port.to_string()]);
     let mut program = Program::start(&mut command, &log)?;
     let url = until("the local Fargate to listen", STARTS_WITHIN, async || {
         program.alive()?;

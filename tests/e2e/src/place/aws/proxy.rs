@@ -7,7 +7,7 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::{Request, State},
-    http::{HeaderMap, Response, StatusCode},
+    http::{HeaderMap, Response, StatusCode, request::Parts},
 };
 use client::http_client;
 use futures::stream;
@@ -59,6 +59,12 @@ impl Proxy {
             let _served = axum::serve(listener, router).await;
         });
         Ok(Self { url, state, serving })
+    }
+
+    /// The port on which it listens.
+    pub(crate) fn port(&self) -> u16 {
+        let port = self.url.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        port.expect("its URL ends with the port")
     }
 
     /// Sets the base URL for calls to a service; the empty name stands for all other services.
@@ -115,7 +121,7 @@ async fn pass(
     let connection = parts.uri.path().strip_prefix("/@connections/");
     // The only service without the header by which the others are told apart.
     let (service, operation) = connection.map_or_else(
-        || called(&parts.headers),
+        || called(&parts),
         |_| ("execute-api".to_owned(), "PostToConnection".to_owned()),
     );
     let (target, fault) = {
@@ -175,8 +181,12 @@ async fn forward(request: reqwest::RequestBuilder) -> Result<(StatusCode, Header
 }
 
 /// Service and operation, from a header such as `X-Amz-Target: DynamoDB_20120810.PutItem`, which all
-/// services that the functions call have.
-fn called(headers: &HeaderMap) -> (String, String) {
+/// services that the functions call have. Clients and shells call S3, by presigned URLs.
+fn called(parts: &Parts) -> (String, String) {
+    if parts.uri.query().is_some_and(|query| query.contains("X-Amz-Signature=")) {
+        return ("s3".to_owned(), parts.method.to_string());
+    }
+    let headers = &parts.headers;
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok());
     let Some((service, operation)) = target.and_then(|target| target.split_once('.')) else {
         return ("unknown".to_owned(), "unknown".to_owned());

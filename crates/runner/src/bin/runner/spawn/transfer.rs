@@ -78,11 +78,10 @@ fn become_transfer(
 ) -> io::Result<OwnedFd> {
     privileges::become_user(namespace, user)?;
     let connection = sys::keep_only(connection.as_raw_fd())?.as_fd().try_clone_to_owned()?;
-    let limit = libc::rlimit { rlim_cur: MAX_ADDRESS_SPACE, rlim_max: MAX_ADDRESS_SPACE };
+    limit_addresses()?;
     // A missing home directory leaves the process in `/`, as it leaves a command.
-    // SAFETY: plain numbers, a live struct and NUL-terminated strings.
+    // SAFETY: plain numbers and NUL-terminated strings.
     unsafe {
-        check(libc::setrlimit(libc::RLIMIT_AS, &limit))?;
         // A caller that has gone must not end this process before it has removed what is not complete.
         libc::signal(libc::SIGPIPE, libc::SIG_IGN);
         if libc::chdir(home.as_ptr()) == -1 {
@@ -90,4 +89,11 @@ fn become_transfer(
         }
     }
     Ok(connection)
+}
+
+/// Limits the address space of this process, which serves a request for files.
+pub(crate) fn limit_addresses() -> io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: MAX_ADDRESS_SPACE, rlim_max: MAX_ADDRESS_SPACE };
+    // SAFETY: a live struct.
+    unsafe { check(libc::setrlimit(libc::RLIMIT_AS, &limit)) }.map(drop)
 }
