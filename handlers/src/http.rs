@@ -39,6 +39,7 @@ mod recording;
 mod reply;
 mod rule;
 mod sessions;
+mod shared_shell;
 mod signal;
 mod start;
 mod stop;

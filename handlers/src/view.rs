@@ -131,6 +131,9 @@ pub(crate) struct JobView<'a> {
     /// them out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     background_processes: Vec<ProcessView<'a>>,
+    /// Only of a command whose state is shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<ShellView<'a>>,
     /// How the job's terminal is opened, once. Absent unless such a permission is valid; only
     /// `GET /v1/jobs/{id}` and a request that waits show it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -179,6 +182,22 @@ struct ProcessView<'a> {
     command: &'a str,
 }
 
+/// The shell that a command shares with others.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(inline))]
+struct ShellView<'a> {
+    name: &'a str,
+    /// Whether the shell was started for this command, so that nothing of earlier commands was left. Known
+    /// once the command has run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_new: Option<bool>,
+    /// Whether the shell ended with this command, so that the next command of this name gets a new one.
+    /// Known once the command has run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_ended: Option<bool>,
+}
+
 /// What a job does.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -189,6 +208,15 @@ pub(crate) enum JobType {
     Terminal,
     Files,
     Stop,
+}
+
+impl<'a> ShellView<'a> {
+    fn of(job: &'a Job) -> Option<Self> {
+        let name = job.command()?.shared_shell.as_deref()?;
+        let used = if let Job::Finished(finished) = job { finished.shell() } else { None };
+        let (is_new, has_ended) = (used.map(|used| used.is_new), used.map(|used| used.has_ended));
+        Some(Self { name, is_new, has_ended })
+    }
 }
 
 /// The view of a session; `position` is its place if it waits for a slot.
@@ -262,6 +290,7 @@ pub(crate) fn job(job: &Job) -> JobView<'_> {
         error: finished.and_then(|job| job.outcome().failure()),
         usage: finished.and_then(job::Finished::usage),
         background_processes: Vec::new(),
+        shell: ShellView::of(job),
         terminal: None,
         recording: recorded(job).map(|bytes| RecordingView { bytes }),
     }

@@ -47,6 +47,21 @@ def test_each_tool_is_listed_with_its_schemas_and_hints(server: Server, transpor
     run(test)
 
 
+def test_commands_of_a_name_share_a_shell_process(server: Server, transport: str) -> None:
+    async def test() -> None:
+        async with connected(server, transport) as client:
+            first = await call(client, "run", command="cd /tmp; x=1", shellName="main")
+            assert first["shell"] == {"name": "main", "isNew": True, "hasEnded": False}
+            second = await call(client, "run", command="pwd; echo $x", shellName="main")
+            assert second["stdout"]["text"] == "/tmp\n1\n"
+            last = await call(client, "run", command="exit 3", shellName="main")
+            assert last["shell"]["hasEnded"] and "without what was set" in last["hint"]
+            third = await call(client, "run", command="echo ${x-none}", shellName="main")
+            assert (third["stdout"]["text"], third["shell"]["isNew"]) == ("none\n", True)
+
+    run(test)
+
+
 def test_commands_share_a_shell_that_ends_with_the_client(server: Server, transport: str) -> None:
     async def test() -> None:
         async with connected(server, transport) as client:

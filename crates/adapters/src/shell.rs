@@ -227,6 +227,7 @@ pub fn start(
         merge: command.merge,
         prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
+        shell: command.shared_shell.clone(),
         from: Offsets { stdout, stderr },
         terminal: command.terminal.map(|terminal| protocol::Terminal {
             cols: terminal.cols,

@@ -260,13 +260,23 @@ pub(crate) struct CommandOptions {
 Examples:
   ephemeral exec sh_01J… -- make test
   ephemeral exec sh_01J… 'grep -c x < /tmp/a'
-  JOB=$(ephemeral exec --detach sh_01J… -- sleep 60)")]
+  JOB=$(ephemeral exec --detach sh_01J… -- sleep 60)
+  ephemeral exec --shell-name main sh_01J… 'cd /tmp; x=1'
+  ephemeral exec --shell-name main sh_01J… 'pwd; echo $x'     prints /tmp and 1")]
 pub(crate) struct Exec {
     #[arg(value_name = "ID")]
     pub(crate) id: String,
     /// Run at once, without waiting for earlier commands.
     #[arg(long)]
     pub(crate) parallel: bool,
+    /// Run the command in the shell process of this name, which keeps its directory, variables, functions and
+    /// background processes for the next command of that name. It starts with the first command.
+    #[arg(
+        long = "shell-name",
+        value_name = "NAME",
+        conflicts_with_all = ["parallel", "background", "env", "cwd", "shell_name"]
+    )]
+    pub(crate) shared: Option<String>,
     /// Keep what the command leaves running; otherwise it is killed. `show JOB` lists it.
     #[arg(long)]
     pub(crate) background: bool,

@@ -97,6 +97,7 @@ pub(crate) struct Job {
     pub(crate) usage: Option<Usage>,
     #[serde(default)]
     pub(crate) background_processes: Vec<Process>,
+    pub(crate) shell: Option<SharedShell>,
     #[serde(default)]
     pub(crate) stdout: StreamSize,
     #[serde(default)]
@@ -116,6 +117,15 @@ impl std::fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DataChannel").finish_non_exhaustive()
     }
+}
+
+/// The shell process in which commands of one name run.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SharedShell {
+    name: String,
+    is_new: Option<bool>,
+    has_ended: Option<bool>,
 }
 
 /// A process that a command left running.
@@ -218,6 +228,22 @@ impl Job {
 
     fn error_code(&self) -> &str {
         self.error.as_ref().map_or("", |error| &error.code)
+    }
+}
+
+impl SharedShell {
+    pub(crate) fn summary(&self) -> String {
+        let is_new = self.is_new.unwrap_or_default().then_some(", started for this command");
+        let has_ended = self.has_ended.unwrap_or_default().then_some(", ended with it");
+        format!("{}{}{}", self.name, is_new.unwrap_or_default(), has_ended.unwrap_or_default())
+    }
+
+    /// That the state of earlier commands is lost, if it is.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let name = &self.name;
+        self.has_ended.unwrap_or_default().then(|| {
+            format!("the shell {name} ended with this command; the next one starts a new shell")
+        })
     }
 }
 

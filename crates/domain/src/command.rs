@@ -38,6 +38,10 @@ pub struct Command {
     /// killed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub background: bool,
+    /// The name of the shell of the session that runs the command line and keeps its state for the next one of
+    /// that name. A shell of its own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_shell: Option<String>,
     /// The terminal that the command runs on; none for pipes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<Terminal>,

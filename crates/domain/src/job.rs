@@ -13,7 +13,7 @@ mod outcome;
 mod state;
 
 pub use access::TerminalAccess;
-pub use outcome::{BackgroundProcess, Exit, Failure, Gap, Outcome, StreamStats, Usage};
+pub use outcome::{BackgroundProcess, Exit, Failure, Gap, Outcome, ShellUse, StreamStats, Usage};
 pub use state::{Finished, Lease, Queued, Running};
 
 /// How long a worker holds a job without renewing its lease.

@@ -230,6 +230,7 @@ fn not_run(message: String) -> Exit {
         usage: Usage::default(),
         leftover: 0,
         background: Vec::new(),
+        shell: None,
     }
 }
 

@@ -24,6 +24,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 
 /// How many jobs a runner runs at once; it refuses more for the time being.
 pub const MAX_RUNNING: usize = 96;
+/// How many shells of [`Start::shell`] a runner has at once.
+pub const MAX_SHELLS: usize = 16;
 /// How many processes of [`Request::Files`] and [`Request::Processes`] a runner has at once; it refuses more
 /// for the time being.
 pub const MAX_TRANSFERS: usize = 8;
@@ -109,6 +111,12 @@ pub struct Start {
     /// are ended with the job.
     #[serde(default)]
     pub background: bool,
+    /// The name of the shell in which `argv`, which must be a shell line, runs, so that it finds what earlier
+    /// lines have changed there: variables, the working directory, and so on. The runner starts that shell if
+    /// it has none of the name; `cwd` and `env` are for that shell then, and else ignored. Processes that a
+    /// line leaves running stay, as with `background`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<String>,
     /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
     /// Runs the job on a terminal instead of pipes. `stdin`, `keep` and `merge` have no meaning then:
@@ -213,6 +221,18 @@ pub struct Exit {
     /// The first of the processes that were left running, if the job allowed `background` processes.
     #[serde(default)]
     pub background: Vec<Process>,
+    /// What became of the shell of a job that had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shell: Option<ShellUse>,
+}
+
+/// The shell of a job with a [`Start::shell`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellUse {
+    /// Whether it was started for this job.
+    pub is_new: bool,
+    /// Whether it has ended with this job, so that the next one with its name gets another shell.
+    pub has_ended: bool,
 }
 
 /// A process that was left running.

@@ -22,7 +22,7 @@ use super::{
     post::{Plan, Post},
     problem::{Code, Problem},
     rule::{FieldError, boolean, id, integer, one_of},
-    sessions,
+    sessions, shared_shell,
     start::{self, DEFAULT_OUTPUT},
     terminal, wait,
 };
@@ -146,6 +146,7 @@ impl ExecuteRequest {
     pub(super) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let session = fields.required("sessionId", id("SessionId"));
         let terminal = terminal::read_interactive(fields);
+        let shared_shell = shared_shell::read(fields, terminal.is_some());
         let program = command(fields, terminal.is_some());
         let cwd = command::cwd().describe("The user's home if absent.");
         let cwd = fields.optional("cwd", cwd).map(Secret::new);
@@ -188,6 +189,9 @@ impl ExecuteRequest {
             "Whether processes that the command leaves running stay; otherwise they are killed.",
         );
         let background = fields.with_default("background", background, false);
+        if shared_shell.is_some() {
+            shared_shell::check(fields, program.as_ref(), concurrency);
+        }
         let command = Command {
             program: Secret::new(program?),
             cwd,
@@ -200,7 +204,8 @@ impl ExecuteRequest {
             keep,
             merge,
             shell,
-            background,
+            background: background || shared_shell.is_some(),
+            shared_shell,
             terminal: None,
             files: None,
         };

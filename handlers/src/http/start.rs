@@ -184,6 +184,7 @@ fn one_shot(program: Program, ttl: Duration) -> Command {
         merge: false,
         shell: None,
         background: false,
+        shared_shell: None,
         terminal: None,
         files: None,
     }

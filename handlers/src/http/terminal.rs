@@ -34,8 +34,8 @@ const KEPT_OUTPUT: u64 = 256 * 1024;
 
 /// The fields of a command that have no meaning on a terminal: its clients type its input, and its output is
 /// kept for those who open it again.
-const OF_PIPES: [&str; 6] =
-    ["stdin", "maxOutputBytes", "keep", "merge", "concurrency", "background"];
+const OF_PIPES: [&str; 8] =
+    ["stdin", "maxOutputBytes", "keep", "merge", "concurrency", "background", "state", "shellName"];
 /// The fields that only a terminal has.
 const OF_TERMINALS: [&str; 4] = ["cols", "rows", "idleSeconds", "record"];
 
@@ -118,6 +118,7 @@ impl TerminalRequest {
             merge: false,
             shell: None,
             background: true,
+            shared_shell: None,
             terminal: None,
             files: None,
         };

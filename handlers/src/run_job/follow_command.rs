@@ -264,7 +264,7 @@ impl Worker<'_> {
             let now = self.env.now();
             let job = self.job.clone().progress(stdout, stderr, now);
             let job = job.end(self.outcome(&end), Some(end.usage), now);
-            let job = job.with_background(end.background.clone());
+            let job = job.with_background(end.background.clone()).with_shell(end.shell);
             let batch = Batch::default().finished_job(self.env, self.session, job, self.version);
             let batch = self.output_writes().into_iter().fold(batch, Batch::write);
             let batch = self.terminal_closed(batch).await?;
@@ -297,6 +297,7 @@ impl Worker<'_> {
             stderr_written: 0,
             usage: Usage::default(),
             background: Vec::new(),
+            shell: None,
         };
         match self.finish(end).await {
             Ok(()) => Ok(FollowEnd::Finished),

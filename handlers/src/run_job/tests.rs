@@ -338,6 +338,24 @@ async fn merged_output_is_stored_as_stdout_in_order_of_arrival() {
 }
 
 #[tokio::test]
+async fn a_job_tells_what_became_of_the_shell_that_it_shared() {
+    let fakes = Fakes::new().with_ready_session("s");
+    fakes.shell.script("exit", Script::default().ends_shell());
+    let shared =
+        |line: &str| Command { shared_shell: Some("main".to_owned()), ..testkit::command(line) };
+    for (job, line, is_new, has_ended) in
+        [("a", "cd /", true, false), ("b", "exit", false, true), ("c", "pwd", true, false)]
+    {
+        put(&fakes, with_command(&fakes, job, shared(line)));
+        run(&env(&fakes)).await;
+        let ended = fakes.job(job);
+        let view = serde_json::to_value(crate::view::job(&ended)).unwrap();
+        let expected = serde_json::json!({"name": "main", "isNew": is_new, "hasEnded": has_ended});
+        assert_eq!(view["shell"], expected, "{line}");
+    }
+}
+
+#[tokio::test]
 async fn the_next_worker_attaches_behind_the_gap() {
     let fakes = Fakes::new().with_ready_session("s");
     let command = Command { max_output_bytes: 4, ..testkit::command("long") };

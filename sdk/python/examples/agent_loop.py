@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ephemeral_shells import Result, Shell
+from ephemeral_shells import CommandOptions, Result, Shell
 
 LONGEST = 2000
 
@@ -23,9 +23,10 @@ class ScriptedModel:
 
     def next_command(self, observation: str) -> str | None:
         if not observation:
-            return "echo 'print(sum(range(10)) / 0)' > report.py && python3 report.py"
+            write = "echo 'print(sum(range(10)) / 0)' > main.py"
+            return f"mkdir report && cd report && {write} && python3 main.py"
         if "ZeroDivisionError" in observation:
-            return "sed -i 's, / 0,,' report.py && python3 report.py"
+            return "sed -i 's, / 0,,' main.py && python3 main.py"
         return None
 
 
@@ -41,11 +42,13 @@ def observation_of(result: Result) -> str:
 
 
 def run_agent(model: Model) -> None:
+    # One shell process for all commands: what `cd` and `export` change holds for the next one.
+    options: CommandOptions = {"shell_name": "agent", "timeout": 60, "max_output": 100_000}
     with Shell.start(ttl=1800, idle_timeout=300) as shell:
         observation = ""
         while (command := model.next_command(observation)) is not None:
             print(f"$ {command}")
-            observation = observation_of(shell.run(command, timeout=60, max_output=100_000))
+            observation = observation_of(shell.run(command, **options))
             print(observation.strip().splitlines()[-2])
 
 

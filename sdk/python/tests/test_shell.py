@@ -8,7 +8,7 @@ import pytest
 from conftest import Server
 
 from ephemeral_shells import Client, CommandError, JobFailedError, Shell
-from ephemeral_shells.errors import NotFoundError, SessionEndedError
+from ephemeral_shells.errors import InvalidRequestError, NotFoundError, SessionEndedError
 
 
 def test_a_command_has_output_and_an_exit_code(local: Server) -> None:
@@ -115,6 +115,18 @@ def test_merged_output_has_the_order_of_the_writes(client: Client) -> None:
         result = shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", merge=True)
         assert result.stdout == "".join(f"o{n}\ne{n}\n" for n in range(1, 101))
         assert result.stderr == ""
+
+
+def test_commands_of_a_name_share_a_shell(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        first = shell.run("cd /tmp; x=1", shell_name="main")
+        assert first.job["shell"] == {"name": "main", "isNew": True, "hasEnded": False}
+        assert shell.run("pwd; echo $x", shell_name="main").stdout == "/tmp\n1\n"
+        assert shell.run("echo ${x-none}").stdout == "none\n"
+        last = shell.run("exit 3", shell_name="main")
+        assert (last.exit_code, last.job["shell"]["hasEnded"]) == (3, True)
+        with pytest.raises(InvalidRequestError):
+            shell.run("pwd", shell_name="main", cwd="/")
 
 
 def test_output_beyond_a_page_is_complete(client: Client) -> None:

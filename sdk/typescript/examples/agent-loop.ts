@@ -14,8 +14,11 @@ interface Model {
 /** Writes a program, sees it fail, mends it. */
 const scripted: Model = {
   async nextCommand(observation) {
-    if (!observation) return "echo 'print(sum(range(10)) / 0)' > report.py && python3 report.py";
-    if (observation.includes("ZeroDivisionError")) return "sed -i 's, / 0,,' report.py && python3 report.py";
+    if (!observation) {
+      const write = "echo 'print(sum(range(10)) / 0)' > main.py";
+      return `mkdir report && cd report && ${write} && python3 main.py`;
+    }
+    if (observation.includes("ZeroDivisionError")) return "sed -i 's, / 0,,' main.py && python3 main.py";
     return null;
   },
 };
@@ -29,6 +32,9 @@ function observationOf(result: Result): string {
   return `${text}[${result.timedOut ? "timed out" : `exit code ${result.exitCode}`}]`;
 }
 
+// One shell process for all commands: what `cd` and `export` change holds for the next one.
+const shared = { state: "shared", shellName: "agent" } as const;
+
 async function runAgent(model: Model): Promise<void> {
   await Shell.use({ ttlSeconds: 1800, idleTimeoutSeconds: 300 }, async (shell) => {
     let observation = "";
@@ -36,7 +42,7 @@ async function runAgent(model: Model): Promise<void> {
       const command = await model.nextCommand(observation);
       if (command === null) return;
       console.log(`$ ${command}`);
-      observation = observationOf(await shell.run(command, { timeoutSeconds: 60, maxOutputBytes: 100_000 }));
+      observation = observationOf(await shell.run(command, { ...shared, timeoutSeconds: 60, maxOutputBytes: 100_000 }));
       console.log(observation.trim().split("\n").at(-2));
     }
   });

@@ -640,6 +640,16 @@ export interface components {
             sessionId: components["schemas"]["SessionId"];
             /** @description The shell of a command line. If absent, bash where the image has it, else sh. */
             shell?: ("bash" | "sh") | null;
+            /**
+             * @description Only if state is shared. A shell is started for the first command of its name and for the first one after it has ended, as the user of that command; a session has at most 16 of them.
+             * @default default
+             */
+            shellName?: string | null;
+            /**
+             * @description fresh: a new shell runs the command. shared: the session's shell of the name shellName runs it, and keeps its working directory, variables, functions, exported environment, options and background processes for the next command of that name. The command must be a line then, and cwd, env, shell, background and a parallel concurrency must be absent.
+             * @default fresh
+             */
+            state?: ("fresh" | "shared") | null;
             /** @description At most 131072 bytes; then end of file. */
             stdin?: string | null;
             /** @default 600 */
@@ -714,6 +724,20 @@ export interface components {
             /** @description Only of a terminal that is recorded. */
             recording?: components["schemas"]["Recording"];
             sessionId: components["schemas"]["SessionId"];
+            /** @description Only of a command whose state is shared. */
+            shell?: {
+                /**
+                 * @description Whether the shell ended with this command, so that the next command of this name gets a new one.
+                 *     Known once the command has run.
+                 */
+                hasEnded?: boolean;
+                /**
+                 * @description Whether the shell was started for this command, so that nothing of earlier commands was left. Known
+                 *     once the command has run.
+                 */
+                isNew?: boolean;
+                name: string;
+            };
             /** @description The number of the signal that ended the process. */
             signal?: number;
             startedAt?: components["schemas"]["Time"];
@@ -747,7 +771,7 @@ export interface components {
                  *     allowed background processes.
                  */
                 leftoverProcesses?: number;
-                /** @description The largest resident set size of one process, in bytes. */
+                /** @description The largest resident set size of one process, in bytes; 0 in a shared shell, where it is not counted. */
                 maxRssBytes: number;
                 /**
                  * @description The most memory that all processes of the command used together, including the page cache of
@@ -794,6 +818,20 @@ export interface components {
             /** @description Only of a terminal that is recorded. */
             recording?: components["schemas"]["Recording"];
             sessionId: components["schemas"]["SessionId"];
+            /** @description Only of a command whose state is shared. */
+            shell?: {
+                /**
+                 * @description Whether the shell ended with this command, so that the next command of this name gets a new one.
+                 *     Known once the command has run.
+                 */
+                hasEnded?: boolean;
+                /**
+                 * @description Whether the shell was started for this command, so that nothing of earlier commands was left. Known
+                 *     once the command has run.
+                 */
+                isNew?: boolean;
+                name: string;
+            };
             /** @description The number of the signal that ended the process. */
             signal?: number;
             startedAt?: components["schemas"]["Time"];
@@ -827,7 +865,7 @@ export interface components {
                  *     allowed background processes.
                  */
                 leftoverProcesses?: number;
-                /** @description The largest resident set size of one process, in bytes. */
+                /** @description The largest resident set size of one process, in bytes; 0 in a shared shell, where it is not counted. */
                 maxRssBytes: number;
                 /**
                  * @description The most memory that all processes of the command used together, including the page cache of

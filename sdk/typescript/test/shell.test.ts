@@ -42,6 +42,18 @@ onServer("merged output has the order of the writes", async () => {
   });
 });
 
+onServer("commands of a name share a shell", async () => {
+  await Shell.use({ client: await client() }, async (shell) => {
+    const shared = { state: "shared", shellName: "main" } as const;
+    const first = await shell.run("cd /tmp; x=1", shared);
+    assert.deepEqual(first.job.shell, { name: "main", isNew: true, hasEnded: false });
+    assert.equal((await shell.run("pwd; echo $x", shared)).stdout, "/tmp\n1\n");
+    assert.equal((await shell.run("echo ${x-none}")).stdout, "none\n");
+    const last = await shell.run("exit 3", shared);
+    assert.deepEqual([last.exitCode, last.job.shell?.hasEnded], [3, true]);
+  });
+});
+
 onServer("processes are listed and signalled", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
     // Until it is executed, the new process is a copy of the shell.

@@ -150,6 +150,7 @@ fn end() -> CommandEnd {
         stderr_written: 0,
         usage: Usage::default(),
         background: Vec::new(),
+        shell: None,
     }
 }
 

@@ -68,6 +68,7 @@ pub fn command(line: &str) -> Command {
         merge: false,
         shell: None,
         background: false,
+        shared_shell: None,
         terminal: None,
         files: None,
     }

@@ -12,7 +12,7 @@ use domain::{
     JobId, Secret, TaskId, Timestamp,
     command::{Command, Program},
     file::{FileRefusal, NewFile},
-    job::TerminalAccess,
+    job::{ShellUse, TerminalAccess},
     ports::{Clock, CommandEnd, CommandStart, FilesError, Shell, ShellError, Stream},
 };
 use parking_lot::Mutex;
@@ -50,6 +50,8 @@ struct State {
     default_script: Option<DefaultScript>,
     silent: HashSet<TaskId>,
     deadlines: HashMap<TaskId, Timestamp>,
+    /// The shells with a name in each task.
+    shells: HashSet<(TaskId, String)>,
     files: Vec<NewFile>,
     refused_files: Option<FileRefusal>,
     overlaps: Vec<(JobId, JobId)>,
@@ -156,7 +158,8 @@ impl Inner {
             return;
         }
         let script = state.script_of(job, command);
-        let process = Process::begin(&script, command, now);
+        let shell = state.use_shell(task, &script, command);
+        let process = Process::begin(&script, command, shell, now);
         state.note_overlaps(task, job, &process, now);
         *state.runs.entry(job).or_default() += 1;
         state.processes.insert((task.clone(), job), process);
@@ -185,6 +188,19 @@ impl State {
                 self.overlaps.push((*other, job));
             }
         }
+    }
+
+    /// Finds or starts the shell that the command shares, which ends with it if its script says so.
+    fn use_shell(&mut self, task: &TaskId, script: &Script, command: &Command) -> Option<ShellUse> {
+        let shell = (task.clone(), command.shared_shell.clone()?);
+        let has_ended = script.ends_its_shell();
+        let is_new = !self.shells.contains(&shell);
+        if has_ended {
+            self.shells.remove(&shell);
+        } else {
+            self.shells.insert(shell);
+        }
+        Some(ShellUse { is_new, has_ended })
     }
 
     fn script_of(&self, job: JobId, command: &Command) -> Script {

@@ -2,7 +2,7 @@
 
 use domain::{
     Secret,
-    job::{BackgroundProcess, Exit, Usage},
+    job::{BackgroundProcess, Exit, ShellUse, Usage},
     ports::{CommandEnd, EndCause, Stream},
 };
 use runner::protocol::{self, Cause, Ended};
@@ -61,6 +61,7 @@ pub(crate) fn command_end(end: protocol::Exit, memory_kill: impl Fn() -> bool) -
             leftover_processes: end.leftover.into(),
         },
         background: end.background.into_iter().map(background).collect(),
+        shell: end.shell.map(|shell| ShellUse { is_new: shell.is_new, has_ended: shell.has_ended }),
     }
 }
 

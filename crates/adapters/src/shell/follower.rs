@@ -79,6 +79,7 @@ impl<D: Dial> Follower<D> {
                     stderr_written: 0,
                     usage: Usage::default(),
                     background: Vec::new(),
+                    shell: None,
                 })
             }
             Event::Error { message, retryable: true } => {

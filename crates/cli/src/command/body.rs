@@ -72,6 +72,12 @@ pub(super) fn command(options: CommandOptions) -> Result<Map<String, Value>, Cli
     Ok(body)
 }
 
+/// A command line that runs a program with these arguments.
+pub(super) fn line(argv: &[String]) -> String {
+    let quoted = argv.iter().map(|argument| format!("'{}'", argument.replace('\'', "'\\''")));
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// Sets a field, if there is a value.
 pub(super) fn set(body: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>) {
     if let Some(value) = value {

@@ -8,10 +8,16 @@ use crate::{args::Exec, client::read, error::CliError, interrupt::Interrupt, vie
 pub(super) async fn exec(context: &Context, args: Exec) -> Result<ExitCode, CliError> {
     let mut interrupt = Interrupt::listen()?;
     let client = context.client()?;
-    let mut request = body::command(args.command)?;
+    let mut options = args.command;
+    if args.shared.is_some() && options.argv.len() > 1 {
+        options.argv = vec![body::line(&options.argv)];
+    }
+    let mut request = body::command(options)?;
     request.insert("sessionId".into(), args.id.into());
     body::set(&mut request, "env", body::pairs(args.env));
     body::set(&mut request, "concurrency", args.parallel.then_some("parallel"));
+    body::set(&mut request, "state", args.shared.as_ref().map(|_| "shared"));
+    body::set(&mut request, "shellName", args.shared);
     body::set(&mut request, "background", args.background.then_some(true));
     let response = client.post("/shell/execute", &request.into()).await?;
     let accepted: Accepted = read(&response)?;

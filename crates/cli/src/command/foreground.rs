@@ -12,7 +12,7 @@ use crate::{
     follow::Follower,
     interrupt::{EndSignal, Interrupt},
     terminal::Terminal,
-    view::Job,
+    view::{Job, SharedShell},
 };
 
 /// A job that has ended.
@@ -73,6 +73,7 @@ pub(super) fn report(context: &Context, finished: &FinishedJob) -> Result<ExitCo
     } else {
         let mut remarks = view.cuts();
         remarks.extend(view.remark());
+        remarks.extend(view.shell.as_ref().and_then(SharedShell::remark));
         print_remarks(context, &remarks);
     }
     finished.exit().map(ExitCode::from)

@@ -77,6 +77,7 @@ fn job(job: &Job, now: OffsetDateTime) -> String {
         ("stdout", job.stdout.cut()),
         ("stderr", job.stderr.cut()),
         ("used", job.usage.as_ref().map(crate::view::Usage::summary)),
+        ("shared shell", job.shell.as_ref().map(crate::view::SharedShell::summary)),
         ("left", left_running(&job.background_processes)),
     ])
 }

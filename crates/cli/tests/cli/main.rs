@@ -211,6 +211,31 @@ fn a_single_argument_is_a_shell_command_line() {
 }
 
 #[test]
+fn a_command_in_a_shell_with_a_name_is_a_line_and_tells_if_that_shell_has_ended() {
+    let ended = json!({"name": "main", "isNew": false, "hasEnded": true});
+    let finished = json!({"status": "completed", "exitCode": 3, "shell": ended});
+    let server = ScriptedServer::new([
+        ("POST /v1/shell/execute", 202, accepted()),
+        ("GET /v1/jobs/job_1/output", 200, output("", 0)),
+        ("GET /v1/jobs/job_1?", 200, job(finished)),
+    ]);
+    let run = server.run(&["exec", "--shell-name", "main", "sh_1", "--", "cd", "it's"]);
+
+    assert_eq!((run.code, run.stdout.as_str()), (3, ""));
+    let remark = "the shell main ended with this command; the next one starts a new shell";
+    assert_eq!(run.stderr, format!("ephemeral: {remark}\n"));
+    assert_eq!(
+        server.sent("POST /v1/shell/execute"),
+        json!({"sessionId": "sh_1", "command": "'cd' 'it'\\''s'", "state": "shared",
+               "shellName": "main"})
+    );
+    for conflict in ["--parallel", "--background", "--env=A=b", "--cwd=/", "--shell=sh"] {
+        let run = server.run(&["exec", "--shell-name", "main", conflict, "sh_1", "pwd"]);
+        assert_eq!(run.code, 2, "{conflict}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn json_is_one_object_and_nothing_else() {
     let server = ScriptedServer::new([
         ("POST /v1/shell/execute", 202, accepted()),

@@ -154,6 +154,15 @@ pub struct BackgroundProcess {
     pub command: Secret<String>,
 }
 
+/// What became of the shell that a command shared with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShellUse {
+    /// Whether it was started for this command: nothing of earlier commands was left.
+    pub is_new: bool,
+    /// Whether it ended with this command.
+    pub has_ended: bool,
+}
+
 /// The resources that a command used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -163,7 +172,7 @@ pub struct Usage {
     pub wall_ms: u64,
     /// CPU time, user and system, in milliseconds.
     pub cpu_ms: u64,
-    /// The largest resident set size of one process, in bytes.
+    /// The largest resident set size of one process, in bytes; 0 in a shared shell, where it is not counted.
     pub max_rss_bytes: u64,
     /// The most memory that all processes of the command used together, including the page cache of
     /// their files, in bytes; absent where that is not counted.

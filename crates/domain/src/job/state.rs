@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackgroundProcess, Common, LEASE, Outcome, StreamStats, TerminalAccess, Usage};
+use super::{
+    BackgroundProcess, Common, LEASE, Outcome, ShellUse, StreamStats, TerminalAccess, Usage,
+};
 use crate::Timestamp;
 
 /// A worker's claim on a job, which runs out unless the worker renews it.
@@ -61,6 +63,8 @@ pub struct Finished {
     pub(super) usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) background: Vec<BackgroundProcess>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) shell: Option<ShellUse>,
 }
 
 impl Queued {
@@ -108,6 +112,7 @@ impl Queued {
             stderr: StreamStats::NOTHING,
             usage: None,
             background: Vec::new(),
+            shell: None,
         }
     }
 }
@@ -250,6 +255,7 @@ impl Running {
             stderr: self.stderr,
             usage,
             background: Vec::new(),
+            shell: None,
         }
     }
 }
@@ -275,6 +281,18 @@ impl Finished {
     /// The first of the processes that the command has left running.
     pub fn background(&self) -> &[BackgroundProcess] {
         &self.background
+    }
+
+    /// Records what became of the shell that the command shared with others.
+    #[must_use]
+    pub const fn with_shell(mut self, shell: Option<ShellUse>) -> Self {
+        self.shell = shell;
+        self
+    }
+
+    /// What became of the shell that the command shared with others, if the runner reported it.
+    pub const fn shell(&self) -> Option<ShellUse> {
+        self.shell
     }
 
     /// The resources that the command used, if the runner reported them.

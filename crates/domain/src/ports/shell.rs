@@ -9,7 +9,7 @@ use crate::{
     JobId, TaskId, Timestamp,
     command::Command,
     file::NewFile,
-    job::{BackgroundProcess, Exit, TerminalAccess, Usage},
+    job::{BackgroundProcess, Exit, ShellUse, TerminalAccess, Usage},
 };
 
 /// Why a request to a runner failed.
@@ -86,6 +86,8 @@ pub struct CommandEnd {
     pub usage: Usage,
     /// The first of the processes that it has left running, if the command allows that.
     pub background: Vec<BackgroundProcess>,
+    /// What became of the shell that it shared with others.
+    pub shell: Option<ShellUse>,
 }
 
 /// Why a command ended.

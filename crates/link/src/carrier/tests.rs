@@ -24,6 +24,7 @@ pub(crate) fn start(job: &str, stdin: Vec<u8>) -> Start {
         keep: Keep::Head,
         merge: false,
         background: false,
+        shell: None,
         from: Offsets::default(),
         terminal: None,
     }

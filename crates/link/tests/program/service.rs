@@ -202,6 +202,7 @@ pub(crate) fn start(job: &str, line: &str, (stdout, stderr): (u64, u64)) -> Star
         keep: Keep::Head,
         merge: false,
         background: false,
+        shell: None,
         from: Offsets { stdout, stderr },
         terminal: None,
     }

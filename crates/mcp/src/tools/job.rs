@@ -76,6 +76,9 @@ pub(super) struct JobResult {
     /// Why the command could not be run or has no outcome.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<JobError>,
+    /// Only of a command with a `shellName`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<JobShell>,
     stdout: Output,
     stderr: Output,
     /// Behind the output in this result; for `poll` and `wait`.
@@ -90,6 +93,19 @@ pub(super) struct JobResult {
 struct JobError {
     code: String,
     message: String,
+}
+
+/// The shell process that commands of the same name share.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct JobShell {
+    name: String,
+    /// Whether it was started for this command: nothing that earlier commands had set was there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_new: Option<bool>,
+    /// Whether it ended with this command: the next command of the name finds nothing of what was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    has_ended: Option<bool>,
 }
 
 impl Tools {
@@ -139,6 +155,7 @@ impl Tools {
             exit_code: job["exitCode"].as_i64(),
             signal: job["signal"].as_i64(),
             error: JobError::of(job),
+            shell: JobShell::of(job),
             cursor: shown.next.to_string(),
             stdout: shown.stdout,
             stderr: shown.stderr,
@@ -183,6 +200,7 @@ impl JobResult {
             exit_code: job["exitCode"].as_i64(),
             signal: job["signal"].as_i64(),
             error: JobError::of(job),
+            shell: JobShell::of(job),
             stdout: output("stdout"),
             stderr: output("stderr"),
             hint: Some(hints.collect::<Vec<_>>().join(" ")),
@@ -208,6 +226,23 @@ impl JobError {
     }
 }
 
+impl JobShell {
+    fn of(job: &Value) -> Option<Self> {
+        job.get("shell").and_then(|shell| Self::deserialize(shell).ok())
+    }
+
+    /// That the state of earlier commands is lost, if it is.
+    fn hint(&self) -> Option<String> {
+        let name = &self.name;
+        self.has_ended.filter(|ended| *ended).map(|_| {
+            format!(
+                "The shell process \"{name}\" ended with this command: the next command of this name starts a \
+                 new one, in the home directory and without what was set."
+            )
+        })
+    }
+}
+
 /// That the client's earlier shell is gone, if it is.
 fn replaced(used: &Used) -> Option<String> {
     let old = used.replaced.as_ref()?;
@@ -221,6 +256,7 @@ fn replaced(used: &Used) -> Option<String> {
 fn hint(job: &Value, shown: &Shown, used: Option<&Used>) -> Option<String> {
     let mut hints = Vec::new();
     hints.extend(used.and_then(replaced));
+    hints.extend(JobShell::of(job).and_then(|shell| shell.hint()));
     if let Some(omitted) = shown.omitted {
         hints.push(format!("Read what was left out by `poll` with cursor \"{omitted}\"."));
     }

@@ -21,7 +21,7 @@ use crate::{
 pub(super) const ABOUT: &str = "Run a command line in an isolated shell. Without `session`, it is your own \
     shell, which starts at the first use, keeps its files from one call to the next and ends with this \
     connection. Each command is a process of its own: the working directory and variables of one are not \
-    those of the next. Returns when the command has ended or after `yieldSeconds`, with the id of the \
+    those of the next, unless both have the same `shellName`. Returns when the command has ended or after `yieldSeconds`, with the id of the \
     command, its status and its output so far; a command that has not ended runs on, and `wait`, `poll` \
     and `cancel` take its id. Cancelling this call ends the wait only; the command runs on. Long output is \
     shortened in the middle, and the result says how to read the rest.";
@@ -38,6 +38,11 @@ pub(super) struct Run {
     session: Option<String>,
     /// The program that reads the command line: "bash" or "sh".
     shell: Option<String>,
+    /// A name of yours, such as "main": commands with the same one run one after the other in the same shell
+    /// process, which keeps the working directory, variables, functions and background processes. `cwd`,
+    /// `env`, `shell` and `background` can't be given with it: use cd and export. Default: a process of its
+    /// own for this command.
+    shell_name: Option<String>,
     /// An absolute path. Default: the home directory.
     cwd: Option<String>,
     /// Environment variables of this command.
@@ -95,6 +100,8 @@ impl Run {
         let mut body = Map::new();
         body.insert("command".to_owned(), self.command.into());
         set(&mut body, "shell", self.shell);
+        set(&mut body, "state", self.shell_name.as_ref().map(|_| "shared"));
+        set(&mut body, "shellName", self.shell_name);
         set(&mut body, "cwd", self.cwd);
         set(&mut body, "env", self.env.map(|env| json!(env)));
         set(&mut body, "stdin", self.stdin);

@@ -17,6 +17,7 @@ fn start() -> Start {
         keep: Keep::Both,
         merge: false,
         background: true,
+        shell: Some("main".into()),
         from: Offsets { stdout: 1, stderr: 2 },
         terminal: Some(Terminal { cols: 80, rows: 24, idle_ms: Some(1_000), record_bytes: None }),
     }
@@ -42,7 +43,9 @@ fn events() -> Vec<Event> {
         let total = Total { bytes: u64::MAX, kept: 3, tail: 1 };
         let usage = Usage { oom_kills: Some(1), memory_peak_bytes: Some(2), ..Usage::default() };
         let background = vec![Process { pid: 7, command: "sleep 9".into() }];
-        Event::Exited(Exit { cause, stdout: total, stderr: total, usage, leftover: 1, background })
+        let shell = Some(ShellUse { is_new: true, has_ended: false });
+        let (stdout, stderr) = (total, total);
+        Event::Exited(Exit { cause, stdout, stderr, usage, leftover: 1, background, shell })
     };
     vec![
         Event::Ready { version: "0.1.0".into(), protocol: 1 },
@@ -131,12 +134,14 @@ fn a_start_and_an_exit_of_an_older_peer_have_the_defaults() {
                     "max_output_bytes":1,"from":{"stdout":0,"stderr":0}}"#;
     let start: Start = serde_json::from_str(start).unwrap();
     assert_eq!((start.keep, start.merge, start.background), (Keep::Head, false, false));
+    assert_eq!(start.shell, None);
     let exit = r#"{"cause":{"cause":"spawn_failed","message":"no"},"stdout":{"bytes":2,"kept":1},
                    "stderr":{"bytes":0,"kept":0},
                    "usage":{"wall_ms":1,"cpu_ms":2,"max_rss_bytes":3}}"#;
     let exit: Exit = serde_json::from_str(exit).unwrap();
     let cause = Cause::SpawnFailed { message: "no".into(), not_executable: false };
     assert_eq!((exit.cause, exit.stdout.head(), exit.leftover), (cause, 1, 0));
+    assert_eq!(exit.shell, None);
     assert_eq!((exit.usage.oom_kills, exit.background), (None, Vec::new()));
 }
 

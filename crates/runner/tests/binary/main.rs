@@ -20,6 +20,8 @@ mod output;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]
+mod shared;
+#[cfg(test)]
 mod shell;
 #[cfg(test)]
 mod spawn;

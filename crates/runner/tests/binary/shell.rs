@@ -280,6 +280,7 @@ pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
         keep: Keep::Head,
         merge: false,
         background: false,
+        shell: None,
         from: Offsets::default(),
         terminal: None,
     }

@@ -327,6 +327,7 @@ impl Client {
             keep: Keep::Head,
             merge: false,
             background: false,
+            shell: None,
             from: Offsets::default(),
             terminal: None,
         };

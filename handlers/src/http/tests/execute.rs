@@ -240,6 +240,59 @@ async fn stderr_is_merged_into_stdout_only_on_request() {
 }
 
 #[tokio::test]
+async fn a_command_line_shares_the_shell_that_it_names() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let body = run("s", json!("cd /tmp"));
+    for (fields, expected) in [
+        (json!({}), None),
+        (json!({"state": "fresh"}), None),
+        (json!({"state": "shared"}), Some("default")),
+        (json!({"state": "shared", "shellName": "main.1_A-b"}), Some("main.1_A-b")),
+        (json!({"state": "shared", "concurrency": "serial", "user": "nobody"}), Some("default")),
+    ] {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        let accepted = api.post(EXECUTE, body).await.expect(202);
+        let job = job(&api, &accepted);
+        let command = job.command().unwrap();
+        assert_eq!(command.shared_shell.as_deref(), expected, "{fields}");
+        assert_eq!(command.background, expected.is_some(), "what runs in a shared shell stays");
+        let view = serde_json::to_value(crate::view::job(&job)).unwrap();
+        assert_eq!(view["shell"], expected.map_or(json!(null), |name| json!({"name": name})));
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_meaning_in_a_shared_shell_is_refused() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    for (field, value) in [
+        ("cwd", json!("/tmp")),
+        ("env", json!({"A": "1"})),
+        ("shell", json!("bash")),
+        ("background", json!(false)),
+        ("concurrency", json!("parallel")),
+        ("command", json!(["true"])),
+        ("shellName", json!("")),
+        ("shellName", json!("a b")),
+        ("shellName", json!("a/b")),
+        ("shellName", json!("x".repeat(65))),
+        ("shellName", json!(1)),
+        ("state", json!("other")),
+    ] {
+        let mut body = run("s", json!("true"));
+        body["state"] = json!("shared");
+        body[field] = value;
+        api.post(EXECUTE, body).await.refused_at(&[&format!("/{field}")]);
+    }
+    let mut body = run("s", json!("true"));
+    body["shellName"] = json!("main");
+    api.post(EXECUTE, body.clone()).await.refused_at(&["/shellName"]);
+    body["state"] = json!("shared");
+    body["interactive"] = json!(true);
+    api.post(EXECUTE, body).await.refused_at(&["/state", "/shellName"]);
+}
+
+#[tokio::test]
 async fn a_program_with_arguments_has_no_shell() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let mut body = run("s", json!(["true"]));

@@ -74,10 +74,11 @@ async fn fields_of_pipes_and_of_terminals_exclude_each_other() {
     let api = Api::new(Fakes::new().with_ready_session("s"));
     let on_terminal = json!({"sessionId": session_id("s"), "interactive": true, "stdin": "x",
                              "keep": "head", "maxOutputBytes": 1, "concurrency": "serial",
-                             "background": true, "merge": true});
+                             "background": true, "merge": true, "state": "shared",
+                             "shellName": "main"});
     let on_pipes = json!({"sessionId": session_id("s"), "command": "id", "cols": 1, "rows": 1,
                           "idleSeconds": 1, "record": true});
-    for (body, count) in [(on_terminal, 6), (on_pipes, 4)] {
+    for (body, count) in [(on_terminal, 8), (on_pipes, 4)] {
         let answer = api.post(EXECUTE, body).await;
         answer.problem(400, "invalid_request");
         assert_eq!(answer.body["errors"].as_array().unwrap().len(), count, "{}", answer.body);

@@ -58,6 +58,8 @@ class CommandOptions(TypedDict, total=False):
     merge: bool
     """Have what goes to stderr in `stdout`, in the order of the writes, as by `2>&1`."""
     shell: Literal["bash", "sh"]
+    shell_name: str
+    """Run in the shell process of this name, which keeps directory, variables and functions."""
     parallel: bool
     """Don't wait for earlier commands of the shell."""
     background: bool
@@ -82,6 +84,7 @@ _NAMES = {
     "idle_timeout": "idleTimeoutSeconds",
     "timeout": "timeoutSeconds",
     "max_output": "maxOutputBytes",
+    "shell_name": "shellName",
 }
 _SIZES = {"cpu": "cpu", "memory": "memoryMiB", "disk": "diskMiB"}
 
@@ -109,6 +112,8 @@ def command_body(command: Command, options: CommandOptions) -> dict[str, Any]:
     body = _body(options, CommandOptions)
     if body.pop("parallel", False):
         body["concurrency"] = "parallel"
+    if "shellName" in body:
+        body["state"] = "shared"
     return {**body, "command": command if isinstance(command, str) else list(command)}
 
 

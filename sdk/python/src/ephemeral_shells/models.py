@@ -59,6 +59,24 @@ class JobError(TypedDict):
     """
 
 
+class Shell(TypedDict):
+    """
+    Only of a command whose state is shared.
+    """
+
+    hasEnded: NotRequired[bool]
+    """
+    Whether the shell ended with this command, so that the next command of this name gets a new one.
+    Known once the command has run.
+    """
+    isNew: NotRequired[bool]
+    """
+    Whether the shell was started for this command, so that nothing of earlier commands was left. Known
+    once the command has run.
+    """
+    name: str
+
+
 class CommandUsage(TypedDict):
     """
     The resources that a command used.
@@ -75,7 +93,7 @@ class CommandUsage(TypedDict):
     """
     maxRssBytes: int
     """
-    The largest resident set size of one process, in bytes.
+    The largest resident set size of one process, in bytes; 0 in a shared shell, where it is not counted.
     """
     memoryPeakBytes: NotRequired[int]
     """
@@ -645,6 +663,14 @@ class Execute(TypedDict):
     """
     The shell of a command line. If absent, bash where the image has it, else sh.
     """
+    shellName: NotRequired[str | None]
+    """
+    Only if state is shared. A shell is started for the first command of its name and for the first one after it has ended, as the user of that command; a session has at most 16 of them.
+    """
+    state: NotRequired[Literal["fresh", "shared"] | None]
+    """
+    fresh: a new shell runs the command. shared: the session's shell of the name shellName runs it, and keeps its working directory, variables, functions, exported environment, options and background processes for the next command of that name. The command must be a line then, and cwd, env, shell, background and a parallel concurrency must be absent.
+    """
     stdin: NotRequired[str | None]
     """
     At most 131072 bytes; then end of file.
@@ -801,6 +827,10 @@ class FinishedJob(TypedDict):
     Only of a terminal that is recorded.
     """
     sessionId: SessionId
+    shell: NotRequired[Shell]
+    """
+    Only of a command whose state is shared.
+    """
     signal: NotRequired[int]
     """
     The number of the signal that ended the process.
@@ -856,6 +886,10 @@ class Job(TypedDict):
     Only of a terminal that is recorded.
     """
     sessionId: SessionId
+    shell: NotRequired[Shell]
+    """
+    Only of a command whose state is shared.
+    """
     signal: NotRequired[int]
     """
     The number of the signal that ended the process.

@@ -6,15 +6,16 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 
 use super::Scenario;
-use crate::{harness::Harness, user::SOON};
+use crate::{harness::Harness, user::SOON, wait::until};
 
-pub(super) const SCENARIOS: [Scenario; 11] = [
+pub(super) const SCENARIOS: [Scenario; 12] = [
     Scenario::new("cancel", |harness| Box::pin(cancel(harness))),
     Scenario::new("timeout", |harness| Box::pin(timeout(harness))),
     Scenario::new("order and turns", |harness| Box::pin(order(harness))),
     Scenario::new("big output", |harness| Box::pin(big_output(harness))),
     Scenario::new("kept output", |harness| Box::pin(kept_output(harness))),
     Scenario::new("merged output", |harness| Box::pin(merged_output(harness))),
+    Scenario::new("shared shells", |harness| Box::pin(shared_shells(harness))),
     Scenario::new("parallel output", |harness| Box::pin(parallel_output(harness))),
     Scenario::new("wait", |harness| Box::pin(wait(harness))),
     Scenario::new("shells and programs", |harness| Box::pin(programs(harness))),
@@ -184,6 +185,49 @@ async fn merged_output(harness: &Harness<'_>) -> Result<()> {
         let kept = api.stream(&job, "stdout", 1000).await?;
         ensure!(kept == text.as_bytes(), "kept {:?}", String::from_utf8_lossy(&kept));
     }
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// A shell keeps its state from one command to the next, also over a cancelled one.
+async fn shared_shells(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({"env": {"FROM_START": "yes"}})).await?;
+    let run = async |name: &str, line: &str| {
+        let body = json!({"command": line, "state": "shared", "shellName": name});
+        api.execute_with(&started.session, &body).await
+    };
+    let check = async |name: &str, line: &str, code: i64, text: &str, (is_new, has_ended)| {
+        let job = api.finished(&run(name, line).await?, SOON).await?;
+        let shell = json!({"name": name, "isNew": is_new, "hasEnded": has_ended});
+        ensure!(job["exitCode"] == code && job["stdout"]["text"] == text, "{line}: {job}");
+        ensure!(job["shell"] == shell, "{line}: {job}");
+        Ok(())
+    };
+    let (new, found, ended) = ((true, false), (false, false), (false, true));
+    let set = "cd /tmp; x=1; f() { echo f $x; }; export Y=2; sleep 500 & echo $FROM_START";
+    check("main", set, 0, "yes\n", new).await?;
+    check(
+        "main",
+        "f; pwd; sh -c 'echo $Y'; jobs | wc -l; exit_with() { return 7; }; exit_with",
+        7,
+        "f 1\n/tmp\n2\n1\n",
+        found,
+    )
+    .await?;
+    check("main", "echo $?; if", 2, "", found).await?;
+    check("other", "echo ${x-none}", 0, "none\n", new).await?;
+    let endless = run("main", "echo begun; while :; do :; done; echo lost").await?;
+    until("output of the command", SOON, async || {
+        let job = api.get(&format!("/jobs/{endless}")).await?.body;
+        Ok(if job["stdout"]["bytes"] == 6 { Ok(()) } else { Err(job.to_string()) })
+    })
+    .await?;
+    api.post(&format!("/jobs/{endless}/cancel"), &json!({})).await?.expect(202)?;
+    let end = api.finished(&endless, SOON).await?;
+    ensure!(end["status"] == "cancelled" && end["shell"]["hasEnded"] == false, "{end}");
+    check("main", "f; kill %1; exit 3", 3, "f 1\n", ended).await?;
+    check("main", "echo ${x-none}", 0, "none\n", new).await?;
     api.stop(&started.session).await?;
     Ok(())
 }

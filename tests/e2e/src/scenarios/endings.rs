@@ -6,13 +6,17 @@ use serde_json::json;
 use super::Scenario;
 use crate::{harness::Harness, user::SOON, wait::until};
 
-pub(super) const SCENARIOS: [Scenario; 4] = [
+pub(super) const SCENARIOS: [Scenario; 5] = [
     Scenario::new("task killed from outside", |harness| Box::pin(killed(harness))),
     Scenario::new("spot interruption", |harness| Box::pin(spot(harness)))
         .only_on_aws("one machine has no Spot capacity"),
     Scenario::new("execution aborted", |harness| Box::pin(aborted(harness)))
         .only_on_aws("one machine's executions are its own"),
     Scenario::new("worker killed in a command", |harness| Box::pin(worker_killed(harness))).alone(),
+    Scenario::new("worker killed in a shared shell", |harness| {
+        Box::pin(worker_killed_in_shell(harness))
+    })
+    .alone(),
 ];
 
 /// The task is killed: the session fails with that reason, and its command is lost.
@@ -96,6 +100,33 @@ async fn worker_killed(harness: &Harness<'_>) -> Result<()> {
     ensure!(stdout == expected.as_bytes(), "stdout was {:?}", String::from_utf8_lossy(&stdout));
     let count = api.output_of(&started.session, "wc -l < count").await?;
     ensure!(count.trim() == "1", "it ran {count} times");
+    api.stop(&started.session).await?;
+    Ok(())
+}
+
+/// A shared shell and the command in it outlive the worker that follows the command.
+async fn worker_killed_in_shell(harness: &Harness<'_>) -> Result<()> {
+    let api = harness.user().await?;
+    let started = api.ready(&json!({})).await?;
+    let run = async |line: &str| {
+        let body = json!({"command": line, "state": "shared"});
+        api.execute_with(&started.session, &body).await
+    };
+    api.finished(&run("n=1; cd /tmp").await?, SOON).await?;
+    let job = run("n=$((n + 1)); for i in 1 2 3 4 5 6; do echo $i; sleep 1; done").await?;
+    until("output of the command", SOON, async || {
+        let job = api.get(&format!("/jobs/{job}")).await?.body;
+        let bytes = job["stdout"]["bytes"].as_u64().unwrap_or(0);
+        Ok(if bytes >= 2 { Ok(()) } else { Err(job.to_string()) })
+    })
+    .await?;
+    harness.place.kill_workers().await?;
+    let end = harness.swept(api.finished(&job, SOON * 2)).await?;
+    let shell = json!({"name": "default", "isNew": false, "hasEnded": false});
+    ensure!(end["exitCode"] == 0 && end["shell"] == shell, "{end}");
+    ensure!(end["stdout"]["text"] == "1\n2\n3\n4\n5\n6\n", "{end}");
+    let next = api.finished(&run("echo $n; pwd").await?, SOON).await?;
+    ensure!(next["stdout"]["text"] == "2\n/tmp\n" && next["shell"] == shell, "{next}");
     api.stop(&started.session).await?;
     Ok(())
 }

@@ -31,6 +31,8 @@ impl std::fmt::Debug for ShellUnderTest {
 
 const SPEAKS: &str = "echo out; echo err >&2; exit 3";
 const APPENDS: &str = "echo run >> /tmp/conformance; cat /tmp/conformance";
+const SPEAKS_IN_SHELL: &str = "echo in";
+const ENDS_SHELL: &str = "exit 4";
 const SLEEPS: &str = "sleep 100";
 const COUNTS: &str = "echo 0123456789";
 
@@ -39,6 +41,8 @@ pub fn script_suite_commands(shell: &MemoryShell) {
     let zero = Duration::ZERO;
     let speaks = Script::prints("out\n").then(zero, Stream::Stderr, "err\n").exits(3);
     shell.script(SPEAKS, speaks);
+    shell.script(SPEAKS_IN_SHELL, Script::prints("in\n"));
+    shell.script(ENDS_SHELL, Script::default().exits(4).ends_shell());
     shell.script(APPENDS, Script::prints("run\n"));
     shell.script(SLEEPS, Script::default().lasts(Duration::from_secs(100)));
     shell.script(COUNTS, Script::prints("0123456789\n"));
@@ -52,6 +56,7 @@ pub async fn shell_suite(make: impl AsyncFn() -> ShellUnderTest) {
         a_shell_that_answers_can_be_probed,
         a_command_reports_its_output_and_its_end,
         merged_output_is_one_stream,
+        a_shared_shell_is_found_again,
         a_known_job_is_never_run_again,
         a_second_worker_gets_the_output_that_is_not_stored_yet,
         output_beyond_the_limit_is_counted_but_not_sent,
@@ -86,6 +91,30 @@ async fn merged_output_is_one_stream(made: &ShellUnderTest) {
     assert_eq!((heard.end.stdout_written, heard.end.stderr_written), (8, 0));
     let again = made.hear("j", &merged(), (5, 0)).await;
     assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("rr\n", ""));
+}
+
+async fn a_shared_shell_is_found_again(made: &ShellUnderTest) {
+    let shared = |name: &str, line: &str| Command {
+        shared_shell: Some(name.to_owned()),
+        background: true,
+        ..command(line)
+    };
+    let mut used = Vec::new();
+    for (job, shell, line) in [
+        ("j", "one", SPEAKS_IN_SHELL),
+        ("k", "one", ENDS_SHELL),
+        ("l", "one", SPEAKS_IN_SHELL),
+        ("m", "two", SPEAKS_IN_SHELL),
+        ("n", "one", SPEAKS_IN_SHELL),
+    ] {
+        let heard = made.run(job, &shared(shell, line)).await;
+        let shell = heard.end.shell.expect("what became of the shell");
+        used.push((heard.stdout, shell.is_new, shell.has_ended));
+    }
+    let speaks = |is_new| ("in\n".to_owned(), is_new, false);
+    let ends = (String::new(), false, true);
+    assert_eq!(used, [speaks(true), ends, speaks(true), speaks(true), speaks(false)]);
+    assert_eq!(made.run("o", &command(SPEAKS)).await.end.shell, None);
 }
 
 async fn a_known_job_is_never_run_again(made: &ShellUnderTest) {

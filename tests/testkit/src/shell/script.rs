@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     Timestamp,
     command::{Command, Concurrency, Keep},
-    job::{BackgroundProcess, Exit, Usage},
+    job::{BackgroundProcess, Exit, ShellUse, Usage},
     ports::{CommandEnd, EndCause, Stream},
 };
 
@@ -19,6 +19,7 @@ pub struct Script {
     cause: EndCause,
     exit: Option<Exit>,
     leaves: Vec<BackgroundProcess>,
+    ends_its_shell: bool,
 }
 
 impl Default for Script {
@@ -29,6 +30,7 @@ impl Default for Script {
             cause: EndCause::Exited,
             exit: Some(Exit::Code(0)),
             leaves: Vec::new(),
+            ends_its_shell: false,
         }
     }
 }
@@ -64,6 +66,16 @@ impl Script {
         self
     }
 
+    /// Ends the shell that it shares with other commands.
+    pub fn ends_shell(mut self) -> Self {
+        self.ends_its_shell = true;
+        self
+    }
+
+    pub(super) const fn ends_its_shell(&self) -> bool {
+        self.ends_its_shell
+    }
+
     /// Ends for this cause, as the runner reports it.
     pub fn ends(mut self, cause: EndCause, exit: Option<Exit>) -> Self {
         (self.cause, self.exit) = (cause, exit);
@@ -91,7 +103,12 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn begin(script: &Script, command: &Command, now: Timestamp) -> Self {
+    pub(super) fn begin(
+        script: &Script,
+        command: &Command,
+        shell: Option<ShellUse>,
+        now: Timestamp,
+    ) -> Self {
         let cap = command.max_output_bytes;
         let tail = match command.keep {
             Keep::Head => 0,
@@ -112,6 +129,7 @@ impl Process {
             ends_at: now + script.lasts,
             end: CommandEnd {
                 background: script.leaves.clone(),
+                shell,
                 ..end(script.cause.clone(), script.exit)
             },
         };
@@ -197,7 +215,8 @@ impl Process {
         self.pieces = self.kept_pieces();
         let (stdout_written, stderr_written) =
             (self.total(Stream::Stdout), self.total(Stream::Stderr));
-        self.end = CommandEnd { stdout_written, stderr_written, ..end(cause, exit) };
+        let shell = self.end.shell;
+        self.end = CommandEnd { stdout_written, stderr_written, shell, ..end(cause, exit) };
     }
 }
 
@@ -213,5 +232,6 @@ fn part((_, stream, offset, bytes): &Piece, from: u64, to: u64, at: Timestamp) -
 
 fn end(cause: EndCause, exit: Option<Exit>) -> CommandEnd {
     let (usage, background) = (Usage::default(), Vec::new());
-    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage, background }
+    let shell = None;
+    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage, background, shell }
 }

@@ -80,6 +80,7 @@ impl Attached for Following {
             stdout_written: 0,
             stderr_written: 0,
             background: Vec::new(),
+            shell: None,
             usage: Usage::default(),
         })))
     }

@@ -8,12 +8,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Exit, Keep, Start, Stream, Total, Usage};
+use runner::protocol::{Cause, Ended, Exit, Keep, Process, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
+use crate::cgroup::CgroupUsage;
 use crate::input::Input;
 use crate::members::Members;
 use crate::recording::Recording;
+use crate::shell::{Shell, ShellCommand};
 use crate::spawn::{Spawned, Stdio};
 use crate::sys::{self, ChildExit, Pid};
 use crate::terminal::Terminal;
@@ -41,6 +43,8 @@ pub(crate) struct Job {
     /// What writes the second stream of a recorded terminal.
     recording: Option<Recording>,
     pub(crate) members: Members,
+    /// For a job that runs in a shell: the main process is that shell.
+    pub(crate) shell: Option<ShellCommand>,
     background: bool,
     started: Instant,
     phase: Phase,
@@ -71,6 +75,25 @@ pub(crate) struct Background {
     pub(crate) members: Members,
     /// The read ends of the job's pipes. Closing them would kill a process that writes to them.
     pub(crate) pipes: Vec<OwnedFd>,
+}
+
+/// What is left of a job whose exit was recorded.
+#[derive(Debug)]
+pub(crate) enum Rest {
+    /// Only what its processes were found by.
+    Nothing(Members),
+    Background(Background),
+    /// The shell in which it has run, and what it leaves there.
+    Shell(Shell, Background),
+}
+
+impl Background {
+    /// Whether nothing of the job is left. What processes of a command in a shell have started later belongs to
+    /// the shell, and may still write to the pipes.
+    pub(crate) fn is_over(&self) -> bool {
+        let may_write = matches!(self.members, Members::Noted(_)) && !self.pipes.is_empty();
+        !may_write && self.members.is_empty()
+    }
 }
 
 impl Job {
@@ -110,10 +133,21 @@ impl Job {
             terminal,
             recording,
             members: spawned.members,
+            shell: None,
             background: start.background,
             started,
             phase: Phase::Running { deadline },
         }
+    }
+
+    /// The job of a command that was just started in a shell.
+    pub(crate) fn in_shell(
+        start: &Start,
+        spawned: Spawned,
+        command: ShellCommand,
+        files: [File; 2],
+    ) -> Self {
+        Self { shell: Some(command), background: true, ..Self::new(start, spawned, files) }
     }
 
     /// Whether the main process was not reaped yet, so that its process group may be signalled.
@@ -121,8 +155,12 @@ impl Job {
         !matches!(self.phase, Phase::Ended { .. })
     }
 
-    /// Sends a signal to the process group of the main process.
-    pub(crate) fn signal(&self, signal: libc::c_int) -> io::Result<()> {
+    /// Sends a signal to the process group of the main process, or to the command in a shell.
+    pub(crate) fn signal(&mut self, signal: libc::c_int) -> io::Result<()> {
+        if let Some(command) = &mut self.shell {
+            command.signal(&self.members, signal);
+            return Ok(());
+        }
         sys::kill_group(self.main, signal)
     }
 
@@ -166,8 +204,13 @@ impl Job {
         Ok(())
     }
 
-    /// Reads the supervisor's report, if there is one.
+    /// Reads the report of the shell, and that of the supervisor, if there is one.
     pub(crate) fn check_report(&mut self, now: Instant) {
+        if self.is_alive()
+            && let Some(code) = self.shell.as_mut().and_then(ShellCommand::exit_code)
+        {
+            self.end_in_shell(code, now);
+        }
         if let Some(report) = self.reporter().and_then(Members::report) {
             self.end(report.exit, report.leftover, now);
         }
@@ -175,7 +218,14 @@ impl Job {
 
     /// Sends SIGTERM, unless the job is already being stopped or has ended.
     pub(crate) fn stop(&mut self, reason: StopReason, now: Instant) {
-        if matches!(self.phase, Phase::Running { .. }) {
+        if let Some(command) =
+            self.shell.as_mut().filter(|_| !matches!(reason, StopReason::Shutdown))
+        {
+            if matches!(self.phase, Phase::Running { .. }) {
+                let kill_at = command.stop(&self.members).map(|after| now + after);
+                self.phase = Phase::Stopping { reason, kill_at };
+            }
+        } else if matches!(self.phase, Phase::Running { .. }) {
             if self.terminal.is_some() {
                 // An interactive shell ignores SIGTERM, and ends at this signal as if its window had
                 // been closed.
@@ -192,6 +242,9 @@ impl Job {
             (&mut self.phase, reason)
         {
             *at = (*at).min(now + SHUTDOWN_GRACE);
+            if self.shell.is_some() {
+                self.members.signal(libc::SIGTERM);
+            }
         }
     }
 
@@ -213,8 +266,20 @@ impl Job {
         match &mut self.phase {
             Phase::Running { .. } if is_due => self.stop(StopReason::Timeout, now),
             Phase::Stopping { kill_at, .. } if kill_at.is_some_and(|at| at <= now) => {
-                *kill_at = None;
-                self.members.kill();
+                *kill_at = match &mut self.shell {
+                    Some(command) if command.is_stopped() => {
+                        command.stop(&self.members).map(|after| now + after)
+                    }
+                    Some(_) | None => {
+                        self.members.kill();
+                        None
+                    }
+                }
+            }
+            Phase::Ended { is_empty: is_empty @ false, wait_until, .. } if self.shell.is_some() => {
+                let is_late = now >= *wait_until;
+                let command = self.shell.as_mut();
+                *is_empty = command.is_none_or(|command| command.is_over(&self.members, is_late));
             }
             Phase::Ended { is_empty: is_empty @ false, .. } => {
                 *is_empty = self.members.is_empty();
@@ -229,6 +294,19 @@ impl Job {
 
     /// Handles the end of a child of the runner. Returns false if it is not a process of this job.
     pub(crate) fn reap(&mut self, pid: Pid, now: Instant) -> io::Result<bool> {
+        if let Some(command) = self.shell.as_mut().filter(|_| pid == self.main) {
+            // The command may have ended before its shell.
+            if let Phase::Running { .. } | Phase::Stopping { .. } = self.phase
+                && let Some(code) = command.exit_code()
+            {
+                self.end_in_shell(code, now);
+            }
+            self.shell.iter_mut().for_each(ShellCommand::shell_ended);
+            if !self.is_alive() {
+                sys::reap(pid)?;
+                return Ok(true);
+            }
+        }
         if pid == self.main && self.is_alive() && self.members.pipe().is_none() {
             // The zombie still reserves the pid while its cgroup is counted and killed.
             let leftover = self.members.leftover();
@@ -252,29 +330,68 @@ impl Job {
         Ok(true)
     }
 
+    /// The shell has reported the end of its command.
+    fn end_in_shell(&mut self, code: i32, now: Instant) {
+        let command = self.shell.as_ref();
+        let leftover = command.map_or(0, |command| command.leftover(&self.members));
+        self.finish(Ended::Code(code), None, leftover, now);
+    }
+
     /// The main process has ended.
     fn end(&mut self, main: ChildExit, leftover: u32, now: Instant) {
-        let members = self.members.usage();
+        self.shell.iter_mut().for_each(ShellCommand::shell_ended);
+        let in_shell = self.shell.as_ref().map(|command| command.leftover(&self.members));
+        let leftover = in_shell.unwrap_or(leftover);
+        self.finish(main.ended, Some(&main), leftover, now);
+    }
+
+    /// The command has ended, and with it its main process, unless that is a shell.
+    fn finish(&mut self, ended: Ended, main: Option<&ChildExit>, leftover: u32, now: Instant) {
+        let members = self.used(main.map(|main| main.cpu));
         let usage = Usage {
             wall_ms: milliseconds(now - self.started),
-            cpu_ms: milliseconds(members.cpu.unwrap_or(main.cpu)),
-            max_rss_bytes: main.max_rss_bytes,
+            cpu_ms: milliseconds(members.cpu.unwrap_or_default()),
+            // The largest process of the whole life of a shell is not that of its command.
+            max_rss_bytes: main
+                .filter(|_| self.shell.is_none())
+                .map_or(0, |main| main.max_rss_bytes),
             memory_peak_bytes: members.memory_peak_bytes,
             oom_kills: members.oom_kills,
         };
         let keeps = self.background && leftover > 0;
         let exit = Exit {
-            cause: self.cause(main.ended, members.oom_kills.unwrap_or(0)),
+            cause: self.cause(ended, members.oom_kills.unwrap_or(0)),
             stdout: Total::default(),
             stderr: Total::default(),
             usage,
             leftover,
-            background: if keeps { self.members.describe(MAX_LISTED) } else { Vec::new() },
+            background: if keeps { self.describe_left() } else { Vec::new() },
+            shell: None,
         };
         self.input = None;
+        self.shell.iter_mut().for_each(ShellCommand::close);
         self.streams.iter_mut().for_each(Capture::finish);
         let wait_until = now + KILL_TIMEOUT;
         self.phase = Phase::Ended { exit: Box::new(exit), is_empty: false, wait_until };
+    }
+
+    /// What the command has used; `main` is the processor time of its main process, if that was reaped.
+    fn used(&self, main: Option<Duration>) -> CgroupUsage {
+        match &self.shell {
+            Some(command) => command.usage(&self.members, main),
+            None => {
+                let used = self.members.usage();
+                CgroupUsage { cpu: used.cpu.or(main), ..used }
+            }
+        }
+    }
+
+    /// Describes the first of the processes that the command leaves running.
+    fn describe_left(&self) -> Vec<Process> {
+        match &self.shell {
+            Some(command) => Members::Noted(command.processes(&self.members)).describe(MAX_LISTED),
+            None => self.members.describe(MAX_LISTED),
+        }
     }
 
     fn cause(&self, ended: Ended, oom_kills: u64) -> Cause {
@@ -301,23 +418,43 @@ impl Job {
     /// The job's exit, once its output is complete and its processes have ended.
     pub(crate) fn exit(&self, now: Instant) -> Option<Exit> {
         let Phase::Ended { exit, is_empty, wait_until } = &self.phase else { return None };
-        let is_done = *is_empty || self.background || now >= *wait_until;
+        let keeps = match &self.shell {
+            Some(command) => !command.is_stopped(),
+            None => self.background,
+        };
+        let is_done = *is_empty || keeps || now >= *wait_until;
         if !is_done || !self.is_captured() {
             return None;
         }
         let [stdout, stderr] = self.streams.each_ref().map(Capture::total);
-        Some(Exit { stdout, stderr, ..(**exit).clone() })
+        let shell = self.shell.as_ref().map(ShellCommand::shell_use);
+        Some(Exit { stdout, stderr, shell, ..(**exit).clone() })
     }
 
-    /// What is left of a job whose exit was recorded: its background processes, or only what they were
-    /// found by.
-    pub(crate) fn into_rest(self) -> Result<Background, Members> {
-        if matches!(self.phase, Phase::Ended { is_empty: true, .. }) {
-            return Err(self.members);
-        }
+    /// What is left of a job whose exit was recorded.
+    pub(crate) fn into_rest(self) -> Rest {
         let pipes = self.streams.into_iter().filter_map(Capture::into_held_pipe).collect();
-        Ok(Background { job_id: self.id, members: self.members, pipes })
+        let is_empty = matches!(self.phase, Phase::Ended { is_empty: true, .. });
+        let job_id = self.id;
+        let Some(command) = self.shell else {
+            return rest(Background { job_id, members: self.members, pipes }, is_empty);
+        };
+        let left = command.processes(&self.members);
+        match command.into_shell(self.members) {
+            Ok(shell) => {
+                Rest::Shell(shell, Background { job_id, members: Members::Noted(left), pipes })
+            }
+            // A shell that has ended leaves the processes of earlier commands, too.
+            Err(members) => {
+                let is_empty = is_empty && members.is_empty();
+                rest(Background { job_id, members, pipes }, is_empty)
+            }
+        }
     }
+}
+
+fn rest(background: Background, is_empty: bool) -> Rest {
+    if is_empty { Rest::Nothing(background.members) } else { Rest::Background(background) }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

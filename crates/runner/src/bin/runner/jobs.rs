@@ -14,14 +14,17 @@ use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
 use crate::command_line;
 use crate::files;
-use crate::job::{Background, Job, StopReason};
+use crate::job::{Background, Job, Rest, StopReason};
 use crate::members::Members;
 use crate::processes;
+use crate::shell::{Directory, Shell};
 use crate::spawn::transfer::Transfer;
 use crate::spawn::{self, Defaults, SpawnError};
 use crate::store::Store;
 use crate::sys;
 use crate::terminal::Terminal;
+
+mod shells;
 
 /// A job takes up to six of the 1024 descriptors that a process usually may open.
 const MAX_RUNNING: usize = runner::protocol::MAX_RUNNING;
@@ -35,6 +38,10 @@ pub(crate) struct Jobs {
     pub(crate) running: Vec<Job>,
     /// Processes of ended jobs, the oldest first.
     pub(crate) background: Vec<Background>,
+    /// Shells in which no command runs.
+    shells: Vec<Shell>,
+    /// Where shells find the files of their commands, once there was a shell.
+    directory: Option<Directory>,
     /// Processes that read or change files, or list or signal processes, for a caller.
     transfers: Vec<Transfer>,
     store: Store,
@@ -97,6 +104,8 @@ impl Jobs {
         Ok(Self {
             running,
             background,
+            shells: Vec::new(),
+            directory: None,
             transfers,
             store,
             cgroups,
@@ -134,9 +143,14 @@ impl Jobs {
         let start = with_bash.as_ref().unwrap_or(start);
         let file = |stream| self.store.create_output(&start.job_id, stream).map_err(store_error);
         let files = [file(Stream::Stdout)?, file(Stream::Stderr)?];
-        let cause = match spawn::spawn(start, &self.defaults, self.cgroups.as_ref()) {
-            Ok(spawned) => {
-                self.running.push(Job::new(start, spawned, files));
+        let started = match &start.shell {
+            Some(name) => self.start_in_shell(start, name, files),
+            None => spawn::spawn(start, &self.defaults, self.cgroups.as_ref())
+                .map(|spawned| Job::new(start, spawned, files)),
+        };
+        let cause = match started {
+            Ok(job) => {
+                self.running.push(job);
                 return Ok(());
             }
             Err(SpawnError::Temporary(message)) => return Err(temporary(message)),
@@ -243,11 +257,14 @@ impl Jobs {
         })
     }
 
-    /// The processes of each job that has some, with the id of the job.
+    /// The processes of each job that has some, with the id of the job. A process that occurs several times is
+    /// one of the last of these jobs.
     fn members(&self) -> Vec<(&str, &Members)> {
+        let shells = self.shells.iter();
+        let shells = shells.map(|shell| (shell.identity.job_id.as_str(), &shell.members));
         let running = self.running.iter().map(|job| (job.id.as_str(), &job.members));
         let ended = self.background.iter().map(|rest| (rest.job_id.as_str(), &rest.members));
-        running.chain(ended).collect()
+        shells.chain(running).chain(ended).collect()
     }
 
     /// Gives a connection to a new process, as [`spawn::transfer::spawn`] does.
@@ -346,7 +363,11 @@ impl Jobs {
             for background in &mut self.background {
                 background.members.reaped(pid);
             }
+            for shell in &mut self.shells {
+                shell.members.reaped(pid);
+            }
             sys::reap(pid)?;
+            self.remove_shell(pid);
             for transfer in self.transfers.extract_if(.., |transfer| transfer.pid == pid) {
                 self.cgroups
                     .iter_mut()
@@ -354,7 +375,7 @@ impl Jobs {
                     .for_each(|(all, own)| all.take_back(own));
             }
         }
-        let ended = self.background.extract_if(.., |background| background.members.is_empty());
+        let ended = self.background.extract_if(.., |background| background.is_over());
         ended.for_each(|background| background.members.release(self.cgroups.as_mut()));
         Ok(())
     }
@@ -372,8 +393,12 @@ impl Jobs {
         });
         for job in ended {
             match job.into_rest() {
-                Ok(background) => self.background.push(background),
-                Err(members) => members.release(self.cgroups.as_mut()),
+                Rest::Background(background) => self.background.push(background),
+                Rest::Nothing(members) => members.release(self.cgroups.as_mut()),
+                Rest::Shell(shell, background) => {
+                    self.shells.push(shell);
+                    self.background.extend(Some(background).filter(|rest| !rest.is_over()));
+                }
             }
             self.tidying_failed = false;
         }
@@ -425,7 +450,7 @@ fn check_id(job_id: &str) -> Result<(), RequestError> {
 fn not_run(cause: Cause) -> Exit {
     let none = Total::default();
     let (usage, background) = (Usage::default(), Vec::new());
-    Exit { cause, stdout: none, stderr: none, usage, leftover: 0, background }
+    Exit { cause, stdout: none, stderr: none, usage, leftover: 0, background, shell: None }
 }
 
 fn refused(message: impl Into<String>) -> RequestError {

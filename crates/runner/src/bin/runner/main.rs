@@ -38,6 +38,7 @@ mod processes;
 mod recording;
 mod relay;
 mod server;
+mod shell;
 mod spawn;
 mod store;
 mod supervisor;

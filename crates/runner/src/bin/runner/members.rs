@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use runner::protocol::Process;
 
 use crate::cgroup::{CgroupUsage, Cgroups, JobCgroup};
-use crate::processes;
+use crate::processes::{self, ProcessId};
 use crate::supervisor::{Report, Supervisor};
 use crate::sys::{self, Pid};
 
@@ -15,6 +15,8 @@ use crate::sys::{self, Pid};
 pub(crate) enum Members {
     Cgroup(JobCgroup),
     Supervisor(Supervisor),
+    /// Those that a command in a shell has left running: other processes are found as members of the shell.
+    Noted(BTreeSet<ProcessId>),
 }
 
 impl Members {
@@ -25,6 +27,11 @@ impl Members {
             Self::Supervisor(supervisor) => {
                 processes::descendants(supervisor.pid).into_iter().collect()
             }
+            Self::Noted(noted) => noted
+                .iter()
+                .filter(|process| process.is_alive())
+                .map(|process| process.pid)
+                .collect(),
         }
     }
 
@@ -37,9 +44,7 @@ impl Members {
         match self {
             Self::Cgroup(cgroup) => cgroup.kill(),
             // The supervisor kills what the main process leaves.
-            Self::Supervisor(_) => {
-                self.pids().into_iter().for_each(|pid| sys::signal(pid, libc::SIGKILL));
-            }
+            Self::Supervisor(_) | Self::Noted(_) => self.signal(libc::SIGKILL),
         }
     }
 
@@ -48,7 +53,7 @@ impl Members {
         let count = match self {
             // Only the main process is left.
             Self::Cgroup(cgroup) if cgroup.tasks().is_some_and(|tasks| tasks <= 1) => 0,
-            Self::Cgroup(_) | Self::Supervisor(_) => self.pids().len(),
+            Self::Cgroup(_) | Self::Supervisor(_) | Self::Noted(_) => self.pids().len(),
         };
         u32::try_from(count).unwrap_or(u32::MAX)
     }
@@ -61,8 +66,13 @@ impl Members {
     pub(crate) fn usage(&self) -> CgroupUsage {
         match self {
             Self::Cgroup(cgroup) => cgroup.usage(),
-            Self::Supervisor(_) => CgroupUsage::default(),
+            Self::Supervisor(_) | Self::Noted(_) => CgroupUsage::default(),
         }
+    }
+
+    /// Resets the peak of memory in [`Members::usage`]; false where that is impossible.
+    pub(crate) fn reset_peak(&self) -> bool {
+        matches!(self, Self::Cgroup(cgroup) if cgroup.reset_peak())
     }
 
     /// Whether no process of the job exists any more. A supervisor's are gone when it was reaped.
@@ -70,6 +80,7 @@ impl Members {
         match self {
             Self::Cgroup(cgroup) => cgroup.is_empty(),
             Self::Supervisor(supervisor) => supervisor.ended,
+            Self::Noted(noted) => !noted.iter().any(ProcessId::is_alive),
         }
     }
 
@@ -87,22 +98,27 @@ impl Members {
                 supervisor.ended = true;
                 true
             }
-            Self::Supervisor(_) | Self::Cgroup(_) => false,
+            Self::Supervisor(_) | Self::Cgroup(_) | Self::Noted(_) => false,
         }
     }
 
     /// The end of the main process, if the supervisor has reported it.
     pub(crate) fn report(&self) -> Option<Report> {
         match self {
-            Self::Cgroup(_) => None,
+            Self::Cgroup(_) | Self::Noted(_) => None,
             Self::Supervisor(supervisor) => supervisor.report(),
         }
+    }
+
+    /// Whether the processes had a supervisor, which has ended.
+    pub(crate) fn has_no_supervisor(&self) -> bool {
+        matches!(self, Self::Supervisor(supervisor) if supervisor.ended)
     }
 
     /// Becomes readable when the main process has ended.
     pub(crate) fn pipe(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Cgroup(_) => None,
+            Self::Cgroup(_) | Self::Noted(_) => None,
             Self::Supervisor(supervisor) => Some(supervisor.pipe()),
         }
     }

@@ -2,16 +2,48 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use runner::protocol::Process;
 
 use crate::sys::Pid;
+use stat::{Clocks, Stat};
 
 pub(crate) mod requests;
 mod stat;
 
 /// Longest part of a command line that is reported, in bytes.
 const MAX_COMMAND_BYTES: usize = 100;
+
+/// A process, which no later one with its pid is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProcessId {
+    pub(crate) pid: Pid,
+    /// Ticks of the clock since the host was started.
+    started: u64,
+}
+
+impl ProcessId {
+    /// `None` if no such process exists, or only its zombie.
+    pub(crate) fn of(pid: Pid) -> Option<Self> {
+        Some(Self::with_parent(pid)?.0)
+    }
+
+    /// The process and the pid of its parent.
+    pub(crate) fn with_parent(pid: Pid) -> Option<(Self, Pid)> {
+        let stat = Stat::read(pid)?;
+        Some((Self { pid, started: stat.started }, stat.parent))
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        Self::of(self.pid) == Some(*self)
+    }
+}
+
+/// The processor time of a process and of its children that were waited for.
+pub(crate) fn cpu_with_children(pid: Pid) -> Option<Duration> {
+    Some(Duration::from_millis(Clocks::now().cpu_with_children_ms(&Stat::read(pid)?)))
+}
 
 /// All living descendants of a process, without the process itself and without zombies.
 pub(crate) fn descendants(root: Pid) -> Vec<Pid> {

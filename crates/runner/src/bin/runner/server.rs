@@ -19,6 +19,7 @@ use crate::job::Job;
 use crate::jobs::{Jobs, RequestError, View};
 use crate::link::Link;
 use crate::members::Members;
+use crate::shell::ShellCommand;
 use crate::sys::{self, Signals};
 use crate::terminal::Terminal;
 
@@ -167,6 +168,7 @@ impl Server {
             let read = job.streams.iter().filter(move |_| has_room);
             let read = read.filter_map(|stream| stream.pipe());
             let read = read.chain(job.reporter().and_then(Members::pipe));
+            let read = read.chain(job.shell.as_ref().and_then(ShellCommand::end));
             let write = job.input.iter().map(Input::pipe);
             let typed = job.terminal.iter().filter(|terminal| terminal.has_waiting());
             let write = write.chain(typed.map(Terminal::fd));

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Instant;
 
 use runner::protocol::{self, Start};
@@ -123,6 +123,20 @@ fn spawn_on_pipes(
     Ok(Spawned { main, members, stdio: Stdio::Pipes { stdin, stdout, stderr } })
 }
 
+/// Starts a program that is not the main process of one job. It has no input, and no output.
+pub(crate) fn spawn_shell(
+    start: &Start,
+    defaults: &Defaults,
+    cgroups: Option<&Cgroups>,
+) -> Result<(Pid, Members), SpawnError> {
+    let user = plan::user(&start.user, &defaults.users)?;
+    let null = File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(error::temporary)?;
+    let stdio = ChildStdio::Pipes([null.as_raw_fd(); 3]);
+    let mut plan = plan::plan(start, user, defaults, stdio)?;
+    execute(start, &mut plan, cgroups)
+}
+
 fn spawn_on_terminal(
     start: &Start,
     requested: protocol::Terminal,
@@ -190,6 +204,8 @@ fn discard(main: Pid, members: &Members) {
         }
         // The main process is reaped as an orphan.
         Members::Supervisor(supervisor) => drop(sys::reap(supervisor.pid)),
+        // Not of a process that was just started.
+        Members::Noted(_) => {}
     }
 }
 
@@ -201,9 +217,13 @@ fn pipe(mode: Mode) -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     // gVisor can't change the mode; reopening fails there.
     let _ = rustix::fs::fchmod(&write, mode);
-    // Fails if the user has too many pages in pipes; the default size works as well.
-    let _ = rustix::pipe::fcntl_setpipe_size(&read, PIPE_BYTES);
+    enlarge(&read);
     Ok((write, read))
+}
+
+pub(crate) fn enlarge(pipe: impl AsFd) {
+    // Fails if the user has too many pages in pipes; the default size works as well.
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
 }
 
 /// The child's failure; `None` once it has executed the program. Another command may have stopped the child

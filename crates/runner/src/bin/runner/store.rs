@@ -30,6 +30,11 @@ impl Store {
         Ok(Self { root: root.to_owned(), _lock: lock })
     }
 
+    /// The directory of all jobs. A name with a dot in it is not one of a job.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Creates the job's directory; false if the id was seen before.
     pub(crate) fn claim(&self, job_id: &str) -> io::Result<bool> {
         match DirBuilder::new().mode(0o700).create(self.job(job_id)) {

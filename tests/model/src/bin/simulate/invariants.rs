@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{
     JobId, SessionId, TaskId, UserId, WarmId,
-    job::{Job, Outcome},
+    job::{Finished, Job, Outcome},
     ports::Stream,
     session::Session,
     warm::Warm,
@@ -148,7 +148,7 @@ impl InvariantChecker {
             );
         }
         if let (Job::Finished(finished), Some(_)) = (&job, job.command()) {
-            check_outcome(fakes, id, finished.outcome())?;
+            check_outcome(fakes, id, finished)?;
         }
         let session = self.sessions.get(&job.common().session);
         let is_new = !self.jobs.contains_key(&id) && job.command().is_some();
@@ -180,7 +180,8 @@ impl InvariantChecker {
 }
 
 /// An outcome with an exit is the one that the runner reported, with all the output.
-fn check_outcome(fakes: &Fakes, id: JobId, outcome: &Outcome) -> Result<(), Violation> {
+fn check_outcome(fakes: &Fakes, id: JobId, finished: &Finished) -> Result<(), Violation> {
+    let outcome = finished.outcome();
     let violation = |what: String| {
         Err(Violation::new(Invariant::CompletedOnlyIfTheRunnerReportedIt, about(fakes, id), what))
     };
@@ -190,7 +191,7 @@ fn check_outcome(fakes: &Fakes, id: JobId, outcome: &Outcome) -> Result<(), Viol
     let Some((end, stdout, stderr)) = fakes.shell.end_of(id) else {
         return violation(format!("the runner does not know {outcome:?}"));
     };
-    if end.exit != outcome.exit() {
+    if end.exit != outcome.exit() || end.shell != finished.shell() {
         return violation(format!("the runner reported {end:?}, not {outcome:?}"));
     }
     for (stream, kept) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {

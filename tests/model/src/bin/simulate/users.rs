@@ -173,6 +173,9 @@ fn execute(session: SessionId, rng: &mut Rng) -> Value {
     let mut body = json!({"sessionId": session, "command": "work"});
     if rng.f64() < 0.4 {
         body["concurrency"] = json!("parallel");
+    } else if rng.f64() < 0.3 {
+        body["state"] = json!("shared");
+        body["shellName"] = json!(["main", "other"][rng.usize(..2)]);
     }
     if rng.f64() < 0.3 {
         body["timeoutSeconds"] = json!(1 + rng.usize(..90));

@@ -154,8 +154,16 @@ impl JobCgroup {
         {
             return false;
         }
-        let reset = |file| self.dirs.iter().any(|dir| write_existing(&dir.join(file), "0").is_ok());
-        reset(V1_PEAK) && reset(V1_CPU)
+        self.reset_peak() && self.write_zero(V1_CPU)
+    }
+
+    /// Resets the peak of memory; false where that is impossible, as on cgroup v2.
+    pub(crate) fn reset_peak(&self) -> bool {
+        !self.is_v2 && self.write_zero(V1_PEAK)
+    }
+
+    fn write_zero(&self, file: &str) -> bool {
+        self.dirs.iter().any(|dir| write_existing(&dir.join(file), "0").is_ok())
     }
 
     /// The last part of its path, which no other cgroup of this runner has.

@@ -15,8 +15,10 @@ pub(super) struct Stat {
     /// The effective user.
     pub(super) uid: u32,
     cpu: u64,
+    /// Of its children that were waited for.
+    children_cpu: u64,
     /// Since the host was started.
-    started: u64,
+    pub(super) started: u64,
     pub(super) resident_pages: u64,
 }
 
@@ -42,6 +44,7 @@ impl Stat {
             parent,
             uid: 0,
             cpu: field(14)? + field(15)?,
+            children_cpu: field(16)? + field(17)?,
             started: field(22)?,
             resident_pages: field(24)?,
         })
@@ -81,6 +84,10 @@ impl Clocks {
 
     pub(super) fn cpu_ms(self, stat: &Stat) -> u64 {
         self.milliseconds(stat.cpu)
+    }
+
+    pub(super) fn cpu_with_children_ms(self, stat: &Stat) -> u64 {
+        self.milliseconds(stat.cpu + stat.children_cpu)
     }
 
     fn milliseconds(self, ticks: u64) -> u64 {
