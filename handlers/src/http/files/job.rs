@@ -176,6 +176,7 @@ fn command(files: FileJob) -> Command {
         shell: None,
         background: false,
         terminal: None,
+        shared_shell: None,
         files: Some(files),
     }
 }
