@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::runtime::Builder;
 
 mod args;
 mod client;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         return local::sandbox::runtime_main(arguments);
     }
     let cli = args::Cli::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime(&cli.command).enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(command::execute(cli)),
         Err(error) => Err(error::CliError::chain("can't start threads", &error)),
@@ -38,4 +39,13 @@ fn main() -> ExitCode {
         }
         ExitCode::from(error.exit() as u8)
     })
+}
+
+/// A terminal is shown by one thread: otherwise a key, and what the shell shows of it, wake another one each.
+fn runtime(command: &args::Command) -> Builder {
+    if matches!(command, args::Command::Attach(_)) {
+        Builder::new_current_thread()
+    } else {
+        Builder::new_multi_thread()
+    }
 }

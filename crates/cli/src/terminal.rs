@@ -3,7 +3,6 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    os::fd::BorrowedFd,
     sync::Arc,
     time::Duration,
 };
@@ -25,12 +24,12 @@ pub(crate) struct Terminal {
 /// Progress of a wait. Dropping it clears the line.
 pub(crate) struct Spinner(Option<ProgressBar>);
 
-/// Writes to a descriptor at once.
-struct Unbuffered<'a>(BorrowedFd<'a>);
+/// Standard output without a buffer. That of Rust writes up to the last line break, and the rest apart.
+pub(crate) struct Unbuffered;
 
-impl Write for Unbuffered<'_> {
+impl Write for Unbuffered {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(self.0, bytes)?)
+        Ok(rustix::io::write(rustix::stdio::stdout(), bytes)?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -70,9 +69,8 @@ impl Terminal {
 
     /// Passes on output of a command.
     pub(crate) fn bytes(self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
-        // Standard output as Rust has it writes up to the last line break, and the rest apart.
         match stream {
-            Stream::Stdout => put(Unbuffered(rustix::stdio::stdout()), bytes),
+            Stream::Stdout => put(Unbuffered, bytes),
             Stream::Stderr => put(io::stderr(), bytes),
         }
     }

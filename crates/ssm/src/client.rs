@@ -37,6 +37,9 @@ pub struct Options {
     /// For how long a lost connection is opened again, with the same token and client id, to continue both streams where they were cut.
     /// AWS's service does not permit that.
     pub resume: Duration,
+    /// For how long the acknowledgement of terminal bytes may wait for bytes in the other direction that are sent with it. AWS's client
+    /// and agent acknowledge at once.
+    pub acknowledgement_delay: Duration,
     /// The version that the client reports. The service may refuse old ones.
     pub client_version: String,
     /// The TLS configuration for `wss`; by default the host's certificates are trusted.
@@ -50,6 +53,7 @@ impl Default for Options {
             handshake_timeout: Duration::from_secs(45),
             keepalive: Duration::from_secs(54),
             resume: Duration::ZERO,
+            acknowledgement_delay: Duration::ZERO,
             client_version: CLIENT_VERSION.to_owned(),
             tls: None,
         }
@@ -63,6 +67,7 @@ impl fmt::Debug for Options {
             .field("handshake_timeout", &self.handshake_timeout)
             .field("keepalive", &self.keepalive)
             .field("resume", &self.resume)
+            .field("acknowledgement_delay", &self.acknowledgement_delay)
             .field("client_version", &self.client_version)
             .finish_non_exhaustive()
     }
@@ -110,7 +115,9 @@ pub async fn open_with(
     let socket = target.connect().await?;
 
     let clock = Clock::start();
-    let endpoint = Endpoint::client(random()?, clock.now()).reporting(options.client_version);
+    let endpoint = Endpoint::client(random()?, clock.now())
+        .reporting(options.client_version)
+        .acknowledging_within(options.acknowledgement_delay);
     let (pipe, input) = tokio::io::duplex(PIPE_CAPACITY);
     let (commands, received) = tokio::sync::mpsc::unbounded_channel();
     let (put, output) = inbox();

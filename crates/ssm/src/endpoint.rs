@@ -2,6 +2,7 @@
 //!
 //! Times are durations since the Unix epoch and must be monotonic: they both measure round trips and date messages.
 
+mod acknowledgements;
 mod handshake;
 mod incoming;
 mod outgoing;
@@ -11,6 +12,7 @@ mod tests;
 
 use std::{collections::VecDeque, time::Duration};
 
+use acknowledgements::Acknowledgements;
 use bytes::Bytes;
 use handshake::Handshake;
 use incoming::Incoming;
@@ -52,6 +54,7 @@ pub struct Endpoint {
     role: Role,
     outgoing: Outgoing,
     incoming: Incoming,
+    acknowledgements: Acknowledgements,
     handshake: Handshake,
     /// Whether the service asked to pause sending.
     paused: bool,
@@ -86,6 +89,7 @@ impl Endpoint {
             role,
             outgoing: Outgoing::default(),
             incoming: Incoming::default(),
+            acknowledgements: Acknowledgements::default(),
             handshake: Handshake::None,
             paused: false,
             transmit: VecDeque::new(),
@@ -103,10 +107,19 @@ impl Endpoint {
         self
     }
 
+    /// An end that may delay the acknowledgement of terminal bytes for this long, to send it with an answer.
+    /// The peer's timeout of resends must be longer.
+    pub fn acknowledging_within(mut self, delay: Duration) -> Self {
+        self.acknowledgements = Acknowledgements::within(delay);
+        self
+    }
+
     /// Starts a new connection. Sequence numbers continue; all unacknowledged messages are sent again, because the old connection may
     /// have lost them.
     pub fn connected(&mut self, now: Duration) {
         self.transmit.clear();
+        // The peer sends again what it has no acknowledgement of.
+        self.acknowledgements.take();
         self.last_active = now;
         if self.role == Role::Server {
             // Some clients read the payload length, 17, as the payload type and wait for it.
@@ -139,6 +152,7 @@ impl Endpoint {
         let message = header.encode(payload);
         self.outgoing.push(header.id, message.clone(), now);
         self.transmit.push_back(message);
+        self.transmit.extend(self.acknowledgements.take());
         self.last_active = now;
     }
 
@@ -152,6 +166,7 @@ impl Endpoint {
             ..ChannelClosed::default()
         };
         let payload = json(&closed);
+        self.transmit.extend(self.acknowledgements.take());
         self.transmit_short(MessageType::ChannelClosed, &payload, now);
     }
 
@@ -172,11 +187,16 @@ impl Endpoint {
 
     /// The time at which to call [`Self::elapsed`].
     pub fn deadline(&self) -> Option<Duration> {
-        [self.resend_due(), self.handshake.deadline()].into_iter().flatten().min()
+        let due = [self.resend_due(), self.handshake.deadline(), self.acknowledgements.due()];
+        due.into_iter().flatten().min()
     }
 
-    /// Processes timers: resends the oldest unacknowledged message and ends a handshake that the client does not answer.
+    /// Processes timers: sends delayed acknowledgements, resends the oldest unacknowledged message, and ends a handshake that the
+    /// client does not answer.
     pub fn elapsed(&mut self, now: Duration) {
+        if self.acknowledgements.due().is_some_and(|due| due <= now) {
+            self.transmit.extend(self.acknowledgements.take());
+        }
         if self.resend_due().is_some_and(|due| due <= now) {
             self.transmit.extend(self.outgoing.resend(now));
         }

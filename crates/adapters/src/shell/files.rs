@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Buf;
 use domain::{
     TaskId, Timestamp,
     file::{
@@ -90,8 +91,8 @@ impl FileTransfer for Transfer {
 
     async fn send(&mut self, piece: &[u8]) -> Result<(), FilesError> {
         for piece in piece.chunks(MAX_PIECE_BYTES) {
-            self.write(&wire::piece_head(piece.len())).await?;
-            self.write(piece).await?;
+            // By one call, so that the process on the other side is not woken by a few bytes.
+            self.write(Buf::chain(&wire::piece_head(piece.len())[..], piece)).await?;
         }
         Ok(())
     }
@@ -133,7 +134,7 @@ impl Transfer {
         let (read, write) = tokio::io::split(opened?);
         let mut transfer = Self { read, write, head: Vec::new(), body: Vec::new() };
         let frame = request.encode().map_err(violated)?;
-        transfer.write(&frame).await?;
+        transfer.write(&*frame).await?;
         Ok(transfer)
     }
 
@@ -157,12 +158,12 @@ impl Transfer {
 
     async fn message(&mut self, message: FromCaller) -> Result<(), FilesError> {
         let frame = wire::encode_message(&message).map_err(violated)?;
-        self.write(&frame).await
+        self.write(&*frame).await
     }
 
-    async fn write(&mut self, bytes: &[u8]) -> Result<(), FilesError> {
+    async fn write(&mut self, mut bytes: impl Buf) -> Result<(), FilesError> {
         in_time(async {
-            self.write.write_all(bytes).await?;
+            self.write.write_all_buf(&mut bytes).await?;
             // A transport may gather what is written.
             self.write.flush().await
         })

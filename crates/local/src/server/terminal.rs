@@ -45,6 +45,8 @@ const REVOKED: &str = "the access of this user was revoked";
 const REVOCATION_CHECK: Duration = Duration::from_secs(5);
 /// The size of a piece of output. Bytes; clients accept more than the 1 KiB that AWS's agent sends.
 const CHUNK: usize = 16 << 10;
+/// How long an acknowledgement waits for what the terminal shows of a key. Clients send a key again only later.
+const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(5);
 /// How long a client may leave output unacknowledged before it is disconnected: its terminal waits for it.
 const ACKNOWLEDGEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -109,6 +111,7 @@ impl Terminals {
         let options = Options {
             chunk: CHUNK,
             announce: true,
+            acknowledgement_delay: ACKNOWLEDGEMENT_DELAY,
             // The runner ends a terminal that nobody uses, if that is wanted.
             idle: Duration::MAX,
             linger: RESUME_TIMEOUT,

@@ -109,6 +109,26 @@ impl Open {
 }
 
 #[test]
+fn much_output_of_a_terminal_comes_in_few_frames() {
+    const MOST: usize = 32 << 10;
+    let shell = Shell::boot();
+    let line = "stty -opost; echo first; read -r _; head -c 2000000 /dev/zero | tr '\\0' x";
+    let mut open = Open::start(&shell, self::line(line));
+    open.until("first");
+    let begun = Instant::now();
+    open.type_in("\r");
+    let mut frames = 0;
+    while open.exit.is_none() {
+        open.receive();
+        frames += 1;
+    }
+    assert!(open.text.len() > 2_000_000 && open.gaps == 0, "{} bytes", open.text.len());
+    // Each frame is large, or the one before it was sent a millisecond earlier.
+    let most = open.text.len() / MOST + usize::try_from(begun.elapsed().as_millis()).unwrap() + 4;
+    assert!(frames <= most, "{frames} frames in {:?}", begun.elapsed());
+}
+
+#[test]
 fn a_command_on_a_terminal_has_the_requested_size_and_a_controlling_terminal() {
     for shell in Shell::boot_both() {
         let what = "stty size; tty; echo $TERM; test -t 0 && test -t 1 && test -t 2 && \

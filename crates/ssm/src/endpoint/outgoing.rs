@@ -11,6 +11,8 @@ use crate::frame::MessageId;
 const MAX_MESSAGES: usize = 2048;
 /// The send window in bytes.
 const MAX_BYTES: usize = 4 << 20;
+/// The time before which nothing is sent again. AWS's client looks every 100 ms for messages to send again.
+const MIN_RESEND_AFTER: Duration = Duration::from_millis(100);
 
 /// The sent messages that are not acknowledged yet.
 #[derive(Debug, Default)]
@@ -75,7 +77,7 @@ impl Outgoing {
     /// The time at which to resend the oldest message. Later messages are not resent: the peer has buffered them, or they become the
     /// oldest in turn.
     pub(super) fn deadline(&self) -> Option<Duration> {
-        self.head().map(|head| head.last_sent + self.resend_after.value)
+        self.head().map(|head| head.last_sent + self.resend_after.value.max(MIN_RESEND_AFTER))
     }
 
     pub(super) fn oldest(&self) -> Option<Duration> {

@@ -47,7 +47,7 @@ impl Endpoint {
             return;
         }
         self.paused = false;
-        self.acknowledge(&header, now);
+        self.acknowledge(&header, payload_type, now);
         while let Some((payload_type, payload)) = self.incoming.pop() {
             self.last_active = now;
             self.deliver(payload_type, payload, now);
@@ -88,7 +88,8 @@ impl Endpoint {
         self.events.push_back(event);
     }
 
-    fn acknowledge(&mut self, of: &Header, now: Duration) {
+    /// Only terminal bytes have an answer, in the other direction, that an acknowledgement can be sent with.
+    fn acknowledge(&mut self, of: &Header, payload_type: PayloadType, now: Duration) {
         let payload = json(&Acknowledge {
             message_type: of.message_type.as_str().into(),
             message_id: Cow::Owned(of.id.to_string()),
@@ -103,7 +104,13 @@ impl Endpoint {
             id: self.next_id(),
             payload_type: Some(PayloadType::Absent),
         };
-        self.transmit.push_back(header.encode(&payload));
+        let acknowledgement = header.encode(&payload);
+        if payload_type == PayloadType::Output && !self.acknowledgements.is_full() {
+            self.acknowledgements.push(acknowledgement, now);
+        } else {
+            self.transmit.extend(self.acknowledgements.take());
+            self.transmit.push_back(acknowledgement);
+        }
     }
 
     fn acknowledgement(&mut self, frame: &Frame, now: Duration) {

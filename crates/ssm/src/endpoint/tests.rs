@@ -108,6 +108,44 @@ fn early_and_repeated_messages_are_acknowledged_and_delivered_once_in_order() {
 }
 
 #[test]
+fn a_delayed_acknowledgement_is_sent_with_the_answer_or_after_the_delay() {
+    let mut server = server().acknowledging_within(Duration::from_millis(5));
+    let kinds = |server: &mut Endpoint| {
+        let sent = sent(server).into_iter().map(|frame| frame.header.message_type);
+        sent.collect::<Vec<_>>()
+    };
+    server.receive(input(0, b"key"), at(0));
+    assert_eq!((kinds(&mut server), server.deadline()), (vec![], Some(at(5))));
+    server.send(PayloadType::Output, b"key", at(1));
+    let answer = [MessageType::OutputStreamData, MessageType::Acknowledge];
+    assert_eq!(kinds(&mut server), answer);
+    server.receive(acknowledgement(&json!({"AcknowledgedMessageSequenceNumber": 0})), at(2));
+    assert_eq!(server.deadline(), None);
+
+    server.receive(input(1, b"password"), at(10));
+    server.elapsed(at(14));
+    assert_eq!(kinds(&mut server), []);
+    server.elapsed(at(15));
+    assert_eq!((kinds(&mut server), server.deadline()), (vec![MessageType::Acknowledge], None));
+
+    server.receive(input(2, b"left unacknowledged"), at(20));
+    server.connected(at(21));
+    server.elapsed(at(25));
+    assert_eq!(kinds(&mut server), [MessageType::StartPublication]);
+}
+
+#[test]
+fn only_some_acknowledgements_of_terminal_bytes_are_delayed() {
+    let mut client = client().acknowledging_within(Duration::from_millis(5));
+    for sequence in 0..100 {
+        client.receive(output(sequence, b"much output"), at(0));
+    }
+    assert_eq!(acknowledged(&mut client), Vec::from_iter(0..99));
+    client.receive(data(Role::Server, 100, PayloadType::ExitCode, b"EXIT_CODE: 3"), at(1));
+    assert_eq!(acknowledged(&mut client), [99, 100]);
+}
+
+#[test]
 fn a_message_too_far_ahead_is_not_acknowledged() {
     let mut server = server();
     server.receive(input(10_001, b"far"), at(0));

@@ -29,6 +29,9 @@ pub struct Options {
     /// Whether to begin with an empty message of output. AWS's session-manager-plugin sends neither input nor a size before it has
     /// received output or a handshake, so that a command that prints nothing could not be used; some other clients know no handshake.
     pub announce: bool,
+    /// For how long the acknowledgement of terminal bytes may wait for bytes in the other direction that are sent with it. AWS's client
+    /// and agent acknowledge at once.
+    pub acknowledgement_delay: Duration,
     /// The time without traffic, with or without a client, after which the session ends.
     pub idle: Duration,
     /// The time without an acknowledgement after which the end of the output no longer waits for a connected client.
@@ -50,6 +53,7 @@ impl Default for Options {
             chunk: 1024,
             handshake: false,
             announce: false,
+            acknowledgement_delay: Duration::ZERO,
             idle: Duration::from_mins(20),
             drain: Duration::from_secs(15),
             keepalive: Duration::from_secs(54),
@@ -68,7 +72,8 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     if getrandom::fill(&mut seed).is_err() {
         seed = clock.now().as_nanos().to_ne_bytes();
     }
-    let mut endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now());
+    let mut endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now())
+        .acknowledging_within(options.acknowledgement_delay);
     if options.announce {
         endpoint.send(PayloadType::Output, &[], clock.now());
     }

@@ -12,8 +12,7 @@ use ssm::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{Context, reopen, wait_for_job};
@@ -22,8 +21,7 @@ use crate::{
     error::CliError,
     follow::Follower,
     interrupt::{EndSignal, Interrupt},
-    raw_terminal::{self, RawTerminal},
-    terminal::Stream,
+    raw_terminal::{self, Input, Output, RawTerminal},
     view::DataChannel,
 };
 
@@ -37,8 +35,12 @@ const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
 /// alternate screen, a hidden cursor, colours.
 const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
+/// For how long that waits for a terminal that is stopped.
+const RESET_TIME: Duration = Duration::from_millis(500);
 /// For how long a lost connection is resumed; a server on one machine permits that for as long.
 const RESUME_TIME: Duration = Duration::from_secs(30);
+/// For how long the acknowledgement of output may wait for a key, so that output is shown first.
+const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(5);
 /// For how long a terminal is opened again whose connection can't be resumed.
 const RECONNECT_TIME: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(500);
@@ -65,12 +67,13 @@ pub(super) struct Screen<'a> {
     job: &'a str,
     /// Whether Ctrl-] detaches; else it is a key like any other.
     may_detach: bool,
+    output: Output,
 }
 
 /// Our own terminal while it is in raw mode.
 struct Keyboard {
     raw: RawTerminal,
-    input: mpsc::Receiver<Vec<u8>>,
+    input: Input,
     is_open: bool,
 }
 
@@ -81,7 +84,7 @@ impl<'a> Screen<'a> {
         job: &'a str,
         may_detach: bool,
     ) -> Self {
-        Self { context, client, job, may_detach }
+        Self { context, client, job, may_detach, output: Output::open() }
     }
 
     /// Shows the terminal, once it can be opened, until the user leaves it or it is closed.
@@ -103,19 +106,18 @@ impl<'a> Screen<'a> {
         if self.may_detach {
             self.context.terminal.note(&format!("connected to {}; Ctrl-] detaches\r", self.job));
         }
-        let is_terminal = raw.is_terminal();
-        let mut keyboard = Keyboard { raw, input: raw_terminal::read_input(), is_open: true };
+        let mut keyboard = Keyboard { raw, input: Input::open(), is_open: true };
         let left = self.show_until_left(channel, &mut keyboard, interrupt).await;
-        if is_terminal && !matches!(left, Ok(Left::Closed)) {
+        if keyboard.raw.is_terminal() && !matches!(left, Ok(Left::Closed)) {
             // A failure has no other consequence than a terminal that needs `reset`.
-            let _ = self.print(RESET);
+            let _ = timeout(RESET_TIME, self.print(RESET)).await;
         }
         left
     }
 
     /// Shows the terminal, over another connection when one is lost.
     async fn show_until_left(
-        &self,
+        &mut self,
         mut channel: Channel,
         keyboard: &mut Keyboard,
         interrupt: &mut Interrupt,
@@ -139,7 +141,7 @@ impl<'a> Screen<'a> {
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             };
             if stdout().is_terminal() {
-                self.print(CLEAR)?;
+                self.print(CLEAR).await?;
             } else {
                 self.warn("the connection was lost and opened again");
             }
@@ -157,7 +159,7 @@ impl<'a> Screen<'a> {
     }
 
     async fn show_channel(
-        &self,
+        &mut self,
         channel: Channel,
         keyboard: &mut Keyboard,
         interrupt: &mut Interrupt,
@@ -178,11 +180,14 @@ impl<'a> Screen<'a> {
                         self.tell(&closed.await);
                         return Ok(Left::Closed);
                     }
-                    Ok(count) => self.print(&piece[..count])?,
+                    Ok(count) => tokio::select! {
+                        printed = self.print(&piece[..count]) => printed?,
+                        signal = interrupt.received() => return Ok(Left::Ended(signal)),
+                    },
                     Err(_) => return Ok(Left::Lost),
                 },
                 // What is typed without a connection waits here: it is lost in a channel that can't be resumed.
-                typed = keyboard.input.recv(), if keyboard.is_open && *connected.borrow() => {
+                typed = keyboard.input.next(), if keyboard.is_open && *connected.borrow() => {
                     if !self.send(typed, keyboard, &mut keys).await {
                         return Ok(Left::Detached);
                     }
@@ -227,8 +232,8 @@ impl<'a> Screen<'a> {
         end.is_none()
     }
 
-    fn print(&self, bytes: &[u8]) -> Result<(), CliError> {
-        self.context.terminal.bytes(Stream::Stdout, bytes)
+    async fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
+        self.output.write(bytes).await.map_err(|error| CliError::output(&error))
     }
 
     /// Opens the terminal once that is possible; `None` if the command has ended.
@@ -284,7 +289,11 @@ impl<'a> Screen<'a> {
 
 async fn open(client: &Client, offer: &DataChannel) -> Result<Channel, CliError> {
     let url = client.reachable(&offer.stream_url);
-    let options = data_channel::Options { resume: RESUME_TIME, ..Default::default() };
+    let options = data_channel::Options {
+        resume: RESUME_TIME,
+        acknowledgement_delay: ACKNOWLEDGEMENT_DELAY,
+        ..Default::default()
+    };
     data_channel::open_with(options, &url, &offer.token_value, &[])
         .await
         .map_err(|error| CliError::chain("can't open the terminal", &error).transient())

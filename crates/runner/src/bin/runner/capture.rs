@@ -16,6 +16,10 @@ use rustix::pipe::SpliceFlags;
 /// Largest number of bytes discarded per poll, so that one job can't starve the others.
 const SPLICE_BYTES: usize = 1 << 20;
 
+/// A terminal hands over at most 4 KiB at once. The next piece is often there after one of at least this size, and
+/// to read it costs less than to wait for it.
+const LARGE_PIECE: usize = 1024;
+
 /// What all captures share: a buffer for bytes to keep, and a target for bytes to discard.
 #[derive(Debug)]
 pub(crate) struct Scratch {
@@ -30,6 +34,8 @@ pub(crate) struct Capture {
     pipe: Option<OwnedFd>,
     /// The pipe after that, if another process still holds its other end.
     held: Option<OwnedFd>,
+    /// The pipe is a terminal.
+    is_terminal: bool,
     file: Rc<File>,
     /// Bytes read from the pipe.
     bytes: u64,
@@ -48,15 +54,27 @@ impl Capture {
             Keep::Tail => limit,
             Keep::Both => limit / 2,
         };
-        let file = Rc::new(file);
-        let pipe = Some(pipe);
-        Self { pipe, held: None, file, bytes: 0, head: limit - tail, tail, rest: None }
+        Self { pipe: Some(pipe), head: limit - tail, tail, ..Self::none(file) }
+    }
+
+    /// The capture of the last bytes that a terminal shows.
+    pub(crate) fn of_terminal(terminal: OwnedFd, file: File, limit: u64) -> Self {
+        Self { is_terminal: true, ..Self::new(terminal, file, limit, Keep::Tail) }
     }
 
     /// The capture of a stream that does not exist.
     pub(crate) fn none(file: File) -> Self {
         let file = Rc::new(file);
-        Self { pipe: None, held: None, file, bytes: 0, head: 0, tail: 0, rest: None }
+        Self {
+            pipe: None,
+            held: None,
+            is_terminal: false,
+            file,
+            bytes: 0,
+            head: 0,
+            tail: 0,
+            rest: None,
+        }
     }
 
     /// The capture of a stream that has no pipe: its bytes are given to [`Capture::append`].
@@ -105,7 +123,7 @@ impl Capture {
         let mut read = 0;
         let keeps = self.tail > 0 || self.bytes < self.head;
         let taken = if keeps {
-            rustix::io::read(pipe, &mut scratch.buffer[..])
+            read_piece(pipe, &mut scratch.buffer, self.is_terminal)
         } else {
             discard(pipe, scratch)
         };
@@ -194,6 +212,18 @@ pub(crate) fn locate(total: Total, offset: u64) -> (u64, u64) {
             (head + place, (total.tail - place).min(total.bytes - offset))
         }
     }
+}
+
+/// Reads bytes of a pipe, or as many of a terminal as are there and as the buffer takes.
+fn read_piece(pipe: &OwnedFd, buffer: &mut [u8], is_terminal: bool) -> Result<usize, Errno> {
+    let mut last = rustix::io::read(pipe, &mut *buffer)?;
+    let mut count = last;
+    while is_terminal && last >= LARGE_PIECE && count < buffer.len() {
+        // The end, or an error, is met again by the next call.
+        last = rustix::io::read(pipe, &mut buffer[count..]).unwrap_or(0);
+        count += last;
+    }
+    Ok(count)
 }
 
 /// Reads and drops bytes; returns 0 at the end of the stream.

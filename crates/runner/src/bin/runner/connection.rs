@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use runner::protocol::{
     Decoder, Event, Message, Offsets, Output, ProtocolError, Request, Stream, Total,
@@ -21,6 +22,12 @@ const CHUNK_BYTES: usize = 64 << 10;
 const MAX_UNSENT_BYTES: usize = 256 << 10;
 /// Largest number of chunks sent to one caller before the loop serves the others.
 const CHUNKS_PER_POLL: usize = 16;
+
+/// Output of a terminal that follows other output within this time waits until then for more. A terminal hands
+/// over 4 KiB at once, and each piece would wake every process up to the client's.
+const GATHER_TIME: Duration = Duration::from_millis(1);
+/// So many bytes do not wait.
+const GATHER_BYTES: u64 = 32 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -40,6 +47,8 @@ struct Follow {
     job_id: String,
     view: View,
     readers: [Reader; 2],
+    /// When output was sent last.
+    sent_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -152,26 +161,40 @@ impl Connection {
             file: jobs.output(&job_id, stream),
             offset,
         });
-        self.follow = Some(Follow { job_id, view, readers });
+        self.follow = Some(Follow { job_id, view, readers, sent_at: None });
+    }
+
+    /// When output that waits for more must be sent.
+    pub(crate) fn due(&self, jobs: &Jobs) -> Option<Instant> {
+        let follow = self.follow.as_ref().filter(|_| self.unsent.is_empty())?;
+        match jobs.progress(&follow.job_id, follow.view) {
+            Progress::Running([total, _]) => follow.gathers_until(total),
+            Progress::Ended(_) => None,
+        }
     }
 
     /// Sends as much as the caller accepts without blocking.
-    pub(crate) fn send(&mut self, jobs: &Jobs) {
+    pub(crate) fn send(&mut self, jobs: &Jobs, now: Instant) {
         for _ in 0..CHUNKS_PER_POLL {
-            self.refill(jobs);
+            self.refill(jobs, now);
             if self.failed || self.unsent.is_empty() || !self.flush() {
                 return;
             }
         }
         // Unsent bytes make the loop poll for OUT, so that the rest is sent next time.
-        self.refill(jobs);
+        self.refill(jobs, now);
     }
 
     /// Encodes the next events of the followed job, once everything before them was sent.
-    fn refill(&mut self, jobs: &Jobs) {
+    fn refill(&mut self, jobs: &Jobs, now: Instant) {
         let Some(follow) = self.follow.as_mut().filter(|_| self.unsent.is_empty()) else { return };
         let progress = jobs.progress(&follow.job_id, follow.view);
         let mut totals = match &progress {
+            Progress::Running([total, _])
+                if follow.gathers_until(*total).is_some_and(|until| now < until) =>
+            {
+                return;
+            }
             Progress::Running(totals) => *totals,
             Progress::Ended(exit) => [exit.stdout, exit.stderr],
         };
@@ -181,6 +204,9 @@ impl Connection {
         }
         let outputs: Vec<Output> =
             follow.readers.iter_mut().zip(totals).filter_map(|(r, total)| r.next(total)).collect();
+        if !outputs.is_empty() {
+            follow.sent_at = Some(now);
+        }
         if let (true, Progress::Ended(exit)) = (outputs.is_empty(), progress) {
             self.follow = None;
             self.push(&Event::Exited(exit));
@@ -202,6 +228,16 @@ impl Connection {
             Err(_) => self.failed = true,
         }
         self.unsent.is_empty()
+    }
+}
+
+impl Follow {
+    /// Until when the output that was not sent yet waits for more.
+    fn gathers_until(&self, total: Total) -> Option<Instant> {
+        let [output, _] = &self.readers;
+        let unsent = total.bytes.saturating_sub(output.offset);
+        let is_little = self.view == View::Terminal && (1..GATHER_BYTES).contains(&unsent);
+        self.sent_at.filter(|_| is_little).map(|sent_at| sent_at + GATHER_TIME)
     }
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Exit, Keep, Process, Start, Stream, Total, Usage};
+use runner::protocol::{Cause, Ended, Exit, Process, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
 use crate::cgroup::CgroupUsage;
@@ -114,7 +114,7 @@ impl Job {
                 ([capture(out, stdout), stderr], stdin, None)
             }
             Stdio::Terminal { terminal, output } => {
-                let output = Capture::new(output, stdout, limit, Keep::Tail);
+                let output = Capture::of_terminal(output, stdout, limit);
                 let begun = Recording::begin(start, started);
                 let recorded = start.terminal.and_then(|terminal| terminal.record_bytes);
                 if let Some((begun, line)) = begun {

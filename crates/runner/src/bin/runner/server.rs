@@ -203,7 +203,9 @@ impl Server {
         let end = self.end.at().filter(|_| self.shutdown.is_none());
         let now = Instant::now();
         let link = self.link.as_ref().and_then(Link::due);
-        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).chain(link).min()?;
+        let gathered = self.connections.iter().filter_map(|connection| connection.due(&self.jobs));
+        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).chain(link);
+        let due = due.chain(gathered).min()?;
         due.saturating_duration_since(now).try_into().ok()
     }
 
@@ -233,7 +235,7 @@ impl Server {
             connection.receive(*ready, |connection, request| {
                 self.answer(connection, request, now);
             });
-            connection.send(&self.jobs);
+            connection.send(&self.jobs, now);
         }
         connections.retain(|connection| !connection.is_over());
         self.connections = connections;

@@ -1,7 +1,7 @@
 //! The connection to the caller: frames, sent and received one after the other.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -18,6 +18,9 @@ const LINGER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
+    /// What was received of the next frame's head, together with a body.
+    head: [u8; HEAD_BYTES],
+    received: usize,
 }
 
 /// What the caller has sent.
@@ -33,7 +36,7 @@ impl Channel {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self { stream })
+        Ok(Self { stream, head: [0; HEAD_BYTES], received: 0 })
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Failure> {
@@ -74,11 +77,11 @@ impl Channel {
 
     /// The next frame; a piece is put into the buffer, which has room for the largest one.
     pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Failure> {
-        let mut head = [0; HEAD_BYTES];
-        self.stream.read_exact(&mut head).map_err(|_| Failure::Lost)?;
-        let (kind, length) = files::read_head(head).map_err(|_| Failure::Lost)?;
+        let rest = self.head.get_mut(self.received..).ok_or(Failure::Lost)?;
+        self.stream.read_exact(rest).map_err(|_| Failure::Lost)?;
+        let (kind, length) = files::read_head(self.head).map_err(|_| Failure::Lost)?;
         let body = buffer.get_mut(..length).ok_or(Failure::Lost)?;
-        self.stream.read_exact(body).map_err(|_| Failure::Lost)?;
+        self.fill(body).map_err(|_| Failure::Lost)?;
         match kind {
             FrameKind::Piece => Ok(Received::Piece(length)),
             FrameKind::Message => {
@@ -86,6 +89,25 @@ impl Channel {
             }
             FrameKind::Event => Err(Failure::Lost),
         }
+    }
+
+    /// Receives a body, and by the same calls what has arrived of the next head.
+    fn fill(&mut self, mut body: &mut [u8]) -> io::Result<()> {
+        self.received = 0;
+        while !body.is_empty() {
+            let length = body.len();
+            let mut parts = [IoSliceMut::new(body), IoSliceMut::new(&mut self.head)];
+            match self.stream.read_vectored(&mut parts) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.received = count.saturating_sub(length);
+                    body = body.get_mut(count.min(length)..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Closes the connection after the last reply. A caller that still sends must be able to read it.
