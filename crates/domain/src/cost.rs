@@ -72,6 +72,10 @@ pub struct Calls {
     pub read_units: f64,
     /// Events put on the bus.
     pub bus_events: f64,
+    /// Frames of up to 32 KiB over the connections of runners, in both directions.
+    pub socket_messages: f64,
+    /// Minutes for which runners are connected.
+    pub connection_minutes: f64,
     /// Logs ingested, in GB.
     pub log_gb: f64,
 }
@@ -149,6 +153,8 @@ impl Pricing {
             + calls.write_units * prices.write_unit
             + calls.read_units * prices.read_unit
             + calls.bus_events * prices.bus_event
+            + calls.socket_messages * prices.socket_message
+            + calls.connection_minutes * prices.connection_minute
             + calls.log_gb * prices.log_gb
     }
 }
@@ -166,6 +172,8 @@ impl Calls {
             write_units: self.write_units + other.write_units,
             read_units: self.read_units + other.read_units,
             bus_events: self.bus_events + other.bus_events,
+            socket_messages: self.socket_messages + other.socket_messages,
+            connection_minutes: self.connection_minutes + other.connection_minutes,
             log_gb: self.log_gb + other.log_gb,
         }
     }
@@ -182,6 +190,8 @@ impl Calls {
             write_units: self.write_units * n,
             read_units: self.read_units * n,
             bus_events: self.bus_events * n,
+            socket_messages: self.socket_messages * n,
+            connection_minutes: self.connection_minutes * n,
             log_gb: self.log_gb * n,
         }
     }

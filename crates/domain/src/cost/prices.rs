@@ -33,6 +33,10 @@ pub struct Prices {
     pub read_unit: f64,
     /// An event that is put on a bus.
     pub bus_event: f64,
+    /// A message of a WebSocket API, sent or received, for each 32 KiB; the first thousand million a month.
+    pub socket_message: f64,
+    /// A minute of a connection to a WebSocket API.
+    pub connection_minute: f64,
     /// A GB of ingested logs. Price list of 2026-08-10.
     pub log_gb: f64,
 }
@@ -50,6 +54,8 @@ const ARM64: Prices = Prices {
     write_unit: 0.625e-6,
     read_unit: 0.125e-6,
     bus_event: 1.00e-6,
+    socket_message: 1.00e-6,
+    connection_minute: 0.25e-6,
     log_gb: 0.50,
 };
 
@@ -97,6 +103,8 @@ pub const PER_SESSION: Calls = Calls {
     gib_seconds: 17.0 * INVOCATION_SECONDS * API_GIB,
     queue_requests: 15.0,
     write_units: 103.0 + KEPT_SESSION_WRITES,
+    socket_messages: 2.0,
+    connection_minutes: 0.0,
     read_units: 42.0,
     bus_events: 2.0,
     log_gb: 5.0 * REQUEST_LOG_GB + 0.6e-6,
@@ -110,6 +118,8 @@ pub const PER_JOB: Calls = Calls {
     gib_seconds: (INVOCATION_SECONDS + DIAL_SECONDS) * (API_GIB + WORKER_GIB),
     queue_requests: 3.0,
     write_units: 14.0 + KEPT_JOB_WRITES,
+    socket_messages: 3.0,
+    connection_minutes: 0.0,
     read_units: 13.0,
     bus_events: 1.0,
     log_gb: REQUEST_LOG_GB,
