@@ -58,6 +58,9 @@ pub struct Policy {
     /// Whether a command that may run at once is claimed when it is accepted, for the worker that a message
     /// calls: the workers are other processes. Where they are not, there is [`Env::claims`].
     pub claims_by_message: bool,
+    /// Whether the request that accepts such a command also posts it to the runner, which reports by itself what
+    /// becomes of it. [`Shell::start`] never attaches to a command then.
+    pub posts_commands: bool,
     /// The time to live of a session whose start does not set it.
     pub default_ttl: Duration,
     /// The longest time to live that can be requested, from now on; at most [`Policy::MAX_TTL`].
@@ -167,6 +170,7 @@ impl Default for Policy {
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,
+            posts_commands: false,
             refused_networks: BTreeMap::new(),
             refused_root: Some("this deployment does not allow it".to_owned()),
             refused_terminals: None,

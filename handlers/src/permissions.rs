@@ -32,6 +32,8 @@ pub enum Permission {
     ReadTasks,
     /// Exchange messages with the runner in a task.
     Shell,
+    /// Post commands to runners over the connections that they have opened; nothing where they open none.
+    PostCommands,
     /// Send requests to the endpoints of users.
     Webhooks,
     /// Read the events of all users as they are committed, and publish them.
@@ -53,6 +55,7 @@ impl Permission {
             Self::StopTask => "compute:stop",
             Self::ReadTasks => "compute:read",
             Self::Shell => "shell",
+            Self::PostCommands => "shell:post",
             Self::Webhooks => "webhooks",
             Self::Publish => "publish",
         }

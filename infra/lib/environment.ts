@@ -51,14 +51,20 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
     case 'compute:stop':
     case 'compute:read':
       return cluster(resources);
+    case 'shell:post':
+      return linkEndpoint(resources);
     case 'shell':
-      return { ...cluster(resources), ...(resources.link && { EPHEMERAL_LINK_ENDPOINT: resources.link.stage.callbackUrl }), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
+      return { ...cluster(resources), ...linkEndpoint(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
     case 'publish':
       return { EPHEMERAL_BUS: required(resources).eventBusName };
     case 'workflow:resume':
     case 'webhooks':
       return {};
   }
+}
+
+function linkEndpoint({ link }: Resources): Variables {
+  return link ? { EPHEMERAL_LINK_ENDPOINT: link.stage.callbackUrl } : {};
 }
 
 function cluster(resources: Resources): Variables {

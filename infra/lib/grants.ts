@@ -38,6 +38,8 @@ export function grant(permission: Permission, resources: Resources): Grant {
       return read(resources);
     case 'shell':
       return shell(resources);
+    case 'shell:post':
+      return resources.link ? post(resources.link) : { statements: [], suppressions: [] };
     case 'webhooks':
       // Calls to endpoints outside of AWS need no IAM permission.
       return { statements: [], suppressions: [] };

@@ -61,7 +61,7 @@ pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
-        uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS],
+        uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS, Permission::PostCommands],
         memory_mib: MEMORY,
         // A gateway for HTTP APIs waits at most 30 s for an answer.
         timeout_seconds: 29,

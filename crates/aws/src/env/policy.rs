@@ -51,6 +51,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         queue: Some(Policy::QUEUE),
         running: None,
         claims_by_message: true,
+        posts_commands: variables.optional(super::LINK_ENDPOINT).is_some(),
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
         // As on one machine: a request that names no network never gets one by accident.
