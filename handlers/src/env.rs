@@ -83,6 +83,9 @@ pub struct Policy {
     pub streaming: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
+    /// Whether the store removes finished jobs by itself, each when its session would be removed if that lived until
+    /// the end of its time. Otherwise they are removed with their session.
+    pub jobs_expire: bool,
     /// How long a session may live in all, with its extensions; `None` for no limit.
     pub max_lifetime: Option<Duration>,
     /// How long output of a command is gathered before it is stored.
@@ -167,10 +170,10 @@ impl Default for Policy {
             queue: Some(Self::QUEUE),
             running: Some(Self::RUNNING),
             claims_by_message: false,
+            posts_commands: false,
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,
-            posts_commands: false,
             refused_networks: BTreeMap::new(),
             refused_root: Some("this deployment does not allow it".to_owned()),
             refused_terminals: None,
@@ -179,6 +182,7 @@ impl Default for Policy {
             webhook_allow_private: false,
             streaming: true,
             retention: Duration::from_hours(7 * 24),
+            jobs_expire: false,
             max_lifetime: None,
             gather_time: Duration::from_millis(50),
             worker_hold: Duration::from_mins(15),

@@ -67,6 +67,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         // API Gateway returns a response only when it is complete.
         streaming: false,
         retention: Duration::from_hours(24) * days,
+        // Removing each of them would be billed like writing it.
+        jobs_expire: true,
         gather_time: GATHER_TIME,
         worker_hold: WORKER_HOLD,
         worker_visit: WORKER_VISIT,

@@ -61,6 +61,9 @@ pub struct Finished {
     pub(super) usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) background: Vec<BackgroundProcess>,
+    /// Until when the record is needed, where the store removes it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keep_until: Option<Timestamp>,
 }
 
 impl Queued {
@@ -108,6 +111,7 @@ impl Queued {
             stderr: StreamStats::NOTHING,
             usage: None,
             background: Vec::new(),
+            keep_until: None,
         }
     }
 }
@@ -250,6 +254,7 @@ impl Running {
             stderr: self.stderr,
             usage,
             background: Vec::new(),
+            keep_until: None,
         }
     }
 }
@@ -275,6 +280,18 @@ impl Finished {
     /// The first of the processes that the command has left running.
     pub fn background(&self) -> &[BackgroundProcess] {
         &self.background
+    }
+
+    /// The record is needed until this time, and the store removes it by itself some time later.
+    #[must_use]
+    pub fn with_expiry(mut self, at: Timestamp) -> Self {
+        self.keep_until = Some(at);
+        self
+    }
+
+    /// Until when the record is needed; `None` if it is needed as long as that of its session.
+    pub const fn keep_until(&self) -> Option<Timestamp> {
+        self.keep_until
     }
 
     /// The resources that the command used, if the runner reported them.
