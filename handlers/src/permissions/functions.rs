@@ -99,6 +99,7 @@ pub const FUNCTIONS: [Function; 14] = [
         &[
             Permission::Store,
             EXEC,
+            CONTROL,
             TASK_EVENTS,
             WEBHOOKS,
             Permission::ResumeExecution,
@@ -132,6 +133,8 @@ pub const FUNCTIONS: [Function; 14] = [
         &[
             Permission::Store,
             Permission::ResumeExecution,
+            CONTROL,
+            WEBHOOKS,
             Permission::StopTask,
             Permission::ReadTasks,
         ],
@@ -173,6 +176,7 @@ pub const FUNCTIONS: [Function; 14] = [
         uses: &[
             Permission::Store,
             EXEC,
+            CONTROL,
             TASK_EVENTS,
             WEBHOOKS,
             Permission::ResumeExecution,
