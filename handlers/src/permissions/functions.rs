@@ -62,7 +62,8 @@ pub const FUNCTIONS: [Function; 14] = [
         name: "api",
         trigger: Trigger::Http,
         uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS, Permission::PostCommands],
-        memory_mib: MEMORY,
+        // Most of its time it waits for the ends of commands.
+        memory_mib: MEMORY_TO_WAIT,
         // A gateway for HTTP APIs waits at most 30 s for an answer.
         timeout_seconds: 29,
     },
@@ -98,8 +99,8 @@ pub const FUNCTIONS: [Function; 14] = [
         60,
         &[
             Permission::Store,
-            EXEC,
             CONTROL,
+            EXEC,
             TASK_EVENTS,
             WEBHOOKS,
             Permission::ResumeExecution,
@@ -132,9 +133,9 @@ pub const FUNCTIONS: [Function; 14] = [
         55,
         &[
             Permission::Store,
-            Permission::ResumeExecution,
             CONTROL,
             WEBHOOKS,
+            Permission::ResumeExecution,
             Permission::StopTask,
             Permission::ReadTasks,
         ],
@@ -175,8 +176,8 @@ pub const FUNCTIONS: [Function; 14] = [
         trigger: Trigger::Link,
         uses: &[
             Permission::Store,
-            EXEC,
             CONTROL,
+            EXEC,
             TASK_EVENTS,
             WEBHOOKS,
             Permission::ResumeExecution,
@@ -184,7 +185,7 @@ pub const FUNCTIONS: [Function; 14] = [
             Permission::ReadTasks,
             Permission::Shell,
         ],
-        memory_mib: MEMORY,
+        memory_mib: MEMORY_TO_WAIT,
         // A gateway waits at most 29 s for an answer to a frame.
         timeout_seconds: 29,
     },
