@@ -121,6 +121,7 @@ impl Pricing {
         let tally = usage.commands.unwrap_or_default();
         let mut calls = PER_SESSION.plus(&PER_JOB.times(f64::from(tally.jobs)));
         calls.transitions += f64::from(usage.refusals);
+        calls.connection_minutes += usage.task.as_secs_f64() / 60.0;
         let ran = Duration::from_millis(tally.wall_ms).as_secs_f64();
         let followed = ran.min(f64::from(tally.jobs) * FOLLOW_SECONDS);
         calls.gib_seconds += (followed + (ran - followed) * VISIT_SHARE) * WORKER_GIB;
