@@ -172,7 +172,7 @@ fn a_failed_wait_inspects_the_record_again() {
         let expected = format!("{START} Ready Inspect Decide Finish");
         assert_eq!(path(&script), expected, "{result:?}");
         let script = [("StopTask", vec![result.clone()])];
-        assert_eq!(path(&script), format!("{START} Ready {END}"), "{result:?}");
+        assert_eq!(path(&script), format!("{START} Ready StopTask Finish"), "{result:?}");
     }
 }
 
