@@ -98,7 +98,7 @@ type Several = fn(&Bench) -> Result<Vec<Figure>>;
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.cost {
-        println!("{}", cost::table()?);
+        println!("{}", cost::tables()?);
         return Ok(());
     }
     early_end::watch_signals()?;

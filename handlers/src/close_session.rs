@@ -2,13 +2,13 @@
 //! session of the same user.
 //!
 //! Safe to repeat: each job ends by a conditional write of its own, and the record ends in one
-//! transaction with the slot. The state machine calls this at the end, and also after a failure of
-//! the whole execution.
+//! transaction with the slot. The handler that records that the task has stopped calls this, so that the execution
+//! ends with its wait; the state machine calls it for a session without a task, and after a failure.
 
 use domain::{
     SessionId,
-    ports::Versioned,
-    session::{Event, Placement, Reason, Session, Stopping},
+    ports::{Resume, Versioned},
+    session::{Event, Placement, Reason, Session, Step, Stopping, Waits},
     timeline::Actor,
 };
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::{
     Code, Env, HandlerError,
     next::Next,
+    notification,
     transition::{self, RetryOnConflict},
 };
 
@@ -37,6 +38,19 @@ pub(crate) struct Input {
 pub(crate) async fn handle(env: &Env, input: Input) -> Result<Next, HandlerError> {
     let session = close(env, input.session_id, input.error.as_deref(), Actor::Workflow).await?;
     Ok(Next::of(&session, env.now()))
+}
+
+/// Closes the session, if its execution waits for that and its task has stopped; then resumes the execution. Returns
+/// whether it was resumed. If this process dies before, the execution closes the session itself once its wait has
+/// timed out.
+pub(crate) async fn close_stopped(env: &Env, session: &Session) -> Result<bool, HandlerError> {
+    let waiter = session.waiter().filter(|waiter| waiter.waits == Waits::Stopped);
+    let Some(waiter) = waiter.filter(|_| session.next_step(env.now()) == Step::Finish) else {
+        return Ok(false);
+    };
+    let closed = close(env, session.id(), None, Actor::Workflow).await?;
+    let resumed = notification::answer_token(env, &waiter.token, waiter.waits, &closed).await?;
+    Ok(resumed == Resume::Resumed)
 }
 
 /// Closes a session in any state. `error` decides the reason of a session that was neither stopped

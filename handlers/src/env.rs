@@ -61,6 +61,9 @@ pub struct Policy {
     /// Whether a command that may run at once is claimed when it is accepted, for the worker that a message
     /// calls: the workers are other processes. Where they are not, there is [`Env::claims`].
     pub claims_by_message: bool,
+    /// Whether the request that accepts such a command also posts it to the runner, which reports by itself what
+    /// becomes of it. [`Shell::start`] never attaches to a command then.
+    pub posts_commands: bool,
     /// The time to live of a session whose start does not set it.
     pub default_ttl: Duration,
     /// The longest time to live that can be requested, from now on; at most [`Policy::MAX_TTL`].
@@ -83,6 +86,10 @@ pub struct Policy {
     pub streaming: bool,
     /// How long ended sessions are kept.
     pub retention: Duration,
+    /// Whether the store removes finished jobs by itself: each when its session would be removed that lived
+    /// [`Policy::max_ttl`] longer than its time, as an extension may let it. Otherwise they are removed with
+    /// their session.
+    pub jobs_expire: bool,
     /// How long a session may live in all, with its extensions; `None` for no limit.
     pub max_lifetime: Option<Duration>,
     /// How long output of a command is gathered before it is stored.
@@ -170,6 +177,7 @@ impl Default for Policy {
             queue: Some(Self::QUEUE),
             running: Some(Self::RUNNING),
             claims_by_message: false,
+            posts_commands: false,
             default_ttl: Self::DEFAULT_TTL,
             max_ttl: Self::MAX_TTL,
             default_network: Network::None,
@@ -181,6 +189,7 @@ impl Default for Policy {
             webhook_allow_private: false,
             streaming: true,
             retention: Duration::from_hours(7 * 24),
+            jobs_expire: false,
             max_lifetime: None,
             gather_time: Duration::from_millis(50),
             worker_hold: Duration::from_mins(15),

@@ -41,7 +41,10 @@ fn is_earlier(new: Timestamp, old: Timestamp) -> bool {
 /// Resumes the execution that waits for the session, if its wait is over. Returns whether an
 /// execution was resumed. A second answer to the same token does no harm.
 pub(crate) async fn resume_execution(env: &Env, session: &Session) -> Result<bool, HandlerError> {
-    let Some(waiter) = session.waiter() else { return Ok(false) };
+    // The wait for a stopped task ends when the session is closed, see `close_session`.
+    let Some(waiter) = session.waiter().filter(|waiter| waiter.waits != Waits::Stopped) else {
+        return Ok(false);
+    };
     if !is_over(waiter.waits, waiter.until, session, env.now()) {
         return Ok(false);
     }

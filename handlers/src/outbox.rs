@@ -46,9 +46,14 @@ impl Batch {
         mut self,
         env: &Env,
         session: &Session,
-        job: Finished,
+        mut job: Finished,
         read: Version,
     ) -> Self {
+        if env.policy.jobs_expire {
+            // The end that is known now may be moved by an extension.
+            let last = session.common().expires_at.max(env.now()) + env.policy.max_ttl;
+            job = job.with_expiry(last + env.policy.retention);
+        }
         let job = Job::from(job);
         if let (Some(event), Some(_)) = (job.status().event(), job.command()) {
             let id = EventId::from_ulid(env.ids.ulid());

@@ -32,6 +32,8 @@ pub enum Permission {
     ReadTasks,
     /// Exchange messages with the runner in a task.
     Shell,
+    /// Post commands to runners over the connections that they have opened; nothing where they open none.
+    PostCommands,
     /// Hand out URLs for the objects through which files go.
     Transfers,
     /// Send requests to the endpoints of users.
@@ -55,6 +57,7 @@ impl Permission {
             Self::StopTask => "compute:stop",
             Self::ReadTasks => "compute:read",
             Self::Shell => "shell",
+            Self::PostCommands => "shell:post",
             Self::Transfers => "transfers",
             Self::Webhooks => "webhooks",
             Self::Publish => "publish",

@@ -67,9 +67,10 @@ pub(crate) async fn refresh(
 }
 
 /// Resumes the execution that waits for a change of the session, if that change is there, and starts
-/// the jobs of a ready session. Returns whether an execution was resumed.
+/// the jobs of a ready session. Closes a session whose task has stopped. Returns whether an execution was resumed.
 pub(crate) async fn notify(env: &Env, session: &Session) -> Result<bool, HandlerError> {
-    let is_resumed = notification::resume_execution(env, session).await?;
+    let is_resumed = notification::resume_execution(env, session).await?
+        || close_session::close_stopped(env, session).await?;
     if matches!(session, Session::Ready(_)) {
         start_jobs(env, session).await?;
     }

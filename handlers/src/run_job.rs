@@ -25,7 +25,7 @@ mod output_buffer;
 mod record_report;
 
 pub use claims::Claims;
-pub(crate) use claims::{claim_if_idle, leave_claim, write_claim};
+pub(crate) use claims::{claim_new, claims_when_accepted, leave_claim, post_claimed, write_claim};
 use follow_command::{FollowEnd, follow_command};
 pub use record_report::Recorded;
 pub(crate) use record_report::{record_report, runner_connected};
@@ -125,7 +125,11 @@ async fn work_off(env: &Env, id: SessionId, first: Claim) -> Result<(), HandlerE
 
 /// Claims the next job of a session that may run.
 pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, HandlerError> {
-    let session = transition::read(env, id).await?.value;
+    let (session, has_open) = if env.claims.as_ref().is_some_and(|claims| claims.has(id)) {
+        (transition::read(env, id).await?.value, true)
+    } else {
+        transition::read_with_open_jobs(env, id).await?
+    };
     let Session::Ready(ready) = &session else {
         env.claims.iter().for_each(|claims| claims.forget(id));
         return Ok(Claim::Nothing);
@@ -137,7 +141,7 @@ pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, Handler
         }
         return Ok(Claim::Job(Box::new(ClaimedJob { session, task, claimed })));
     }
-    let open = candidates(env, id).await?;
+    let open = if has_open { candidates(env, id).await? } else { Vec::new() };
     if open.is_empty() {
         end_or_idle(env, &session).await?;
         return Ok(Claim::Nothing);
@@ -218,9 +222,6 @@ async fn call_worker(env: &Env, session: SessionId, delay: Duration) {
 
 /// The open jobs among which the next one is: the oldest serial ones and the parallel ones.
 async fn candidates(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>, HandlerError> {
-    if !env.store.has_open_jobs(session).await? {
-        return Ok(Vec::new());
-    }
     let mut open = env.store.open_jobs(session, Concurrency::Serial, SERIAL_LIMIT).await?;
     open.extend(parallel_candidates(env, session).await?);
     Ok(open)

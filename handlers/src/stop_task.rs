@@ -1,4 +1,4 @@
-//! Stops the session's task, and waits until it has stopped.
+//! Stops the session's task, and waits until it has stopped and the session is closed.
 //!
 //! Safe to repeat: stopping a stopped task succeeds. A task that was requested but never reported is
 //! searched for by the session that it was started for. The stop of a task does not depend on the

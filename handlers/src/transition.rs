@@ -61,7 +61,22 @@ impl Applied {
 /// Reads a session that must exist. Fails with [`Code::BadInput`] if it does not.
 pub(crate) async fn read(env: &Env, id: SessionId) -> Result<Versioned<Session>, HandlerError> {
     let read = env.store.session(id).await?;
-    read.ok_or_else(|| HandlerError::new(Code::BadInput, format!("session {id} does not exist")))
+    read.ok_or_else(|| unknown(id))
+}
+
+/// Reads a session that must exist, and whether it has unfinished commands. Fails with [`Code::BadInput`] if the
+/// session does not exist.
+pub(crate) async fn read_with_open_jobs(
+    env: &Env,
+    id: SessionId,
+) -> Result<(Session, bool), HandlerError> {
+    let read = env.store.session_with_open_jobs(id).await?;
+    let (session, has_open) = read.ok_or_else(|| unknown(id))?;
+    Ok((session.value, has_open))
+}
+
+fn unknown(id: SessionId) -> HandlerError {
+    HandlerError::new(Code::BadInput, format!("session {id} does not exist"))
 }
 
 /// Applies these events one after the other, in one transaction. An event that has no meaning in the

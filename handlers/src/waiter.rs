@@ -6,14 +6,15 @@
 use std::time::Duration;
 
 use domain::{
-    Secret, SessionId,
+    Secret, SessionId, Timestamp,
     ports::Versioned,
-    session::{Waiter, Waits},
+    session::{Session, Waiter, Waits},
+    timeline::Actor,
 };
 use serde::Deserialize;
 
 use crate::{
-    Env, HandlerError, notification,
+    Env, HandlerError, close_session, notification,
     transition::{self, RetryOnConflict},
 };
 
@@ -27,6 +28,9 @@ pub(crate) struct WaitInput {
     wait_seconds: Option<u64>,
 }
 
+/// By how much a session may be due before it must be.
+const NEAR: Duration = Duration::from_secs(15);
+
 /// What a step waits for, and how long.
 pub(crate) struct Wait {
     pub(crate) waits: Waits,
@@ -36,7 +40,14 @@ pub(crate) struct Wait {
     pub(crate) recheck_after: Duration,
 }
 
-/// Answers the task token at once if the wait is over, else registers it on the session's record.
+/// When the session is due already, if that is hardly before `recheck_at`: to move it would be billed like a write.
+fn soon_enough(session: &Session, now: Timestamp, recheck_at: Timestamp) -> Option<Timestamp> {
+    let is_near = |due: &Timestamp| *due <= recheck_at && recheck_at.since(*due) < NEAR;
+    session.due_at().filter(|due| now < *due).filter(is_near)
+}
+
+/// Answers the task token at once if the wait is over, else registers it on the session's record. A session whose task
+/// has stopped is closed first.
 pub(crate) async fn wait(env: &Env, input: WaitInput, wait: Wait) -> Result<(), HandlerError> {
     let mut retry = RetryOnConflict::of(env, input.session_id);
     loop {
@@ -44,11 +55,17 @@ pub(crate) async fn wait(env: &Env, input: WaitInput, wait: Wait) -> Result<(), 
         let now = env.now();
         let until = now + input.wait_seconds.map_or(wait.timeout, Duration::from_secs);
         if notification::is_over(wait.waits, until, &session, now) {
+            let session = if wait.waits == Waits::Stopped {
+                close_session::close(env, input.session_id, None, Actor::Workflow).await?
+            } else {
+                session
+            };
             notification::answer_token(env, &input.token, wait.waits, &session).await?;
             return Ok(());
         }
         let waiter = Waiter { token: input.token.clone(), waits: wait.waits, until };
         let recheck_at = until.min(now + wait.recheck_after);
+        let recheck_at = soon_enough(&session, now, recheck_at).unwrap_or(recheck_at);
         if transition::put(env, session.register_waiter(waiter, recheck_at), version).await? {
             return Ok(());
         }

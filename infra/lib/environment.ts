@@ -53,8 +53,10 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
     case 'compute:stop':
     case 'compute:read':
       return cluster(resources);
+    case 'shell:post':
+      return linkEndpoint(resources);
     case 'shell':
-      return { ...cluster(resources), ...(resources.link && { EPHEMERAL_LINK_ENDPOINT: resources.link.stage.callbackUrl }), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
+      return { ...cluster(resources), ...linkEndpoint(resources), ...(settings.ssmClientVersion !== undefined && { EPHEMERAL_SSM_CLIENT_VERSION: settings.ssmClientVersion }) };
     case 'transfers':
       return { EPHEMERAL_FILES_BUCKET: resources.files.bucketName, EPHEMERAL_FILES_URL: `https://${resources.files.bucketRegionalDomainName}` };
     case 'publish':
@@ -63,6 +65,10 @@ function variablesOf(permission: Permission, resources: Resources, settings: Set
     case 'webhooks':
       return {};
   }
+}
+
+function linkEndpoint({ link }: Resources): Variables {
+  return link ? { EPHEMERAL_LINK_ENDPOINT: link.stage.callbackUrl } : {};
 }
 
 function cluster(resources: Resources): Variables {

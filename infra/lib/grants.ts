@@ -39,6 +39,8 @@ export function grant(permission: Permission, resources: Resources): Grant {
       return read(resources);
     case 'shell':
       return shell(resources);
+    case 'shell:post':
+      return resources.link ? post(resources.link) : { statements: [], suppressions: [] };
     case 'transfers':
       return transfers(resources);
     case 'webhooks':

@@ -16,6 +16,7 @@ export type Permission =
   | 'compute:stop'
   | 'compute:read'
   | 'shell'
+  | 'shell:post'
   | 'transfers'
   | 'webhooks'
   | 'publish';

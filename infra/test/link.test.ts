@@ -39,9 +39,9 @@ describe('a deployment whose runners connect by themselves', () => {
     assert.equal(ofType(resources, 'AWS::ApiGatewayV2::RouteResponse').length, 1);
   });
 
-  it('lets only functions with shells post, and only to connections of this API', () => {
+  it('lets only the API and functions with shells post, and only to connections of this API', () => {
     const posting = ofType(resources, 'AWS::Lambda::Function').map(([, { Properties }]) => Properties['Handler'] as string).filter((name) => granted(name).includes('execute-api:ManageConnections'));
-    assert.deepEqual(posting.sort(), ['exec', 'link', 'sweep', 'task-events']);
+    assert.deepEqual(posting.sort(), ['api', 'exec', 'link', 'sweep', 'task-events']);
     for (const name of posting) {
       const { role } = functionNamed(resources, name);
       const posts = statements(resources, role).filter(({ Action }) => list(Action).includes('execute-api:ManageConnections'));

@@ -22,6 +22,8 @@ export const PERMISSIONS: Record<Permission, string[]> = {
   'compute:stop': ['ecs:StopTask'],
   'compute:read': ['ecs:DescribeTasks', 'ecs:ListTasks'],
   shell: ['ecs:ExecuteCommand', 'ssmmessages:OpenDataChannel'],
+  // Where runners connect by themselves; otherwise the function may do nothing to a shell.
+  'shell:post': [],
   transfers: ['s3:GetObject', 's3:PutObject'],
   webhooks: [],
   publish: ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams', 'events:PutEvents'],

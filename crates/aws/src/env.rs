@@ -237,6 +237,11 @@ impl PortBuilder<'_> {
         tasks: Option<&Arc<EcsCompute>>,
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<Arc<dyn Shell>>, VariableError> {
+        if self.function.may(Permission::PostCommands) {
+            let Some(endpoint) = self.variables.optional(LINK_ENDPOINT) else { return Ok(None) };
+            let connections = self.connections(endpoint, clock)?;
+            return Ok(Some(Arc::new(LinkShell::new(connections, None, clock.clone()))));
+        }
         let Some(tasks) = tasks.filter(|_| self.function.may(Permission::Shell)) else {
             return Ok(None);
         };

@@ -133,6 +133,14 @@ impl Store for DynamoStore {
         open.map_err(failed("listing open jobs"))
     }
 
+    async fn session_with_open_jobs(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Versioned<Session>, bool)>, BackendError> {
+        let read = sessions::with_open_jobs(&self.table, id).await;
+        read.map_err(failed("reading a session and its open jobs"))
+    }
+
     async fn has_open_jobs(&self, session: SessionId) -> Result<bool, BackendError> {
         jobs::has_open(&self.table, session).await.map_err(failed("looking for open jobs"))
     }

@@ -72,6 +72,10 @@ pub struct Calls {
     pub read_units: f64,
     /// Events put on the bus.
     pub bus_events: f64,
+    /// Frames of up to 32 KiB over the connections of runners, in both directions.
+    pub socket_messages: f64,
+    /// Minutes for which runners are connected.
+    pub connection_minutes: f64,
     /// Logs ingested, in GB.
     pub log_gb: f64,
 }
@@ -117,6 +121,7 @@ impl Pricing {
         let tally = usage.commands.unwrap_or_default();
         let mut calls = PER_SESSION.plus(&PER_JOB.times(f64::from(tally.jobs)));
         calls.transitions += f64::from(usage.refusals);
+        calls.connection_minutes += usage.task.as_secs_f64() / 60.0;
         let ran = Duration::from_millis(tally.wall_ms).as_secs_f64();
         let followed = ran.min(f64::from(tally.jobs) * FOLLOW_SECONDS);
         calls.gib_seconds += (followed + (ran - followed) * VISIT_SHARE) * WORKER_GIB;
@@ -158,6 +163,8 @@ impl Pricing {
             + calls.write_units * prices.write_unit
             + calls.read_units * prices.read_unit
             + calls.bus_events * prices.bus_event
+            + calls.socket_messages * prices.socket_message
+            + calls.connection_minutes * prices.connection_minute
             + calls.log_gb * prices.log_gb
     }
 }
@@ -175,6 +182,8 @@ impl Calls {
             write_units: self.write_units + other.write_units,
             read_units: self.read_units + other.read_units,
             bus_events: self.bus_events + other.bus_events,
+            socket_messages: self.socket_messages + other.socket_messages,
+            connection_minutes: self.connection_minutes + other.connection_minutes,
             log_gb: self.log_gb + other.log_gb,
         }
     }
@@ -191,6 +200,8 @@ impl Calls {
             write_units: self.write_units * n,
             read_units: self.read_units * n,
             bus_events: self.bus_events * n,
+            socket_messages: self.socket_messages * n,
+            connection_minutes: self.connection_minutes * n,
             log_gb: self.log_gb * n,
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{extract::State, response::Response};
 use domain::{
-    JobId, Secret, SessionId,
+    JobId, Secret, SessionId, UserId,
     command::{Command, Concurrency, Keep, Program, ShellName},
     job::Work,
     message::Message,
@@ -82,7 +82,7 @@ pub(super) async fn accept_command(
     let mut attempts = post.retry_on_conflict(env);
     let mut may_claim = true;
     loop {
-        let session = sessions::owned(env, &post.user, id).await?.value;
+        let (session, is_idle) = read_session(env, &post.user, id).await?;
         let ready = matches!(session, Session::Ready(_));
         check(&session, if_not_ready)?;
         let command =
@@ -90,8 +90,8 @@ pub(super) async fn accept_command(
         let work = Work::Execute(Box::new(command));
         let job = start::job(&post.user, id, job, work, env.now());
         // A second attempt leaves the job to a worker, which knows what else is to be run.
-        let may_claim = std::mem::take(&mut may_claim) && ready;
-        let claimed = if may_claim { run_job::claim_if_idle(env, &job).await? } else { None };
+        let may_claim = std::mem::take(&mut may_claim) && ready && is_idle;
+        let claimed = if may_claim { run_job::claim_new(env, &job) } else { None };
         let mut batch = Batch::default().write(Write::RequireOpen(id));
         batch = match &claimed {
             Some(claimed) => run_job::write_claim(env, batch, claimed, Expect::New, true),
@@ -103,18 +103,37 @@ pub(super) async fn accept_command(
         }
         let (reply, batch) = (Accepted::of(&job).reply(), Some(batch));
         let plan = Plan { session: id, essential: false, batch, notifications: Vec::new(), reply };
+        let mut to_post = None;
         let call_worker = || match claimed {
+            Some(claimed) if env.policy.posts_commands => {
+                to_post = Some(claimed);
+                Vec::new()
+            }
             Some(claimed) => vec![run_job::leave_claim(env, claimed)],
             None if ready => vec![Message::RunJob { session: id }],
             None => Vec::new(),
         };
         if let Some(response) = attempts.commit_then(plan, call_worker).await? {
+            if let Some(claimed) = to_post {
+                run_job::post_claimed(env, session, claimed).await;
+            }
             if !ready {
                 notify_if_ready(env, id).await;
             }
             return Ok(response);
         }
     }
+}
+
+/// The caller's session, and whether a new command may be claimed at once, because the session has no other one.
+async fn read_session(env: &Env, user: &UserId, id: SessionId) -> Result<(Session, bool), Problem> {
+    if !run_job::claims_when_accepted(env) {
+        return Ok((sessions::owned(env, user, id).await?.value, false));
+    }
+    let read = env.store.session_with_open_jobs(id).await?;
+    let read = read.filter(|(session, _)| session.value.user() == user);
+    let (session, has_open) = read.ok_or_else(|| Problem::not_found("session"))?;
+    Ok((session.value, !has_open))
 }
 
 /// Sends the notification of a session that became ready between the read and the commit of this

@@ -10,7 +10,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use domain::{JobId, UserId};
+use domain::{JobId, UserId, ports::Version};
 use serde::{Deserialize, Serialize};
 
 use super::{BODY_LIMIT, extract::Params, jobs, post::Post, problem::Problem, reply::Reply};
@@ -52,11 +52,11 @@ pub(super) async fn accept_and_wait(
     accept: impl AsyncFnOnce(&Env, &Post) -> Result<Response, Problem>,
 ) -> Result<Response, Problem> {
     let query = params.read(WaitQuery::read)?;
-    let accepted = match post {
-        Ok(post) => accept(env, &post).await?,
-        Err(replayed) => replayed,
+    let (accepted, is_new) = match post {
+        Ok(post) => (accept(env, &post).await?, true),
+        Err(replayed) => (replayed, false),
     };
-    Ok(query.wait(env, user, accepted).await)
+    Ok(query.wait(env, user, accepted, is_new).await)
 }
 
 impl WaitQuery {
@@ -70,7 +70,7 @@ impl WaitQuery {
     }
 
     /// The finished job, or the response to the accepted request if its job does not end in time.
-    async fn wait(self, env: &Env, user: &UserId, accepted: Response) -> Response {
+    async fn wait(self, env: &Env, user: &UserId, accepted: Response, is_new: bool) -> Response {
         if self.wait.is_zero() || accepted.status() != StatusCode::ACCEPTED {
             return accepted;
         }
@@ -80,7 +80,7 @@ impl WaitQuery {
             Err(error) => return Response::from_parts(parts, Body::new(error.to_string())),
         };
         // The job goes on whatever happens here, so a failure to read it leaves the 202.
-        match finished(env, user, &bytes, self.wait).await {
+        match finished(env, user, &bytes, self.wait, is_new).await {
             Some(reply) => {
                 let mut response = reply.into_response();
                 Reply::copy_replayed(&parts.headers, response.headers_mut());
@@ -92,11 +92,22 @@ impl WaitQuery {
 }
 
 /// 200 with the job that this body of a 202 names, once it has ended or its terminal can be opened; `None` if that is not in time.
-async fn finished(env: &Env, user: &UserId, accepted: &[u8], wait: Duration) -> Option<Reply> {
+/// Of a job that `is_new`, the first version is known, and is not read.
+async fn finished(
+    env: &Env,
+    user: &UserId,
+    accepted: &[u8],
+    wait: Duration,
+    is_new: bool,
+) -> Option<Reply> {
     let AcceptedJob { job_id, command_job_id, webhook_secret } =
         serde_json::from_slice(accepted).ok()?;
     let id = command_job_id.unwrap_or(job_id);
-    let job = jobs::wait_for_end(env, user, id, wait).await.ok()?;
+    let until = env.now() + wait;
+    if is_new {
+        env.changes.job_changed(id, Version(1), until).await.ok()?;
+    }
+    let job = jobs::wait_for_end(env, user, id, until.since(env.now())).await.ok()?;
     if !jobs::is_settled(&job, env.now()) {
         return None;
     }

@@ -61,8 +61,16 @@ pub const FUNCTIONS: [Function; 14] = [
     Function {
         name: "api",
         trigger: Trigger::Http,
-        uses: &[Permission::Store, CONTROL, EXEC, WEBHOOKS, Permission::Transfers],
-        memory_mib: MEMORY,
+        uses: &[
+            Permission::Store,
+            CONTROL,
+            EXEC,
+            WEBHOOKS,
+            Permission::PostCommands,
+            Permission::Transfers,
+        ],
+        // Most of its time it waits for the ends of commands.
+        memory_mib: MEMORY_TO_WAIT,
         // A gateway for HTTP APIs waits at most 30 s for an answer.
         timeout_seconds: 29,
     },
@@ -99,6 +107,7 @@ pub const FUNCTIONS: [Function; 14] = [
         60,
         &[
             Permission::Store,
+            CONTROL,
             EXEC,
             TASK_EVENTS,
             WEBHOOKS,
@@ -132,6 +141,8 @@ pub const FUNCTIONS: [Function; 14] = [
         55,
         &[
             Permission::Store,
+            CONTROL,
+            WEBHOOKS,
             Permission::ResumeExecution,
             Permission::StopTask,
             Permission::ReadTasks,
@@ -173,6 +184,7 @@ pub const FUNCTIONS: [Function; 14] = [
         trigger: Trigger::Link,
         uses: &[
             Permission::Store,
+            CONTROL,
             EXEC,
             TASK_EVENTS,
             WEBHOOKS,
@@ -182,7 +194,7 @@ pub const FUNCTIONS: [Function; 14] = [
             Permission::Shell,
             Permission::Transfers,
         ],
-        memory_mib: MEMORY,
+        memory_mib: MEMORY_TO_WAIT,
         // A gateway waits at most 29 s for an answer to a frame.
         timeout_seconds: 29,
     },

@@ -136,7 +136,9 @@ impl Shell for Scoped<dyn Shell> {
         env: &BTreeMap<String, String>,
         from: (u64, u64),
     ) -> Result<CommandStart, ShellError> {
-        self.permit(Permission::Shell)?.start(task, job, command, env, from).await
+        let may_post = self.function.may(Permission::PostCommands);
+        let permission = if may_post { Permission::PostCommands } else { Permission::Shell };
+        self.permit(permission)?.start(task, job, command, env, from).await
     }
 
     async fn signal(&self, task: &TaskId, job: JobId, signal: i32) -> Result<(), ShellError> {

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     env,
     error::Error,
     fs,
@@ -14,7 +14,7 @@ use std::{
 use domain::{
     Timestamp,
     message::Message,
-    ports::Queue,
+    ports::{Queue, Shell},
     task::{TaskFacts, TaskStatus},
 };
 use testkit::Fakes;
@@ -79,10 +79,28 @@ fn the_state_machine_calls_every_workflow_function_and_no_other() {
 #[test]
 fn the_api_can_neither_run_nor_stop_nor_enter_a_task() {
     let api = Function::named("api").unwrap();
-    let lanes = [Lane::Control, Lane::Exec, Lane::Webhooks].map(Permission::Queue);
-    let others = [Permission::Store, Permission::Transfers];
-    let is_allowed = |permission| others.contains(&permission) || lanes.contains(&permission);
-    assert!(api.uses.iter().copied().all(is_allowed));
+    let mut allowed = vec![Permission::Store, Permission::PostCommands, Permission::Transfers];
+    allowed.extend([Lane::Control, Lane::Exec, Lane::Webhooks].map(Permission::Queue));
+    assert!(api.uses.iter().all(|permission| allowed.contains(permission)));
+}
+
+#[tokio::test]
+async fn a_function_that_may_post_commands_may_do_nothing_else_to_a_shell() {
+    static REFUSALS: AtomicUsize = AtomicUsize::new(0);
+    let count: OnRefusal = |_| {
+        REFUSALS.fetch_add(1, Ordering::Relaxed);
+    };
+    let shell: Arc<dyn Shell> = Fakes::new().with_ready_session("s").shell;
+    let api = Scoped::new(Function::named("api").unwrap(), Some(shell), count);
+    let (task, job) = (testkit::task_id("s"), testkit::job_id("j"));
+    let (command, env) = (testkit::command("true"), BTreeMap::new());
+    let started = api.start(&task, job, &command, &env, (0, 0)).await;
+    assert!(started.is_ok(), "{started:?}");
+    assert_eq!(REFUSALS.load(Ordering::Relaxed), 0);
+    api.cancel(&task, job).await.unwrap_err();
+    api.signal(&task, job, 15).await.unwrap_err();
+    api.open_terminal(&task, job).await.unwrap_err();
+    assert_eq!(REFUSALS.load(Ordering::Relaxed), 3);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! A command for a ready session without other jobs is accepted and claimed at once, which saves a commit for
 //! each command. Where the API and the workers are one process, the claim waits here for the message that calls
-//! a worker; elsewhere that message names the job, and the worker that gets it first picks it up. If the process
+//! a worker; elsewhere that message names the job, and the worker that gets it first picks it up. Where runners
+//! report by themselves, no worker is needed: the request that accepted the command posts it. If the process
 //! ends or the message is lost before that, the lease runs out or is released, and the next worker takes the job
 //! over as from any worker that died.
 
@@ -12,11 +13,12 @@ use domain::{
     SessionId,
     job::{Job, Running},
     message::Message,
-    ports::{BackendError, Expect, Version, Write},
+    ports::{Expect, Version, Write},
+    session::Session,
 };
 use parking_lot::Mutex;
 
-use super::{Claimed, is_serial};
+use super::{Claimed, ClaimedJob, is_serial};
 use crate::{Env, outbox::Batch};
 
 /// The claims of this process that no worker follows yet.
@@ -27,6 +29,11 @@ impl Claims {
     /// Adds a job that was written as new and claimed. A worker must be called afterwards.
     pub(crate) fn add(&self, job: Running) {
         self.0.lock().entry(job.common().session).or_default().push(job);
+    }
+
+    /// Whether there is a claim of the session.
+    pub(super) fn has(&self, session: SessionId) -> bool {
+        self.0.lock().contains_key(&session)
     }
 
     /// Takes one claim of the session, for one worker, and tells whether there are more.
@@ -47,17 +54,27 @@ impl Claims {
     }
 }
 
-/// The new job as a worker holds it, if it may run at once: the session has no other job.
-pub(crate) async fn claim_if_idle(env: &Env, job: &Job) -> Result<Option<Running>, BackendError> {
-    let Job::Queued(job) = job else { return Ok(None) };
-    let is_possible = env.claims.is_some() || env.policy.claims_by_message;
-    if !is_possible || env.store.has_open_jobs(job.common().session).await? {
-        return Ok(None);
+/// Whether a command that may run at once is claimed when it is accepted.
+pub(crate) fn claims_when_accepted(env: &Env) -> bool {
+    env.claims.is_some() || env.policy.claims_by_message || env.policy.posts_commands
+}
+
+/// The new job of a session without other jobs, as a worker holds it.
+pub(crate) fn claim_new(env: &Env, job: &Job) -> Option<Running> {
+    let Job::Queued(job) = job else { return None };
+    Some(match &env.claims {
+        None if !env.policy.posts_commands => job.clone().claim_for_any(env.now()),
+        _ => job.clone().claim(&env.worker, env.now()),
+    })
+}
+
+/// Posts a command whose claim was written. If that fails, a worker is called once the job may be taken over.
+pub(crate) async fn post_claimed(env: &Env, session: Session, job: Running) {
+    let Some(task) = session.task().cloned() else { return };
+    let claimed = Claimed { job, version: Version(1), unreached: true };
+    if let Err(error) = (ClaimedJob { session, task, claimed }).follow(env).await {
+        error.log("post-command");
     }
-    Ok(Some(match &env.claims {
-        Some(_) => job.clone().claim(&env.worker, env.now()),
-        None => job.clone().claim_for_any(env.now()),
-    }))
 }
 
 /// Leaves a claim that was written to the worker that the returned message calls.

@@ -254,8 +254,14 @@ impl Worker<'_> {
         }
     }
 
-    /// Stores the outcome with the last of the output.
+    /// Stores the outcome with the last of the output, which the runner may drop then.
     pub(super) async fn finish(&mut self, end: CommandEnd) -> Result<(), CommitError> {
+        self.record_end(end).await?;
+        release(self.env, self.task, self.job.common().id).await;
+        Ok(())
+    }
+
+    async fn record_end(&mut self, end: CommandEnd) -> Result<(), CommitError> {
         let (id, session) = (self.job.common().id, self.session.id());
         loop {
             let (mut stdout, mut stderr) = self.advanced();
@@ -269,14 +275,12 @@ impl Worker<'_> {
             let batch = self.output_writes().into_iter().fold(batch, Batch::write);
             let batch = self.terminal_closed(batch).await?;
             match batch.write(Write::EndTurn { session, job: id }).commit(self.env).await {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(CommitError::Conflict) => self.reread().await?,
                 Err(CommitError::StorageExceeded | CommitError::DiskFull) => self.discard(),
                 Err(error) => return Err(error),
             }
         }
-        release(self.env, self.task, id).await;
-        Ok(())
     }
 
     /// Adds the end of the job's terminal, if it has one, to the session's timeline.
@@ -299,7 +303,7 @@ impl Worker<'_> {
             background: Vec::new(),
             shell: None,
         };
-        match self.finish(end).await {
+        match self.record_end(end).await {
             Ok(()) => Ok(FollowEnd::Finished),
             Err(CommitError::Conflict) => Ok(FollowEnd::Superseded),
             Err(error) => Err(error.into()),

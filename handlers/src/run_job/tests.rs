@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
     command::{Command, Concurrency, Keep},
@@ -37,6 +37,17 @@ async fn a_queued_job_ends_as_its_command_does_and_its_output_is_stored() {
     let exit = Some(Exit::Code(3));
     assert_eq!(job.outcome(), &Outcome::Completed { exit, failure: None });
     assert_eq!(stdout(&fakes, "j").await, "hello\n");
+}
+
+#[tokio::test]
+async fn where_jobs_expire_they_outlive_an_extended_session_by_the_retention() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    let mut env = env(&fakes);
+    Arc::make_mut(&mut env.policy).jobs_expire = true;
+    run(&env).await;
+    let Job::Finished(job) = fakes.job("j") else { panic!("the job is not over") };
+    let end = fakes.session("s").common().expires_at;
+    assert!(job.keep_until() >= Some(end + env.policy.max_ttl + env.policy.retention));
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ impl Deployment {
             changes: Arc::new(MemoryChanges::new(store.clone(), still.clone(), gate)),
             clock: Arc::new(clock),
             ids: Arc::new(SeqIds::new(still)),
-            policy: Arc::new(policy()),
+            policy: Arc::new(policy(transport)),
             worker: "w".into(),
             claims: None,
         };
@@ -140,8 +140,10 @@ pub(crate) fn user(number: usize) -> UserId {
 }
 
 /// As `crates/aws` has it by default.
-fn policy() -> Policy {
+fn policy(transport: Transport) -> Policy {
     Policy {
+        claims_by_message: true,
+        posts_commands: matches!(transport, Transport::Link),
         storage: None,
         queue: None,
         running: None,

@@ -272,6 +272,10 @@ impl Report {
             write_units: PER_JOB.write_units.mul_add(jobs, PER_SESSION.write_units * sessions),
             read_units: PER_JOB.read_units.mul_add(jobs, PER_SESSION.read_units * sessions),
             bus_events: PER_JOB.bus_events.mul_add(jobs, PER_SESSION.bus_events * sessions),
+            socket_messages: PER_JOB
+                .socket_messages
+                .mul_add(jobs, PER_SESSION.socket_messages * sessions),
+            connection_minutes: self.tasks.seconds / 60.0,
             log_gb: PER_JOB.log_gb.mul_add(jobs, PER_SESSION.log_gb * sessions),
         };
         let held = std::time::Duration::from_secs_f64(self.tasks.seconds);

@@ -61,6 +61,7 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         queue: Some(Policy::QUEUE),
         running: None,
         claims_by_message: true,
+        posts_commands: variables.optional(super::LINK_ENDPOINT).is_some(),
         default_ttl: default_ttl.min(max_ttl),
         max_ttl,
         // As on one machine: a request that names no network never gets one by accident.
@@ -76,6 +77,8 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         // API Gateway returns a response only when it is complete.
         streaming: false,
         retention: Duration::from_hours(24) * days,
+        // Removing each of them would be billed like writing it.
+        jobs_expire: true,
         gather_time: GATHER_TIME,
         worker_hold: WORKER_HOLD,
         worker_visit: WORKER_VISIT,

@@ -34,7 +34,7 @@ fn of(permission: Permission) -> Vec<String> {
         Permission::StopTask | Permission::ReadTasks | Permission::Shell => &["EPHEMERAL_CLUSTER"],
         Permission::Transfers => &["EPHEMERAL_FILES_BUCKET", "EPHEMERAL_FILES_URL"],
         Permission::Publish => &["EPHEMERAL_BUS"],
-        Permission::ResumeExecution | Permission::Webhooks => &[],
+        Permission::ResumeExecution | Permission::Webhooks | Permission::PostCommands => &[],
     };
     names.iter().map(|name| (*name).to_owned()).collect()
 }

@@ -3,7 +3,7 @@
 //! DynamoDB's own expiry (TTL) is not used for sessions: it deletes single items in any order and up to
 //! days late. Here a session is deleted when its retention ends, and its record last, so that an
 //! interrupted deletion is found and completed by the next sweep. Items on which no other item depends
-//! (idempotent responses, final warm tasks) do expire by TTL.
+//! (idempotent responses, final warm tasks, finished jobs without other items) do expire by TTL, which is free.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     backoff::Backoff,
     due,
     error::StoreError,
-    keys::{self, Attributes, DUE, Key, LIST_KEY, deliveries_of},
+    keys::{self, Attributes, DUE, Key, LIST_KEY, TTL, deliveries_of},
     record::has_part,
     table::{Bounds, Range, Table},
 };
@@ -50,7 +50,7 @@ async fn forget_session(table: &Table, session: &Session) -> Result<bool, StoreE
         return Ok(false);
     }
     let mut keys = vec![Key::waiting(session.user(), id)];
-    for (key, item) in records {
+    for (key, item) in records.into_iter().filter(|(_, item)| !item.contains_key(TTL)) {
         keys.extend(of_record(table, key, &item).await?);
     }
     let siblings = table.all(Range::of(id.to_string(), Bounds::All).keys_only()).await?;

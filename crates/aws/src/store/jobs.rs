@@ -9,7 +9,7 @@ use domain::{
 
 use super::{
     error::StoreError,
-    keys::{self, Key, LIST_KEY},
+    keys::{self, Attributes, Key, LIST_KEY},
     records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
 };
@@ -37,9 +37,14 @@ pub(super) async fn page(
 
 /// Whether the session has execute jobs that have not ended.
 pub(super) async fn has_open(table: &Table, session: SessionId) -> Result<bool, StoreError> {
-    let Some(mailbox) = table.get(&Key::mailbox(session)).await? else { return Ok(false) };
+    let mailbox = table.get(&Key::mailbox(session)).await?;
+    Ok(mailbox.is_some_and(|mailbox| has_unfinished(&mailbox)))
+}
+
+/// Whether a session with this mailbox has execute jobs that have not ended.
+pub(super) fn has_unfinished(mailbox: &Attributes) -> bool {
     // A set that has become empty is no attribute any more.
-    Ok(Concurrency::ALL.into_iter().any(|of| mailbox.contains_key(keys::unfinished(of))))
+    Concurrency::ALL.into_iter().any(|of| mailbox.contains_key(keys::unfinished(of)))
 }
 
 /// Execute jobs that have not ended. A job that ended after the mailbox was read is left out.

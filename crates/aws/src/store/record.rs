@@ -7,10 +7,11 @@
 //! values that never change (a command, a session's variables, a webhook's body) are written once, in
 //! the record's part, an item of its own.
 
+use adapters::clock::SystemClock;
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{job::Job, session::Session, warm::Warm};
 use domain::{
-    ports::{Version, Versioned},
+    ports::{Clock, Version, Versioned},
     webhook::Delivery,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 
 use super::{
     error::StoreError,
-    keys::{self, Attributes, PART, RECORD, STDIN, VERSION},
+    keys::{self, Attributes, PART, RECORD, STDIN, TTL, VERSION},
 };
 
 /// Constant values up to this size stay in the record, so that a record with a short command is smaller
@@ -97,12 +98,15 @@ pub(super) fn has_part(item: &Attributes) -> bool {
     item.contains_key(PART)
 }
 
-/// Decodes a record from its item and part. None if the item holds no record.
+/// Decodes a record from its item and part. None if the item holds no record, or has expired: DynamoDB deletes expired
+/// items with a delay of up to days.
 pub(super) fn decode<T: Record>(
     item: &Attributes,
     part: Option<&Attributes>,
 ) -> Result<Option<Versioned<T>>, StoreError> {
-    let Some(text) = keys::text(item, RECORD) else { return Ok(None) };
+    let Some(text) = keys::text(item, RECORD).filter(|_| !is_expired(item)) else {
+        return Ok(None);
+    };
     let failed = |_| StoreError::Decode;
     let version = keys::number(item, VERSION).ok_or(StoreError::Decode)?;
     let value = if has_part(item) {
@@ -113,6 +117,10 @@ pub(super) fn decode<T: Record>(
         serde_json::from_str(text).map_err(failed)?
     };
     Ok(Some(Versioned { value, version: Version(version) }))
+}
+
+fn is_expired(item: &Attributes) -> bool {
+    keys::number(item, TTL).is_some_and(|at: i64| at <= SystemClock.now().millis() / 1000)
 }
 
 /// Decodes a record that has no part.

@@ -8,7 +8,9 @@ use domain::{
 
 use super::{
     error::StoreError,
-    keys::{self, LIST_KEY, SK, STATUS, WAITING, of_user},
+    jobs,
+    keys::{self, Key, LIST_KEY, SK, STATUS, WAITING, of_user},
+    record,
     records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
 };
@@ -39,6 +41,21 @@ pub(super) async fn page(
         page.add(table, &ids, |session| matches(Some(session.status().name()))).await?;
     }
     Ok(page.build(|session| session.id().to_string()))
+}
+
+/// A session, and whether its mailbox has unfinished commands. The items follow one another in their partition, so
+/// that one read has them all.
+pub(super) async fn with_open_jobs(
+    table: &Table,
+    id: SessionId,
+) -> Result<Option<(Versioned<Session>, bool)>, StoreError> {
+    let (first, last) = (Key::mailbox(id), Key::part(id));
+    let items = table.all(Range::of(first.pk.clone(), Bounds::Between(first.sk, last.sk))).await?;
+    let item = |key: Key| items.iter().find(|item| Key::of(item).as_ref() == Some(&key));
+    let Some(record) = item(Key::record(id)) else { return Ok(None) };
+    let session = record::decode(record, item(Key::part(id)))?;
+    let has_open = item(Key::mailbox(id)).is_some_and(jobs::has_unfinished);
+    Ok(session.map(|session| (session, has_open)))
 }
 
 /// The user's waiting sessions, oldest first. A pointer may outlive the wait, so the record decides.

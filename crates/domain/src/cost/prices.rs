@@ -33,6 +33,10 @@ pub struct Prices {
     pub read_unit: f64,
     /// An event that is put on a bus.
     pub bus_event: f64,
+    /// A message of a WebSocket API, sent or received, for each 32 KiB; the first thousand million a month.
+    pub socket_message: f64,
+    /// A minute of a connection to a WebSocket API.
+    pub connection_minute: f64,
     /// A GB of ingested logs. Price list of 2026-08-10.
     pub log_gb: f64,
     /// Putting an object. As of 2026-11-27, as are the three next.
@@ -58,6 +62,8 @@ const ARM64: Prices = Prices {
     write_unit: 0.625e-6,
     read_unit: 0.125e-6,
     bus_event: 1.00e-6,
+    socket_message: 1.00e-6,
+    connection_minute: 0.25e-6,
     log_gb: 0.50,
     object_put: 5.00e-6,
     object_get: 0.40e-6,
@@ -81,9 +87,7 @@ impl Prices {
 /// For how many days the object of a transfer of files is billed: until it is removed after one, a rule that runs
 /// once a day.
 pub const OBJECT_DAYS: f64 = 2.0;
-/// The memory of the function that serves the API, in GiB.
-pub const API_GIB: f64 = 0.25;
-/// The memory of a function that follows commands, in GiB.
+/// The memory of the functions that wait for commands, in GiB.
 pub const WORKER_GIB: f64 = 0.125;
 /// How many seconds a function runs that reads and writes a few records; an assumption.
 pub const INVOCATION_SECONDS: f64 = 0.05;
@@ -92,29 +96,30 @@ pub const FOLLOW_SECONDS: f64 = 10.0;
 /// The share of a longer command's time for which later workers follow it; an assumption: every 30 s they take
 /// 1.8 s to connect, to read for 0.3 s and to store what they read.
 pub const VISIT_SHARE: f64 = 0.06;
-/// How many seconds a worker takes to connect to a shell and to store the result; an assumption: to open
-/// a channel takes at least one.
-pub const DIAL_SECONDS: f64 = 1.2;
+/// How many seconds the functions run for a command that ends at once: the request that waits, the report, and the
+/// event. Counted on a busy machine.
+pub const COMMAND_SECONDS: f64 = 0.8;
 /// How many GB the API logs for one request: a line of 0.35 KB.
 pub const REQUEST_LOG_GB: f64 = 0.35e-6;
 /// The write units of a session besides those that its calls consume: the sweep checks it once, and removes its
-/// records in the end. Measured by the store's tests.
-pub const KEPT_SESSION_WRITES: f64 = 23.0;
-/// The same of a command.
-pub const KEPT_JOB_WRITES: f64 = 2.0;
+/// records in the end, but for those of its commands, which expire. Measured by the store's tests.
+pub const KEPT_SESSION_WRITES: f64 = 19.0;
 
 /// The calls of a session besides those of its commands: its start, its stop, and what happens in
-/// between if nothing fails. Counted in the end-to-end tests on emulated AWS services (docs/cost.md).
+/// between if nothing fails. Counted in the end-to-end tests on emulated AWS services, where runners connect by
+/// themselves (docs/cost.md). The minutes of the connection are extra.
 pub const PER_SESSION: Calls = Calls {
-    http_requests: 5.0,
-    transitions: 5.0,
-    invocations: 17.0,
-    gib_seconds: 17.0 * INVOCATION_SECONDS * API_GIB,
-    queue_requests: 15.0,
-    write_units: 103.0 + KEPT_SESSION_WRITES,
-    read_units: 42.0,
+    http_requests: 4.0,
+    transitions: 4.0,
+    invocations: 21.0,
+    gib_seconds: 21.0 * INVOCATION_SECONDS * WORKER_GIB,
+    queue_requests: 21.0,
+    write_units: 109.0 + KEPT_SESSION_WRITES,
+    read_units: 70.0,
     bus_events: 2.0,
-    log_gb: 5.0 * REQUEST_LOG_GB + 0.6e-6,
+    socket_messages: 2.0,
+    connection_minutes: 0.0,
+    log_gb: 4.0 * REQUEST_LOG_GB + 0.6e-6,
 };
 
 /// The calls of one command whose request waits for its end. The run time of the command is extra.
@@ -122,10 +127,12 @@ pub const PER_JOB: Calls = Calls {
     http_requests: 1.0,
     transitions: 0.0,
     invocations: 3.0,
-    gib_seconds: (INVOCATION_SECONDS + DIAL_SECONDS) * (API_GIB + WORKER_GIB),
-    queue_requests: 3.0,
-    write_units: 14.0 + KEPT_JOB_WRITES,
-    read_units: 13.0,
+    gib_seconds: COMMAND_SECONDS * WORKER_GIB,
+    queue_requests: 0.0,
+    write_units: 13.0,
+    read_units: 10.0,
     bus_events: 1.0,
+    socket_messages: 3.0,
+    connection_minutes: 0.0,
     log_gb: REQUEST_LOG_GB,
 };

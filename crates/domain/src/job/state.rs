@@ -65,6 +65,9 @@ pub struct Finished {
     pub(super) background: Vec<BackgroundProcess>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) shell: Option<ShellUse>,
+    /// Until when the record is needed, where the store removes it by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) keep_until: Option<Timestamp>,
 }
 
 impl Queued {
@@ -113,6 +116,7 @@ impl Queued {
             usage: None,
             background: Vec::new(),
             shell: None,
+            keep_until: None,
         }
     }
 }
@@ -256,6 +260,7 @@ impl Running {
             usage,
             background: Vec::new(),
             shell: None,
+            keep_until: None,
         }
     }
 }
@@ -293,6 +298,18 @@ impl Finished {
     /// What became of the shell that the command shared with others, if the runner reported it.
     pub const fn shell(&self) -> Option<ShellUse> {
         self.shell
+    }
+
+    /// The record is needed until this time, and the store removes it by itself some time later.
+    #[must_use]
+    pub fn with_expiry(mut self, at: Timestamp) -> Self {
+        self.keep_until = Some(at);
+        self
+    }
+
+    /// Until when the record is needed; `None` if it is needed as long as that of its session.
+    pub const fn keep_until(&self) -> Option<Timestamp> {
+        self.keep_until
     }
 
     /// The resources that the command used, if the runner reported them.

@@ -252,6 +252,14 @@ pub trait Store: Send + Sync {
         concurrency: Concurrency,
         limit: u32,
     ) -> Result<Vec<Versioned<Job>>, BackendError>;
+    /// A session, and whether it has an execute job that is not finished: one read where the store can do both.
+    async fn session_with_open_jobs(
+        &self,
+        id: SessionId,
+    ) -> Result<Option<(Versioned<Session>, bool)>, BackendError> {
+        let Some(session) = self.session(id).await? else { return Ok(None) };
+        Ok(Some((session, self.has_open_jobs(id).await?)))
+    }
     /// Whether the session has an execute job that is not finished.
     async fn has_open_jobs(&self, session: SessionId) -> Result<bool, BackendError> {
         for concurrency in Concurrency::ALL {

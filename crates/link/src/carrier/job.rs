@@ -7,8 +7,8 @@ use runner::protocol::{Exit, Offsets, Output, Request, Start, Stream};
 use super::RESEND_AFTER;
 use crate::frame::{Bytes, End, Piece, Report};
 
-/// How long after the first event a report is sent, so that a short command needs one.
-const FIRST_DELAY: Duration = Duration::from_millis(20);
+/// How long after the first event a report is sent, unless the command ends before: each report is billed like a command.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
 /// How often a command's output is reported, unless it is much.
 const GATHER_TIME: Duration = Duration::from_secs(1);
 /// No more is read from the runner while this much output is not stored. With the longest piece of the

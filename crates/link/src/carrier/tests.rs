@@ -99,10 +99,10 @@ fn a_short_command_needs_one_report() {
 fn a_silent_command_is_reported_as_started_once() {
     let (mut carrier, connection) = running();
     carrier.event(connection, Event::Started, at(1));
-    assert_eq!(carrier.due(), Some(at(21)));
-    let first = report(&mut carrier, at(21)).unwrap();
+    assert_eq!(carrier.due(), Some(at(201)));
+    let first = report(&mut carrier, at(201)).unwrap();
     assert!(first.output.is_empty() && first.end.is_none());
-    carrier.frame(stored(0, false), at(50));
+    carrier.frame(stored(0, false), at(250));
     assert_eq!(carrier.due(), None);
 }
 
@@ -110,25 +110,25 @@ fn a_silent_command_is_reported_as_started_once() {
 fn output_is_gathered_for_a_second_unless_it_is_much() {
     let (mut carrier, connection) = running();
     carrier.event(connection, output(0, b"a"), at(1));
-    assert!(report(&mut carrier, at(21)).is_some());
-    carrier.frame(stored(1, false), at(30));
-    carrier.event(connection, output(1, b"b"), at(40));
-    assert_eq!(carrier.due(), Some(at(1021)));
-    assert!(report(&mut carrier, at(1021)).is_some());
-    carrier.frame(stored(2, false), at(1030));
-    carrier.event(connection, output(2, &[0; 64 << 10]), at(1040));
-    assert!(report(&mut carrier, at(1040)).is_some());
+    assert!(report(&mut carrier, at(201)).is_some());
+    carrier.frame(stored(1, false), at(210));
+    carrier.event(connection, output(1, b"b"), at(220));
+    assert_eq!(carrier.due(), Some(at(1201)));
+    assert!(report(&mut carrier, at(1201)).is_some());
+    carrier.frame(stored(2, false), at(1210));
+    carrier.event(connection, output(2, &[0; 64 << 10]), at(1220));
+    assert!(report(&mut carrier, at(1220)).is_some());
     // Nothing more is read meanwhile.
-    assert_eq!(carrier.poll(at(1041)), None);
+    assert_eq!(carrier.poll(at(1221)), None);
 }
 
 #[test]
 fn a_report_is_sent_again_until_it_is_answered() {
     let (mut carrier, connection) = running();
     carrier.event(connection, output(0, b"a"), at(0));
-    let first = report(&mut carrier, at(20)).unwrap();
-    assert!(report(&mut carrier, at(5019)).is_none());
-    assert_eq!(report(&mut carrier, at(5020)), Some(first.clone()));
+    let first = report(&mut carrier, at(200)).unwrap();
+    assert!(report(&mut carrier, at(5199)).is_none());
+    assert_eq!(report(&mut carrier, at(5200)), Some(first.clone()));
     carrier.disconnected();
     assert!(report(&mut carrier, at(60_000)).is_none());
     carrier.connected(at(60_000));
@@ -157,8 +157,8 @@ fn a_job_that_is_stored_is_released_and_forgotten() {
 fn a_request_that_comes_twice_opens_no_second_connection() {
     let (mut carrier, connection) = running();
     carrier.event(connection, Event::Started, at(1));
-    assert!(report(&mut carrier, at(21)).is_some());
-    carrier.frame(stored(0, false), at(50));
+    assert!(report(&mut carrier, at(201)).is_some());
+    carrier.frame(stored(0, false), at(250));
     run(&mut carrier, "2", at(60_000));
     let report = report(&mut carrier, at(60_000)).unwrap();
     assert!(report.output.is_empty() && report.end.is_none());
@@ -181,7 +181,7 @@ fn a_connection_that_is_lost_is_opened_again_where_it_ended() {
     carrier.closed(connection, at(5));
     carrier.event(connection, output(0, b"abc"), at(6));
     let from = Offsets { stdout: 3, stderr: 0 };
-    assert!(report(&mut carrier, at(20)).is_some());
+    assert!(report(&mut carrier, at(200)).is_some());
     let attach = Request::Attach { job_id: "j".into(), from };
     assert_eq!(carrier.poll(at(1005)), Some(Action::Open(2, attach)));
 }

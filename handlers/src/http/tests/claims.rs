@@ -1,4 +1,5 @@
-//! Commands that are claimed when they are accepted, where the API and the workers are one process.
+//! Commands that are claimed when they are accepted: where the API and the workers are one process, and where the
+//! API posts them to runners that report by themselves.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,7 +9,7 @@ use domain::{
     ports::RunLimits,
 };
 use serde_json::json;
-use testkit::{Fakes, Script, session_id};
+use testkit::{Fakes, Script, session_id, task_id};
 
 use super::*;
 
@@ -134,4 +135,90 @@ async fn the_claims_of_a_session_that_has_ended_are_forgotten() {
     assert!(api.fakes.shell.runs().is_empty());
     assert!(format!("{:?}", api.env.claims).contains("{}"), "{:?}", api.env.claims);
     assert_ne!(now(&api, &job).status(), Status::Completed);
+}
+
+/// An API that posts commands.
+fn posting() -> Api {
+    let fakes = Fakes::new().with_ready_session("s");
+    fakes.shell.post_requests();
+    Api::new(fakes).with_policy(|policy| policy.posts_commands = true)
+}
+
+/// Delivers what was posted, and records what the runner reports of the job.
+async fn deliver(api: &Api, job: &Job) {
+    while api.fakes.shell.requests_under_way() > 0 {
+        api.fakes.shell.deliver_request(0, false);
+    }
+    if let Some(report) = api.fakes.shell.report(&task_id("s"), job.id()) {
+        crate::record_report(&api.env, &task_id("s"), report).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_for_an_idle_session_is_posted_by_the_request_and_calls_no_worker() {
+    let api = posting();
+    let job = accept(&api, "true").await;
+    assert_eq!((job.status(), api.messages()), (Status::Running, vec![]));
+    assert_eq!(api.fakes.shell.requests_under_way(), 1);
+    deliver(&api, &job).await;
+    assert_eq!((now(&api, &job).status(), now(&api, &job).attempt()), (Status::Completed, 1));
+    assert_eq!(api.messages(), []);
+}
+
+#[tokio::test]
+async fn a_command_behind_a_posted_one_is_posted_when_that_one_has_ended() {
+    let api = posting();
+    let first = accept(&api, "true").await;
+    let second = accept(&api, "false").await;
+    assert_eq!((first.status(), second.status()), (Status::Running, Status::Queued));
+    work(&api).await;
+    assert_eq!(api.fakes.shell.requests_under_way(), 1);
+    deliver(&api, &first).await;
+    assert_eq!(now(&api, &second).status(), Status::Running);
+    assert_eq!(api.fakes.shell.requests_under_way(), 1);
+}
+
+#[tokio::test]
+async fn a_command_whose_runner_is_not_connected_is_left_to_a_worker() {
+    let api = posting();
+    api.fakes.shell.silence(&task_id("s"));
+    let Job::Running(job) = accept(&api, "true").await else { panic!("the job is not claimed") };
+    assert!(job.is_unreached());
+    assert_eq!(api.messages(), [Message::RunJob { session: session_id("s") }]);
+    api.fakes.shell.wake(&task_id("s"));
+    api.fakes.clock.advance(LEASE);
+    work(&api).await;
+    let job = Job::from(job);
+    deliver(&api, &job).await;
+    assert_eq!(now(&api, &job).status(), Status::Completed);
+    assert_eq!(api.fakes.shell.runs()[&job.id()], 1);
+}
+
+#[tokio::test]
+async fn a_request_that_dies_before_it_has_posted_its_command_leaves_it_to_the_next_worker() {
+    let api = posting();
+    api.fakes
+        .gate
+        .fail(|_, action| (action == "starting a command").then_some(testkit::FaultPoint::Before));
+    let job = accept(&api, "true").await;
+    api.fakes.gate.fail(|_, _| None);
+    assert_eq!(api.fakes.shell.requests_under_way(), 0);
+    api.fakes.clock.advance(LEASE);
+    work(&api).await;
+    deliver(&api, &job).await;
+    assert_eq!(now(&api, &job).status(), Status::Completed);
+    assert_eq!(api.fakes.shell.runs()[&job.id()], 1);
+}
+
+#[tokio::test]
+async fn of_concurrent_requests_with_one_key_one_command_is_posted() {
+    let api = posting();
+    let twin = Api { env: api.env.clone(), fakes: api.fakes.clone() };
+    api.fakes.gate.interleave();
+    let body =
+        json!({"sessionId": session_id("s"), "command": ["true"], "concurrency": "parallel"});
+    let path = "/v1/shell/execute";
+    let both = futures::join!(api.post_as("k", path, body.clone()), twin.post_as("k", path, body));
+    assert_eq!(both.0.expect(202), both.1.expect(202));
+    assert_eq!(api.fakes.shell.requests_under_way(), 1);
 }

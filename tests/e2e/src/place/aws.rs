@@ -76,8 +76,7 @@ impl Aws {
             capacity: variant.capacity,
             host_port: proxy.port(),
         };
-        let (fargate, fargate_url) =
-            fargate::start(root, dir.path(), logs, sqs, tasks).await?;
+        let (fargate, fargate_url) = fargate::start(root, dir.path(), logs, sqs, tasks).await?;
         proxy.target("ecs", &fargate_url);
         let calls = Calls::new(http.clone(), &url);
         let users = Users::new(&deployed)?;

@@ -67,16 +67,16 @@ fn path(script: &[(&str, Vec<TaskResult>)]) -> String {
 }
 
 const START: &str = "Provision WaitRunning";
-const END: &str = "StopTask Finish";
+const END: &str = "StopTask";
 const INSPECTED: &str = "Provision WaitRunning Inspect Decide";
 
 #[test]
-fn the_happy_path_takes_five_transitions() {
+fn the_happy_path_takes_four_transitions() {
     let mut driver = session(&[]);
     driver.run(json!({ "sessionId": "sh_1" }));
     let states = driver.states();
     assert_eq!(states.join(" "), format!("{START} Ready {END}"));
-    assert_eq!(states.len(), 5);
+    assert_eq!(states.len(), 4);
 }
 
 #[test]
@@ -84,16 +84,13 @@ fn handlers_receive_the_session_and_waiting_handlers_a_token() {
     let mut driver = session(&[]);
     driver.run(json!({ "sessionId": "sh_1" }));
     let calls: Vec<_> = driver.invocations.iter().map(|i| i.resource.as_str()).collect();
-    let expected =
-        ["${ProvisionTask}", "${AwaitRunning}", "${AwaitEnd}", "${StopTask}", "${CloseSession}"];
-    assert_eq!(calls, expected);
+    assert_eq!(calls, ["${ProvisionTask}", "${AwaitRunning}", "${AwaitEnd}", "${StopTask}"]);
     for call in &driver.invocations {
         let expected = match (&call.token, call.resource.as_str()) {
             (Some(token), "${AwaitEnd}") => {
                 json!({ "sessionId": "sh_1", "token": token, "waitSeconds": 3600 })
             }
             (Some(token), _) => json!({ "sessionId": "sh_1", "token": token }),
-            (None, "${CloseSession}") => json!({ "sessionId": "sh_1", "error": null }),
             (None, _) => json!({ "sessionId": "sh_1" }),
         };
         assert_eq!(call.input, expected, "{}", call.resource);
@@ -175,7 +172,7 @@ fn a_failed_wait_inspects_the_record_again() {
         let expected = format!("{START} Ready Inspect Decide Finish");
         assert_eq!(path(&script), expected, "{result:?}");
         let script = [("StopTask", vec![result.clone()])];
-        assert_eq!(path(&script), format!("{START} Ready {END}"), "{result:?}");
+        assert_eq!(path(&script), format!("{START} Ready StopTask Finish"), "{result:?}");
     }
 }
 
@@ -221,6 +218,7 @@ fn a_successful_second_provisioning_clears_the_error_of_the_first() {
         ("WaitRunning", vec![TaskResult::Timeout, wait(60)]),
         ("Provision", vec![done(), done()]),
         ("Inspect", vec![next("provision")]),
+        ("StopTask", vec![TaskResult::Timeout]),
     ]);
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.last_input(), &json!({ "sessionId": "sh_1", "error": null }));
@@ -240,6 +238,9 @@ fn transient_errors_are_retried_in_every_task() {
             if state == "Inspect" {
                 script.push(("Ready", vec![TaskResult::Timeout]));
             }
+            if state == "Finish" {
+                script.push(("StopTask", vec![TaskResult::Timeout]));
+            }
             let mut driver = session(&script);
             let outcome = driver.run(json!({ "sessionId": "sh_1" }));
             assert!(matches!(outcome, Outcome::Succeeded { .. }), "{state} {name}");
@@ -256,10 +257,9 @@ fn a_permanent_error_still_leads_to_the_end() {
     let mut driver = session(&script);
     driver.run(json!({ "sessionId": "sh_1" }));
     assert_eq!(driver.states().join(" "), format!("{START} Ready Inspect {END}"));
-    assert_eq!(driver.last_input()["error"], "Permanent");
-    assert_eq!(path(&[("StopTask", all.clone())]), format!("{START} Ready {END}"));
+    assert_eq!(path(&[("StopTask", all.clone())]), format!("{START} Ready StopTask Finish"));
 
-    let mut driver = session(&[("Finish", all)]);
+    let mut driver = session(&[("StopTask", vec![TaskResult::Timeout]), ("Finish", all)]);
     assert_eq!(error(&driver.run(json!({ "sessionId": "sh_1" }))), "Permanent");
     assert_eq!(driver.invocations.iter().filter(|i| i.task.state == "Finish").count(), 9);
 }

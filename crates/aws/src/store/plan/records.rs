@@ -2,6 +2,7 @@
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use domain::{
+    Timestamp,
     job::Job,
     ports::{Expect, Version},
     session::{Admission, Session},
@@ -27,7 +28,7 @@ use super::{
 const WARM_RETENTION: u64 = 30 * 24 * 60 * 60;
 /// The largest item of a job that includes its output: a write unit, without the attributes that this write
 /// leaves as they are. Bytes.
-const MAX_SIZE_WITH_OUTPUT: usize = 1024 - 160;
+const MAX_SIZE_WITH_OUTPUT: usize = 1024 - 180;
 
 impl Plan {
     pub(super) fn session(&mut self, session: &Session, expect: Expect) -> Result<(), StoreError> {
@@ -39,7 +40,7 @@ impl Plan {
             session.due_at().map(|at| (due_shard(shard), timestamp(at)))
         };
         let list = (of_user(user), id.to_string());
-        let item = self.record(Key::record(id), Key::part(id), session, expect, list)?;
+        let (item, _) = self.record(Key::record(id), Key::part(id), session, expect, list)?;
         self.items.push(set_due(item, due).set(STATUS, text(session.status().name())));
         if expect == Expect::New {
             self.mailbox(id).open = Some(session.is_open());
@@ -63,11 +64,16 @@ impl Plan {
             .due_at()
             .map(|at| (due_shard(shard_of(id.ulid())), format!("{}#{session}", timestamp(at))));
         let list = (session.to_string(), id.to_string());
-        let item = self.record(Key::record(id), Key::part(id), job, expect, list)?;
+        let (item, has_part) = self.record(Key::record(id), Key::part(id), job, expect, list)?;
         let growth = self.growth.remove(&id).unwrap_or_default();
         let mut item = extend_output(set_due(item, due), growth);
         let pieces = self.output.remove(&id).unwrap_or_default();
-        if is_inline(job, &pieces, item.size()) {
+        let is_inline = is_inline(job, &pieces, item.size());
+        let is_one_item = !has_part && (is_inline || pieces.is_empty());
+        if let Some(at) = expires_at(job, &pieces).filter(|_| is_one_item) {
+            item = item.set(TTL, number(at.millis() / 1000 + 1));
+        }
+        if is_inline {
             for Piece { stream, bytes, .. } in &pieces {
                 let bytes = AttributeValue::B(Blob::new(bytes.expose().as_slice()));
                 item = item.set(inline(*stream), bytes);
@@ -95,7 +101,7 @@ impl Plan {
         let id = payload.id;
         let due = delivery.due_at().map(|at| (due_shard(shard_of(id.ulid())), timestamp(at)));
         let list = (deliveries_of(&payload.user), format!("{id}#{}", payload.session));
-        let item = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
+        let (item, _) = self.record(Key::record(id), Key::part(id), delivery, expect, list)?;
         self.items.push(set_due(item, due));
         Ok(())
     }
@@ -119,7 +125,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The update of a record, with its entry in the index `list`. Also adds the part of a new record.
+    /// The update of a record, with its entry in the index `list`, and whether the record has a part. Also adds the part
+    /// of a new record.
     fn record<T: Record>(
         &mut self,
         key: Key,
@@ -127,8 +134,9 @@ impl Plan {
         record: &T,
         expect: Expect,
         (list, list_key): (String, String),
-    ) -> Result<Item, StoreError> {
+    ) -> Result<(Item, bool), StoreError> {
         let encoded = record::encode(record)?;
+        let is_split = encoded.part.is_some();
         let mut item = versioned(Item::update(key), expect).set(RECORD, encoded.record);
         let has_part = AttributeValue::Bool(true);
         match (expect, encoded.part) {
@@ -142,7 +150,7 @@ impl Plan {
             (Expect::At(_), Some(_)) => item = item.when(PART, "=", has_part),
             (Expect::At(_), None) => {}
         }
-        Ok(item)
+        Ok((item, is_split))
     }
 }
 
@@ -153,6 +161,15 @@ fn is_inline(job: &Job, pieces: &[Piece], size: usize) -> bool {
     let is_whole = |piece: &Piece| piece.offset == 0 && of_stream(piece.stream) == 1;
     let bytes: usize = pieces.iter().map(|piece| piece.bytes.expose().len()).sum();
     job.due_at().is_none() && pieces.iter().all(is_whole) && size + bytes <= MAX_SIZE_WITH_OUTPUT
+}
+
+/// When DynamoDB may remove the item of a finished job, if all of the job is in this item: with these pieces, its output
+/// too. A job of several items is removed with its session.
+fn expires_at(job: &Job, pieces: &[Piece]) -> Option<Timestamp> {
+    let Job::Finished(finished) = job else { return None };
+    let (stdout, stderr) = job.output();
+    let written: usize = pieces.iter().map(|piece| piece.bytes.expose().len()).sum();
+    finished.keep_until().filter(|_| stdout.stored + stderr.stored == written as u64)
 }
 
 /// Whether the session's previous state may have been waiting. A wrong guess is harmless: readers of

@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 
 use domain::{
     Secret,
-    job::{Common, Outcome, Work},
+    command::Command,
+    job::{Common, Outcome, StreamStats, Work},
     ports::Expect,
     session::{Queued, Session},
     timeline::{Actor, Stamp},
@@ -89,6 +90,29 @@ fn a_write_of_a_live_record_touches_one_item() {
     let later = session().recheck_at(at(9));
     let session = Write::Session(Box::new(later), Expect::At(domain::ports::Version(1)));
     assert_eq!(keys(vec![session]).len(), 1);
+}
+
+/// Whether the item of a finished command expires, whose output was stored to this offset before its last 3 bytes.
+fn expires(command: Command, stored: u64) -> bool {
+    let work = Work::Execute(Box::new(command));
+    let (id, session) = (job_id("j"), session_id("s"));
+    let common = Common { id, session, user: user_id(), work, created_at: at(0) };
+    let (stdout, stderr) = (StreamStats::NOTHING.plus(stored + 3), StreamStats::NOTHING);
+    let job = Job::accept(common).claim("w", at(0)).progress(stdout, stderr, at(1));
+    let outcome = Outcome::Completed { exit: None, failure: None };
+    let job = job.end(outcome, None, at(1)).with_expiry(at(100));
+    let bytes = Secret::new(b"abc".to_vec());
+    let piece = Write::Output { job: id, stream: Stream::Stdout, offset: stored, bytes };
+    let job = Write::Job(Box::new(job.into()), Expect::At(domain::ports::Version(1)));
+    let items = of(vec![piece, job]).unwrap().items;
+    items.iter().any(|item| format!("{item:?}").contains("#ttl"))
+}
+
+#[test]
+fn a_finished_job_expires_by_itself_if_it_is_one_item() {
+    assert!(expires(command("true"), 0));
+    assert!(!expires(command("true"), 9), "earlier output is another item");
+    assert!(!expires(command(&"x".repeat(600)), 0), "the command is another item");
 }
 
 #[test]

@@ -136,6 +136,7 @@ fn policy() -> Policy {
     Policy {
         streaming: false,
         claims_by_message: true,
+        jobs_expire: true,
         worker_hold: Duration::from_secs(20),
         ready_recheck: Duration::from_mins(10),
         ..Policy::default()
@@ -175,7 +176,7 @@ async fn a_command_costs_what_the_decision_says() {
     let with_key = fixture.meter.take();
     show("accept with a key", &with_key);
     assert_eq!((accept.written, run.written, with_key.written), (6.0, 10.0, 8.0));
-    assert_eq!((accept.all_calls(), run.all_calls()), (3, 7));
+    assert_eq!((accept.all_calls(), run.all_calls()), (2, 6));
 }
 
 #[tokio::test]
@@ -198,7 +199,7 @@ async fn a_sweep_and_the_removal_of_a_session_cost_what_the_decision_says() {
     let forgotten = fixture.sweep(Duration::from_hours(8 * 24)).await;
     show("a sweep that forgets a session with 2 commands", &forgotten);
     assert!(fixture.env.store.session(id).await.unwrap().is_none());
-    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 50.0);
+    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 23.0);
 }
 
 #[tokio::test]

@@ -36,6 +36,8 @@ pub(crate) struct InvariantChecker {
     pub(crate) violation: Option<Violation>,
     sessions: HashMap<SessionId, Session>,
     jobs: HashMap<JobId, Job>,
+    /// The place of each job in the order in which they were committed.
+    places: HashMap<JobId, usize>,
     warms: HashMap<WarmId, Warm>,
     served: HashMap<TaskId, SessionId>,
 }
@@ -47,7 +49,7 @@ impl InvariantChecker {
             Change::Session(session) => self.check_session(fakes, *session),
             Change::Job(job) => self.check_job(fakes, *job),
             Change::Warm(warm) => self.check_warm(*warm),
-            Change::Turn { session, job, began: true } => check_order(fakes, session, job),
+            Change::Turn { session, job, began: true } => self.check_order(fakes, session, job),
             Change::Turn { .. } | Change::Entry(_) | Change::Delivery(_) | Change::UserEvent(_) => {
                 Ok(())
             }
@@ -158,7 +160,34 @@ impl InvariantChecker {
                 format!("{id} was accepted by a session that ends"),
             );
         }
+        let place = self.places.len();
+        self.places.entry(id).or_insert(place);
         self.jobs.insert(id, job);
+        Ok(())
+    }
+
+    /// A serial job begins only when no earlier serial job of its session is open. Of two requests at the same time
+    /// the one with the lower id may be committed later, when the other job is just being picked.
+    fn check_order(&self, fakes: &Fakes, session: SessionId, job: JobId) -> Result<(), Violation> {
+        let serial = |other: &Job| {
+            other
+                .command()
+                .is_some_and(|command| command.concurrency == domain::command::Concurrency::Serial)
+        };
+        let place = |id| self.places.get(&id).copied().unwrap_or(usize::MAX);
+        for read in fakes.store.all_jobs() {
+            let other = read.value;
+            let id = other.id();
+            let before = id < job && place(id) < place(job) && other.common().session == session;
+            if before && serial(&other) && other.due_at().is_some() {
+                let what = format!("{job} began before {id} was over");
+                return Err(Violation::new(
+                    Invariant::SerialJobsKeepTheirOrder,
+                    about(fakes, job),
+                    what,
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -199,28 +228,6 @@ fn check_outcome(fakes: &Fakes, id: JobId, finished: &Finished) -> Result<(), Vi
         if stored != kept {
             let (stored, kept) = (stored.len(), kept.len());
             return violation(format!("{stored} bytes of {} are stored of {kept}", stream.name()));
-        }
-    }
-    Ok(())
-}
-
-/// A serial job begins only when no earlier serial job of its session is open.
-fn check_order(fakes: &Fakes, session: SessionId, job: JobId) -> Result<(), Violation> {
-    let serial = |other: &Job| {
-        other
-            .command()
-            .is_some_and(|command| command.concurrency == domain::command::Concurrency::Serial)
-    };
-    for read in fakes.store.all_jobs() {
-        let other = read.value;
-        let before = other.id() < job && other.common().session == session;
-        if before && serial(&other) && other.due_at().is_some() {
-            let what = format!("{job} began before {} was over", other.id());
-            return Err(Violation::new(
-                Invariant::SerialJobsKeepTheirOrder,
-                about(fakes, job),
-                what,
-            ));
         }
     }
     Ok(())

@@ -76,10 +76,11 @@ impl Simulation {
         let executions = Arc::new(Mutex::new(Executions::new(rng.u64(..))));
         let resuming = executions.clone();
         fakes.workflow.resume_with(move |token, answer| resuming.lock().resume(token, answer));
-        let env = env(&fakes, &mut rng);
-        if rng.f64() < 0.5 {
+        let has_links = rng.f64() < 0.5;
+        if has_links {
             fakes.shell.post_requests();
         }
+        let env = env(&fakes, &mut rng, has_links);
         Self {
             router: handlers::http::router(scoped(&env, function("api"))),
             sweep_at: fakes.now() + Duration::from_mins(1),
@@ -226,7 +227,7 @@ impl Simulation {
     }
 }
 
-fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
+fn env(fakes: &Fakes, rng: &mut Rng, has_links: bool) -> Env {
     let warm = if rng.f64() < 0.4 { vec![(kind(), 2)] } else { Vec::new() };
     let hold = if rng.f64() < 0.5 { Duration::from_secs(20) } else { Duration::from_mins(15) };
     let policy = Policy {
@@ -240,10 +241,12 @@ fn env(fakes: &Fakes, rng: &mut Rng) -> Env {
         warm,
         warm_max_age: Duration::from_mins(10),
         claims_by_message: rng.f64() < 0.5,
+        posts_commands: has_links && rng.f64() < 0.7,
         ..Policy::default()
     };
     // As on one machine, and as on AWS.
-    let claims = (!policy.claims_by_message && rng.f64() < 0.8).then(Arc::default);
+    let is_one_process = !policy.claims_by_message && !policy.posts_commands;
+    let claims = (is_one_process && rng.f64() < 0.8).then(Arc::default);
     Env { claims, ..testkit::env_of!(Env, fakes, policy) }
 }
 
