@@ -28,9 +28,17 @@ fn main() -> ExitCode {
         return local::sandbox::runtime_main(arguments);
     }
     let cli = args::Cli::parse();
+    let is_server = matches!(cli.command, args::Command::Up(_));
     let runtime = runtime(&cli.command).enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(command::execute(cli)),
+        Ok(runtime) => {
+            let result = runtime.block_on(command::execute(cli));
+            if !is_server {
+                // A client does not wait for a thread that writes to a pipe that nobody reads.
+                runtime.shutdown_background();
+            }
+            result
+        }
         Err(error) => Err(error::CliError::chain("can't start threads", &error)),
     };
     result.unwrap_or_else(|error| {

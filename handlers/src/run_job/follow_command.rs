@@ -24,6 +24,8 @@ const GATHER_LIMIT: usize = 192 * 1024;
 /// to the limit. An attempt costs calls of a rate limit that all sessions share.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(15);
+/// How long a shell may refuse a command whose own time limit is shorter: it may be a server that restarts.
+const MIN_REFUSAL: Duration = Duration::from_mins(5);
 
 /// Why a worker stopped following a command.
 pub(super) enum FollowEnd {
@@ -58,7 +60,14 @@ pub(super) async fn follow_command(
     match followed {
         Ok(end) => Ok(end),
         Err(FollowError::Shell(ShellError::NotStarted { gone: true })) if worker.unreached => {
-            worker.end_unstarted().await
+            worker.end_unstarted(EndCause::Cancelled).await
+        }
+        // The shell refused it again and again.
+        Err(FollowError::Shell(ShellError::NotStarted { gone: false }))
+            if worker.unreached && worker.elapsed() > command.timeout.max(MIN_REFUSAL) =>
+        {
+            let message = "the shell could not start it within its time limit".to_owned();
+            worker.end_unstarted(EndCause::SpawnFailed(message)).await
         }
         // If the task is gone, its own event ends the session.
         Err(FollowError::Shell(
@@ -217,14 +226,17 @@ impl Worker<'_> {
     /// that each of several long commands of a session gets its visits, and none gets more.
     async fn hand_on(&mut self) -> Result<FollowEnd, FollowError> {
         let policy = &self.env.policy;
-        let elapsed = self.env.now().since(self.job.started_at());
-        let mut delay = policy.hand_on_delay_after(elapsed);
+        let mut delay = policy.hand_on_delay_after(self.elapsed());
         self.store(Some(self.env.now() + delay)).await?;
         if self.job.cancel_requested() && delay > policy.hand_on_delay {
             delay = policy.hand_on_delay;
             self.store(Some(self.env.now() + delay)).await?;
         }
         Ok(FollowEnd::HandedOn(delay))
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.env.now().since(self.job.started_at())
     }
 
     /// Stores the gathered output and renews the lease, or ends the lease at `release_at`.
@@ -292,10 +304,10 @@ impl Worker<'_> {
         add_event(self.env, batch, session, TerminalEvent::Closed, id, Actor::Worker).await
     }
 
-    /// Ends a job whose command was certainly not started and never will be, as the task has stopped.
-    async fn end_unstarted(&mut self) -> Result<FollowEnd, HandlerError> {
+    /// Ends a job whose command was certainly not started and never will be.
+    async fn end_unstarted(&mut self, cause: EndCause) -> Result<FollowEnd, HandlerError> {
         let end = CommandEnd {
-            cause: EndCause::Cancelled,
+            cause,
             exit: None,
             stdout_written: 0,
             stderr_written: 0,

@@ -61,6 +61,8 @@ impl Deployment {
             ("EPHEMERAL_TASK_DEFINITION", "shell"),
             ("EPHEMERAL_SUBNETS", "subnet-a,subnet-b"),
             ("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg-egress"),
+            ("EPHEMERAL_FILES_BUCKET", "files"),
+            ("EPHEMERAL_FILES_URL", &self.server.endpoint()),
             ("RUST_LOG", "debug"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))

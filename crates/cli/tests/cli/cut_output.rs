@@ -62,7 +62,7 @@ fn logs_of_a_finished_job_report_cut_output_of_each_stream() {
 #[test]
 fn show_reports_cut_output() {
     let run = ScriptedServer::new([("GET /v1/jobs/job_1", 200, job())]).run(&["show", "job_1"]);
-    assert!(run.stdout.contains(&format!("stdout     {REMARK}\n")), "{}", run.stdout);
+    assert!(run.stdout.contains(&format!("stdout        {REMARK}\n")), "{}", run.stdout);
     assert_eq!((run.code, run.stderr.as_str()), (0, ""));
 }
 

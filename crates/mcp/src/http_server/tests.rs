@@ -95,7 +95,7 @@ async fn the_end_of_a_session_that_the_user_does_not_have_is_not_found() {
         }
     };
     assert_eq!(end("b").await, StatusCode::NOT_FOUND);
-    assert_eq!(end("a").await, StatusCode::ACCEPTED);
+    assert_eq!(end("a").await, StatusCode::NO_CONTENT);
     assert_eq!(end("a").await, StatusCode::NOT_FOUND);
     server.close();
 }

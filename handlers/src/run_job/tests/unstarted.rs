@@ -31,6 +31,19 @@ async fn a_command_that_may_have_started_in_a_gone_shell_is_not_called_cancelled
 }
 
 #[tokio::test]
+async fn a_command_that_its_shell_refuses_for_longer_than_its_time_limit_fails() {
+    let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "true");
+    let env = env(&fakes);
+    fakes.shell.silence(&task_id("s"));
+    run(&env).await;
+    assert_eq!(status(&fakes, "j"), Status::Running);
+    fakes.clock.advance(testkit::command("true").timeout + Duration::from_mins(5));
+    run(&env).await;
+    assert_eq!(code(&fakes, "j"), (Status::Failed, Some("spawn_failed".to_owned())));
+    assert!(fakes.shell.runs().is_empty());
+}
+
+#[tokio::test]
 async fn an_ended_session_cancels_a_command_that_reached_no_runner() {
     for reached in [false, true] {
         let fakes = Fakes::new().with_ready_session("s").with_queued_job("s", "j", "long");

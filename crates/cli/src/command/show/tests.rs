@@ -40,15 +40,15 @@ fn a_job_is_shown_with_its_outcome() {
         "backgroundProcesses": [{"pid": 7, "command": "sleep 60"}, {"pid": 8, "command": "top"}],
     });
     assert_snapshot!(job(&read(&value).expect("a job"), now()), @r"
-    id         job_1
-    shell      sh_1
-    type       execute
-    status     completed
-    exit code  3
-    created    2m ago
-    started    1m ago
-    finished   1m ago
-    used       1.0s wall, 20ms cpu, 2.0 MiB at most
-    left       7 sleep 60; 8 top
+    id            job_1
+    shell         sh_1
+    type          execute
+    status        completed
+    exit code     3
+    created       2m ago
+    started       1m ago
+    finished      1m ago
+    used          1.0s wall, 20ms cpu, 2.0 MiB at most
+    left          7 sleep 60; 8 top
     ");
 }

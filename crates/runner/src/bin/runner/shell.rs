@@ -26,18 +26,19 @@ const INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 /// The first lines of every script. SIGINT gives up the command that runs, with everything that it still has to
 /// do, and keeps the shell. In bash a trap can only return from the function that it has interrupted, so that
-/// all of its callers are made to return as well, by the trap that runs before each of their commands. In
-/// other shells an error does that.
+/// all of its callers are made to return as well, by the trap that runs before each of their commands. With
+/// `command`, a `return` outside of a function does not end a shell with the option `posix`. In other shells an
+/// error gives the command up.
 const PRELUDE: &str = r#"if [ -n "$BASH_VERSION" ]; then
 shopt -s expand_aliases
-trap 'set -T; trap "return 130" DEBUG; return 130' INT
+trap '_interrupted=1; set -T; trap "\command return 130" DEBUG; \command return 130' INT
 else
 trap '{ : $((1/0)); } 2>/dev/null' INT
 fi
 "#;
-/// Removes what SIGINT has left in bash.
-const AFTER_INTERRUPT: &str =
-    "[ -z \"$BASH_VERSION\" ] || { \\command trap - DEBUG; \\command set +T; }\n";
+/// Removes what SIGINT has left in bash, whoever sent it and whenever: otherwise no later command would run.
+const AFTER_INTERRUPT: &str = "[ -z \"${_interrupted-}\" ] || { \\command trap - DEBUG; \\command set +T; \
+                               \\command unset -v _interrupted; }\n";
 
 /// A shell in which no command runs.
 #[derive(Debug)]
@@ -60,8 +61,6 @@ pub(crate) struct Identity {
     script_path: PathBuf,
     /// The exit code of the last command.
     last_code: i32,
-    /// Whether SIGINT was sent to the shell since its last command was started.
-    interrupted: bool,
 }
 
 impl Shell {
@@ -90,7 +89,6 @@ impl Shell {
             script,
             script_path,
             last_code: 0,
-            interrupted: false,
         };
         Ok(Self { identity, members })
     }
@@ -115,10 +113,7 @@ impl Drop for Identity {
 impl Identity {
     /// Makes the shell run the command in these files. At once and completely, or not at all.
     fn send(&mut self, paths: &directory::Paths<'_>, merge: bool) -> io::Result<()> {
-        let mut lines = String::new();
-        if self.interrupted {
-            lines.push_str(AFTER_INTERRUPT);
-        }
+        let mut lines = AFTER_INTERRUPT.to_owned();
         if self.last_code != 0 {
             // Sets `$?`. An exit code in such a list does not end a shell with the option -e.
             lines.push_str(&format!("(exit {}) && :\n", self.last_code));
@@ -142,7 +137,6 @@ impl Identity {
         if count < lines.len() {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.interrupted = false;
         Ok(())
     }
 }

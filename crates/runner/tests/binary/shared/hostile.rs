@@ -1,8 +1,10 @@
 //! Commands that try to confuse the runner.
 
+use std::{fs, path::Path};
+
 use runner::protocol::{Cause, Request};
 
-use super::{ENDED, NEW, line};
+use super::{ENDED, FOUND, NEW, line};
 use crate::shell::Shell;
 
 #[test]
@@ -80,4 +82,18 @@ fn a_fork_bomb_ends_with_its_command() {
     assert!(matches!(ran.exit.cause, Cause::Cancelled { .. }), "{ran:?}");
     let ran = shell.run(line("job_3", "echo served"));
     assert_eq!(ran.text(), "served\n");
+}
+
+#[test]
+fn commands_go_on_after_their_directory_was_moved() {
+    for shell in Shell::boot_both() {
+        let find = "dirname $(dirname $(readlink /proc/$$/fd/1))";
+        let ran = shell.run(line("job_1", find));
+        let directory = Path::new(ran.text().trim_end());
+        let moved = directory.with_extension("moved");
+        fs::rename(directory, &moved).unwrap();
+        let next = shell.run(line("job_2", "echo next"));
+        assert_eq!((next.text(), next.exit.shell), ("next\n", FOUND));
+        fs::remove_dir_all(moved).unwrap();
+    }
 }

@@ -59,6 +59,36 @@ fn a_cancelled_command_leaves_its_shell_with_its_state() {
 }
 
 #[test]
+fn an_interrupt_from_inside_ends_the_running_command_only() {
+    for shell in Shell::boot_both() {
+        for (name, start) in [("bash", line as fn(&str, &str) -> Start), ("sh", sh_line)] {
+            let run = |job: String, command: &str| {
+                let start = start(&format!("{name}_{job}"), command);
+                shell.run(Start { shell: Some(name.into()), ..start })
+            };
+            run("first".into(), "x=1; f() { kill -INT $$; echo lost; }");
+            for (number, command) in [
+                "kill -INT $$; echo lost",
+                "f; echo lost",
+                "sleep 0.1; kill -INT 0; echo lost",
+                "(trap 'kill -INT 0' EXIT; true); echo lost",
+                "set -o posix 2>/dev/null; kill -INT $$; echo lost",
+                "set +o posix 2>/dev/null; unset BASH_VERSION; kill -INT $$; echo lost",
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let ran = run(format!("job_{number}"), command);
+                assert_eq!((ran.text(), ran.exit.shell), ("", FOUND), "{name}: {command}");
+                let next = run(format!("next_{number}"), "g() { true; echo in g; }; g; echo $x");
+                let expected = (0, "in g\n1\n", FOUND);
+                assert_eq!((next.code(), next.text(), next.exit.shell), expected, "{command}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_timeout_of_a_command_leaves_its_shell_with_its_state() {
     for shell in Shell::boot_both() {
         shell.run(line("job_1", "x=1"));

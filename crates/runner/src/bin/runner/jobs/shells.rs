@@ -29,7 +29,7 @@ impl Jobs {
         if self.running.iter().any(|job| job.shell.as_ref().is_some_and(|own| own.name() == name)) {
             return Err(SpawnError::Temporary(format!("the shell {name:?} runs another command")));
         }
-        if self.directory.is_none() {
+        if !self.directory.as_ref().is_some_and(Directory::is_there) {
             let own =
                 Some(self.store.root()).filter(|_| matches!(self.defaults.users, Users::Keep));
             self.directory = Some(Directory::create(own).map_err(failed)?);

@@ -158,7 +158,6 @@ impl ShellCommand {
     pub(crate) fn signal(&mut self, members: &Members, signal: libc::c_int) {
         let pids = self.pids(members);
         if signal == libc::SIGINT || pids.is_empty() {
-            self.identity.interrupted |= signal == libc::SIGINT;
             sys::signal(self.identity.main, signal);
         }
         pids.into_iter().for_each(|pid| sys::signal(pid, signal));
@@ -176,7 +175,6 @@ impl ShellCommand {
                 Step::KillShell => (libc::SIGKILL, libc::SIGKILL),
             };
             // The shell first, so that it does not go on with what follows a process that has ended.
-            self.identity.interrupted = true;
             sys::signal(self.identity.main, shell);
             pids.into_iter().for_each(|pid| sys::signal(pid, others));
         }

@@ -62,6 +62,11 @@ impl Directory {
         Err(failed)
     }
 
+    /// Whether it is still where it was created. Root of a shell can move it.
+    pub(crate) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.0).is_ok_and(|found| found.is_dir())
+    }
+
     /// A new script: its descriptor for writing, and its path.
     pub(super) fn script(&self) -> io::Result<(File, PathBuf)> {
         let path = self.0.join(random_name()?);
@@ -141,8 +146,10 @@ pub(super) fn remove(path: &Path) {
 /// Creates a directory that others can enter but not list.
 fn create_directory(path: PathBuf) -> io::Result<PathBuf> {
     DirBuilder::new().mode(0o711).create(&path)?;
-    // Whatever the umask is.
-    fs::set_permissions(&path, Permissions::from_mode(0o711))?;
+    // Whatever the umask is, and whatever took its place: root of the shell can move it.
+    let mut options = OpenOptions::new();
+    let directory = options.read(true).custom_flags(flags(OFlags::DIRECTORY)).open(&path)?;
+    directory.set_permissions(Permissions::from_mode(0o711))?;
     Ok(path)
 }
 
@@ -165,11 +172,18 @@ fn open_fifo(path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
 
 fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
     rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(mode), 0)?;
-    fs::set_permissions(path, Permissions::from_mode(mode))
+    let mut options = OpenOptions::new();
+    let fifo = options.read(true).write(true).custom_flags(nonblocking()).open(path)?;
+    fifo.set_permissions(Permissions::from_mode(mode))
 }
 
 fn nonblocking() -> i32 {
-    OFlags::NONBLOCK.bits().cast_signed()
+    flags(OFlags::NONBLOCK)
+}
+
+/// Flags for a file that this process has made, and that is no link.
+fn flags(flags: OFlags) -> i32 {
+    (flags | OFlags::NOFOLLOW).bits().cast_signed()
 }
 
 /// A name that can't be guessed.
