@@ -91,7 +91,8 @@ pub(in crate::http) async fn pack(
     let FileReply::Ready = shell.next().await? else { return Err(unexpected()) };
     // An archive that can't even be begun is refused; later, only the connection can be broken.
     let body = if method == Method::HEAD {
-        Body::empty()
+        // Without a length, as the archive has none.
+        Body::from_stream(stream::empty::<std::io::Result<Bytes>>())
     } else {
         let FileReply::Piece(first) = shell.next().await? else { return Err(unexpected()) };
         let first = stream::iter([Ok(Bytes::from(first))]);

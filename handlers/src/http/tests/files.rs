@@ -56,6 +56,11 @@ async fn a_head_request_has_the_size_and_no_body() {
         .expect("infallible");
     assert_eq!(response.headers()["content-length"], "10");
     assert!(to_bytes(response.into_body(), 100).await.unwrap().is_empty());
+    // The length of an archive is not known before its end.
+    let head = as_ann(Request::head(uri("/files/archive?path=digits"))).map(|()| Body::empty());
+    let response = router(api.env.clone()).oneshot(head).await.expect("infallible");
+    assert_eq!((response.status().as_u16(), response.headers().get("content-length")), (200, None));
+    assert!(to_bytes(response.into_body(), 100).await.unwrap().is_empty());
 }
 
 #[tokio::test]
