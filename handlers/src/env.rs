@@ -7,7 +7,7 @@ use domain::{
     cost::Pricing,
     ports::{
         Changes, Clock, Compute, Files, Ids, Processes, Queue, QueueLimits, RunLimits, Shell,
-        StorageLimits, Store, Transfers, Webhooks, Workflow,
+        StorageLimits, Store, Transfers, Webhooks, Workflow, Zstd,
     },
     size::{Network, Size},
     timeline::{Actor, Stamp},
@@ -29,6 +29,8 @@ pub struct Env {
     /// Where the bytes of files wait between clients and shells, in deployments in which requests for files are
     /// jobs; `None` elsewhere.
     pub transfers: Option<Arc<dyn Transfers>>,
+    /// Compresses archives by zstd; `None` where they can have gzip only.
+    pub zstd: Option<Arc<dyn Zstd>>,
     /// The processes of commands; `None` where the API has no way to shells.
     pub processes: Option<Arc<dyn Processes>>,
     pub webhooks: Arc<dyn Webhooks>,

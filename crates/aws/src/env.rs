@@ -67,6 +67,8 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         transfers: builder.transfers()?.map(|transfers| -> Arc<dyn Transfers> {
             Arc::new(Scoped::new(function, Some(transfers), log_refusal))
         }),
+        // Archives are compressed by shells, which know gzip.
+        zstd: None,
         processes: None,
         claims: None,
     })

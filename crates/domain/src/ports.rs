@@ -15,7 +15,7 @@ mod workflow;
 
 pub use clock::{Changes, Clock, Ids};
 pub use compute::{Compute, RunError, RunTask, StopError};
-pub use files::{FileTransfer, Files, FilesError};
+pub use files::{FileTransfer, Files, FilesError, Zstd};
 pub use processes::{Processes, ProcessesError};
 pub use queue::Queue;
 pub use shell::{

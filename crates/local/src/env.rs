@@ -26,6 +26,7 @@ use crate::{
     shell::UnixDial,
     store::{Capacity, SqliteStore},
     workflow::AslWorkflow,
+    zstd::LibZstd,
 };
 
 /// How long a worker follows a job before another one takes over: no command runs longer.
@@ -81,6 +82,7 @@ pub(crate) async fn open(config: &Config, db: &Database) -> Result<Ports, StartE
         shell: Arc::new(RunnerShell::new(dial.clone(), clock.clone())),
         files: Some(Arc::new(RunnerFiles::new(dial.clone()))),
         transfers: None,
+        zstd: Some(Arc::new(LibZstd::default())),
         processes: Some(Arc::new(RunnerProcesses::new(dial.clone()))),
         compute,
         webhooks: Arc::new(HttpWebhooks::new(config.webhook_allow_private)),

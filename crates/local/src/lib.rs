@@ -16,6 +16,7 @@ pub mod shell;
 pub mod store;
 pub mod tokens;
 pub mod workflow;
+mod zstd;
 
 pub use adapters::clock;
 pub use domain::{Secret, UserId};

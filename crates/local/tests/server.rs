@@ -17,6 +17,8 @@ use tokio::{
     net::TcpListener,
 };
 
+#[path = "server/archives.rs"]
+mod archives;
 #[path = "server/files.rs"]
 mod files;
 #[path = "server/full_disk.rs"]
@@ -27,13 +29,16 @@ mod processes;
 mod terminals;
 
 /// The names of the tests.
-const TESTS: [&str; 26] = [
+const TESTS: [&str; 29] = [
     "processes_of_a_shell_are_listed_and_signalled_and_no_others",
     "a_large_file_passes_in_both_directions_without_being_held_in_memory",
     "a_full_disk_and_a_lost_client_leave_the_old_file",
     "the_end_of_a_session_ends_its_transfers",
     "what_the_user_of_a_shell_can_not_read_is_refused",
     "an_archive_of_tar_is_unpacked_and_packed",
+    "an_archive_by_zstd_passes_in_both_directions",
+    "an_archive_by_zstd_that_is_cut_leaves_the_old_file",
+    "what_zstd_makes_small_fills_the_disk_of_the_shell_but_no_memory",
     "a_terminal_is_used_left_opened_again_and_ends_with_an_exit_code",
     "a_token_opens_a_terminal_once",
     "a_terminal_lives_on_during_a_restart_of_the_server",
@@ -161,6 +166,15 @@ async fn test(name: &str) {
         }
         "an_archive_of_tar_is_unpacked_and_packed" => {
             files::an_archive_of_tar_is_unpacked_and_packed().await;
+        }
+        "an_archive_by_zstd_passes_in_both_directions" => {
+            archives::an_archive_by_zstd_passes_in_both_directions().await;
+        }
+        "an_archive_by_zstd_that_is_cut_leaves_the_old_file" => {
+            archives::an_archive_by_zstd_that_is_cut_leaves_the_old_file().await;
+        }
+        "what_zstd_makes_small_fills_the_disk_of_the_shell_but_no_memory" => {
+            archives::what_zstd_makes_small_fills_the_disk_of_the_shell_but_no_memory().await;
         }
         other => panic!("there is no test {other}"),
     }

@@ -9,7 +9,7 @@
 
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{
@@ -27,12 +27,14 @@ use super::{
 use crate::Env;
 
 mod download;
+mod encoding;
 mod job;
 mod shell;
 mod upload;
 mod view;
 
 pub(super) use download::{get, pack};
+use encoding::Encoding;
 #[cfg(test)]
 pub(super) use job::{UploadRequest, UploadView};
 pub(super) use job::{result, upload};
@@ -171,21 +173,6 @@ impl Listing {
             | FileReply::Piece(_) => Err(unexpected()),
         }
     }
-}
-
-/// Whether a request accepts, or has, a body that is compressed by gzip. Other encodings are refused for
-/// requests, and not used for responses.
-fn is_gzip(headers: &HeaderMap, name: header::HeaderName) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| {
-            let (coding, weight) = value.split_once(';').unwrap_or((value, ""));
-            let is_refused = matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
-            coding.trim().eq_ignore_ascii_case("gzip") && !is_refused
-        })
 }
 
 fn unexpected() -> Problem {

@@ -2294,7 +2294,7 @@ export interface operations {
                 path: string;
             };
             header?: {
-                /** @description The archive is compressed for gzip. */
+                /** @description The archive is compressed by zstd or gzip, as the weights prefer it; of two with the same weight by zstd. Where requests for files are jobs, by gzip only. */
                 "Accept-Encoding"?: string;
             };
             path: {
@@ -2348,7 +2348,7 @@ export interface operations {
                 upload?: components["schemas"]["UploadId"];
             };
             header?: {
-                /** @description gzip, or absent. */
+                /** @description zstd, gzip, or absent. The window of zstd has at most 8 MiB, which zstd -19 needs. Where requests for files are jobs, gzip only. */
                 "Content-Encoding"?: string;
             };
             path: {

@@ -81,6 +81,7 @@ impl Deployment {
             shell: runners.clone(),
             files: None,
             transfers: None,
+            zstd: None,
             processes: None,
             webhooks: Arc::new(MemoryWebhooks::new(gate.clone())),
             changes: Arc::new(MemoryChanges::new(store.clone(), still.clone(), gate)),

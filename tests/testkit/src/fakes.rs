@@ -53,6 +53,7 @@ macro_rules! env_of {
             shell: fakes.shell.clone(),
             files: Some(fakes.files.clone()),
             transfers: None,
+            zstd: None,
             processes: Some(fakes.processes.clone()),
             webhooks: fakes.webhooks.clone(),
             changes: fakes.changes.clone(),

@@ -14,8 +14,8 @@ pub enum FilesError {
     /// The shell refuses it; the message says why.
     #[error("{1}")]
     Refused(FileRefusal, String),
-    /// The shell has as many transfers as it may have; try again later.
-    #[error("the shell has too many transfers of files at once")]
+    /// The shell, or the server with [`Zstd`], has as many transfers as it may have; try again later.
+    #[error("too many transfers of files at once")]
     TooMany,
     /// The shell does not answer, or has ended during the transfer.
     #[error("the shell ended the transfer")]
@@ -50,5 +50,22 @@ pub trait Files: Send + Sync {
         task: &TaskId,
         path: &FilePath,
         action: FileAction,
+    ) -> Result<Box<dyn FileTransfer>, FilesError>;
+}
+
+/// Compresses archives by zstd on their way between clients and shells, which don't know it. It holds a
+/// bounded part of each.
+pub trait Zstd: Send + Sync {
+    /// The transfer, whose pieces from the shell are compressed.
+    fn compress(
+        &self,
+        transfer: Box<dyn FileTransfer>,
+    ) -> Result<Box<dyn FileTransfer>, FilesError>;
+
+    /// The transfer, whose pieces to the shell are decompressed first. What is not zstd is refused as
+    /// [`FileRefusal::InvalidArchive`].
+    fn decompress(
+        &self,
+        transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError>;
 }

@@ -147,6 +147,7 @@ async fn open_env(fakes: &Fakes, db: &Database, change: impl FnOnce(&mut Env)) -
         worker: "w".into(),
         files: None,
         transfers: None,
+        zstd: None,
         processes: None,
         claims: Some(Arc::default()),
     };

@@ -10,15 +10,15 @@ use super::*;
 const MIB: usize = 1 << 20;
 
 /// A server with a ready session.
-struct Place {
+pub(super) struct Place {
     server: Server,
-    user: User,
+    pub(super) user: User,
     session: Value,
     _dir: tempfile::TempDir,
 }
 
 impl Place {
-    async fn ready(start_body: Value) -> Self {
+    pub(super) async fn ready(start_body: Value) -> Self {
         let dir = tempfile::tempdir().expect("a directory can be made");
         let server = start(dir.path()).await.expect("the server starts");
         let user = User::of(&server);
@@ -27,19 +27,19 @@ impl Place {
         Self { server, user, session: started["sessionId"].clone(), _dir: dir }
     }
 
-    fn url(&self, rest: &str) -> String {
+    pub(super) fn url(&self, rest: &str) -> String {
         let id = self.session.as_str().expect("an id");
         format!("{}/v1/sessions/{id}/files{rest}", self.user.url)
     }
 
-    async fn run(&self, line: &str) -> String {
+    pub(super) async fn run(&self, line: &str) -> String {
         let command = json!({"sessionId": self.session, "command": line});
         let job = self.user.end_of(&self.user.post("/v1/shell/execute", command).await).await;
         assert_eq!(job["exitCode"], 0, "{line}: {job}");
         job["stdout"]["text"].as_str().expect("text").to_owned()
     }
 
-    async fn put(&self, rest: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
+    pub(super) async fn put(&self, rest: &str, body: impl Into<reqwest::Body>) -> (u16, Value) {
         let request = self.user.http.put(self.url(rest)).body(body);
         let answer = request.bearer_auth(&self.user.token).send().await.expect("it answers");
         let status = answer.status().as_u16();
@@ -52,7 +52,7 @@ impl Place {
         request.send().await.expect("it answers")
     }
 
-    async fn end(self) {
+    pub(super) async fn end(self) {
         let stopped = self.user.post("/v1/shell/stop", json!({"sessionId": self.session})).await;
         assert_eq!(self.user.end_of(&stopped).await["status"], "completed");
         self.server.stop().await.expect("the server stops");
@@ -64,7 +64,7 @@ fn zeros(mib: usize) -> reqwest::Body {
     reqwest::Body::wrap_stream(stream::repeat(piece).take(mib))
 }
 
-fn peak_rss_kib() -> u64 {
+pub(super) fn peak_rss_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("procfs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).expect("a size");

@@ -11,8 +11,8 @@ use axum::{
     http::{
         HeaderMap, HeaderName, Method, StatusCode,
         header::{
-            ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
-            CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+            ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+            IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
         },
     },
     response::{IntoResponse, Response},
@@ -23,7 +23,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 
-use super::{ShellFiles, is_gzip, job, path_only, unexpected, view, with_header};
+use super::{Encoding, ShellFiles, job, path_only, unexpected, view, with_header};
 use crate::{
     Env,
     http::{
@@ -78,16 +78,21 @@ pub(in crate::http) async fn pack(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let path = params.read(path_only)?;
-    let gzip = is_gzip(&headers, ACCEPT_ENCODING);
+    let encoding = Encoding::of_response(&env, &headers);
+    let action = FileAction::Pack { gzip: encoding == Encoding::Gzip };
     if env.transfers.is_some() {
         job::check_method(&method)?;
-        return job::accept(&env, user, id, path, FileAction::Pack { gzip }, None).await;
+        return job::accept(&env, user, id, path, action, None).await;
     }
-    let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Pack { gzip }).await?;
+    let mut shell = ShellFiles::open(&env, &user, id, path, action).await?;
+    if encoding == Encoding::Zstd {
+        shell = shell.by_zstd(|zstd, transfer| zstd.compress(transfer)).await?;
+    }
     let FileReply::Ready = shell.next().await? else { return Err(unexpected()) };
     // An archive that can't even be begun is refused; later, only the connection can be broken.
     let body = if method == Method::HEAD {
-        Body::empty()
+        // Without a length, as the archive has none.
+        Body::from_stream(stream::empty::<std::io::Result<Bytes>>())
     } else {
         let FileReply::Piece(first) = shell.next().await? else { return Err(unexpected()) };
         let first = stream::iter([Ok(Bytes::from(first))]);
@@ -95,8 +100,8 @@ pub(in crate::http) async fn pack(
     };
     let mut response =
         ([(CONTENT_TYPE, "application/x-tar"), (VARY, "Accept-Encoding")], body).into_response();
-    if gzip {
-        response.headers_mut().insert(CONTENT_ENCODING, header("gzip"));
+    if let Some(name) = encoding.content_encoding() {
+        response.headers_mut().insert(CONTENT_ENCODING, header(name));
     }
     Ok(response)
 }

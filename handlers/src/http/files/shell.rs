@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     SessionId, Timestamp, UserId,
     file::{FileAction, FilePath, FileRefusal, FileReply, FilesDone},
-    ports::{Expect, FileTransfer, FilesError, Write},
+    ports::{Expect, FileTransfer, FilesError, Write, Zstd},
     session::{Ready, Session},
 };
 
@@ -59,6 +59,19 @@ impl ShellFiles {
             Self { env: env.clone(), session: id, transfer, interval, recorded_at: env.now() };
         shell.record().await;
         Ok(shell)
+    }
+
+    /// This transfer, whose archive is compressed or decompressed on its way.
+    pub(super) async fn by_zstd(
+        mut self,
+        wrap: impl FnOnce(&dyn Zstd, Box<dyn FileTransfer>) -> Result<Box<dyn FileTransfer>, FilesError>,
+    ) -> Result<Self, Problem> {
+        let zstd = self.env.zstd.clone().ok_or_else(unexpected)?;
+        match wrap(zstd.as_ref(), self.transfer) {
+            Ok(transfer) => self.transfer = transfer,
+            Err(error) => return Err(problem(&self.env, self.session, error).await),
+        }
+        Ok(self)
     }
 
     /// The next reply.
@@ -149,7 +162,8 @@ pub(super) async fn problem(env: &Env, id: SessionId, error: FilesError) -> Prob
     let (refusal, message) = match error {
         FilesError::Refused(refusal, message) => (refusal, message),
         FilesError::TooMany => {
-            let detail = "the session has as many transfers of files at once as this server allows";
+            let detail = "the session has as many transfers of files at once as this server allows, or \
+                          all sessions have as many with zstd; retry when one has ended";
             return Problem::new(Code::TooManyRequests, detail);
         }
         FilesError::Interrupted => return sessions::interrupted(env, id).await,

@@ -23,7 +23,8 @@ use futures::{
 use serde_json::{Value, json};
 
 use super::{
-    ArchiveView, MAX_UPLOAD, ShellFiles, StoredFileView, is_gzip, job, path_only, unexpected,
+    ArchiveView, Encoding, MAX_UPLOAD, ShellFiles, StoredFileView, encoding, job, path_only,
+    unexpected,
 };
 use crate::{
     Env,
@@ -131,28 +132,36 @@ pub(in crate::http) async fn unpack(
     let UnpackQuery { path, upload } = params.read(UnpackQuery::read)?;
     let (headers, mut body) = Upload::of(request)?;
     if let Some(upload) = job::upload_of(&env, upload)? {
-        let action = FileAction::Unpack { gzip: archive_is_gzip(&headers)? };
-        return job::accept(&env, user, id, path, action, Some(upload)).await;
+        return match Encoding::of_body(&env, &headers) {
+            Ok(encoding) => {
+                job::accept(&env, user, id, path, unpack_action(encoding), Some(upload)).await
+            }
+            Err(problem) => Ok(encoding::unsupported(&env, problem)),
+        };
     }
-    let (_, done) = body
+    let unpacked = body
         .answer(async |body| {
-            let gzip = archive_is_gzip(&headers)?;
-            let action = FileAction::Unpack { gzip };
-            let shell = ShellFiles::open(&env, &user, id, path, action).await?;
+            let encoding = Encoding::of_body(&env, &headers)?;
+            let mut shell =
+                ShellFiles::open(&env, &user, id, path, unpack_action(encoding)).await?;
+            if encoding == Encoding::Zstd {
+                shell = shell.by_zstd(|zstd, transfer| zstd.decompress(transfer)).await?;
+            }
             body.send_to(shell).await
         })
-        .await?;
+        .await;
+    let (_, done) = match unpacked {
+        Err(problem) if problem.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            return Ok(encoding::unsupported(&env, problem));
+        }
+        unpacked => unpacked?,
+    };
     Ok(Json(ArchiveView { entries: done.entries }).into_response())
 }
 
-/// Whether an archive that is sent is compressed.
-fn archive_is_gzip(headers: &HeaderMap) -> Result<bool, Problem> {
-    let gzip = is_gzip(headers, CONTENT_ENCODING);
-    if headers.contains_key(CONTENT_ENCODING) && !gzip {
-        let detail = "an archive may have the Content-Encoding gzip and no other";
-        return Err(Problem::new(Code::UnsupportedMediaType, detail));
-    }
-    Ok(gzip)
+/// What a shell does with an archive. It gets one that is compressed by zstd as it is without that.
+fn unpack_action(encoding: Encoding) -> FileAction {
+    FileAction::Unpack { gzip: encoding == Encoding::Gzip }
 }
 
 /// The body of an upload.

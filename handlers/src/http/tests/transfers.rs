@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use domain::{
     Timestamp,
-    file::{Attributes, FileKind, FilePath, FileRefusal, FileReply, FilesDone, ListedFile},
+    file::{
+        Attributes, FileAction, FileKind, FilePath, FileRefusal, FileReply, FilesDone, ListedFile,
+    },
     message::Message,
     ports::EndCause,
 };
@@ -84,6 +86,28 @@ async fn a_file_is_put_to_an_upload_and_written_by_a_job() {
     let done = FilesDone { entries: 7, ..DONE };
     let unpacked = api.result_of(("PUT", &archive), Ok(vec![FileReply::Done(done)])).await;
     assert_eq!(unpacked.expect(200), json!({"entries": 7}));
+}
+
+#[tokio::test]
+async fn archives_have_gzip_and_no_other_encoding() {
+    let api = ready();
+    let put = uri(&format!("/files/archive?path=d&upload={}", api.uploaded().await));
+    for (encoding, status) in [("zstd", 415), ("gzip", 202)] {
+        let request = as_ann(Request::put(&put).header("content-encoding", encoding));
+        let answer = api.send(&request, Body::empty()).await;
+        assert_eq!(answer.status.as_u16(), status, "{encoding}");
+        let offered = (status == 415).then_some("gzip, identity");
+        assert_eq!(answer.header("accept-encoding"), offered);
+    }
+    let get = Request::get(uri("/files/archive?path=d"));
+    let get = get.header("accept-encoding", "zstd, gzip;q=0.1");
+    api.send(&as_ann(get), Body::empty()).await.expect(202);
+    let jobs = api.fakes.store.all_jobs();
+    let commands = jobs.iter().filter_map(|job| job.value.command());
+    let actions: Vec<_> =
+        commands.filter_map(|command| Some(command.files.as_ref()?.action)).collect();
+    assert!(actions.contains(&FileAction::Unpack { gzip: true }), "{actions:?}");
+    assert!(actions.contains(&FileAction::Pack { gzip: true }), "{actions:?}");
 }
 
 #[tokio::test]

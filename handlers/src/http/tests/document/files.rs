@@ -18,6 +18,10 @@ use crate::http::{
 
 const BYTES: &str = "application/octet-stream";
 const TAR: &str = "application/x-tar";
+const ACCEPT_ENCODING: &str = "The archive is compressed by zstd or gzip, as the weights prefer it; of two with the \
+    same weight by zstd. Where requests for files are jobs, by gzip only.";
+const CONTENT_ENCODING: &str = "zstd, gzip, or absent. The window of zstd has at most 8 MiB, which zstd -19 needs. Where \
+    requests for files are jobs, gzip only.";
 const FILES: &str = "/v1/sessions/{id}/files";
 const ARCHIVE: &str = "/v1/sessions/{id}/files/archive";
 
@@ -53,12 +57,12 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Val
             .may_be_job(&accepted),
         files("get", ARCHIVE, "readArchive", "A directory's content, or a file, as a tar archive.")
             .query(path_only)
-            .parameter(request_header("Accept-Encoding", "The archive is compressed for gzip."))
+            .parameter(request_header("Accept-Encoding", ACCEPT_ENCODING))
             .response(200, "The archive.", Some((TAR, json!({}))))
             .may_be_job(&accepted),
         files("put", ARCHIVE, "writeArchive", "Unpacks a tar archive into a directory.")
             .query(UnpackQuery::read)
-            .parameter(request_header("Content-Encoding", "gzip, or absent."))
+            .parameter(request_header("Content-Encoding", CONTENT_ENCODING))
             .bytes(TAR, "The archive, up to 1 GiB. Each file is replaced as a whole.")
             .problems(&[413, 415])
             .response(200, "All entries are unpacked.", Some((JSON, unpacked.clone())))
