@@ -59,7 +59,8 @@ pub(super) async fn starts_are_counted_by_the_rate_of_their_user(store: &Made) {
         put(store, vec![start(100_000)]).await;
     }
     rate_limited(store, vec![start(100_000)], 30).await;
-    put(store, vec![Write::FreeSlot { user: user_id() }, start(100_030)]).await;
+    put(store, vec![Write::FreeSlot { user: user_id() }]).await;
+    put(store, vec![start(100_030)]).await;
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
 }
 
