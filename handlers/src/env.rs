@@ -1,6 +1,6 @@
 //! All that a handler may touch: the ports, and the rules of the deployment.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
 use domain::{
     Timestamp,
@@ -9,6 +9,7 @@ use domain::{
         Changes, Clock, Compute, Files, Ids, Processes, Queue, QueueLimits, RunLimits, Shell,
         StorageLimits, Store, Transfers, Webhooks, Workflow, Zstd,
     },
+    rate::Rate,
     size::{Network, Size},
     timeline::{Actor, Stamp},
     warm,
@@ -50,6 +51,8 @@ pub struct Env {
 pub struct Policy {
     /// Sessions that a user may have at once.
     pub max_active_sessions: u32,
+    /// Sessions that a user may start in a minute; without limit if absent.
+    pub starts_per_minute: Option<NonZeroU32>,
     /// The largest session.
     pub max_size: MaxSize,
     /// Sessions of a user that may wait for a slot.
@@ -144,12 +147,20 @@ impl Policy {
     pub const DEFAULT_TTL: Duration = Duration::from_hours(1);
     /// The longest time to live of a session without an extension, and of a command.
     pub const MAX_TTL: Duration = Duration::from_hours(8);
+    /// The default of [`Policy::starts_per_minute`].
+    pub const STARTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(600).expect("600 is not zero");
     /// The limits of [`Policy::storage`] on one machine.
     pub const STORAGE: StorageLimits = StorageLimits { user: 8 << 30, session: 1 << 30 };
     /// The limits of [`Policy::queue`] on one machine.
     pub const QUEUE: QueueLimits = QueueLimits { jobs: 1000, bytes: 32 << 20 };
     /// The limits of [`Policy::running`] on one machine.
     pub const RUNNING: RunLimits = RunLimits { user: 128, session: 32 };
+
+    /// How fast a user may start sessions. As many as the quota allows may be started at once.
+    pub(crate) fn start_rate(&self) -> Option<Rate> {
+        let burst = self.max_active_sessions;
+        self.starts_per_minute.map(|tokens| Rate::per_minute(tokens, burst))
+    }
 
     /// The longest time to live that a start can request.
     pub(crate) fn max_start_ttl(&self) -> Duration {
@@ -173,6 +184,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             max_active_sessions: 5,
+            starts_per_minute: Some(Self::STARTS_PER_MINUTE),
             max_size: MaxSize::default(),
             max_waiting_sessions: 100,
             storage: Some(Self::STORAGE),

@@ -111,6 +111,7 @@ impl From<CommitError> for HandlerError {
         let code = match error {
             CommitError::Conflict => Code::Conflict,
             CommitError::QuotaReached
+            | CommitError::RateLimited(_)
             | CommitError::NoCapacity
             | CommitError::AlreadyAnswered
             | CommitError::Closed

@@ -40,6 +40,8 @@ export interface Settings {
   /** The ports that shells may reach outside; absent: all. */
   readonly egressPorts: readonly number[] | undefined;
   readonly maxActiveSessions: number;
+  /** How many sessions a user may start in a minute; 0: without limit. */
+  readonly startsPerMinute: number;
   readonly defaultTtlSeconds: number;
   readonly maxTtlSeconds: number;
   /** The largest shell that may be requested, in units of 1/1024 core and in MiB. */
@@ -100,7 +102,7 @@ export const NAMES = [
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
   'ssmClientVersion',
-  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds',
+  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds', 'startsPerMinute',
   'egressPorts',
   'jwtScope',
   'accountConcurrency', 'bus',
@@ -132,6 +134,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     terminals: read.flag('terminals', transport === 'exec'),
     egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
+    startsPerMinute: read.integer('startsPerMinute', 600, 0, 60_000),
     ...largest(read, instances?.largest ?? { cpu: 4_096, memoryMiB: 30_720 }),
     maxLifetimeSeconds: read.optionalInteger('maxLifetimeSeconds', 60, 31_536_000),
     defaultTtlSeconds: read.integer('defaultTtlSeconds', 3_600, 1, 28_800),

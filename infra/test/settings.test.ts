@@ -13,6 +13,7 @@ describe('settings', () => {
     assert.equal(settings.network, 'public');
     assert.deepEqual([settings.transport, settings.terminals], ['link', false]);
     assert.equal(settings.maxActiveSessions, 5);
+    assert.equal(settings.startsPerMinute, 600);
     assert.equal(settings.warm, 0);
     assert.equal(settings.webhookAllowPrivate, false);
   });
@@ -22,6 +23,8 @@ describe('settings', () => {
     ['network', 'secret'],
     ['transport', 'post'],
     ['maxActiveSessions', '0'],
+    ['startsPerMinute', '-1'],
+    ['startsPerMinute', '60001'],
     ['maxTtlSeconds', '28801'],
     ['warm', '1.5'],
     ['tracing', 'yes'],

@@ -21,6 +21,7 @@ pub mod job;
 pub mod message;
 pub mod ports;
 pub mod process;
+pub mod rate;
 #[cfg(test)]
 mod records;
 pub mod secret;

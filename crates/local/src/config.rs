@@ -2,7 +2,7 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    num::NonZero,
+    num::{NonZero, NonZeroU32},
     path::PathBuf,
     thread,
     time::Duration,
@@ -26,6 +26,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// How many sessions a user may have at once.
     pub max_active_sessions: u32,
+    /// How many sessions a user may start in a minute; without limit if absent.
+    pub starts_per_minute: Option<NonZeroU32>,
     /// How many bytes the sessions of a user may store, all together and each of them.
     pub storage: StorageLimits,
     /// How many commands of a session may be unfinished.
@@ -175,6 +177,7 @@ impl Config {
             tls: None,
             data_dir,
             max_active_sessions: 5,
+            starts_per_minute: Some(Policy::STARTS_PER_MINUTE),
             storage: Policy::STORAGE,
             queue: Policy::QUEUE,
             running: Policy::RUNNING,

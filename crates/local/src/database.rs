@@ -39,7 +39,7 @@ const FILE: &str = "ephemeral.db";
 /// The file that is locked as long as a server uses the directory.
 const LOCK: &str = "lock";
 /// The version of the schema that this code reads and writes.
-const SCHEMA: i64 = 3;
+const SCHEMA: i64 = 4;
 /// How many reads run in threads apart at once.
 const READERS: usize = 4;
 

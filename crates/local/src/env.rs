@@ -181,6 +181,7 @@ pub(crate) fn policy(config: &Config) -> Policy {
     let kind = warm::Kind { image: IMAGE.to_owned(), size: Size::DEFAULT, network: Network::None };
     Policy {
         max_active_sessions: config.max_active_sessions,
+        starts_per_minute: config.starts_per_minute,
         storage: Some(config.storage),
         queue: Some(config.queue),
         running: Some(config.running),

@@ -1,6 +1,6 @@
 //! Refusals and failures, answered as `application/problem+json` (RFC 9457).
 
-use std::{borrow::Cow, error::Error};
+use std::{borrow::Cow, error::Error, time::Duration};
 
 use axum::{
     http::StatusCode,
@@ -48,6 +48,7 @@ pub(super) enum Code {
     RangeNotSatisfiable,
     IdempotencyMismatch,
     QuotaExceeded,
+    RateLimited,
     QueueFull,
     StorageExceeded,
     TooManyRequests,
@@ -69,7 +70,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 47] = [
+    pub(super) const ALL: [Self; 48] = [
         Self::InvalidRequest,
         Self::InvalidPath,
         Self::InvalidArchive,
@@ -100,6 +101,7 @@ impl Code {
         Self::RangeNotSatisfiable,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
+        Self::RateLimited,
         Self::QueueFull,
         Self::StorageExceeded,
         Self::TooManyRequests,
@@ -165,6 +167,9 @@ impl Code {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
             }
             Self::QuotaExceeded => ("quota_exceeded", S::TOO_MANY_REQUESTS, "Too many sessions"),
+            Self::RateLimited => {
+                ("rate_limited", S::TOO_MANY_REQUESTS, "Sessions are started too fast")
+            }
             Self::QueueFull => ("queue_full", S::TOO_MANY_REQUESTS, "Too many queued jobs"),
             Self::StorageExceeded => {
                 ("storage_exceeded", S::TOO_MANY_REQUESTS, "Too much is stored")
@@ -205,10 +210,12 @@ impl Code {
         }
     }
 
-    /// Seconds after which the same request may succeed; none if a retry can't help.
+    /// Seconds after which the same request may succeed, unless the problem knows better; none if a retry can't help.
     pub(super) const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::NotReady | Self::Unavailable | Self::TransferFailed => Some(1),
+            Self::NotReady | Self::RateLimited | Self::Unavailable | Self::TransferFailed => {
+                Some(1)
+            }
             Self::QuotaExceeded
             | Self::CapacityExceeded
             | Self::QueueFull
@@ -279,6 +286,8 @@ pub(super) struct Problem {
     code: Code,
     detail: Cow<'static, str>,
     errors: Vec<InputError>,
+    /// Seconds after which the same request may succeed, where they are known.
+    retry_after: Option<u32>,
 }
 
 /// The body of a problem.
@@ -304,7 +313,7 @@ pub(super) struct Body<'a> {
 impl Problem {
     /// A problem of this kind. `detail` is a sentence for people: what failed and what to do next.
     pub(super) fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new() }
+        Self { code, detail: detail.into(), errors: Vec::new(), retry_after: None }
     }
 
     /// A request with these errors, of which the response lists the first.
@@ -317,7 +326,16 @@ impl Problem {
             _ => Cow::Borrowed("several fields are invalid; see errors"),
         };
         errors.truncate(MAX_ERRORS);
-        Self { code: Code::InvalidRequest, detail, errors }
+        Self { code: Code::InvalidRequest, detail, errors, retry_after: None }
+    }
+
+    /// The user may start a session after this time.
+    fn rate_limited(wait: Duration) -> Self {
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u32::MAX).max(1);
+        let detail = format!(
+            "you started sessions faster than this server allows; start the next in {seconds} s"
+        );
+        Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, detail) }
     }
 
     /// The object does not exist, or belongs to another user.
@@ -343,8 +361,8 @@ impl Problem {
     }
 
     /// `Retry-After` in seconds, if the same request may succeed later.
-    pub(super) const fn retry_after(&self) -> Option<u32> {
-        self.code.retry_after()
+    pub(super) fn retry_after(&self) -> Option<u32> {
+        self.retry_after.or(self.code.retry_after())
     }
 
     /// The body, for the request of this id.
@@ -403,6 +421,7 @@ impl From<CommitError> for Problem {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Backend(error) => error.into(),
+            CommitError::RateLimited(wait) => Self::rate_limited(wait),
             CommitError::StorageExceeded => {
                 let detail = "your sessions on record store as much as this server allows; older ones \
                               are removed after their retention";

@@ -1,4 +1,5 @@
-//! `POST /v1/shell/start`: accepts a session, within the quota or waiting for a slot.
+//! `POST /v1/shell/start`: accepts a session, within the quota or waiting for a slot, and as fast as the user's
+//! rate allows.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -110,6 +111,9 @@ fn plan(env: &Env, new: &NewSession, position: Option<u32>) -> Plan {
         let (user, limit) = (new.user.clone(), env.policy.max_active_sessions);
         batch = batch.write(Write::TakeSlot { user, limit });
         batch = batch.write(Write::RequireCapacity { session: new.id, size: new.spec.size });
+    }
+    if let Some(rate) = env.policy.start_rate() {
+        batch = batch.write(Write::CountStart { user: new.user.clone(), at: now, rate });
     }
     let accepted = new.accept(env, position.is_some());
     let start = job(&new.user, new.id, new.start_job, Work::Start, now);

@@ -941,7 +941,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "upload_required" | "uploads_unavailable" | "upload_not_found" | "transfer_failed" | "transfer_expired" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "rate_limited" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "upload_required" | "uploads_unavailable" | "upload_not_found" | "transfer_failed" | "transfer_expired" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -1438,7 +1438,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description A limit of the caller is reached: sessions, queued jobs, stored data, or requests at once. quota_exceeded, queue_full, storage_exceeded, too_many_requests, capacity_exceeded */
+        /** @description A limit of the caller is reached: sessions, starts in a minute, queued jobs, stored data, or requests at once. quota_exceeded, rate_limited, queue_full, storage_exceeded, too_many_requests, capacity_exceeded */
         TooMany: {
             headers: {
                 "Retry-After": components["headers"]["RetryAfter"];

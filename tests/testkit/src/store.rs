@@ -6,7 +6,7 @@ use std::{
 };
 
 use domain::{
-    DeliveryId, JobId, SessionId, UserId, WarmId,
+    DeliveryId, JobId, SessionId, Timestamp, UserId, WarmId,
     command::Command,
     job::Job,
     ports::{CommitError, IdempotentResponse, Stream, Version, Versioned, Write},
@@ -65,6 +65,7 @@ struct State {
     output: HashMap<(JobId, Stream), Vec<u8>>,
     answers: HashMap<(UserId, String), IdempotentResponse>,
     slots: HashMap<UserId, u32>,
+    starts_full_at: HashMap<UserId, Timestamp>,
     turns: HashMap<SessionId, JobId>,
     /// What all sessions may use together, if they share a host.
     memory_mib: Option<u32>,

@@ -1,6 +1,6 @@
 //! The policy of a deployment.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use domain::{
     cost::{Architecture, Pricing},
@@ -55,6 +55,11 @@ pub(super) fn read(variables: &Variables) -> Result<Policy, VariableError> {
         .then(|| "this deployment was made without ECS Exec (setting terminals)".to_owned());
     Ok(Policy {
         max_active_sessions: variables.parsed("EPHEMERAL_MAX_ACTIVE_SESSIONS", 5)?,
+        starts_per_minute: NonZeroU32::new(variables.in_range(
+            "EPHEMERAL_STARTS_PER_MINUTE",
+            0..=60_000,
+            Policy::STARTS_PER_MINUTE.get(),
+        )?),
         // The table grows without a limit, and the lanes are queues that share nothing with each other. The
         // unfinished commands of a session are one item, which has a largest size.
         storage: None,

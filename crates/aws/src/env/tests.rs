@@ -138,6 +138,7 @@ fn the_api_needs_neither_a_cluster_nor_a_state_machine() {
 fn a_deployment_without_settings_has_the_default_limits() {
     let policy = policy(&[("EPHEMERAL_SECURITY_GROUP_EGRESS", "sg")]).unwrap();
     assert_eq!(policy.max_active_sessions, 5);
+    assert_eq!(policy.starts_per_minute, std::num::NonZeroU32::new(600));
     assert_eq!(policy.default_ttl.as_secs(), 3600);
     assert_eq!(policy.max_ttl.as_secs(), 28_800);
     assert_eq!(policy.retention.as_secs(), 7 * 86_400);

@@ -97,7 +97,11 @@ impl Writer {
                     }
                     ConditionFailure::EventNumberTaken => return Err(WriteError::EventNumberTaken),
                     ConditionFailure::Conflict => return Err(CommitError::Conflict.into()),
-                    ConditionFailure::QuotaReached => return Err(CommitError::QuotaReached.into()),
+                    ConditionFailure::Slots(slots) => {
+                        items[at] = slots.item_after(&found, items[at].key.clone())?;
+                        // The items are another transaction.
+                        token = self::token();
+                    }
                     ConditionFailure::AlreadyAnswered => {
                         return Err(CommitError::AlreadyAnswered.into());
                     }

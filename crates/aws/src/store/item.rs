@@ -11,13 +11,18 @@ use aws_sdk_dynamodb::{
     },
 };
 
-use super::keys::{Attributes, Key, VERSION};
+use super::{
+    keys::{Attributes, Key, VERSION},
+    plan::Slots,
+};
 
 /// What a commit reports when an item's condition does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ConditionFailure {
     Conflict,
-    QuotaReached,
+    /// What the item was tells whether the quota is reached or the rate exceeded; otherwise the transaction is
+    /// repeated with another item, or it is a conflict.
+    Slots(Slots),
     AlreadyAnswered,
     /// What the item was tells which of these requirements was not met; a conflict if it was none of them.
     Mailbox {

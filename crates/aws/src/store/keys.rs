@@ -35,6 +35,8 @@ pub(super) const STATUS: &str = "status";
 pub(super) const TURN: &str = "turn";
 /// How many sessions of a user hold a slot.
 pub(super) const ACTIVE: &str = "active";
+/// When the bucket is full from which a user's starts take. Milliseconds since 1970.
+pub(super) const STARTS_FULL_AT: &str = "startsFullAt";
 /// When an idempotency key may be used again. Milliseconds since 1970.
 pub(super) const EXPIRES: &str = "expires";
 /// A chunk of output.

@@ -21,8 +21,10 @@ use super::{
 
 mod mailbox;
 mod records;
+mod slots;
 
 use mailbox::Mailbox;
+pub(super) use slots::Slots;
 
 /// Largest chunk of output in one item. DynamoDB accepts items up to 400 KB. Bytes.
 const MAX_CHUNK: usize = 256 * 1024;
@@ -57,6 +59,7 @@ struct Plan {
     /// Parallel jobs, which never take a turn.
     parallel: HashSet<JobId>,
     mailboxes: BTreeMap<SessionId, Mailbox>,
+    slots: BTreeMap<UserId, Slots>,
 }
 
 /// Output from this offset on.
@@ -95,6 +98,7 @@ impl Plan {
             output: HashMap::new(),
             parallel,
             mailboxes: BTreeMap::new(),
+            slots: BTreeMap::new(),
         })
     }
 
@@ -114,7 +118,8 @@ impl Plan {
             Write::IdempotentResponse(response) => {
                 self.items.push(idempotent_response(&response)?);
             }
-            Write::TakeSlot { user, limit } => self.items.push(take_slot(&user, limit)),
+            Write::TakeSlot { user, limit } => self.slots(user).limit = Some(limit),
+            Write::CountStart { user, at, rate } => self.slots(user).start = Some((at, rate)),
             Write::FreeSlot { user } => self.items.push(free_slot(&user)),
             // Tasks share no host.
             Write::RequireCapacity { .. } => {}
@@ -138,6 +143,9 @@ impl Plan {
         }
         for (job, growth) in std::mem::take(&mut self.growth) {
             self.items.push(extend_output(Item::update(Key::record(job)), growth));
+        }
+        for (user, slots) in self.slots {
+            self.items.push(slots.item(Key::slots(&user)));
         }
         for (session, mailbox) in self.mailboxes {
             self.items.push(mailbox.item(session));
@@ -163,6 +171,10 @@ impl Plan {
         }
     }
 
+    fn slots(&mut self, user: UserId) -> &mut Slots {
+        self.slots.entry(user).or_default()
+    }
+
     fn mailbox(&mut self, session: SessionId) -> &mut Mailbox {
         self.mailboxes.entry(session).or_default()
     }
@@ -183,17 +195,6 @@ fn idempotent_response(response: &IdempotentResponse) -> Result<Item, StoreError
     let item = Item::put(Key::answer(&response.user, &response.key), attributes.into());
     let item = item.when_none_or(EXPIRES, "<=", number(response.created_at.millis()));
     Ok(item.on_failure(ConditionFailure::AlreadyAnswered))
-}
-
-fn take_slot(user: &UserId, limit: u32) -> Item {
-    let slots = Item::update(Key::slots(user)).on_failure(ConditionFailure::QuotaReached);
-    let slots = if limit == 0 {
-        // Users without a count must be refused too.
-        slots.when(ACTIVE, "<", number(limit))
-    } else {
-        slots.when_none_or(ACTIVE, "<", number(limit))
-    };
-    slots.add(ACTIVE, number(1))
 }
 
 fn free_slot(user: &UserId) -> Item {

@@ -25,6 +25,9 @@ pub(crate) struct Up {
     /// Maximum number of active shells per user.
     #[arg(long, default_value_t = 5, value_name = "N")]
     pub(crate) quota: u32,
+    /// Maximum number of starts per user and minute, and at once unless --quota is more; 0: no limit.
+    #[arg(long, default_value_t = 600, value_name = "N", value_parser = value_parser!(u32).range(0..=60_000))]
+    pub(crate) start_rate: u32,
     /// Maximum size of what is stored per user, in MiB: output, commands and records.
     #[arg(long, default_value_t = 8192, value_name = "MIB")]
     pub(crate) storage_per_user: u64,

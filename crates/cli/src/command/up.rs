@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{IsTerminal, stdout},
+    num::NonZeroU32,
 };
 
 use local::{
@@ -40,6 +41,7 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.tls =
         args.tls_cert.zip(args.tls_key).map(|(certificates, key)| Tls { certificates, key });
     config.max_active_sessions = args.quota;
+    config.starts_per_minute = NonZeroU32::new(args.start_rate);
     config.storage = StorageLimits {
         user: args.storage_per_user.saturating_mul(1 << 20),
         session: args.storage_per_session.saturating_mul(1 << 20),

@@ -1,5 +1,7 @@
 //! The store of records. All writes go through [`Store::commit`]: conditional, and all or none.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,7 @@ use crate::{
     DeliveryId, JobId, Secret, SessionId, Timestamp, UserId, WarmId,
     command::{Command, Concurrency},
     job::Job,
+    rate::Rate,
     session::{self, Session},
     size::Size,
     timeline::Entry,
@@ -64,6 +67,8 @@ pub enum Write {
     IdempotentResponse(Box<IdempotentResponse>),
     /// One more session of this user holds a slot; fails with `QuotaReached` at the limit.
     TakeSlot { user: UserId, limit: u32 },
+    /// This user starts a session, at this time; fails with `RateLimited` if the user's bucket is empty.
+    CountStart { user: UserId, at: Timestamp, rate: Rate },
     /// One session less of this user holds a slot.
     FreeSlot { user: UserId },
     /// The host has room for the task of this session, beside those of all other sessions that are not
@@ -122,6 +127,9 @@ pub enum CommitError {
     /// The user's sessions hold all slots of the quota.
     #[error("the quota is reached")]
     QuotaReached,
+    /// The user has started sessions faster than the rate allows, and may start one after this time.
+    #[error("the user starts sessions too fast")]
+    RateLimited(Duration),
     /// The sessions on the host use all that it may give them.
     #[error("the host has no room for the session")]
     NoCapacity,

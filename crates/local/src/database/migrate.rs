@@ -28,6 +28,9 @@ pub(super) fn migrate(db: &Connection) -> Result<(), OpenError> {
     if found < 3 {
         db.execute_batch(include_str!("schema-3.sql")).map_err(failed)?;
     }
+    if found < 4 {
+        db.execute_batch(include_str!("schema-4.sql")).map_err(failed)?;
+    }
     if found < SCHEMA {
         db.pragma_update(None, "user_version", SCHEMA).map_err(failed)?;
     }

@@ -1,6 +1,10 @@
-//! The table `quota`: how many sessions of each user hold a slot.
+//! The table `quota`: how many sessions of each user hold a slot, and how fast each user starts them.
 
-use domain::{UserId, ports::Quota};
+use domain::{
+    Timestamp, UserId,
+    ports::{BackendError, CommitError, Quota},
+    rate::{Empty, Rate},
+};
 use rusqlite::{Connection, OptionalExtension, params};
 
 /// Takes a slot; false if the user has reached the limit.
@@ -15,6 +19,36 @@ pub(super) fn take(db: &Connection, user: &UserId, limit: u32) -> rusqlite::Resu
     )?
     .execute(params![user.as_str(), limit])
     .map(|rows| rows == 1)
+}
+
+/// Counts a start of this user.
+///
+/// # Errors
+/// `RateLimited` if the user has started sessions faster than the rate allows.
+pub(super) fn count_start(
+    db: &Connection,
+    user: &UserId,
+    at: Timestamp,
+    rate: Rate,
+) -> Result<(), CommitError> {
+    let failed = |error| BackendError::new("counting a start", error);
+    let full_at: Option<Option<i64>> = db
+        .prepare_cached(
+            "-- slots::full_at
+            SELECT starts_full_at FROM quota WHERE user = ?1",
+        )
+        .and_then(|mut select| select.query_one([user.as_str()], |row| row.get(0)).optional())
+        .map_err(failed)?;
+    let full_at = full_at.flatten().map(Timestamp::from_millis);
+    let full_at = rate.take(full_at, at).map_err(|Empty(wait)| CommitError::RateLimited(wait))?;
+    db.prepare_cached(
+        "-- slots::count_start
+        INSERT INTO quota (user, active, starts_full_at) VALUES (?1, 0, ?2)
+        ON CONFLICT (user) DO UPDATE SET starts_full_at = ?2",
+    )
+    .and_then(|mut update| update.execute(params![user.as_str(), full_at.millis()]))
+    .map_err(failed)?;
+    Ok(())
 }
 
 /// Frees a slot. Always true: without a slot this has no effect.

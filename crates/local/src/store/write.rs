@@ -1,10 +1,11 @@
 //! The writes of a transaction: encoded by the caller, applied by the writer thread.
 
 use domain::{
-    JobId, SessionId, UserId,
+    JobId, SessionId, Timestamp, UserId,
     ports::{
         BackendError, CommitError, Expect, QueueLimits, RunLimits, StorageLimits, Version, Write,
     },
+    rate::Rate,
     size::Size,
 };
 use rusqlite::Connection;
@@ -29,6 +30,7 @@ pub(super) enum Prepared {
     Warm(warm::Row, Expect),
     IdempotentResponse(answers::Row),
     TakeSlot(UserId, u32),
+    CountStart(UserId, Timestamp, Rate),
     FreeSlot(UserId),
     RequireCapacity(SessionId, Size, Option<Capacity>),
     TakeTurn(SessionId, JobId),
@@ -58,6 +60,7 @@ impl Prepared {
                 Self::IdempotentResponse(answers::Row::new(*record)?)
             }
             Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
+            Write::CountStart { user, at, rate } => Self::CountStart(user, at, rate),
             Write::FreeSlot { user } => Self::FreeSlot(user),
             Write::RequireCapacity { session, size } => {
                 Self::RequireCapacity(session, size, capacity)
@@ -102,6 +105,9 @@ impl Prepared {
             Self::Warm(row, expect) => row.put(db, *expect),
             Self::IdempotentResponse(row) => row.put(db),
             Self::TakeSlot(user, limit) => slots::take(db, user, *limit),
+            Self::CountStart(user, at, rate) => {
+                return slots::count_start(db, user, *at, *rate);
+            }
             Self::FreeSlot(user) => slots::free(db, user),
             Self::RequireCapacity(session, size, limit) => {
                 capacity::has_room(db, *session, *size, *limit)
@@ -144,6 +150,7 @@ impl Prepared {
             | Self::Output(_)
             | Self::Delivery(..)
             | Self::Warm(..)
+            | Self::CountStart(..)
             | Self::FreeSlot(_)
             | Self::TakeTurn(..)
             | Self::EndTurn(..) => CommitError::Conflict,

@@ -46,8 +46,8 @@ const PROBLEMS: [(u16, &str, &str); 16] = [
     (
         429,
         "TooMany",
-        "A limit of the caller is reached: sessions, queued jobs, stored data, or requests at \
-        once.",
+        "A limit of the caller is reached: sessions, starts in a minute, queued jobs, stored data, or \
+        requests at once.",
     ),
     (500, "Internal", "An internal error."),
     (501, "NotImplemented", "This deployment has no such way to shells."),

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use domain::{SessionId, message::Message, ports::Store, session::Session, size::Network};
 use serde_json::json;
@@ -192,6 +192,50 @@ async fn a_session_that_may_wait_does_not_overtake_those_that_wait() {
     assert_eq!(body["position"], 2);
     let first = api.get(&format!("/v1/sessions/{}", session_id("w"))).await.expect(200);
     assert_eq!(first["position"], 1);
+}
+
+#[tokio::test]
+async fn starts_above_the_rate_are_refused_until_a_token_is_back() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.starts_per_minute = NonZeroU32::new(2);
+        policy.max_active_sessions = 3;
+    });
+    for key in ["a", "b", "c"] {
+        api.post_as(key, START, json!({})).await.expect(202);
+        api.post_as(key, START, json!({})).await.expect(202);
+    }
+    assert_eq!(api.fakes.store.slots(&user_id()), 3, "a repeated request starts nothing");
+    api.post(START, json!({})).await.problem(429, "quota_exceeded");
+    let queue = json!({"admission": "queue"});
+    let answer = api.post(START, queue.clone()).await;
+    let problem = answer.problem(429, "rate_limited");
+    assert_eq!(problem["retryable"], true);
+    let detail = "you started sessions faster than this server allows; start the next in 30 s";
+    assert_eq!(problem["detail"], detail);
+    assert_eq!(answer.header("retry-after"), Some("30"));
+    let start = Request::post(START).header("content-type", "application/json");
+    api.send(&by(&bob(), start), "{}").await.expect(202);
+
+    api.fakes.clock.advance(Duration::from_millis(28_500));
+    let answer = api.post(START, queue.clone()).await;
+    answer.problem(429, "rate_limited");
+    assert_eq!(answer.header("retry-after"), Some("2"));
+    api.fakes.clock.advance(Duration::from_millis(1500));
+    let body = api.post(START, queue.clone()).await.expect(202);
+    assert_eq!(body["position"], 1, "a session that waits is a start too");
+    api.post(START, queue).await.problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn without_a_rate_only_the_quota_limits_starts() {
+    let api = Api::new(Fakes::new()).with_policy(|policy| {
+        policy.starts_per_minute = None;
+        policy.max_active_sessions = 700;
+    });
+    for _ in 0..700 {
+        api.post(START, json!({})).await.expect(202);
+    }
+    api.post(START, json!({})).await.problem(429, "quota_exceeded");
 }
 
 #[tokio::test]

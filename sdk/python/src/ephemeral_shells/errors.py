@@ -235,6 +235,10 @@ class QuotaExceededError(ApiError, code="quota_exceeded"):
     """The user has as many sessions as allowed."""
 
 
+class RateLimitedError(ApiError, code="rate_limited"):
+    """The user starts sessions too fast."""
+
+
 class QueueFullError(ApiError, code="queue_full"):
     """Too many jobs are queued."""
 

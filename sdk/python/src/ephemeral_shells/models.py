@@ -219,6 +219,7 @@ ProblemCode: TypeAlias = Literal[
     "range_not_satisfiable",
     "idempotency_mismatch",
     "quota_exceeded",
+    "rate_limited",
     "queue_full",
     "storage_exceeded",
     "too_many_requests",

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use domain::{
     DeliveryId, EventId, JobId, SessionId, UserId, WarmId,
     ports::{CommitError, Expect, Stream, Version, Versioned, Write},
+    rate::Empty,
     session::Session,
     size::Size,
 };
@@ -30,6 +31,7 @@ enum Touched<'a> {
     Warm(WarmId),
     IdempotentResponse(&'a UserId, &'a str),
     Slots(&'a UserId),
+    Starts(&'a UserId),
     Capacity,
     Turn(SessionId),
 }
@@ -52,6 +54,7 @@ fn touched(write: &Write) -> Touched<'_> {
         Write::Warm(warm, _) => Touched::Warm(warm.id()),
         Write::IdempotentResponse(answer) => Touched::IdempotentResponse(&answer.user, &answer.key),
         Write::TakeSlot { user, .. } | Write::FreeSlot { user } => Touched::Slots(user),
+        Write::CountStart { user, .. } => Touched::Starts(user),
         Write::RequireCapacity { .. } => Touched::Capacity,
         Write::TakeTurn { session, .. } | Write::EndTurn { session, .. } => Touched::Turn(*session),
     }
@@ -99,6 +102,11 @@ impl State {
                 if self.slots.get(user).copied().unwrap_or(0) >= *limit {
                     return Err(CommitError::QuotaReached);
                 }
+                true
+            }
+            Write::CountStart { user, at, rate } => {
+                let full_at = self.starts_full_at.get(user).copied();
+                rate.take(full_at, *at).map_err(|Empty(wait)| CommitError::RateLimited(wait))?;
                 true
             }
             Write::RequireCapacity { session, size } => {
@@ -176,6 +184,12 @@ impl State {
                 self.answers.insert(key, (**answer).clone());
             }
             Write::TakeSlot { user, .. } => *self.slots.entry(user.clone()).or_default() += 1,
+            Write::CountStart { user, at, rate } => {
+                let full_at = self.starts_full_at.get(user).copied();
+                if let Ok(full_at) = rate.take(full_at, *at) {
+                    self.starts_full_at.insert(user.clone(), full_at);
+                }
+            }
             Write::FreeSlot { user } => *self.slots.entry(user.clone()).or_default() -= 1,
             Write::TakeTurn { session, job } => {
                 if self.turns.insert(*session, *job) != Some(*job) {

@@ -139,9 +139,9 @@ async fn a_failed_condition_takes_precedence_over_other_reasons() {
     let fails = "ConditionalCheckFailed";
     injector.inject("TransactWriteItems", 1, &cancelled(&["None", "TransactionConflict", fails]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Closed)));
-    injector.inject("TransactWriteItems", 1, &cancelled(&[fails, fails, "TransactionConflict"]));
+    injector.inject("TransactWriteItems", 1, &cancelled(&["TransactionConflict", fails, fails]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::QuotaReached)));
-    injector.inject("TransactWriteItems", 1, &cancelled(&["None", fails, "None"]));
+    injector.inject("TransactWriteItems", 1, &cancelled(&[fails, fails, "None"]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Conflict)));
     injector.inject("TransactWriteItems", 1, &cancelled(&["ItemCollectionSizeLimitExceeded"]));
     assert!(matches!(store.commit(writes()).await, Err(CommitError::Backend(_))));

@@ -1,7 +1,11 @@
 //! Slots, turns and open sessions: writes whose condition is not a version.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use domain::{
+    Timestamp,
     ports::{CommitError, Expect, Quota, Write},
+    rate::Rate,
     session::{Event, Reason},
 };
 use futures::future::join_all;
@@ -33,6 +37,67 @@ pub(super) async fn a_slot_is_not_taken_by_a_transaction_that_fails(store: &Made
     put(store, vec![put_job(job("s", "j"), Expect::New)]).await;
     conflicts(store, vec![take(5), put_job(job("s", "j"), Expect::New)]).await;
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 0);
+}
+
+pub(super) async fn starts_are_counted_by_the_rate_of_their_user(store: &Made) {
+    // A minute's tokens are two, and one comes back after 30 s.
+    put(store, vec![take(9), start(0)]).await;
+    put(store, vec![start(0)]).await;
+    rate_limited(store, vec![take(9), start(0)], 30).await;
+    rate_limited(store, vec![start(20)], 10).await;
+    rate_limited(store, vec![start(-20)], 50).await;
+    put(store, vec![take(9), start(30)]).await;
+    rate_limited(store, vec![start(31)], 29).await;
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 2);
+    let of_another =
+        Write::CountStart { user: domain::UserId::new("another"), at: at(31), rate: rate() };
+    put(store, vec![of_another]).await;
+    // A clock that was set back by an hour gives one token, and no more.
+    put(store, vec![start(-3600)]).await;
+    rate_limited(store, vec![start(-3600)], 30).await;
+    for _ in 0..2 {
+        put(store, vec![start(100_000)]).await;
+    }
+    rate_limited(store, vec![start(100_000)], 30).await;
+    put(store, vec![Write::FreeSlot { user: user_id() }]).await;
+    put(store, vec![start(100_030)]).await;
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
+}
+
+pub(super) async fn a_start_that_is_refused_counts_nothing(store: &Made) {
+    put(store, vec![take(1)]).await;
+    put(store, vec![put_job(job("s", "j"), Expect::New)]).await;
+    for _ in 0..5 {
+        let refused = store.commit(vec![start(0), take(1)]).await;
+        assert!(matches!(refused, Err(CommitError::QuotaReached)), "{refused:?}");
+        conflicts(store, vec![start(0), put_job(job("s", "j"), Expect::New)]).await;
+    }
+    for _ in 0..2 {
+        put(store, vec![start(0), take(9)]).await;
+    }
+    rate_limited(store, vec![start(0), take(9)], 30).await;
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 3);
+}
+
+pub(super) async fn a_race_of_starts_never_exceeds_the_rate(store: &Made) {
+    let rate = Rate::per_minute(NonZeroU32::new(6).unwrap(), 1);
+    let starts = (0..12).map(|_| async move {
+        loop {
+            let start = Write::CountStart { user: user_id(), at: at(0), rate };
+            match store.commit(vec![take(99), start]).await {
+                Ok(()) => return true,
+                Err(CommitError::Conflict) => {}
+                Err(CommitError::RateLimited(wait)) => {
+                    assert_eq!(wait.as_secs(), 10);
+                    return false;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    let started = join_all(starts).await.into_iter().filter(|started| *started).count();
+    assert_eq!(started, 6);
+    assert_eq!(store.quota(&user_id()).await.unwrap().active, 6);
 }
 
 pub(super) async fn one_job_has_the_turn_at_a_time(store: &Made) {
@@ -70,6 +135,28 @@ pub(super) async fn only_an_open_session_passes_as_open(store: &Made) {
         assert!(matches!(refused, Err(CommitError::Closed)), "{name}: {refused:?}");
         assert_eq!(store.job(job_id(name)).await.unwrap(), None);
     }
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis((1_000_000 + seconds) * 1000)
+}
+
+fn rate() -> Rate {
+    Rate::per_minute(NonZeroU32::new(2).unwrap(), 1)
+}
+
+fn start(seconds: i64) -> Write {
+    Write::CountStart { user: user_id(), at: at(seconds), rate: rate() }
+}
+
+/// Commits in vain, because the user may start a session only after so many seconds.
+async fn rate_limited(store: &Made, writes: Vec<Write>, seconds: u64) {
+    let refused = store.commit(writes).await;
+    let expected = Duration::from_secs(seconds);
+    assert!(
+        matches!(refused, Err(CommitError::RateLimited(wait)) if wait == expected),
+        "{refused:?}"
+    );
 }
 
 fn take(limit: u32) -> Write {
