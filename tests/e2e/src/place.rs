@@ -74,11 +74,11 @@ impl Place {
         }
     }
 
-    /// Kills all workers that run commands, with SIGKILL.
+    /// Kills all workers that run commands, or take the reports of runners about them, with SIGKILL.
     pub(crate) async fn kill_workers(&self) -> Result<()> {
         match self {
             Self::Local(local) => local.kill_and_restart().await,
-            Self::Aws(aws) => aws.kill_workers("exec"),
+            Self::Aws(aws) => aws.kill_workers(&["exec", "link"]),
         }
     }
 

@@ -4,8 +4,10 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     process::{Command, Output, Stdio},
     sync::LazyLock,
+    thread,
 };
 
+use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
 use serde_json::Value;
 
 use crate::scripted_server::ephemeral;
@@ -166,6 +168,30 @@ fn a_terminal_whose_command_ends_at_once_shows_its_output() {
         return;
     };
     assert_eq!((code, out.as_str()), (Some(3), "out\r\n"), "{err}");
+}
+
+#[test]
+fn a_full_pipe_does_not_keep_a_terminal_from_being_left() {
+    if is_unsupported() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut child = ephemeral(&["run", "-it", "--", "sh", "-c", "yes"])
+        .env("EPHEMERAL_DATA_DIR", dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it runs");
+    let stdout = child.stdout.take().expect("it is piped");
+    let size = fcntl_getpipe_size(&stdout).expect("a pipe") as u64;
+    // A page may have room left that the next write does not fit in.
+    while ioctl_fionread(&stdout).expect("a pipe") < size - 8192 {
+        thread::yield_now();
+    }
+    let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
+    assert!(kill.expect("kill runs").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(128 + 15));
+    drop(stdout);
 }
 
 #[test]

@@ -144,10 +144,11 @@ impl Aws {
         self.control("kill", &json!({"task": self.task(session).await?})).await
     }
 
-    /// Kills all processes of a function.
-    pub(super) fn kill_workers(&self, function: &str) -> Result<()> {
-        let workers: Vec<_> = self.workers().into_iter().filter(|(_, of)| of == function).collect();
-        ensure!(!workers.is_empty(), "no process of {function} runs");
+    /// Kills all processes of these functions, of which one at least has some.
+    pub(super) fn kill_workers(&self, functions: &[&str]) -> Result<()> {
+        let is_one = |function: &str| functions.contains(&function);
+        let workers: Vec<_> = self.workers().into_iter().filter(|(_, of)| is_one(of)).collect();
+        ensure!(!workers.is_empty(), "no process of {functions:?} runs");
         workers.into_iter().for_each(|(pid, _)| process::kill(pid));
         Ok(())
     }
