@@ -45,10 +45,7 @@ pub(crate) fn find(global: &Global) -> Result<Option<Address>, CliError> {
         })?;
         return Ok(Some(Address { url: url.trim_end_matches('/').to_owned(), token }));
     }
-    let file = dir.join("server.json");
-    let Ok(text) = fs::read(&file) else { return Ok(None) };
-    let running: Running = serde_json::from_slice(&text)
-        .map_err(|error| CliError::chain(&format!("can't read {}", file.display()), &error))?;
+    let Some(running) = recorded(&dir)? else { return Ok(None) };
     if !accepts_connections(&running.url) {
         return Ok(None);
     }
@@ -57,6 +54,15 @@ pub(crate) fn find(global: &Global) -> Result<Option<Address>, CliError> {
             .hint("set EPHEMERAL_TOKEN, or run as the user who runs the server")
     })?;
     Ok(Some(Address { url: running.url, token }))
+}
+
+/// What the last server with this data directory has left there, if anything.
+fn recorded(dir: &Path) -> Result<Option<Running>, CliError> {
+    let file = dir.join("server.json");
+    let Ok(text) = fs::read(&file) else { return Ok(None) };
+    let running = serde_json::from_slice(&text)
+        .map_err(|error| CliError::chain(&format!("can't read {}", file.display()), &error))?;
+    Ok(Some(running))
 }
 
 /// The data directory: the option, else the default of this user.
@@ -88,11 +94,7 @@ fn accepts_connections(url: &str) -> bool {
 /// Whether a URL is that of the server with this data directory: it names this machine, or has the same origin.
 fn is_own(url: &str, dir: &Path) -> bool {
     let Ok(url) = Url::parse(url) else { return false };
-    let running = || {
-        let running: Running =
-            serde_json::from_slice(&fs::read(dir.join("server.json")).ok()?).ok()?;
-        Url::parse(&running.url).ok()
-    };
+    let running = || Url::parse(&recorded(dir).ok()??.url).ok();
     is_loopback(&url) || running().is_some_and(|running| running.origin() == url.origin())
 }
 
