@@ -112,7 +112,7 @@ impl Drop for Identity {
 
 impl Identity {
     /// Makes the shell run the command in these files. At once and completely, or not at all.
-    fn send(&mut self, paths: &directory::Paths<'_>, merge: bool) -> io::Result<()> {
+    fn send(&self, paths: &directory::Paths<'_>, merge: bool) -> io::Result<()> {
         let mut lines = AFTER_INTERRUPT.to_owned();
         if self.last_code != 0 {
             // Sets `$?`. An exit code in such a list does not end a shell with the option -e.

@@ -65,10 +65,13 @@ impl Jobs {
         Ok((self.new_shell(start, name)?, true))
     }
 
+    /// Where the files of commands are: there is such a directory before anything is started in a shell.
+    fn directory(&self) -> Result<&Directory, SpawnError> {
+        self.directory.as_ref().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
+    }
+
     fn new_shell(&self, start: &Start, name: &str) -> Result<Shell, SpawnError> {
-        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotFound.into());
-        let directory = directory.map_err(failed)?;
-        Shell::spawn(start, name, directory, &self.defaults, self.cgroups.as_ref())
+        Shell::spawn(start, name, self.directory()?, &self.defaults, self.cgroups.as_ref())
     }
 
     fn run_in_shell(
@@ -79,9 +82,7 @@ impl Jobs {
         text: &str,
         files: [File; 2],
     ) -> Result<Job, SpawnError> {
-        let directory = self.directory.as_ref().ok_or(io::ErrorKind::NotFound.into());
-        let directory = directory.map_err(failed)?;
-        match ShellCommand::start(shell, is_new, start, text, directory) {
+        match ShellCommand::start(shell, is_new, start, text, self.directory()?) {
             Ok((spawned, command)) => Ok(Job::in_shell(start, spawned, command, files)),
             Err(failure) => {
                 let (shell, error) = *failure;

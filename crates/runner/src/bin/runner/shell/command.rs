@@ -82,7 +82,7 @@ impl ShellCommand {
             Ok(made) => made,
             Err(error) => return Err(Box::new((shell, error))),
         };
-        let Shell { mut identity, members } = shell;
+        let Shell { identity, members } = shell;
         let used_before = Used::now(identity.main, &members);
         let before = members.pids().into_iter().filter_map(ProcessId::of).collect();
         let has_own_peak = members.reset_peak() || is_new;
