@@ -168,13 +168,8 @@ class Client:
         """Sends a request for files, once. The response is a success, and its body is not read."""
         import httpx
 
-        request = self._http.build_request(
-            method,
-            self.url + path,
-            params=query,
-            content=content,
-            headers=headers,
-            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+        request = self._transfer(
+            method, self.url + path, query=query, content=content, headers=headers
         )
         try:
             response = self._settled(self._http.send(request, stream=True))
@@ -192,14 +187,8 @@ class Client:
         """Puts bytes to a URL that needs no token."""
         import httpx
 
-        request = self._http.build_request(
-            "PUT",
-            url,
-            content=content,
-            headers={"content-length": str(size)},
-            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
-        )
-        del request.headers["authorization"]
+        headers = {"content-length": str(size)}
+        request = self._transfer("PUT", url, content=content, headers=headers, has_token=False)
         try:
             response = self._http.send(request)
         except httpx.TransportError as error:
@@ -207,22 +196,43 @@ class Client:
         if not response.is_success:
             raise _refused(response)
 
+    def _transfer(
+        self,
+        method: str,
+        url: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        content: Any = None,
+        headers: Mapping[str, str] | None = None,
+        has_token: bool = True,
+    ) -> httpx.Request:
+        """A request that may take long. One to another server must have no token."""
+        import httpx
+
+        request = self._http.build_request(
+            method,
+            url,
+            params=query,
+            content=content,
+            headers=headers,
+            timeout=httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT),
+        )
+        if not has_token:
+            del request.headers["authorization"]
+        return request
+
     def _settled(self, response: httpx.Response) -> httpx.Response:
         """The response to a request for files that may have been accepted as a job: that of its
         result. A URL to which it redirects gets no token."""
-        import httpx
-
         self.has_responded = True
         while response.status_code in (_ACCEPTED, _SEE_OTHER):
             response.close()
             location = response.headers["location"]
-            timeout = httpx.Timeout(_SILENCE, connect=_CONNECT_TIMEOUT)
             if response.status_code == _ACCEPTED:
                 url, query = f"{self.url}{location}/result", {"waitSeconds": _EVENTS_WAIT}
-                request = self._http.build_request("GET", url, params=query, timeout=timeout)
+                request = self._transfer("GET", url, query=query)
             else:
-                request = self._http.build_request("GET", location, timeout=timeout)
-                del request.headers["authorization"]
+                request = self._transfer("GET", location, has_token=False)
             response = self._http.send(request, stream=True)
         return response
 
