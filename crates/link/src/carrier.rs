@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use runner::protocol::{Cause, Event, Exit, Request, Start, Total, Usage};
+use runner::protocol::{Cause, Event, Exit, Request, Start};
 
 use crate::{
     carrier::{
@@ -138,7 +138,9 @@ impl Carrier {
                 self.actions.push_back(Action::Close(connection));
             }
             Event::Error { message, retryable: false } => {
-                job.ended(not_run(message), now);
+                // The runner refuses it for good.
+                let cause = Cause::SpawnFailed { message, not_executable: false };
+                job.ended(Exit::not_run(cause), now);
                 self.actions.push_back(Action::Close(connection));
             }
             Event::Error { retryable: true, .. } => {
@@ -218,19 +220,6 @@ impl Carrier {
 
     fn of_connection(&mut self, connection: u64) -> Option<(&String, &mut Carried)> {
         self.jobs.iter_mut().find(|(_, job)| job.connection() == Some(connection))
-    }
-}
-
-/// The end of a job that the runner refuses for good.
-fn not_run(message: String) -> Exit {
-    Exit {
-        cause: Cause::SpawnFailed { message, not_executable: false },
-        stdout: Total::default(),
-        stderr: Total::default(),
-        usage: Usage::default(),
-        leftover: 0,
-        background: Vec::new(),
-        shell: None,
     }
 }
 

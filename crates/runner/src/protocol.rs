@@ -226,6 +226,21 @@ pub struct Exit {
     pub shell: Option<ShellUse>,
 }
 
+impl Exit {
+    /// The result of a job that did not run.
+    pub fn not_run(cause: Cause) -> Self {
+        Self {
+            cause,
+            stdout: Total::default(),
+            stderr: Total::default(),
+            usage: Usage::default(),
+            leftover: 0,
+            background: Vec::new(),
+            shell: None,
+        }
+    }
+}
+
 /// The shell of a job with a [`Start::shell`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShellUse {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     TaskId, Timestamp,
     command::Command,
-    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Usage, Work},
+    job::{Failure as JobFailure, Job, LEASE, Outcome, Running, StreamStats, Work},
     message::Message,
     ports::{
         BackendError, CommandEnd, CommandEvent, CommandStart, CommitError, EndCause, Expect,
@@ -306,16 +306,7 @@ impl Worker<'_> {
 
     /// Ends a job whose command was certainly not started and never will be.
     async fn end_unstarted(&mut self, cause: EndCause) -> Result<FollowEnd, HandlerError> {
-        let end = CommandEnd {
-            cause,
-            exit: None,
-            stdout_written: 0,
-            stderr_written: 0,
-            usage: Usage::default(),
-            background: Vec::new(),
-            shell: None,
-        };
-        match self.record_end(end).await {
+        match self.record_end(CommandEnd::without_output(cause, None)).await {
             Ok(()) => Ok(FollowEnd::Finished),
             Err(CommitError::Conflict) => Ok(FollowEnd::Superseded),
             Err(error) => Err(error.into()),

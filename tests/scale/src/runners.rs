@@ -11,7 +11,7 @@ use domain::{
     JobId, TaskId, Timestamp,
     command::Command,
     file::NewFile,
-    job::{Exit, TerminalAccess, Usage},
+    job::{Exit, TerminalAccess},
     ports::{
         Attached, BackendError, CommandEnd, CommandEvent, CommandStart, EndCause, FilesError,
         Report, ReportedEnd, Shell, ShellError,
@@ -143,15 +143,7 @@ impl Runners {
 }
 
 fn end() -> CommandEnd {
-    CommandEnd {
-        cause: EndCause::Exited,
-        exit: Some(Exit::Code(0)),
-        stdout_written: 0,
-        stderr_written: 0,
-        usage: Usage::default(),
-        background: Vec::new(),
-        shell: None,
-    }
+    CommandEnd::without_output(EndCause::Exited, Some(Exit::Code(0)))
 }
 
 /// A channel that follows one command.

@@ -5,7 +5,6 @@ use std::{io, sync::Arc};
 use async_trait::async_trait;
 use domain::{
     TaskId, Timestamp,
-    job::Usage,
     ports::{Attached, BackendError, CommandEnd, CommandEvent, EndCause, ShellError},
 };
 use runner::protocol::{Event, Request};
@@ -72,15 +71,8 @@ impl<D: Dial> Follower<D> {
             // The runner will never run this command.
             Event::Error { message, retryable: false } => {
                 self.give_back();
-                CommandEvent::Ended(CommandEnd {
-                    cause: EndCause::SpawnFailed(message),
-                    exit: None,
-                    stdout_written: 0,
-                    stderr_written: 0,
-                    usage: Usage::default(),
-                    background: Vec::new(),
-                    shell: None,
-                })
+                let cause = EndCause::SpawnFailed(message);
+                CommandEvent::Ended(CommandEnd::without_output(cause, None))
             }
             Event::Error { message, retryable: true } => {
                 self.give_back();

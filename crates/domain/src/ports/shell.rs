@@ -90,6 +90,21 @@ pub struct CommandEnd {
     pub shell: Option<ShellUse>,
 }
 
+impl CommandEnd {
+    /// The end of a command that has printed nothing and used nothing.
+    pub fn without_output(cause: EndCause, exit: Option<Exit>) -> Self {
+        Self {
+            cause,
+            exit,
+            stdout_written: 0,
+            stderr_written: 0,
+            usage: Usage::default(),
+            background: Vec::new(),
+            shell: None,
+        }
+    }
+}
+
 /// Why a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndCause {

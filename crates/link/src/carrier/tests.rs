@@ -31,7 +31,7 @@ pub(crate) fn start(job: &str, stdin: Vec<u8>) -> Start {
 }
 
 fn exit(code: i32) -> Exit {
-    Exit { cause: Cause::Exited { code }, ..not_run(String::new()) }
+    Exit::not_run(Cause::Exited { code })
 }
 
 fn output(offset: u64, bytes: &[u8]) -> Event {

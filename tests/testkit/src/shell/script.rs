@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{
     Timestamp,
     command::{Command, Concurrency, Keep},
-    job::{BackgroundProcess, Exit, ShellUse, Usage},
+    job::{BackgroundProcess, Exit, ShellUse},
     ports::{CommandEnd, EndCause, Stream},
 };
 
@@ -130,7 +130,7 @@ impl Process {
             end: CommandEnd {
                 background: script.leaves.clone(),
                 shell,
-                ..end(script.cause.clone(), script.exit)
+                ..CommandEnd::without_output(script.cause.clone(), script.exit)
             },
         };
         let mut output: Vec<_> = script.output.iter().collect();
@@ -149,7 +149,7 @@ impl Process {
 
     /// The record of a command that was cancelled before its start.
     pub(super) fn never(now: Timestamp) -> Self {
-        let end = end(EndCause::Cancelled, None);
+        let end = CommandEnd::without_output(EndCause::Cancelled, None);
         let (ran, serial, over, released) = (false, false, true, false);
         let (written, pieces, limits) = (Vec::new(), Vec::new(), (0, 0));
         Self { written, pieces, limits, ran, serial, over, released, ends_at: now, end }
@@ -216,7 +216,12 @@ impl Process {
         let (stdout_written, stderr_written) =
             (self.total(Stream::Stdout), self.total(Stream::Stderr));
         let shell = self.end.shell;
-        self.end = CommandEnd { stdout_written, stderr_written, shell, ..end(cause, exit) };
+        self.end = CommandEnd {
+            stdout_written,
+            stderr_written,
+            shell,
+            ..CommandEnd::without_output(cause, exit)
+        };
     }
 }
 
@@ -228,10 +233,4 @@ fn part((_, stream, offset, bytes): &Piece, from: u64, to: u64, at: Timestamp) -
     let (from, to) = (index(from), index(to));
     let kept = bytes.get(from..to).unwrap_or_default().to_vec();
     (at, *stream, offset + from as u64, kept)
-}
-
-fn end(cause: EndCause, exit: Option<Exit>) -> CommandEnd {
-    let (usage, background) = (Usage::default(), Vec::new());
-    let shell = None;
-    CommandEnd { cause, exit, stdout_written: 0, stderr_written: 0, usage, background, shell }
 }

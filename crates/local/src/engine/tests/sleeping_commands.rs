@@ -5,7 +5,7 @@ use domain::{
     TaskId, UserId,
     command::{Command, Concurrency, Program},
     file::NewFile,
-    job::{Exit, TerminalAccess, Usage},
+    job::{Exit, TerminalAccess},
     ports::{
         Attached, CommandEnd, CommandEvent, CommandStart, EndCause, FilesError, Shell, ShellError,
     },
@@ -74,15 +74,8 @@ impl Attached for Following {
         if self.sleeps {
             return std::future::pending().await;
         }
-        Ok(Some(CommandEvent::Ended(CommandEnd {
-            cause: EndCause::Exited,
-            exit: Some(Exit::Code(0)),
-            stdout_written: 0,
-            stderr_written: 0,
-            background: Vec::new(),
-            shell: None,
-            usage: Usage::default(),
-        })))
+        let end = CommandEnd::without_output(EndCause::Exited, Some(Exit::Code(0)));
+        Ok(Some(CommandEvent::Ended(end)))
     }
 }
 

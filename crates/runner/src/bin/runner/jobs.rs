@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use runner::protocol::files::FileRequest;
 use runner::protocol::processes::ProcessRequest;
-use runner::protocol::{Cause, Event, Exit, Start, Stream, Total, Usage};
+use runner::protocol::{Cause, Event, Exit, Start, Stream, Total};
 
 use crate::capture::{self, Scratch};
 use crate::cgroup::Cgroups;
@@ -162,7 +162,7 @@ impl Jobs {
             }
             Err(SpawnError::NotFound(message)) => Cause::NotFound { message },
         };
-        self.store.record_exit(&start.job_id, &not_run(cause)).map_err(store_error)
+        self.store.record_exit(&start.job_id, &Exit::not_run(cause)).map_err(store_error)
     }
 
     pub(crate) fn cancel(&mut self, job_id: &str, now: Instant) -> Result<(), RequestError> {
@@ -178,7 +178,7 @@ impl Jobs {
     /// Records that a job never runs, unless its id was seen before.
     fn cancel_unseen(&self, job_id: &str) -> Result<(), RequestError> {
         if self.store.claim(job_id).map_err(store_error)? {
-            let exit = not_run(Cause::Cancelled { ended: None });
+            let exit = Exit::not_run(Cause::Cancelled { ended: None });
             self.store.record_exit(job_id, &exit).map_err(store_error)?;
         }
         Ok(())
@@ -323,9 +323,9 @@ impl Jobs {
                 View::Job => streams.map(|stream| job.settled(stream)),
                 View::Terminal => streams.map(|stream| job.kept(stream)),
             }),
-            None => {
-                Progress::Ended(self.store.exit(job_id).unwrap_or_else(|| not_run(Cause::Lost)))
-            }
+            None => Progress::Ended(
+                self.store.exit(job_id).unwrap_or_else(|| Exit::not_run(Cause::Lost)),
+            ),
         }
     }
 
@@ -444,13 +444,6 @@ fn check_id(job_id: &str) -> Result<(), RequestError> {
     } else {
         Err(refused("not a job id: it must have 1 to 64 characters of A-Z a-z 0-9 _ -"))
     }
-}
-
-/// The exit of a job that did not run in this runner.
-fn not_run(cause: Cause) -> Exit {
-    let none = Total::default();
-    let (usage, background) = (Usage::default(), Vec::new());
-    Exit { cause, stdout: none, stderr: none, usage, leftover: 0, background, shell: None }
 }
 
 fn refused(message: impl Into<String>) -> RequestError {
