@@ -68,6 +68,28 @@ pub struct Terminal {
 pub const MAX_RECORDING: u64 = 4 * 1024 * 1024;
 
 impl Command {
+    /// A command on pipes, with empty input, in the user's home and with the session's variables only. It waits for
+    /// the serial jobs before it, both ends of long output are stored, and what it leaves running is killed.
+    pub fn new(program: Program, timeout: Duration, max_output_bytes: u64) -> Self {
+        Self {
+            program: Secret::new(program),
+            cwd: None,
+            env: Secret::default(),
+            user: None,
+            stdin: Secret::default(),
+            timeout,
+            concurrency: Concurrency::Serial,
+            max_output_bytes,
+            keep: Keep::Both,
+            merge: false,
+            shell: None,
+            background: false,
+            shared_shell: None,
+            terminal: None,
+            files: None,
+        }
+    }
+
     /// Drops what may be large or secret: the program, directory, variables and input. What is left, the
     /// outline, decides when the command may run.
     pub fn clear(&mut self) {

@@ -1,12 +1,10 @@
 //! `POST /v1/shell/start`: accepts a session, within the quota or waiting for a slot, and as fast as the user's
 //! rate allows.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use axum::{extract::State, response::Response};
 use domain::{
-    JobId, Secret, SessionId, Timestamp, UserId,
-    command::{Command, Concurrency, Keep, Program},
+    JobId, SessionId, Timestamp, UserId,
+    command::{Command, Program},
     job::{self, Job, Work},
     message::Message,
     ports::{CommitError, Expect, Write},
@@ -119,7 +117,9 @@ fn plan(env: &Env, new: &NewSession, position: Option<u32>) -> Plan {
     let start = job(&new.user, new.id, new.start_job, Work::Start, now);
     batch = batch.transition(env, &accepted, Expect::New).write(insert(&start));
     if let Some(OneShot { job: id, program }) = &new.one_shot {
-        let work = Work::Execute(Box::new(one_shot(program.clone(), new.spec.ttl)));
+        // It may run as long as the session lives.
+        let command = Command::new(program.clone(), new.spec.ttl, DEFAULT_OUTPUT);
+        let work = Work::Execute(Box::new(command));
         batch = batch.write(insert(&job(&new.user, new.id, *id, work, now)));
     }
     let mut body = Accepted::of(&start);
@@ -171,25 +171,4 @@ pub(super) fn job(user: &UserId, session: SessionId, id: JobId, work: Work, now:
 /// The write that creates a job.
 pub(super) fn insert(job: &Job) -> Write {
     Write::Job(Box::new(job.clone()), Expect::New)
-}
-
-/// The command of a one-shot session: it may run as long as the session lives.
-fn one_shot(program: Program, ttl: Duration) -> Command {
-    Command {
-        program: Secret::new(program),
-        cwd: None,
-        env: Secret::new(BTreeMap::new()),
-        user: None,
-        stdin: Secret::new(Vec::new()),
-        timeout: ttl,
-        concurrency: Concurrency::Serial,
-        max_output_bytes: DEFAULT_OUTPUT,
-        keep: Keep::Both,
-        merge: false,
-        shell: None,
-        background: false,
-        shared_shell: None,
-        terminal: None,
-        files: None,
-    }
 }

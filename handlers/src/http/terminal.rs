@@ -106,21 +106,10 @@ impl TerminalRequest {
         let timeout = integer(1..=Policy::MAX_TTL.as_secs());
         let timeout = fields.with_default("timeoutSeconds", timeout, Policy::MAX_TTL.as_secs());
         let command = Command {
-            program: Secret::new(program),
             cwd,
             env: Secret::new(env.unwrap_or_default()),
             user,
-            stdin: Secret::new(Vec::new()),
-            timeout: Duration::from_secs(timeout),
-            concurrency: Concurrency::Parallel,
-            max_output_bytes: KEPT_OUTPUT,
-            keep: Keep::Tail,
-            merge: false,
-            shell: None,
-            background: true,
-            shared_shell: None,
-            terminal: None,
-            files: None,
+            ..Command::new(program, Duration::from_secs(timeout), KEPT_OUTPUT)
         };
         Some(Self { command: on(terminal, command, true) })
     }

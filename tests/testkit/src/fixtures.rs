@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use domain::{
     JobId, Secret, SessionId, TaskId, UserId,
-    command::{Command, Concurrency, Keep, Program},
+    command::{Command, Program},
     session::{Admission, Spec},
     size::{Network, Size},
     warm,
@@ -55,23 +55,7 @@ pub fn kind() -> warm::Kind {
 
 /// A serial shell command with default options.
 pub fn command(line: &str) -> Command {
-    Command {
-        program: Secret::new(Program::Shell(line.to_owned())),
-        cwd: None,
-        env: Secret::default(),
-        user: None,
-        stdin: Secret::default(),
-        timeout: Duration::from_mins(10),
-        concurrency: Concurrency::Serial,
-        max_output_bytes: 1_048_576,
-        keep: Keep::Both,
-        merge: false,
-        shell: None,
-        background: false,
-        shared_shell: None,
-        terminal: None,
-        files: None,
-    }
+    Command::new(Program::Shell(line.to_owned()), Duration::from_mins(10), 1_048_576)
 }
 
 /// Up to ten bytes of the name itself, so that ids sort like names and never collide by accident.

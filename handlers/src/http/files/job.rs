@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use domain::{
-    JobId, Secret, SessionId, Timestamp, UploadId, UserId,
+    JobId, SessionId, Timestamp, UploadId, UserId,
     command::{Command, Concurrency, Keep, Program},
     file::{Attributes, FileAction, FileJob, FilePath, FileReply, FilesDone, uploaded},
     job::{Exit, Finished, Job, Outcome},
@@ -162,22 +162,12 @@ fn transfers(env: &Env) -> Result<&dyn Transfers, Problem> {
 }
 
 fn command(files: FileJob) -> Command {
+    let program = Program::Argv(vec![PROGRAM.to_owned()]);
     Command {
-        program: Secret::new(Program::Argv(vec![PROGRAM.to_owned()])),
-        cwd: None,
-        env: Secret::default(),
-        user: None,
-        stdin: Secret::default(),
-        timeout: TIMEOUT,
         concurrency: Concurrency::Parallel,
-        max_output_bytes: MAX_OUTPUT,
         keep: Keep::Head,
-        merge: false,
-        shell: None,
-        background: false,
-        terminal: None,
-        shared_shell: None,
         files: Some(files),
+        ..Command::new(program, TIMEOUT, MAX_OUTPUT)
     }
 }
 
