@@ -265,12 +265,19 @@ pub(super) async fn nonsense_on_a_data_channel_harms_neither_the_terminal_nor_th
     shell.stop().await;
 }
 
-pub(super) async fn pages_of_other_origins_can_not_open_a_terminal() {
+pub(super) async fn only_pages_of_this_origin_and_of_listed_ones_can_open_a_terminal() {
     let shell = Fixture::start(json!({})).await;
     let (_, offer) = shell.line("read line").await;
     let url = offer["streamUrl"].as_str().expect("a URL");
     let own = shell.user.url.clone();
-    for (origin, status) in [("https://example.com", 403), ("null", 403), (own.as_str(), 101)] {
+    let listed = "https://app.example";
+    for (origin, status) in [
+        ("https://example.com", 403),
+        ("null", 403),
+        ("http://app.example", 403),
+        (listed, 101),
+        (own.as_str(), 101),
+    ] {
         let got = match socket(url, Some(origin)).await {
             Ok((_, response)) => response.status().as_u16(),
             Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
