@@ -415,10 +415,13 @@ pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
             plugin.display(),
             json!({"Target": "ecs:cluster_0123456789abcdef_0123456789abcdef-1"}),
         );
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = script.spawn().expect("script of Debian's bsdutils is installed");
+        let start = || {
+            let mut script = Command::new("script");
+            script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+            script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+            script
+        };
+        let mut child = start().spawn().expect("script of Debian's bsdutils is installed");
         let (mut stdin, mut stdout) =
             (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
         let mut printed = String::new();
@@ -441,6 +444,10 @@ pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
         let status = timeout(TIME_LIMIT, child.wait()).await.expect("it ends in time");
         assert!(status.expect("it ends").success());
         assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
+        // The token was used. Without a reason, this client would try to resume the session for ever.
+        let refused = timeout(TIME_LIMIT, start().output()).await.expect("it ends in time");
+        let printed = String::from_utf8_lossy(&refused.expect("it ran").stdout).into_owned();
+        assert!(printed.contains("the token was used"), "{printed}");
     }
     shell.stop().await;
 }
