@@ -106,7 +106,7 @@ fn main() -> Result<()> {
     if let Some(minutes) = args.soak {
         return soak::run(&bench, minutes);
     }
-    let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| only == id);
+    let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| is_part(id, only));
     let mut figures = Vec::new();
     let single: [(&str, Measure); 10] = [
         ("P1", latency::cold),
@@ -154,6 +154,14 @@ fn main() -> Result<()> {
     }
     println!("{}", figure::table(&figures));
     write(&args.results, &figures)
+}
+
+/// Whether the figures of this id are asked for by this name: `T` and `T1` both mean those of `T`, T1 to T3.
+fn is_part(id: &str, asked: &str) -> bool {
+    let rest = asked.strip_prefix(id);
+    rest.is_some_and(|rest| {
+        rest.is_empty() || id == "T" && rest.bytes().all(|b| b.is_ascii_digit())
+    })
 }
 
 /// P12: time from a clean clone to the result of `make run`.

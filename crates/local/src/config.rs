@@ -56,6 +56,8 @@ pub struct Config {
     pub requests: RequestLimits,
     /// Whether to serve the console at `/`.
     pub console: bool,
+    /// The origins of other web pages that may open terminals, as browsers send them.
+    pub terminal_origins: Vec<String>,
     /// Where the events of all users are published.
     pub events: EventsConfig,
 }
@@ -192,6 +194,7 @@ impl Config {
             connections: ConnectionLimits::default(),
             requests: RequestLimits::default(),
             console: false,
+            terminal_origins: Vec::new(),
             events: EventsConfig::default(),
         }
     }

@@ -119,6 +119,7 @@ impl Server {
             channels: ports.channels,
             users: users.clone(),
             tokens: tokens.clone(),
+            origins: config.terminal_origins.into(),
             open: Arc::default(),
             stopped: stopped.clone(),
         };

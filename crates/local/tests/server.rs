@@ -44,7 +44,7 @@ const TESTS: [&str; 29] = [
     "a_terminal_lives_on_during_a_restart_of_the_server",
     "the_end_of_a_session_closes_its_terminals_with_a_message",
     "nonsense_on_a_data_channel_harms_neither_the_terminal_nor_the_server",
-    "pages_of_other_origins_can_not_open_a_terminal",
+    "only_pages_of_this_origin_and_of_listed_ones_can_open_a_terminal",
     "terminals_leave_no_pseudo_terminals_behind",
     "clients_of_others_attach_unchanged",
     "a_connection_cut_amid_a_paste_and_output_loses_and_doubles_nothing",
@@ -128,8 +128,8 @@ async fn test(name: &str) {
         "a_revoked_user_loses_open_terminals_and_unused_permissions" => {
             terminals::a_revoked_user_loses_open_terminals_and_unused_permissions().await
         }
-        "pages_of_other_origins_can_not_open_a_terminal" => {
-            terminals::pages_of_other_origins_can_not_open_a_terminal().await
+        "only_pages_of_this_origin_and_of_listed_ones_can_open_a_terminal" => {
+            terminals::only_pages_of_this_origin_and_of_listed_ones_can_open_a_terminal().await
         }
         "terminals_leave_no_pseudo_terminals_behind" => {
             terminals::terminals_leave_no_pseudo_terminals_behind().await
@@ -203,6 +203,7 @@ fn config(dir: &Path) -> Config {
     config.listen.set_port(0);
     config.webhook_allow_private = true;
     config.budget.disk_mib = Some(100_000);
+    config.terminal_origins = vec!["https://app.example".to_owned()];
     config
 }
 

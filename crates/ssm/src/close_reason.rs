@@ -30,6 +30,8 @@ pub(crate) enum ConnectionError {
     ClosedWithCode(u16),
     #[error("connection closed by the peer")]
     Disconnected,
+    #[error("service refused the channel: {0}")]
+    Refused(String),
     #[error("peer did not answer keepalive pings")]
     KeepaliveTimeout,
     #[error("peer did not acknowledge messages in time")]

@@ -208,9 +208,9 @@ impl Driver {
             let Some(connection) = &mut self.connection else { break };
             match connection.poll_read(cx) {
                 Poll::Ready(Ok(Message::Binary(message))) => {
-                    self.is_accepted = true;
                     self.endpoint.receive(message, now);
                     self.take_events(now);
+                    self.is_accepted = true;
                 }
                 // The WebSocket library answers pings; text is ignored, as AWS's client does.
                 Poll::Ready(Ok(_)) => {}
@@ -232,6 +232,9 @@ impl Driver {
                 endpoint::Event::ExitCode(code) => self.exit_code = Some(code),
                 endpoint::Event::Terminate => self.end(String::new(), now),
                 endpoint::Event::HandshakeRefused => self.end("handshake refused".into(), now),
+                endpoint::Event::Closed { message } if !self.is_accepted => {
+                    self.closed.get_or_insert(ConnectionError::Refused(message).into());
+                }
                 endpoint::Event::Closed { message } => {
                     let exit_code = self.exit_code;
                     self.closed.get_or_insert(CloseReason::Ended { message, exit_code });

@@ -15,7 +15,7 @@ export interface Size {
 export type Closed =
   /** The server ended the channel; the message is for the user and may be empty. */
   | { kind: "ended"; message: string; exitCode: number | null }
-  /** The server closed the connection before it accepted the token. */
+  /** The server did not accept the token. */
   | { kind: "refused" }
   /** There was no connection, for example because a proxy passes no WebSockets on. */
   | { kind: "unreachable" }
@@ -61,6 +61,8 @@ export class Channel {
   #notShown = 0;
   #heldAcknowledgements: Frame[] = [];
   #exitCode: number | null = null;
+  /** Whether the service has sent anything but a refusal. */
+  #hasBegun = false;
   #isOpen = false;
   #isClosed = false;
   readonly #started = performance.now();
@@ -123,6 +125,9 @@ export class Channel {
   async #receive(data: ArrayBuffer): Promise<void> {
     const frame = decode(data);
     if (this.#isClosed || frame === null) return;
+    // The end of a channel before its beginning is a refusal, which the end of the connection tells.
+    if (frame.messageType !== "channel_closed") this.#hasBegun = true;
+    else if (!this.#hasBegun) return;
     if (frame.messageType === "output_stream_data") {
       // A damaged message is not acknowledged, so it comes again.
       if (!(await isIntact(frame)) || !this.#incoming.insert(frame.sequence, frame)) return;

@@ -153,12 +153,19 @@ function JobFacts({ job, now, command }: { job: Job; now: number; command: Comma
         {usage?.leftoverProcesses && !job.backgroundProcesses ? (
           <Fact name="Killed at its end">{processes(usage.leftoverProcesses)}</Fact>
         ) : null}
+        {job.shell && <Fact name="Shared shell">{sharedShell(job.shell)}</Fact>}
         {command?.user && <Fact name="User">{command.user}</Fact>}
         {command?.cwd && <Fact name="Directory">{command.cwd}</Fact>}
         {job.attempt > 1 && <Fact name="Attempt">{job.attempt}</Fact>}
       </Facts>
     </div>
   );
+}
+
+/** The shell that ran the command, and whether commands before or after this one have another of its name. */
+function sharedShell({ name, isNew, hasEnded }: NonNullable<Job["shell"]>): string {
+  const remarks = [isNew && "new", hasEnded && "has ended"].filter((remark) => remark);
+  return remarks.length > 0 ? `${name} (${remarks.join(", ")})` : name;
 }
 
 function processes(count: number): string {

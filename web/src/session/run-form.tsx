@@ -90,33 +90,64 @@ function Options({ form, set }: FormProps) {
   return (
     <details class="more">
       <summary>Options{changed > 0 && ` (${changed})`}</summary>
+      <Checkbox
+        label="In a shell that stays"
+        hint="The next command there finds the directory, variables, functions and processes that this one leaves."
+        checked={form.isShared}
+        onChange={(isShared) => set({ isShared })}
+      />
       <div class="columns three">
         <Field label="User">
           {(id) => <TextInput id={id} value={form.user} placeholder="shelluser" onInput={(user) => set({ user })} />}
         </Field>
-        <Field label="Directory">
-          {(id) => <TextInput id={id} value={form.cwd} placeholder="the user’s home" onInput={(cwd) => set({ cwd })} />}
-        </Field>
+        {form.isShared ? (
+          <Field label="Name of the shell">
+            {(id) => (
+              <TextInput id={id} value={form.shellName} placeholder="default" onInput={(shellName) => set({ shellName })} />
+            )}
+          </Field>
+        ) : (
+          <Field label="Directory">
+            {(id) => <TextInput id={id} value={form.cwd} placeholder="the user’s home" onInput={(cwd) => set({ cwd })} />}
+          </Field>
+        )}
         <Field label="Time limit">
           {(id) => <TextInput id={id} value={form.timeout} placeholder="10m" onInput={(timeout) => set({ timeout })} />}
         </Field>
       </div>
       <div class="columns">
-        <Field label="Shell">
-          {(id) => <Select id={id} value={form.shell} options={SHELLS} onChange={(shell) => set({ shell })} />}
-        </Field>
+        {!form.isShared && (
+          <Field label="Shell">
+            {(id) => <Select id={id} value={form.shell} options={SHELLS} onChange={(shell) => set({ shell })} />}
+          </Field>
+        )}
         <Field label="Of long output, keep">
           {(id) => <Select id={id} value={form.keep} options={KEEPS} onChange={(keep) => set({ keep })} />}
         </Field>
-      </div>
-      <div class="columns">
-        <Field label="Environment">
-          {(id) => <Lines id={id} value={form.env} placeholder="KEY=VALUE" onInput={(env) => set({ env })} />}
-        </Field>
+        {!form.isShared && (
+          <Field label="Environment">
+            {(id) => <Lines id={id} value={form.env} placeholder="KEY=VALUE" onInput={(env) => set({ env })} />}
+          </Field>
+        )}
         <Field label="Standard input">
           {(id) => <Lines id={id} value={form.stdin} onInput={(stdin) => set({ stdin })} />}
         </Field>
       </div>
+      <Checkbox
+        label="Both streams merged"
+        hint="Stderr goes where stdout goes, so that the order of the writes is kept."
+        checked={form.isMerged}
+        onChange={(isMerged) => set({ isMerged })}
+      />
+      {!form.isShared && <Processes form={form} set={set} />}
+    </details>
+  );
+}
+
+/** What a command in a shared shell can't choose: it waits for those before it, and its processes stay. */
+function Processes({ form, set }: FormProps) {
+  return (
+    <>
       <Checkbox
         label="Parallel to other commands"
         hint="Otherwise it waits until those before it have ended."
@@ -129,7 +160,7 @@ function Options({ form, set }: FormProps) {
         checked={form.isBackground}
         onChange={(isBackground) => set({ isBackground })}
       />
-    </details>
+    </>
   );
 }
 

@@ -142,7 +142,7 @@ test("the options of a command reach it, and what it leaves running is listed", 
   const { page } = tab;
   await openSession(page, id);
   await page.getByText("Options").click();
-  await page.getByLabel("Directory").fill("/tmp");
+  await page.getByLabel("Directory", { exact: true }).fill("/tmp");
   await page.getByLabel("Environment").fill("GREETING=hello world");
   await page.getByLabel("Standard input").fill("typed\n");
   await page.getByLabel("Leave background processes running").check();
@@ -152,6 +152,31 @@ test("the options of a command reach it, and what it leaves running is listed", 
   await holds(page, outputIs("/tmp\nhello world\ntyped\n"));
   await page.getByRole("heading", { name: "Left running in the background" }).waitFor();
   await page.locator(".processes").getByText("sleep 300").waitFor();
+  await tab.close();
+});
+
+test("commands of a shell that stays find what those before have left there", async () => {
+  const id = await server.session({ ttlSeconds: 600 });
+  const tab = await signedIn();
+  const { page } = tab;
+  await openSession(page, id);
+  await page.getByText("Options").click();
+  await page.getByLabel("Directory", { exact: true }).fill("/var");
+  await page.getByLabel("In a shell that stays").check();
+  await page.getByLabel("Name of the shell").fill("main");
+  assert.equal(await page.getByLabel("Directory", { exact: true }).count(), 0, "it is the shell's");
+  await page.getByText("Options (2)").waitFor();
+  await run(page, "cd /tmp; NAME=kept");
+  await badge(page, "exit 0").waitFor();
+  await page.getByText("main (new)").waitFor();
+  await page.goBack();
+  await page.getByText("Options").click();
+  await page.getByLabel("In a shell that stays").check();
+  await page.getByLabel("Name of the shell").fill("main");
+  await run(page, "pwd; echo $NAME >&2; exit 3");
+  await badge(page, "exit 3").waitFor();
+  await holds(page, outputIs("/tmp\nkept\n"));
+  await page.getByText("main (has ended)").waitFor();
   await tab.close();
 });
 

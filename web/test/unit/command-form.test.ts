@@ -16,10 +16,13 @@ test("all options reach the request", () => {
     timeout: "1h",
     shell: "sh",
     keep: "tail",
+    isShared: false,
+    shellName: "",
     env: "A=1\nB=x=y",
     stdin: "yes\n",
     isParallel: true,
     isBackground: true,
+    isMerged: true,
   } as const;
   assert.deepEqual(commandRequest(form), {
     command: "make test",
@@ -32,8 +35,23 @@ test("all options reach the request", () => {
     stdin: "yes\n",
     concurrency: "parallel",
     background: true,
+    merge: true,
   });
-  assert.equal(changedOptions(form), 9);
+  assert.equal(changedOptions(form), 10);
+});
+
+test("a command in a shared shell is sent without what would change the shell", () => {
+  const before = { ...emptyCommand, line: "cd /srv", cwd: "not a path", shell: "sh", env: "A=1", isParallel: true, isBackground: true } as const;
+  const form = { ...before, isShared: true, shellName: " main ", stdin: "yes\n" };
+  assert.deepEqual(commandRequest(form), { command: "cd /srv", state: "shared", shellName: "main", stdin: "yes\n" });
+  assert.equal(changedOptions(form), 3);
+  assert.deepEqual(commandRequest({ ...form, shellName: "" }), { command: "cd /srv", state: "shared", stdin: "yes\n" });
+});
+
+test("a name without a shared shell is not sent", () => {
+  const form = { ...emptyCommand, line: "true", shellName: "main" };
+  assert.deepEqual(commandRequest(form), { command: "true" });
+  assert.equal(changedOptions(form), 0);
 });
 
 test("what can't be understood is named", () => {

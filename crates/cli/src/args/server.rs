@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Subcommand, ValueEnum, value_parser};
 use local::config::UidRange;
 use reqwest::Url;
 
-use super::value::{http_url, max_size};
+use super::value::{http_url, max_size, web_origin};
 
 #[derive(Debug, Args)]
 pub(crate) struct Up {
@@ -56,6 +56,10 @@ pub(crate) struct Up {
     /// Serve the console at the server's URL: a page for browsers.
     #[arg(long, default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     pub(crate) console: bool,
+    /// Origin of web pages that may open terminals, such as https://app.example, besides the console's; may be
+    /// repeated. A page still needs the token of a terminal.
+    #[arg(long, value_name = "ORIGIN", value_parser = web_origin)]
+    pub(crate) terminal_origin: Vec<String>,
     /// Image of the shells: an OCI layout or a `docker save` archive; default: this machine's /usr.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,

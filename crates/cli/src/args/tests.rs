@@ -64,6 +64,18 @@ fn the_value_is_everything_after_the_first_equals_sign() {
 }
 
 #[test]
+fn origins_of_pages_are_given_as_browsers_send_them() {
+    let line = "ephemeral up --terminal-origin https://App.example:443 --terminal-origin http://[::1]:3000/";
+    let Command::Up(up) = parse(line).unwrap().command else { panic!("not up") };
+    assert_eq!(up.terminal_origin, ["https://app.example", "http://[::1]:3000"]);
+    for bad in
+        ["app.example", "https://app.example/path", "https://u@app.example", "file:///x", "*"]
+    {
+        assert!(parse(&format!("ephemeral up --terminal-origin {bad}")).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_budget_of_a_server_is_given_in_mebibytes() {
     let line = "ephemeral up --memory-budget 4096 --disk-budget 9000 --max-size 1024,2048,4096";
     let Command::Up(up) = parse(line).unwrap().command else { panic!("not up") };

@@ -88,6 +88,17 @@ pub(super) fn max_size(text: &str) -> Result<MaxSize, String> {
     }
 }
 
+/// Reads the origin of web pages, such as `https://app.example`, in the form in which browsers send it.
+pub(super) fn web_origin(text: &str) -> Result<String, String> {
+    let url = http_url(text)?;
+    let origin = url.origin().ascii_serialization();
+    if url.as_str() == format!("{origin}/") {
+        Ok(origin)
+    } else {
+        Err(format!("an origin has no path, query or user; did you mean {origin}?"))
+    }
+}
+
 /// An http or https URL.
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("not a URL: {error}"))?;

@@ -14,9 +14,11 @@ use crate::{
     error::{CliError, Exit},
     interrupt::Interrupt,
     raw_terminal,
-    view::{Accepted, Job},
+    view::Accepted,
 };
 
+mod channels;
+mod keyboard;
 mod screen;
 
 use screen::{Left, Screen};
@@ -84,7 +86,7 @@ async fn job(client: &Client, args: Attach) -> Result<String, CliError> {
             let message = "a terminal that runs already takes neither a command nor --record";
             return Err(CliError::new(Exit::Usage, message).hint("give the id of a shell"));
         }
-        client.post_idempotent(&format!("/jobs/{id}/terminal"), &json!({})).await?;
+        channels::permit(client, &id).await?;
         return Ok(id);
     }
     let mut request = Map::new();
@@ -101,15 +103,4 @@ async fn job(client: &Client, args: Attach) -> Result<String, CliError> {
     }
     let accepted = client.post(&format!("/sessions/{id}/terminal"), &request.into()).await?;
     Ok(read::<Accepted>(&accepted)?.job_id)
-}
-
-/// Asks for another permission to open the terminal of a running job.
-async fn reopen(client: &Client, job: &str) -> Result<(), CliError> {
-    client.post_idempotent(&format!("/jobs/{job}/terminal"), &json!({})).await.map(drop)
-}
-
-/// The job, once it has ended or its terminal can be opened, or after this many seconds.
-async fn wait_for_job(client: &Client, job: &str, seconds: u32) -> Result<Job, CliError> {
-    let value = client.get(&format!("/jobs/{job}?waitSeconds={seconds}")).await?;
-    read(&value)
 }

@@ -50,6 +50,7 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.running = RunLimits { user: args.running_per_user, session: args.running_per_session };
     config.warm = args.warm;
     config.console = args.console;
+    config.terminal_origins = args.terminal_origin;
     config.prepared = args.prepared;
     config.webhook_allow_private = args.webhook_allow_private;
     config.egress = match args.network {

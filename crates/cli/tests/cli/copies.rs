@@ -2,53 +2,18 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Stdio},
     sync::LazyLock,
 };
 
 use tempfile::TempDir;
 
-use crate::{real::is_unsupported, scripted_server::ephemeral};
-
-/// A server, which ends with its shell.
-struct Server {
-    process: Child,
-    dir: TempDir,
-    shell: String,
-}
+use crate::server::Server;
 
 impl Server {
-    /// None if this host supports no real shells.
-    fn up() -> Option<Self> {
-        if is_unsupported() {
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut up = ephemeral(&["up", "--listen", "127.0.0.1:0", "--log", "warn", "--data-dir"]);
-        let mut process =
-            up.arg(dir.path()).stdout(Stdio::piped()).spawn().expect("the server starts");
-        let stdout = process.stdout.take().expect("it is piped");
-        let mut lines = BufReader::new(stdout).lines();
-        lines.next().expect("it says where it listens").expect("UTF-8");
-        let mut server = Self { process, dir, shell: String::new() };
-        let started = server.run(&["start"], Path::new("/"));
-        server.shell = String::from_utf8(started.stdout).expect("UTF-8").trim().to_owned();
-        Some(server)
-    }
-
-    fn command(&self, args: &[&str], dir: &Path) -> Command {
-        let mut command = ephemeral(args);
-        command.env("EPHEMERAL_DATA_DIR", self.dir.path()).current_dir(dir);
-        command
-    }
-
-    fn run(&self, args: &[&str], dir: &Path) -> Output {
-        self.command(args, dir).output().expect("it runs")
-    }
-
     /// Copies, and returns the exit code and what was printed.
     fn cp(&self, args: &[&str], dir: &Path) -> (Option<i32>, String) {
         let args: Vec<String> = args.iter().map(|arg| arg.replace("SHELL", &self.shell)).collect();
@@ -56,19 +21,6 @@ impl Server {
         let ran = self.run(&args, dir);
         let printed = [ran.stdout, ran.stderr].concat();
         (ran.status.code(), String::from_utf8(printed).expect("UTF-8"))
-    }
-
-    fn exec(&self, line: &str) -> String {
-        let ran = self.run(&["exec", &self.shell, line], Path::new("/"));
-        String::from_utf8(ran.stdout).expect("UTF-8")
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _stopped = self.run(&["stop", &self.shell], Path::new("/"));
-        let kill = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ended = kill.and_then(|_| self.process.wait());
     }
 }
 

@@ -1,14 +1,18 @@
 //! The real binary against a server with scripted responses: output, messages and exit codes.
 
+mod attach;
 mod copies;
 mod cut_output;
+mod cuttable_proxy;
 mod fake_server;
 mod mcp;
 mod output_errors;
 mod proxy;
+mod pseudo_terminal;
 mod real;
 mod restart;
 mod scripted_server;
+mod server;
 mod signals;
 
 use std::{fs, io};

@@ -170,14 +170,10 @@ fn a_terminal_whose_command_ends_at_once_shows_its_output() {
     assert_eq!((code, out.as_str()), (Some(3), "out\r\n"), "{err}");
 }
 
-#[test]
-fn a_full_pipe_does_not_keep_a_terminal_from_being_left() {
-    if is_unsupported() {
-        return;
-    }
-    let dir = tempfile::tempdir().expect("a directory");
-    let mut child = ephemeral(&["run", "-it", "--", "sh", "-c", "yes"])
-        .env("EPHEMERAL_DATA_DIR", dir.path())
+/// Ends a command by SIGTERM that prints without end into a pipe that nobody reads; returns its exit code.
+pub(crate) fn terminated_behind_a_full_pipe(mut command: Command) -> Option<i32> {
+    let mut child = command
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -190,8 +186,18 @@ fn a_full_pipe_does_not_keep_a_terminal_from_being_left() {
     }
     let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
     assert!(kill.expect("kill runs").success());
-    assert_eq!(child.wait().expect("it ends").code(), Some(128 + 15));
-    drop(stdout);
+    child.wait().expect("it ends").code()
+}
+
+#[test]
+fn a_full_pipe_does_not_keep_a_terminal_from_being_left() {
+    if is_unsupported() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut run = ephemeral(&["run", "-it", "--", "sh", "-c", "yes"]);
+    run.env("EPHEMERAL_DATA_DIR", dir.path());
+    assert_eq!(terminated_behind_a_full_pipe(run), Some(128 + 15));
 }
 
 #[test]

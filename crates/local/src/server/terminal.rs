@@ -62,6 +62,8 @@ pub(super) struct Terminals {
     pub(super) channels: DataChannels,
     pub(super) users: UserRequests,
     pub(super) tokens: Tokens,
+    /// The origins of pages, besides those of this server, that may open terminals.
+    pub(super) origins: Arc<[String]>,
     /// The open channels, and perhaps some that have ended.
     pub(super) open: Arc<Mutex<Vec<OpenChannel>>>,
     pub(super) stopped: watch::Receiver<bool>,
@@ -197,8 +199,8 @@ pub(super) async fn handle(State(terminals): State<Terminals>, mut request: Requ
     let upgrade = request.extensions_mut().remove::<OnUpgrade>();
     let connection = request.extensions_mut().remove::<UpgradableConnection>();
     let headers = request.headers();
-    if !is_same_origin(headers) {
-        let detail = "a page of another origin may not open a terminal\n";
+    if !is_permitted_origin(headers, &terminals.origins) {
+        let detail = "a page of this origin may not open a terminal; `ephemeral up --terminal-origin` permits it\n";
         return (StatusCode::FORBIDDEN, detail).into_response();
     }
     let (Some(upgrade), Some(connection), Some(accept)) =
@@ -249,13 +251,16 @@ async fn open(
     }
 }
 
-/// Whether the request comes from a page of this server or from no page. A browser always names the
-/// origin of the page.
-fn is_same_origin(headers: &HeaderMap) -> bool {
+/// Whether the request comes from a page of this server, of one of these origins, or from no page. A browser
+/// always names the origin of the page.
+fn is_permitted_origin(headers: &HeaderMap, others: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let Ok(origin) = origin.to_str() else { return false };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    origin.is_some_and(|(_, origin)| host.is_some_and(|host| host.eq_ignore_ascii_case(origin)))
+    let is_own = origin
+        .split_once("://")
+        .is_some_and(|(_, own)| host.is_some_and(|host| host.eq_ignore_ascii_case(own)));
+    is_own || others.iter().any(|other| other == origin)
 }
 
 /// The value of `Sec-WebSocket-Accept`, if these are the headers of RFC 6455, 4.2.1.

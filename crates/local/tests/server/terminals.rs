@@ -265,12 +265,19 @@ pub(super) async fn nonsense_on_a_data_channel_harms_neither_the_terminal_nor_th
     shell.stop().await;
 }
 
-pub(super) async fn pages_of_other_origins_can_not_open_a_terminal() {
+pub(super) async fn only_pages_of_this_origin_and_of_listed_ones_can_open_a_terminal() {
     let shell = Fixture::start(json!({})).await;
     let (_, offer) = shell.line("read line").await;
     let url = offer["streamUrl"].as_str().expect("a URL");
     let own = shell.user.url.clone();
-    for (origin, status) in [("https://example.com", 403), ("null", 403), (own.as_str(), 101)] {
+    let listed = "https://app.example";
+    for (origin, status) in [
+        ("https://example.com", 403),
+        ("null", 403),
+        ("http://app.example", 403),
+        (listed, 101),
+        (own.as_str(), 101),
+    ] {
         let got = match socket(url, Some(origin)).await {
             Ok((_, response)) => response.status().as_u16(),
             Err(tungstenite::Error::Http(response)) => response.status().as_u16(),
@@ -408,10 +415,13 @@ pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
             plugin.display(),
             json!({"Target": "ecs:cluster_0123456789abcdef_0123456789abcdef-1"}),
         );
-        let mut script = Command::new("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = script.spawn().expect("script of Debian's bsdutils is installed");
+        let start = || {
+            let mut script = Command::new("script");
+            script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+            script.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+            script
+        };
+        let mut child = start().spawn().expect("script of Debian's bsdutils is installed");
         let (mut stdin, mut stdout) =
             (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
         let mut printed = String::new();
@@ -434,6 +444,10 @@ pub(super) async fn the_client_of_aws_attaches_with_the_arguments_of_its_cli() {
         let status = timeout(TIME_LIMIT, child.wait()).await.expect("it ends in time");
         assert!(status.expect("it ends").success());
         assert_eq!(shell.user.end_of(&job).await["exitCode"], 0);
+        // The token was used. Without a reason, this client would try to resume the session for ever.
+        let refused = timeout(TIME_LIMIT, start().output()).await.expect("it ends in time");
+        let printed = String::from_utf8_lossy(&refused.expect("it ran").stdout).into_owned();
+        assert!(printed.contains("the token was used"), "{printed}");
     }
     shell.stop().await;
 }

@@ -16,15 +16,18 @@ use tokio_tungstenite::{
     },
 };
 
-use super::Session;
+use super::{Session, session::random_seed};
 use crate::{
     close_reason::BoxError,
-    driver::{Connection, Io, Socket, socket_config},
+    driver::{Clock, Connection, Io, Socket, socket_config},
+    endpoint::Endpoint,
     message::{OpenDataChannel, Token},
 };
 
 /// The timeout for the upgrade and the opening message of a client.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(45);
+/// What a client is told whose token opens no session.
+const REFUSED: &str = "the token was used, has expired or is wrong, or the session has ended";
 
 /// The request with which a client opens a channel.
 #[derive(Debug, Clone)]
@@ -110,7 +113,7 @@ where
     match find(&opening) {
         Some(session) if !session.is_over() => session.connect(socket),
         _ => {
-            close(socket).await;
+            refuse(socket, &opening.session_id).await;
             Err(AcceptError::Unknown)
         }
     }
@@ -142,7 +145,16 @@ async fn opening_message(socket: &mut Socket) -> Option<OpenDataChannel> {
     }
 }
 
-/// Closes the connection: the protocol has no message for a refusal.
+/// Closes the connection with a message. Without one, AWS's client would try to resume the session without end.
+async fn refuse(socket: Socket, session: &str) {
+    let now = Clock::start().now();
+    let mut endpoint = Endpoint::server(random_seed(now), false, now);
+    endpoint.close(session, REFUSED, now);
+    let message = std::iter::from_fn(|| endpoint.poll_transmit());
+    Connection::new(socket, Duration::ZERO).close_gracefully(message).await;
+}
+
+/// Closes the connection of something that is no client.
 async fn close(socket: Socket) {
     Connection::new(socket, Duration::ZERO).close_gracefully(std::iter::empty()).await;
 }

@@ -67,12 +67,8 @@ impl Default for Options {
 /// Starts a session in a new task. The session persists across connections.
 pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     let clock = Clock::start();
-    // Message ids need not be secret, only distinct from those of other sessions.
-    let mut seed = [0; 16];
-    if getrandom::fill(&mut seed).is_err() {
-        seed = clock.now().as_nanos().to_ne_bytes();
-    }
-    let mut endpoint = Endpoint::server(u128::from_ne_bytes(seed), options.handshake, clock.now())
+    let seed = random_seed(clock.now());
+    let mut endpoint = Endpoint::server(seed, options.handshake, clock.now())
         .acknowledging_within(options.acknowledgement_delay);
     if options.announce {
         endpoint.send(PayloadType::Output, &[], clock.now());
@@ -95,6 +91,15 @@ pub fn session(id: &str, options: Options) -> (Session, Input, Output) {
     tokio::spawn(driver.run(|_| {}));
     let session = Session { id: id.into(), commands };
     (session.clone(), Input { events }, Output { pipe, session })
+}
+
+/// A seed for message ids. They need not be secret, only distinct from those of other sessions.
+pub(super) fn random_seed(now: Duration) -> u128 {
+    let mut seed = [0; 16];
+    if getrandom::fill(&mut seed).is_err() {
+        seed = now.as_nanos().to_ne_bytes();
+    }
+    u128::from_ne_bytes(seed)
 }
 
 /// A handle to a session.

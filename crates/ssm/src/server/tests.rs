@@ -275,7 +275,14 @@ async fn a_session_can_be_ended_by_the_server_and_by_its_client() {
 async fn an_invalid_token_or_an_ended_session_closes_the_connection() {
     let mut server = serve(Options::default()).await;
     let wrong = client::open(&server.url, "wrong", &[]).await.unwrap();
-    assert!(matches!(wrong.closed().await, CloseReason::Lost(_)));
+    let CloseReason::Lost(error) = wrong.closed().await else { panic!("it is no end") };
+    assert!(error.to_string().contains("the token was used, has expired or is wrong"), "{error}");
+    assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::Unknown))));
+    // AWS's client resumes a connection that ends without this message.
+    let opening = json!({"MessageSchemaVersion": "1.0", "TokenValue": "wrong"});
+    let mut raw = RawPeer::connect(&server.url, &opening).await;
+    assert!(closing_message(&mut raw).await.starts_with("the token was used"));
+    drop(raw);
     assert!(matches!(server.accepted.recv().await, Some(Err(AcceptError::Unknown))));
 
     server.session.end("");

@@ -47,6 +47,8 @@ class DataChannel:
         # The peer drops input in a handshake, and says when the terminal's end is away.
         self._in_handshake = False
         self._is_paused = False
+        # Whether the peer has sent anything but a refusal.
+        self._has_begun = False
         opening = {
             "MessageSchemaVersion": "1.0",
             "RequestId": str(uuid.uuid4()),
@@ -102,9 +104,11 @@ class DataChannel:
             self._in_flight.pop(sequence if isinstance(sequence, int) else -1, None)
         elif frame.type in ("start_publication", "pause_publication"):
             self._is_paused = frame.type == "pause_publication"
-        elif frame.type == "channel_closed":
+        elif frame.type == "channel_closed" and self._has_begun:
+            # Before anything else it is a refusal, which the end of the connection tells.
             self.is_closed = True
             self.message = str(_json(frame).get("Output") or "")
+        self._has_begun = True
         if not self.is_open and frame.type in ("output_stream_data", "acknowledge"):
             self.is_open = True
 

@@ -5,30 +5,22 @@ use std::{
     time::Duration,
 };
 
-use ssm::{
-    CloseReason,
-    client::{self as data_channel, Channel},
-};
+use ssm::{CloseReason, client::Channel};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt},
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, timeout},
+    time::timeout,
 };
 
-use super::{Context, reopen, wait_for_job};
+use super::{Context, channels::Channels, keyboard::Keyboard};
 use crate::{
     client::Client,
     error::CliError,
     follow::Follower,
     interrupt::{EndSignal, Interrupt},
-    raw_terminal::{self, Input, Output, RawTerminal},
-    view::DataChannel,
+    raw_terminal::{self, Output},
 };
 
-/// Ctrl-], which detaches.
-const DETACH: u8 = 0x1d;
-/// Ctrl-D, which stands for the end of our input.
-const END_OF_INPUT: u8 = 0x04;
 /// Clears the screen before a terminal is shown again from the oldest byte that is kept.
 const CLEAR: &[u8] = b"\x1b[H\x1b[2J\x1b[3J";
 /// Undoes what a program that runs on may have done to our terminal: mouse reports, bracketed paste, the
@@ -37,16 +29,8 @@ const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
 /// For how long that waits for a terminal that is stopped.
 const RESET_TIME: Duration = Duration::from_millis(500);
-/// For how long a lost connection is resumed; a server on one machine permits that for as long.
-const RESUME_TIME: Duration = Duration::from_secs(30);
-/// For how long the acknowledgement of output may wait for a key, so that output is shown first.
-const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(5);
-/// For how long a terminal is opened again whose connection can't be resumed.
-const RECONNECT_TIME: Duration = Duration::from_secs(30);
-const RECONNECT_DELAY: Duration = Duration::from_millis(500);
-/// How long the record of a command that has ended may still say that it runs.
-const END_DELAY: Duration = Duration::from_secs(2);
-const END_POLL: Duration = Duration::from_millis(50);
+/// For how long the server may take to receive what was typed before the user left.
+const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a terminal is shown no longer.
 pub(super) enum Left {
@@ -65,16 +49,10 @@ pub(super) struct Screen<'a> {
     context: &'a Context,
     client: &'a Client,
     job: &'a str,
+    channels: Channels<'a>,
     /// Whether Ctrl-] detaches; else it is a key like any other.
     may_detach: bool,
     output: Output,
-}
-
-/// Our own terminal while it is in raw mode.
-struct Keyboard {
-    raw: RawTerminal,
-    input: Input,
-    is_open: bool,
 }
 
 impl<'a> Screen<'a> {
@@ -84,7 +62,8 @@ impl<'a> Screen<'a> {
         job: &'a str,
         may_detach: bool,
     ) -> Self {
-        Self { context, client, job, may_detach, output: Output::open() }
+        let channels = Channels { client, job };
+        Self { context, client, job, channels, may_detach, output: Output::open() }
     }
 
     /// Shows the terminal, once it can be opened, until the user leaves it or it is closed.
@@ -92,7 +71,7 @@ impl<'a> Screen<'a> {
         let opened = {
             let spinner = self.context.terminal.spinner("opening a terminal");
             tokio::select! {
-                opened = self.open(|status| spinner.set_message(status)) => opened?,
+                opened = self.channels.open(|status| spinner.set_message(status)) => opened?,
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             }
         };
@@ -101,16 +80,21 @@ impl<'a> Screen<'a> {
             Follower::new(self.client, self.context.terminal, self.job).until_end().await?;
             return Ok(Left::Closed);
         };
-        let raw = RawTerminal::enter()
+        let mut keyboard = Keyboard::open(self.may_detach, self.context.terminal)
             .map_err(|error| CliError::chain("can't change the mode of the terminal", &error))?;
         if self.may_detach {
             self.context.terminal.note(&format!("connected to {}; Ctrl-] detaches\r", self.job));
         }
-        let mut keyboard = Keyboard { raw, input: Input::open(), is_open: true };
         let left = self.show_until_left(channel, &mut keyboard, interrupt).await;
-        if keyboard.raw.is_terminal() && !matches!(left, Ok(Left::Closed)) {
+        if keyboard.is_terminal() && !matches!(left, Ok(Left::Closed)) {
             // A failure has no other consequence than a terminal that needs `reset`.
             let _ = timeout(RESET_TIME, self.print(RESET)).await;
+        }
+        let unsent = keyboard.unsent();
+        drop(keyboard);
+        if unsent > 0 && matches!(left, Ok(Left::Detached)) {
+            let text = format!("ephemeral: the last {unsent} bytes that were typed were not sent");
+            self.context.terminal.message(&text);
         }
         left
     }
@@ -127,25 +111,33 @@ impl<'a> Screen<'a> {
             if let Left::Detached | Left::Ended(_) = left {
                 return Ok(left);
             }
-            if matches!(left, Left::Closed) && self.has_ended().await {
-                return Ok(left);
-            }
-            channel = tokio::select! {
-                opened = self.reconnect() => match opened? {
-                    Some(channel) => channel,
-                    None => {
-                        self.warn("the connection was lost before the end of the command");
-                        return Ok(Left::Closed);
-                    }
-                },
+            let next = tokio::select! {
+                next = self.next_channel(&left) => next?,
+                () = keyboard.keep_until_detached() => return Ok(Left::Detached),
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             };
+            let Some(next) = next else { return Ok(Left::Closed) };
+            channel = next;
             if stdout().is_terminal() {
                 self.print(CLEAR).await?;
             } else {
                 self.warn("the connection was lost and opened again");
             }
         }
+    }
+
+    /// Opens the terminal again after its channel has ended; `None` if the command has ended.
+    async fn next_channel(&self, left: &Left) -> Result<Option<Channel>, CliError> {
+        if matches!(left, Left::Closed) && self.channels.job_has_ended().await {
+            return Ok(None);
+        }
+        // What this changes on the screen is cleared when the terminal is shown again.
+        self.context.terminal.note("\r\nephemeral: the connection was lost; connecting again\r");
+        let channel = self.channels.open_again().await?;
+        if channel.is_none() {
+            self.warn("the connection was lost before the end of the command");
+        }
+        Ok(channel)
     }
 
     /// Says that what was printed is not all of the output, and where the rest is.
@@ -158,48 +150,49 @@ impl<'a> Screen<'a> {
         self.context.terminal.message(&text);
     }
 
+    /// Shows the terminal while this channel lasts.
     async fn show_channel(
         &mut self,
         channel: Channel,
         keyboard: &mut Keyboard,
         interrupt: &mut Interrupt,
     ) -> Result<Left, CliError> {
-        let mut resized = signal(SignalKind::window_change())
-            .map_err(|error| CliError::chain("can't install the signal handlers", &error))?;
-        let resize = channel.resizer();
-        if let Some((cols, rows)) = raw_terminal::size() {
-            resize(cols, rows);
-        }
-        let (closed, connected) = (channel.closed(), channel.connected());
+        let (resize, connected) = (channel.resizer(), channel.connected());
+        let closed = channel.closed();
         let (mut screen, mut keys) = tokio::io::split(channel);
-        let (mut changed, mut piece) = (connected.clone(), vec![0; 64 << 10]);
+        let left = tokio::select! {
+            left = self.show_output(&mut screen, closed) => left,
+            () = keyboard.send_until_detached(&mut keys, connected.clone()) => Ok(Left::Detached),
+            signal = interrupt.received() => Ok(Left::Ended(signal)),
+            error = pass_on_size(resize) => Err(error),
+        };
+        let ends_by_us = !matches!(left, Ok(Left::Closed | Left::Lost));
+        if ends_by_us && *connected.borrow() {
+            // Without it, the server waits for this client to come back, and so does the program.
+            let leave = async {
+                keyboard.send_rest(&mut keys).await;
+                screen.unsplit(keys).close().await
+            };
+            let _ = timeout(LEAVE_TIME, leave).await;
+        }
+        left
+    }
+
+    /// Prints what the terminal shows until the channel has ended.
+    async fn show_output(
+        &mut self,
+        screen: &mut (impl AsyncRead + Unpin),
+        closed: impl Future<Output = CloseReason>,
+    ) -> Result<Left, CliError> {
+        let mut piece = vec![0; 64 << 10];
         loop {
-            tokio::select! {
-                read = screen.read(&mut piece) => match read {
-                    Ok(0) => {
-                        self.tell(&closed.await);
-                        return Ok(Left::Closed);
-                    }
-                    Ok(count) => tokio::select! {
-                        printed = self.print(&piece[..count]) => printed?,
-                        signal = interrupt.received() => return Ok(Left::Ended(signal)),
-                    },
-                    Err(_) => return Ok(Left::Lost),
-                },
-                // What is typed without a connection waits here: it is lost in a channel that can't be resumed.
-                typed = keyboard.input.next(), if keyboard.is_open && *connected.borrow() => {
-                    if !self.send(typed, keyboard, &mut keys).await {
-                        return Ok(Left::Detached);
-                    }
+            match screen.read(&mut piece).await {
+                Ok(0) => {
+                    self.tell(&closed.await);
+                    return Ok(Left::Closed);
                 }
-                // An error means that the channel ends, which the screen tells.
-                Ok(()) = changed.changed() => {}
-                _ = resized.recv() => {
-                    if let Some((cols, rows)) = raw_terminal::size() {
-                        resize(cols, rows);
-                    }
-                }
-                signal = interrupt.received() => return Ok(Left::Ended(signal)),
+                Ok(count) => self.print(&piece[..count]).await?,
+                Err(_) => return Ok(Left::Lost),
             }
         }
     }
@@ -213,88 +206,21 @@ impl<'a> Screen<'a> {
         }
     }
 
-    /// Sends what was typed; false if the user detaches.
-    async fn send(
-        &self,
-        typed: Option<Vec<u8>>,
-        keyboard: &mut Keyboard,
-        keys: &mut (impl AsyncWriteExt + Unpin),
-    ) -> bool {
-        // A failure of a write shows when the screen is read.
-        let Some(typed) = typed else {
-            keyboard.is_open = false;
-            let _ = keys.write_all(&[END_OF_INPUT]).await;
-            return true;
-        };
-        let detaches = self.may_detach && keyboard.raw.is_terminal();
-        let end = typed.iter().position(|key| *key == DETACH && detaches);
-        let _ = keys.write_all(&typed[..end.unwrap_or(typed.len())]).await;
-        end.is_none()
-    }
-
     async fn print(&mut self, bytes: &[u8]) -> Result<(), CliError> {
         self.output.write(bytes).await.map_err(|error| CliError::output(&error))
     }
-
-    /// Opens the terminal once that is possible; `None` if the command has ended.
-    async fn open(&self, progress: impl Fn(String)) -> Result<Option<Channel>, CliError> {
-        loop {
-            let view = wait_for_job(self.client, self.job, 20).await?;
-            if view.is_final() {
-                return Ok(None);
-            }
-            match view.terminal {
-                Some(offer) => return open(self.client, &offer).await.map(Some),
-                None => progress(format!("opening a terminal: {}", view.status)),
-            }
-        }
-    }
-
-    /// Opens the terminal again; `None` if the command has ended.
-    async fn reconnect(&self) -> Result<Option<Channel>, CliError> {
-        let deadline = Instant::now() + RECONNECT_TIME;
-        loop {
-            let opened = async {
-                if wait_for_job(self.client, self.job, 0).await?.is_final() {
-                    return Ok(None);
-                }
-                reopen(self.client, self.job).await?;
-                self.open(|_| {}).await
-            };
-            match opened.await {
-                Err(error) if error.is_transient() && Instant::now() < deadline => {
-                    sleep(RECONNECT_DELAY).await;
-                }
-                opened => {
-                    let hint = format!("`ephemeral attach {}` opens the terminal again", self.job);
-                    return opened.map_err(|error| error.hint(hint));
-                }
-            }
-        }
-    }
-
-    /// Whether the command has ended; false if that can't be known.
-    async fn has_ended(&self) -> bool {
-        let deadline = Instant::now() + END_DELAY;
-        loop {
-            match wait_for_job(self.client, self.job, 1).await {
-                Ok(job) if job.is_final() => return true,
-                // The wait is short if another client may open the terminal.
-                Ok(_) if Instant::now() < deadline => sleep(END_POLL).await,
-                Ok(_) | Err(_) => return false,
-            }
-        }
-    }
 }
 
-async fn open(client: &Client, offer: &DataChannel) -> Result<Channel, CliError> {
-    let url = client.reachable(&offer.stream_url);
-    let options = data_channel::Options {
-        resume: RESUME_TIME,
-        acknowledgement_delay: ACKNOWLEDGEMENT_DELAY,
-        ..Default::default()
+/// Sends the size of our terminal, now and after each change. Returns the error if changes can't be noticed.
+async fn pass_on_size(resize: impl Fn(u16, u16)) -> CliError {
+    let mut resized = match signal(SignalKind::window_change()) {
+        Ok(resized) => resized,
+        Err(error) => return CliError::chain("can't install the signal handlers", &error),
     };
-    data_channel::open_with(options, &url, &offer.token_value, &[])
-        .await
-        .map_err(|error| CliError::chain("can't open the terminal", &error).transient())
+    loop {
+        if let Some((cols, rows)) = raw_terminal::size() {
+            resize(cols, rows);
+        }
+        resized.recv().await;
+    }
 }
