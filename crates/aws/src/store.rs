@@ -218,6 +218,11 @@ impl Store for DynamoStore {
         due::list(&self.table, now, limit).await.map_err(failed("listing due records"))
     }
 
+    /// Each entry in the index `due` is billed when it is added, moved and removed.
+    fn lists_due_jobs(&self) -> bool {
+        false
+    }
+
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
         forget::forget(&self.table, before, limit).await.map_err(failed("forgetting records"))
     }

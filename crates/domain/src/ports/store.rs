@@ -323,8 +323,14 @@ pub trait Store: Send + Sync {
     /// The warm tasks of a kind that are not final, oldest first.
     async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, BackendError>;
 
-    /// Records whose `due_at` is not after `now`, the longest overdue first.
+    /// Records whose `due_at` is not after `now`, the longest overdue first. Jobs only if the store
+    /// [lists them](Self::lists_due_jobs).
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
+    /// Whether [`Self::due`] lists jobs. Where it does not, because each entry of an index is billed, the sweep looks for
+    /// jobs that may run in the sessions whose tasks live.
+    fn lists_due_jobs(&self) -> bool {
+        true
+    }
     /// Removes final records that ended before `before`, and events of users from before then; returns how
     /// many. The store may leave events to an expiry of its own.
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError>;

@@ -73,6 +73,7 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         due::due_records_come_longest_overdue_first,
         due::a_final_record_is_never_due,
         due::a_postponed_record_is_due_later,
+        due::a_postponed_job_is_due_later,
         due::old_sessions_are_removed_with_all_their_records,
     );
 }
