@@ -16,7 +16,7 @@ use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
     keys::{ACTIVE, BYTES, EXPIRES, Key, RECORD, TTL},
-    record, writing,
+    record, timeline, writing,
 };
 
 mod mailbox;
@@ -46,7 +46,7 @@ pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
     for write in output.into_iter().chain(others) {
         plan.add(write).map_err(writing)?;
     }
-    Ok(plan.finish())
+    plan.finish().map_err(|error| writing(error).into())
 }
 
 struct Plan {
@@ -60,6 +60,8 @@ struct Plan {
     parallel: HashSet<JobId>,
     mailboxes: BTreeMap<SessionId, Mailbox>,
     slots: BTreeMap<UserId, Slots>,
+    /// Timeline entries, in their order.
+    entries: BTreeMap<SessionId, Vec<Entry>>,
 }
 
 /// Output from this offset on.
@@ -99,6 +101,7 @@ impl Plan {
             parallel,
             mailboxes: BTreeMap::new(),
             slots: BTreeMap::new(),
+            entries: BTreeMap::new(),
         })
     }
 
@@ -107,7 +110,7 @@ impl Plan {
         match write {
             Write::Session(session, expect) => self.session(&session, expect)?,
             Write::Job(job, expect) => self.job(&job, expect)?,
-            Write::Entry(entry) => self.items.push(timeline_entry(&entry)?),
+            Write::Entry(entry) => self.entries.entry(entry.session).or_default().push(*entry),
             Write::UserEvent(event) => self.events.push(*event),
             Write::Output { job, stream, offset, bytes } => {
                 let piece = Piece { stream, offset, bytes };
@@ -137,12 +140,15 @@ impl Plan {
     }
 
     /// The items and events. Output whose job is not written in the same commit still changes the job's item.
-    fn finish(mut self) -> Planned {
+    fn finish(mut self) -> Result<Planned, StoreError> {
         for (job, pieces) in std::mem::take(&mut self.output) {
             self.chunks(job, &pieces);
         }
         for (job, growth) in std::mem::take(&mut self.growth) {
             self.items.push(extend_output(Item::update(Key::record(job)), growth));
+        }
+        for entries in self.entries.into_values() {
+            self.items.push(timeline::item(&entries)?);
         }
         for (user, slots) in self.slots {
             self.items.push(slots.item(Key::slots(&user)));
@@ -150,7 +156,7 @@ impl Plan {
         for (session, mailbox) in self.mailboxes {
             self.items.push(mailbox.item(session));
         }
-        Planned { items: self.items, events: self.events }
+        Ok(Planned { items: self.items, events: self.events })
     }
 
     fn chunks(&mut self, job: JobId, pieces: &[Piece]) {
@@ -178,11 +184,6 @@ impl Plan {
     fn mailbox(&mut self, session: SessionId) -> &mut Mailbox {
         self.mailboxes.entry(session).or_default()
     }
-}
-
-fn timeline_entry(entry: &Entry) -> Result<Item, StoreError> {
-    let attributes = [(RECORD.to_owned(), record::plain(entry)?)].into();
-    Ok(Item::put(Key::entry(entry.session, entry.seq), attributes).when_none(RECORD))
 }
 
 fn idempotent_response(response: &IdempotentResponse) -> Result<Item, StoreError> {

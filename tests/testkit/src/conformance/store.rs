@@ -44,6 +44,7 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         records::every_state_of_a_session_comes_back_as_it_was,
         records::every_state_of_a_job_comes_back_as_it_was,
         records::a_timeline_entry_is_written_once_and_read_in_order,
+        records::timeline_entries_that_are_written_together_are_listed_one_by_one,
         output::output_is_appended_only_at_its_end,
         output::output_is_read_from_any_offset,
         output::output_of_any_bytes_comes_back_whole,
