@@ -34,7 +34,7 @@ pub(super) async fn end(
     let transition = Transition { session: session.with_commands(commands).into(), entries };
     let mut batch = Batch::default().transition(env, &transition, Expect::At(read));
     if before.holds_slot() {
-        batch = batch.write(Write::FreeSlot { user: before.user().clone() });
+        batch = batch.write(Write::FreeSlot { user: before.user().clone(), session: before.id() });
     }
     let session = &transition.session;
     batch = finish_job(env, batch, session, session.start_job(), not_run(session)).await?;

@@ -36,6 +36,10 @@ pub(super) const STATUS: &str = "status";
 pub(super) const TURN: &str = "turn";
 /// How many sessions of a user hold a slot.
 pub(super) const ACTIVE: &str = "active";
+/// Which counter of places gave a session its own, if it has one.
+pub(super) const PLACE: &str = "place";
+/// Partition of the counters of places.
+pub(super) const PLACES: &str = "places";
 /// When the bucket is full from which a user's starts take. Milliseconds since 1970.
 pub(super) const STARTS_FULL_AT: &str = "startsFullAt";
 /// When an idempotency key may be used again. Milliseconds since 1970.

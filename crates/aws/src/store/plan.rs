@@ -36,6 +36,15 @@ pub(super) struct Planned {
     pub(super) items: Vec<Item>,
     /// Become items when their numbers are known.
     pub(super) events: Vec<UserEvent>,
+    /// Becomes an item when the counters are known.
+    pub(super) place: Option<PlaceChange>,
+}
+
+/// What becomes of a session's place among all sessions of the deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PlaceChange {
+    Take(SessionId),
+    Return(SessionId),
 }
 
 /// What these writes are in the table.
@@ -52,6 +61,7 @@ pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
 struct Plan {
     items: Vec<Item>,
     events: Vec<UserEvent>,
+    place: Option<PlaceChange>,
     /// The growth of each job's output, until the item of the job's record includes it.
     growth: HashMap<JobId, Growth>,
     /// Output that is not an item yet.
@@ -96,6 +106,7 @@ impl Plan {
         Ok(Self {
             items: Vec::with_capacity(writes.len() + 4),
             events: Vec::new(),
+            place: None,
             growth,
             output: HashMap::new(),
             parallel,
@@ -123,9 +134,12 @@ impl Plan {
             }
             Write::TakeSlot { user, limit } => self.slots(user).limit = Some(limit),
             Write::CountStart { user, at, rate } => self.slots(user).start = Some((at, rate)),
-            Write::FreeSlot { user } => self.items.push(free_slot(&user)),
-            // Tasks share no host.
-            Write::RequireCapacity { .. } => {}
+            Write::FreeSlot { user, session } => {
+                self.items.push(free_slot(&user));
+                self.place = Some(PlaceChange::Return(session));
+            }
+            // Tasks share no host, but there may be a ceiling.
+            Write::RequireCapacity { session, .. } => self.place = Some(PlaceChange::Take(session)),
             Write::TakeTurn { session, job } => self.mailbox(session).takes_turn = Some(job),
             Write::EndTurn { session, job } => self.end_turn(session, job),
             Write::RequireOpen(session) => self.mailbox(session).must_be_open = true,
@@ -156,7 +170,7 @@ impl Plan {
         for (session, mailbox) in self.mailboxes {
             self.items.push(mailbox.item(session));
         }
-        Ok(Planned { items: self.items, events: self.events })
+        Ok(Planned { items: self.items, events: self.events, place: self.place })
     }
 
     fn chunks(&mut self, job: JobId, pieces: &[Piece]) {

@@ -199,7 +199,7 @@ async fn a_sweep_and_the_removal_of_a_session_cost_what_the_decision_says() {
     let forgotten = fixture.sweep(Duration::from_hours(8 * 24)).await;
     show("a sweep that forgets a session with 2 commands", &forgotten);
     assert!(fixture.env.store.session(id).await.unwrap().is_none());
-    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 15.0);
+    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 13.0);
 }
 
 #[tokio::test]
@@ -213,5 +213,5 @@ async fn a_session_costs_what_the_decision_says() {
     let stop = fixture.meter.take();
     show("stop", &stop);
     assert_eq!(fixture.status(id).await, Status::Stopped);
-    assert!(start.written + stop.written <= 85.0);
+    assert!(start.written + stop.written <= 73.0);
 }
