@@ -36,15 +36,16 @@ async fn the_stop_of_a_task_closes_its_session_by_one_write() {
     assert_eq!(fakes.session("s").status(), Status::Stopped);
     assert!(fakes.job("j").due_at().is_none(), "its jobs end before");
     let history = fakes.store.take_history();
-    let sessions = history.iter().filter(|change| matches!(change, Change::Session(_)));
-    let states: Vec<_> = sessions.collect();
-    let ended =
-        |change: &&Change| matches!(change, Change::Session(s) if matches!(**s, Session::Ended(_)));
-    assert!(states.len() == 1 && states.iter().all(|change| ended(change)), "{states:?}");
-    let kinds = history.iter().filter_map(|change| match change {
-        Change::Entry(entry) => Some(entry.kind),
-        _ => None,
-    });
-    assert!(kinds.eq([EventKind::TaskStopped, EventKind::Stopped]));
+    let mut sessions = Vec::new();
+    let mut kinds = Vec::new();
+    for change in &history {
+        if let Change::Session(session) = change {
+            sessions.push(&**session);
+        } else if let Change::Entry(entry) = change {
+            kinds.push(entry.kind);
+        }
+    }
+    assert!(matches!(sessions[..], [Session::Ended(_)]), "{sessions:?}");
+    assert_eq!(kinds, [EventKind::TaskStopped, EventKind::Stopped]);
     assert_eq!(fakes.workflow.take_resumed().len(), 1, "its execution goes on");
 }
