@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use domain::{
     cost::{
         Architecture, Calls, Pricing,
-        prices::{AS_OF, KEPT_SESSION_WRITES, Prices, REQUEST_LOG_GB},
+        prices::{AS_OF, KEPT_MINUTE_READS, KEPT_SESSION_WRITES, Prices, REQUEST_LOG_GB},
     },
     size::Size,
 };
@@ -141,7 +141,7 @@ fn counted(path: &str) -> Result<Counted> {
         gib_seconds: all("gibSeconds"),
         queue_requests: 3.0 * messages,
         write_units: number(&units["written"])? + KEPT_SESSION_WRITES,
-        read_units: number(&units["read"])?,
+        read_units: number(&units["read"])? + LIFE as f64 * KEPT_MINUTE_READS,
         // Each event is put in a call of its own here.
         bus_events: sum(&counts["calls"]["AWSEvents"]),
         // Each frame of a runner gets an answer.

@@ -7,8 +7,9 @@
 
 use domain::{
     SessionId,
-    ports::{Resume, Versioned},
-    session::{Event, Placement, Reason, Session, Step, Stopping, Waits},
+    ports::{Resume, Version, Versioned},
+    session::{Event, Placement, Reason, Session, Step, Stopping, Transition, Waits},
+    task::{TaskFacts, TaskStatus},
     timeline::Actor,
 };
 use serde::Deserialize;
@@ -74,11 +75,8 @@ pub(crate) async fn close(
                 let session = Session::from(stopping.clone());
                 stop_task_again(env, &stopping, id).await?;
                 end_jobs(env, &session).await?;
-                if let Some(ended) = record::end(env, stopping, version, actor).await? {
-                    if let Some(task) = ended.task() {
-                        env.compute.forget(task).await;
-                    }
-                    admit_next(env, &ended).await?;
+                let stopping = Transition { session: stopping, entries: Vec::new() };
+                if let Some(ended) = end(env, stopping, version, actor).await? {
                     return Ok(ended);
                 }
             }
@@ -93,6 +91,43 @@ pub(crate) async fn close(
             }
         }
     }
+}
+
+/// Closes a session whose execution waits for the stop of its task, which has just stopped: both are one transaction,
+/// so that the record is written once. Then resumes the execution, as [`close_stopped`] does. Returns false, and
+/// changes no session, if this session is another one or has changed.
+pub(crate) async fn close_with_task(
+    env: &Env,
+    Versioned { value, version }: &Versioned<Session>,
+    facts: &TaskFacts,
+    actor: Actor,
+) -> Result<bool, HandlerError> {
+    let waiter = value.waiter().filter(|waiter| waiter.waits == Waits::Stopped);
+    let (Some(waiter), Session::Stopping(stopping)) = (waiter, value) else { return Ok(false) };
+    let is_placed = matches!(stopping.placement(), Placement::Placed(task) if *task == facts.task);
+    if facts.status != TaskStatus::Stopped || !is_placed {
+        return Ok(false);
+    }
+    let stopped = stopping.clone().task_stopped(facts.stop.clone(), env.stamp(actor));
+    end_jobs(env, &stopped.session.clone().into()).await?;
+    let Some(ended) = end(env, stopped, *version, actor).await? else { return Ok(false) };
+    notification::answer_token(env, &waiter.token, waiter.waits, &ended).await?;
+    Ok(true)
+}
+
+/// Ends the record of a session whose jobs have ended. Returns `None` if it has changed.
+async fn end(
+    env: &Env,
+    stopping: Transition<Stopping>,
+    read: Version,
+    actor: Actor,
+) -> Result<Option<Session>, HandlerError> {
+    let Some(ended) = record::end(env, stopping, read, actor).await? else { return Ok(None) };
+    if let Some(task) = ended.task() {
+        env.compute.forget(task).await;
+    }
+    admit_next(env, &ended).await?;
+    Ok(Some(ended))
 }
 
 /// Stops the task once more, in case it still exists. If that fails too, the sweep stops every task

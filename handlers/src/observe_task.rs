@@ -12,7 +12,9 @@ use domain::{
     warm::Warm,
 };
 
-use crate::{Env, HandlerError, reconcile, start_files, task, transition, warm_task};
+use crate::{
+    Env, HandlerError, close_session, reconcile, start_files, task, transition, warm_task,
+};
 
 pub(crate) async fn handle(env: &Env, facts: TaskFacts) -> Result<(), HandlerError> {
     observe(env, &facts).await
@@ -43,6 +45,9 @@ async fn observe_for_session(
     };
     if is_foreign(&read.value, facts) {
         return task::stop_orphan(env, facts).await;
+    }
+    if close_session::close_with_task(env, &read, facts, Actor::TaskEvent).await? {
+        return Ok(());
     }
     let events = events_of(env, &read.value, facts).await?;
     let session = transition::apply(env, id, Actor::TaskEvent, &events).await?.into_session();

@@ -227,6 +227,13 @@ async fn candidates(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>
     Ok(open)
 }
 
+/// Whether a worker that is called now would claim a job of this session.
+pub(crate) async fn has_runnable_job(env: &Env, session: SessionId) -> Result<bool, HandlerError> {
+    let open = candidates(env, session).await?;
+    let now = env.now();
+    Ok(open.iter().enumerate().any(|(at, read)| may_run(&open[..at], &read.value, now)))
+}
+
 /// The oldest parallel jobs, in order of arrival. Jobs that run do not hide jobs that may run.
 async fn parallel_candidates(
     env: &Env,

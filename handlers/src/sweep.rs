@@ -6,18 +6,13 @@
 
 use std::time::Duration;
 
-use domain::{
-    SessionId,
-    message::Message,
-    ports::Due,
-    session::Session,
-    task::{TaskFacts, TaskStatus},
-};
+use domain::{message::Message, ports::Due, task::TaskStatus};
 use serde::Serialize;
 
-use crate::{Env, HandlerError, fill_pool, notification, observe_task, warm_task};
+use crate::{Env, HandlerError, fill_pool, notification, warm_task};
 
 mod job;
+mod owner;
 mod session;
 mod tasks;
 
@@ -48,7 +43,7 @@ pub(crate) async fn handle(env: &Env) -> Result<Swept, HandlerError> {
     let (due, failed) = handle_due(env).await?;
     for facts in env.compute.list(None).await? {
         if facts.status < TaskStatus::Stopping {
-            check_owner(env, &facts).await?;
+            owner::check(env, &facts).await?;
         }
     }
     fill_pool::handle(env).await?;
@@ -113,18 +108,6 @@ async fn handle_record(env: &Env, record: &Due, tasks: &KnownTasks) -> Result<()
         }
         Due::Warm(id) => warm_task::retire(env, *id).await,
     }
-}
-
-/// Observes a task whose session is over or that belongs to no session, so that an orphan is
-/// stopped. The tasks of live sessions are checked when their sessions are due.
-async fn check_owner(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
-    if let Ok(id) = facts.started_by.parse::<SessionId>() {
-        let read = env.store.session(id).await?;
-        if read.is_some_and(|read| !matches!(read.value, Session::Ended(_))) {
-            return Ok(());
-        }
-    }
-    observe_task::observe(env, facts).await
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ export function environment(handler: Handler, resources: Resources, settings: Se
 function deployment({ network, link }: Resources, settings: Settings): Variables {
   return {
     EPHEMERAL_MAX_ACTIVE_SESSIONS: String(settings.maxActiveSessions),
+    ...(settings.maxSessions !== undefined && { EPHEMERAL_MAX_SESSIONS: String(settings.maxSessions) }),
     EPHEMERAL_STARTS_PER_MINUTE: String(settings.startsPerMinute),
     EPHEMERAL_DEFAULT_TTL_SECONDS: String(settings.defaultTtlSeconds),
     EPHEMERAL_MAX_TTL_SECONDS: String(settings.maxTtlSeconds),

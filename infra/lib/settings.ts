@@ -40,6 +40,8 @@ export interface Settings {
   /** The ports that shells may reach outside; absent: all. */
   readonly egressPorts: readonly number[] | undefined;
   readonly maxActiveSessions: number;
+  /** How many sessions of all users there may be at once; absent: without limit. */
+  readonly maxSessions: number | undefined;
   /** How many sessions a user may start in a minute; 0: without limit. */
   readonly startsPerMinute: number;
   readonly defaultTtlSeconds: number;
@@ -102,7 +104,7 @@ export const NAMES = [
   'throttleBurst', 'laneConcurrency', 'logLevel', 'logRetentionDays', 'flowLogs', 'containerInsights', 'tracing',
   'deletionProtection', 'alarmTopicArn', 'environment',
   'ssmClientVersion',
-  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds', 'startsPerMinute',
+  'maxCpu', 'maxMemoryMiB', 'maxLifetimeSeconds', 'startsPerMinute', 'maxSessions',
   'egressPorts',
   'jwtScope',
   'accountConcurrency', 'bus',
@@ -134,6 +136,7 @@ export function readSettings(context: (name: string) => unknown): Settings {
     terminals: read.flag('terminals', transport === 'exec'),
     egressPorts: ports(read.text('egressPorts')),
     maxActiveSessions: read.integer('maxActiveSessions', 5, 1, 1_000),
+    maxSessions: read.optionalInteger('maxSessions', 1, 1_000_000),
     startsPerMinute: read.integer('startsPerMinute', 600, 0, 60_000),
     ...largest(read, instances?.largest ?? { cpu: 4_096, memoryMiB: 30_720 }),
     maxLifetimeSeconds: read.optionalInteger('maxLifetimeSeconds', 60, 31_536_000),

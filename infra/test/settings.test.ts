@@ -14,6 +14,7 @@ describe('settings', () => {
     assert.deepEqual([settings.transport, settings.terminals], ['link', false]);
     assert.equal(settings.maxActiveSessions, 5);
     assert.equal(settings.startsPerMinute, 600);
+    assert.equal(settings.maxSessions, undefined);
     assert.equal(settings.warm, 0);
     assert.equal(settings.webhookAllowPrivate, false);
   });
@@ -25,6 +26,7 @@ describe('settings', () => {
     ['maxActiveSessions', '0'],
     ['startsPerMinute', '-1'],
     ['startsPerMinute', '60001'],
+    ['maxSessions', '0'],
     ['maxTtlSeconds', '28801'],
     ['warm', '1.5'],
     ['tracing', 'yes'],

@@ -42,6 +42,7 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
     let clock = clock();
     let ids: Arc<dyn Ids> = Arc::new(MonotonicIds::default());
     let policy = policy::read(variables)?;
+    let max_sessions = variables.optional_parsed("EPHEMERAL_MAX_SESSIONS")?;
     let (records, table) = (Client::new(&builder.config), builder.text("EPHEMERAL_TABLE")?);
     let tasks = builder.tasks()?;
     let shell = builder.shell(tasks.as_ref(), &clock)?;
@@ -57,7 +58,7 @@ pub fn open(function: &'static Function, variables: &Variables) -> Result<Env, V
         shell: Arc::new(Scoped::new(function, shell, log_refusal)),
         webhooks: Arc::new(Scoped::new(function, webhooks, log_refusal)),
         changes: Arc::new(DynamoChanges::new(records.clone(), table.clone(), clock.clone())),
-        store: Arc::new(DynamoStore::new(records, table)),
+        store: Arc::new(DynamoStore::new(records, table).with_max_sessions(max_sessions)),
         clock,
         ids,
         policy: Arc::new(policy),

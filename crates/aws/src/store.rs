@@ -24,10 +24,11 @@ use domain::{
     webhook::Delivery,
 };
 
-use self::{commit::Writer, error::StoreError, table::Table};
+use self::{commit::Writer, error::StoreError, places::Places, table::Table};
 
 mod backoff;
 mod commit;
+mod compose;
 mod deliveries;
 mod due;
 pub(crate) mod error;
@@ -36,6 +37,7 @@ mod item;
 mod jobs;
 pub(crate) mod keys;
 mod output;
+mod places;
 mod plan;
 mod record;
 mod records;
@@ -51,13 +53,21 @@ mod warm;
 pub struct DynamoStore {
     table: Table,
     writer: Writer,
+    places: Places,
 }
 
 impl DynamoStore {
     /// The store in the table with this name.
     pub fn new(client: Client, table: String) -> Self {
         let writer = Writer::new(&client, table.clone());
-        Self { table: Table { client, name: table }, writer }
+        Self { table: Table { client, name: table }, writer, places: Places::default() }
+    }
+
+    /// The same store, in which at most so many sessions exist at once that do not wait, if there is a limit.
+    #[must_use]
+    pub const fn with_max_sessions(mut self, limit: Option<u32>) -> Self {
+        self.places.limit = limit;
+        self
     }
 }
 
@@ -73,7 +83,7 @@ fn writing(error: StoreError) -> BackendError {
 #[async_trait]
 impl Store for DynamoStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
-        user_events::commit(&self.table, &self.writer, plan::of(writes)?).await
+        compose::commit(&self.table, &self.writer, &self.places, plan::of(writes)?).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {
@@ -216,6 +226,11 @@ impl Store for DynamoStore {
 
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError> {
         due::list(&self.table, now, limit).await.map_err(failed("listing due records"))
+    }
+
+    /// Each entry in the index `due` is billed when it is added, moved and removed.
+    fn lists_due_jobs(&self) -> bool {
+        false
     }
 
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {

@@ -94,6 +94,8 @@ pub struct BudgetConfig {
     /// Processes and threads that all shells together may have; each shell may have 512. Default: half of
     /// the host's process ids.
     pub pids: Option<u64>,
+    /// How many sessions there may be at once. Default: as many as the processes allow.
+    pub sessions: Option<u32>,
     /// The largest shell, in units of 1/1024 core, and in MiB of memory and of disk. Default: as large as
     /// all of them together.
     pub max_size: Option<(u32, u32, Option<u32>)>,

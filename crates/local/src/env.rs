@@ -147,7 +147,9 @@ fn capacity(config: &Config, budget: Budget, has_disks: bool) -> Capacity {
     Capacity {
         memory_mib: budget.memory_mib.saturating_sub(warm * u64::from(Size::DEFAULT.memory_mib())),
         disk_mib: if has_disks { disk } else { u64::MAX },
-        sessions: (budget.pids / u64::from(PIDS)).saturating_sub(warm),
+        sessions: (budget.pids / u64::from(PIDS))
+            .saturating_sub(warm)
+            .min(config.budget.sessions.map_or(u64::MAX, u64::from)),
     }
 }
 

@@ -19,21 +19,22 @@ use crate::{
 /// any number of times.
 const STOP_JOBS_PER_COMMIT: usize = 50;
 
-/// Ends the session in one transaction with its slot and its start job. Returns `None` if one of the
-/// records has changed.
+/// Ends the session in one transaction with its slot and its start job, and with what has just become known of it.
+/// Returns `None` if one of the records has changed.
 pub(super) async fn end(
     env: &Env,
-    stopping: Stopping,
+    stopping: Transition<Stopping>,
     read: Version,
     actor: Actor,
 ) -> Result<Option<Session>, HandlerError> {
-    let before = Session::from(stopping.clone());
+    let before = Session::from(stopping.session.clone());
     let commands = tally::of(env, before.id()).await?;
-    let Transition { session, entries } = stopping.finish(env.stamp(actor));
+    let stamp = env.stamp(actor);
+    let Transition { session, entries } = stopping.then(|stopping| stopping.finish(stamp));
     let transition = Transition { session: session.with_commands(commands).into(), entries };
     let mut batch = Batch::default().transition(env, &transition, Expect::At(read));
     if before.holds_slot() {
-        batch = batch.write(Write::FreeSlot { user: before.user().clone() });
+        batch = batch.write(Write::FreeSlot { user: before.user().clone(), session: before.id() });
     }
     let session = &transition.session;
     batch = finish_job(env, batch, session, session.start_job(), not_run(session)).await?;

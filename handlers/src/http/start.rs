@@ -81,8 +81,9 @@ async fn position(
             return Err(Problem::new(Code::QuotaExceeded, detail));
         }
         if no_capacity {
-            let detail = "the sessions on this server use all memory, disk or processes that it may give \
-                          them; try again when one has ended, or start with admission: queue";
+            let detail = "the server is full: its sessions are as many as it may have, or use all memory, disk or \
+                          processes that it may give them; try again when one has ended, or start with \
+                          admission: queue";
             return Err(Problem::new(Code::CapacityExceeded, detail));
         }
         return Ok(None);

@@ -26,3 +26,20 @@ async fn a_busy_session_is_rechecked_seldom_and_is_idle_once_its_last_job_is_don
     let next = Step::InspectSession.run(&env(&fakes), of_session).await.unwrap();
     assert_eq!(next, json!({"action": "wait", "waitSeconds": 2}));
 }
+
+/// The function started when the timer of its state ran already. What counts is when the timer fires.
+#[tokio::test]
+async fn a_wait_that_is_registered_late_is_not_begun_again() {
+    let fakes = Fakes::new().with_ready_session("s");
+    let env = env(&fakes);
+    let next = Step::InspectSession.run(&env, json!({"sessionId": session_id("s")})).await;
+    let seconds = next.unwrap()["waitSeconds"].as_u64().unwrap();
+    for (entered_at, answers) in [(Some(fakes.now()), 0), (None, 1)] {
+        fakes.clock.advance(Duration::from_secs(7));
+        let waiting = json!({
+            "sessionId": session_id("s"), "token": "t", "waitSeconds": seconds, "enteredAt": entered_at,
+        });
+        Step::AwaitEnd.run(&env, waiting).await.unwrap();
+        assert_eq!(fakes.workflow.take_resumed().len(), answers, "{entered_at:?}");
+    }
+}

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use domain::{
     DeliveryId, Secret,
+    message::Message,
     ports::{Clock, Expect, Ids, Write},
     session::Status,
     webhook::{EventType, Payload, Pending},
@@ -98,4 +99,23 @@ async fn the_tasks_of_all_due_sessions_are_described_by_one_call() {
     let swept = crate::sweep(&env(&fakes)).await.unwrap();
     assert_eq!((swept.due, swept.failed), (20, 0));
     assert_eq!(calls.load(SeqCst), 1);
+}
+
+/// The request that accepted and claimed the command died before it posted it.
+#[tokio::test]
+async fn a_command_that_nobody_started_is_found_where_the_store_lists_no_due_jobs() {
+    let fakes = Fakes::new().with_ready_session("s").with_running_job("s", "j", "true");
+    fakes.store.hide_due_jobs();
+    fakes.clock.advance(Duration::from_secs(20));
+    crate::sweep(&env(&fakes)).await.unwrap();
+    fakes.queue.take_ready(fakes.now());
+    // From now on the session itself is due after a minute, and the job's lease runs out after ten seconds.
+    for (seconds, calls) in [(5, 0), (20, 1)] {
+        fakes.clock.advance(Duration::from_secs(seconds));
+        let swept = crate::sweep(&env(&fakes)).await.unwrap();
+        assert_eq!((swept.due, swept.failed), (0, 0));
+        let messages = fakes.queue.take_ready(fakes.now());
+        let called = messages.iter().filter(|message| matches!(message, Message::RunJob { .. }));
+        assert_eq!(called.count(), calls, "{seconds} s later: {messages:?}");
+    }
 }

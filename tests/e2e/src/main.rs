@@ -144,7 +144,7 @@ async fn run(args: &Args) -> Result<bool> {
         return stay(&place).await;
     }
     let count = run_all(&place, &wanted).await;
-    let audit = place.audit().await;
+    let audit = place.audit(!count.failed.is_empty()).await;
     if let Err(error) = &audit {
         println!("open at the end: {error:#}");
     }

@@ -106,11 +106,12 @@ impl Place {
         }
     }
 
-    /// An error if work is open or was dead-lettered after all scenarios.
-    pub(crate) async fn audit(&self) -> Result<()> {
+    /// An error if work is open or was dead-lettered after all scenarios. A scenario that failed may have left a session,
+    /// for whose end nobody needs to wait.
+    pub(crate) async fn audit(&self, any_failed: bool) -> Result<()> {
         match self {
             Self::Local(_) => Ok(()),
-            Self::Aws(aws) => aws.audit().await,
+            Self::Aws(aws) => aws.audit(any_failed).await,
         }
     }
 

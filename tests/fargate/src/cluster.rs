@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Mutex, MutexGuard};
-use sandbox::{Driver, Network, TaskFacts, TaskId, TaskSpec};
-use serde_json::Value;
+use sandbox::{Driver, TaskFacts, TaskId};
 use tokio::{
     sync::watch,
     task::spawn_blocking,
@@ -24,14 +23,11 @@ use crate::{
 };
 
 mod instances;
+mod spec;
 mod state;
 
 pub(crate) use state::{PreviousResponse, State};
 
-/// Limit of processes and threads of a task.
-const PIDS: u32 = 512;
-/// Disk of a task. On AWS it is ten times as large.
-const DISK_MIB: u32 = 2048;
 /// Time limit for all tasks to end.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
@@ -105,7 +101,7 @@ impl Cluster {
             }
             cluster.advance(task, faults, Status::Pending);
             task.launched = true;
-            Some(spec(task))
+            Some(spec::of(task))
         });
         let Some(spec) = spec.flatten() else { return };
         let failed = match self.with_driver(|driver| driver.run(spec)).await {
@@ -298,25 +294,4 @@ impl Cluster {
         let driver = Arc::clone(&self.driver);
         spawn_blocking(move || call(&driver)).await.ok()
     }
-}
-
-/// The sandbox of a task: the task's id is its token and its starter.
-fn spec(task: &Task) -> TaskSpec {
-    TaskSpec {
-        started_by: task.id.clone(),
-        token: task.id.clone(),
-        cpu_units: task.requested.cpu,
-        memory_mib: task.requested.memory,
-        pids: PIDS,
-        disk_mib: DISK_MIB,
-        lifetime: lifetime(&task.requested.overrides),
-        network: Network::None,
-    }
-}
-
-/// The lifetime that an override of the container's environment tells the runner.
-fn lifetime(overrides: &Value) -> Option<Duration> {
-    let variables = overrides["containerOverrides"][0]["environment"].as_array()?;
-    let lifetime = variables.iter().find(|one| one["name"] == "EPHEMERAL_LIFETIME_SECONDS")?;
-    lifetime["value"].as_str()?.parse().ok().map(Duration::from_secs)
 }

@@ -66,6 +66,7 @@ impl Deployment {
         let gate = Arc::new(Gate::default());
         gate.delay(|action| sleep(if action == "committing" { COMMIT } else { READ }).boxed());
         let store = Arc::new(MemoryStore::new(gate.clone()));
+        store.hide_due_jobs();
         let tasks = Arc::new(Tasks::new(clock, Arc::clone(&quotas), amounts.cpu, seed));
         let lanes = Arc::new(Lanes::default());
         let executions = Arc::new(Executions::new(clock, Arc::clone(&quotas)));

@@ -156,7 +156,7 @@ impl Fakes {
         fakes.compute.advance(&task_id(name), TaskStatus::Stopped);
         fakes.compute.take_events();
         let ended = fakes.after(name, Event::TaskStopped(None)).transition(name, finish);
-        let free = Write::FreeSlot { user: user_id() };
+        let free = Write::FreeSlot { user: user_id(), session: session_id(name) };
         ended.store.apply(&[free]).expect("the slot was held");
         ended
     }

@@ -69,6 +69,8 @@ struct State {
     turns: HashMap<SessionId, JobId>,
     /// What all sessions may use together, if they share a host.
     memory_mib: Option<u32>,
+    /// Whether what is due is listed without jobs.
+    hides_due_jobs: bool,
     history: Vec<Change>,
 }
 
@@ -81,6 +83,11 @@ impl MemoryStore {
     /// Makes all sessions share a host with this much memory.
     pub fn limit_memory(&self, mib: u32) {
         self.state.lock().memory_mib = Some(mib);
+    }
+
+    /// Lists what is due without jobs from now on, as on AWS.
+    pub fn hide_due_jobs(&self) {
+        self.state.lock().hides_due_jobs = true;
     }
 
     /// Commits without passing the gate; for fixtures.

@@ -39,8 +39,8 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) enum WriteError {
     Commit(CommitError),
-    /// Nothing was written: an event has the number of another event of its user.
-    EventNumberTaken,
+    /// Nothing was written: what the transaction was composed from has changed, for this reason.
+    Outdated(&'static str),
 }
 
 impl From<CommitError> for WriteError {
@@ -53,7 +53,7 @@ impl From<WriteError> for CommitError {
     fn from(error: WriteError) -> Self {
         match error {
             WriteError::Commit(error) => error,
-            WriteError::EventNumberTaken => Self::Conflict,
+            WriteError::Outdated(_) => Self::Conflict,
         }
     }
 }
@@ -95,7 +95,7 @@ impl Writer {
                         // The remaining items are another transaction.
                         token = self::token();
                     }
-                    ConditionFailure::EventNumberTaken => return Err(WriteError::EventNumberTaken),
+                    ConditionFailure::Outdated(why) => return Err(WriteError::Outdated(why)),
                     ConditionFailure::Conflict => return Err(CommitError::Conflict.into()),
                     ConditionFailure::Slots(slots) => {
                         items[at] = slots.item_after(&found, items[at].key.clone())?;

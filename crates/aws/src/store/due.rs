@@ -58,7 +58,8 @@ async fn first_of(
     Ok(found)
 }
 
-/// The id's prefix tells the kind of record; a job's key also contains its session.
+/// The id's prefix tells the kind of record. Only jobs that an earlier version wrote have an entry; its key also contains
+/// the session.
 fn parse(item: &Attributes) -> Option<Due> {
     let (id, key) = (keys::text(item, PK)?, keys::text(item, DUE_KEY)?);
     if let Ok(session) = id.parse::<SessionId>() {

@@ -39,14 +39,15 @@ pub(super) async fn forget(
     Ok(forgotten)
 }
 
-/// Returns false, and deletes nothing, while a record of the session is due: a webhook delivery may
+/// Returns false, and deletes nothing, while a record of the session is not final: a webhook delivery may
 /// outlive its session.
 async fn forget_session(table: &Table, session: &Session) -> Result<bool, StoreError> {
     let id = session.id();
     let mut owned = jobs(table, id).await?;
     owned.extend(deliveries(table, session).await?);
     let records = table.get_all(&owned).await?;
-    if records.values().any(|item| item.contains_key(DUE)) {
+    let is_due = records.values().any(|item| item.contains_key(DUE));
+    if is_due || super::jobs::has_open(table, id).await? {
         return Ok(false);
     }
     let mut keys = vec![Key::waiting(session.user(), id)];

@@ -29,8 +29,8 @@ pub(super) enum ConditionFailure {
         is_open_required: bool,
         queue_limit: Option<u32>,
     },
-    /// The user's event of this number exists: the transaction is composed again with later numbers.
-    EventNumberTaken,
+    /// What the transaction was composed from has changed, for this reason: it is composed again.
+    Outdated(&'static str),
     /// Nothing: the transaction is repeated without the item.
     Skip,
 }

@@ -7,6 +7,7 @@ use domain::{
     JobId, SessionId, TaskId, Timestamp, UserId, WarmId,
     command::Concurrency,
     ports::Stream,
+    session::Status,
     size::{Network, Size},
     user_event::EventNumber,
     warm::Kind,
@@ -29,16 +30,27 @@ pub(crate) const VERSION: &str = "version";
 pub(super) const WRITTEN_BY: &str = "by";
 /// Whether a session accepts jobs.
 pub(super) const OPEN: &str = "open";
-/// A session's status, which the index `list` has too.
+/// How a session has ended, or that it has not: see [`status_class`]. The index `list` has it too.
 pub(super) const STATUS: &str = "status";
 /// The job that holds a session's serial turn: a set of at most one id.
 pub(super) const TURN: &str = "turn";
 /// How many sessions of a user hold a slot.
 pub(super) const ACTIVE: &str = "active";
+/// Which counter of places gave a session its own, if it has one.
+pub(super) const PLACE: &str = "place";
+/// Partition of the counters of places.
+pub(super) const PLACES: &str = "places";
 /// When the bucket is full from which a user's starts take. Milliseconds since 1970.
 pub(super) const STARTS_FULL_AT: &str = "startsFullAt";
 /// When an idempotency key may be used again. Milliseconds since 1970.
 pub(super) const EXPIRES: &str = "expires";
+/// What the index `list` tells of a session with this status. Sessions that have not ended are told apart by their records:
+/// a user has few of them, and each change of the attribute would be billed like a write.
+pub(super) fn status_class(status: &str) -> &str {
+    let ended = [Status::Stopped, Status::Failed].map(Status::name);
+    if ended.contains(&status) { status } else { "live" }
+}
+
 /// A chunk of output.
 pub(crate) const BYTES: &str = "bytes";
 /// The whole output of a finished job, in its record's item.

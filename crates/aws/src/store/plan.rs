@@ -16,7 +16,7 @@ use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
     keys::{ACTIVE, BYTES, EXPIRES, Key, RECORD, TTL},
-    record, writing,
+    record, timeline, writing,
 };
 
 mod mailbox;
@@ -36,6 +36,15 @@ pub(super) struct Planned {
     pub(super) items: Vec<Item>,
     /// Become items when their numbers are known.
     pub(super) events: Vec<UserEvent>,
+    /// Becomes an item when the counters are known.
+    pub(super) place: Option<PlaceChange>,
+}
+
+/// What becomes of a session's place among all sessions of the deployment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PlaceChange {
+    Take(SessionId),
+    Return(SessionId),
 }
 
 /// What these writes are in the table.
@@ -46,12 +55,13 @@ pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
     for write in output.into_iter().chain(others) {
         plan.add(write).map_err(writing)?;
     }
-    Ok(plan.finish())
+    plan.finish().map_err(|error| writing(error).into())
 }
 
 struct Plan {
     items: Vec<Item>,
     events: Vec<UserEvent>,
+    place: Option<PlaceChange>,
     /// The growth of each job's output, until the item of the job's record includes it.
     growth: HashMap<JobId, Growth>,
     /// Output that is not an item yet.
@@ -60,6 +70,8 @@ struct Plan {
     parallel: HashSet<JobId>,
     mailboxes: BTreeMap<SessionId, Mailbox>,
     slots: BTreeMap<UserId, Slots>,
+    /// Timeline entries, in their order.
+    entries: BTreeMap<SessionId, Vec<Entry>>,
 }
 
 /// Output from this offset on.
@@ -94,11 +106,13 @@ impl Plan {
         Ok(Self {
             items: Vec::with_capacity(writes.len() + 4),
             events: Vec::new(),
+            place: None,
             growth,
             output: HashMap::new(),
             parallel,
             mailboxes: BTreeMap::new(),
             slots: BTreeMap::new(),
+            entries: BTreeMap::new(),
         })
     }
 
@@ -107,7 +121,7 @@ impl Plan {
         match write {
             Write::Session(session, expect) => self.session(&session, expect)?,
             Write::Job(job, expect) => self.job(&job, expect)?,
-            Write::Entry(entry) => self.items.push(timeline_entry(&entry)?),
+            Write::Entry(entry) => self.entries.entry(entry.session).or_default().push(*entry),
             Write::UserEvent(event) => self.events.push(*event),
             Write::Output { job, stream, offset, bytes } => {
                 let piece = Piece { stream, offset, bytes };
@@ -120,9 +134,12 @@ impl Plan {
             }
             Write::TakeSlot { user, limit } => self.slots(user).limit = Some(limit),
             Write::CountStart { user, at, rate } => self.slots(user).start = Some((at, rate)),
-            Write::FreeSlot { user } => self.items.push(free_slot(&user)),
-            // Tasks share no host.
-            Write::RequireCapacity { .. } => {}
+            Write::FreeSlot { user, session } => {
+                self.items.push(free_slot(&user));
+                self.place = Some(PlaceChange::Return(session));
+            }
+            // Tasks share no host, but there may be a ceiling.
+            Write::RequireCapacity { session, .. } => self.place = Some(PlaceChange::Take(session)),
             Write::TakeTurn { session, job } => self.mailbox(session).takes_turn = Some(job),
             Write::EndTurn { session, job } => self.end_turn(session, job),
             Write::RequireOpen(session) => self.mailbox(session).must_be_open = true,
@@ -137,12 +154,15 @@ impl Plan {
     }
 
     /// The items and events. Output whose job is not written in the same commit still changes the job's item.
-    fn finish(mut self) -> Planned {
+    fn finish(mut self) -> Result<Planned, StoreError> {
         for (job, pieces) in std::mem::take(&mut self.output) {
             self.chunks(job, &pieces);
         }
         for (job, growth) in std::mem::take(&mut self.growth) {
             self.items.push(extend_output(Item::update(Key::record(job)), growth));
+        }
+        for entries in self.entries.into_values() {
+            self.items.push(timeline::item(&entries)?);
         }
         for (user, slots) in self.slots {
             self.items.push(slots.item(Key::slots(&user)));
@@ -150,7 +170,7 @@ impl Plan {
         for (session, mailbox) in self.mailboxes {
             self.items.push(mailbox.item(session));
         }
-        Planned { items: self.items, events: self.events }
+        Ok(Planned { items: self.items, events: self.events, place: self.place })
     }
 
     fn chunks(&mut self, job: JobId, pieces: &[Piece]) {
@@ -178,11 +198,6 @@ impl Plan {
     fn mailbox(&mut self, session: SessionId) -> &mut Mailbox {
         self.mailboxes.entry(session).or_default()
     }
-}
-
-fn timeline_entry(entry: &Entry) -> Result<Item, StoreError> {
-    let attributes = [(RECORD.to_owned(), record::plain(entry)?)].into();
-    Ok(Item::put(Key::entry(entry.session, entry.seq), attributes).when_none(RECORD))
 }
 
 fn idempotent_response(response: &IdempotentResponse) -> Result<Item, StoreError> {

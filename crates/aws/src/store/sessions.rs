@@ -9,7 +9,7 @@ use domain::{
 use super::{
     error::StoreError,
     jobs,
-    keys::{self, Key, LIST_KEY, SK, STATUS, WAITING, of_user},
+    keys::{self, Attributes, Key, LIST_KEY, SK, STATUS, WAITING, of_user, status_class},
     record,
     records::{PageBuilder, empty_page},
     table::{Bounds, Range, Table},
@@ -29,16 +29,21 @@ pub(super) async fn page(
     if status.is_none() {
         range = range.paged(limit.saturating_add(1));
     }
-    let matches = |name: Option<&str>| status.is_none_or(|status| name == Some(status.name()));
+    // Records of earlier versions have the status itself.
+    let may_match = |item: &Attributes| {
+        let class = keys::text(item, STATUS).map(status_class);
+        status.is_none_or(|status| class == Some(status_class(status.name())))
+    };
     let mut pages = table.pages(range);
     let mut page = PageBuilder::<Session>::new(limit);
     while page.needs_more()
         && let Some(items) = pages.next().await?
     {
-        let ids = items.iter().filter(|item| matches(keys::text(item, STATUS)));
+        let ids = items.iter().filter(|item| may_match(item));
         let ids: Vec<&str> = ids.filter_map(|item| keys::text(item, LIST_KEY)).collect();
         // The index lags behind the table, so the status of the record itself decides.
-        page.add(table, &ids, |session| matches(Some(session.status().name()))).await?;
+        let matches = |session: &Session| status.is_none_or(|wanted| session.status() == wanted);
+        page.add(table, &ids, matches).await?;
     }
     Ok(page.build(|session| session.id().to_string()))
 }

@@ -1,13 +1,35 @@
-//! A session's timeline.
+//! A session's timeline. The entries of one transaction are one item, because each item is billed: an entry, or a list of
+//! them with the number of the last one as its key.
 
 use domain::{SessionId, timeline::Entry};
+use serde::Deserialize;
 
 use super::{
     error::StoreError,
-    keys::Key,
+    item::Item,
+    keys::{Key, RECORD},
     record,
     table::{Bounds, Range, Table},
 };
+
+/// What an item holds.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Entries {
+    One(Box<Entry>),
+    Several(Vec<Entry>),
+}
+
+/// The item of entries that are written together, which must not exist yet.
+pub(super) fn item(entries: &[Entry]) -> Result<Item, StoreError> {
+    let last = entries.last().ok_or(StoreError::Encode)?;
+    let record = match entries {
+        [entry] => record::plain(entry)?,
+        several => record::plain(&several)?,
+    };
+    let key = Key::entry(last.session, last.seq);
+    Ok(Item::put(key, [(RECORD.to_owned(), record)].into()).when_none(RECORD))
+}
 
 pub(super) async fn after(
     table: &Table,
@@ -25,7 +47,12 @@ pub(super) async fn after(
         && let Some(items) = pages.next().await?
     {
         for item in items {
-            entries.push(record::decode_plain(&item)?);
+            let found = match record::decode_plain(&item)? {
+                Entries::One(entry) => vec![*entry],
+                Entries::Several(entries) => entries,
+            };
+            // A list may begin with entries that the caller has.
+            entries.extend(found.into_iter().filter(|entry| entry.seq > after));
         }
     }
     entries.truncate(wanted);

@@ -7,55 +7,42 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     UserId,
-    ports::CommitError,
     user_event::{EventNumber, UserEvent},
 };
 
 use super::{
-    backoff::Backoff,
-    commit::{WriteError, Writer},
     error::StoreError,
     item::{ConditionFailure, Item},
     keys::{self, Key, RECORD, SK, TTL},
-    plan::Planned,
     record,
     table::{Bounds, Range, Table},
-    writing,
 };
 
-/// Writes the items and events of a plan in one transaction.
-pub(super) async fn commit(
+/// Adds the items of events, with the numbers after the user's last one.
+pub(super) async fn add(
     table: &Table,
-    writer: &Writer,
-    Planned { items, events }: Planned,
-) -> Result<(), CommitError> {
-    let Some(first) = events.first() else { return Ok(writer.write(items).await?) };
-    let mut backoff = Backoff::new();
-    loop {
-        let mut number = last(table, &first.user).await.map_err(writing)?;
-        let mut all = items.clone();
-        for event in &events {
-            number = number.next();
-            all.push(item(event, number).map_err(writing)?);
-        }
-        match writer.write(all).await {
-            Err(WriteError::EventNumberTaken) => {
-                backoff
-                    .wait("the user had other events at the same time")
-                    .await
-                    .map_err(writing)?;
-            }
-            result => return Ok(result?),
-        }
+    events: &[UserEvent],
+    items: &mut Vec<Item>,
+) -> Result<(), StoreError> {
+    let Some(first) = events.first() else { return Ok(()) };
+    let mut number = last(table, &first.user).await?;
+    for event in events {
+        number = number.next();
+        items.push(item(event, number)?);
     }
+    Ok(())
 }
+
+/// The user's event of this number exists.
+const NUMBER_TAKEN: ConditionFailure =
+    ConditionFailure::Outdated("the user had other events at the same time");
 
 fn item(event: &UserEvent, number: EventNumber) -> Result<Item, StoreError> {
     // DynamoDB expires items by the second.
     let expires = AttributeValue::N((event.expires_at.millis() / 1000 + 1).to_string());
     let attributes = [(RECORD.to_owned(), record::plain(event)?), (TTL.to_owned(), expires)];
     let item = Item::put(Key::user_event(&event.user, number), attributes.into());
-    Ok(item.when_none(RECORD).on_failure(ConditionFailure::EventNumberTaken))
+    Ok(item.when_none(RECORD).on_failure(NUMBER_TAKEN))
 }
 
 /// The first `limit` of a user's events after this number.

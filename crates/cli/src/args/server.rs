@@ -107,6 +107,9 @@ pub(crate) struct Budget {
     /// ids.
     #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(512..=4_194_304))]
     pub(crate) process_budget: Option<u64>,
+    /// Shells of all users together; starts beyond it wait or are refused. Default: as many as the budgets allow.
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) max_sessions: Option<u32>,
     /// Largest shell: units of 1/1024 core, MiB of memory and, after another comma, MiB of disk.
     #[arg(long, value_name = "CPU,MEMORY[,DISK]", value_parser = max_size)]
     pub(crate) max_size: Option<MaxSize>,

@@ -77,12 +77,20 @@ fn origins_of_pages_are_given_as_browsers_send_them() {
 
 #[test]
 fn the_budget_of_a_server_is_given_in_mebibytes() {
-    let line = "ephemeral up --memory-budget 4096 --disk-budget 9000 --max-size 1024,2048,4096";
+    let line = "ephemeral up --memory-budget 4096 --disk-budget 9000 --max-sessions 7 \
+                --max-size 1024,2048,4096";
     let Command::Up(up) = parse(line).unwrap().command else { panic!("not up") };
     assert_eq!((up.budget.memory_budget, up.budget.disk_budget), (Some(4096), Some(9000)));
+    assert_eq!(up.budget.max_sessions, Some(7));
     let size = up.budget.max_size.unwrap();
     assert_eq!((size.cpu, size.memory_mib, size.disk_mib), (1024, 2048, Some(4096)));
-    for bad in ["--max-size 1024", "--max-size 0,1", "--max-size 1,2,3,4", "--memory-budget 0"] {
+    for bad in [
+        "--max-size 1024",
+        "--max-size 0,1",
+        "--max-size 1,2,3,4",
+        "--memory-budget 0",
+        "--max-sessions 0",
+    ] {
         assert!(parse(&format!("ephemeral up {bad}")).is_err(), "{bad}");
     }
     let Command::Up(up) = parse("ephemeral up --max-size 256,512").unwrap().command else {

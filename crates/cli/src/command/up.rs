@@ -62,6 +62,7 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
         memory_mib: args.budget.memory_budget,
         disk_mib: args.budget.disk_budget,
         pids: args.budget.process_budget,
+        sessions: args.budget.max_sessions,
         max_size: args.budget.max_size.map(|size| (size.cpu, size.memory_mib, size.disk_mib)),
     };
     config.events = EventsConfig {

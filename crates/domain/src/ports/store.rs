@@ -69,10 +69,10 @@ pub enum Write {
     TakeSlot { user: UserId, limit: u32 },
     /// This user starts a session, at this time; fails with `RateLimited` if the user's bucket is empty.
     CountStart { user: UserId, at: Timestamp, rate: Rate },
-    /// One session less of this user holds a slot.
-    FreeSlot { user: UserId },
-    /// The host has room for the task of this session, beside those of all other sessions that are not
-    /// over; fails with `NoCapacity` otherwise. Always holds where tasks don't share one host.
+    /// One session less of this user holds a slot: this one, which ends.
+    FreeSlot { user: UserId, session: SessionId },
+    /// The deployment has room for this session, which takes a slot, beside all others that do not wait and are not over:
+    /// for one session more, and where tasks share one host, for one of this size. Fails with `NoCapacity` otherwise.
     RequireCapacity { session: SessionId, size: Size },
     /// This serial job takes its session's turn; fails with `Conflict` while another job has it.
     TakeTurn { session: SessionId, job: JobId },
@@ -130,8 +130,8 @@ pub enum CommitError {
     /// The user has started sessions faster than the rate allows, and may start one after this time.
     #[error("the user starts sessions too fast")]
     RateLimited(Duration),
-    /// The sessions on the host use all that it may give them.
-    #[error("the host has no room for the session")]
+    /// The sessions use all that the host may give them, or are as many as the deployment may have.
+    #[error("the deployment has no room for the session")]
     NoCapacity,
     /// A response for this idempotency key exists.
     #[error("the request was accepted before")]
@@ -323,8 +323,14 @@ pub trait Store: Send + Sync {
     /// The warm tasks of a kind that are not final, oldest first.
     async fn warm_of(&self, kind: &warm::Kind) -> Result<Vec<Versioned<Warm>>, BackendError>;
 
-    /// Records whose `due_at` is not after `now`, the longest overdue first.
+    /// Records whose `due_at` is not after `now`, the longest overdue first. Jobs only if the store
+    /// [lists them](Self::lists_due_jobs).
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
+    /// Whether [`Self::due`] lists jobs. Where it does not, because each entry of an index is billed, the sweep looks for
+    /// jobs that may run in the sessions whose tasks live.
+    fn lists_due_jobs(&self) -> bool {
+        true
+    }
     /// Removes final records that ended before `before`, and events of users from before then; returns how
     /// many. The store may leave events to an expiry of its own.
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError>;

@@ -1,7 +1,5 @@
 //! The state `stopping`: the session will end, and its task may still exist.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,9 +12,6 @@ use crate::{
     task::StopCause,
     timeline::{Actor, EventKind, Stamp},
 };
-
-/// How long after the stop request the sweep checks whether the task has stopped.
-const RECHECK_AFTER_STOP: Duration = Duration::from_mins(1);
 
 /// Will end; its task may still exist.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,9 +145,7 @@ impl Stopping {
     pub fn stop_sent(mut self, stamp: Stamp) -> Transition<Self> {
         self.stop_sent_at = Some(stamp.now);
         let change = Change::within(EventKind::StopSent, Status::Stopping);
-        let mut sent = self.changed(change, stamp);
-        sent.session.wakeup.due_at = stamp.now + RECHECK_AFTER_STOP;
-        sent
+        self.changed(change, stamp)
     }
 
     /// The task has stopped.

@@ -26,9 +26,13 @@ impl Wakeup {
         Self { due_at: now + RECHECK_AFTER, waiter: None }
     }
 
-    /// The same waiter, with the session due soon after the change at `now`.
+    /// The same waiter, with the session due soon after the change at `now`. A session that is due before that is left
+    /// so: the time is indexed, and to move it may be billed like a write.
     pub(super) fn changed(mut self, now: Timestamp) -> Self {
-        self.due_at = now + RECHECK_AFTER;
+        let soon = now + RECHECK_AFTER;
+        if self.due_at <= now || self.due_at > soon {
+            self.due_at = soon;
+        }
         self
     }
 }

@@ -61,7 +61,7 @@ impl Prepared {
             }
             Write::TakeSlot { user, limit } => Self::TakeSlot(user, limit),
             Write::CountStart { user, at, rate } => Self::CountStart(user, at, rate),
-            Write::FreeSlot { user } => Self::FreeSlot(user),
+            Write::FreeSlot { user, .. } => Self::FreeSlot(user),
             Write::RequireCapacity { session, size } => {
                 Self::RequireCapacity(session, size, capacity)
             }

@@ -44,6 +44,7 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         records::every_state_of_a_session_comes_back_as_it_was,
         records::every_state_of_a_job_comes_back_as_it_was,
         records::a_timeline_entry_is_written_once_and_read_in_order,
+        records::timeline_entries_that_are_written_together_are_listed_one_by_one,
         output::output_is_appended_only_at_its_end,
         output::output_is_read_from_any_offset,
         output::output_of_any_bytes_comes_back_whole,
@@ -73,6 +74,7 @@ pub async fn store_suite(make: impl AsyncFn() -> Arc<dyn Store>) {
         due::due_records_come_longest_overdue_first,
         due::a_final_record_is_never_due,
         due::a_postponed_record_is_due_later,
+        due::a_postponed_job_is_due_later,
         due::old_sessions_are_removed_with_all_their_records,
     );
 }

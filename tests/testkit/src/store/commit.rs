@@ -53,7 +53,7 @@ fn touched(write: &Write) -> Touched<'_> {
         Write::Delivery(delivery, _) => Touched::Delivery(delivery.payload().id),
         Write::Warm(warm, _) => Touched::Warm(warm.id()),
         Write::IdempotentResponse(answer) => Touched::IdempotentResponse(&answer.user, &answer.key),
-        Write::TakeSlot { user, .. } | Write::FreeSlot { user } => Touched::Slots(user),
+        Write::TakeSlot { user, .. } | Write::FreeSlot { user, .. } => Touched::Slots(user),
         Write::CountStart { user, .. } => Touched::Starts(user),
         Write::RequireCapacity { .. } => Touched::Capacity,
         Write::TakeTurn { session, .. } | Write::EndTurn { session, .. } => Touched::Turn(*session),
@@ -115,7 +115,7 @@ impl State {
                 }
                 true
             }
-            Write::FreeSlot { user } => {
+            Write::FreeSlot { user, .. } => {
                 let held = self.slots.get(user).copied().unwrap_or(0);
                 assert!(held > 0, "{user} frees a slot that it does not hold");
                 true
@@ -190,7 +190,7 @@ impl State {
                     self.starts_full_at.insert(user.clone(), full_at);
                 }
             }
-            Write::FreeSlot { user } => *self.slots.entry(user.clone()).or_default() -= 1,
+            Write::FreeSlot { user, .. } => *self.slots.entry(user.clone()).or_default() -= 1,
             Write::TakeTurn { session, job } => {
                 if self.turns.insert(*session, *job) != Some(*job) {
                     self.turn(*session, *job, true);

@@ -235,6 +235,10 @@ impl Store for MemoryStore {
         .await
     }
 
+    fn lists_due_jobs(&self) -> bool {
+        !self.state.lock().hides_due_jobs
+    }
+
     async fn forget(&self, before: Timestamp, limit: u32) -> Result<u32, BackendError> {
         self.read("forgetting old records", |state| state.forget(before, limit)).await
     }
@@ -252,7 +256,7 @@ impl State {
             .sessions
             .values()
             .filter_map(|found| Some((found.value.due_at()?, Due::Session(found.value.id()))));
-        let jobs = self.jobs.values().filter_map(|found| {
+        let jobs = self.jobs.values().filter(|_| !self.hides_due_jobs).filter_map(|found| {
             let job = &found.value;
             Some((job.due_at()?, Due::Job { job: job.id(), session: job.common().session }))
         });

@@ -16,7 +16,8 @@ use super::{
         item::Item,
         keys::{
             Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PART, RECORD, STATUS, TTL,
-            deliveries_of, due_shard, ended_shard, inline, of_user, shard_of, timestamp,
+            deliveries_of, due_shard, ended_shard, inline, of_user, shard_of, status_class,
+            timestamp,
         },
         record::{self, Record},
     },
@@ -41,7 +42,8 @@ impl Plan {
         };
         let list = (of_user(user), id.to_string());
         let (item, _) = self.record(Key::record(id), Key::part(id), session, expect, list)?;
-        self.items.push(set_due(item, due).set(STATUS, text(session.status().name())));
+        let class = status_class(session.status().name());
+        self.items.push(set_due(item, due).set(STATUS, text(class)));
         if expect == Expect::New {
             self.mailbox(id).open = Some(session.is_open());
         } else if may_close(session) {
@@ -60,13 +62,12 @@ impl Plan {
 
     pub(super) fn job(&mut self, job: &Job, expect: Expect) -> Result<(), StoreError> {
         let (id, session) = (job.id(), job.common().session);
-        let due = job
-            .due_at()
-            .map(|at| (due_shard(shard_of(id.ulid())), format!("{}#{session}", timestamp(at))));
         let list = (session.to_string(), id.to_string());
         let (item, has_part) = self.record(Key::record(id), Key::part(id), job, expect, list)?;
         let growth = self.growth.remove(&id).unwrap_or_default();
-        let mut item = extend_output(set_due(item, due), growth);
+        // Jobs have no entry in the index `due`, but for those that an earlier version wrote.
+        let item = if expect == Expect::New { item } else { set_due(item, None) };
+        let mut item = extend_output(item, growth);
         let pieces = self.output.remove(&id).unwrap_or_default();
         let is_inline = is_inline(job, &pieces, item.size());
         let is_one_item = !has_part && (is_inline || pieces.is_empty());

@@ -175,7 +175,7 @@ async fn a_command_costs_what_the_decision_says() {
     fixture.post("/v1/shell/execute", body, Some("7f1cf2ab-9c2b-4d0e-a8c5-8f1de62c9f10")).await;
     let with_key = fixture.meter.take();
     show("accept with a key", &with_key);
-    assert_eq!((accept.written, run.written, with_key.written), (6.0, 10.0, 8.0));
+    assert_eq!((accept.written, run.written, with_key.written), (5.0, 9.0, 7.0));
     assert_eq!((accept.all_calls(), run.all_calls()), (2, 6));
 }
 
@@ -199,7 +199,7 @@ async fn a_sweep_and_the_removal_of_a_session_cost_what_the_decision_says() {
     let forgotten = fixture.sweep(Duration::from_hours(8 * 24)).await;
     show("a sweep that forgets a session with 2 commands", &forgotten);
     assert!(fixture.env.store.session(id).await.unwrap().is_none());
-    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 23.0);
+    assert!(empty.written == 0.0 && checked.written <= 8.0 && forgotten.written <= 13.0);
 }
 
 #[tokio::test]
@@ -213,5 +213,5 @@ async fn a_session_costs_what_the_decision_says() {
     let stop = fixture.meter.take();
     show("stop", &stop);
     assert_eq!(fixture.status(id).await, Status::Stopped);
-    assert!(start.written + stop.written <= 101.0);
+    assert!(start.written + stop.written <= 73.0);
 }

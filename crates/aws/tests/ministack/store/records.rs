@@ -141,6 +141,14 @@ async fn lists_longer_than_one_call_are_read_completely() {
     let rest = table.store.jobs(session_id("s"), first.next.as_deref(), 120).await.unwrap();
     let listed = first.items.iter().chain(&rest.items).map(Job::id);
     assert_eq!(listed.collect::<Vec<_>>(), ids);
+    // Jobs are not listed when they are due, but sessions are.
+    assert_eq!(table.store.due(at(1000), 500).await.unwrap(), []);
+    for id in &ids {
+        let id = SessionId::from_ulid(id.ulid());
+        let queued = Queued::accept(id, user_id(), job_id("j"), spec(), stamp(0)).any();
+        let write = Write::Session(Box::new(queued.session), Expect::New);
+        table.store.commit(vec![write]).await.unwrap();
+    }
     assert_eq!(table.store.due(at(1000), 500).await.unwrap().len(), 130);
 }
 

@@ -247,6 +247,9 @@ fn env(fakes: &Fakes, rng: &mut Rng, has_links: bool) -> Env {
     // As on one machine, and as on AWS.
     let is_one_process = !policy.claims_by_message && !policy.posts_commands;
     let claims = (is_one_process && rng.f64() < 0.8).then(Arc::default);
+    if !is_one_process && rng.f64() < 0.7 {
+        fakes.store.hide_due_jobs();
+    }
     Env { claims, ..testkit::env_of!(Env, fakes, policy) }
 }
 

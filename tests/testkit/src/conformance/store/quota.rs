@@ -18,7 +18,7 @@ pub(super) async fn slots_are_given_up_to_the_limit(store: &Made) {
     put(store, vec![take(2)]).await;
     let third = store.commit(vec![take(2)]).await;
     assert!(matches!(third, Err(CommitError::QuotaReached)), "{third:?}");
-    put(store, vec![Write::FreeSlot { user: user_id() }]).await;
+    put(store, vec![Write::FreeSlot { user: user_id(), session: session_id("s") }]).await;
     put(store, vec![take(2)]).await;
     put(store, vec![put_session(&waiting("w", 0), Expect::New)]).await;
     assert_eq!(store.quota(&user_id()).await.unwrap(), Quota { active: 2, waiting: 1 });
@@ -59,7 +59,7 @@ pub(super) async fn starts_are_counted_by_the_rate_of_their_user(store: &Made) {
         put(store, vec![start(100_000)]).await;
     }
     rate_limited(store, vec![start(100_000)], 30).await;
-    put(store, vec![Write::FreeSlot { user: user_id() }]).await;
+    put(store, vec![Write::FreeSlot { user: user_id(), session: session_id("s") }]).await;
     put(store, vec![start(100_030)]).await;
     assert_eq!(store.quota(&user_id()).await.unwrap().active, 1);
 }

@@ -134,6 +134,21 @@ pub(super) async fn a_timeline_entry_is_written_once_and_read_in_order(store: &M
     assert_eq!(store.timeline(session_id("other"), 0, 10).await.unwrap(), Vec::new());
 }
 
+pub(super) async fn timeline_entries_that_are_written_together_are_listed_one_by_one(store: &Made) {
+    let entries: Vec<Entry> = (1..=6).map(entry).collect();
+    for together in [&entries[..1], &entries[1..4], &entries[4..]] {
+        let writes = together.iter().map(|entry| Write::Entry(Box::new(entry.clone())));
+        put(store, writes.collect()).await;
+    }
+    for after in 0..=6 {
+        for limit in 1..=7 {
+            let listed = store.timeline(session_id("s"), after, limit).await.unwrap();
+            let rest = entries.iter().skip(after as usize).take(limit as usize);
+            assert!(listed.iter().eq(rest), "{limit} after {after}: {listed:?}");
+        }
+    }
+}
+
 pub(super) fn delivery(name: &str) -> Delivery {
     let id = DeliveryId::from_ulid(session_id(name).ulid());
     let (user, session) = (user_id(), session_id("s"));

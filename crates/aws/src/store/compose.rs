@@ -1,0 +1,34 @@
+//! Commits whose items depend on what the table has: the numbers of events, and the places of sessions. They are
+//! composed from it, and again if others were faster.
+
+use domain::ports::CommitError;
+
+use super::{
+    backoff::Backoff,
+    commit::{WriteError, Writer},
+    places::Places,
+    plan::Planned,
+    table::Table,
+    user_events, writing,
+};
+
+/// Writes what was planned, in one transaction.
+pub(super) async fn commit(
+    table: &Table,
+    writer: &Writer,
+    places: &Places,
+    planned: Planned,
+) -> Result<(), CommitError> {
+    let mut backoff = Backoff::new();
+    loop {
+        let mut items = planned.items.clone();
+        if let Some(change) = planned.place {
+            places.add(table, change, &mut items).await?;
+        }
+        user_events::add(table, &planned.events, &mut items).await.map_err(writing)?;
+        match writer.write(items).await {
+            Err(WriteError::Outdated(why)) => backoff.wait(why).await.map_err(writing)?,
+            result => return Ok(result?),
+        }
+    }
+}
