@@ -180,6 +180,28 @@ fn the_comment_of_an_archive_of_git_is_ignored() {
 }
 
 #[test]
+fn every_format_of_tar_is_unpacked() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let source = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(source.path().join("tree/empty")).unwrap();
+    std::fs::write(source.path().join("tree/file"), "content").unwrap();
+    std::fs::hard_link(source.path().join("tree/file"), source.path().join("tree/same")).unwrap();
+    symlink("file", source.path().join("tree/link")).unwrap();
+    for format in ["v7", "oldgnu", "gnu", "ustar", "posix"] {
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["--format", format, "-C"]).arg(source.path()).args(["-cf", "-", "tree"]);
+        let archive = tar.output().expect("tar is installed").stdout;
+        let to = dir.path().join(format);
+        unpack(&shell, &to, &archive).unwrap();
+        assert!(to.join("tree/empty").is_dir(), "{format}");
+        for name in ["file", "same", "link"] {
+            let read = std::fs::read_to_string(to.join("tree").join(name));
+            assert_eq!(read.unwrap(), "content", "{format}: {name}");
+        }
+    }
+}
+
+#[test]
 fn a_sparse_file_of_tar_is_whole() {
     let (shell, dir) = (Shell::boot(), directory());
     let source = tempfile::tempdir().unwrap();

@@ -104,6 +104,8 @@ fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), F
     let parent = descend(root, parents)?;
     match kind {
         EntryType::Directory => create_directory(&parent, name, mode)?,
+        // In archives of the oldest format, only the name tells a directory.
+        EntryType::Regular if path.ends_with(b"/") => create_directory(&parent, name, mode)?,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let mut replacement = Replacement::create(parent, name.clone())?;
             let size = entry.size();

@@ -47,7 +47,8 @@ pub(super) fn write(
 fn replacement(path: &Path, exists: bool) -> Result<Replacement, Failure> {
     // The file that a symbolic link leads to is replaced, not the link; a link to nothing is replaced.
     let place = if exists { fs::canonicalize(path)? } else { path.to_owned() };
-    let is_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let is_directory = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
     let name = place.file_name().filter(|_| !is_directory);
     let refuse = || Failure::new(FileError::NotAFile, "the path names a directory");
     let name = name.ok_or_else(refuse)?.to_owned();
