@@ -99,9 +99,9 @@ pub(super) async fn standard_output(context: &Context, from: &Remote) -> Result<
 async fn open(client: &Client, from: &Remote) -> Result<Response, CliError> {
     match client.download(&route(from, "")).await {
         Err(error) if error.is_code("not_a_file") && is_directory(client, from).await? => {
-            Err(error.about(from).hint("copy it with -r"))
+            Err(from.error(error).hint("copy it with -r"))
         }
-        opened => opened.map_err(|error| error.about(from)),
+        opened => opened.map_err(|error| from.error(error)),
     }
 }
 
@@ -114,7 +114,7 @@ async fn whole_tree(
 ) -> Result<(), CliError> {
     let failed = |error| CliError::chain(&format!("can't write {}", to.display()), &error);
     let response = client.download(&route(from, "/archive")).await;
-    let response = response.map_err(|error| error.about(from))?;
+    let response = response.map_err(|error| from.error(error))?;
     let dir: TempDir =
         Builder::new().prefix(".ephemeral-").tempdir_in(parent(to)).map_err(failed)?;
     let (sender, reader) = chunks::for_thread();
