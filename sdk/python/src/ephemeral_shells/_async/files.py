@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -13,10 +15,13 @@ from ..errors import (
     ConnectionFailedError,
     NotFoundError,
     NotReadyError,
+    PathNotFoundError,
     UploadsUnavailableError,
 )
 
 if TYPE_CHECKING:
+    import httpx
+
     from .. import models
     from .shell import AsyncShell
 
@@ -50,6 +55,18 @@ class AsyncFiles:
     async def read(self, path: str) -> bytes:
         """The content of a file."""
         return await self._receive(self._path, path, None)
+
+    async def stream(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The content of a file in pieces, as they come."""
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def open_file() -> httpx.Response:
+                transfer = self._client.transfer("GET", self._path, query={"path": path})
+                return await stack.enter_async_context(transfer)
+
+            response = await self._retried(open_file)
+            async for piece in response.aiter_bytes():
+                yield piece
 
     async def read_text(self, path: str) -> str:
         """The content of a file as UTF-8, with U+FFFD for what is none."""
@@ -89,9 +106,18 @@ class AsyncFiles:
         """Removes a file or an empty directory; with `recursive`, a directory with its content."""
         query = {"path": path, "recursive": "true" if recursive else "false"}
 
+        attempts = 0
+
         async def remove() -> None:
-            async with self._client.transfer("DELETE", self._path, query=query):
-                pass
+            nonlocal attempts
+            attempts += 1
+            try:
+                async with self._client.transfer("DELETE", self._path, query=query):
+                    pass
+            except PathNotFoundError:
+                # An earlier attempt has removed it if its response was lost.
+                if attempts == 1:
+                    raise
 
         await self._retried(remove)
 
@@ -109,6 +135,8 @@ class AsyncFiles:
     async def _send(
         self, url: str, query: dict[str, str], content: Content, headers: Mapping[str, str]
     ) -> Any:
+        if isinstance(content, io.TextIOBase):
+            raise TypeError("the file is open as text; open it in binary mode")
         data = content.encode() if isinstance(content, str) else content
         begin = 0 if isinstance(data, bytes) else data.tell()
 
