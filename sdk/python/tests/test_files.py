@@ -74,11 +74,22 @@ def test_a_file_is_read_in_pieces(client: Client) -> None:
             next(shell.files.stream("missing"))
 
 
-def test_a_file_that_is_open_as_text_is_refused(client: Client, tmp_path: Path) -> None:
-    (tmp_path / "text").write_text("grün")
-    with Shell.start(client=client) as shell, (tmp_path / "text").open() as file:
-        with pytest.raises(TypeError, match="binary mode"):
-            shell.files.write("text", file)  # type: ignore[arg-type]
+def test_any_bytes_can_be_written_and_nothing_else(client: Client, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("grün")
+    with Shell.start(client=client) as shell:
+        for content in (bytearray(b"abc"), memoryview(b"abc")):
+            assert shell.files.write("file", content)["size"] == 3
+        reader, writer = os.pipe()
+        os.write(writer, b"through a pipe")
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            shell.files.write("file", pipe)
+        assert shell.files.read("file") == b"through a pipe"
+        with text.open() as file, pytest.raises(TypeError, match="binary mode"):
+            shell.files.write("file", file)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="and not PosixPath"):
+            shell.files.write("file", text)  # type: ignore[arg-type]
 
 
 def test_directories_pass_as_archives(client: Client) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .. import models
     from .shell import AsyncShell
 
-    Content = bytes | str | BinaryIO
+    Content = bytes | bytearray | memoryview | str | BinaryIO
 
 _T = TypeVar("_T")
 _PIECE = 1 << 18
@@ -135,9 +135,21 @@ class AsyncFiles:
     async def _send(
         self, url: str, query: dict[str, str], content: Content, headers: Mapping[str, str]
     ) -> Any:
-        if isinstance(content, io.TextIOBase):
-            raise TypeError("the file is open as text; open it in binary mode")
-        data = content.encode() if isinstance(content, str) else content
+        data = _data(content)
+        if isinstance(data, bytes) or data.seekable():
+            return await self._send_again(url, query, data, headers)
+        # What can be read once only is copied, as it may have to be sent twice.
+        import shutil
+        import tempfile
+
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(data, copy)
+            copy.seek(0)
+            return await self._send_again(url, query, copy, headers)
+
+    async def _send_again(
+        self, url: str, query: dict[str, str], data: bytes | BinaryIO, headers: Mapping[str, str]
+    ) -> Any:
         begin = 0 if isinstance(data, bytes) else data.tell()
 
         def body() -> Any:
@@ -198,6 +210,19 @@ class AsyncFiles:
                 await self._shell.wait_ready()
             except (ApiError, ConnectionFailedError) as error:
                 await async_sleep(backoff.next(error, self._client.has_responded))
+
+
+def _data(content: Content) -> bytes | BinaryIO:
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if isinstance(content, io.TextIOBase):
+        raise TypeError("the file is open as text; open it in binary mode")
+    if not hasattr(content, "seekable"):
+        kind = type(content).__name__
+        raise TypeError(f"the content must be bytes, text or an open file, and not {kind}")
+    return content
 
 
 async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes, None]:
