@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::channel::{self, Channel, Received};
+use super::channel::{Channel, Received};
 use super::error::Failure;
 use super::replacement::{self, Replacement};
 use super::{open, write};
@@ -245,52 +245,50 @@ fn invalid(error: io::Error) -> Failure {
 /// The pieces that the caller sends, as one stream of bytes.
 struct Pieces<'a> {
     channel: &'a mut Channel,
-    buffer: Vec<u8>,
-    /// The part of the buffer that was not read yet.
-    start: usize,
-    end: usize,
     is_complete: bool,
     lost: bool,
 }
 
 impl<'a> Pieces<'a> {
     fn new(channel: &'a mut Channel) -> Self {
-        let buffer = channel::buffer();
-        Self { channel, buffer, start: 0, end: 0, is_complete: false, lost: false }
+        Self { channel, is_complete: false, lost: false }
     }
 
     /// Reads to the end.
     fn drain(&mut self) -> Result<(), Failure> {
-        while !self.is_complete && !self.lost {
-            self.next();
-        }
+        while !self.next(usize::MAX).is_empty() {}
         if self.lost { Err(Failure::Lost) } else { Ok(()) }
     }
 
-    fn next(&mut self) {
-        (self.start, self.end) = (0, 0);
-        match self.channel.receive(&mut self.buffer) {
-            Ok(Received::Piece(count)) => self.end = count,
-            Ok(Received::Message(FromCaller::End)) => self.is_complete = true,
-            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => self.lost = true,
+    /// The next bytes, at most so many; none at the end, and if the caller is lost.
+    fn next(&mut self, most: usize) -> &[u8] {
+        if self.is_complete || self.lost {
+            return &[];
+        }
+        match self.channel.receive(most) {
+            Ok(Received::Bytes(bytes)) => bytes,
+            Ok(Received::Message(FromCaller::End)) => {
+                self.is_complete = true;
+                &[]
+            }
+            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => {
+                self.lost = true;
+                &[]
+            }
         }
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.start == self.end && !self.is_complete && !self.lost {
-            self.next();
+        let bytes = self.next(out.len());
+        let count = bytes.len();
+        if let Some(out) = out.get_mut(..count) {
+            out.copy_from_slice(bytes);
         }
         if self.lost {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let count = unread.len().min(out.len());
-        out.get_mut(..count)
-            .unwrap_or_default()
-            .copy_from_slice(unread.get(..count).unwrap_or_default());
-        self.start += count;
         Ok(count)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runner::protocol::files::{Done, FileError, FromCaller, Reply};
 
-use super::channel::{self, Channel, Received};
+use super::channel::{Channel, Received};
 use super::error::Failure;
 use super::open;
 use super::replacement::Replacement;
@@ -27,13 +27,9 @@ pub(super) fn write(
     }
     let mut replacement = replacement(path, old.is_some())?;
     channel.reply(&Reply::Ready)?;
-    let mut buffer = channel::buffer();
     loop {
-        match channel.receive(&mut buffer)? {
-            Received::Piece(count) => {
-                let piece = buffer.get(..count).ok_or(Failure::Lost)?;
-                replacement.file.write_all(piece)?;
-            }
+        match channel.receive(usize::MAX)? {
+            Received::Bytes(bytes) => replacement.file.write_all(bytes)?,
             Received::Message(FromCaller::End) => break,
             Received::Message(FromCaller::Send { .. }) => return Err(Failure::Lost),
         }
