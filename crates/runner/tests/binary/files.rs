@@ -74,14 +74,14 @@ fn a_directory_that_is_named_by_itself_keeps_its_content() {
     write(&shell, &path, b"x").unwrap();
     let remove = FileAction::Remove { recursive: true };
     for name in ["a/.", "a/./", "a/..", "."] {
-        let refused = Transfer::open(&shell, remove, &dir.path().join(name)).failure();
+        let refused = Transfer::open(&shell, remove, dir.path().join(name)).failure();
         assert_eq!(refused, FileError::InvalidPath, "{name}");
     }
     for path in [b"/".as_slice(), b"//", b"/..", b"."] {
         assert_eq!(Transfer::request(&shell, remove, path, 1000).failure(), FileError::InvalidPath);
     }
     assert_eq!(read(&shell, &path).unwrap(), b"x");
-    let reply = Transfer::open(&shell, remove, &dir.path().join("a/")).reply();
+    let reply = Transfer::open(&shell, remove, dir.path().join("a/")).reply();
     assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
 }
 

@@ -15,8 +15,8 @@ const DIRECTORY: OFlags =
 
 /// Removes a file, a symbolic link, or a directory.
 pub(super) fn remove(path: &Path, recursive: bool) -> Result<Done, Failure> {
-    let names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
-    let last = names.filter(|name| !name.is_empty()).next_back();
+    let mut names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
+    let last = names.rfind(|name| !name.is_empty());
     // Their content would be removed before the kernel refuses to remove them.
     if matches!(last, None | Some(b"." | b"..")) {
         let message = "a path that ends with . or .. can't be removed, and neither can /";
