@@ -41,6 +41,8 @@ pub(crate) struct Client {
     address: Address,
     /// Whether the server has responded before. If not, it is not restarting but was never there.
     connected: AtomicBool,
+    /// Whether the server is known to take the bytes of files itself.
+    takes_bytes: AtomicBool,
 }
 
 /// The body of an error response (RFC 9457).
@@ -68,9 +70,11 @@ impl Client {
         Self::with_silence(address, Some(STREAM_SILENCE))
     }
 
-    /// A client for uploads: a response comes only after the whole body was sent.
-    pub(crate) fn for_uploads(address: Address) -> Result<Self, CliError> {
-        Self::with_silence(address, None)
+    /// A client for uploads, which knows what this one knows: a response comes only after the whole body was sent.
+    pub(crate) fn for_uploads(&self) -> Result<Self, CliError> {
+        let uploader = Self::with_silence(self.address.clone(), None)?;
+        uploader.takes_bytes.store(self.takes_bytes.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(uploader)
     }
 
     fn with_silence(address: Address, silence: Option<Duration>) -> Result<Self, CliError> {
@@ -100,7 +104,8 @@ impl Client {
         }
         let http =
             builder.build().map_err(|error| CliError::chain("can't prepare HTTP", &error))?;
-        Ok(Self { http, address, connected: AtomicBool::new(false) })
+        let (connected, takes_bytes) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { http, address, connected, takes_bytes })
     }
 
     /// Sends a GET request; repeats it for a while if the server has stopped responding.

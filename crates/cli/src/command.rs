@@ -46,11 +46,6 @@ impl Context {
         Client::new(self.address()?)
     }
 
-    /// A client for uploads to that server.
-    pub(crate) fn uploader(&self) -> Result<Client, CliError> {
-        Client::for_uploads(self.address()?)
-    }
-
     fn address(&self) -> Result<Address, CliError> {
         find_server::find(&self.global)?.ok_or_else(|| {
             let dir = find_server::data_dir(&self.global);

@@ -72,6 +72,11 @@ impl CliError {
         self.code == code
     }
 
+    /// The same error in other words.
+    pub(crate) fn with_message(self, message: String) -> Self {
+        Self { message, ..self }
+    }
+
     /// The same error of this thing.
     pub(crate) fn about(self, subject: &impl fmt::Display) -> Self {
         Self { message: format!("{subject}: {}", self.message), ..self }

@@ -15,12 +15,16 @@ use domain::{
     JobId, TaskId, Timestamp,
     ports::{BackendError, ShellError},
 };
+use rustix::net::sockopt;
 use tokio::net::UnixStream;
 
 use crate::data_channels::{DataChannels, Terminal};
 
 /// The longest path of a socket in bytes, with its final NUL (`sun_path` in unix(7)).
 const MAX_SOCKET_PATH: usize = 108;
+
+/// How many bytes the kernel holds of what is sent to a runner.
+const SEND_BUFFER: usize = 512 << 10;
 
 /// What this host knows of its tasks. Answers come from memory.
 pub trait Tasks: Send + Sync {
@@ -52,7 +56,10 @@ impl UnixDial {
 impl Dial for UnixDial {
     async fn open(&self, task: &TaskId) -> Result<Box<dyn Transport>, ShellError> {
         match connect(&self.tasks.socket(task)).await {
-            Ok(stream) => Ok(Box::new(stream)),
+            Ok(stream) => {
+                enlarge_buffer(&stream);
+                Ok(Box::new(stream))
+            }
             Err(_) if self.tasks.is_gone(task) => Err(ShellError::Gone),
             Err(error) if nothing_listens(&error) => Err(ShellError::NotReady),
             Err(error) => Err(BackendError::new("connecting to a runner", error).into()),
@@ -98,6 +105,16 @@ impl Dial for UnixDial {
 
 fn nothing_listens(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+/// Lets the kernel hold some pieces of a file, so that neither side waits for each of them. Beyond the limit of
+/// the host only root may.
+fn enlarge_buffer(stream: &UnixStream) {
+    if sockopt::set_socket_send_buffer_size_force(stream, SEND_BUFFER).is_err()
+        && let Err(error) = sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER)
+    {
+        tracing::debug!(%error, "failed to enlarge the send buffer of a connection to a runner");
+    }
 }
 
 /// Connects to the socket at this path, however long that is.

@@ -100,7 +100,7 @@ pub(super) async fn redeliver(
     let mut attempts = post.retry_on_conflict(&env);
     loop {
         let read = env.store.delivery(id).await?.filter(|r| r.value.payload().user == post.user);
-        let read = read.ok_or_else(|| Problem::not_found("delivery"))?;
+        let read = read.ok_or_else(|| Problem::not_found("delivery", id))?;
         let delivery = restart(&env, read.value)?;
         let reply = Reply::new(StatusCode::ACCEPTED, &DeliveryView::of(&delivery));
         let session = delivery.payload().session;

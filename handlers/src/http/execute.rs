@@ -17,7 +17,7 @@ use serde_json::json;
 use super::{
     accepted::Accepted,
     command,
-    extract::{Params, User},
+    extract::{Params, User, parse_id},
     fields::Fields,
     post::{Plan, Post},
     problem::{Code, Problem},
@@ -59,7 +59,7 @@ pub(super) async fn handle(
 
 async fn accept(env: &Env, post: &Post) -> Result<Response, Problem> {
     let request = post.read_body(ExecuteRequest::read)?;
-    let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
+    let id: SessionId = parse_id(&request.session)?;
     accept_command(env, post, id, &request.command, request.if_not_ready).await
 }
 
@@ -132,7 +132,7 @@ async fn read_session(env: &Env, user: &UserId, id: SessionId) -> Result<(Sessio
     }
     let read = env.store.session_with_open_jobs(id).await?;
     let read = read.filter(|(session, _)| session.value.user() == user);
-    let (session, has_open) = read.ok_or_else(|| Problem::not_found("session"))?;
+    let (session, has_open) = read.ok_or_else(|| Problem::not_found("session", id))?;
     Ok((session.value, !has_open))
 }
 
@@ -238,8 +238,11 @@ impl ExecuteRequest {
 
 /// The command; only a terminal may have none, and runs the user's login shell then.
 fn command(fields: &mut Fields<'_>, may_be_absent: bool) -> Option<Program> {
-    fields
-        .constrain(|| json!({"anyOf": [{"required": ["command"]}, {"required": ["interactive"]}]}));
+    // Generators of types understand no alternatives of required fields, and leave this out.
+    fields.constrain(|| {
+        let no_terminal = json!({"not": {"required": ["interactive"]}});
+        json!({"if": no_terminal, "then": {"required": ["command"]}})
+    });
     if may_be_absent && !fields.has("command") {
         return Some(Program::LoginShell);
     }

@@ -6,7 +6,7 @@ use axum::{
     extract::{FromRequestParts, Path, Query},
     http::request::Parts,
 };
-use domain::{UserId, file::FilePath};
+use domain::{UserId, file::FilePath, id::ParseIdError};
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use serde_json::Value;
@@ -54,15 +54,24 @@ impl<S: Sync> FromRequestParts<S> for User {
 #[derive(Debug)]
 pub(super) struct Id<T>(pub(super) T);
 
-impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: FromStr<Err = ParseIdError>> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         User::from_request_parts(parts, state).await?;
+        // Bytes that are not UTF-8 are no id either.
         let text = Path::<String>::from_request_parts(parts, state).await;
-        let id = text.ok().and_then(|Path(text)| text.parse().ok());
-        id.map(Self).ok_or_else(|| Problem::not_found("object"))
+        let text = text.map_or_else(|_| String::new(), |Path(text)| text);
+        parse_id(&text).map(Self)
     }
+}
+
+/// The id that a request names.
+///
+/// # Errors
+/// The text is none, and so names nothing.
+pub(super) fn parse_id<T: FromStr<Err = ParseIdError>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error| Problem::no_id(text, error))
 }
 
 /// The parameters of the query. Each is taken by its rule, which gets the text as a string; a

@@ -20,8 +20,8 @@ pub(super) struct Fields<'a> {
     pointer: String,
     errors: &'a mut Vec<InputError>,
     recorder: Recorder,
-    /// Keywords of the object's schema beyond its fields.
-    constraints: Value,
+    /// Keywords of the object's schema beyond its fields, all of which hold.
+    constraints: Vec<Value>,
 }
 
 /// Reads a body that must be an object; an empty body counts as `{}`. `read` returns `None` only
@@ -81,7 +81,7 @@ impl<'a> Fields<'a> {
         recorder: Recorder,
         errors: &'a mut Vec<InputError>,
     ) -> Self {
-        Self { values, pointer, errors, recorder, constraints: Value::Null }
+        Self { values, pointer, errors, recorder, constraints: Vec::new() }
     }
 
     /// A field that may be absent. `null` counts as absent: many clients serialize absent values so.
@@ -152,7 +152,7 @@ impl<'a> Fields<'a> {
     /// Adds keywords to this object's schema, for what no single field can say.
     pub(super) fn constrain(&mut self, keywords: impl FnOnce() -> Value) {
         if self.recorder.active {
-            self.constraints = keywords();
+            self.constraints.push(keywords());
         }
     }
 
@@ -167,7 +167,9 @@ impl<'a> Fields<'a> {
         if !required.is_empty() {
             schema["required"] = json!(required);
         }
-        merge(&mut schema, self.constraints);
+        for keywords in self.constraints {
+            constrain(&mut schema, keywords);
+        }
         schema
     }
 
@@ -184,8 +186,15 @@ pub(super) fn object(value: Value) -> Result<Map<String, Value>, FieldError> {
     if let Value::Object(map) = value { Ok(map) } else { Err(FieldError::new("must be an object")) }
 }
 
-fn merge(schema: &mut Value, keywords: Value) {
-    if let (Value::Object(schema), Value::Object(keywords)) = (schema, keywords) {
+/// Adds keywords to a schema; beside its own where it has some of them already.
+fn constrain(schema: &mut Value, keywords: Value) {
+    let (Value::Object(schema), Value::Object(keywords)) = (schema, keywords) else { return };
+    if keywords.keys().any(|name| schema.contains_key(name)) {
+        let all = schema.entry("allOf").or_insert_with(|| json!([]));
+        if let Value::Array(all) = all {
+            all.push(Value::Object(keywords));
+        }
+    } else {
         schema.extend(keywords);
     }
 }

@@ -9,7 +9,7 @@
 
 use axum::{
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{
@@ -26,6 +26,7 @@ use super::{
 };
 use crate::Env;
 
+mod conditions;
 mod download;
 mod encoding;
 mod job;
@@ -90,8 +91,10 @@ pub(super) async fn remove(
     User(user): User,
     Id(id): Id<SessionId>,
     params: Params,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let RemoveQuery { path, recursive } = params.read(RemoveQuery::read)?;
+    conditions::refuse(&headers)?;
     let action = FileAction::Remove { recursive };
     if env.transfers.is_some() {
         return job::accept(&env, user, id, path, action, None).await;

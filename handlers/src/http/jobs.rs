@@ -93,7 +93,7 @@ impl JobQuery {
 /// The caller's job. To the caller, another user's job does not exist.
 pub(super) async fn owned(env: &Env, user: &UserId, id: JobId) -> Result<Versioned<Job>, Problem> {
     let read = env.store.job(id).await?.filter(|read| read.value.common().user == *user);
-    read.ok_or_else(|| Problem::not_found("job"))
+    read.ok_or_else(|| Problem::not_found("job", id))
 }
 
 /// The session's first open serial job, if one of these jobs may wait for it.

@@ -1,6 +1,6 @@
 //! Refusals and failures, answered as `application/problem+json` (RFC 9457).
 
-use std::{borrow::Cow, error::Error, time::Duration};
+use std::{borrow::Cow, error::Error, fmt::Display, time::Duration};
 
 use axum::{
     http::StatusCode,
@@ -13,6 +13,8 @@ use super::rule::FieldError;
 
 /// The most errors that a response lists, so that it is not much larger than the request.
 const MAX_ERRORS: usize = 20;
+/// The most characters of a text that was given as an id, as a response repeats it.
+const MAX_ID: usize = 64;
 
 /// The kinds of problems. Programs branch on the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub(super) enum Code {
     PayloadTooLarge,
     UnsupportedMediaType,
     RangeNotSatisfiable,
+    PreconditionFailed,
     IdempotencyMismatch,
     QuotaExceeded,
     RateLimited,
@@ -70,7 +73,7 @@ pub(super) enum Code {
 
 impl Code {
     #[cfg(test)]
-    pub(super) const ALL: [Self; 48] = [
+    pub(super) const ALL: [Self; 49] = [
         Self::InvalidRequest,
         Self::InvalidPath,
         Self::InvalidArchive,
@@ -99,6 +102,7 @@ impl Code {
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::RangeNotSatisfiable,
+        Self::PreconditionFailed,
         Self::IdempotencyMismatch,
         Self::QuotaExceeded,
         Self::RateLimited,
@@ -162,6 +166,9 @@ impl Code {
             }
             Self::RangeNotSatisfiable => {
                 ("range_not_satisfiable", S::RANGE_NOT_SATISFIABLE, "Nothing in this range")
+            }
+            Self::PreconditionFailed => {
+                ("precondition_failed", S::PRECONDITION_FAILED, "The file has changed")
             }
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", S::UNPROCESSABLE_ENTITY, "Another request has this key")
@@ -232,6 +239,7 @@ impl Code {
             | Self::DirectoryNotEmpty
             | Self::FileError
             | Self::RangeNotSatisfiable
+            | Self::PreconditionFailed
             | Self::FilesUnavailable
             | Self::UploadRequired
             | Self::UploadsUnavailable
@@ -338,15 +346,24 @@ impl Problem {
         Self { retry_after: Some(seconds), ..Self::new(Code::RateLimited, detail) }
     }
 
-    /// The object does not exist, or belongs to another user.
-    pub(super) fn not_found(kind: &'static str) -> Self {
-        Self::new(Code::NotFound, format!("there is no such {kind}"))
+    /// What this id names does not exist, or belongs to another user.
+    pub(super) fn not_found(kind: &str, id: impl Display) -> Self {
+        let detail = format!("you have no {kind} {id}; it may have expired, or be another user's");
+        Self::new(Code::NotFound, detail)
+    }
+
+    /// The text is no id of the kind that the request needs.
+    pub(super) fn no_id(text: &str, error: impl Display) -> Self {
+        let text: String = text.chars().take(MAX_ID).collect();
+        Self::new(Code::NotFound, format!("{text:?} is {error}"))
     }
 
     /// The problem behind an answer of the framework that has only a status.
     pub(super) fn of_status(status: StatusCode) -> Self {
         match status {
-            StatusCode::NOT_FOUND => Self::new(Code::NotFound, "there is no such route"),
+            StatusCode::NOT_FOUND => {
+                Self::new(Code::NotFound, "the API has no such path; see GET /v1/openapi.json")
+            }
             StatusCode::METHOD_NOT_ALLOWED => Self::new(
                 Code::MethodNotAllowed,
                 "this path has other methods; see the Allow header",

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    extract::{Id, Params, User},
+    extract::{Id, Params, User, parse_id},
     fields::Fields,
     post::Post,
     problem::{Code, Problem},
@@ -129,11 +129,11 @@ impl<S: Send + Sync> FromRequestParts<S> for ProcessPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         User::from_request_parts(parts, state).await?;
-        let parsed = match Path::<(String, String)>::from_request_parts(parts, state).await {
-            Ok(Path((session, pid))) => session.parse().ok().zip(pid.parse().ok()),
-            Err(_) => None,
-        };
-        let (session, pid) = parsed.ok_or_else(|| Problem::not_found("process"))?;
+        // Bytes that are not UTF-8 are neither an id nor a pid.
+        let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let (session, pid) = texts.map_or_else(|_| Default::default(), |Path(texts)| texts);
+        let session = parse_id(&session)?;
+        let pid = pid.parse().map_err(|_| Problem::no_id(&pid, "not a pid"))?;
         Ok(Self { session, pid })
     }
 }
@@ -171,7 +171,10 @@ fn view(process: &Process) -> ProcessView<'_> {
 /// The problem behind an error of a request for processes of this session.
 async fn problem(env: &Env, id: SessionId, error: ProcessesError) -> Problem {
     match error {
-        ProcessesError::NoSuchProcess => Problem::not_found("process"),
+        ProcessesError::NoSuchProcess => {
+            let detail = "no command of the session has this process, or it has ended";
+            Problem::new(Code::NotFound, detail)
+        }
         ProcessesError::Refused(message) => Problem::new(Code::PermissionDenied, message),
         ProcessesError::TooMany => {
             let detail = "the session has as many requests for files and processes at once as this \

@@ -85,7 +85,7 @@ pub(super) async fn owned(
     id: SessionId,
 ) -> Result<Versioned<Session>, Problem> {
     let read = env.store.session(id).await?.filter(|read| read.value.user() == user);
-    read.ok_or_else(|| Problem::not_found("session"))
+    read.ok_or_else(|| Problem::not_found("session", id))
 }
 
 /// The session, which must be ready.
@@ -103,7 +103,8 @@ pub(super) fn ready(session: Session) -> Result<Ready, Problem> {
 /// The refusal of a request for a session that has ended or is ending.
 pub(super) fn ended(session: &Session) -> Problem {
     let (status, reason) = (session.status().name(), session.reason().map_or("", |r| r.name()));
-    Problem::new(Code::SessionEnded, format!("the session is {status} ({reason})"))
+    let detail = format!("the session is {status} ({reason}); start another one");
+    Problem::new(Code::SessionEnded, detail)
 }
 
 /// The failure of a request that reaches the shell of a session. A shell that ends a request without a reason
@@ -119,7 +120,9 @@ pub(super) async fn interrupted(env: &Env, id: SessionId) -> Problem {
 /// The refusal of a request for a session that is not ready yet.
 pub(super) fn not_ready(session: &Session) -> Problem {
     let status = session.status().name();
-    Problem::new(Code::NotReady, format!("the session is not ready yet: it is {status}"))
+    let detail =
+        format!("the session is not ready yet: it is {status}; wait for the job of its start");
+    Problem::new(Code::NotReady, detail)
 }
 
 /// The user's sessions that wait for a slot, in order; not read if none of `shown` waits.

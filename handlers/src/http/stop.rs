@@ -13,6 +13,7 @@ use domain::{
 
 use super::{
     accepted::Accepted,
+    extract::parse_id,
     fields::Fields,
     post::{Plan, Post},
     problem::Problem,
@@ -33,7 +34,7 @@ pub(super) struct StopRequest {
 
 pub(super) async fn handle(State(env): State<Env>, post: Post) -> Result<Response, Problem> {
     let request = post.read_body(StopRequest::read)?;
-    let id: SessionId = request.session.parse().map_err(|_| Problem::not_found("session"))?;
+    let id: SessionId = parse_id(&request.session)?;
     let new = JobId::from_ulid(env.ids.ulid());
     let mut attempts = post.retry_on_conflict(&env);
     loop {

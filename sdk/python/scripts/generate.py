@@ -58,6 +58,8 @@ SYNC = [
     (r"\baclose\b", "close"),
     (r"\basynccontextmanager\b", "contextmanager"),
     (r"\baclosing\b", "closing"),
+    (r"\bAsyncExitStack\b", "ExitStack"),
+    (r"\benter_async_context\b", "enter_context"),
     (r"\basync_(?=(sleep|shield|connect|receive)\b)", ""),
 ]
 
@@ -102,7 +104,8 @@ def without_conditions(schema: Any) -> Any:
         return [without_conditions(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    drop = {"dependentSchemas", "dependentRequired", "prefixItems", "pattern", "default"}
+    drop = {"dependentSchemas", "dependentRequired", "if", "then"}
+    drop |= {"prefixItems", "pattern", "default"}
     if "properties" in schema:
         drop |= {"oneOf"}
     if schema.get("additionalProperties") is False:

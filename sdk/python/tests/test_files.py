@@ -58,6 +58,40 @@ def test_large_files_pass_in_pieces(client: Client, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["copy", "large"]
 
 
+def test_a_file_is_read_in_pieces(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        shell.files.write("large", b"x" * 3_000_000)
+        pieces = [len(piece) for piece in shell.files.stream("large")]
+        assert sum(pieces) == 3_000_000
+        assert len(pieces) > 1
+        # Whoever reads no further leaves the connection usable.
+        beginning = shell.files.stream("large")
+        assert next(beginning).startswith(b"xxx")
+        beginning.close()
+        shell.files.write("empty", b"")
+        assert list(shell.files.stream("empty")) == []
+        with pytest.raises(PathNotFoundError):
+            next(shell.files.stream("missing"))
+
+
+def test_any_bytes_can_be_written_and_nothing_else(client: Client, tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("grün")
+    with Shell.start(client=client) as shell:
+        for content in (bytearray(b"abc"), memoryview(b"abc")):
+            assert shell.files.write("file", content)["size"] == 3
+        reader, writer = os.pipe()
+        os.write(writer, b"through a pipe")
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            shell.files.write("file", pipe)
+        assert shell.files.read("file") == b"through a pipe"
+        with text.open() as file, pytest.raises(TypeError, match="binary mode"):
+            shell.files.write("file", file)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="and not PosixPath"):
+            shell.files.write("file", text)  # type: ignore[arg-type]
+
+
 def test_directories_pass_as_archives(client: Client) -> None:
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:

@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import Server
 
-from ephemeral_shells import Client, CommandError, JobFailedError, Shell
+from ephemeral_shells import Chunk, Client, CommandError, JobFailedError, Shell
 from ephemeral_shells.errors import InvalidRequestError, NotFoundError, SessionEndedError
 
 
@@ -136,6 +136,23 @@ def test_output_beyond_a_page_is_complete(client: Client) -> None:
         assert result.stdout == "".join(f"{n}\n" for n in range(1, 300001))
         assert result.missing_stdout == 0
         assert "".join(chunk.text for chunk in shell.job(result.job_id).stream()) == result.stdout
+
+
+def test_output_is_passed_on_while_the_command_runs(client: Client) -> None:
+    seen: list[str] = []
+    with Shell.start(client=client) as shell:
+
+        def on_output(chunk: Chunk) -> None:
+            seen.append(chunk.text)
+            if "one" in chunk.text:
+                shell.run("touch seen", parallel=True)
+
+        command = "echo one; until [ -e seen ]; do sleep 0.01; done; echo two >&2; exit 4"
+        result = shell.run(command, timeout=60, on_output=on_output)
+        assert (result.stdout, result.stderr, result.exit_code) == ("one\n", "two\n", 4)
+        assert "".join(seen) == "one\ntwo\n"
+        with pytest.raises(CommandError):
+            shell.run("exit 1", check=True, on_output=on_output)
 
 
 def test_output_that_is_not_kept_is_counted(client: Client) -> None:

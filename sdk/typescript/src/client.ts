@@ -94,6 +94,7 @@ export class Client {
    */
   async transfer(path: string, init: RequestInit): Promise<Response> {
     let response = await this.#fetch(path, init);
+    this.takesBytes ||= response.status !== ACCEPTED;
     for (;;) {
       const location = response.headers.get("location");
       if (location === null) return response;

@@ -56,7 +56,16 @@ export class Files {
 
   /** Removes a file or an empty directory; with `recursive`, a directory with its content. */
   async remove(path: string, { recursive = false } = {}): Promise<void> {
-    await this.#retried(() => this.#transfer("DELETE", "", { path, recursive: String(recursive) }));
+    let attempts = 0;
+    await this.#retried(async () => {
+      attempts += 1;
+      try {
+        await this.#transfer("DELETE", "", { path, recursive: String(recursive) });
+      } catch (error) {
+        // An earlier attempt has removed it if its response was lost.
+        if (attempts === 1 || !(error instanceof ApiError) || error.code !== "path_not_found") throw error;
+      }
+    });
   }
 
   /** The content of a directory, or a file, as a tar archive. */

@@ -941,7 +941,7 @@ export interface components {
              * @description The kinds of problems. Programs branch on the name.
              * @enum {string}
              */
-            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "idempotency_mismatch" | "quota_exceeded" | "rate_limited" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "upload_required" | "uploads_unavailable" | "upload_not_found" | "transfer_failed" | "transfer_expired" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
+            code: "invalid_request" | "invalid_path" | "invalid_archive" | "malformed_json" | "unauthenticated" | "root_denied" | "permission_denied" | "terminals_denied" | "not_found" | "path_not_found" | "method_not_allowed" | "not_ready" | "session_draining" | "not_a_command" | "not_a_terminal" | "no_recording" | "job_not_running" | "job_finished" | "delivery_pending" | "endpoint_disabled" | "not_a_file" | "not_a_directory" | "directory_not_empty" | "file_error" | "session_ended" | "payload_too_large" | "unsupported_media_type" | "range_not_satisfiable" | "precondition_failed" | "idempotency_mismatch" | "quota_exceeded" | "rate_limited" | "queue_full" | "storage_exceeded" | "too_many_requests" | "capacity_exceeded" | "internal" | "streaming_unavailable" | "not_acceptable" | "files_unavailable" | "upload_required" | "uploads_unavailable" | "upload_not_found" | "transfer_failed" | "transfer_expired" | "processes_unavailable" | "unavailable" | "insufficient_storage" | "shell_disk_full";
             detail: string;
             errors?: {
                 detail: string;
@@ -1316,6 +1316,16 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description The file is not the one of If-Match or If-Unmodified-Since. precondition_failed */
+        Changed: {
+            headers: {
+                "X-Request-Id": components["headers"]["RequestId"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description The object's state does not permit it. not_ready, session_draining, not_a_command, not_a_terminal, job_not_running, job_finished, delivery_pending, endpoint_disabled, not_a_file, not_a_directory, directory_not_empty, file_error, upload_required */
         Conflict: {
             headers: {
@@ -1408,7 +1418,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no such object, or it is another user's. not_found, path_not_found, no_recording, upload_not_found */
+        /** @description There is nothing with this id or path, or it is another user's. not_found, path_not_found, no_recording, upload_not_found */
         NotFound: {
             headers: {
                 "X-Request-Id": components["headers"]["RequestId"];
@@ -2088,6 +2098,12 @@ export interface operations {
                 "If-Range"?: string;
                 /** @description ETags of what is known already. */
                 "If-None-Match"?: string;
+                /** @description Last-Modified of what is known already. */
+                "If-Modified-Since"?: string;
+                /** @description ETags of what is wanted. */
+                "If-Match"?: string;
+                /** @description Last-Modified of what is wanted. */
+                "If-Unmodified-Since"?: string;
             };
             path: {
                 id: components["schemas"]["SessionId"];
@@ -2140,7 +2156,7 @@ export interface operations {
                     "application/octet-stream": unknown;
                 };
             };
-            /** @description The file has one of these ETags. */
+            /** @description The file is known already. */
             304: {
                 headers: {
                     /** @description Changes with the content. */
@@ -2160,6 +2176,7 @@ export interface operations {
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
             410: components["responses"]["Gone"];
+            412: components["responses"]["Changed"];
             416: components["responses"]["NoSuchRange"];
             429: components["responses"]["TooMany"];
             500: components["responses"]["Internal"];

@@ -18,7 +18,7 @@ import {
   type Start,
   type Timeline,
 } from "./models.js";
-import type { Result } from "./output.js";
+import type { Chunk, Result } from "./output.js";
 import { newKey } from "./retry.js";
 import { Terminal, webSocket, type OpenOptions } from "./terminal.js";
 
@@ -50,6 +50,8 @@ export type TerminalOptions = OpenOptions &
 export interface RunOptions extends CommandOptions, Abortable {
   /** Throw `CommandError` unless the command exits with 0. */
   check?: boolean;
+  /** Called with each part of the output as it comes. */
+  onOutput?: (chunk: Chunk) => void;
 }
 
 /** A disposable shell. `await using` and `Shell.use` stop it, also after an error. */
@@ -122,10 +124,11 @@ export class Shell {
   }
 
   /** Runs a command and waits for its end. A command that was not run to an end throws `JobFailedError`. */
-  async run(command: Program, { check, signal, ...options }: RunOptions = {}): Promise<Result> {
-    const request = { query: { waitSeconds: WAIT_SECONDS }, signal };
-    const answer = await this.#execute<JobRecord>(command, options, request);
+  async run(command: Program, { check, onOutput, signal, ...options }: RunOptions = {}): Promise<Result> {
+    const query = onOutput ? {} : { waitSeconds: WAIT_SECONDS };
+    const answer = await this.#execute<JobRecord>(command, options, { query, signal });
     const job = this.job(answer.jobId);
+    if (onOutput) for await (const chunk of job.stream({ signal })) onOutput(chunk);
     // An answer that the command is accepted has no output.
     const hasEnded = isFinal(answer) && "stdout" in answer;
     const result = hasEnded ? await job.result(answer) : await job.wait({ signal });

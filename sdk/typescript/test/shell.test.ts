@@ -42,6 +42,23 @@ onServer("merged output has the order of the writes", async () => {
   });
 });
 
+onServer("output is passed on while the command runs", async () => {
+  await Shell.use({ client: await client() }, async (shell) => {
+    const seen: string[] = [];
+    let touched: Promise<unknown> | undefined;
+    const onOutput = ({ text }: Chunk) => {
+      seen.push(text);
+      if (text.includes("one")) touched = shell.run("touch seen", { concurrency: "parallel" });
+    };
+    const command = "echo one; until [ -e seen ]; do sleep 0.01; done; echo two >&2; exit 4";
+    const result = await shell.run(command, { timeoutSeconds: 60, onOutput });
+    await touched;
+    assert.deepEqual([result.stdout, result.stderr, result.exitCode], ["one\n", "two\n", 4]);
+    assert.equal(seen.join(""), "one\ntwo\n");
+    await assert.rejects(shell.run("exit 1", { check: true, onOutput }), CommandError);
+  });
+});
+
 onServer("commands of a name share a shell", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
     const shared = { state: "shared", shellName: "main" } as const;

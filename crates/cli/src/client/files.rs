@@ -1,7 +1,10 @@
 //! Requests for files. Some servers answer them themselves. Others accept them as jobs, and let the bytes go
 //! through a store of objects: then the result of the job is asked for, and its URL used without our token.
 
-use std::io::{self, SeekFrom};
+use std::{
+    io::{self, SeekFrom},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures::{Stream, TryStreamExt};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, header};
@@ -31,6 +34,25 @@ struct Upload {
 }
 
 impl Client {
+    /// The list of a directory. It tells, also if there is none, whether the server answers such requests itself.
+    pub(crate) async fn list(&self, path: &str) -> Result<Value, CliError> {
+        let is_job = AtomicBool::new(false);
+        let listed = self
+            .retry(async || {
+                let request = self.request(Method::GET, path).timeout(RESPONSE_TIMEOUT);
+                let response = self.send(request).await?;
+                is_job.store(result_of(&response).is_some(), Ordering::Relaxed);
+                self.json(self.settled(response).await?).await
+            })
+            .await;
+        let has_looked = match &listed {
+            Ok(_) => true,
+            Err(error) => error.is_code("path_not_found") || error.is_code("not_a_directory"),
+        };
+        self.takes_bytes.store(has_looked && !is_job.into_inner(), Ordering::Relaxed);
+        listed
+    }
+
     /// Opens the body of a file or of an archive.
     pub(crate) async fn download(&self, path: &str) -> Result<Response, CliError> {
         let response = self.settled(self.send(self.request(Method::GET, path)).await?).await?;
@@ -72,6 +94,9 @@ impl Client {
 
     /// Where to put so many bytes; `None` if the server takes them itself.
     async fn upload(&self, uploads: &str, length: u64) -> Result<Option<Upload>, CliError> {
+        if self.takes_bytes.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
         match self.post(uploads, &json!({"size": length})).await {
             Ok(upload) => Ok(Some(read(&upload)?)),
             // An earlier server has no such route.

@@ -59,13 +59,13 @@ fn route(remote: &Remote, kind: &str) -> String {
 
 /// Whether the path leads to a directory; false if nothing is there.
 async fn is_directory(client: &Client, remote: &Remote) -> Result<bool, CliError> {
-    let listed = client.get(&format!("{}&limit=1", route(remote, "/list"))).await;
+    let listed = client.list(&format!("{}&limit=1", route(remote, "/list"))).await;
     match listed {
         Ok(_) => Ok(true),
         Err(error) if error.is_code("path_not_found") || error.is_code("not_a_directory") => {
             Ok(false)
         }
-        Err(error) => Err(error.about(remote)),
+        Err(error) => Err(remote.error(error)),
     }
 }
 

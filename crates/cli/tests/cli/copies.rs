@@ -66,6 +66,32 @@ fn files_and_trees_are_copied_as_by_cp() {
 }
 
 #[test]
+fn a_directory_that_is_read_only_is_copied_and_merged() {
+    let (Some(server), local) = (Server::up(), tree()) else { return };
+    let dir = local.path();
+    server.exec("mkdir -p d/ro/sub d/both && touch d/ro/sub/f d/both/f && chmod -R a-w d/ro");
+    fs::create_dir_all(dir.join("to/d/both")).expect("directories");
+    assert_eq!(server.cp(&["-r", "SHELL:d", "to"], dir), *OK);
+    assert!(dir.join("to/d/ro/sub/f").is_file() && dir.join("to/d/both/f").is_file());
+    let mode = fs::metadata(dir.join("to/d/ro")).expect("a directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o555);
+    // A directory is in the way of a file: nothing but what was there stays beside it.
+    server.exec("mkdir -p x/ro/sub && chmod a-w x/ro && touch x/f");
+    fs::create_dir_all(dir.join("x/f")).expect("directories");
+    let (code, message) = server.cp(&["-r", "SHELL:x/.", "x"], dir);
+    assert_eq!(code, Some(1), "{message}");
+    assert!(message.contains("x/f: "), "{message}");
+    let names = |path: &Path| -> Vec<_> {
+        fs::read_dir(path).expect("a directory").map(|e| e.expect("an entry").file_name()).collect()
+    };
+    assert!(names(dir).iter().all(|name| name == "tree" || name == "to" || name == "x"));
+    // The test removes its directory without being root.
+    for ro in ["to/d/ro", "to/d/ro/sub", "x/ro", "x/ro/sub"] {
+        let _may_be_missing = fs::set_permissions(dir.join(ro), fs::Permissions::from_mode(0o755));
+    }
+}
+
+#[test]
 fn pipes_are_copied() {
     let (Some(server), local) = (Server::up(), tree()) else { return };
     let target = format!("{}:piped", server.shell);

@@ -68,6 +68,24 @@ fn a_tree_of_any_depth_is_removed_and_no_link_in_it_is_followed() {
 }
 
 #[test]
+fn a_directory_that_is_named_by_itself_keeps_its_content() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let path = dir.path().join("a/file");
+    write(&shell, &path, b"x").unwrap();
+    let remove = FileAction::Remove { recursive: true };
+    for name in ["a/.", "a/./", "a/..", "."] {
+        let refused = Transfer::open(&shell, remove, dir.path().join(name)).failure();
+        assert_eq!(refused, FileError::InvalidPath, "{name}");
+    }
+    for path in [b"/".as_slice(), b"//", b"/..", b"."] {
+        assert_eq!(Transfer::request(&shell, remove, path, 1000).failure(), FileError::InvalidPath);
+    }
+    assert_eq!(read(&shell, &path).unwrap(), b"x");
+    let reply = Transfer::open(&shell, remove, dir.path().join("a/")).reply();
+    assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
+}
+
+#[test]
 fn a_part_of_a_file_is_sent() {
     let (shell, dir) = (Shell::boot(), directory());
     let path = dir.path().join("file");
@@ -149,7 +167,10 @@ fn what_is_no_file_is_refused_and_never_blocks() {
     let link = dir.path().join("link");
     symlink(&fifo, &link).unwrap();
     assert_eq!(read(&shell, &link).unwrap_err(), FileError::NotAFile);
-    assert_eq!(write(&shell, &dir.path().join("x/"), b"").unwrap_err(), FileError::NotAFile);
+    for name in ["x/", "x/.", "x/..", "."] {
+        let refused = write(&shell, &dir.path().join(name), b"").unwrap_err();
+        assert_eq!(refused, FileError::NotAFile, "{name}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
@@ -14,6 +14,8 @@ use crate::digest;
 
 const GZIP: [u8; 2] = [0x1F, 0x8B];
 const ZSTD: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
+/// What follows the first byte, 0x50 to 0x5F, of a frame without data, with which pzstd(1) begins.
+const ZSTD_SKIPPABLE: [u8; 3] = [0x2A, 0x4D, 0x18];
 /// Largest size of a manifest or a configuration that is read; real ones have a few KiB.
 const MAX_DOCUMENT_BYTES: u64 = 4 << 20;
 
@@ -33,9 +35,12 @@ impl Source {
             return Ok(Self::Directory(path.to_owned()));
         }
         let mut file = File::open(path)?;
-        let mut magic = [0; 2];
-        if file.read(&mut magic)? == 2 && magic == GZIP {
-            file = inflated(file)?;
+        let mut reader = BufReader::new(&file);
+        if Compression::of(reader.fill_buf()?) != Compression::None {
+            // Members are read in any order.
+            let mut plain = tempfile()?;
+            io::copy(&mut decompressed(reader)?, &mut plain)?;
+            file = plain;
         }
         file.rewind()?;
         let not_an_image = |_| ImageError::NotAnImage(path.to_owned());
@@ -56,16 +61,7 @@ impl Source {
         let missing = || damaged(format!("the file {} is missing", blob.name));
         let reader = self.reader(&blob.name)?.ok_or_else(missing)?;
         let checked = Checked { reader, hash: Sha256::new(), expected: blob.sha256.clone() };
-        let mut reader = BufReader::with_capacity(1 << 16, checked);
-        let start = io::BufRead::fill_buf(&mut reader)?;
-        if start.starts_with(&GZIP) {
-            Ok(Box::new(MultiGzDecoder::new(reader)))
-        } else if start.starts_with(&ZSTD) {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(reader);
-            Ok(Box::new(decoder.map_err(|error| damaged(error.to_string()))?))
-        } else {
-            Ok(Box::new(reader))
-        }
+        Ok(decompressed(BufReader::with_capacity(1 << 16, checked))?)
     }
 
     fn reader(&mut self, name: &str) -> Result<Option<Box<dyn Read + '_>>, ImageError> {
@@ -126,12 +122,35 @@ fn normalized(path: &Path) -> PathBuf {
     normalized
 }
 
-/// Decompresses an archive into a temporary file, because members are read in any order.
-fn inflated(mut file: File) -> io::Result<File> {
-    file.rewind()?;
-    let mut inflated = tempfile()?;
-    io::copy(&mut MultiGzDecoder::new(BufReader::new(file)), &mut inflated)?;
-    Ok(inflated)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Gzip,
+    Zstd,
+}
+
+impl Compression {
+    /// The compression of a file that begins with these bytes.
+    fn of(start: &[u8]) -> Self {
+        let is_skippable =
+            || matches!(start, [0x50..=0x5F, rest @ ..] if rest.starts_with(&ZSTD_SKIPPABLE));
+        if start.starts_with(&GZIP) {
+            Self::Gzip
+        } else if start.starts_with(&ZSTD) || is_skippable() {
+            Self::Zstd
+        } else {
+            Self::None
+        }
+    }
+}
+
+/// The bytes without their compression. A file of several gzip members or zstd frames is read to its end.
+fn decompressed<'a>(mut reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match Compression::of(reader.fill_buf()?) {
+        Compression::None => Box::new(reader),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(reader)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(reader)?),
+    })
 }
 
 /// A file without a name, which is removed when it is closed.

@@ -80,6 +80,20 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Several frames of zstd after one without data, as pzstd(1) writes them.
+fn frames(bytes: &[u8]) -> Vec<u8> {
+    let mut frames = vec![0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 1, 2, 3, 4];
+    for part in bytes.chunks(bytes.len().div_ceil(3)) {
+        frames.extend(zstd::encode_all(part, 1).unwrap());
+    }
+    frames
+}
+
+/// Several members of gzip, as pigz(1) and concatenation write them.
+fn members(bytes: &[u8]) -> Vec<u8> {
+    bytes.chunks(bytes.len().div_ceil(3)).flat_map(gzip).collect()
+}
+
 /// An OCI layout of one layer, on disk.
 fn layout(layer: &[u8], architecture: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
@@ -105,7 +119,9 @@ fn here() -> &'static str {
 
 #[test]
 fn a_layout_is_unpacked_once_and_gets_base_files() {
-    for layer in [layer(&[File("hello", "1")]), gzip(&layer(&[File("hello", "1")]))] {
+    let plain = layer(&[File("hello", "1")]);
+    let one_frame = zstd::encode_all(plain.as_slice(), 1).unwrap();
+    for layer in [gzip(&plain), members(&plain), one_frame, frames(&plain), plain] {
         let images = tempfile::tempdir().unwrap();
         let image = layout(&layer, here());
         let (root, _) = unpacked(image.path(), images.path()).unwrap();

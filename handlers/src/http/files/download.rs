@@ -1,9 +1,6 @@
 //! `GET /v1/sessions/{id}/files`: a file or a part of it. `GET …/files/archive`: a tar archive.
 
-use std::{
-    ops::Range,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::ops::Range;
 
 use axum::{
     body::{Body, Bytes},
@@ -12,7 +9,7 @@ use axum::{
         HeaderMap, HeaderName, Method, StatusCode,
         header::{
             ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
-            IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED, RANGE, VARY,
+            IF_RANGE, LAST_MODIFIED, RANGE, VARY,
         },
     },
     response::{IntoResponse, Response},
@@ -23,7 +20,7 @@ use domain::{
 };
 use futures::{StreamExt, stream};
 
-use super::{Encoding, ShellFiles, job, path_only, unexpected, view, with_header};
+use super::{Encoding, ShellFiles, conditions, job, path_only, unexpected, view, with_header};
 use crate::{
     Env,
     http::{
@@ -50,10 +47,10 @@ pub(in crate::http) async fn get(
     }
     let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Read).await?;
     let FileReply::Found(found) = shell.next().await? else { return Err(unexpected()) };
-    if matches(&headers, IF_NONE_MATCH, &view::etag(&found)) {
+    if conditions::is_known(&headers, &found)? {
         return Ok(response(StatusCode::NOT_MODIFIED, &found, None, Body::empty()));
     }
-    let Ok(part) = wanted_part(&headers, &found) else {
+    let Ok(part) = wanted_part(&method, &headers, &found) else {
         let size = found.size;
         let detail = format!("the file has {size} bytes, and none of the requested range");
         let problem = Problem::new(Code::RangeNotSatisfiable, detail);
@@ -152,8 +149,7 @@ fn response(
 
 /// Adds the headers that describe a file.
 pub(super) fn describe(found: &Attributes, headers: &mut HeaderMap) {
-    let millis = u64::try_from(found.modified_at.millis()).unwrap_or(0);
-    let modified = UNIX_EPOCH + Duration::from_millis(millis);
+    let modified = conditions::modified_at(found);
     headers.insert(ETAG, header(&view::etag(found)));
     headers.insert(LAST_MODIFIED, header(&httpdate::fmt_http_date(modified)));
     headers.insert(FILE_MODE, header(&view::octal(found.mode)));
@@ -163,21 +159,19 @@ fn header(text: &str) -> axum::http::HeaderValue {
     text.parse().expect("it has letters, digits and punctuation only")
 }
 
-/// Whether a header lists this entity tag, or any.
-fn matches(headers: &HeaderMap, name: HeaderName, etag: &str) -> bool {
-    let values = headers.get_all(name);
-    let values = values.iter().filter_map(|value| value.to_str().ok());
-    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-}
-
 /// The part of the file that the request asks for by RFC 9110, 14.2; `None` for all of it, which is also the
 /// answer to several ranges, and to what is not understood.
 ///
 /// # Errors
 /// The file has nothing of the part.
-fn wanted_part(headers: &HeaderMap, found: &Attributes) -> Result<Option<Range<u64>>, ()> {
-    let range = headers.get(RANGE).and_then(|value| value.to_str().ok());
+fn wanted_part(
+    method: &Method,
+    headers: &HeaderMap,
+    found: &Attributes,
+) -> Result<Option<Range<u64>>, ()> {
+    // A request for the headers is one for those of the whole file.
+    let range = headers.get(RANGE).filter(|_| method != Method::HEAD);
+    let range = range.and_then(|value| value.to_str().ok());
     let Some((first, last)) = range.and_then(parse_range) else { return Ok(None) };
     if let Some(etag) = headers.get(IF_RANGE)
         && etag.as_bytes() != view::etag(found).as_bytes()

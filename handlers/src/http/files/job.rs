@@ -108,7 +108,8 @@ pub(in crate::http) async fn result(
     let wait = params.read(WaitQuery::read)?.wait;
     let job = jobs::wait_for_end(&env, &user, id, wait).await?;
     let Some(files) = job.command().and_then(|command| command.files.as_ref()) else {
-        return Err(Problem::not_found("result"));
+        let detail = format!("{id} is not the job of a request for files, so it has no result");
+        return Err(Problem::new(Code::NotFound, detail));
     };
     match &job {
         Job::Finished(finished) => finished_response(&env, &job, finished, files).await,
@@ -182,7 +183,7 @@ async fn finished_response(
     let printed = env.store.output(job.id(), Stream::Stdout, 0, MAX_OUTPUT).await?.into_inner();
     let replies = match transfers.replies(&printed) {
         Ok(replies) => replies,
-        Err(error) => return Err(problem(env, session, error).await),
+        Err(error) => return Err(problem(env, session, &files.path, error).await),
     };
     match files.action {
         FileAction::List { limit, .. } => list(replies, limit),

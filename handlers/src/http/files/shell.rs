@@ -25,6 +25,7 @@ const MAX_RECORD_INTERVAL: Duration = Duration::from_secs(30);
 pub(super) struct ShellFiles {
     env: Env,
     session: SessionId,
+    path: FilePath,
     transfer: Box<dyn FileTransfer>,
     /// How often the session is recorded as used; never if it has no idle timeout.
     interval: Option<Duration>,
@@ -53,10 +54,10 @@ impl ShellFiles {
         let opened = files.open(ready.task(), &path, action).await;
         let transfer = match opened {
             Ok(transfer) => transfer,
-            Err(error) => return Err(problem(env, id, error).await),
+            Err(error) => return Err(problem(env, id, &path, error).await),
         };
-        let mut shell =
-            Self { env: env.clone(), session: id, transfer, interval, recorded_at: env.now() };
+        let (env, recorded_at) = (env.clone(), env.now());
+        let mut shell = Self { env, session: id, path, transfer, interval, recorded_at };
         shell.record().await;
         Ok(shell)
     }
@@ -69,7 +70,7 @@ impl ShellFiles {
         let zstd = self.env.zstd.clone().ok_or_else(unexpected)?;
         match wrap(zstd.as_ref(), self.transfer) {
             Ok(transfer) => self.transfer = transfer,
-            Err(error) => return Err(problem(&self.env, self.session, error).await),
+            Err(error) => return Err(problem(&self.env, self.session, &self.path, error).await),
         }
         Ok(self)
     }
@@ -78,7 +79,7 @@ impl ShellFiles {
     pub(super) async fn next(&mut self) -> Result<FileReply, Problem> {
         match self.transfer.next().await {
             Ok(reply) => Ok(reply),
-            Err(error) => Err(problem(&self.env, self.session, error).await),
+            Err(error) => Err(self.problem(error).await),
         }
     }
 
@@ -96,7 +97,7 @@ impl ShellFiles {
     pub(super) async fn ask(&mut self, offset: u64, length: u64) -> Result<(), Problem> {
         match self.transfer.ask(offset, length).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(problem(&self.env, self.session, error).await),
+            Err(error) => Err(self.problem(error).await),
         }
     }
 
@@ -121,8 +122,12 @@ impl ShellFiles {
     async fn refusal(&mut self) -> Problem {
         match self.transfer.next().await {
             Ok(_) => unexpected(),
-            Err(error) => problem(&self.env, self.session, error).await,
+            Err(error) => self.problem(error).await,
         }
+    }
+
+    async fn problem(&mut self, error: FilesError) -> Problem {
+        problem(&self.env, self.session, &self.path, error).await
     }
 
     /// Records from time to time that the session is used.
@@ -157,8 +162,13 @@ fn ready_interval(ready: &Ready) -> Option<Duration> {
     session.common().spec.idle_timeout.map(|timeout| (timeout / 4).min(MAX_RECORD_INTERVAL))
 }
 
-/// The problem behind an error of a transfer with this session.
-pub(super) async fn problem(env: &Env, id: SessionId, error: FilesError) -> Problem {
+/// The problem behind an error of a transfer with this path of a session.
+pub(super) async fn problem(
+    env: &Env,
+    id: SessionId,
+    path: &FilePath,
+    error: FilesError,
+) -> Problem {
     let (refusal, message) = match error {
         FilesError::Refused(refusal, message) => (refusal, message),
         FilesError::TooMany => {
@@ -182,5 +192,6 @@ pub(super) async fn problem(env: &Env, id: SessionId, error: FilesError) -> Prob
         FileRefusal::NotTransferred => Code::TransferFailed,
         FileRefusal::Failed => Code::FileError,
     };
-    Problem::new(code, message)
+    let path = String::from_utf8_lossy(&path.0);
+    Problem::new(code, format!("{}: {message}", path.escape_debug()))
 }

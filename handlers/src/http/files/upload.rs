@@ -23,20 +23,18 @@ use futures::{
 use serde_json::{Value, json};
 
 use super::{
-    ArchiveView, Encoding, MAX_UPLOAD, ShellFiles, StoredFileView, encoding, job, path_only,
-    unexpected,
+    ArchiveView, Encoding, MAX_UPLOAD, ShellFiles, StoredFileView, conditions, encoding, job,
+    path_only, unexpected,
 };
 use crate::{
     Env,
     http::{
         extract::{Id, Params, User},
-        problem::{Code, InputError, Problem},
+        problem::{Code, Problem},
         rule::{FieldError, Rule, component, string},
     },
 };
 
-/// Headers by which a client would limit an upload to a part of the file or to a state of it.
-const CONDITIONS: [&str; 4] = ["Content-Range", "If-Match", "If-None-Match", "If-Unmodified-Since"];
 /// How much of a body is received that is not stored. Bytes.
 const MAX_DISCARDED: u64 = 64 << 20;
 
@@ -186,12 +184,7 @@ impl Upload {
         {
             return Err(too_large());
         }
-        let condition = CONDITIONS.into_iter().find(|name| parts.headers.contains_key(*name));
-        if let Some(name) = condition {
-            // A part that replaced the whole file, or a write in spite of its condition, would lose data.
-            let detail = "is not supported: an upload replaces the whole file in any case";
-            return Err(Problem::invalid(vec![InputError::in_header(name, detail)]));
-        }
+        conditions::refuse(&parts.headers)?;
         Ok((parts.headers, Self { body: body.into_data_stream(), received: 0 }))
     }
 

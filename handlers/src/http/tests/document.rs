@@ -22,11 +22,11 @@ mod processes;
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.json");
 
 /// The statuses of problems, with the name and the description of their component.
-const PROBLEMS: [(u16, &str, &str); 16] = [
+const PROBLEMS: [(u16, &str, &str); 17] = [
     (400, "BadRequest", "The request is invalid; errors says what and where."),
     (401, "Unauthenticated", "There is no valid token."),
     (403, "Forbidden", "The deployment does not allow this to anybody, such as a command as root."),
-    (404, "NotFound", "There is no such object, or it is another user's."),
+    (404, "NotFound", "There is nothing with this id or path, or it is another user's."),
     (
         406,
         "NoStreams",
@@ -35,6 +35,7 @@ const PROBLEMS: [(u16, &str, &str); 16] = [
     ),
     (409, "Conflict", "The object's state does not permit it."),
     (410, "Gone", "The session has ended or is ending, or the bytes are removed."),
+    (412, "Changed", "The file is not the one of If-Match or If-Unmodified-Since."),
     (413, "TooLarge", "The body is too large."),
     (415, "MediaType", "The body is not application/json, or is encoded."),
     (

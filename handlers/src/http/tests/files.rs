@@ -56,6 +56,13 @@ async fn a_head_request_has_the_size_and_no_body() {
         .expect("infallible");
     assert_eq!(response.headers()["content-length"], "10");
     assert!(to_bytes(response.into_body(), 100).await.unwrap().is_empty());
+    // Only GET has ranges.
+    let part = as_ann(Request::head(uri("/files?path=digits")).header("range", "bytes=0-3"));
+    let part = router(api.env.clone()).oneshot(part.map(|()| Body::empty())).await.unwrap();
+    assert_eq!(
+        (part.status().as_u16(), &part.headers()["content-length"]),
+        (200, &"10".parse().unwrap())
+    );
     // The length of an archive is not known before its end.
     let head = as_ann(Request::head(uri("/files/archive?path=digits"))).map(|()| Body::empty());
     let response = router(api.env.clone()).oneshot(head).await.expect("infallible");
@@ -107,6 +114,53 @@ async fn what_a_client_knows_is_not_sent_again() {
     assert_eq!(part("\"v9\"").await.status, 200);
     let other = api.read(|request| request.header("if-none-match", "\"v9\"")).await;
     assert_eq!(other.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_wants_another_state_of_the_file_gets_none() {
+    let api = ready();
+    api.fakes.files.put("digits", b"0123456789");
+    let all = api.read(|request| request).await;
+    let (modified, day) = (all.header("last-modified").unwrap(), "Thu, 01 Jan 1970 00:00:00 GMT");
+    let after = "Fri, 01 Jan 2100 00:00:00 GMT";
+    for (name, value, status) in [
+        ("if-match", "\"v10\"", 200),
+        ("if-match", "\"v9\", \"v10\"", 200),
+        ("if-match", "*", 200),
+        ("if-match", "W/\"v10\"", 412),
+        ("if-match", "\"v9\"", 412),
+        ("if-unmodified-since", modified, 200),
+        ("if-unmodified-since", after, 200),
+        ("if-unmodified-since", day, 412),
+        ("if-modified-since", modified, 304),
+        ("if-modified-since", after, 304),
+        ("if-modified-since", day, 200),
+        ("if-modified-since", "yesterday", 200),
+    ] {
+        let answer = api.read(|request| request.header(name, value)).await;
+        assert_eq!(answer.status, status, "{name}: {value}");
+        if status == 412 {
+            answer.problem(412, "precondition_failed");
+        }
+    }
+    // An entity tag is more exact than a time.
+    let known =
+        api.read(|r| r.header("if-none-match", "\"v9\"").header("if-modified-since", after)).await;
+    assert_eq!(known.status, 200);
+}
+
+#[tokio::test]
+async fn a_change_that_depends_on_the_state_of_the_file_is_refused() {
+    let api = ready();
+    api.fakes.files.put("digits", b"0123456789");
+    for method in ["PUT", "DELETE"] {
+        for name in ["if-match", "if-none-match", "if-unmodified-since", "content-range"] {
+            let request = Request::builder().method(method).uri(uri("/files?path=digits"));
+            let answer = api.send(&as_ann(request.header(name, "\"v1\"")), Body::empty()).await;
+            answer.problem(400, "invalid_request");
+        }
+    }
+    assert_eq!(api.fakes.files.content("digits").unwrap(), b"0123456789");
 }
 
 #[tokio::test]

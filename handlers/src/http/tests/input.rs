@@ -65,6 +65,8 @@ async fn wrong_fields_of_a_start_are_refused() {
         (json!({"files": ["a"]}), "/files/0"),
         (json!({"files": [{"content": "x"}]}), "/files/0/path"),
         (json!({"files": [{"path": "", "content": "x"}]}), "/files/0/path"),
+        (json!({"files": [{"path": "a/", "content": "x"}]}), "/files/0/path"),
+        (json!({"files": [{"path": "a/..", "content": "x"}]}), "/files/0/path"),
         (json!({"files": [{"path": "a\u{0}", "content": "x"}]}), "/files/0/path"),
         (json!({"files": [{"path": "a".repeat(4096), "content": "x"}]}), "/files/0/path"),
         (json!({"files": [{"path": "a"}]}), "/files/0"),

@@ -73,6 +73,23 @@ async fn a_deployment_that_can_not_write_files_says_so_at_once() {
 }
 
 #[tokio::test]
+async fn files_that_exclude_each_other_are_refused_and_both_are_named() {
+    let api = Api::new(Fakes::new());
+    for (first, second, detail) in [
+        ("one/a", "./one//a", r#""one/a" is the path of the file /files/1 too"#),
+        ("a", "a/b/c", r#""a/b/c" needs the directory "a", which is the file /files/1"#),
+        ("/a/b", "/a", r#""/a" is a directory of "/a/b", the file /files/1"#),
+    ] {
+        let files = ["other", first, second].map(|path| json!({"path": path, "content": "x"}));
+        let answer = api.post(START, json!({"files": files})).await;
+        let body = answer.problem(400, "invalid_request");
+        assert_eq!(body["errors"], json!([{"pointer": "/files/2/path", "detail": detail}]));
+    }
+    let files = ["a", "ab", "/a/b"].map(|path| json!({"path": path, "content": "x"}));
+    api.post(START, json!({"files": files})).await.expect(202);
+}
+
+#[tokio::test]
 async fn a_session_shows_its_specification_but_no_secret() {
     let api = Api::new(Fakes::new()).with_policy(|policy| policy.refused_networks.clear());
     let secret = format!("whsec_{}", "QUJD".repeat(8));

@@ -156,7 +156,7 @@ class NoRecordingError(ApiError, code="no_recording"):
 
 
 class NotFoundError(ApiError, code="not_found"):
-    """There is no such object, or it is another user's."""
+    """There is nothing with this id, or it is another user's."""
 
 
 class MethodNotAllowedError(ApiError, code="method_not_allowed"):
@@ -225,6 +225,10 @@ class UnsupportedMediaTypeError(ApiError, code="unsupported_media_type"):
 
 class RangeNotSatisfiableError(ApiError, code="range_not_satisfiable"):
     """The file ends before the range."""
+
+
+class PreconditionFailedError(ApiError, code="precondition_failed"):
+    """The file is not the one that the request wants."""
 
 
 class IdempotencyMismatchError(ApiError, code="idempotency_mismatch"):

@@ -217,6 +217,7 @@ ProblemCode: TypeAlias = Literal[
     "payload_too_large",
     "unsupported_media_type",
     "range_not_satisfiable",
+    "precondition_failed",
     "idempotency_mismatch",
     "quota_exceeded",
     "rate_limited",

@@ -99,9 +99,9 @@ pub(super) async fn standard_output(context: &Context, from: &Remote) -> Result<
 async fn open(client: &Client, from: &Remote) -> Result<Response, CliError> {
     match client.download(&route(from, "")).await {
         Err(error) if error.is_code("not_a_file") && is_directory(client, from).await? => {
-            Err(error.about(from).hint("copy it with -r"))
+            Err(from.error(error).hint("copy it with -r"))
         }
-        opened => opened.map_err(|error| error.about(from)),
+        opened => opened.map_err(|error| from.error(error)),
     }
 }
 
@@ -114,7 +114,7 @@ async fn whole_tree(
 ) -> Result<(), CliError> {
     let failed = |error| CliError::chain(&format!("can't write {}", to.display()), &error);
     let response = client.download(&route(from, "/archive")).await;
-    let response = response.map_err(|error| error.about(from))?;
+    let response = response.map_err(|error| from.error(error))?;
     let dir: TempDir =
         Builder::new().prefix(".ephemeral-").tempdir_in(parent(to)).map_err(failed)?;
     let (sender, reader) = chunks::for_thread();
@@ -125,16 +125,25 @@ async fn whole_tree(
     let size = forward(response, from, &progress, sender).await?;
     drop(progress);
     let lost = || io::Error::other("the thread that unpacks has ended");
-    unpacked.await.unwrap_or_else(|_| Err(lost())).map_err(failed)?;
-    match fs::symlink_metadata(to) {
-        Ok(found) if found.is_dir() => tree::merge(dir.path(), to).map_err(failed)?,
-        Ok(_) => return Err(failed(io::ErrorKind::NotADirectory.into())),
-        Err(_) => {
-            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).map_err(failed)?;
-            fs::rename(dir.path(), to).map_err(failed)?;
-        }
+    let unpacked = unpacked.await.unwrap_or_else(|_| Err(lost()));
+    if let Err(error) = unpacked.and_then(|()| place(dir.path(), to)) {
+        // A directory that may not be written to would stay here when the others are removed.
+        let _ = tree::unlock_all(dir.path());
+        return Err(failed(error));
     }
     report(context, to, size)
+}
+
+/// Moves an unpacked tree to its place.
+fn place(tree: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(to) {
+        Ok(found) if found.is_dir() => tree::merge(tree, to),
+        Ok(_) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(_) => {
+            fs::set_permissions(tree, fs::Permissions::from_mode(0o755))?;
+            fs::rename(tree, to)
+        }
+    }
 }
 
 /// Passes the body of a response on to a thread, and returns its size.

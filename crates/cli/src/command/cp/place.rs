@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use crate::error::CliError;
+
 /// A source or a target.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -54,6 +56,16 @@ impl Remote {
     pub(super) fn names_a_directory(&self) -> bool {
         let path = self.path.as_bytes();
         path.ends_with(b"/") || [b".".as_slice(), b".."].contains(&path) || path.ends_with(b"/.")
+    }
+
+    /// The error of a request for this path, of which the server names the path alone.
+    pub(super) fn error(&self, error: CliError) -> CliError {
+        let path = format!("{}: ", self.path.to_string_lossy().escape_debug());
+        let message = error.message().strip_prefix(&path);
+        match message.map(str::to_owned) {
+            Some(message) => error.with_message(message).about(self),
+            None => error.about(self),
+        }
     }
 
     /// A name in this directory.

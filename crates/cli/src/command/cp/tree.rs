@@ -1,9 +1,10 @@
 //! Directories of this machine as tar archives, and back.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
     io::{Read, Write},
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -49,13 +50,36 @@ pub(super) fn merge(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        let both_are_directories = entry.file_type()?.is_dir()
-            && fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir());
-        if both_are_directories {
+        // Only a directory that may be written to can be moved elsewhere, or lose its content.
+        let is_directory = entry.file_type()?.is_dir();
+        let permissions = is_directory.then(|| unlock(&entry.path())).transpose()?;
+        if is_directory && fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
             merge(&entry.path(), &target)?;
         } else {
             fs::rename(entry.path(), &target).map_err(|error| on(error, &target))?;
+            if let Some(permissions) = permissions {
+                fs::set_permissions(&target, permissions).map_err(|error| on(error, &target))?;
+            }
         }
     }
     Ok(())
+}
+
+/// Lets this user remove a directory with its content.
+pub(super) fn unlock_all(directory: &Path) -> io::Result<()> {
+    unlock(directory)?;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock_all(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Lets this user write to a directory, and returns the permissions that it had.
+fn unlock(directory: &Path) -> io::Result<Permissions> {
+    let permissions = fs::metadata(directory)?.permissions();
+    fs::set_permissions(directory, Permissions::from_mode(permissions.mode() | 0o700))?;
+    Ok(permissions)
 }

@@ -41,7 +41,7 @@ pub(super) async fn file_or_tree(
     let length = found.is_file().then_some(found.len());
     let mode = found.permissions().mode() & 0o777;
     let path = format!("{}&mode={mode:o}", route(&to, ""));
-    send(context, &path, &to, length, move |out| io::copy(&mut &file, out).map(drop)).await
+    send(context, &client, &path, &to, length, move |out| io::copy(&mut &file, out).map(drop)).await
 }
 
 pub(super) async fn standard_input(context: &Context, to: &Remote) -> Result<(), CliError> {
@@ -50,7 +50,10 @@ pub(super) async fn standard_input(context: &Context, to: &Remote) -> Result<(),
         let error = CliError::new(Exit::Usage, format!("{to} is a directory"));
         return Err(error.hint("name the file that standard input is copied to"));
     }
-    send(context, &route(to, ""), to, None, |out| io::copy(&mut io::stdin(), out).map(drop)).await
+    send(context, &client, &route(to, ""), to, None, |out| {
+        io::copy(&mut io::stdin(), out).map(drop)
+    })
+    .await
 }
 
 /// A tree takes the name of a target that does not exist, and goes into one that is a directory.
@@ -65,7 +68,8 @@ async fn whole_tree(
         _ => to.clone(),
     };
     let root = PathBuf::from(from);
-    send(context, &route(&to, "/archive"), &to, None, move |out| tree::pack(&root, out)).await
+    send(context, client, &route(&to, "/archive"), &to, None, move |out| tree::pack(&root, out))
+        .await
 }
 
 async fn file_target(
@@ -84,6 +88,7 @@ async fn file_target(
 /// Sends what a thread writes, and prints the answer if JSON is wanted.
 async fn send(
     context: &Context,
+    client: &Client,
     path: &str,
     to: &Remote,
     length: Option<u64>,
@@ -97,11 +102,11 @@ async fn send(
     });
     let bytes = counted(bytes, progress.clone());
     let uploads = format!("/sessions/{}/files/uploads", to.shell);
-    let sent = context.uploader()?.put(path, &uploads, length, bytes).await;
+    let sent = client.for_uploads()?.put(path, &uploads, length, bytes).await;
     drop(progress);
     let answer: Value = match (sent, read_error.get()) {
         (Err(_), Some(error)) => return Err(error.clone()),
-        (sent, _) => sent.map_err(|error| error.about(to))?,
+        (sent, _) => sent.map_err(|error| to.error(error))?,
     };
     if context.terminal.json { context.terminal.json(&answer) } else { Ok(()) }
 }

@@ -44,7 +44,7 @@ enum TransferError {
 impl From<io::Error> for TransferError {
     fn from(error: io::Error) -> Self {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            let message = "the disk of the shell is full".to_owned();
+            let message = "the disk of the shell has no room for more bytes or files".to_owned();
             return Self::Refused(FileError::DiskFull, message);
         }
         Self::Broken(format!("the process that has the files failed: {error}"))

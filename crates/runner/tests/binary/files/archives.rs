@@ -21,6 +21,9 @@ fn an_archive_comes_back_as_it_was_sent() {
         symlink("dir/file", from.join("link")).unwrap();
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(from.join("dir/file"), mode).unwrap();
+        let before_1970 = std::time::UNIX_EPOCH - std::time::Duration::from_secs(300_000_000);
+        let old = std::fs::File::open(from.join("dir/file")).unwrap();
+        old.set_modified(before_1970).unwrap();
         let mut pack = Transfer::open(&shell, FileAction::Pack { gzip }, &from);
         assert_eq!(pack.reply(), Reply::Ready);
         let (archive, end) = pack.pieces();
@@ -30,7 +33,8 @@ fn an_archive_comes_back_as_it_was_sent() {
         let unpack = Transfer::open(&shell, FileAction::Unpack { gzip }, &to);
         assert_eq!(send(unpack, &archive).unwrap().entries, 5);
         assert_eq!(std::fs::read(to.join("dir/file")).unwrap(), vec![7; 300_000]);
-        assert_eq!(std::fs::metadata(to.join("dir/file")).unwrap().mode() & 0o777, 0o755);
+        let found = std::fs::metadata(to.join("dir/file")).unwrap();
+        assert_eq!((found.mode() & 0o777, found.mtime()), (0o755, -300_000_000));
         assert_eq!(std::fs::read_link(to.join("link")).unwrap(), Path::new("dir/file"));
         assert_eq!(std::fs::read(to.join("n".repeat(200))).unwrap(), b"long name");
         assert!(to.join("dir/empty").is_dir());
@@ -127,6 +131,38 @@ fn no_archive_leads_out_of_its_directory() {
 }
 
 #[test]
+fn a_refusal_names_the_entry() {
+    let (shell, dir) = (Shell::boot(), directory());
+    std::fs::create_dir(dir.path().join("d")).unwrap();
+    open_to_all(&dir.path().join("d"));
+    let file = |path: &str| hostile(b'0', path, "", 1, b"x");
+    for (archive, error, message) in [
+        (
+            file("a/../b"),
+            FileError::InvalidArchive,
+            r#""a/../b": a path with .. leads out of the archive"#,
+        ),
+        (file("d"), FileError::NotAFile, r#""d": it is a directory"#),
+        (
+            hostile(b'1', "h", "none/x", 0, b""),
+            FileError::InvalidArchive,
+            r#""h": it is a hard link to a file that is not there"#,
+        ),
+        (
+            hostile(b'6', "p", "", 0, b""),
+            FileError::InvalidArchive,
+            r#""p": it is no file, directory or link"#,
+        ),
+    ] {
+        let mut transfer = Transfer::open(&shell, FileAction::Unpack { gzip: false }, dir.path());
+        assert_eq!(transfer.reply(), Reply::Ready);
+        transfer.piece(&ended(archive));
+        let message = format!("the archive can't be unpacked: {message}");
+        assert_eq!(transfer.reply(), Reply::Failed { error, message });
+    }
+}
+
+#[test]
 fn a_link_that_replaces_a_directory_in_a_loop_never_leads_an_archive_outside() {
     let (shell, dir) = (Shell::boot(), directory());
     let outside = dir.path().join("outside");
@@ -177,6 +213,28 @@ fn the_comment_of_an_archive_of_git_is_ignored() {
     let archive = ended([global, hostile(b'0', "file", "", 1, b"x")].concat());
     unpack(&shell, dir.path(), &archive).unwrap();
     assert_eq!(content(dir.path()), ["file"]);
+}
+
+#[test]
+fn every_format_of_tar_is_unpacked() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let source = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(source.path().join("tree/empty")).unwrap();
+    std::fs::write(source.path().join("tree/file"), "content").unwrap();
+    std::fs::hard_link(source.path().join("tree/file"), source.path().join("tree/same")).unwrap();
+    symlink("file", source.path().join("tree/link")).unwrap();
+    for format in ["v7", "oldgnu", "gnu", "ustar", "posix"] {
+        let mut tar = std::process::Command::new("tar");
+        tar.args(["--format", format, "-C"]).arg(source.path()).args(["-cf", "-", "tree"]);
+        let archive = tar.output().expect("tar is installed").stdout;
+        let to = dir.path().join(format);
+        unpack(&shell, &to, &archive).unwrap();
+        assert!(to.join("tree/empty").is_dir(), "{format}");
+        for name in ["file", "same", "link"] {
+            let read = std::fs::read_to_string(to.join("tree").join(name));
+            assert_eq!(read.unwrap(), "content", "{format}: {name}");
+        }
+    }
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_docker_save_archive_is_unpacked_compressed_or_not() {
         Dir("1"),
         File("1/layer.tar", inner),
     ]);
-    for content in [gzip(&saved), saved] {
+    for content in [gzip(&saved), frames(&saved), saved] {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(&content).unwrap();
         let images = tempfile::tempdir().unwrap();

@@ -1,7 +1,5 @@
 //! The files of a start, which are written before the session is ready.
 
-use std::collections::BTreeSet;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::file::NewFile;
 use serde_json::{Map, Value, json};
@@ -63,26 +61,45 @@ fn read_files(value: Value) -> Result<Vec<NewFile>, FieldError> {
     if values.len() > MAX_FILES {
         return Err(FieldError::new(format!("must not have more than {MAX_FILES} files")));
     }
-    let (mut files, mut paths, mut bytes) = (Vec::new(), BTreeSet::new(), 0);
+    let (mut files, mut paths, mut bytes) = (Vec::new(), Vec::new(), 0);
     for (index, value) in values.into_iter().enumerate() {
         let below = |error: FieldError| error.below(index.to_string());
         let (file, size) = object(value).and_then(read_file).map_err(below)?;
         bytes += size;
-        if !paths.insert(plain(&file.path)) {
-            let detail = "must not be the path of another file";
-            return Err(below(FieldError::new(detail).below("path")));
-        }
+        let path = plain(&file.path);
+        check_path(&path, &paths).map_err(|error| below(error.below("path")))?;
+        paths.push(path);
         files.push(file);
     }
     if bytes > MAX_BYTES { Err(FieldError::too_large(MAX_BYTES)) } else { Ok(files) }
 }
 
-/// A path without what has no meaning in it: the files are written at once, so none may take the place of
-/// another.
+/// A path without what has no meaning in it.
 fn plain(path: &str) -> String {
     let root = if path.starts_with('/') { "/" } else { "" };
     let names = path.split('/').filter(|name| !matches!(*name, "" | "."));
     format!("{root}{}", names.collect::<Vec<_>>().join("/"))
+}
+
+/// Refuses a path on which another file is written: the files are written at once, so none may take the place
+/// of another, or need it as a directory.
+fn check_path(path: &str, others: &[String]) -> Result<(), FieldError> {
+    let is_below =
+        |path: &str, file: &str| path.strip_prefix(file).is_some_and(|rest| rest.starts_with('/'));
+    let conflict = others.iter().enumerate().find_map(|(index, other)| {
+        if path == other {
+            Some(format!("{path:?} is the path of the file /files/{index} too"))
+        } else if is_below(path, other) {
+            Some(format!(
+                "{path:?} needs the directory {other:?}, which is the file /files/{index}"
+            ))
+        } else if is_below(other, path) {
+            Some(format!("{path:?} is a directory of {other:?}, the file /files/{index}"))
+        } else {
+            None
+        }
+    });
+    conflict.map_or(Ok(()), |detail| Err(FieldError::new(detail)))
 }
 
 /// A file, and the size of its content.
@@ -94,6 +111,9 @@ fn read_file(mut fields: Map<String, Value>) -> Result<(NewFile, usize), FieldEr
     let path = bounded(path, MAX_PATH).map_err(|error| error.below("path"))?;
     if path.is_empty() {
         return Err(FieldError::new("must not be empty").below("path"));
+    }
+    if matches!(path.rsplit('/').next(), Some("" | "." | "..")) {
+        return Err(FieldError::new("must name a file, not a directory").below("path"));
     }
     let (base64, size) = match (content, base64) {
         (Some(content), None) => {

@@ -34,9 +34,12 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Val
         .parameter(request_header("Range", "One range of bytes."))
         .parameter(request_header("If-Range", "An ETag: another one makes Range void."))
         .parameter(request_header("If-None-Match", "ETags of what is known already."))
-        .problems(&[416])
+        .parameter(request_header("If-Modified-Since", "Last-Modified of what is known already."))
+        .parameter(request_header("If-Match", "ETags of what is wanted."))
+        .parameter(request_header("If-Unmodified-Since", "Last-Modified of what is wanted."))
+        .problems(&[412, 416])
         .response(206, "The part.", Some((BYTES, json!({}))))
-        .response(304, "The file has one of these ETags.", None)
+        .response(304, "The file is known already.", None)
         .response(200, "The file.", Some((BYTES, json!({}))));
     vec![
         with_headers(read).may_be_job(&accepted),

@@ -224,6 +224,8 @@ class AsyncClient:
         """The response to a request for files that may have been accepted as a job: that of its
         result. A URL to which it redirects gets no token."""
         self.has_responded = True
+        if response.is_success and response.status_code != _ACCEPTED:
+            self.takes_bytes = True
         while response.status_code in (_ACCEPTED, _SEE_OTHER):
             await response.aclose()
             location = response.headers["location"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -13,14 +15,17 @@ from ..errors import (
     ConnectionFailedError,
     NotFoundError,
     NotReadyError,
+    PathNotFoundError,
     UploadsUnavailableError,
 )
 
 if TYPE_CHECKING:
+    import httpx
+
     from .. import models
     from .shell import AsyncShell
 
-    Content = bytes | str | BinaryIO
+    Content = bytes | bytearray | memoryview | str | BinaryIO
 
 _T = TypeVar("_T")
 _PIECE = 1 << 18
@@ -50,6 +55,18 @@ class AsyncFiles:
     async def read(self, path: str) -> bytes:
         """The content of a file."""
         return await self._receive(self._path, path, None)
+
+    async def stream(self, path: str) -> AsyncGenerator[bytes, None]:
+        """The content of a file in pieces, as they come."""
+        async with contextlib.AsyncExitStack() as stack:
+
+            async def open_file() -> httpx.Response:
+                transfer = self._client.transfer("GET", self._path, query={"path": path})
+                return await stack.enter_async_context(transfer)
+
+            response = await self._retried(open_file)
+            async for piece in response.aiter_bytes():
+                yield piece
 
     async def read_text(self, path: str) -> str:
         """The content of a file as UTF-8, with U+FFFD for what is none."""
@@ -89,9 +106,18 @@ class AsyncFiles:
         """Removes a file or an empty directory; with `recursive`, a directory with its content."""
         query = {"path": path, "recursive": "true" if recursive else "false"}
 
+        attempts = 0
+
         async def remove() -> None:
-            async with self._client.transfer("DELETE", self._path, query=query):
-                pass
+            nonlocal attempts
+            attempts += 1
+            try:
+                async with self._client.transfer("DELETE", self._path, query=query):
+                    pass
+            except PathNotFoundError:
+                # An earlier attempt has removed it if its response was lost.
+                if attempts == 1:
+                    raise
 
         await self._retried(remove)
 
@@ -109,7 +135,21 @@ class AsyncFiles:
     async def _send(
         self, url: str, query: dict[str, str], content: Content, headers: Mapping[str, str]
     ) -> Any:
-        data = content.encode() if isinstance(content, str) else content
+        data = _data(content)
+        if isinstance(data, bytes) or data.seekable():
+            return await self._send_again(url, query, data, headers)
+        # What can be read once only is copied, as it may have to be sent twice.
+        import shutil
+        import tempfile
+
+        with tempfile.TemporaryFile() as copy:
+            shutil.copyfileobj(data, copy)
+            copy.seek(0)
+            return await self._send_again(url, query, copy, headers)
+
+    async def _send_again(
+        self, url: str, query: dict[str, str], data: bytes | BinaryIO, headers: Mapping[str, str]
+    ) -> Any:
         begin = 0 if isinstance(data, bytes) else data.tell()
 
         def body() -> Any:
@@ -170,6 +210,19 @@ class AsyncFiles:
                 await self._shell.wait_ready()
             except (ApiError, ConnectionFailedError) as error:
                 await async_sleep(backoff.next(error, self._client.has_responded))
+
+
+def _data(content: Content) -> bytes | BinaryIO:
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    if isinstance(content, io.TextIOBase):
+        raise TypeError("the file is open as text; open it in binary mode")
+    if not hasattr(content, "seekable"):
+        kind = type(content).__name__
+        raise TypeError(f"the content must be bytes, text or an open file, and not {kind}")
+    return content
 
 
 async def _pieces(file: BinaryIO) -> AsyncGenerator[bytes, None]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from .._options import (
     start_body,
     terminal_body,
 )
-from .._result import Result, is_final
+from .._result import Chunk, Result, is_final
 from .._retry import new_key
 from .._time import require_websockets, shield
 from ..errors import EphemeralError
@@ -115,14 +116,26 @@ class Shell:
         return sessions
 
     def run(
-        self, command: Command, *, check: bool = False, **options: Unpack[CommandOptions]
+        self,
+        command: Command,
+        *,
+        check: bool = False,
+        on_output: Callable[[Chunk], object] | None = None,
+        **options: Unpack[CommandOptions],
     ) -> Result:
         """Runs a command and waits for its end. With `check`, raises `CommandError` unless it exits
-        with 0. A command that was not run to an end raises `JobFailedError`."""
-        answer: models.Job = self._execute(command, options, wait=WAIT)
-        job = Job(self.client, answer["jobId"], self.id)
-        has_ended = "stdout" in answer and is_final(answer)
-        result = job.result(answer) if has_ended else job.wait()
+        with 0. A command that was not run to an end raises `JobFailedError`. `on_output` is called
+        with each part of the output as it comes."""
+        if on_output is None:
+            answer: models.Job = self._execute(command, options, wait=WAIT)
+            job = Job(self.client, answer["jobId"], self.id)
+            has_ended = "stdout" in answer and is_final(answer)
+            result = job.result(answer) if has_ended else job.wait()
+        else:
+            job = self.submit(command, **options)
+            for chunk in job.stream():
+                on_output(chunk)
+            result = job.wait()
         return result.check() if check else result
 
     def submit(self, command: Command, **options: Unpack[CommandOptions]) -> Job:

@@ -1,8 +1,9 @@
 //! The connection to the caller: frames, sent and received one after the other.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -15,19 +16,25 @@ use super::error::Failure;
 /// How long a caller that still sends has to notice the last reply.
 const LINGER: Duration = Duration::from_secs(5);
 
+/// How many bytes are received at once: what a caller's kernel holds of a large file.
+const BUFFER_BYTES: usize = 256 << 10;
+
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
-    /// What was received of the next frame's head, together with a body.
-    head: [u8; HEAD_BYTES],
-    received: usize,
+    /// What was received, frame after frame as the caller has sent them.
+    received: Vec<u8>,
+    /// The part of that which was not given away.
+    unread: Range<usize>,
+    /// How many bytes of the present piece follow.
+    left: usize,
 }
 
 /// What the caller has sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Received {
-    /// The beginning of the buffer has so many bytes.
-    Piece(usize),
+pub(super) enum Received<'a> {
+    /// The next bytes of the pieces.
+    Bytes(&'a [u8]),
     Message(FromCaller),
 }
 
@@ -36,7 +43,7 @@ impl Channel {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self { stream, head: [0; HEAD_BYTES], received: 0 })
+        Ok(Self { stream, received: vec![0; BUFFER_BYTES], unread: 0..0, left: 0 })
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Failure> {
@@ -75,39 +82,58 @@ impl Channel {
         Ok(())
     }
 
-    /// The next frame; a piece is put into the buffer, which has room for the largest one.
-    pub(super) fn receive(&mut self, buffer: &mut [u8]) -> Result<Received, Failure> {
-        let rest = self.head.get_mut(self.received..).ok_or(Failure::Lost)?;
-        self.stream.read_exact(rest).map_err(|_| Failure::Lost)?;
-        let (kind, length) = files::read_head(self.head).map_err(|_| Failure::Lost)?;
-        let body = buffer.get_mut(..length).ok_or(Failure::Lost)?;
-        self.fill(body).map_err(|_| Failure::Lost)?;
-        match kind {
-            FrameKind::Piece => Ok(Received::Piece(length)),
-            FrameKind::Message => {
-                files::decode_message(body).map(Received::Message).map_err(|_| Failure::Lost)
+    /// The next bytes, as many as are there and at most so many, or the next message.
+    pub(super) fn receive(&mut self, most: usize) -> Result<Received<'_>, Failure> {
+        while self.left == 0 {
+            let head = self.take(HEAD_BYTES)?.try_into().map_err(|_| Failure::Lost)?;
+            let (kind, length) = files::read_head(head).map_err(|_| Failure::Lost)?;
+            match kind {
+                FrameKind::Piece => self.left = length,
+                FrameKind::Message => {
+                    let message = files::decode_message(self.take(length)?);
+                    return message.map(Received::Message).map_err(|_| Failure::Lost);
+                }
+                FrameKind::Event => return Err(Failure::Lost),
             }
-            FrameKind::Event => Err(Failure::Lost),
         }
+        if self.unread.is_empty() {
+            self.fill()?;
+        }
+        let count = self.unread.len().min(self.left).min(most);
+        self.left -= count;
+        self.take(count).map(Received::Bytes)
     }
 
-    /// Receives a body, and by the same calls what has arrived of the next head.
-    fn fill(&mut self, mut body: &mut [u8]) -> io::Result<()> {
-        self.received = 0;
-        while !body.is_empty() {
-            let length = body.len();
-            let mut parts = [IoSliceMut::new(body), IoSliceMut::new(&mut self.head)];
-            match self.stream.read_vectored(&mut parts) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+    /// The next bytes, which are received if they are not there.
+    fn take(&mut self, count: usize) -> Result<&[u8], Failure> {
+        if count > self.received.len() {
+            return Err(Failure::Lost);
+        }
+        while self.unread.len() < count {
+            self.fill()?;
+        }
+        let start = self.unread.start;
+        self.unread.start += count;
+        self.received.get(start..start + count).ok_or(Failure::Lost)
+    }
+
+    /// Receives what is there, and at least a byte.
+    fn fill(&mut self) -> Result<(), Failure> {
+        let unread = self.unread.len();
+        self.received.copy_within(self.unread.clone(), 0);
+        self.unread = 0..unread;
+        let free = self.received.get_mut(unread..).ok_or(Failure::Lost)?;
+        loop {
+            match self.stream.read(free) {
+                Ok(0) => return Err(Failure::Lost),
                 Ok(count) => {
-                    self.received = count.saturating_sub(length);
-                    body = body.get_mut(count.min(length)..).unwrap_or_default();
+                    self.unread.end += count;
+                    return Ok(());
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(_) => return Err(Failure::Lost),
             }
         }
-        Ok(())
     }
 
     /// Closes the connection after the last reply. A caller that still sends must be able to read it.
@@ -120,9 +146,4 @@ impl Channel {
             && matches!(self.stream.read(&mut rest), Ok(count) if count > 0)
         {}
     }
-}
-
-/// A buffer for [`Channel::receive`].
-pub(super) fn buffer() -> Vec<u8> {
-    vec![0; MAX_PIECE_BYTES]
 }

@@ -18,6 +18,14 @@ impl Failure {
     pub(super) fn new(error: FileError, message: impl Into<String>) -> Self {
         Self::Told(error, message.into())
     }
+
+    /// The same failure, of this subject.
+    pub(super) fn of(self, subject: &str) -> Self {
+        match self {
+            Self::Told(error, message) => Self::Told(error, format!("{subject}: {message}")),
+            Self::Lost => Self::Lost,
+        }
+    }
 }
 
 impl From<Errno> for Failure {
@@ -33,7 +41,9 @@ impl From<Errno> for Failure {
             Errno::LOOP => (FileError::InvalidPath, "too many symbolic links"),
             Errno::INVAL => (FileError::InvalidPath, "the path can't be used for this"),
             Errno::NXIO => (FileError::NotAFile, "it is a special file"),
-            Errno::NOSPC | Errno::DQUOT => (FileError::DiskFull, "the disk of the shell is full"),
+            Errno::NOSPC | Errno::DQUOT => {
+                (FileError::DiskFull, "the disk of the shell has no room for more bytes or files")
+            }
             other => return Self::Told(FileError::Failed, io::Error::from(other).to_string()),
         };
         Self::new(error, message)

@@ -141,8 +141,19 @@ fn header(kind: EntryType, attributes: &Attributes, size: u64) -> Header {
     header.set_entry_type(kind);
     header.set_size(size);
     header.set_mode(attributes.mode & 0o777);
-    header.set_mtime(u64::try_from(attributes.modified.0).unwrap_or(0));
+    set_time(&mut header, attributes.modified.0);
     header
+}
+
+fn set_time(header: &mut Header, seconds: i64) {
+    if let Ok(seconds) = u64::try_from(seconds) {
+        header.set_mtime(seconds);
+    } else if let Some(gnu) = header.as_gnu_mut() {
+        // Negative: in base 256 with its sign, as GNU tar writes it.
+        let (sign, number) = gnu.mtime.split_at_mut(4);
+        sign.fill(0xff);
+        number.copy_from_slice(&seconds.to_be_bytes());
+    }
 }
 
 /// A failure after the first piece can only be shown by an archive that ends too early.

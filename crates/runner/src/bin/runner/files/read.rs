@@ -2,7 +2,7 @@ use std::path::Path;
 
 use runner::protocol::files::{Done, FromCaller, Reply};
 
-use super::channel::{self, Channel, Received};
+use super::channel::{Channel, Received};
 use super::error::Failure;
 use super::open;
 
@@ -10,8 +10,7 @@ use super::open;
 pub(super) fn read(path: &Path, channel: &mut Channel) -> Result<Done, Failure> {
     let (file, attributes) = open::file(path)?;
     channel.reply(&Reply::Found(attributes))?;
-    let Received::Message(FromCaller::Send { offset, length }) =
-        channel.receive(&mut channel::buffer())?
+    let Received::Message(FromCaller::Send { offset, length }) = channel.receive(usize::MAX)?
     else {
         return Err(Failure::Lost);
     };

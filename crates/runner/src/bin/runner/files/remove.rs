@@ -3,7 +3,7 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use runner::protocol::files::{Done, FileKind};
+use runner::protocol::files::{Done, FileError, FileKind};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, unlinkat};
 use rustix::io::Errno;
 
@@ -15,6 +15,13 @@ const DIRECTORY: OFlags =
 
 /// Removes a file, a symbolic link, or a directory.
 pub(super) fn remove(path: &Path, recursive: bool) -> Result<Done, Failure> {
+    let mut names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
+    let last = names.rfind(|name| !name.is_empty());
+    // Their content would be removed before the kernel refuses to remove them.
+    if matches!(last, None | Some(b"." | b"..")) {
+        let message = "a path that ends with . or .. can't be removed, and neither can /";
+        return Err(Failure::new(FileError::InvalidPath, message));
+    }
     let found = open::attributes_at(CWD, path)?;
     match found.kind {
         FileKind::Directory => {

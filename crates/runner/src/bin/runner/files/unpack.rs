@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::channel::{self, Channel, Received};
+use super::channel::{Channel, Received};
 use super::error::Failure;
 use super::replacement::{self, Replacement};
 use super::{open, write};
@@ -19,6 +19,8 @@ use super::{open, write};
 const MAX_DEPTH: usize = 1000;
 /// The size of a block of an archive. Bytes.
 const BLOCK: u64 = 512;
+/// The most characters of a path that a message repeats.
+const MAX_SHOWN: usize = 256;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -37,7 +39,7 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
     if pieces.lost {
         return Err(Failure::Lost);
     }
-    let entries = unpacked?;
+    let entries = unpacked.map_err(|failure| failure.of("the archive can't be unpacked"))?;
     // Padding may follow an archive.
     pieces.drain()?;
     Ok(Done { entries, ..Done::default() })
@@ -51,7 +53,8 @@ fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
         let mut entry = entry.map_err(invalid)?;
         refuse_sparse_parts(&mut entry)?;
         end = entry.raw_file_position() + entry.header().entry_size().map_err(invalid)?;
-        unpack_entry(root, entry)?;
+        let path = entry.path_bytes().into_owned();
+        unpack_entry(root, entry, &path).map_err(|failure| failure.of(&shown(&path)))?;
         entries += 1;
     }
     // An archive ends with a block of zeros. One that was cut between two entries would look complete.
@@ -70,6 +73,12 @@ fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> 
         }
     }
     Ok(())
+}
+
+/// The path of an entry in a message.
+fn shown(path: &[u8]) -> String {
+    let path: String = String::from_utf8_lossy(path).chars().take(MAX_SHOWN).collect();
+    format!("{path:?}")
 }
 
 fn read_rest(bytes: &mut impl Read) -> Result<(), Failure> {
@@ -91,12 +100,15 @@ impl<R: Read> Read for Counted<'_, R> {
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of entries have no end")]
-fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), Failure> {
+fn unpack_entry(
+    root: &OwnedFd,
+    mut entry: Entry<'_, impl Read>,
+    path: &[u8],
+) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().map_err(invalid)? & 0o777;
     let modified = entry.header().mtime().map_err(invalid)?;
-    let path = entry.path_bytes().into_owned();
-    let names = names(&path)?;
+    let names = names(path)?;
     let Some((name, parents)) = names.split_last() else {
         // The directory itself.
         return Ok(());
@@ -104,11 +116,13 @@ fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), F
     let parent = descend(root, parents)?;
     match kind {
         EntryType::Directory => create_directory(&parent, name, mode)?,
+        // In archives of the oldest format, only the name tells a directory.
+        EntryType::Regular if path.ends_with(b"/") => create_directory(&parent, name, mode)?,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let mut replacement = Replacement::create(parent, name.clone())?;
             let size = entry.size();
             if copy(&mut entry, &mut replacement.file)? < size {
-                return Err(refuse("it ends within a file"));
+                return Err(refuse("the archive ends within it"));
             }
             set_time(&replacement, modified)?;
             replacement.complete(mode)?;
@@ -121,7 +135,7 @@ fn unpack_entry(root: &OwnedFd, mut entry: Entry<'_, impl Read>) -> Result<(), F
         EntryType::Link => hard_link(root, &link_target(&entry)?, &parent, name)?,
         // Attributes of the whole archive, such as a comment of git-archive(1).
         EntryType::XGlobalHeader => {}
-        _ => return Err(refuse("it has an entry that is no file, directory or link")),
+        _ => return Err(refuse("it is no file, directory or link")),
     }
     Ok(())
 }
@@ -132,12 +146,12 @@ fn names(path: &[u8]) -> Result<Vec<OsString>, Failure> {
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." => return Err(refuse("it has a path with \"..\"")),
+            b".." => return Err(refuse("a path with .. leads out of the archive")),
             name => names.push(OsStr::from_bytes(name).to_owned()),
         }
     }
     if names.len() > MAX_DEPTH || path.contains(&0) {
-        return Err(refuse("it has a path that is too long or has a NUL byte"));
+        return Err(refuse("the path is too long or has a NUL byte"));
     }
     Ok(names)
 }
@@ -161,7 +175,7 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
             open::directory_at(parent, Path::new(name)).map(drop).map_err(|failure| {
                 let is_in_the_way = [FileError::NotADirectory, FileError::InvalidPath];
                 if matches!(&failure, Failure::Told(error, _) if is_in_the_way.contains(error)) {
-                    return refuse("it has a path through a file or a symbolic link");
+                    return refuse("the path goes through a file or a symbolic link");
                 }
                 failure
             })
@@ -172,11 +186,13 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
 
 fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     let target = names(target)?;
-    let (target, parents) = target.split_last().ok_or_else(|| refuse("it has an empty link"))?;
-    let directory = open::directory_below(root, parents)?;
+    let (target, parents) = target.split_last().ok_or_else(|| refuse("it is a link to nothing"))?;
+    let missing = |_| refuse("it is a hard link to a file that is not there");
+    let directory = open::directory_below(root, parents).map_err(missing)?;
     if target == name && same(&directory, parent)? {
-        return Err(refuse("it has a file that is a hard link to itself"));
+        return Err(refuse("it is a hard link to itself"));
     }
+    open::attributes_at(&directory, Path::new(target)).map_err(missing)?;
     replacement::make_room(parent, Path::new(name))?;
     Ok(rustix::fs::linkat(&directory, target, parent, name, AtFlags::empty())?)
 }
@@ -188,7 +204,7 @@ fn same(one: &OwnedFd, other: &OwnedFd) -> Result<bool, Failure> {
 
 fn link_target(entry: &Entry<'_, impl Read>) -> Result<Vec<u8>, Failure> {
     let target = entry.link_name_bytes().map(|target| target.into_owned());
-    target.filter(|target| !target.is_empty()).ok_or_else(|| refuse("it has a link to nothing"))
+    target.filter(|target| !target.is_empty()).ok_or_else(|| refuse("it is a link to nothing"))
 }
 
 /// Copies an entry, and returns its size. Reading and writing fail for different reasons.
@@ -208,7 +224,8 @@ fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<u64, Failure> {
 }
 
 fn set_time(replacement: &Replacement, seconds: u64) -> Result<(), Failure> {
-    let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX), tv_nsec: 0 };
+    // A time before 1970 is negative in the archive, which the tar crate reads without its sign.
+    let time = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
     let times = Timestamps { last_access: time, last_modification: time };
     match rustix::fs::futimens(&replacement.file, &times) {
         // A time beyond what the file system can hold.
@@ -218,7 +235,7 @@ fn set_time(replacement: &Replacement, seconds: u64) -> Result<(), Failure> {
 }
 
 fn refuse(message: &str) -> Failure {
-    Failure::new(FileError::InvalidArchive, format!("the archive can't be unpacked: {message}"))
+    Failure::new(FileError::InvalidArchive, message)
 }
 
 fn invalid(error: io::Error) -> Failure {
@@ -228,52 +245,50 @@ fn invalid(error: io::Error) -> Failure {
 /// The pieces that the caller sends, as one stream of bytes.
 struct Pieces<'a> {
     channel: &'a mut Channel,
-    buffer: Vec<u8>,
-    /// The part of the buffer that was not read yet.
-    start: usize,
-    end: usize,
     is_complete: bool,
     lost: bool,
 }
 
 impl<'a> Pieces<'a> {
     fn new(channel: &'a mut Channel) -> Self {
-        let buffer = channel::buffer();
-        Self { channel, buffer, start: 0, end: 0, is_complete: false, lost: false }
+        Self { channel, is_complete: false, lost: false }
     }
 
     /// Reads to the end.
     fn drain(&mut self) -> Result<(), Failure> {
-        while !self.is_complete && !self.lost {
-            self.next();
-        }
+        while !self.next(usize::MAX).is_empty() {}
         if self.lost { Err(Failure::Lost) } else { Ok(()) }
     }
 
-    fn next(&mut self) {
-        (self.start, self.end) = (0, 0);
-        match self.channel.receive(&mut self.buffer) {
-            Ok(Received::Piece(count)) => self.end = count,
-            Ok(Received::Message(FromCaller::End)) => self.is_complete = true,
-            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => self.lost = true,
+    /// The next bytes, at most so many; none at the end, and if the caller is lost.
+    fn next(&mut self, most: usize) -> &[u8] {
+        if self.is_complete || self.lost {
+            return &[];
+        }
+        match self.channel.receive(most) {
+            Ok(Received::Bytes(bytes)) => bytes,
+            Ok(Received::Message(FromCaller::End)) => {
+                self.is_complete = true;
+                &[]
+            }
+            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => {
+                self.lost = true;
+                &[]
+            }
         }
     }
 }
 
 impl Read for Pieces<'_> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        while self.start == self.end && !self.is_complete && !self.lost {
-            self.next();
+        let bytes = self.next(out.len());
+        let count = bytes.len();
+        if let Some(out) = out.get_mut(..count) {
+            out.copy_from_slice(bytes);
         }
         if self.lost {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let unread = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let count = unread.len().min(out.len());
-        out.get_mut(..count)
-            .unwrap_or_default()
-            .copy_from_slice(unread.get(..count).unwrap_or_default());
-        self.start += count;
         Ok(count)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use runner::protocol::files::{Done, FileError, FromCaller, Reply};
 
-use super::channel::{self, Channel, Received};
+use super::channel::{Channel, Received};
 use super::error::Failure;
 use super::open;
 use super::replacement::Replacement;
@@ -27,13 +27,9 @@ pub(super) fn write(
     }
     let mut replacement = replacement(path, old.is_some())?;
     channel.reply(&Reply::Ready)?;
-    let mut buffer = channel::buffer();
     loop {
-        match channel.receive(&mut buffer)? {
-            Received::Piece(count) => {
-                let piece = buffer.get(..count).ok_or(Failure::Lost)?;
-                replacement.file.write_all(piece)?;
-            }
+        match channel.receive(usize::MAX)? {
+            Received::Bytes(bytes) => replacement.file.write_all(bytes)?,
             Received::Message(FromCaller::End) => break,
             Received::Message(FromCaller::Send { .. }) => return Err(Failure::Lost),
         }
@@ -47,7 +43,8 @@ pub(super) fn write(
 fn replacement(path: &Path, exists: bool) -> Result<Replacement, Failure> {
     // The file that a symbolic link leads to is replaced, not the link; a link to nothing is replaced.
     let place = if exists { fs::canonicalize(path)? } else { path.to_owned() };
-    let is_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let bytes = path.as_os_str().as_encoded_bytes();
+    let is_directory = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
     let name = place.file_name().filter(|_| !is_directory);
     let refuse = || Failure::new(FileError::NotAFile, "the path names a directory");
     let name = name.ok_or_else(refuse)?.to_owned();
