@@ -19,6 +19,9 @@ use super::{open, write};
 const MAX_DEPTH: usize = 1000;
 /// The size of a block of an archive. Bytes.
 const BLOCK: u64 = 512;
+/// The largest archive without its compression. The disk refuses what is too large for it; this also ends what
+/// is not stored, such as zeros after the end of an archive. Bytes.
+const MAX_BYTES: u64 = 16 << 30;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -28,19 +31,22 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
     channel.reply(&Reply::Ready)?;
     let mut pieces = Pieces::new(channel);
     let unpacked = if gzip {
-        let mut bytes = MultiGzDecoder::new(&mut pieces);
-        // The checksum stands behind the archive.
-        unpack_all(&root, &mut bytes).and_then(|entries| read_rest(&mut bytes).map(|()| entries))
+        unpack_limited(&root, MultiGzDecoder::new(&mut pieces))
     } else {
-        unpack_all(&root, &mut pieces)
+        unpack_limited(&root, &mut pieces)
     };
     if pieces.lost {
         return Err(Failure::Lost);
     }
-    let entries = unpacked?;
-    // Padding may follow an archive.
-    pieces.drain()?;
-    Ok(Done { entries, ..Done::default() })
+    Ok(Done { entries: unpacked?, ..Done::default() })
+}
+
+fn unpack_limited(root: &OwnedFd, bytes: impl Read) -> Result<u64, Failure> {
+    let mut bytes = Limited { bytes, left: MAX_BYTES };
+    let entries = unpack_all(root, &mut bytes)?;
+    // Padding may follow an archive, and then the checksum of gzip.
+    io::copy(&mut bytes, &mut io::sink()).map_err(invalid)?;
+    Ok(entries)
 }
 
 fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
@@ -72,8 +78,22 @@ fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> 
     Ok(())
 }
 
-fn read_rest(bytes: &mut impl Read) -> Result<(), Failure> {
-    io::copy(bytes, &mut io::sink()).map(drop).map_err(invalid)
+/// Fails when more was read than is left.
+struct Limited<R> {
+    bytes: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        let too_large = || {
+            let gib = MAX_BYTES >> 30;
+            io::Error::other(format!("it has more than {gib} GiB without its compression"))
+        };
+        self.left = self.left.checked_sub(count as u64).ok_or_else(too_large)?;
+        Ok(count)
+    }
 }
 
 /// Counts what is read.
@@ -242,14 +262,6 @@ impl<'a> Pieces<'a> {
         Self { channel, buffer, start: 0, end: 0, is_complete: false, lost: false }
     }
 
-    /// Reads to the end.
-    fn drain(&mut self) -> Result<(), Failure> {
-        while !self.is_complete && !self.lost {
-            self.next();
-        }
-        if self.lost { Err(Failure::Lost) } else { Ok(()) }
-    }
-
     fn next(&mut self) {
         (self.start, self.end) = (0, 0);
         match self.channel.receive(&mut self.buffer) {
@@ -275,5 +287,20 @@ impl Read for Pieces<'_> {
             .copy_from_slice(unread.get(..count).unwrap_or_default());
         self.start += count;
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_beyond_the_limit_are_an_error() {
+        let read = |count: u64| {
+            let mut limited = Limited { bytes: io::repeat(0).take(count), left: 100_000 };
+            io::copy(&mut limited, &mut io::sink())
+        };
+        assert_eq!(read(100_000).unwrap(), 100_000);
+        assert!(read(100_001).is_err());
     }
 }
