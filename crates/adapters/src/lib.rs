@@ -2,5 +2,8 @@
 //! webhooks that are posted to public addresses only, and this machine's time and ids.
 
 pub mod clock;
+mod log_limit;
 pub mod shell;
 pub mod webhooks;
+
+pub use log_limit::LogLimit;

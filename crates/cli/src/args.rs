@@ -436,6 +436,9 @@ pub(crate) struct Doctor {
     /// Image of the shells, as for `up --image`.
     #[arg(long, value_name = "PATH")]
     pub(crate) image: Option<PathBuf>,
+    /// What shells with a network can reach, as for `up --network`.
+    #[arg(long, value_enum, default_value_t = Reach::Public)]
+    pub(crate) network: Reach,
     #[command(flatten)]
     pub(crate) isolation: Isolation,
 }

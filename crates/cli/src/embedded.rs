@@ -8,7 +8,7 @@ use std::{
 };
 
 use local::{
-    config::{Config, Image, Program, Runtime, Sandbox},
+    config::{Config, Egress, Image, Program, Runtime, Sandbox},
     sandbox::OpenError,
     server::{Server, StartError},
 };
@@ -110,6 +110,15 @@ pub(crate) fn sandbox(isolation: &Isolation, image: Option<PathBuf>) -> Result<S
     let image = image.map_or(Image::Host, Image::File);
     let allow_root = isolation.root == args::Root::Allow;
     Ok(Sandbox { exe, runtime, image, uid_range: isolation.uid_range, allow_root })
+}
+
+/// What the option `--network` of a server selects.
+pub(crate) fn egress(network: args::Reach) -> Egress {
+    match network {
+        args::Reach::None => Egress::None,
+        args::Reach::Public => Egress::Public,
+        args::Reach::Any => Egress::Any,
+    }
 }
 
 /// The error for a server that did not start, with what to do about it.

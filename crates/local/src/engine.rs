@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapters::LogLimit;
 use domain::{
     SessionId, Timestamp,
     message::{Lane, Message},
@@ -20,13 +21,11 @@ use crate::{
 };
 
 mod invoker;
-mod log_limit;
 mod metrics;
 mod run;
 mod waiting;
 
 pub use invoker::Invoker;
-use log_limit::LogLimit;
 use metrics::Metrics;
 pub use run::Running;
 use waiting::WaitingSessions;
@@ -46,7 +45,7 @@ pub struct Engine {
     waiting: WaitingSessions,
     /// Set while warm tasks are to be started.
     refill: Notify,
-    follow_failures: LogLimit,
+    follow_failures: LogLimit<SessionId>,
 }
 
 impl Engine {
@@ -207,7 +206,7 @@ impl Engine {
     async fn follow(&self, job: Box<ClaimedJob>) {
         let (session, user) = (job.session(), job.user().clone());
         if let Err(failure) = self.invoker.follow(job).await
-            && self.follow_failures.may_log(session, self.env().now())
+            && self.follow_failures.may_log(&session, self.env().now())
         {
             let error: &dyn std::error::Error = &failure;
             tracing::warn!(

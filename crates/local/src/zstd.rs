@@ -3,14 +3,15 @@
 //! Neither direction holds more than a window and some pieces, whatever a client sends and however slowly it
 //! reads: each piece is passed on before the next one is taken.
 
-use std::{io, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 use async_trait::async_trait;
 use domain::{
+    UserId,
     file::{FileRefusal, FileReply, FilesDone},
     ports::{BackendError, FileTransfer, FilesError, Zstd},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use parking_lot::Mutex;
 use zstd::{
     stream::{
         raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer},
@@ -29,50 +30,56 @@ const LEVEL: i32 = 1;
 const MAX_WINDOW_LOG: u32 = 23;
 /// How much is decompressed before it is passed on. Bytes.
 const PIECE: usize = 128 << 10;
-/// The largest archive without its compression. The disk of a shell refuses files that are too large; this also
-/// ends what is not stored, such as zeros after the end of an archive. Bytes.
-const MAX_ARCHIVE: u64 = 16 << 30;
 /// Transfers at once, of all sessions. Each may hold a window.
 const MAX_TRANSFERS: usize = 32;
+/// Of these, the transfers of one user.
+const MAX_TRANSFERS_OF_USER: usize = 8;
 
 /// [`Zstd`] by the library of that name.
+#[derive(Default)]
 pub(crate) struct LibZstd {
-    places: Arc<Semaphore>,
+    /// The transfers of each user that has any.
+    users: Arc<Mutex<HashMap<UserId, usize>>>,
 }
 
-impl Default for LibZstd {
-    fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(MAX_TRANSFERS)) }
+/// One of the transfers at once, until it is dropped.
+struct Place {
+    user: UserId,
+    users: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut users = self.users.lock();
+        if let Some(count) = users.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                users.remove(&self.user);
+            }
+        }
     }
 }
 
 impl LibZstd {
-    fn place(&self) -> Result<OwnedSemaphorePermit, FilesError> {
-        Arc::clone(&self.places).try_acquire_owned().map_err(|_| FilesError::TooMany)
-    }
-
-    fn decompressed(&self, transfer: Box<dyn FileTransfer>) -> Result<Decompressed, FilesError> {
-        let place = self.place()?;
-        let mut decoder = Decoder::new().map_err(failed)?;
-        decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
-        Ok(Decompressed {
-            transfer,
-            decoder,
-            out: Vec::with_capacity(PIECE),
-            is_between_frames: false,
-            left: MAX_ARCHIVE,
-            error: None,
-            _place: place,
-        })
+    fn place(&self, user: &UserId) -> Result<Place, FilesError> {
+        let mut users = self.users.lock();
+        let all: usize = users.values().sum();
+        let own = users.get(user).copied().unwrap_or(0);
+        if all >= MAX_TRANSFERS || own >= MAX_TRANSFERS_OF_USER {
+            return Err(FilesError::TooMany);
+        }
+        users.insert(user.clone(), own + 1);
+        Ok(Place { user: user.clone(), users: Arc::clone(&self.users) })
     }
 }
 
 impl Zstd for LibZstd {
     fn compress(
         &self,
+        user: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
-        let place = self.place()?;
+        let place = self.place(user)?;
         let mut encoder = Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
         encoder.set_parameter(CParameter::ChecksumFlag(true)).map_err(failed)?;
         Ok(Box::new(Compressed { transfer, encoder: Some(encoder), done: None, _place: place }))
@@ -80,9 +87,20 @@ impl Zstd for LibZstd {
 
     fn decompress(
         &self,
+        user: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
-        Ok(Box::new(self.decompressed(transfer)?))
+        let place = self.place(user)?;
+        let mut decoder = Decoder::new().map_err(failed)?;
+        decoder.set_parameter(DParameter::WindowLogMax(MAX_WINDOW_LOG)).map_err(failed)?;
+        Ok(Box::new(Decompressed {
+            transfer,
+            decoder,
+            out: Vec::with_capacity(PIECE),
+            is_between_frames: false,
+            error: None,
+            _place: place,
+        }))
     }
 }
 
@@ -93,7 +111,7 @@ struct Compressed {
     encoder: Option<Encoder<'static, Vec<u8>>>,
     /// What the shell has told, after the last piece.
     done: Option<FilesDone>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 #[async_trait]
@@ -149,11 +167,9 @@ struct Decompressed {
     out: Vec<u8>,
     /// Whether everything that was sent is complete frames, and at least one.
     is_between_frames: bool,
-    /// How many bytes the archive may still have.
-    left: u64,
     /// Why no more is taken.
     error: Option<FilesError>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 #[async_trait]
@@ -206,10 +222,6 @@ impl Decompressed {
                 format!("it is not zstd, is damaged, or needs a window of more than 8 MiB: {error}")
             })?;
         self.is_between_frames = hint == 0;
-        let count = u64::try_from(self.out.len()).unwrap_or(u64::MAX);
-        self.left = self.left.checked_sub(count).ok_or_else(|| {
-            format!("it has more than {} GiB without its compression", MAX_ARCHIVE >> 30)
-        })?;
         Ok(())
     }
 

@@ -71,6 +71,7 @@ pub fn doctor(config: &Config) -> Vec<Check> {
         idmapped(config),
         cgroups(),
         seccomp(config),
+        landlock(config),
         overlay(config),
         runtime(config),
         egress(),
@@ -208,6 +209,26 @@ fn seccomp(config: &Config) -> Check {
     match probe(config, "seccomp", &std::env::temp_dir()) {
         Ok(()) => Check::ok(name, "system calls can be filtered"),
         Err(reason) => Check::fail(name, reason, "use a kernel with CONFIG_SECCOMP_FILTER"),
+    }
+}
+
+/// The wall behind the other ones, which the built-in runtime sets.
+fn landlock(config: &Config) -> Check {
+    let name = "landlock";
+    match &config.runtime {
+        Runtime::BuiltIn => match probe(config, "landlock", &std::env::temp_dir()) {
+            Ok(()) => Check::ok(name, "refuses mounts and devices in shells, behind seccomp"),
+            Err(reason) => Check::warn(
+                name,
+                reason,
+                "use Linux 5.19 or newer, with landlock in its list of security modules (lsm=)",
+            ),
+        },
+        Runtime::Program(program) if program.is_gvisor() => {
+            Check::ok(name, "not used: system calls of commands do not reach this host's kernel")
+        }
+        Runtime::Program(_) => Check::warn(name, "not used by another runtime", "omit --runtime"),
+        Runtime::Bare => Check::warn(name, "not used without sandboxes", "omit --sandbox none"),
     }
 }
 

@@ -9,6 +9,7 @@ mod doctor;
 mod driver;
 mod host;
 mod image;
+mod landlock;
 mod record;
 mod rootfs;
 mod rootless;

@@ -79,7 +79,9 @@ impl<D: Dial> Follower<D> {
                 if self.again {
                     return Err(BackendError::new("starting a command", message).into());
                 }
-                tracing::warn!(task.id = %self.task, message, "a shell can't start a command now");
+                if self.pool.refused_starts.may_log(&self.task, self.pool.clock.now()) {
+                    tracing::warn!(task.id = %self.task, message, "a shell can't start a command now");
+                }
                 return Err(ShellError::NotStarted { gone: false });
             }
             other @ (Event::Ready { .. } | Event::Unknown | Event::Ok) => {

@@ -13,6 +13,7 @@ use super::{
     Dial,
     connection::{Connection, ConnectionError},
 };
+use crate::LogLimit;
 
 /// How long a runner may take to answer a request; the progress of a command is no answer. The runner
 /// is idle but for its commands, so the time allows for a slow machine.
@@ -44,6 +45,8 @@ pub(crate) struct ConnectionPool<D> {
     pub(crate) clock: Arc<dyn Clock>,
     /// Connections on which all requests were answered; the last of each list was used last.
     idle: Mutex<HashMap<TaskId, Vec<Idle>>>,
+    /// Limits what is logged about commands that a runner can't start now.
+    pub(crate) refused_starts: LogLimit<TaskId>,
 }
 
 struct Idle {
@@ -53,7 +56,7 @@ struct Idle {
 
 impl<D: Dial> ConnectionPool<D> {
     pub(crate) fn new(dial: D, clock: Arc<dyn Clock>) -> Self {
-        Self { dial, clock, idle: Mutex::default() }
+        Self { dial, clock, idle: Mutex::default(), refused_starts: LogLimit::default() }
     }
 
     /// Sends a request and returns the connection on which the answer arrives. On an idle connection the first event is always read: such a connection may

@@ -63,7 +63,7 @@ fn config(context: &Context, args: &Doctor) -> Result<sandbox::Config, CliError>
         grace: std::time::Duration::ZERO,
         uid_range,
         allow_root,
-        egress: sandbox::Egress::Public,
+        egress: embedded::egress(args.network),
         prepare: None,
         budget,
         end_with_driver: false,

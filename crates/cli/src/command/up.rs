@@ -8,7 +8,7 @@ use std::{
 
 use local::{
     Secret,
-    config::{BudgetConfig, Config, Egress, EventsConfig, RunLimits, Runtime, StorageLimits, Tls},
+    config::{BudgetConfig, Config, EventsConfig, RunLimits, Runtime, StorageLimits, Tls},
     server::Server,
 };
 use serde_json::json;
@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Context, console::link};
 use crate::{
-    args::{Reach, Sandbox, Up},
+    args::{Sandbox, Up},
     embedded,
     error::{CliError, Exit},
     find_server,
@@ -53,11 +53,7 @@ pub(super) async fn up(context: &Context, args: Up) -> Result<(), CliError> {
     config.terminal_origins = args.terminal_origin;
     config.prepared = args.prepared;
     config.webhook_allow_private = args.webhook_allow_private;
-    config.egress = match args.network {
-        Reach::None => Egress::None,
-        Reach::Public => Egress::Public,
-        Reach::Any => Egress::Any,
-    };
+    config.egress = embedded::egress(args.network);
     config.budget = BudgetConfig {
         memory_mib: args.budget.memory_budget,
         disk_mib: args.budget.disk_budget,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::BackendError;
 use crate::{
-    TaskId,
+    TaskId, UserId,
     file::{FileAction, FilePath, FileRefusal, FileReply},
 };
 
@@ -54,11 +54,13 @@ pub trait Files: Send + Sync {
 }
 
 /// Compresses archives by zstd on their way between clients and shells, which don't know it. It holds a
-/// bounded part of each.
+/// bounded part of each. Beyond as many transfers of a user, or of all, as it may have at once, it answers
+/// [`FilesError::TooMany`].
 pub trait Zstd: Send + Sync {
     /// The transfer, whose pieces from the shell are compressed.
     fn compress(
         &self,
+        user: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError>;
 
@@ -66,6 +68,7 @@ pub trait Zstd: Send + Sync {
     /// [`FileRefusal::InvalidArchive`].
     fn decompress(
         &self,
+        user: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError>;
 }

@@ -13,7 +13,7 @@ const UNPACK: FileAction = FileAction::Unpack { gzip: false };
 /// Unpacks these pieces as the file `a`, and tells what it has then.
 async fn unpack(pieces: &[&[u8]]) -> Result<Vec<u8>, FilesError> {
     let fakes = Fakes::new();
-    let mut transfer = LibZstd::default().decompress(open(&fakes, UNPACK).await)?;
+    let mut transfer = LibZstd::default().decompress(&user("alice"), open(&fakes, UNPACK).await)?;
     assert_eq!(transfer.next().await?, FileReply::Ready);
     let mut sent = Ok(());
     for piece in pieces {
@@ -34,6 +34,10 @@ async fn unpack(pieces: &[&[u8]]) -> Result<Vec<u8>, FilesError> {
             Err(error)
         }
     }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name)
 }
 
 async fn open(fakes: &Fakes, action: FileAction) -> Box<dyn FileTransfer> {
@@ -120,23 +124,12 @@ async fn a_window_has_a_limit() {
 }
 
 #[tokio::test]
-async fn an_archive_has_a_limit_without_its_compression() {
-    let fakes = Fakes::new();
-    let zstd = LibZstd::default();
-    let mut transfer = zstd.decompressed(open(&fakes, UNPACK).await).unwrap();
-    transfer.left = 1000;
-    transfer.send(&compressed(&[0; 1000])).await.unwrap();
-    assert!(transfer.send(&compressed(&[0; 1])).await.is_err());
-    assert_refused(transfer.next().await.map(|_| Vec::new()), "a byte more");
-}
-
-#[tokio::test]
 async fn what_is_packed_can_be_decompressed() {
     for bytes in [long(), Vec::new()] {
         let fakes = Fakes::new();
         fakes.files.put("a", &bytes);
         let transfer = open(&fakes, FileAction::Pack { gzip: false }).await;
-        let mut transfer = LibZstd::default().compress(transfer).unwrap();
+        let mut transfer = LibZstd::default().compress(&user("alice"), transfer).unwrap();
         assert_eq!(transfer.next().await.unwrap(), FileReply::Ready);
         let mut archive = Vec::new();
         let done = loop {
@@ -151,14 +144,22 @@ async fn what_is_packed_can_be_decompressed() {
 }
 
 #[tokio::test]
-async fn transfers_at_once_have_a_limit() {
+async fn transfers_at_once_have_a_limit_for_each_user_and_for_all() {
     let (fakes, zstd) = (Fakes::new(), LibZstd::default());
     let mut open_ones = Vec::new();
-    for _ in 0..MAX_TRANSFERS {
-        open_ones.push(zstd.decompress(open(&fakes, UNPACK).await).unwrap());
+    for number in 0..MAX_TRANSFERS / MAX_TRANSFERS_OF_USER {
+        let user = user(&format!("user-{number}"));
+        for _ in 0..MAX_TRANSFERS_OF_USER {
+            open_ones.push(zstd.decompress(&user, open(&fakes, UNPACK).await).unwrap());
+        }
+        let refused = zstd.compress(&user, open(&fakes, UNPACK).await);
+        assert!(matches!(refused.err(), Some(FilesError::TooMany)));
     }
-    let refused = zstd.compress(open(&fakes, UNPACK).await);
+    let other = user("other");
+    let refused = zstd.compress(&other, open(&fakes, UNPACK).await);
     assert!(matches!(refused.err(), Some(FilesError::TooMany)));
     open_ones.pop();
-    zstd.compress(open(&fakes, UNPACK).await).unwrap();
+    zstd.compress(&other, open(&fakes, UNPACK).await).unwrap();
+    drop(open_ones);
+    assert!(zstd.users.lock().is_empty());
 }

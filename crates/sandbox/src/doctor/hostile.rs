@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::{Check, small_task};
 use crate::cgroup::Cgroups;
-use crate::driver::{Config, Driver, Image, Runtime};
+use crate::driver::{Config, Driver, Egress, Image, Runtime};
 use crate::host::{self, CgroupLayout};
 use crate::task::{Status, TaskId};
 
@@ -24,7 +24,7 @@ const UNLIMITED_V1: u64 = 1 << 62;
 /// A failed check is a way in which one user can harm another or the host. Leaves nothing behind.
 pub fn doctor_hostile(config: &Config) -> Vec<Check> {
     let mut checks = vec![isolation(config), kernel::age(), kernel::processor(), kernel::modules()];
-    checks.extend([cgroups(), image(config), swap(), network()]);
+    checks.extend([cgroups(), image(config), swap(), network(config.egress)]);
     checks.extend(two_sandboxes(config));
     checks
 }
@@ -91,14 +91,20 @@ fn swap() -> Check {
     }
 }
 
-fn network() -> Check {
+/// What shells that ask for a network reach.
+fn network(egress: Egress) -> Check {
     let name = "network";
-    match host::find_pasta() {
-        Err(missing) => Check::ok(name, format!("none: {missing}")),
-        Ok(path) => Check::fail(
+    match (egress, host::find_pasta()) {
+        (Egress::None, _) => Check::ok(name, "none"),
+        (_, Err(missing)) => Check::ok(name, format!("none: {missing}")),
+        (Egress::Public, Ok(_)) => Check::ok(
             name,
-            format!("{} connects shells also to the networks of this host", path.display()),
-            "remove pasta, or filter what this host's users may reach",
+            "public addresses and this host's DNS servers, for shells that ask for them",
+        ),
+        (Egress::Any, Ok(_)) => Check::fail(
+            name,
+            "shells reach the private networks of this host",
+            "start the server with --network public or --network none",
         ),
     }
 }

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount};
 use rustix::thread::UnshareFlags;
 
 use super::idmapped::mount_idmapped;
@@ -11,19 +13,20 @@ use super::namespaces::{Users, enter_own_users, mount_scratch, unshare, unshare_
 use super::{AnyError, Overlay, Scratch, root};
 use crate::disk;
 use crate::rootless::IdMap;
-use crate::seccomp;
 use crate::uid_range::Block;
+use crate::{landlock, seccomp};
 
 /// Tries the feature `what` in the empty directory `dir`. A server that is root needs a block.
 pub(super) fn run(what: &OsStr, dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
     match what.to_str() {
         Some("namespaces") => namespaces(block),
         Some("seccomp") => seccomp::confine(),
+        Some("landlock") => landlock(dir, block),
         Some("overlay") => overlay(dir, block),
         Some("idmapped") => idmapped(dir, block),
         Some("disk") => disk(dir),
         _ => {
-            Err("usage: runtime probe namespaces|seccomp|overlay|idmapped|disk DIRECTORY [UID]"
+            Err("usage: runtime probe namespaces|seccomp|landlock|overlay|idmapped|disk DIRECTORY [UID]"
                 .into())
         }
     }
@@ -37,6 +40,25 @@ fn namespaces(block: Option<Block>) -> Result<(), AnyError> {
         users.enter()?;
     }
     unshare(UnshareFlags::NEWNET)
+}
+
+/// Enters the domain of a sandbox, and tries a mount that was possible before.
+fn landlock(dir: &Path, block: Option<Block>) -> Result<(), AnyError> {
+    enter_own_users(own_ids(block)?.as_ref())?;
+    unshare_mounts()?;
+    mount_tmpfs(dir)?;
+    if !landlock::confine()? {
+        return Err("this kernel has no Landlock, or only its first version".into());
+    }
+    match mount_tmpfs(dir) {
+        Err(Errno::PERM) => Ok(()),
+        Ok(()) => Err("the kernel does not refuse mounts to a Landlock domain".into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn mount_tmpfs(dir: &Path) -> Result<(), Errno> {
+    mount("tmpfs", dir, "tmpfs", MountFlags::empty(), c"size=4k")
 }
 
 fn own_ids(block: Option<Block>) -> Result<Option<IdMap>, AnyError> {

@@ -19,6 +19,7 @@ fn a_host_that_can_run_sandboxes_passes_all_required_checks() {
         "idmapped mounts",
         "control groups",
         "seccomp",
+        "landlock",
         "overlayfs",
         "runtime",
         "network",

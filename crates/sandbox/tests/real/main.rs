@@ -23,6 +23,8 @@ mod inherited;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
+mod landlock;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod limits;

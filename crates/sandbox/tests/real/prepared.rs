@@ -19,7 +19,7 @@ fn prepare(count: usize) -> Option<Prepare> {
 }
 
 /// A driver that has prepared so many sandboxes.
-fn host_of(count: usize) -> Option<Host> {
+pub(crate) fn host_of(count: usize) -> Option<Host> {
     let host = host_with(|config| config.prepare = prepare(count))?;
     wait_until(|| host.driver().prepared() == count);
     Some(host)
@@ -43,7 +43,7 @@ fn prepared_of(host: &Host, id: &TaskId) -> Option<TaskId> {
 
 /// Starts a task with a prepared sandbox. Returns both names. Other tests change the host meanwhile, so that
 /// what was prepared before is not used.
-fn start_prepared(host: &Host, spec: &TaskSpec) -> (TaskId, TaskId) {
+pub(crate) fn start_prepared(host: &Host, spec: &TaskSpec) -> (TaskId, TaskId) {
     for number in 0..20 {
         wait_until(|| host.driver().prepared() > 0);
         let token = format!("{}-{number}", spec.token);

@@ -83,7 +83,7 @@ pub(in crate::http) async fn pack(
     }
     let mut shell = ShellFiles::open(&env, &user, id, path, action).await?;
     if encoding == Encoding::Zstd {
-        shell = shell.by_zstd(|zstd, transfer| zstd.compress(transfer)).await?;
+        shell = shell.by_zstd(|zstd, transfer| zstd.compress(&user, transfer)).await?;
     }
     let FileReply::Ready = shell.next().await? else { return Err(unexpected()) };
     // An archive that can't even be begun is refused; later, only the connection can be broken.

@@ -173,7 +173,7 @@ pub(super) async fn problem(
         FilesError::Refused(refusal, message) => (refusal, message),
         FilesError::TooMany => {
             let detail = "the session has as many transfers of files at once as this server allows, or \
-                          all sessions have as many with zstd; retry when one has ended";
+                          you or all users have as many with zstd; retry when one has ended";
             return Problem::new(Code::TooManyRequests, detail);
         }
         FilesError::Interrupted => return sessions::interrupted(env, id).await,

@@ -143,7 +143,7 @@ pub(in crate::http) async fn unpack(
             let mut shell =
                 ShellFiles::open(&env, &user, id, path, unpack_action(encoding)).await?;
             if encoding == Encoding::Zstd {
-                shell = shell.by_zstd(|zstd, transfer| zstd.decompress(transfer)).await?;
+                shell = shell.by_zstd(|zstd, transfer| zstd.decompress(&user, transfer)).await?;
             }
             body.send_to(shell).await
         })

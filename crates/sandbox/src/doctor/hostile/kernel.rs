@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::Check;
+use crate::landlock;
 
 /// A kernel that was built longer ago lacks mends of holes by which programs become root.
 const MAX_AGE_DAYS: u64 = 90;
@@ -86,11 +87,12 @@ pub(super) fn processor() -> Check {
 pub(super) fn modules() -> Check {
     let name = "security modules";
     let found = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    let useful: Vec<&str> = found
-        .trim()
-        .split(',')
-        .filter(|module| ["apparmor", "selinux", "smack", "tomoyo", "landlock"].contains(module))
+    let modules = found.trim().split(',');
+    let mut useful: Vec<&str> = modules
+        .filter(|module| ["apparmor", "selinux", "smack", "tomoyo"].contains(module))
         .collect();
+    // The list may not be mounted.
+    useful.extend(landlock::is_supported().then_some("landlock"));
     if useful.is_empty() {
         let remedy = "use a kernel with Landlock, AppArmor or SELinux, as distributions have";
         Check::warn(name, "none", remedy)

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::{
+    UserId,
     file::FileReply,
     ports::{FileTransfer, FilesError, Zstd},
 };
@@ -16,6 +17,7 @@ struct Flipped(Box<dyn FileTransfer>);
 impl Zstd for Flip {
     fn compress(
         &self,
+        _: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
         Ok(Box::new(Flipped(transfer)))
@@ -23,6 +25,7 @@ impl Zstd for Flip {
 
     fn decompress(
         &self,
+        _: &UserId,
         transfer: Box<dyn FileTransfer>,
     ) -> Result<Box<dyn FileTransfer>, FilesError> {
         Ok(Box::new(Flipped(transfer)))

@@ -21,6 +21,9 @@ const MAX_DEPTH: usize = 1000;
 const BLOCK: u64 = 512;
 /// The most characters of a path that a message repeats.
 const MAX_SHOWN: usize = 256;
+/// The largest archive without its compression. The disk refuses what is too large for it; this also ends what
+/// is not stored, such as zeros after the end of an archive. Bytes.
+const MAX_BYTES: u64 = 16 << 30;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -30,19 +33,23 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
     channel.reply(&Reply::Ready)?;
     let mut pieces = Pieces::new(channel);
     let unpacked = if gzip {
-        let mut bytes = MultiGzDecoder::new(&mut pieces);
-        // The checksum stands behind the archive.
-        unpack_all(&root, &mut bytes).and_then(|entries| read_rest(&mut bytes).map(|()| entries))
+        unpack_limited(&root, MultiGzDecoder::new(&mut pieces))
     } else {
-        unpack_all(&root, &mut pieces)
+        unpack_limited(&root, &mut pieces)
     };
     if pieces.lost {
         return Err(Failure::Lost);
     }
     let entries = unpacked.map_err(|failure| failure.of("the archive can't be unpacked"))?;
-    // Padding may follow an archive.
-    pieces.drain()?;
     Ok(Done { entries, ..Done::default() })
+}
+
+fn unpack_limited(root: &OwnedFd, bytes: impl Read) -> Result<u64, Failure> {
+    let mut bytes = Limited { bytes, left: MAX_BYTES };
+    let entries = unpack_all(root, &mut bytes)?;
+    // Padding may follow an archive, and then the checksum of gzip.
+    io::copy(&mut bytes, &mut io::sink()).map_err(invalid)?;
+    Ok(entries)
 }
 
 fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
@@ -81,8 +88,22 @@ fn shown(path: &[u8]) -> String {
     format!("{path:?}")
 }
 
-fn read_rest(bytes: &mut impl Read) -> Result<(), Failure> {
-    io::copy(bytes, &mut io::sink()).map(drop).map_err(invalid)
+/// Fails when more was read than is left.
+struct Limited<R> {
+    bytes: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let count = self.bytes.read(out)?;
+        let too_large = || {
+            let gib = MAX_BYTES >> 30;
+            io::Error::other(format!("it has more than {gib} GiB without its compression"))
+        };
+        self.left = self.left.checked_sub(count as u64).ok_or_else(too_large)?;
+        Ok(count)
+    }
 }
 
 /// Counts what is read.
@@ -254,12 +275,6 @@ impl<'a> Pieces<'a> {
         Self { channel, is_complete: false, lost: false }
     }
 
-    /// Reads to the end.
-    fn drain(&mut self) -> Result<(), Failure> {
-        while !self.next(usize::MAX).is_empty() {}
-        if self.lost { Err(Failure::Lost) } else { Ok(()) }
-    }
-
     /// The next bytes, at most so many; none at the end, and if the caller is lost.
     fn next(&mut self, most: usize) -> &[u8] {
         if self.is_complete || self.lost {
@@ -290,5 +305,20 @@ impl Read for Pieces<'_> {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_beyond_the_limit_are_an_error() {
+        let read = |count: u64| {
+            let mut limited = Limited { bytes: io::repeat(0).take(count), left: 100_000 };
+            io::copy(&mut limited, &mut io::sink())
+        };
+        assert_eq!(read(100_000).unwrap(), 100_000);
+        assert!(read(100_001).is_err());
     }
 }
