@@ -40,12 +40,13 @@ fn output_of_a_background_process_is_not_that_of_a_later_command() {
 #[test]
 fn a_process_that_is_started_after_its_command_can_still_write() {
     for shell in Shell::boot_both() {
-        // The process that is left starts another one and ends, which the shell reaps.
-        let start = "go=$(mktemp -u); mkfifo $go; \
-                     (read x < $go; (read x < $go; echo out && echo written > $go) & ) &";
+        // The process that is left starts another one and ends, which the shell reaps. Each reader has a pipe of
+        // its own: while a writer still has one open, another reader would find its end instead of a line.
+        let start = "go=$(mktemp -u); mkfifo $go $go.next; \
+                     (read x < $go; (read x < $go.next; echo out && echo written > $go) & ) &";
         assert_eq!(shell.run(line("job_1", start)).exit.leftover, 1);
         assert_eq!(shell.run(line("job_2", "echo > $go; wait; sh -c :")).code(), 0);
-        let ran = shell.run(line("job_3", "echo > $go; cat $go; rm $go"));
+        let ran = shell.run(line("job_3", "echo > $go.next; cat $go; rm $go $go.next"));
         assert_eq!(ran.text(), "written\n");
     }
 }
