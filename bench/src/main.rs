@@ -9,9 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use figure::{Figure, Target};
-use serde_json::{Value, json};
 use server::Server;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 mod api;
 mod channel;
@@ -27,6 +25,7 @@ mod machine;
 mod mcp;
 mod neighbours;
 mod output;
+mod results;
 mod runc;
 mod server;
 mod soak;
@@ -38,7 +37,7 @@ struct Args {
     /// Path of the program `ephemeral`.
     #[arg(long, default_value = "target/release/ephemeral")]
     program: PathBuf,
-    /// File for the figures.
+    /// File for the figures. Those that are not measured now stay in it.
     #[arg(long, default_value = "bench/results.json")]
     results: PathBuf,
     /// Measure only these figures, such as P1,P3.
@@ -95,6 +94,29 @@ impl Bench {
 type Measure = fn(&Bench) -> Result<Figure>;
 type Several = fn(&Bench) -> Result<Vec<Figure>>;
 
+const SINGLE: [(&str, Measure); 10] = [
+    ("P1", latency::cold),
+    ("P2", latency::warm),
+    ("P3", latency::execute),
+    ("P4", latency::burst),
+    ("P5", load::accepted),
+    ("P6", load::output),
+    ("P10", load::recovery),
+    ("P13", output::short),
+    ("F2", latency::waiting),
+    ("F3", mcp::call),
+];
+
+const SEVERAL: [(&str, Several); 7] = [
+    ("P7", load::memory),
+    ("P8", lambda::figures),
+    ("P9", cost::figures),
+    ("P11", channel::figures),
+    ("F1", files::figures),
+    ("N1", neighbours::figures),
+    ("T", terminals::figures),
+];
+
 fn main() -> Result<()> {
     let args = Args::parse();
     if args.cost {
@@ -106,21 +128,10 @@ fn main() -> Result<()> {
     if let Some(minutes) = args.soak {
         return soak::run(&bench, minutes);
     }
+    check_names(&args.only)?;
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| is_part(id, only));
     let mut figures = Vec::new();
-    let single: [(&str, Measure); 10] = [
-        ("P1", latency::cold),
-        ("P2", latency::warm),
-        ("P3", latency::execute),
-        ("P4", latency::burst),
-        ("P5", load::accepted),
-        ("P6", load::output),
-        ("P10", load::recovery),
-        ("P13", output::short),
-        ("F2", latency::waiting),
-        ("F3", mcp::call),
-    ];
-    for (id, measure) in single {
+    for (id, measure) in SINGLE {
         if target(id) {
             eprintln!("measuring {id}");
             // A figure that can't be measured does not prevent the others.
@@ -130,16 +141,7 @@ fn main() -> Result<()> {
             }
         }
     }
-    let several: [(&str, Several); 7] = [
-        ("P7", load::memory),
-        ("P8", lambda::figures),
-        ("P9", cost::figures),
-        ("P11", channel::figures),
-        ("F1", files::figures),
-        ("N1", neighbours::figures),
-        ("T", terminals::figures),
-    ];
-    for (id, measure) in several {
+    for (id, measure) in SEVERAL {
         if target(id) {
             eprintln!("measuring {id}");
             match measure(&bench) {
@@ -153,7 +155,18 @@ fn main() -> Result<()> {
         figures.push(first_run()?);
     }
     println!("{}", figure::table(&figures));
-    write(&args.results, &figures)
+    results::write(&args.results, &figures)
+}
+
+/// Refuses names of figures that do not exist.
+fn check_names(asked: &[String]) -> Result<()> {
+    let ids: Vec<_> =
+        SINGLE.map(|(id, _)| id).into_iter().chain(SEVERAL.map(|(id, _)| id)).collect();
+    for name in asked {
+        let is_known = ids.iter().any(|id| is_part(id, name));
+        ensure!(is_known, "there is no figure {name}; there are {}", ids.join(", "));
+    }
+    Ok(())
 }
 
 /// Whether the figures of this id are asked for by this name: `T` and `T1` both mean those of `T`, T1 to T3.
@@ -181,17 +194,4 @@ fn first_run() -> Result<Figure> {
         peer: None,
         target: Target::AtMost(5.0),
     })
-}
-
-fn write(path: &Path, figures: &[Figure]) -> Result<()> {
-    let figures: Vec<Value> = figures.iter().map(Figure::json).collect();
-    let results = json!({
-        "at": OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?,
-        "commit": machine::output_of("git", &["describe", "--always", "--dirty"]),
-        "machine": machine::facts(),
-        "figures": figures,
-    });
-    std::fs::write(path, serde_json::to_string_pretty(&results)? + "\n")?;
-    eprintln!("written to {}", path.display());
-    Ok(())
 }
