@@ -99,6 +99,21 @@ fn keys_without_a_connection_are_sent_later() {
 }
 
 #[test]
+fn a_program_runs_on_when_the_terminal_of_its_client_is_closed() {
+    let Some(server) = Server::up() else { return };
+    let line = "echo ready; exec bash --norc --noprofile -i";
+    let mut attach = OnTerminal::new(server.attach(&[&server.shell, "--", line]));
+    attach.until("ready");
+    let shown = attach.shown();
+    let job = shown.split_whitespace().find_map(|word| word.strip_prefix("job_")).expect("a job");
+    let job = format!("job_{}", job.trim_end_matches(';'));
+    attach.hung_up();
+    let mut attach = OnTerminal::new(server.attach(&[&job]));
+    attach.press("exit $((6 * 7))\r");
+    assert_eq!(attach.ended(), Some(42), "{}", attach.shown());
+}
+
+#[test]
 fn signals_end_attach_while_the_server_is_away() {
     let Some(server) = Server::up() else { return };
     let proxy = server.behind_proxy();

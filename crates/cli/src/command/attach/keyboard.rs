@@ -14,7 +14,7 @@ use crate::{
 
 /// Ctrl-], which detaches.
 const DETACH: u8 = 0x1d;
-/// Ctrl-D, which stands for the end of our input.
+/// Ctrl-D, which tells the program the end of a pipe or a file. The end of a terminal is a hangup: the program runs on.
 const END_OF_INPUT: u8 = 0x04;
 /// How much of what is typed waits until it can be sent. Bytes.
 const MAX_WAITING: usize = 1 << 20;
@@ -115,10 +115,13 @@ impl Keyboard {
         self.is_open && has_room
     }
 
-    /// Keeps what was typed; true if the user detaches.
+    /// Keeps what was typed; true if the user detaches, also by closing the terminal.
     fn take(&mut self, typed: Option<Vec<u8>>) -> bool {
         let Some(typed) = typed else {
             self.is_open = false;
+            if self.is_terminal() {
+                return self.may_detach;
+            }
             self.waiting.push_back(END_OF_INPUT);
             return false;
         };
