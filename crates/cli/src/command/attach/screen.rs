@@ -29,8 +29,6 @@ const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
 /// For how long that waits for a terminal that is stopped.
 const RESET_TIME: Duration = Duration::from_millis(500);
-/// For how long the server may take to receive what was typed before the user left.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a terminal is shown no longer.
 pub(super) enum Left {
@@ -168,12 +166,9 @@ impl<'a> Screen<'a> {
         };
         let ends_by_us = !matches!(left, Ok(Left::Closed | Left::Lost));
         if ends_by_us && *connected.borrow() {
-            // Without it, the server waits for this client to come back, and so does the program.
-            let leave = async {
-                keyboard.send_rest(&mut keys).await;
-                screen.unsplit(keys).close().await
-            };
-            let _ = timeout(LEAVE_TIME, leave).await;
+            keyboard.send_rest(&mut keys).await;
+            // Without this, the server waits for this client to come back, and so does the program.
+            screen.unsplit(keys).close().await;
         }
         left
     }
