@@ -38,8 +38,6 @@ pub(super) enum Left {
     Ended(EndSignal),
     /// The command has ended.
     Closed,
-    /// The connection was lost.
-    Lost,
 }
 
 /// The terminal of a job, shown in ours.
@@ -106,11 +104,13 @@ impl<'a> Screen<'a> {
     ) -> Result<Left, CliError> {
         loop {
             let left = self.show_channel(channel, keyboard, interrupt).await?;
-            if let Left::Detached | Left::Ended(_) = left {
-                return Ok(left);
-            }
+            let is_lost = match left {
+                Some(left @ (Left::Detached | Left::Ended(_))) => return Ok(left),
+                Some(Left::Closed) => false,
+                None => true,
+            };
             let next = tokio::select! {
-                next = self.next_channel(&left) => next?,
+                next = self.next_channel(is_lost) => next?,
                 () = keyboard.keep_until_detached() => return Ok(Left::Detached),
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             };
@@ -125,8 +125,8 @@ impl<'a> Screen<'a> {
     }
 
     /// Opens the terminal again after its channel has ended; `None` if the command has ended.
-    async fn next_channel(&self, left: &Left) -> Result<Option<Channel>, CliError> {
-        if matches!(left, Left::Closed) && self.channels.job_has_ended().await {
+    async fn next_channel(&self, is_lost: bool) -> Result<Option<Channel>, CliError> {
+        if !is_lost && self.channels.job_has_ended().await {
             return Ok(None);
         }
         // What this changes on the screen is cleared when the terminal is shown again.
@@ -148,23 +148,23 @@ impl<'a> Screen<'a> {
         self.context.terminal.message(&text);
     }
 
-    /// Shows the terminal while this channel lasts.
+    /// Shows the terminal while this channel lasts; `None` if its connection was lost.
     async fn show_channel(
         &mut self,
         channel: Channel,
         keyboard: &mut Keyboard,
         interrupt: &mut Interrupt,
-    ) -> Result<Left, CliError> {
+    ) -> Result<Option<Left>, CliError> {
         let (resize, connected) = (channel.resizer(), channel.connected());
         let closed = channel.closed();
         let (mut screen, mut keys) = tokio::io::split(channel);
         let left = tokio::select! {
             left = self.show_output(&mut screen, closed) => left,
-            () = keyboard.send_until_detached(&mut keys, connected.clone()) => Ok(Left::Detached),
-            signal = interrupt.received() => Ok(Left::Ended(signal)),
+            () = keyboard.send_until_detached(&mut keys, connected.clone()) => Ok(Some(Left::Detached)),
+            signal = interrupt.received() => Ok(Some(Left::Ended(signal))),
             error = pass_on_size(resize) => Err(error),
         };
-        let ends_by_us = !matches!(left, Ok(Left::Closed | Left::Lost));
+        let ends_by_us = !matches!(left, Ok(None | Some(Left::Closed)));
         if ends_by_us && *connected.borrow() {
             keyboard.send_rest(&mut keys).await;
             // Without this, the server waits for this client to come back, and so does the program.
@@ -173,21 +173,21 @@ impl<'a> Screen<'a> {
         left
     }
 
-    /// Prints what the terminal shows until the channel has ended.
+    /// Prints what the terminal shows until the channel has ended; `None` if its connection was lost.
     async fn show_output(
         &mut self,
         screen: &mut (impl AsyncRead + Unpin),
         closed: impl Future<Output = CloseReason>,
-    ) -> Result<Left, CliError> {
+    ) -> Result<Option<Left>, CliError> {
         let mut piece = vec![0; 64 << 10];
         loop {
             match screen.read(&mut piece).await {
                 Ok(0) => {
                     self.tell(&closed.await);
-                    return Ok(Left::Closed);
+                    return Ok(Some(Left::Closed));
                 }
                 Ok(count) => self.print(&piece[..count]).await?,
-                Err(_) => return Ok(Left::Lost),
+                Err(_) => return Ok(None),
             }
         }
     }
