@@ -72,6 +72,18 @@ fn what_was_typed_before_ctrl_bracket_arrives_and_the_server_is_told_at_once() {
 }
 
 #[test]
+fn what_is_typed_after_ctrl_bracket_is_not_left_for_the_next_program() {
+    let Some(server) = Server::up() else { return };
+    let mut attach =
+        OnTerminal::new(server.attach(&[&server.shell, "--", "echo ready; read line"]));
+    attach.until("ready");
+    // A paste that is larger than what the kernel hands out at once.
+    attach.press(&format!("{DETACH}{}", "false\n".repeat(3000)));
+    assert_eq!(attach.ended(), Some(0), "{}", attach.shown());
+    assert!(!attach.holds_input());
+}
+
+#[test]
 fn ctrl_bracket_detaches_at_once_while_the_server_is_away() {
     let Some(server) = Server::up() else { return };
     let proxy = server.behind_proxy();

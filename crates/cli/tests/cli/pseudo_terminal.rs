@@ -67,6 +67,13 @@ impl OnTerminal {
         String::from_utf8_lossy(&self.shown).into_owned()
     }
 
+    /// Whether a program that reads the terminal next gets something.
+    pub(crate) fn holds_input(&self) -> bool {
+        let terminal = self.terminal.as_fd();
+        let ready = poll(&mut [PollFd::new(&terminal, PollFlags::IN)], Some(&Timespec::default()));
+        ready.expect("it can be polled") > 0
+    }
+
     /// Closes our side, as a terminal emulator does when its window is closed, and returns the exit code. The program
     /// gets no SIGHUP, because this is not its controlling terminal.
     pub(crate) fn hung_up(mut self) -> Option<i32> {

@@ -55,6 +55,11 @@ impl Keyboard {
         self.raw.is_terminal()
     }
 
+    /// Discards what was typed and not read.
+    pub(super) fn discard_input(&self) {
+        self.raw.discard_input();
+    }
+
     /// Sends what is typed, or keeps it while there is no connection, until the user detaches. Cancel-safe.
     pub(super) async fn send_until_detached(
         &mut self,

@@ -86,9 +86,13 @@ impl<'a> Screen<'a> {
             // A failure has no other consequence than a terminal that needs `reset`.
             let _ = timeout(RESET_TIME, self.print(RESET)).await;
         }
+        let is_detached = matches!(left, Ok(Left::Detached));
+        if is_detached {
+            keyboard.discard_input();
+        }
         let unsent = keyboard.unsent();
         drop(keyboard);
-        if unsent > 0 && matches!(left, Ok(Left::Detached)) {
+        if unsent > 0 && is_detached {
             let text = format!("ephemeral: the last {unsent} bytes that were typed were not sent");
             self.context.terminal.message(&text);
         }
