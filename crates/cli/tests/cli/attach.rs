@@ -78,7 +78,7 @@ fn what_is_typed_after_ctrl_bracket_is_not_left_for_the_next_program() {
         OnTerminal::new(server.attach(&[&server.shell, "--", "echo ready; read line"]));
     attach.until("ready");
     // A paste that is larger than what the kernel hands out at once.
-    attach.press(&format!("{DETACH}{}", "false\n".repeat(3000)));
+    attach.press(&format!("{DETACH}{}", "false\n".repeat(1500)));
     assert_eq!(attach.ended(), Some(0), "{}", attach.shown());
     assert!(!attach.holds_input());
 }
