@@ -86,6 +86,22 @@ fn an_archive_that_is_damaged_or_cut_is_refused() {
 }
 
 #[test]
+fn an_error_of_the_compression_names_no_entry() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&ended(hostile(b'0', "last.txt", "", 100_000, &[7; 100_000]))).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut transfer = Transfer::open(&shell, FileAction::Unpack { gzip: true }, dir.path());
+    assert_eq!(transfer.reply(), Reply::Ready);
+    transfer.piece(&gzip[..50_000]);
+    transfer.message(files::FromCaller::End);
+    let Reply::Failed { error, message } = transfer.reply() else { panic!("it is cut") };
+    assert_eq!(error, FileError::InvalidArchive);
+    assert!(message.starts_with("the archive can't be unpacked: "), "{message}");
+    assert!(!message.contains("last.txt"), "{message}");
+}
+
+#[test]
 fn a_sparse_file_in_posix_format_is_refused() {
     let (shell, dir) = (Shell::boot(), directory());
     let record = b"22 GNU.sparse.major=1\n";
