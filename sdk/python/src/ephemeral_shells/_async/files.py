@@ -106,18 +106,21 @@ class AsyncFiles:
         """Removes a file or an empty directory; with `recursive`, a directory with its content."""
         query = {"path": path, "recursive": "true" if recursive else "false"}
 
-        attempts = 0
+        may_be_removed = False
 
         async def remove() -> None:
-            nonlocal attempts
-            attempts += 1
+            nonlocal may_be_removed
             try:
                 async with self._client.transfer("DELETE", self._path, query=query):
                     pass
             except PathNotFoundError:
-                # An earlier attempt has removed it if its response was lost.
-                if attempts == 1:
+                if not may_be_removed:
                     raise
+            except (ApiError, ConnectionFailedError) as error:
+                # The outcome is not known if the response was lost or is a failure of the server.
+                if not isinstance(error, ApiError) or error.status >= 500:
+                    may_be_removed = True
+                raise
 
         await self._retried(remove)
 
