@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection
+
+_T = TypeVar("_T")
 
 
 def sleep(seconds: float) -> None:
@@ -36,6 +38,17 @@ async def async_shield() -> AsyncGenerator[None, None]:
 
     with anyio.CancelScope(shield=True):
         yield
+
+
+def call(function: Callable[[_T], object], argument: _T) -> None:
+    function(argument)
+
+
+async def async_call(function: Callable[[_T], object], argument: _T) -> None:
+    """Calls a function that may be asynchronous, and waits for its end."""
+    result = function(argument)
+    if isinstance(result, Awaitable):
+        await result
 
 
 def require_websockets() -> None:

@@ -18,7 +18,7 @@ from .._options import (
 )
 from .._result import Chunk, Result, is_final
 from .._retry import new_key
-from .._time import async_shield, require_websockets
+from .._time import async_call, async_shield, require_websockets
 from ..errors import EphemeralError
 from .client import AsyncClient
 from .files import AsyncFiles
@@ -135,7 +135,7 @@ class AsyncShell:
         else:
             job = await self.submit(command, **options)
             async for chunk in job.stream():
-                on_output(chunk)
+                await async_call(on_output, chunk)
             result = await job.wait()
         return result.check() if check else result
 

@@ -19,7 +19,7 @@ from .._options import (
 )
 from .._result import Chunk, Result, is_final
 from .._retry import new_key
-from .._time import require_websockets, shield
+from .._time import call, require_websockets, shield
 from ..errors import EphemeralError
 from .client import Client
 from .files import Files
@@ -134,7 +134,7 @@ class Shell:
         else:
             job = self.submit(command, **options)
             for chunk in job.stream():
-                on_output(chunk)
+                call(on_output, chunk)
             result = job.wait()
         return result.check() if check else result
 
