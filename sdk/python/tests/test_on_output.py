@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
+from typing import Any
 
 import pytest
 from conftest import Scripted, send
 
-from ephemeral_shells import AsyncClient, AsyncShell, Chunk
+from ephemeral_shells import AsyncClient, AsyncJob, AsyncShell, Chunk, Client, Job, Shell
 
 STREAM = {"text": "ab", "encoding": "utf-8", "bytes": 2, "keptBytes": 2, "nextOffset": 2}
 JOB = {"jobId": "job_1", "status": "completed", "exitCode": 0, "stdout": STREAM, "stderr": STREAM}
@@ -73,3 +75,64 @@ def test_the_error_of_an_asynchronous_function_is_raised() -> None:
 
     with command(end) as server, pytest.raises(ZeroDivisionError, match="a"):
         asyncio.run(run(server.url))
+
+
+class Disconnection:
+    """Follows the stream of a command that does not end, until the client leaves it."""
+
+    def __init__(self) -> None:
+        self._has_come = threading.Event()
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> None:
+        request.connection.settimeout(10)
+        if request.connection.recv(1) == b"":
+            self._has_come.set()
+
+    def wait(self) -> bool:
+        return self._has_come.wait(10)
+
+
+def fail(chunk: Chunk) -> None:
+    raise ZeroDivisionError(chunk.text)
+
+
+@pytest.fixture
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Keeps all streams, as Python ends those that nobody has a reference to."""
+    streams: list[object] = []
+
+    def keep(kind: type[AsyncJob] | type[Job]) -> None:
+        original: Callable[[Any], Any] = kind.stream
+
+        def stream(job: Any) -> Any:
+            streams.append(original(job))
+            return streams[-1]
+
+        monkeypatch.setattr(kind, "stream", stream)
+
+    keep(Job)
+    keep(AsyncJob)
+    return streams
+
+
+def test_the_stream_is_left_when_the_function_raises(kept: list[object]) -> None:
+    disconnection = Disconnection()
+    with command(disconnection) as server, Client(server.url, "token") as client:
+        with pytest.raises(ZeroDivisionError):
+            Shell(client, "sh_1").run("command", on_output=fail)
+        assert disconnection.wait()
+    assert len(kept) == 1
+
+
+def test_the_stream_is_left_when_the_function_raises_asynchronously(kept: list[object]) -> None:
+    disconnection = Disconnection()
+
+    async def run(url: str) -> None:
+        async with AsyncClient(url, "token") as client:
+            with pytest.raises(ZeroDivisionError):
+                await AsyncShell(client, "sh_1").run("command", on_output=fail)
+            assert await asyncio.to_thread(disconnection.wait)
+
+    with command(disconnection) as server:
+        asyncio.run(run(server.url))
+    assert len(kept) == 1

@@ -50,7 +50,10 @@ export type TerminalOptions = OpenOptions &
 export interface RunOptions extends CommandOptions, Abortable {
   /** Throw `CommandError` unless the command exits with 0. */
   check?: boolean;
-  /** Called with each part of the output as it comes. A promise that it returns is waited for. */
+  /**
+   * Called with each part of the output as it comes. A promise that it returns is waited for. What it throws ends
+   * `run` but not the command: to cancel that then, `submit` it, and follow `Job.stream` instead.
+   */
   onOutput?: (chunk: Chunk) => unknown;
 }
 

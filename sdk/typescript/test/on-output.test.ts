@@ -52,3 +52,18 @@ test("the error of an asynchronous function of output is thrown", async () => {
     await assert.rejects(shell.run("command", { onOutput }), new RangeError("a"));
   });
 });
+
+test("the stream is left when the function of output throws", { timeout: 10_000 }, async () => {
+  let disconnected: Promise<void> | undefined;
+  const follow = (response: ServerResponse) => {
+    disconnected = new Promise((resolve) => response.on("close", resolve));
+  };
+  const onOutput = ({ text }: Chunk) => {
+    throw new RangeError(text);
+  };
+  await withCommand(follow, async (shell) => {
+    await assert.rejects(shell.run("command", { onOutput }), new RangeError("a"));
+    assert.ok(disconnected);
+    await disconnected;
+  });
+});
