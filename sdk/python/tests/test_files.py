@@ -6,9 +6,11 @@ import asyncio
 import io
 import os
 import tarfile
+import threading
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import anyio
 import pytest
 from conftest import Scripted, Server, problem, send
 
@@ -159,6 +161,48 @@ def test_a_missing_file_may_be_removed_by_an_attempt_without_an_outcome(
     first: tuple[int, str] | None,
 ) -> None:
     assert remove_after(first) == 2
+
+
+class Pipe(io.BytesIO):
+    """Has nothing to read before it is `written`."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.written = threading.Event()
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if not self.written.wait(10):
+            raise AssertionError("the writer of the pipe did not run")
+        return super().read(size)
+
+
+def test_a_pipe_may_be_written_by_a_task_of_the_same_loop(local: Server) -> None:
+    async def use() -> None:
+        async with await AsyncShell.start() as shell:
+            pipe = Pipe(b"through a pipe")
+            copy = asyncio.create_task(shell.files.write("file", pipe))
+            await asyncio.sleep(0)
+            pipe.written.set()
+            await copy
+            assert await shell.files.read("file") == b"through a pipe"
+
+    asyncio.run(use())
+
+
+def test_a_task_that_is_cancelled_does_not_wait_for_the_end_of_a_pipe(local: Server) -> None:
+    async def use() -> None:
+        async with await AsyncShell.start() as shell:
+            pipe = Pipe(b"never written")
+            with pytest.raises(TimeoutError), anyio.fail_after(0.1):
+                await shell.files.write("file", pipe)
+            assert not pipe.written.is_set()
+            # Nothing stays in the thread.
+            pipe.written.set()
+
+    asyncio.run(use())
 
 
 def test_a_server_that_dies_is_an_error_of_a_transfer(own_server: Server) -> None:

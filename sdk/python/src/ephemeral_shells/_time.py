@@ -9,6 +9,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection
 
@@ -49,6 +51,20 @@ async def async_call(function: Callable[[_T], object], argument: _T) -> None:
     result = function(argument)
     if isinstance(result, Awaitable):
         await result
+
+
+def copy_file(source: BinaryIO, target: BinaryIO) -> None:
+    import shutil
+
+    shutil.copyfileobj(source, target)
+
+
+async def async_copy_file(source: BinaryIO, target: BinaryIO) -> None:
+    """Copies in a thread: what writes a pipe may be a task of the same event loop. A task that is
+    cancelled does not wait for the end of the pipe."""
+    import anyio.to_thread
+
+    await anyio.to_thread.run_sync(copy_file, source, target, abandon_on_cancel=True)
 
 
 def require_websockets() -> None:

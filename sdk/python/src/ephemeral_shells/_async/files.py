@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .._retry import Backoff
-from .._time import async_sleep
+from .._time import async_copy_file, async_sleep
 from ..errors import (
     ApiError,
     ConnectionFailedError,
@@ -142,11 +142,10 @@ class AsyncFiles:
         if isinstance(data, bytes) or data.seekable():
             return await self._send_again(url, query, data, headers)
         # What can be read once only is copied, as it may have to be sent twice.
-        import shutil
         import tempfile
 
         with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(data, copy)
+            await async_copy_file(data, copy)
             copy.seek(0)
             return await self._send_again(url, query, copy, headers)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .._retry import Backoff
-from .._time import sleep
+from .._time import copy_file, sleep
 from ..errors import (
     ApiError,
     ConnectionFailedError,
@@ -139,11 +139,10 @@ class Files:
         if isinstance(data, bytes) or data.seekable():
             return self._send_again(url, query, data, headers)
         # What can be read once only is copied, as it may have to be sent twice.
-        import shutil
         import tempfile
 
         with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(data, copy)
+            copy_file(data, copy)
             copy.seek(0)
             return self._send_again(url, query, copy, headers)
 
