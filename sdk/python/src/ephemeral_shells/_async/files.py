@@ -57,7 +57,9 @@ class AsyncFiles:
         return await self._receive(self._path, path, None)
 
     async def stream(self, path: str) -> AsyncGenerator[bytes, None]:
-        """The content of a file in pieces, as they come."""
+        """The content of a file in pieces, as they come. Iterate over it in
+        `async with contextlib.aclosing(...)` if you may leave the loop before its end: that closes
+        the connection at once."""
         async with contextlib.AsyncExitStack() as stack:
 
             async def open_file() -> httpx.Response:

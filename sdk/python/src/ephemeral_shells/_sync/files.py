@@ -56,7 +56,9 @@ class Files:
         return self._receive(self._path, path, None)
 
     def stream(self, path: str) -> Generator[bytes, None, None]:
-        """The content of a file in pieces, as they come."""
+        """The content of a file in pieces, as they come. Iterate over it in
+        `with contextlib.closing(...)` if you may leave the loop before its end: that closes
+        the connection at once."""
         with contextlib.ExitStack() as stack:
 
             def open_file() -> httpx.Response:
