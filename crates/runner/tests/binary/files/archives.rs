@@ -151,18 +151,28 @@ fn a_refusal_names_the_entry() {
     let (shell, dir) = (Shell::boot(), directory());
     std::fs::create_dir(dir.path().join("d")).unwrap();
     open_to_all(&dir.path().join("d"));
+    std::fs::write(dir.path().join("f"), "x").unwrap();
     let file = |path: &str| hostile(b'0', path, "", 1, b"x");
+    let long = "n".repeat(300);
+    let cut = format!(r#""{}…": it is no file, directory or link"#, "n".repeat(256));
     for (archive, error, message) in [
-        (
-            file("a/../b"),
-            FileError::InvalidArchive,
-            r#""a/../b": a path with .. leads out of the archive"#,
-        ),
+        (file("a/../b"), FileError::InvalidArchive, r#""a/../b": a path with .. is refused"#),
         (file("d"), FileError::NotAFile, r#""d": it is a directory"#),
         (
             hostile(b'1', "h", "none/x", 0, b""),
             FileError::InvalidArchive,
             r#""h": it is a hard link to a file that is not there"#,
+        ),
+        (
+            hostile(b'1', "h", "f/x", 0, b""),
+            FileError::NotADirectory,
+            r#""h": a part of the path is not a directory"#,
+        ),
+        (
+            [hostile(b'L', "long", "", 300, long.as_bytes()), hostile(b'6', "p", "", 0, b"")]
+                .concat(),
+            FileError::InvalidArchive,
+            &cut,
         ),
         (
             hostile(b'6', "p", "", 0, b""),

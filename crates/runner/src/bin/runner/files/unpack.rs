@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 1000;
 /// The size of a block of an archive. Bytes.
 const BLOCK: u64 = 512;
 /// The most characters of a path that a message repeats.
-const MAX_SHOWN: usize = 256;
+const MAX_QUOTED: usize = 256;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -68,7 +68,7 @@ fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
         refuse_sparse_parts(&mut entry)?;
         end = entry.raw_file_position() + entry.header().entry_size().map_err(invalid)?;
         let path = entry.path_bytes().into_owned();
-        unpack_entry(root, entry, &path).map_err(|failure| failure.with_subject(&shown(&path)))?;
+        unpack_entry(root, entry, &path).map_err(|failure| failure.with_subject(&quoted(&path)))?;
         entries += 1;
     }
     // An archive ends with a block of zeros. One that was cut between two entries would look complete.
@@ -89,10 +89,13 @@ fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The path of an entry in a message.
-fn shown(path: &[u8]) -> String {
-    let path: String = String::from_utf8_lossy(path).chars().take(MAX_SHOWN).collect();
-    format!("{path:?}")
+/// The path of an entry in a message: in quotes, and cut if it is long.
+fn quoted(path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    match path.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{:?}", format!("{}…", path.get(..end).unwrap_or_default())),
+        None => format!("{path:?}"),
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of entries have no end")]
@@ -142,7 +145,7 @@ fn names(path: &[u8]) -> Result<Vec<OsString>, Failure> {
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." => return Err(refuse("a path with .. leads out of the archive")),
+            b".." => return Err(refuse("a path with .. is refused")),
             name => names.push(OsStr::from_bytes(name).to_owned()),
         }
     }
@@ -183,7 +186,12 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
 fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     let target = names(target)?;
     let (target, parents) = target.split_last().ok_or_else(|| refuse("it is a link to nothing"))?;
-    let missing = |_| refuse("it is a hard link to a file that is not there");
+    let missing = |failure| match failure {
+        Failure::Told(FileError::NotFound, _) => {
+            refuse("it is a hard link to a file that is not there")
+        }
+        other => other,
+    };
     let directory = open::directory_below(root, parents).map_err(missing)?;
     if target == name && same(&directory, parent)? {
         return Err(refuse("it is a hard link to itself"));
