@@ -264,6 +264,26 @@ fn every_format_of_tar_is_unpacked() {
 }
 
 #[test]
+fn times_in_posix_format_keep_their_sign_and_fraction() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let source = tempfile::tempdir().unwrap();
+    let before_1970 = std::time::UNIX_EPOCH - std::time::Duration::from_millis(300_000_000_750);
+    let now = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 123_456_789);
+    for (name, time) in [("old", before_1970), ("new", now)] {
+        let file = std::fs::File::create(source.path().join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--format=posix", "-C"]).arg(source.path()).args(["-cf", "-", "old", "new"]);
+    let archive = tar.output().expect("tar is installed").stdout;
+    unpack(&shell, dir.path(), &archive).unwrap();
+    for (name, time) in [("old", before_1970), ("new", now)] {
+        let found = std::fs::metadata(dir.path().join(name)).unwrap().modified().unwrap();
+        assert_eq!(found, time, "{name}");
+    }
+}
+
+#[test]
 fn a_sparse_file_of_tar_is_whole() {
     let (shell, dir) = (Shell::boot(), directory());
     let source = tempfile::tempdir().unwrap();

@@ -16,6 +16,7 @@ use super::replacement::{self, Replacement};
 use super::{open, write};
 
 mod input;
+mod time;
 
 use input::{Counted, Limited, Pieces};
 
@@ -65,10 +66,11 @@ fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
     let mut end = 0;
     for entry in Archive::new(&mut counted).entries().map_err(invalid)? {
         let mut entry = entry.map_err(invalid)?;
-        refuse_sparse_parts(&mut entry)?;
+        let modified = time::extended(&mut entry)?;
         end = entry.raw_file_position() + entry.header().entry_size().map_err(invalid)?;
         let path = entry.path_bytes().into_owned();
-        unpack_entry(root, entry, &path).map_err(|failure| failure.with_subject(&quoted(&path)))?;
+        unpack_entry(root, entry, &path, modified)
+            .map_err(|failure| failure.with_subject(&quoted(&path)))?;
         entries += 1;
     }
     // An archive ends with a block of zeros. One that was cut between two entries would look complete.
@@ -76,17 +78,6 @@ fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
         return Err(refuse("it ends without the mark of its end"));
     }
     Ok(entries)
-}
-
-/// Refuses a sparse file whose map is a part of its content, which would be written as content.
-fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> {
-    let Some(extensions) = entry.pax_extensions().map_err(invalid)? else { return Ok(()) };
-    for extension in extensions {
-        if extension.map_err(invalid)?.key_bytes().starts_with(b"GNU.sparse.") {
-            return Err(refuse("it has a sparse file in POSIX format; make it with --format=gnu"));
-        }
-    }
-    Ok(())
 }
 
 /// The path of an entry in a message: in quotes, and cut if it is long.
@@ -103,10 +94,10 @@ fn unpack_entry(
     root: &OwnedFd,
     mut entry: Entry<'_, impl Read>,
     path: &[u8],
+    modified: Option<Timespec>,
 ) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().map_err(invalid)? & 0o777;
-    let modified = entry.header().mtime().map_err(invalid)?;
     let names = names(path)?;
     let Some((name, parents)) = names.split_last() else {
         // The directory itself.
@@ -123,7 +114,7 @@ fn unpack_entry(
             if copy(&mut entry, &mut replacement.file)? < size {
                 return Err(refuse("the archive ends within it"));
             }
-            set_time(&replacement, modified)?;
+            set_time(&replacement, modified.map_or_else(|| time::of_header(&entry), Ok)?)?;
             replacement.complete(mode)?;
         }
         EntryType::Symlink => {
@@ -227,9 +218,7 @@ fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<u64, Failure> {
     }
 }
 
-fn set_time(replacement: &Replacement, seconds: u64) -> Result<(), Failure> {
-    // A time before 1970 is negative in the archive, which the tar crate reads without its sign.
-    let time = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
+fn set_time(replacement: &Replacement, time: Timespec) -> Result<(), Failure> {
     let times = Timestamps { last_access: time, last_modification: time };
     match rustix::fs::futimens(&replacement.file, &times) {
         // A time beyond what the file system can hold.
