@@ -7,9 +7,13 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags},
     stdio::{stdin, stdout},
-    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+    termios::{
+        OptionalActions, QueueSelector, Termios, isatty, tcflush, tcgetattr, tcgetwinsize,
+        tcsetattr,
+    },
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -22,6 +26,10 @@ use crate::terminal::Unbuffered;
 
 /// How many bytes of input are read at once.
 const PIECE: usize = 4096;
+/// For how long more input may follow what was discarded.
+const DISCARD_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+/// How often input is discarded. The kernel holds at most 64 KiB of it, and hands out 4 KiB at once.
+const MAX_DISCARDS: usize = 32;
 
 /// Standard input in raw mode: keys arrive one by one, without echo, and Ctrl-C is a key like any other.
 /// Dropping it restores the terminal, also when this program panics.
@@ -46,6 +54,23 @@ impl RawTerminal {
     /// Whether standard input is a terminal.
     pub(crate) fn is_terminal(&self) -> bool {
         self.before.is_some()
+    }
+
+    /// Discards what the terminal holds and nobody has read, such as the rest of a paste: the program that reads the
+    /// terminal next, a shell, would execute it.
+    pub(crate) fn discard_input(&self) {
+        if !self.is_terminal() {
+            return;
+        }
+        let input = stdin();
+        for _ in 0..MAX_DISCARDS {
+            // Fails after a hangup, when there is no input.
+            let _ = tcflush(input, QueueSelector::IFlush);
+            let ready = poll(&mut [PollFd::new(&input, PollFlags::IN)], Some(&DISCARD_PAUSE));
+            if !matches!(ready, Ok(1)) {
+                return;
+            }
+        }
     }
 }
 

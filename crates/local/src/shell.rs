@@ -23,7 +23,8 @@ use crate::data_channels::{DataChannels, Terminal};
 /// The longest path of a socket in bytes, with its final NUL (`sun_path` in unix(7)).
 const MAX_SOCKET_PATH: usize = 108;
 
-/// How many bytes the kernel holds of what is sent to a runner.
+/// The size of the buffer that is requested of the kernel for what is sent to a runner. The kernel doubles it, to 1 MiB,
+/// and counts its own overhead in that; see SO_SNDBUF in socket(7). Bytes.
 const SEND_BUFFER: usize = 512 << 10;
 
 /// What this host knows of its tasks. Answers come from memory.

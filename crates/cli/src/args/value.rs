@@ -91,6 +91,9 @@ pub(super) fn max_size(text: &str) -> Result<MaxSize, String> {
 /// Reads the origin of web pages, such as `https://app.example`, in the form in which browsers send it.
 pub(super) fn web_origin(text: &str) -> Result<String, String> {
     let url = http_url(text)?;
+    if url.host_str().is_some_and(|host| host.contains('*')) {
+        return Err("wildcards are not supported; repeat the option for each origin".to_owned());
+    }
     let origin = url.origin().ascii_serialization();
     if url.as_str() == format!("{origin}/") {
         Ok(origin)

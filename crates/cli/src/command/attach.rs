@@ -41,7 +41,6 @@ pub(super) async fn attach(context: &Context, args: Attach) -> Result<ExitCode, 
             Ok(ExitCode::SUCCESS)
         }
         Left::Ended(signal) => Ok(ExitCode::from(signal.exit())),
-        Left::Lost => Err(lost(&job)),
     }
 }
 
@@ -59,15 +58,9 @@ pub(super) async fn run(
             client.post_idempotent(&format!("/jobs/{job}/cancel"), &json!({})).await?;
             Some(signal)
         }
-        Left::Lost => return Err(lost(job)),
     };
     let job = foreground::wait_for_end(client, job).await?;
     Ok(FinishedJob { cancelled_by, ..FinishedJob::new(job) })
-}
-
-fn lost(job: &str) -> CliError {
-    CliError::new(Exit::Unreachable, "the connection to the terminal was lost")
-        .hint(format!("`ephemeral attach {job}` opens it again"))
 }
 
 /// Sets the fields of a request for a terminal that has the size of ours.

@@ -72,6 +72,18 @@ fn what_was_typed_before_ctrl_bracket_arrives_and_the_server_is_told_at_once() {
 }
 
 #[test]
+fn what_is_typed_after_ctrl_bracket_is_not_left_for_the_next_program() {
+    let Some(server) = Server::up() else { return };
+    let mut attach =
+        OnTerminal::new(server.attach(&[&server.shell, "--", "echo ready; read line"]));
+    attach.until("ready");
+    // A paste that is larger than what the kernel hands out at once.
+    attach.press(&format!("{DETACH}{}", "false\n".repeat(1500)));
+    assert_eq!(attach.ended(), Some(0), "{}", attach.shown());
+    assert!(!attach.holds_input());
+}
+
+#[test]
 fn ctrl_bracket_detaches_at_once_while_the_server_is_away() {
     let Some(server) = Server::up() else { return };
     let proxy = server.behind_proxy();
@@ -96,6 +108,21 @@ fn keys_without_a_connection_are_sent_later() {
     proxy.mend();
     attach.until("got a line\r\n");
     assert_eq!(attach.ended(), Some(3), "{}", attach.shown());
+}
+
+#[test]
+fn a_program_runs_on_when_the_terminal_of_its_client_is_closed() {
+    let Some(server) = Server::up() else { return };
+    let line = "echo ready; exec bash --norc --noprofile -i";
+    let mut attach = OnTerminal::new(server.attach(&[&server.shell, "--", line]));
+    attach.until("ready");
+    let shown = attach.shown();
+    let job = shown.split_whitespace().find_map(|word| word.strip_prefix("job_")).expect("a job");
+    let job = format!("job_{}", job.trim_end_matches(';'));
+    attach.hung_up();
+    let mut attach = OnTerminal::new(server.attach(&[&job]));
+    attach.press("exit $((6 * 7))\r");
+    assert_eq!(attach.ended(), Some(42), "{}", attach.shown());
 }
 
 #[test]

@@ -30,7 +30,8 @@ pub(crate) struct OnTerminal {
 
 impl OnTerminal {
     pub(crate) fn new(mut command: Command) -> Self {
-        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        let keys = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .expect("a terminal");
         grantpt(&keys).expect("it is granted");
         unlockpt(&keys).expect("it is unlocked");
         let name = ptsname(&keys, Vec::new()).expect("it has a name");
@@ -64,6 +65,27 @@ impl OnTerminal {
 
     pub(crate) fn shown(&self) -> String {
         String::from_utf8_lossy(&self.shown).into_owned()
+    }
+
+    /// Whether a program that reads the terminal next gets something.
+    pub(crate) fn holds_input(&self) -> bool {
+        let terminal = self.terminal.as_fd();
+        let ready = poll(&mut [PollFd::new(&terminal, PollFlags::IN)], Some(&Timespec::default()));
+        ready.expect("it can be polled") > 0
+    }
+
+    /// Closes our side, as a terminal emulator does when its window is closed, and returns the exit code. The program
+    /// gets no SIGHUP, because this is not its controlling terminal.
+    pub(crate) fn hung_up(mut self) -> Option<i32> {
+        self.keys = File::open("/dev/null").expect("a file");
+        let deadline = Instant::now() + TIME_LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it did not end: {:?}", self.shown());
+            std::thread::yield_now();
+        }
     }
 
     /// The exit code, after a check that the terminal is as it was before.

@@ -80,9 +80,20 @@ fn a_directory_that_is_named_by_itself_keeps_its_content() {
     for path in [b"/".as_slice(), b"//", b"/..", b"."] {
         assert_eq!(Transfer::request(&shell, remove, path, 1000).failure(), FileError::InvalidPath);
     }
+    symlink("a", dir.path().join("link")).unwrap();
+    for name in ["link/", "link//", "a/file/"] {
+        for recursive in [false, true] {
+            let remove = FileAction::Remove { recursive };
+            let refused = Transfer::open(&shell, remove, dir.path().join(name)).failure();
+            assert_eq!(refused, FileError::NotADirectory, "{name}");
+        }
+    }
     assert_eq!(read(&shell, &path).unwrap(), b"x");
-    let reply = Transfer::open(&shell, remove, dir.path().join("a/")).reply();
-    assert!(matches!(reply, Reply::Done(_)), "{reply:?}");
+    for name in ["link", "a//"] {
+        let reply = Transfer::open(&shell, remove, dir.path().join(name)).reply();
+        assert!(matches!(reply, Reply::Done(_)), "{name}: {reply:?}");
+        assert!(dir.path().join("a").exists() == (name == "link"), "{name}");
+    }
 }
 
 #[test]

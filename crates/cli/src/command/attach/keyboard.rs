@@ -1,10 +1,11 @@
 //! What is typed in our own terminal while it shows the terminal of a job.
 
-use std::{collections::VecDeque, future, io};
+use std::{collections::VecDeque, future, io, time::Duration};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::watch,
+    time::{Instant, timeout_at},
 };
 
 use crate::{
@@ -14,8 +15,10 @@ use crate::{
 
 /// Ctrl-], which detaches.
 const DETACH: u8 = 0x1d;
-/// Ctrl-D, which stands for the end of our input.
+/// Ctrl-D, which tells the program the end of a pipe or a file. The end of a terminal is a hangup: the program runs on.
 const END_OF_INPUT: u8 = 0x04;
+/// For how long what was typed before the user left may wait to be sent.
+const SEND_TIME: Duration = Duration::from_secs(1);
 /// How much of what is typed waits until it can be sent. Bytes.
 const MAX_WAITING: usize = 1 << 20;
 
@@ -28,7 +31,7 @@ pub(super) struct Keyboard {
     may_detach: bool,
     /// What was typed and not sent.
     waiting: VecDeque<u8>,
-    /// How many bytes had no room in `waiting`.
+    /// How many bytes had no room in `waiting` since the connection was lost.
     dropped: usize,
     messages: Terminal,
 }
@@ -52,6 +55,11 @@ impl Keyboard {
         self.raw.is_terminal()
     }
 
+    /// Discards what was typed and not read.
+    pub(super) fn discard_input(&self) {
+        self.raw.discard_input();
+    }
+
     /// Sends what is typed, or keeps it while there is no connection, until the user detaches. Cancel-safe.
     pub(super) async fn send_until_detached(
         &mut self,
@@ -71,6 +79,8 @@ impl Keyboard {
                     // A failure of a write shows when the screen is read.
                     let Ok(count) = written else { return future::pending().await };
                     self.waiting.drain(..count);
+                    // A message has told what was dropped before; what is typed from here on has room again.
+                    self.dropped = 0;
                 }
                 changed = connected.changed() => if changed.is_err() {
                     // The channel ends, which the screen tells.
@@ -91,11 +101,17 @@ impl Keyboard {
         future::pending().await
     }
 
-    /// Sends what was typed before the user detached.
+    /// Sends what was typed before the user detached, as far as the channel takes it within `SEND_TIME`: the program
+    /// may read nothing.
     pub(super) async fn send_rest(&mut self, keys: &mut (impl AsyncWrite + Unpin)) {
-        // A failure means that the channel has ended.
-        if keys.write_all(self.waiting.make_contiguous()).await.is_ok() {
-            self.waiting.clear();
+        let deadline = Instant::now() + SEND_TIME;
+        while !self.waiting.is_empty() {
+            let (unsent, _) = self.waiting.as_slices();
+            // A failure means that the channel has ended.
+            let Ok(Ok(count @ 1..)) = timeout_at(deadline, keys.write(unsent)).await else {
+                return;
+            };
+            self.waiting.drain(..count);
         }
     }
 
@@ -115,10 +131,13 @@ impl Keyboard {
         self.is_open && has_room
     }
 
-    /// Keeps what was typed; true if the user detaches.
+    /// Keeps what was typed; true if the user detaches, also by closing the terminal.
     fn take(&mut self, typed: Option<Vec<u8>>) -> bool {
         let Some(typed) = typed else {
             self.is_open = false;
+            if self.is_terminal() {
+                return self.may_detach;
+            }
             self.waiting.push_back(END_OF_INPUT);
             return false;
         };
@@ -136,3 +155,6 @@ impl Keyboard {
         end.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,6 @@ const RESET: &[u8] =
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1049l\x1b[?25h\x1b[m\r\n";
 /// For how long that waits for a terminal that is stopped.
 const RESET_TIME: Duration = Duration::from_millis(500);
-/// For how long the server may take to receive what was typed before the user left.
-const LEAVE_TIME: Duration = Duration::from_secs(1);
 
 /// Why a terminal is shown no longer.
 pub(super) enum Left {
@@ -40,8 +38,6 @@ pub(super) enum Left {
     Ended(EndSignal),
     /// The command has ended.
     Closed,
-    /// The connection was lost.
-    Lost,
 }
 
 /// The terminal of a job, shown in ours.
@@ -90,9 +86,13 @@ impl<'a> Screen<'a> {
             // A failure has no other consequence than a terminal that needs `reset`.
             let _ = timeout(RESET_TIME, self.print(RESET)).await;
         }
+        let is_detached = matches!(left, Ok(Left::Detached));
+        if is_detached {
+            keyboard.discard_input();
+        }
         let unsent = keyboard.unsent();
         drop(keyboard);
-        if unsent > 0 && matches!(left, Ok(Left::Detached)) {
+        if unsent > 0 && is_detached {
             let text = format!("ephemeral: the last {unsent} bytes that were typed were not sent");
             self.context.terminal.message(&text);
         }
@@ -108,11 +108,13 @@ impl<'a> Screen<'a> {
     ) -> Result<Left, CliError> {
         loop {
             let left = self.show_channel(channel, keyboard, interrupt).await?;
-            if let Left::Detached | Left::Ended(_) = left {
-                return Ok(left);
-            }
+            let is_lost = match left {
+                Some(left @ (Left::Detached | Left::Ended(_))) => return Ok(left),
+                Some(Left::Closed) => false,
+                None => true,
+            };
             let next = tokio::select! {
-                next = self.next_channel(&left) => next?,
+                next = self.next_channel(is_lost) => next?,
                 () = keyboard.keep_until_detached() => return Ok(Left::Detached),
                 signal = interrupt.received() => return Ok(Left::Ended(signal)),
             };
@@ -127,8 +129,8 @@ impl<'a> Screen<'a> {
     }
 
     /// Opens the terminal again after its channel has ended; `None` if the command has ended.
-    async fn next_channel(&self, left: &Left) -> Result<Option<Channel>, CliError> {
-        if matches!(left, Left::Closed) && self.channels.job_has_ended().await {
+    async fn next_channel(&self, is_lost: bool) -> Result<Option<Channel>, CliError> {
+        if !is_lost && self.channels.job_has_ended().await {
             return Ok(None);
         }
         // What this changes on the screen is cleared when the terminal is shown again.
@@ -150,49 +152,46 @@ impl<'a> Screen<'a> {
         self.context.terminal.message(&text);
     }
 
-    /// Shows the terminal while this channel lasts.
+    /// Shows the terminal while this channel lasts; `None` if its connection was lost.
     async fn show_channel(
         &mut self,
         channel: Channel,
         keyboard: &mut Keyboard,
         interrupt: &mut Interrupt,
-    ) -> Result<Left, CliError> {
+    ) -> Result<Option<Left>, CliError> {
         let (resize, connected) = (channel.resizer(), channel.connected());
         let closed = channel.closed();
         let (mut screen, mut keys) = tokio::io::split(channel);
         let left = tokio::select! {
             left = self.show_output(&mut screen, closed) => left,
-            () = keyboard.send_until_detached(&mut keys, connected.clone()) => Ok(Left::Detached),
-            signal = interrupt.received() => Ok(Left::Ended(signal)),
+            () = keyboard.send_until_detached(&mut keys, connected.clone()) => Ok(Some(Left::Detached)),
+            signal = interrupt.received() => Ok(Some(Left::Ended(signal))),
             error = pass_on_size(resize) => Err(error),
         };
-        let ends_by_us = !matches!(left, Ok(Left::Closed | Left::Lost));
+        let ends_by_us = !matches!(left, Ok(None | Some(Left::Closed)));
         if ends_by_us && *connected.borrow() {
-            // Without it, the server waits for this client to come back, and so does the program.
-            let leave = async {
-                keyboard.send_rest(&mut keys).await;
-                screen.unsplit(keys).close().await
-            };
-            let _ = timeout(LEAVE_TIME, leave).await;
+            keyboard.send_rest(&mut keys).await;
+            // Without this, the server waits for this client to come back, and so does the program.
+            screen.unsplit(keys).close().await;
         }
         left
     }
 
-    /// Prints what the terminal shows until the channel has ended.
+    /// Prints what the terminal shows until the channel has ended; `None` if its connection was lost.
     async fn show_output(
         &mut self,
         screen: &mut (impl AsyncRead + Unpin),
         closed: impl Future<Output = CloseReason>,
-    ) -> Result<Left, CliError> {
+    ) -> Result<Option<Left>, CliError> {
         let mut piece = vec![0; 64 << 10];
         loop {
             match screen.read(&mut piece).await {
                 Ok(0) => {
                     self.tell(&closed.await);
-                    return Ok(Left::Closed);
+                    return Ok(Some(Left::Closed));
                 }
                 Ok(count) => self.print(&piece[..count]).await?,
-                Err(_) => return Ok(Left::Lost),
+                Err(_) => return Ok(None),
             }
         }
     }

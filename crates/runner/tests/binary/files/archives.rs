@@ -86,6 +86,22 @@ fn an_archive_that_is_damaged_or_cut_is_refused() {
 }
 
 #[test]
+fn an_error_of_the_compression_names_no_entry() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    gzip.write_all(&ended(hostile(b'0', "last.txt", "", 100_000, &[7; 100_000]))).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let mut transfer = Transfer::open(&shell, FileAction::Unpack { gzip: true }, dir.path());
+    assert_eq!(transfer.reply(), Reply::Ready);
+    transfer.piece(&gzip[..50_000]);
+    transfer.message(files::FromCaller::End);
+    let Reply::Failed { error, message } = transfer.reply() else { panic!("it is cut") };
+    assert_eq!(error, FileError::InvalidArchive);
+    assert!(message.starts_with("the archive can't be unpacked: "), "{message}");
+    assert!(!message.contains("last.txt"), "{message}");
+}
+
+#[test]
 fn a_sparse_file_in_posix_format_is_refused() {
     let (shell, dir) = (Shell::boot(), directory());
     let record = b"22 GNU.sparse.major=1\n";
@@ -135,18 +151,28 @@ fn a_refusal_names_the_entry() {
     let (shell, dir) = (Shell::boot(), directory());
     std::fs::create_dir(dir.path().join("d")).unwrap();
     open_to_all(&dir.path().join("d"));
+    std::fs::write(dir.path().join("f"), "x").unwrap();
     let file = |path: &str| hostile(b'0', path, "", 1, b"x");
+    let long = "n".repeat(300);
+    let cut = format!(r#""{}…": it is no file, directory or link"#, "n".repeat(256));
     for (archive, error, message) in [
-        (
-            file("a/../b"),
-            FileError::InvalidArchive,
-            r#""a/../b": a path with .. leads out of the archive"#,
-        ),
+        (file("a/../b"), FileError::InvalidArchive, r#""a/../b": a path with .. is refused"#),
         (file("d"), FileError::NotAFile, r#""d": it is a directory"#),
         (
             hostile(b'1', "h", "none/x", 0, b""),
             FileError::InvalidArchive,
             r#""h": it is a hard link to a file that is not there"#,
+        ),
+        (
+            hostile(b'1', "h", "f/x", 0, b""),
+            FileError::NotADirectory,
+            r#""h": a part of the path is not a directory"#,
+        ),
+        (
+            [hostile(b'L', "long", "", 300, long.as_bytes()), hostile(b'6', "p", "", 0, b"")]
+                .concat(),
+            FileError::InvalidArchive,
+            &cut,
         ),
         (
             hostile(b'6', "p", "", 0, b""),
@@ -234,6 +260,26 @@ fn every_format_of_tar_is_unpacked() {
             let read = std::fs::read_to_string(to.join("tree").join(name));
             assert_eq!(read.unwrap(), "content", "{format}: {name}");
         }
+    }
+}
+
+#[test]
+fn times_in_posix_format_keep_their_sign_and_fraction() {
+    let (shell, dir) = (Shell::boot(), directory());
+    let source = tempfile::tempdir().unwrap();
+    let before_1970 = std::time::UNIX_EPOCH - std::time::Duration::from_millis(300_000_000_750);
+    let now = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 123_456_789);
+    for (name, time) in [("old", before_1970), ("new", now)] {
+        let file = std::fs::File::create(source.path().join(name)).unwrap();
+        file.set_modified(time).unwrap();
+    }
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["--format=posix", "-C"]).arg(source.path()).args(["-cf", "-", "old", "new"]);
+    let archive = tar.output().expect("tar is installed").stdout;
+    unpack(&shell, dir.path(), &archive).unwrap();
+    for (name, time) in [("old", before_1970), ("new", now)] {
+        let found = std::fs::metadata(dir.path().join(name)).unwrap().modified().unwrap();
+        assert_eq!(found, time, "{name}");
     }
 }
 

@@ -19,8 +19,8 @@ impl Failure {
         Self::Told(error, message.into())
     }
 
-    /// The same failure, of this subject.
-    pub(super) fn of(self, subject: &str) -> Self {
+    /// The same failure, with a message that begins with what it is about.
+    pub(super) fn with_subject(self, subject: &str) -> Self {
         match self {
             Self::Told(error, message) => Self::Told(error, format!("{subject}: {message}")),
             Self::Lost => Self::Lost,

@@ -1,6 +1,7 @@
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use runner::protocol::files::{Done, FileError, FileKind};
@@ -13,15 +14,20 @@ use super::open;
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Removes a file, a symbolic link, or a directory.
+/// Removes a file, a symbolic link, or a directory. A path that ends with a slash names a directory only, and
+/// never one that a symbolic link leads to.
 pub(super) fn remove(path: &Path, recursive: bool) -> Result<Done, Failure> {
-    let mut names = path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/');
-    let last = names.rfind(|name| !name.is_empty());
-    // Their content would be removed before the kernel refuses to remove them.
-    if matches!(last, None | Some(b"." | b"..")) {
+    let given = path.as_os_str().as_bytes();
+    // The kernel follows a symbolic link whose name a slash ends.
+    let path = without_slashes(given);
+    let last = path.rsplit(|byte| *byte == b'/').next();
+    // The content of such a directory would be removed before the kernel refuses to remove the directory.
+    if matches!(last, None | Some(b"" | b"." | b"..")) {
         let message = "a path that ends with . or .. can't be removed, and neither can /";
         return Err(Failure::new(FileError::InvalidPath, message));
     }
+    let must_be_directory = path.len() < given.len();
+    let path = Path::new(OsStr::from_bytes(path));
     let found = open::attributes_at(CWD, path)?;
     match found.kind {
         FileKind::Directory => {
@@ -30,9 +36,19 @@ pub(super) fn remove(path: &Path, recursive: bool) -> Result<Done, Failure> {
             }
             fs::remove_dir(path)?;
         }
+        FileKind::File | FileKind::Symlink | FileKind::Other if must_be_directory => {
+            let message = "the path ends with a slash, and it is not a directory";
+            return Err(Failure::new(FileError::NotADirectory, message));
+        }
         FileKind::File | FileKind::Symlink | FileKind::Other => fs::remove_file(path)?,
     }
     Ok(Done { entries: 1, ..Done::default() })
+}
+
+/// The path without the slashes at its end.
+fn without_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/').map_or(0, |last| last + 1);
+    path.get(..end).unwrap_or_default()
 }
 
 /// A directory that is left for one below it.

@@ -5,25 +5,27 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use runner::protocol::files::{Done, FileError, FromCaller, Reply};
+use runner::protocol::files::{Done, FileError, Reply};
 use rustix::fs::{AtFlags, Mode, Timespec, Timestamps};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
-use super::channel::{Channel, Received};
+use super::channel::Channel;
 use super::error::Failure;
 use super::replacement::{self, Replacement};
 use super::{open, write};
+
+mod input;
+mod time;
+
+use input::{Counted, Limited, Pieces};
 
 /// The deepest path of an entry.
 const MAX_DEPTH: usize = 1000;
 /// The size of a block of an archive. Bytes.
 const BLOCK: u64 = 512;
 /// The most characters of a path that a message repeats.
-const MAX_SHOWN: usize = 256;
-/// The largest archive without its compression. The disk refuses what is too large for it; this also ends what
-/// is not stored, such as zeros after the end of an archive. Bytes.
-const MAX_BYTES: u64 = 16 << 30;
+const MAX_QUOTED: usize = 256;
 
 /// Unpacks an archive below a directory. No path of the archive leads out of it: `..` is refused, and no
 /// symbolic link is followed, neither one of the archive nor one that is there.
@@ -40,28 +42,35 @@ pub(super) fn unpack(path: &Path, gzip: bool, channel: &mut Channel) -> Result<D
     if pieces.lost {
         return Err(Failure::Lost);
     }
-    let entries = unpacked.map_err(|failure| failure.of("the archive can't be unpacked"))?;
+    let entries =
+        unpacked.map_err(|failure| failure.with_subject("the archive can't be unpacked"))?;
     Ok(Done { entries, ..Done::default() })
 }
 
 fn unpack_limited(root: &OwnedFd, bytes: impl Read) -> Result<u64, Failure> {
-    let mut bytes = Limited { bytes, left: MAX_BYTES };
-    let entries = unpack_all(root, &mut bytes)?;
-    // Padding may follow an archive, and then the checksum of gzip.
-    io::copy(&mut bytes, &mut io::sink()).map_err(invalid)?;
-    Ok(entries)
+    let mut bytes = Limited::new(bytes);
+    let unpacked = unpack_all(root, &mut bytes).and_then(|entries| {
+        // Padding may follow an archive, and then the checksum of gzip.
+        io::copy(&mut bytes, &mut io::sink()).map_err(invalid)?;
+        Ok(entries)
+    });
+    match bytes.error {
+        Some(error) => Err(refuse(&error)),
+        None => unpacked,
+    }
 }
 
 fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
     let mut entries = 0;
-    let mut counted = Counted { bytes, count: 0 };
+    let mut counted = Counted::new(bytes);
     let mut end = 0;
     for entry in Archive::new(&mut counted).entries().map_err(invalid)? {
         let mut entry = entry.map_err(invalid)?;
-        refuse_sparse_parts(&mut entry)?;
+        let modified = time::extended(&mut entry)?;
         end = entry.raw_file_position() + entry.header().entry_size().map_err(invalid)?;
         let path = entry.path_bytes().into_owned();
-        unpack_entry(root, entry, &path).map_err(|failure| failure.of(&shown(&path)))?;
+        unpack_entry(root, entry, &path, modified)
+            .map_err(|failure| failure.with_subject(&quoted(&path)))?;
         entries += 1;
     }
     // An archive ends with a block of zeros. One that was cut between two entries would look complete.
@@ -71,52 +80,12 @@ fn unpack_all(root: &OwnedFd, bytes: &mut impl Read) -> Result<u64, Failure> {
     Ok(entries)
 }
 
-/// Refuses a sparse file whose map is a part of its content, which would be written as content.
-fn refuse_sparse_parts(entry: &mut Entry<'_, impl Read>) -> Result<(), Failure> {
-    let Some(extensions) = entry.pax_extensions().map_err(invalid)? else { return Ok(()) };
-    for extension in extensions {
-        if extension.map_err(invalid)?.key_bytes().starts_with(b"GNU.sparse.") {
-            return Err(refuse("it has a sparse file in POSIX format; make it with --format=gnu"));
-        }
-    }
-    Ok(())
-}
-
-/// The path of an entry in a message.
-fn shown(path: &[u8]) -> String {
-    let path: String = String::from_utf8_lossy(path).chars().take(MAX_SHOWN).collect();
-    format!("{path:?}")
-}
-
-/// Fails when more was read than is left.
-struct Limited<R> {
-    bytes: R,
-    left: u64,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(out)?;
-        let too_large = || {
-            let gib = MAX_BYTES >> 30;
-            io::Error::other(format!("it has more than {gib} GiB without its compression"))
-        };
-        self.left = self.left.checked_sub(count as u64).ok_or_else(too_large)?;
-        Ok(count)
-    }
-}
-
-/// Counts what is read.
-struct Counted<'a, R> {
-    bytes: &'a mut R,
-    count: u64,
-}
-
-impl<R: Read> Read for Counted<'_, R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let count = self.bytes.read(out)?;
-        self.count += count as u64;
-        Ok(count)
+/// The path of an entry in a message: in quotes, and cut if it is long.
+fn quoted(path: &[u8]) -> String {
+    let path = String::from_utf8_lossy(path);
+    match path.char_indices().nth(MAX_QUOTED) {
+        Some((end, _)) => format!("{:?}", format!("{}…", path.get(..end).unwrap_or_default())),
+        None => format!("{path:?}"),
     }
 }
 
@@ -125,10 +94,10 @@ fn unpack_entry(
     root: &OwnedFd,
     mut entry: Entry<'_, impl Read>,
     path: &[u8],
+    modified: Option<Timespec>,
 ) -> Result<(), Failure> {
     let kind = entry.header().entry_type();
     let mode = entry.header().mode().map_err(invalid)? & 0o777;
-    let modified = entry.header().mtime().map_err(invalid)?;
     let names = names(path)?;
     let Some((name, parents)) = names.split_last() else {
         // The directory itself.
@@ -145,7 +114,7 @@ fn unpack_entry(
             if copy(&mut entry, &mut replacement.file)? < size {
                 return Err(refuse("the archive ends within it"));
             }
-            set_time(&replacement, modified)?;
+            set_time(&replacement, modified.map_or_else(|| time::of_header(&entry), Ok)?)?;
             replacement.complete(mode)?;
         }
         EntryType::Symlink => {
@@ -167,7 +136,7 @@ fn names(path: &[u8]) -> Result<Vec<OsString>, Failure> {
     for name in path.split(|byte| *byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." => return Err(refuse("a path with .. leads out of the archive")),
+            b".." => return Err(refuse("a path with .. is refused")),
             name => names.push(OsStr::from_bytes(name).to_owned()),
         }
     }
@@ -208,7 +177,12 @@ fn create_directory(parent: &OwnedFd, name: &OsStr, mode: u32) -> Result<(), Fai
 fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> Result<(), Failure> {
     let target = names(target)?;
     let (target, parents) = target.split_last().ok_or_else(|| refuse("it is a link to nothing"))?;
-    let missing = |_| refuse("it is a hard link to a file that is not there");
+    let missing = |failure| match failure {
+        Failure::Told(FileError::NotFound, _) => {
+            refuse("it is a hard link to a file that is not there")
+        }
+        other => other,
+    };
     let directory = open::directory_below(root, parents).map_err(missing)?;
     if target == name && same(&directory, parent)? {
         return Err(refuse("it is a hard link to itself"));
@@ -244,9 +218,7 @@ fn copy(entry: &mut impl Read, file: &mut impl Write) -> Result<u64, Failure> {
     }
 }
 
-fn set_time(replacement: &Replacement, seconds: u64) -> Result<(), Failure> {
-    // A time before 1970 is negative in the archive, which the tar crate reads without its sign.
-    let time = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: 0 };
+fn set_time(replacement: &Replacement, time: Timespec) -> Result<(), Failure> {
     let times = Timestamps { last_access: time, last_modification: time };
     match rustix::fs::futimens(&replacement.file, &times) {
         // A time beyond what the file system can hold.
@@ -261,64 +233,4 @@ fn refuse(message: &str) -> Failure {
 
 fn invalid(error: io::Error) -> Failure {
     refuse(&error.to_string())
-}
-
-/// The pieces that the caller sends, as one stream of bytes.
-struct Pieces<'a> {
-    channel: &'a mut Channel,
-    is_complete: bool,
-    lost: bool,
-}
-
-impl<'a> Pieces<'a> {
-    fn new(channel: &'a mut Channel) -> Self {
-        Self { channel, is_complete: false, lost: false }
-    }
-
-    /// The next bytes, at most so many; none at the end, and if the caller is lost.
-    fn next(&mut self, most: usize) -> &[u8] {
-        if self.is_complete || self.lost {
-            return &[];
-        }
-        match self.channel.receive(most) {
-            Ok(Received::Bytes(bytes)) => bytes,
-            Ok(Received::Message(FromCaller::End)) => {
-                self.is_complete = true;
-                &[]
-            }
-            Ok(Received::Message(FromCaller::Send { .. })) | Err(_) => {
-                self.lost = true;
-                &[]
-            }
-        }
-    }
-}
-
-impl Read for Pieces<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.next(out.len());
-        let count = bytes.len();
-        if let Some(out) = out.get_mut(..count) {
-            out.copy_from_slice(bytes);
-        }
-        if self.lost {
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        }
-        Ok(count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_beyond_the_limit_are_an_error() {
-        let read = |count: u64| {
-            let mut limited = Limited { bytes: io::repeat(0).take(count), left: 100_000 };
-            io::copy(&mut limited, &mut io::sink())
-        };
-        assert_eq!(read(100_000).unwrap(), 100_000);
-        assert!(read(100_001).is_err());
-    }
 }
