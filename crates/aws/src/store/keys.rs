@@ -40,6 +40,9 @@ pub(super) const ACTIVE: &str = "active";
 pub(super) const PLACE: &str = "place";
 /// Partition of the counters of places.
 pub(super) const PLACES: &str = "places";
+/// The number of a user's last event when a session of the user ended, in the item of the user's slots, which does not
+/// expire.
+pub(super) const LAST_EVENT: &str = "lastEvent";
 /// When the bucket is full from which a user's starts take. Milliseconds since 1970.
 pub(super) const STARTS_FULL_AT: &str = "startsFullAt";
 /// When an idempotency key may be used again. Milliseconds since 1970.
