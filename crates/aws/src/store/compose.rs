@@ -19,6 +19,9 @@ pub(super) async fn commit(
     places: &Places,
     planned: Planned,
 ) -> Result<(), CommitError> {
+    if planned.place.is_none() && planned.events.is_empty() {
+        return Ok(writer.write(planned.items).await?);
+    }
     let mut backoff = Backoff::new();
     loop {
         let mut items = planned.items.clone();
