@@ -1,18 +1,17 @@
 //! The ceiling of all sessions of the deployment (`EPHEMERAL_MAX_SESSIONS`).
 //!
-//! A session with a slot holds a place. The places are shared out to counters, so that starts do not all wait for one
-//! item. A start reads them all by one query and takes a place of one that has some left, in its own transaction; the
-//! session's item says which one, and the transaction that ends the session returns the place. So places are neither
-//! lost nor returned twice, whatever happens in between, as with the slots of a user.
+//! Sessions with a slot are counted by several counters, so that starts do not all wait for one item. Each has a share of
+//! the ceiling. A start reads them all by one query and raises one that is below its share, in its own transaction; the
+//! session's item says which one, and the transaction that ends the session lowers it. So no session stays counted, or is
+//! counted off twice, whatever happens in between, as with the slots of a user.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{SessionId, ports::CommitError};
 
 use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
-    keys::{self, ACTIVE, Key, PLACE, PLACES, SK},
-    plan::PlaceChange,
+    keys::{self, ACTIVE, COUNTER, Key, SESSION_COUNTERS, SK, number_value},
+    plan::CounterChange,
     table::{Bounds, Range, Table},
     writing,
 };
@@ -22,90 +21,87 @@ const COUNTERS: u32 = 32;
 
 /// The ceiling, if there is one.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Places {
+pub(super) struct SessionCounters {
     pub(super) limit: Option<u32>,
 }
 
-impl Places {
-    /// Adds the item of a place that a session takes or returns, and changes the session's own item, which is among
+impl SessionCounters {
+    /// Adds the item of the counter that a session raises or lowers, and changes the session's own item, which is among
     /// these.
     ///
     /// # Errors
-    /// `NoCapacity` if all places are taken.
+    /// `NoCapacity` if there are as many sessions as the ceiling allows.
     pub(super) async fn add(
         &self,
         table: &Table,
-        change: PlaceChange,
+        change: CounterChange,
         items: &mut Vec<Item>,
     ) -> Result<(), CommitError> {
         let (session, counter, item) = match (change, self.limit) {
-            (PlaceChange::Take(session), Some(limit)) => {
-                let taken = read(table).await.map_err(writing)?;
-                let counter = choose(&taken, limit).ok_or(CommitError::NoCapacity)?;
-                let share = number(share(limit, counter));
+            (CounterChange::Raise(session), Some(limit)) => {
+                let counts = read(table).await.map_err(writing)?;
+                let counter = choose(&counts, limit).ok_or(CommitError::NoCapacity)?;
+                let share = number_value(share(limit, counter));
                 let item = Item::update(key(counter)).when_none_or(ACTIVE, "<", share);
-                let why = ConditionFailure::Outdated("other sessions have taken the place");
-                (session, Some(counter), item.add(ACTIVE, number(1)).on_failure(why))
+                let why = ConditionFailure::Outdated("other sessions have filled the counter");
+                (session, Some(counter), item.add(ACTIVE, number_value(1)).on_failure(why))
             }
-            (PlaceChange::Take(_), None) => return Ok(()),
-            // It may have been taken when there was a ceiling.
-            (PlaceChange::Return(session), _) => {
-                let Some(counter) = held(table, session).await.map_err(writing)? else {
+            (CounterChange::Raise(_), None) => return Ok(()),
+            // The session may have been counted when there was a ceiling.
+            (CounterChange::Lower(session), _) => {
+                let Some(counter) = counter_of(table, session).await.map_err(writing)? else {
                     return Ok(());
                 };
                 let item = Item::update(key(counter)).on_failure(ConditionFailure::Skip);
-                (session, None, item.when(ACTIVE, ">", number(0)).add(ACTIVE, number(-1)))
+                let item = item.when(ACTIVE, ">", number_value(0)).add(ACTIVE, number_value(-1));
+                (session, None, item)
             }
         };
         let record = Key::record(session);
         if let Some(of_session) = items.iter_mut().find(|item| item.key == record) {
-            *of_session = of_session.clone().set_or_remove(PLACE, counter.map(number));
+            *of_session = of_session.clone().set_or_remove(COUNTER, counter.map(number_value));
         }
         items.push(item);
         Ok(())
     }
 }
 
-/// How many places each counter has given.
+/// How many sessions each counter counts.
 async fn read(table: &Table) -> Result<Vec<u32>, StoreError> {
-    let mut taken = vec![0; COUNTERS as usize];
-    for item in table.all(Range::of(PLACES.to_owned(), Bounds::All)).await? {
+    let mut counts = vec![0; COUNTERS as usize];
+    for item in table.all(Range::of(SESSION_COUNTERS.to_owned(), Bounds::All)).await? {
         let counter = keys::text(&item, SK).and_then(|sk| sk.parse::<usize>().ok());
-        if let Some(of_counter) = counter.and_then(|counter| taken.get_mut(counter)) {
-            *of_counter = keys::number(&item, ACTIVE).unwrap_or_default();
+        if let Some(count) = counter.and_then(|counter| counts.get_mut(counter)) {
+            *count = keys::number(&item, ACTIVE).unwrap_or_default();
         }
     }
-    Ok(taken)
+    Ok(counts)
 }
 
-/// A counter that has a place left, one of them at random. None at the ceiling, above which sessions may be if it was
-/// lowered.
-fn choose(taken: &[u32], limit: u32) -> Option<u32> {
-    if taken.iter().map(|taken| u64::from(*taken)).sum::<u64>() >= u64::from(limit) {
+/// A counter below its share, one of them at random. None at the ceiling, above which sessions may be if it was lowered.
+fn choose(counts: &[u32], limit: u32) -> Option<u32> {
+    if counts.iter().map(|count| u64::from(*count)).sum::<u64>() >= u64::from(limit) {
         return None;
     }
-    let free = (0..COUNTERS).zip(taken).filter(|(counter, taken)| **taken < share(limit, *counter));
+    let free =
+        (0..COUNTERS).zip(counts).filter(|(counter, count)| **count < share(limit, *counter));
     let free: Vec<u32> = free.map(|(counter, _)| counter).collect();
     free.get(fastrand::usize(..free.len().max(1))).copied()
 }
 
-/// How many places this counter has. Together they have as many as the ceiling allows.
+/// How many sessions this counter may count. The shares of all are the ceiling.
 const fn share(limit: u32, counter: u32) -> u32 {
     limit / COUNTERS + if counter < limit % COUNTERS { 1 } else { 0 }
 }
 
-/// The counter of the place that the session holds, if it holds one.
-async fn held(table: &Table, session: SessionId) -> Result<Option<u32>, StoreError> {
+/// The counter that counts the session, if one does.
+async fn counter_of(table: &Table, session: SessionId) -> Result<Option<u32>, StoreError> {
     let item = table.get(&Key::record(session)).await?;
-    Ok(item.and_then(|item| keys::number(&item, PLACE)))
+    Ok(item.and_then(|item| keys::number(&item, COUNTER)))
 }
 
 fn key(counter: u32) -> Key {
-    Key::new(PLACES, format!("{counter:02}"))
-}
-
-fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
+    Key::new(SESSION_COUNTERS, format!("{counter:02}"))
 }
 
 #[cfg(test)]
@@ -113,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_counters_have_as_many_places_as_the_ceiling_allows() {
+    fn the_shares_of_all_counters_are_the_ceiling() {
         for limit in [0, 1, 31, 32, 33, 100, 1_000_000] {
             let all: u32 = (0..COUNTERS).map(|counter| share(limit, counter)).sum();
             assert_eq!(all, limit);
@@ -121,16 +117,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_as_long_as_there_is_one() {
+    fn a_counter_below_its_share_is_found_until_the_ceiling_is_reached() {
         for limit in [1, 5, 32, 70] {
-            let mut taken = vec![0; COUNTERS as usize];
+            let mut counts = vec![0; COUNTERS as usize];
             for _ in 0..limit {
-                let counter = choose(&taken, limit).unwrap();
-                taken[counter as usize] += 1;
-                assert!(taken[counter as usize] <= share(limit, counter));
+                let counter = choose(&counts, limit).unwrap();
+                counts[counter as usize] += 1;
+                assert!(counts[counter as usize] <= share(limit, counter));
             }
-            assert_eq!(choose(&taken, limit), None);
-            assert_eq!(choose(&taken, limit / 2), None, "the ceiling was lowered");
+            assert_eq!(choose(&counts, limit), None);
+            assert_eq!(choose(&counts, limit / 2), None, "the ceiling was lowered");
         }
     }
 }

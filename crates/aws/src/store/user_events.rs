@@ -7,7 +7,6 @@
 //! Events expire. So that the numbers go on after the last of them has, a transaction that changes the user's slots, as
 //! the end of a session does, also keeps the number there.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     UserId,
     user_event::{EventNumber, UserEvent},
@@ -16,7 +15,7 @@ use domain::{
 use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
-    keys::{self, Key, LAST_EVENT, RECORD, SK, TTL},
+    keys::{self, Key, LAST_EVENT, RECORD, SK, TTL, number_value},
     record,
     table::{Bounds, Range, Table},
 };
@@ -35,7 +34,7 @@ pub(super) async fn add(
     }
     let slots = Key::slots(&first.user);
     if let Some(slots) = items.iter_mut().find(|item| item.key == slots) {
-        *slots = slots.clone().set(LAST_EVENT, AttributeValue::N(number.0.to_string()));
+        *slots = slots.clone().set(LAST_EVENT, number_value(number.0));
     }
     Ok(())
 }
@@ -46,7 +45,7 @@ const NUMBER_TAKEN: ConditionFailure =
 
 fn item(event: &UserEvent, number: EventNumber) -> Result<Item, StoreError> {
     // DynamoDB expires items by the second.
-    let expires = AttributeValue::N((event.expires_at.millis() / 1000 + 1).to_string());
+    let expires = number_value(event.expires_at.millis() / 1000 + 1);
     let attributes = [(RECORD.to_owned(), record::plain(event)?), (TTL.to_owned(), expires)];
     let item = Item::put(Key::user_event(&event.user, number), attributes.into());
     Ok(item.when_none(RECORD).on_failure(NUMBER_TAKEN))
