@@ -1,8 +1,9 @@
-//! Handles every record that is due. This one mechanism ends sessions at their time, makes up for
-//! lost messages and events, takes over stuck jobs, and delivers webhooks again.
+//! Handles every record that is due, and checks the tasks that run. This one mechanism ends sessions at their time,
+//! makes up for lost messages and events, stops orphans, takes over stuck jobs, and delivers webhooks again. Jobs that
+//! the store does not list when they are due are found by the tasks of their sessions.
 //!
-//! Safe to repeat: it reads what is due and does what the other handlers do. A record that fails does
-//! not hold up the others.
+//! Safe to repeat: it reads what is due and what runs, and does what the other handlers do. A record or task that fails
+//! does not hold up the others.
 
 use std::time::Duration;
 
