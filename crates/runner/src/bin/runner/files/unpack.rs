@@ -181,7 +181,7 @@ fn hard_link(root: &OwnedFd, target: &[u8], parent: &OwnedFd, name: &OsStr) -> R
         Failure::Told(FileError::NotFound, _) => {
             refuse("it is a hard link to a file that is not there")
         }
-        other => other,
+        other @ (Failure::Told(..) | Failure::Lost) => other,
     };
     let directory = open::directory_below(root, parents).map_err(missing)?;
     if target == name && same(&directory, parent)? {
