@@ -27,13 +27,12 @@ fn leap_days_are_counted() {
 
 #[test]
 fn landlock_counts_only_with_the_runtime_that_uses_it() {
-    let useful = |runtime| useful_modules("lockdown,yama,apparmor,landlock\n", true, runtime);
-    assert_eq!(useful(&Runtime::BuiltIn), ["apparmor", "landlock"]);
-    for program in ["/usr/sbin/runc", "/usr/bin/crun"] {
-        let program = Program { path: program.into(), args: Vec::new() };
-        assert_eq!(useful(&Runtime::Program(program)), ["apparmor"]);
+    let active = "lockdown,yama,apparmor,landlock\n";
+    assert_eq!(useful_modules(active, true, &Runtime::BuiltIn), ["apparmor", "landlock"]);
+    let program = |path: &str| Runtime::Program(Program { path: path.into(), args: Vec::new() });
+    for runtime in [program("/usr/sbin/runc"), program("/usr/bin/crun"), Runtime::Bare] {
+        assert_eq!(useful_modules(active, true, &runtime), ["apparmor"], "{runtime:?}");
     }
-    assert_eq!(useful(&Runtime::Bare), ["apparmor"]);
     assert_eq!(useful_modules("", true, &Runtime::BuiltIn), ["landlock"]);
     assert!(useful_modules("", false, &Runtime::BuiltIn).is_empty());
 }
