@@ -23,8 +23,14 @@ const UNLIMITED_V1: u64 = 1 << 62;
 /// Checks this host and two sandboxes of a driver with this configuration, whose directory must be new.
 /// A failed check is a way in which one user can harm another or the host. Leaves nothing behind.
 pub fn doctor_hostile(config: &Config) -> Vec<Check> {
-    let mut checks = vec![isolation(config), kernel::age(), kernel::processor(), kernel::modules()];
-    checks.extend([cgroups(), image(config), swap(), network(config.egress)]);
+    let mut checks = vec![isolation(config), kernel::age(), kernel::processor()];
+    checks.extend([
+        kernel::modules(&config.runtime),
+        cgroups(),
+        image(config),
+        swap(),
+        network(config.egress),
+    ]);
     checks.extend(two_sandboxes(config));
     checks
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::super::Check;
+use crate::driver::Runtime;
 use crate::landlock;
 
 /// A kernel that was built longer ago lacks mends of holes by which programs become root.
@@ -83,22 +84,37 @@ pub(super) fn processor() -> Check {
     }
 }
 
-/// Whether a security module stands behind the other walls.
-pub(super) fn modules() -> Check {
+/// Whether a security module is a further layer of defence of shells by this runtime.
+pub(super) fn modules(runtime: &Runtime) -> Check {
     let name = "security modules";
-    let found = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-    let modules = found.trim().split(',');
-    let mut useful: Vec<&str> = modules
-        .filter(|module| ["apparmor", "selinux", "smack", "tomoyo"].contains(module))
-        .collect();
     // The list may not be mounted.
-    useful.extend(landlock::is_supported().then_some("landlock"));
+    let active = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let useful = useful_modules(&active, landlock::is_supported(), runtime);
     if useful.is_empty() {
-        let remedy = "use a kernel with Landlock, AppArmor or SELinux, as distributions have";
+        let remedy = "use a kernel with AppArmor or SELinux, as distributions have, or with \
+                      Landlock and the built-in runtime";
         Check::warn(name, "none", remedy)
     } else {
         Check::ok(name, useful.join(", "))
     }
+}
+
+/// Those of the active modules, a list with commas, that restrict shells by this runtime.
+pub(super) fn useful_modules<'a>(
+    active: &'a str,
+    has_landlock: bool,
+    runtime: &Runtime,
+) -> Vec<&'a str> {
+    let mut useful: Vec<&str> = active
+        .trim()
+        .split(',')
+        .filter(|module| ["apparmor", "selinux", "smack", "tomoyo"].contains(module))
+        .collect();
+    // Only the built-in runtime gives shells a domain.
+    if has_landlock && matches!(runtime, Runtime::BuiltIn) {
+        useful.push("landlock");
+    }
+    useful
 }
 
 /// Whether the kernel was booted with this parameter.

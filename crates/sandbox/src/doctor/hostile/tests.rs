@@ -1,4 +1,6 @@
-use super::kernel::built;
+use crate::driver::{Program, Runtime};
+
+use super::kernel::{built, useful_modules};
 use super::{HostIds, is_limit};
 
 #[test]
@@ -21,6 +23,18 @@ fn leap_days_are_counted() {
     assert_eq!(built("(1970-01-01)"), Some(0));
     assert_eq!(built("(2000-02-29)"), Some(11_016));
     assert_eq!(built("(2000-03-01)"), Some(11_017));
+}
+
+#[test]
+fn landlock_counts_only_with_the_runtime_that_uses_it() {
+    let active = "lockdown,yama,apparmor,landlock\n";
+    assert_eq!(useful_modules(active, true, &Runtime::BuiltIn), ["apparmor", "landlock"]);
+    let program = |path: &str| Runtime::Program(Program { path: path.into(), args: Vec::new() });
+    for runtime in [program("/usr/sbin/runc"), program("/usr/bin/crun"), Runtime::Bare] {
+        assert_eq!(useful_modules(active, true, &runtime), ["apparmor"], "{runtime:?}");
+    }
+    assert_eq!(useful_modules("", true, &Runtime::BuiltIn), ["landlock"]);
+    assert!(useful_modules("", false, &Runtime::BuiltIn).is_empty());
 }
 
 #[test]
