@@ -212,12 +212,15 @@ fn seccomp(config: &Config) -> Check {
     }
 }
 
-/// The wall behind the other ones, which the built-in runtime sets.
+/// Whether shells by this runtime get a Landlock domain, as defence in depth.
 fn landlock(config: &Config) -> Check {
     let name = "landlock";
     match &config.runtime {
         Runtime::BuiltIn => match probe(config, "landlock", &std::env::temp_dir()) {
-            Ok(()) => Check::ok(name, "refuses mounts and devices in shells, behind seccomp"),
+            Ok(()) => Check::ok(
+                name,
+                "a Landlock domain refuses mounts and new devices, in addition to seccomp",
+            ),
             Err(reason) => Check::warn(
                 name,
                 reason,

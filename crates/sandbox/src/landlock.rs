@@ -1,4 +1,4 @@
-//! A second wall behind capabilities and the system call filter: one Landlock domain for each shell, which
+//! Defence in depth besides capabilities and the system call filter: one Landlock domain for each shell, which
 //! holds for PID 1, all commands and all that they start: see landlock(7).
 //!
 //! It handles only what no process of a shell has a reason to do, so that it needs no list of what is allowed:

@@ -1,5 +1,5 @@
-//! The built-in runtime: `libcontainer` with the Landlock domain and the seccomp filter of this crate, because libcontainer's
-//! own filter needs the C library libseccomp at build time.
+//! The built-in runtime: `libcontainer` with the Landlock domain and the seccomp filter of this crate, because
+//! libcontainer's own filter needs the C library libseccomp at build time.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! The wall behind capabilities and the system call filter, in a shell. What it refuses otherwise is shown by
-//! the tests beside its source, without the other walls.
+//! The Landlock domain of a shell, behind capabilities and the system call filter. What it refuses by itself is
+//! shown by the tests beside its source, without the other layers of defence.
 
 use sandbox::{CheckStatus, Config, TaskId, doctor};
 

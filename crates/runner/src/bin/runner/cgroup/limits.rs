@@ -20,7 +20,7 @@ const PIDS: &str = "pids.max";
 
 /// Gives the cgroup of a job the limits of its parent, which are those of the whole shell: Java, Node.js and Go
 /// look only at the cgroup of their process. Only the number of processes is smaller, so that a job that forks
-/// without end leaves some to the others.
+/// without end leaves processes for other jobs.
 pub(super) fn copy(parent: &Path, job: &Path) {
     for name in FILES {
         if let Ok(mut limit) = fs::read_to_string(parent.join(name)) {

@@ -24,7 +24,7 @@ pub(super) struct Channel {
     stream: UnixStream,
     /// What was received, frame after frame as the caller has sent them.
     received: Vec<u8>,
-    /// The part of that which was not given away.
+    /// The part of that which was not yet returned to the caller.
     unread: Range<usize>,
     /// How many bytes of the present piece follow.
     left: usize,
