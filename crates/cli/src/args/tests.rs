@@ -74,7 +74,7 @@ fn origins_of_pages_are_given_as_browsers_send_them() {
         assert!(parse(&format!("ephemeral up --terminal-origin {bad}")).is_err(), "{bad}");
     }
     let wildcard = parse("ephemeral up --terminal-origin https://*.app.example");
-    let message = wildcard.err().expect("it is refused").to_string();
+    let message = wildcard.expect_err("it is refused").to_string();
     assert!(message.contains("wildcards are not supported; repeat the option"), "{message}");
 }
 
