@@ -14,10 +14,14 @@ pub(crate) fn facts() -> Value {
         "cores": thread::available_parallelism().map_or(0, usize::from),
         "memory": field(&meminfo, "MemTotal"),
         "kernel": read("/proc/sys/kernel/osrelease").trim(),
-        "load": read("/proc/loadavg").trim(),
         "runc": output_of("runc", &["--version"]).lines().next(),
         "rustc": output_of("rustc", &["--version"]),
     })
+}
+
+/// How busy the machine is: the load averages of one, five and fifteen minutes, and processes.
+pub(crate) fn load() -> String {
+    read("/proc/loadavg").trim().to_owned()
 }
 
 /// The output of a program; empty if it fails.

@@ -12,10 +12,12 @@ use crate::{figure::Figure, machine};
 pub(crate) fn write(path: &Path, figures: &[Figure]) -> Result<()> {
     let at = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
     let commit = machine::output_of("git", &["describe", "--always", "--dirty"]);
+    let load = machine::load();
     let measured = figures.iter().map(|figure| {
         let mut figure = figure.json();
         figure["at"] = json!(at);
         figure["commit"] = json!(commit);
+        figure["load"] = json!(load);
         figure
     });
     let facts = machine::facts();

@@ -95,7 +95,8 @@ pub(crate) async fn close(
 
 /// Closes a session whose execution waits for the stop of its task, which has just stopped: both are one transaction,
 /// so that the record is written once. Then resumes the execution, as [`close_stopped`] does. Returns false, and
-/// changes no session, if this session is another one or has changed.
+/// changes no session, if its execution waits for something else, the task is not the session's, or the record has
+/// changed.
 pub(crate) async fn close_with_task(
     env: &Env,
     Versioned { value, version }: &Versioned<Session>,

@@ -1,7 +1,8 @@
 //! Notifications: messages, and answers to the task tokens of executions.
 //!
 //! A notification says which record to read, never what to believe of it. One that is lost costs
-//! time only: every record that is not final has a `due_at`, at which the sweep reads it.
+//! time only: every record that is not final has a `due_at`, after which the sweep reads it. Where the store does not
+//! list jobs that are due, it finds them by the tasks of their sessions.
 
 use std::time::Duration;
 

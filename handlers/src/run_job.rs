@@ -146,7 +146,7 @@ pub(crate) async fn claim_job(env: &Env, id: SessionId) -> Result<Claim, Handler
         end_or_idle(env, &session).await?;
         return Ok(Claim::Nothing);
     }
-    Ok(match claim_next(env, id, open).await? {
+    Ok(match claim_next(env, id, &open).await? {
         Next::Claimed(claimed) => {
             Claim::Job(Box::new(ClaimedJob { session, task, claimed: *claimed }))
         }
@@ -230,8 +230,7 @@ async fn candidates(env: &Env, session: SessionId) -> Result<Vec<Versioned<Job>>
 /// Whether a worker that is called now would claim a job of this session.
 pub(crate) async fn has_runnable_job(env: &Env, session: SessionId) -> Result<bool, HandlerError> {
     let open = candidates(env, session).await?;
-    let now = env.now();
-    Ok(open.iter().enumerate().any(|(at, read)| may_run(&open[..at], &read.value, now)))
+    Ok(runnable(&open, env.now()).next().is_some())
 }
 
 /// The oldest parallel jobs, in order of arrival. Jobs that run do not hide jobs that may run.
@@ -273,21 +272,10 @@ enum Next {
 async fn claim_next(
     env: &Env,
     session: SessionId,
-    open: Vec<Versioned<Job>>,
+    open: &[Versioned<Job>],
 ) -> Result<Next, HandlerError> {
-    let now = env.now();
-    // The runner refuses more.
-    let running = open.iter().filter(|read| matches!(read.value, Job::Running(_))).count();
-    let has_room = running < MAX_RUNNING;
-    let mut runnable = open
-        .iter()
-        .enumerate()
-        .filter(|(at, read)| may_run(&open[..*at], &read.value, now))
-        .filter(|(_, read)| has_room || matches!(read.value, Job::Running(_)))
-        .map(|(_, read)| read.clone())
-        .collect::<Vec<_>>()
-        .into_iter();
-    let mut last = if has_room { Next::Nothing } else { Next::NoRoom };
+    let mut runnable = runnable(open, env.now()).cloned().collect::<Vec<_>>().into_iter();
+    let mut last = if has_room(open) { Next::Nothing } else { Next::NoRoom };
     while let Some(read) = runnable.next() {
         match claim(env, read).await? {
             Next::Claimed(claimed) => {
@@ -301,6 +289,21 @@ async fn claim_next(
         }
     }
     Ok(last)
+}
+
+/// Those of a session's open jobs that may run now, in their order.
+fn runnable(open: &[Versioned<Job>], now: Timestamp) -> impl Iterator<Item = &Versioned<Job>> {
+    let has_room = has_room(open);
+    let runnable = open.iter().enumerate().filter(move |(at, read)| {
+        may_run(&open[..*at], &read.value, now)
+            && (has_room || matches!(read.value, Job::Running(_)))
+    });
+    runnable.map(|(_, read)| read)
+}
+
+/// Whether the runner accepts one job more.
+fn has_room(open: &[Versioned<Job>]) -> bool {
+    open.iter().filter(|read| matches!(read.value, Job::Running(_))).count() < MAX_RUNNING
 }
 
 /// A running job may be taken over when its lease has lapsed; a parallel job may start; a serial job

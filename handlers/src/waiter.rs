@@ -26,9 +26,12 @@ pub(crate) struct WaitInput {
     token: Secret<String>,
     /// The timeout of the state, unless that is fixed. Seconds.
     wait_seconds: Option<u64>,
-    /// When the timer of the state was set, which may be seconds ago where functions start late. Executions of earlier
-    /// versions don't say it.
+    /// When the state was entered, and with it the timer of its first attempt set, which may be seconds ago where
+    /// functions start late. Executions of earlier versions don't say it.
     entered_at: Option<Timestamp>,
+    /// How many attempts of the state have failed. Each retry has a timer of its own.
+    #[serde(default)]
+    retries: u32,
 }
 
 /// By how much a session may be due before it must be.
@@ -56,7 +59,7 @@ pub(crate) async fn wait(env: &Env, input: WaitInput, wait: Wait) -> Result<(), 
     loop {
         let Versioned { value: session, version } = retry.next().await?;
         let now = env.now();
-        let set_at = input.entered_at.unwrap_or(now).min(now);
+        let set_at = input.entered_at.filter(|_| input.retries == 0).unwrap_or(now).min(now);
         let until = set_at + input.wait_seconds.map_or(wait.timeout, Duration::from_secs);
         if notification::is_over(wait.waits, until, &session, now) {
             let session = if wait.waits == Waits::Stopped {

@@ -5,7 +5,7 @@ use std::{collections::HashMap, hash::Hash, time::Duration};
 use domain::Timestamp;
 use parking_lot::Mutex;
 
-/// How long the failures of one are not logged after one was.
+/// Shortest time between two logged failures of one id.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// When failures were logged.

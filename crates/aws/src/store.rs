@@ -24,7 +24,7 @@ use domain::{
     webhook::Delivery,
 };
 
-use self::{commit::Writer, error::StoreError, places::Places, table::Table};
+use self::{commit::Writer, error::StoreError, session_counters::SessionCounters, table::Table};
 
 mod backoff;
 mod commit;
@@ -37,10 +37,10 @@ mod item;
 mod jobs;
 pub(crate) mod keys;
 mod output;
-mod places;
 mod plan;
 mod record;
 mod records;
+mod session_counters;
 mod sessions;
 mod slots;
 pub(crate) mod table;
@@ -53,20 +53,20 @@ mod warm;
 pub struct DynamoStore {
     table: Table,
     writer: Writer,
-    places: Places,
+    counters: SessionCounters,
 }
 
 impl DynamoStore {
     /// The store in the table with this name.
     pub fn new(client: Client, table: String) -> Self {
         let writer = Writer::new(&client, table.clone());
-        Self { table: Table { client, name: table }, writer, places: Places::default() }
+        Self { table: Table { client, name: table }, writer, counters: SessionCounters::default() }
     }
 
     /// The same store, in which at most so many sessions exist at once that do not wait, if there is a limit.
     #[must_use]
     pub const fn with_max_sessions(mut self, limit: Option<u32>) -> Self {
-        self.places.limit = limit;
+        self.counters.limit = limit;
         self
     }
 }
@@ -83,7 +83,7 @@ fn writing(error: StoreError) -> BackendError {
 #[async_trait]
 impl Store for DynamoStore {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), CommitError> {
-        compose::commit(&self.table, &self.writer, &self.places, plan::of(writes)?).await
+        compose::commit(&self.table, &self.writer, &self.counters, plan::of(writes)?).await
     }
 
     async fn session(&self, id: SessionId) -> Result<Option<Versioned<Session>>, BackendError> {

@@ -71,7 +71,7 @@ impl<S: Send + Sync, T: FromStr<Err = ParseIdError>> FromRequestParts<S> for Id<
 /// # Errors
 /// The text is none, and so names nothing.
 pub(super) fn parse_id<T: FromStr<Err = ParseIdError>>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error| Problem::no_id(text, error))
+    text.parse().map_err(|error| Problem::invalid_id(text, error))
 }
 
 /// The parameters of the query. Each is taken by its rule, which gets the text as a string; a

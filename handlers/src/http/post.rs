@@ -222,22 +222,17 @@ impl RetryOnConflict<'_> {
                 }
                 return Ok(Some(plan.reply.into_response()));
             }
-            Err(CommitError::AlreadyAnswered) => {
+            Err(error @ CommitError::Backend(_)) => return Err(error.into()),
+            Err(error) => {
+                // The same request at the same time may be the reason, for example if it took the last slot.
                 if let Some(response) = self.post.replay(self.env).await? {
                     return Ok(Some(response));
                 }
-                self.last_error = Some(CommitError::AlreadyAnswered);
-            }
-            Err(
-                error @ (CommitError::Conflict
-                | CommitError::QuotaReached
-                | CommitError::NoCapacity
-                | CommitError::TooManyRunning
-                | CommitError::Closed),
-            ) => {
+                if !may_plan_again(&error) {
+                    return Err(error.into());
+                }
                 self.last_error = Some(error);
             }
-            Err(error) => return Err(error.into()),
         }
         self.attempts_left -= 1;
         match self.last_error.take_if(|_| self.attempts_left == 0) {
@@ -245,6 +240,19 @@ impl RetryOnConflict<'_> {
             None => Ok(None),
         }
     }
+}
+
+/// Whether another plan for the same request may be written.
+const fn may_plan_again(error: &CommitError) -> bool {
+    matches!(
+        error,
+        CommitError::AlreadyAnswered
+            | CommitError::Conflict
+            | CommitError::QuotaReached
+            | CommitError::NoCapacity
+            | CommitError::TooManyRunning
+            | CommitError::Closed
+    )
 }
 
 impl FromRequest<Env> for Post {

@@ -348,12 +348,13 @@ impl Problem {
 
     /// What this id names does not exist, or belongs to another user.
     pub(super) fn not_found(kind: &str, id: impl Display) -> Self {
-        let detail = format!("you have no {kind} {id}; it may have expired, or be another user's");
+        let detail =
+            format!("you have no {kind} {id}; it may have been removed, or belong to another user");
         Self::new(Code::NotFound, detail)
     }
 
     /// The text is no id of the kind that the request needs.
-    pub(super) fn no_id(text: &str, error: impl Display) -> Self {
+    pub(super) fn invalid_id(text: &str, error: impl Display) -> Self {
         let text: String = text.chars().take(MAX_ID).collect();
         Self::new(Code::NotFound, format!("{text:?} is {error}"))
     }

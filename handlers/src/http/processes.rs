@@ -133,7 +133,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ProcessPath {
         let texts = Path::<(String, String)>::from_request_parts(parts, state).await;
         let (session, pid) = texts.map_or_else(|_| Default::default(), |Path(texts)| texts);
         let session = parse_id(&session)?;
-        let pid = pid.parse().map_err(|_| Problem::no_id(&pid, "not a pid"))?;
+        let pid = pid.parse().map_err(|_| Problem::invalid_id(&pid, "not a pid"))?;
         Ok(Self { session, pid })
     }
 }

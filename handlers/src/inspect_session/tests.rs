@@ -34,12 +34,16 @@ async fn a_wait_that_is_registered_late_is_not_begun_again() {
     let env = env(&fakes);
     let next = Step::InspectSession.run(&env, json!({"sessionId": session_id("s")})).await;
     let seconds = next.unwrap()["waitSeconds"].as_u64().unwrap();
-    for (entered_at, answers) in [(Some(fakes.now()), 0), (None, 1)] {
+    let entered_at = Some(fakes.now());
+    // The timer of a retry was set after the state was entered.
+    for (entered_at, retries, answers) in [(entered_at, 0, 0), (entered_at, 1, 1), (None, 0, 1)] {
         fakes.clock.advance(Duration::from_secs(7));
+        let token = format!("{answers}{retries}");
         let waiting = json!({
-            "sessionId": session_id("s"), "token": "t", "waitSeconds": seconds, "enteredAt": entered_at,
+            "sessionId": session_id("s"), "token": token, "waitSeconds": seconds, "enteredAt": entered_at,
+            "retries": retries,
         });
         Step::AwaitEnd.run(&env, waiting).await.unwrap();
-        assert_eq!(fakes.workflow.take_resumed().len(), answers, "{entered_at:?}");
+        assert_eq!(fakes.workflow.take_resumed().len(), answers, "{entered_at:?} {retries}");
     }
 }

@@ -126,9 +126,14 @@ async fn a_session_runs_no_more_commands_than_its_runner_takes() {
         put(&fakes, job.claim("w", fakes.now()));
     }
     put(&fakes, parallel(&fakes, "k"));
-    run(&without_run_limits(&fakes)).await;
+    let env = without_run_limits(&fakes);
+    assert!(!super::has_runnable_job(&env, session_id("s")).await.unwrap());
+    run(&env).await;
     assert_eq!(status(&fakes, "k"), Status::Queued);
     assert!(fakes.shell.runs().is_empty());
+    // Those that run may be taken over.
+    fakes.clock.advance(domain::job::LEASE);
+    assert!(super::has_runnable_job(&env, session_id("s")).await.unwrap());
 }
 
 #[tokio::test]

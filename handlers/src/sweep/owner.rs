@@ -10,8 +10,8 @@ use crate::{Env, HandlerError, notification, observe_task, run_job};
 /// Observes a task whose session is over or that belongs to no session, so that an orphan is stopped. The tasks of live
 /// sessions are checked when their sessions are due.
 ///
-/// Where the store lists no due jobs, also calls a worker for a ready session with a job that may run now. A session
-/// with a warm task is not looked at here: to observe its task calls a worker too.
+/// Where the store lists no due jobs, also calls a worker for a ready session with a job that may run now. A claimed
+/// warm task is observed instead, which also calls a worker.
 pub(super) async fn check(env: &Env, facts: &TaskFacts) -> Result<(), HandlerError> {
     if let Ok(id) = facts.started_by.parse::<SessionId>()
         && let Some((session, may_have_due_jobs)) = read(env, id).await?

@@ -1,15 +1,20 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use domain::{
-    DeliveryId, Secret,
+    DeliveryId, Secret, Timestamp,
     message::Message,
-    ports::{Clock, Expect, Ids, Write},
+    ports::{Clock, Expect, Ids, Store, Write},
     session::Status,
+    task::TaskStatus,
     webhook::{EventType, Payload, Pending},
 };
-use testkit::{Fakes, session_id, task_id, user_id};
+use testkit::{Fakes, FaultPoint, kind, session_id, task_id, user_id};
 
-use crate::tests::env;
+use super::first_of;
+use crate::{
+    Env, Policy,
+    tests::{env, policy},
+};
 
 /// More records than one read returns. They stay due until another handler handles them.
 fn with_many_deliveries() -> Fakes {
@@ -80,10 +85,7 @@ async fn one_sweep_removes_all_records_whose_retention_is_over() {
 
 #[tokio::test]
 async fn the_tasks_of_all_due_sessions_are_described_by_one_call() {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    };
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     let mut fakes = Fakes::new();
     for number in 0..20 {
@@ -114,8 +116,84 @@ async fn a_command_that_nobody_started_is_found_where_the_store_lists_no_due_job
         fakes.clock.advance(Duration::from_secs(seconds));
         let swept = crate::sweep(&env(&fakes)).await.unwrap();
         assert_eq!((swept.due, swept.failed), (0, 0));
-        let messages = fakes.queue.take_ready(fakes.now());
-        let called = messages.iter().filter(|message| matches!(message, Message::RunJob { .. }));
-        assert_eq!(called.count(), calls, "{seconds} s later: {messages:?}");
+        assert_eq!(worker_calls(&fakes), calls, "{seconds} s later");
     }
+}
+
+/// How many messages that call a worker were sent.
+fn worker_calls(fakes: &Fakes) -> usize {
+    let messages = fakes.queue.take_ready(fakes.now());
+    messages.iter().filter(|message| matches!(message, Message::RunJob { .. })).count()
+}
+
+#[tokio::test]
+async fn a_task_that_can_not_be_checked_does_not_hold_up_the_rest_of_the_sweep() {
+    let fakes = Fakes::new().with_ended_session("old");
+    fakes.clock.advance(Duration::from_hours(7 * 24) - Duration::from_secs(30));
+    let fakes = ["a", "b"].into_iter().fold(fakes, |fakes, name| {
+        fakes.with_ready_session(name).with_running_job(name, name, "true")
+    });
+    fakes.store.hide_due_jobs();
+    fakes.clock.advance(Duration::from_secs(20));
+    crate::sweep(&env(&fakes)).await.unwrap();
+    worker_calls(&fakes);
+    // The leases have run out, and no session is due for another half minute.
+    fakes.clock.advance(Duration::from_secs(25));
+    let mut is_checking = false;
+    let mut has_failed = false;
+    fakes.gate.fail(move |_, action| {
+        is_checking |= action == "listing tasks";
+        let fails = is_checking && action == "reading a session" && !has_failed;
+        has_failed |= fails;
+        fails.then_some(FaultPoint::Before)
+    });
+    let policy = Policy { warm: vec![(kind(), 1)], ..policy() };
+    let env = Env { policy: Arc::new(policy), ..env(&fakes) };
+    let swept = crate::sweep(&env).await.unwrap();
+    assert_eq!((swept.due, swept.failed, swept.forgotten), (0, 1, 1), "{swept:?}");
+    assert_eq!(worker_calls(&fakes), 1, "the other task's session has a job that may run");
+    assert_eq!(fakes.store.warm_of(&kind()).await.unwrap().len(), 1, "the pool was filled");
+}
+
+#[tokio::test]
+async fn a_sweep_that_can_not_check_all_tasks_in_time_leaves_the_rest_to_the_next_ones() {
+    let fakes = Fakes::new().with_ended_session("old");
+    fakes.clock.advance(Duration::from_hours(7 * 24 + 1));
+    for number in 0..50 {
+        let starter = session_id(&format!("s{number}")).to_string();
+        fakes.compute.adopt(task_id(&format!("s{number}")), &starter, TaskStatus::Running);
+    }
+    let running = || {
+        let tasks = fakes.compute.tasks();
+        tasks.iter().filter(|facts| facts.status == TaskStatus::Running).count()
+    };
+    let clock = fakes.clock.clone();
+    fakes.gate.fail(move |_, action| {
+        clock.advance(Duration::from_secs(u64::from(action == "reading a session")));
+        None
+    });
+    let swept = crate::sweep(&env(&fakes)).await.unwrap();
+    assert_eq!((swept.failed, swept.forgotten), (0, 1), "{swept:?}");
+    assert!((1..50).contains(&running()), "{}", running());
+    for _ in 0..10 {
+        fakes.clock.advance(Duration::from_mins(1));
+        crate::sweep(&env(&fakes)).await.unwrap();
+    }
+    assert_eq!(running(), 0);
+}
+
+#[test]
+fn every_task_gets_its_turn_soon_if_a_sweep_checks_a_tenth_of_them() {
+    for tasks in [10, 1000, 5000] {
+        let share = tasks / 10;
+        for begun_at in [0, 29_000_000] {
+            let mut is_checked = vec![false; tasks];
+            for minute in begun_at..begun_at + 30 {
+                let first = first_of(tasks, Timestamp::from_millis(minute * 60_000));
+                (first..first + share).for_each(|task| is_checked[task % tasks] = true);
+            }
+            assert_eq!(is_checked.iter().position(|checked| !checked), None, "of {tasks}");
+        }
+    }
+    assert_eq!(first_of(0, Timestamp::from_millis(60_000)), 0);
 }

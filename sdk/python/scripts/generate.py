@@ -60,7 +60,7 @@ SYNC = [
     (r"\baclosing\b", "closing"),
     (r"\bAsyncExitStack\b", "ExitStack"),
     (r"\benter_async_context\b", "enter_context"),
-    (r"\basync_(?=(sleep|shield|connect|receive)\b)", ""),
+    (r"\basync_(?=(sleep|shield|call|copy_file|connect|receive)\b)", ""),
 ]
 
 

@@ -141,7 +141,7 @@ class Scripted:
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 respond(self, body)
 
-            do_GET = do_POST = handle_any  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

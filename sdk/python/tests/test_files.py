@@ -6,10 +6,13 @@ import asyncio
 import io
 import os
 import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import anyio
 import pytest
-from conftest import Server
+from conftest import Scripted, Server, problem, send
 
 from ephemeral_shells import AsyncShell, Client, Shell
 from ephemeral_shells.errors import (
@@ -113,6 +116,91 @@ def test_files_are_used_asynchronously(local: Server) -> None:
             await shell.files.write("stream", io.BytesIO(b"x" * 1_000_000))
             assert await shell.files.read("stream") == b"x" * 1_000_000
             assert len((await shell.files.list())["entries"]) >= 1
+
+    asyncio.run(use())
+
+
+STREAM = {"text": "", "encoding": "utf-8", "bytes": 0, "keptBytes": 0, "nextOffset": 0}
+STARTED = {"jobId": "job_1", "status": "completed", "stdout": STREAM, "stderr": STREAM}
+
+
+def remove_after(first: tuple[int, str] | None) -> int:
+    """Removes a file with a server that responds to the first request with this status and code, or
+    not at all, and to the others that there is no such file. Returns the number of requests."""
+    count = 0
+
+    def respond(request: BaseHTTPRequestHandler, _: bytes) -> None:
+        nonlocal count
+        if request.command == "GET":
+            # What a client asks that waits until the shell is ready.
+            send(request, 200, {**STARTED, "startJobId": "job_1"})
+            return
+        count += 1
+        if count > 1:
+            send(request, 404, problem("path_not_found", 404))
+        elif first is None:
+            request.close_connection = True
+            request.connection.close()
+        else:
+            send(request, first[0], problem(first[1], first[0], retryable=True), retry_after="0")
+
+    with Scripted(respond) as server, Client(server.url, "token") as client:
+        client.has_responded = True
+        Shell(client, "sh_1").files.remove("file")
+    return count
+
+
+@pytest.mark.parametrize("first", [(404, "path_not_found"), (409, "not_ready"), (429, "too_many")])
+def test_a_missing_file_is_not_removed_by_an_attempt_without_effect(first: tuple[int, str]) -> None:
+    with pytest.raises(PathNotFoundError):
+        remove_after(first)
+
+
+@pytest.mark.parametrize("first", [None, (502, "unknown"), (503, "transfer_failed")])
+def test_a_missing_file_may_be_removed_by_an_attempt_without_an_outcome(
+    first: tuple[int, str] | None,
+) -> None:
+    assert remove_after(first) == 2
+
+
+class Pipe(io.BytesIO):
+    """Has nothing to read before it is `written`."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.written = threading.Event()
+
+    def seekable(self) -> bool:
+        return False
+
+    def read(self, size: int | None = -1) -> bytes:
+        if not self.written.wait(10):
+            raise AssertionError("the writer of the pipe did not run")
+        return super().read(size)
+
+
+def test_a_pipe_may_be_written_by_a_task_of_the_same_loop(local: Server) -> None:
+    async def use() -> None:
+        async with await AsyncShell.start() as shell:
+            pipe = Pipe(b"through a pipe")
+            copy = asyncio.create_task(shell.files.write("file", pipe))
+            await asyncio.sleep(0)
+            pipe.written.set()
+            await copy
+            assert await shell.files.read("file") == b"through a pipe"
+
+    asyncio.run(use())
+
+
+def test_a_task_that_is_cancelled_does_not_wait_for_the_end_of_a_pipe(local: Server) -> None:
+    async def use() -> None:
+        async with await AsyncShell.start() as shell:
+            pipe = Pipe(b"never written")
+            with pytest.raises(TimeoutError), anyio.fail_after(0.1):
+                await shell.files.write("file", pipe)
+            assert not pipe.written.is_set()
+            # Nothing stays in the thread.
+            pipe.written.set()
 
     asyncio.run(use())
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import cast
 
 import pytest
+from websockets.http11 import Request, Response
+from websockets.sync.server import Server as WebSocketServer
+from websockets.sync.server import ServerConnection, serve
 
-from ephemeral_shells import Client, JobFailedError, Shell, _frame
+from ephemeral_shells import Client, Job, JobFailedError, Shell, Terminal, _frame
 from ephemeral_shells._channel import DataChannel
-from ephemeral_shells.errors import JobFinishedError
+from ephemeral_shells.errors import JobFinishedError, TerminalClosedError
 
 
 def test_a_program_runs_on_a_terminal(client: Client) -> None:
@@ -64,6 +71,49 @@ def test_much_input_and_output_pass_a_terminal(client: Client) -> None:
 def test_a_terminal_of_a_missing_program_is_an_error(client: Client) -> None:
     with Shell.start(client=client) as shell, pytest.raises(JobFailedError):
         shell.terminal(["no-such-program"])
+
+
+def test_a_refusal_is_an_error_with_its_reason_at_once() -> None:
+    reason = "the token was used"
+    closed = _frame.encode("channel_closed", 0, 0, 0, json.dumps({"Output": reason}).encode())
+
+    def respond(connection: ServerConnection, request: Request) -> Response | None:
+        if "/v1/jobs/" not in request.path:
+            return None
+        access = {"streamUrl": "ws://127.0.0.1/channel", "tokenValue": "used"}
+        job = {"jobId": "job_1", "status": "running", "terminal": access}
+        return connection.respond(HTTPStatus.OK, json.dumps(job))
+
+    def refuse(connection: ServerConnection) -> None:
+        connection.recv()
+        connection.send(closed)
+        # The client is the one that closes the connection.
+        list(connection)
+
+    # Its type is incomplete.
+    new_server = cast("Callable[..., WebSocketServer]", serve)
+    server = new_server(refuse, "127.0.0.1", 0, process_request=respond)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        with (
+            Client(url, "token") as client,
+            Terminal.open(Job(client, "job_1", "sh_1"), 80, 24) as terminal,
+        ):
+            for _ in range(2):
+                with pytest.raises(TerminalClosedError, match=f"job_1 was refused: {reason}$"):
+                    terminal.read(timeout=5)
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def test_the_end_of_a_channel_that_has_begun_is_no_refusal() -> None:
+    channel = DataChannel("token", 80, 24, 0.0)
+    channel.receive(output_frame(0, b"last"), 0.0)
+    channel.receive(_frame.encode("channel_closed", 0, 0, 0, b'{"Output": "the end"}'), 0.0)
+    assert (channel.is_closed, channel.message, channel.refusal) == (True, "the end", None)
 
 
 def output_frame(sequence: int, payload: bytes, kind: int = _frame.OUTPUT) -> bytes:

@@ -15,8 +15,8 @@ export interface Size {
 export type Closed =
   /** The server ended the channel; the message is for the user and may be empty. */
   | { kind: "ended"; message: string; exitCode: number | null }
-  /** The server did not accept the token. */
-  | { kind: "refused" }
+  /** The server did not accept the token; the message says why and may be empty. */
+  | { kind: "refused"; message: string }
   /** There was no connection, for example because a proxy passes no WebSockets on. */
   | { kind: "unreachable" }
   | { kind: "lost" };
@@ -76,7 +76,8 @@ export class Channel {
     };
     // What was received before the end is processed first.
     const onClosed = (kind: "lost" | "refused" | "unreachable") => {
-      void this.#receiving.then(() => this.#close({ kind }));
+      const closed: Closed = kind === "refused" ? { kind, message: "" } : { kind };
+      void this.#receiving.then(() => this.#close(closed));
     };
     const onConnected = () => this.resize(size);
     const onResumed = () => this.#resume();
@@ -125,9 +126,7 @@ export class Channel {
   async #receive(data: ArrayBuffer): Promise<void> {
     const frame = decode(data);
     if (this.#isClosed || frame === null) return;
-    // The end of a channel before its beginning is a refusal, which the end of the connection tells.
     if (frame.messageType !== "channel_closed") this.#hasBegun = true;
-    else if (!this.#hasBegun) return;
     if (frame.messageType === "output_stream_data") {
       // A damaged message is not acknowledged, so it comes again.
       if (!(await isIntact(frame)) || !this.#incoming.insert(frame.sequence, frame)) return;
@@ -146,7 +145,10 @@ export class Channel {
       this.#sendInput();
     } else if (frame.messageType === "channel_closed") {
       const { Output: output } = json(frame) as Record<string, unknown>;
-      this.#close({ kind: "ended", message: typeof output === "string" ? output : "", exitCode: this.#exitCode });
+      const message = typeof output === "string" ? output : "";
+      // The end of a channel before its beginning is a refusal.
+      if (this.#hasBegun) this.#close({ kind: "ended", message, exitCode: this.#exitCode });
+      else this.#close({ kind: "refused", message });
     }
   }
 

@@ -56,14 +56,15 @@ export class Files {
 
   /** Removes a file or an empty directory; with `recursive`, a directory with its content. */
   async remove(path: string, { recursive = false } = {}): Promise<void> {
-    let attempts = 0;
+    let mayBeRemoved = false;
     await this.#retried(async () => {
-      attempts += 1;
       try {
         await this.#transfer("DELETE", "", { path, recursive: String(recursive) });
       } catch (error) {
-        // An earlier attempt has removed it if its response was lost.
-        if (attempts === 1 || !(error instanceof ApiError) || error.code !== "path_not_found") throw error;
+        if (mayBeRemoved && error instanceof ApiError && error.code === "path_not_found") return;
+        // The outcome is not known if the response was lost or is a failure of the server.
+        if (!(error instanceof ApiError) || error.status >= 500) mayBeRemoved = true;
+        throw error;
       }
     });
   }

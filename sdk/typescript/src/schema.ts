@@ -2100,9 +2100,9 @@ export interface operations {
                 "If-None-Match"?: string;
                 /** @description Last-Modified of what is known already. */
                 "If-Modified-Since"?: string;
-                /** @description ETags of what is wanted. */
+                /** @description ETags of what is wanted. Refused with 400 where requests for files are jobs. */
                 "If-Match"?: string;
-                /** @description Last-Modified of what is wanted. */
+                /** @description Last-Modified of what is wanted. Refused with 400 where requests for files are jobs. */
                 "If-Unmodified-Since"?: string;
             };
             path: {

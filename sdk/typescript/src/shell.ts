@@ -50,8 +50,11 @@ export type TerminalOptions = OpenOptions &
 export interface RunOptions extends CommandOptions, Abortable {
   /** Throw `CommandError` unless the command exits with 0. */
   check?: boolean;
-  /** Called with each part of the output as it comes. */
-  onOutput?: (chunk: Chunk) => void;
+  /**
+   * Called with each part of the output as it comes. A promise that it returns is waited for. What it throws ends
+   * `run` but not the command: to cancel that then, `submit` it, and follow `Job.stream` instead.
+   */
+  onOutput?: (chunk: Chunk) => unknown;
 }
 
 /** A disposable shell. `await using` and `Shell.use` stop it, also after an error. */
@@ -128,7 +131,7 @@ export class Shell {
     const query = onOutput ? {} : { waitSeconds: WAIT_SECONDS };
     const answer = await this.#execute<JobRecord>(command, options, { query, signal });
     const job = this.job(answer.jobId);
-    if (onOutput) for await (const chunk of job.stream({ signal })) onOutput(chunk);
+    if (onOutput) for await (const chunk of job.stream({ signal })) await onOutput(chunk);
     // An answer that the command is accepted has no output.
     const hasEnded = isFinal(answer) && "stdout" in answer;
     const result = hasEnded ? await job.result(answer) : await job.wait({ signal });

@@ -53,8 +53,10 @@ export class Terminal implements AsyncIterable<Uint8Array> {
         onClosed: (closed: Closed) => {
           terminal.#closed = closed;
           terminal.#changed();
-          if (closed.kind === "ended") resolve();
-          else reject(new TerminalClosedError(`the terminal of ${job.id} can't be opened: the connection is ${closed.kind}`));
+          if (closed.kind === "ended") return resolve();
+          const reason = closed.kind === "refused" && closed.message !== "" ? `: ${closed.message}` : "";
+          const text = `the terminal of ${job.id} can't be opened: the connection is ${closed.kind}${reason}`;
+          reject(new TerminalClosedError(text));
         },
       };
       const size = { cols: options.cols ?? 80, rows: options.rows ?? 24 };

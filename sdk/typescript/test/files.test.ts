@@ -2,8 +2,9 @@
 
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
+import { test } from "node:test";
 import { Client, ConnectionFailedError, Shell } from "../src/index.js";
-import { client, onServer, started } from "./fixture.js";
+import { client, onServer, problem, scripted, send, started } from "./fixture.js";
 
 onServer("files are written, read, listed and removed", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
@@ -51,4 +52,41 @@ onServer("a server that dies is an error of a transfer, and leaves the old file"
   } finally {
     await own.clear();
   }
+});
+
+/**
+ * Removes a file with a server that responds to the first request with this status and code, or not at all, and to
+ * the others that there is no such file.
+ */
+async function removeAfter(first: [number, string] | null): Promise<void> {
+  const stream = { text: "", encoding: "utf-8", bytes: 0, keptBytes: 0, nextOffset: 0 };
+  const started = { jobId: "job_1", startJobId: "job_1", status: "completed", stdout: stream, stderr: stream };
+  let count = 0;
+  await scripted(
+    (request, response) => {
+      if (request.method !== "DELETE") return send(response, 200, started);
+      count += 1;
+      if (count > 1) send(response, 404, problem("path_not_found", 404));
+      else if (first === null) request.socket.destroy();
+      else send(response, first[0], { ...problem(first[1], first[0]), retryable: true }, { "retry-after": "0" });
+    },
+    async (url) => {
+      const client = new Client({ url, token: "token" });
+      await client.quota();
+      await new Shell(client, "sh_1").files.remove("file");
+    },
+  );
+  assert.equal(count, 2);
+}
+
+test("a missing file is not removed by an attempt without effect", async () => {
+  for (const first of [[404, "path_not_found"], [409, "not_ready"], [429, "too_many"]] as [number, string][]) {
+    await assert.rejects(removeAfter(first), { code: "path_not_found" }, first[1]);
+  }
+});
+
+test("a missing file may be removed by an attempt without an outcome", async () => {
+  await removeAfter(null);
+  await removeAfter([502, "unknown"]);
+  await removeAfter([503, "transfer_failed"]);
 });

@@ -2,8 +2,10 @@
 
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { Shell, WaitTimeoutError, type Terminal } from "../src/index.js";
-import { client, onServer } from "./fixture.js";
+import { test } from "node:test";
+import { encode, newId } from "../src/frame.js";
+import { Client, Shell, TerminalClosedError, WaitTimeoutError, type Terminal } from "../src/index.js";
+import { client, onServer, scripted, send } from "./fixture.js";
 
 async function rest(terminal: Terminal): Promise<string> {
   const parts: Uint8Array[] = [];
@@ -64,4 +66,41 @@ onServer("a terminal of a missing program is an error", async () => {
   await Shell.use({ client: await client() }, async (shell) => {
     await assert.rejects(shell.terminal({ command: ["no-such-program"] }), { code: "command_not_found" });
   });
+});
+
+/** A WebSocket whose server refuses the token and leaves the connection open. */
+class RefusingSocket {
+  readyState = 1;
+  onopen: () => void = () => undefined;
+  onmessage: (message: { data: ArrayBuffer }) => void = () => undefined;
+
+  constructor() {
+    const header = { messageType: "channel_closed", created: 1, sequence: 0, flags: 0, messageId: newId(), payloadType: 0 };
+    const payload = new TextEncoder().encode('{"Output":"the token was used"}');
+    void encode(header, payload).then(({ buffer }) => {
+      this.onopen();
+      this.onmessage({ data: buffer });
+    });
+  }
+
+  send(): void {}
+
+  close(): void {
+    this.readyState = 3;
+  }
+}
+
+test("a terminal that is refused is an error with the reason at once", async () => {
+  const job = { jobId: "job_1", status: "running", terminal: { streamUrl: "ws://127.0.0.1/channel", tokenValue: "used" } };
+  await scripted(
+    (_, response) => send(response, 200, job),
+    async (url) => {
+      const shell = new Shell(new Client({ url, token: "token" }), "sh_1");
+      const opened = shell.job("job_1").terminal({ WebSocket: RefusingSocket as unknown as typeof WebSocket });
+      await assert.rejects(opened, (error: TerminalClosedError) => {
+        assert.equal(error.message, "the terminal of job_1 can't be opened: the connection is refused: the token was used");
+        return error instanceof TerminalClosedError;
+      });
+    },
+  );
 });

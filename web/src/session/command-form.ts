@@ -10,7 +10,7 @@ export interface CommandForm {
   timeout: string;
   shell: "" | "bash" | "sh";
   keep: "both" | "head" | "tail";
-  /** Whether a shell of the session runs it that stays, and its name. */
+  /** Whether a shared shell of the session runs it, and the name of that. */
   isShared: boolean;
   shellName: string;
   env: string;

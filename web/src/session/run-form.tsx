@@ -91,7 +91,7 @@ function Options({ form, set }: FormProps) {
     <details class="more">
       <summary>Options{changed > 0 && ` (${changed})`}</summary>
       <Checkbox
-        label="In a shell that stays"
+        label="In a shared shell"
         hint="The next command there finds the directory, variables, functions and processes that this one leaves."
         checked={form.isShared}
         onChange={(isShared) => set({ isShared })}

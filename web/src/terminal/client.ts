@@ -15,8 +15,8 @@ export type TerminalState =
   /** The connection was lost; it is opened again at this time (milliseconds of the clock). */
   | { kind: "lost"; retryAt: number; message: string }
   | { kind: "detached" }
-  /** The server refused the permission to open the terminal: it was used or its time is over. */
-  | { kind: "expired" }
+  /** The server refused the permission to open the terminal, with this reason unless it is empty. */
+  | { kind: "refused"; message: string }
   | { kind: "ended"; job: Job; message: string }
   | { kind: "failed"; error: Error };
 
@@ -126,8 +126,12 @@ export class TerminalClient {
         if (opened === "ended") return;
         if (opened.wasOpen) delay = FIRST_RETRY_MS;
         const { closed } = opened;
-        if (closed.kind === "refused" && ++refusals >= MAX_REFUSALS) return this.state.set({ kind: "expired" });
-        if (closed.kind !== "refused") refusals = 0;
+        if (closed.kind === "refused") {
+          message = closed.message;
+          if (++refusals >= MAX_REFUSALS) return this.state.set({ kind: "refused", message });
+        } else {
+          refusals = 0;
+        }
         if (closed.kind === "unreachable") message = "the WebSocket can’t be opened";
         if (closed.kind === "ended") {
           message = closed.message;

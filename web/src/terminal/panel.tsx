@@ -17,7 +17,7 @@ const TONES: Record<TerminalState["kind"], Tone> = {
   connected: "good",
   lost: "bad",
   detached: "idle",
-  expired: "warn",
+  refused: "warn",
   ended: "idle",
   failed: "bad",
 };
@@ -150,7 +150,7 @@ function TabActions({ tab, onClose }: { tab: TerminalTab; onClose: () => void })
   return (
     <>
       {end.error && <Failure error={end.error} />}
-      {isOpen && state.kind !== "detached" && state.kind !== "expired" && (
+      {isOpen && state.kind !== "detached" && state.kind !== "refused" && (
         <Button icon="leave" label="Detach" kind="quiet" onClick={() => tab.client.detach()} />
       )}
       {isOpen && jobId !== null && (

@@ -37,10 +37,12 @@ export function TerminalStatus({ state, session, onOpen, onOpenAnother }: Props)
           Detached. Its program goes on{idle(session)}.
         </Line>
       );
-    case "expired":
+    case "refused":
       return (
         <Line tone="warn" end={<Button icon="again" label="Open again" onClick={onOpen} />}>
-          The permission to open this terminal was used by another client, or it expired.
+          {state.message === ""
+            ? "The permission to open this terminal was used by another client, or it expired."
+            : `The server refused to open this terminal: ${state.message}.`}
         </Line>
       );
     case "ended":

@@ -155,14 +155,14 @@ test("the options of a command reach it, and what it leaves running is listed", 
   await tab.close();
 });
 
-test("commands of a shell that stays find what those before have left there", async () => {
+test("commands in a shared shell find what those before have left there", async () => {
   const id = await server.session({ ttlSeconds: 600 });
   const tab = await signedIn();
   const { page } = tab;
   await openSession(page, id);
   await page.getByText("Options").click();
   await page.getByLabel("Directory", { exact: true }).fill("/var");
-  await page.getByLabel("In a shell that stays").check();
+  await page.getByLabel("In a shared shell").check();
   await page.getByLabel("Name of the shell").fill("main");
   assert.equal(await page.getByLabel("Directory", { exact: true }).count(), 0, "it is the shell's");
   await page.getByText("Options (2)").waitFor();
@@ -171,7 +171,7 @@ test("commands of a shell that stays find what those before have left there", as
   await page.getByText("main (new)").waitFor();
   await page.goBack();
   await page.getByText("Options").click();
-  await page.getByLabel("In a shell that stays").check();
+  await page.getByLabel("In a shared shell").check();
   await page.getByLabel("Name of the shell").fill("main");
   await run(page, "pwd; echo $NAME >&2; exit 3");
   await badge(page, "exit 3").waitFor();

@@ -95,9 +95,9 @@ test("each page is accessible and looks as it should, light, dark and on a phone
     await keep("session");
     await page.getByText("Options").click();
     await keep("options");
-    await page.getByLabel("In a shell that stays").check();
+    await page.getByLabel("In a shared shell").check();
     await keep("shared");
-    await page.getByLabel("In a shell that stays").uncheck();
+    await page.getByLabel("In a shared shell").uncheck();
     await page.getByText("Options").click();
     await page.getByRole("tab", { name: /Events/ }).click();
     await keep("events");

@@ -156,8 +156,8 @@ test("a permission that was used is asked for again, and the user is told if tha
   });
   await openSession(page, id);
   await page.getByRole("button", { name: "Open terminal" }).click();
-  await status(page).getByText("The permission to open this terminal was used").waitFor();
-  await page.screenshot({ path: path.join(screenshots, "terminal-expired.png") });
+  await status(page).getByText("The server refused to open this terminal: the token was used").waitFor();
+  await page.screenshot({ path: path.join(screenshots, "terminal-refused.png") });
   assert.deepEqual(await violations(page), []);
   await page.unrouteAll();
   await page.getByRole("button", { name: "Open again" }).click();

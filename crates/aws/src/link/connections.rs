@@ -22,7 +22,7 @@ use link::frame::ToRunner;
 use super::{Claims, requests::Request};
 use crate::store::{
     error::StoreError,
-    keys::{self, Key, RECORD, TTL},
+    keys::{self, Key, RECORD, TTL, number_value},
     table::Table,
 };
 
@@ -122,14 +122,13 @@ impl Connections {
     pub async fn record(&self, connection: &Connection) -> Result<Admission, BackendError> {
         let Connection { task, id, claims, attempt } = connection;
         let text = |value: &str| AttributeValue::S(value.to_owned());
-        let number = |value: u64| AttributeValue::N(value.to_string());
         let mut item = Key::link(task).attributes();
         item.extend([
             (CONNECTION.to_owned(), text(id)),
             (STARTED_BY.to_owned(), text(&claims.started_by)),
             (LAUNCH.to_owned(), text(&claims.launch)),
-            (GENERATION.to_owned(), number(claims.generation)),
-            (ATTEMPT.to_owned(), number(*attempt)),
+            (GENERATION.to_owned(), number_value(claims.generation)),
+            (ATTEMPT.to_owned(), number_value(attempt)),
             (TTL.to_owned(), self.expiry()),
         ]);
         let call = self.table.client.put_item().table_name(&self.table.name).set_item(Some(item));
@@ -141,8 +140,8 @@ impl Connections {
             .expression_attribute_names("#g", GENERATION)
             .expression_attribute_names("#a", ATTEMPT)
             .expression_attribute_values(":l", text(&claims.launch))
-            .expression_attribute_values(":g", number(claims.generation))
-            .expression_attribute_values(":a", number(*attempt));
+            .expression_attribute_values(":g", number_value(claims.generation))
+            .expression_attribute_values(":a", number_value(attempt));
         let is_done = unless_refused(call.send().await, "recording a connection")?;
         Ok(if is_done { Admission::Admitted } else { Admission::Refused })
     }
@@ -280,7 +279,7 @@ impl Connections {
     }
 
     fn expiry(&self) -> AttributeValue {
-        AttributeValue::N(seconds(self.clock.now() + KEEP).to_string())
+        number_value(seconds(self.clock.now() + KEEP))
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) struct Writer {
 #[derive(Debug)]
 pub(super) enum WriteError {
     Commit(CommitError),
-    /// Nothing was written: what the transaction was composed from has changed, for this reason.
+    /// Nothing was written: a value that was read before the transaction has changed, for this reason.
     Outdated(&'static str),
 }
 

@@ -1,13 +1,13 @@
-//! Commits whose items depend on what the table has: the numbers of events, and the places of sessions. They are
-//! composed from it, and again if others were faster.
+//! Commits whose items depend on what the table has: the numbers of events, and the counters of sessions. They
+//! are composed from it, and again if others were faster.
 
 use domain::ports::CommitError;
 
 use super::{
     backoff::Backoff,
     commit::{WriteError, Writer},
-    places::Places,
     plan::Planned,
+    session_counters::SessionCounters,
     table::Table,
     user_events, writing,
 };
@@ -16,14 +16,17 @@ use super::{
 pub(super) async fn commit(
     table: &Table,
     writer: &Writer,
-    places: &Places,
+    counters: &SessionCounters,
     planned: Planned,
 ) -> Result<(), CommitError> {
+    if planned.counter.is_none() && planned.events.is_empty() {
+        return Ok(writer.write(planned.items).await?);
+    }
     let mut backoff = Backoff::new();
     loop {
         let mut items = planned.items.clone();
-        if let Some(change) = planned.place {
-            places.add(table, change, &mut items).await?;
+        if let Some(change) = planned.counter {
+            counters.add(table, change, &mut items).await?;
         }
         user_events::add(table, &planned.events, &mut items).await.map_err(writing)?;
         match writer.write(items).await {

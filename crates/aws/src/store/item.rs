@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::{
 };
 
 use super::{
-    keys::{Attributes, Key, VERSION},
+    keys::{Attributes, Key, VERSION, number_value},
     plan::Slots,
 };
 
@@ -29,7 +29,8 @@ pub(super) enum ConditionFailure {
         is_open_required: bool,
         queue_limit: Option<u32>,
     },
-    /// What the transaction was composed from has changed, for this reason: it is composed again.
+    /// A value that was read before the transaction has changed, for this reason; the caller reads again and composes a
+    /// new transaction.
     Outdated(&'static str),
     /// Nothing: the transaction is repeated without the item.
     Skip,
@@ -134,9 +135,9 @@ impl Item {
         if read == 0 {
             self = self.when_none(VERSION);
         } else {
-            self = self.when(VERSION, "=", AttributeValue::N(read.to_string()));
+            self = self.when(VERSION, "=", number_value(read));
         }
-        self.set(VERSION, AttributeValue::N(version.to_string()))
+        self.set(VERSION, number_value(version))
     }
 
     /// Requires that the comparison `name operator value` holds.

@@ -36,21 +36,17 @@ pub(super) const STATUS: &str = "status";
 pub(super) const TURN: &str = "turn";
 /// How many sessions of a user hold a slot.
 pub(super) const ACTIVE: &str = "active";
-/// Which counter of places gave a session its own, if it has one.
-pub(super) const PLACE: &str = "place";
-/// Partition of the counters of places.
-pub(super) const PLACES: &str = "places";
+/// Which counter of all sessions counts a session, if one does.
+pub(super) const COUNTER: &str = "counter";
+/// Partition of the counters of all sessions.
+pub(super) const SESSION_COUNTERS: &str = "sessionCounters";
+/// The number of a user's last event when a session of the user ended, in the item of the user's slots, which does not
+/// expire.
+pub(super) const LAST_EVENT: &str = "lastEvent";
 /// When the bucket is full from which a user's starts take. Milliseconds since 1970.
 pub(super) const STARTS_FULL_AT: &str = "startsFullAt";
 /// When an idempotency key may be used again. Milliseconds since 1970.
 pub(super) const EXPIRES: &str = "expires";
-/// What the index `list` tells of a session with this status. Sessions that have not ended are told apart by their records:
-/// a user has few of them, and each change of the attribute would be billed like a write.
-pub(super) fn status_class(status: &str) -> &str {
-    let ended = [Status::Stopped, Status::Failed].map(Status::name);
-    if ended.contains(&status) { status } else { "live" }
-}
-
 /// A chunk of output.
 pub(crate) const BYTES: &str = "bytes";
 /// The whole output of a finished job, in its record's item.
@@ -73,6 +69,13 @@ pub(super) const DUE_KEY: &str = "dueKey";
 
 /// Partitions of the index `due`. Each accepts 1,000 writes per second.
 pub(super) const SHARDS: u128 = 4;
+
+/// The session's status in the index `list`: `stopped`, `failed`, or `live` for all others. Those are told apart by their
+/// records: a user has few of them, and each change of the attribute would be billed like a write.
+pub(super) fn status_class(status: &str) -> &str {
+    let ended = [Status::Stopped, Status::Failed].map(Status::name);
+    if ended.contains(&status) { status } else { "live" }
+}
 
 /// The key of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -240,4 +243,9 @@ pub(crate) fn text<'a>(item: &'a Attributes, name: &str) -> Option<&'a str> {
 /// The value of a number attribute; none if it is missing or of another type.
 pub(crate) fn number<T: std::str::FromStr>(item: &Attributes, name: &str) -> Option<T> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// A number as the value of an attribute.
+pub(crate) fn number_value(value: impl Display) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }

@@ -15,7 +15,7 @@ use domain::{
 use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
-    keys::{ACTIVE, BYTES, EXPIRES, Key, RECORD, TTL},
+    keys::{ACTIVE, BYTES, EXPIRES, Key, RECORD, TTL, number_value},
     record, timeline, writing,
 };
 
@@ -37,14 +37,16 @@ pub(super) struct Planned {
     /// Become items when their numbers are known.
     pub(super) events: Vec<UserEvent>,
     /// Becomes an item when the counters are known.
-    pub(super) place: Option<PlaceChange>,
+    pub(super) counter: Option<CounterChange>,
 }
 
-/// What becomes of a session's place among all sessions of the deployment.
+/// How the number of all sessions of the deployment changes.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum PlaceChange {
-    Take(SessionId),
-    Return(SessionId),
+pub(super) enum CounterChange {
+    /// This session is counted from now on.
+    Raise(SessionId),
+    /// This session is not counted any more.
+    Lower(SessionId),
 }
 
 /// What these writes are in the table.
@@ -61,7 +63,7 @@ pub(super) fn of(writes: Vec<Write>) -> Result<Planned, CommitError> {
 struct Plan {
     items: Vec<Item>,
     events: Vec<UserEvent>,
-    place: Option<PlaceChange>,
+    counter: Option<CounterChange>,
     /// The growth of each job's output, until the item of the job's record includes it.
     growth: HashMap<JobId, Growth>,
     /// Output that is not an item yet.
@@ -106,7 +108,7 @@ impl Plan {
         Ok(Self {
             items: Vec::with_capacity(writes.len() + 4),
             events: Vec::new(),
-            place: None,
+            counter: None,
             growth,
             output: HashMap::new(),
             parallel,
@@ -136,10 +138,12 @@ impl Plan {
             Write::CountStart { user, at, rate } => self.slots(user).start = Some((at, rate)),
             Write::FreeSlot { user, session } => {
                 self.items.push(free_slot(&user));
-                self.place = Some(PlaceChange::Return(session));
+                self.counter = Some(CounterChange::Lower(session));
             }
             // Tasks share no host, but there may be a ceiling.
-            Write::RequireCapacity { session, .. } => self.place = Some(PlaceChange::Take(session)),
+            Write::RequireCapacity { session, .. } => {
+                self.counter = Some(CounterChange::Raise(session))
+            }
             Write::TakeTurn { session, job } => self.mailbox(session).takes_turn = Some(job),
             Write::EndTurn { session, job } => self.end_turn(session, job),
             Write::RequireOpen(session) => self.mailbox(session).must_be_open = true,
@@ -170,7 +174,7 @@ impl Plan {
         for (session, mailbox) in self.mailboxes {
             self.items.push(mailbox.item(session));
         }
-        Ok(Planned { items: self.items, events: self.events, place: self.place })
+        Ok(Planned { items: self.items, events: self.events, counter: self.counter })
     }
 
     fn chunks(&mut self, job: JobId, pieces: &[Piece]) {
@@ -204,17 +208,17 @@ fn idempotent_response(response: &IdempotentResponse) -> Result<Item, StoreError
     let expires = response.expires_at.millis();
     let attributes = [
         (RECORD.to_owned(), record::plain(response)?),
-        (EXPIRES.to_owned(), number(expires)),
-        (TTL.to_owned(), number(expires / 1000 + 1)),
+        (EXPIRES.to_owned(), number_value(expires)),
+        (TTL.to_owned(), number_value(expires / 1000 + 1)),
     ];
     let item = Item::put(Key::answer(&response.user, &response.key), attributes.into());
-    let item = item.when_none_or(EXPIRES, "<=", number(response.created_at.millis()));
+    let item = item.when_none_or(EXPIRES, "<=", number_value(response.created_at.millis()));
     Ok(item.on_failure(ConditionFailure::AlreadyAnswered))
 }
 
 fn free_slot(user: &UserId) -> Item {
     let slots = Item::update(Key::slots(user)).on_failure(ConditionFailure::Skip);
-    slots.when(ACTIVE, ">", number(0)).add(ACTIVE, number(-1))
+    slots.when(ACTIVE, ">", number_value(0)).add(ACTIVE, number_value(-1))
 }
 
 /// Moves the end of a job's output, on condition that no other write has moved it.
@@ -222,19 +226,15 @@ fn extend_output(item: Item, growth: Growth) -> Item {
     growth.into_iter().fold(item, |item, (stream, (from, to))| {
         let name = stream.name();
         let item = match from {
-            0 => item.when_none_or(name, "=", number(0)),
-            _ => item.when(name, "=", number(from)),
+            0 => item.when_none_or(name, "=", number_value(0)),
+            _ => item.when(name, "=", number_value(from)),
         };
-        item.set(name, number(to))
+        item.set(name, number_value(to))
     })
 }
 
 fn concurrency(job: &Job) -> Option<Concurrency> {
     job.command().map(|command| command.concurrency)
-}
-
-fn number(value: impl std::fmt::Display) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }
 
 #[cfg(test)]

@@ -119,7 +119,8 @@ pub(super) fn decode<T: Record>(
     Ok(Some(Versioned { value, version: Version(version) }))
 }
 
-fn is_expired(item: &Attributes) -> bool {
+/// Whether DynamoDB may remove the item at any time.
+pub(super) fn is_expired(item: &Attributes) -> bool {
     keys::number(item, TTL).is_some_and(|at: i64| at <= SystemClock.now().millis() / 1000)
 }
 

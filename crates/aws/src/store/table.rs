@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::{
 use super::{
     backoff::Backoff,
     error::StoreError,
-    keys::{Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PK, SK},
+    keys::{Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PK, SK, TTL},
 };
 
 /// Keys that BatchGetItem accepts in one call.
@@ -31,7 +31,7 @@ pub(super) struct Range {
     bounds: Bounds,
     newest_first: bool,
     limit: Option<i32>,
-    keys_only: bool,
+    projection: Option<&'static str>,
 }
 
 /// The sort keys of a range.
@@ -59,8 +59,8 @@ impl Bounds {
 impl Range {
     /// Items of the table itself, read consistently.
     pub(super) fn of(partition: String, bounds: Bounds) -> Self {
-        let (index, newest_first, limit, keys_only) = (None, false, None, false);
-        Self { index, partition, bounds, newest_first, limit, keys_only }
+        let (index, newest_first, limit, projection) = (None, false, None, None);
+        Self { index, partition, bounds, newest_first, limit, projection }
     }
 
     /// Keys of the index `list`. The latest commits may be missing.
@@ -87,7 +87,13 @@ impl Range {
 
     /// Reads only the keys.
     pub(super) const fn keys_only(mut self) -> Self {
-        self.keys_only = true;
+        self.projection = Some("#p, #s");
+        self
+    }
+
+    /// Reads only the keys and the time of expiry.
+    pub(super) const fn keys_and_expiry(mut self) -> Self {
+        self.projection = Some("#p, #s, #t");
         self
     }
 }
@@ -181,12 +187,15 @@ impl Pages<'_> {
         let call = self.table.client.query().table_name(&self.table.name);
         let call = call.key_condition_expression(condition).set_expression_attribute_values(values);
         let mut call = call.expression_attribute_names("#p", partition);
-        if range.keys_only || !matches!(range.bounds, Bounds::All) {
+        // DynamoDB rejects a name that no expression uses.
+        let projects = |name| range.projection.is_some_and(|names| names.contains(name));
+        if projects("#s") || !matches!(range.bounds, Bounds::All) {
             call = call.expression_attribute_names("#s", sort);
         }
-        if range.keys_only {
-            call = call.projection_expression("#p, #s");
+        if projects("#t") {
+            call = call.expression_attribute_names("#t", TTL);
         }
+        let call = call.set_projection_expression(range.projection.map(str::to_owned));
         let call = call.set_index_name(index.map(str::to_owned)).set_limit(range.limit);
         let call = call.consistent_read(index.is_none()).scan_index_forward(!range.newest_first);
         let call = call.set_exclusive_start_key(self.from.take());

@@ -3,8 +3,10 @@
 //! The number of an event is part of its key. It is one more than that of the user's last event when the
 //! transaction is composed; if another transaction was faster, the item exists and the transaction is
 //! composed again. So the numbers have no gaps, and no event appears before one that was read already.
+//!
+//! Events expire. So that the numbers go on after the last of them has, a transaction that changes the user's slots, as
+//! the end of a session does, also keeps the number there.
 
-use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{
     UserId,
     user_event::{EventNumber, UserEvent},
@@ -13,7 +15,7 @@ use domain::{
 use super::{
     error::StoreError,
     item::{ConditionFailure, Item},
-    keys::{self, Key, RECORD, SK, TTL},
+    keys::{self, Key, LAST_EVENT, RECORD, SK, TTL, number_value},
     record,
     table::{Bounds, Range, Table},
 };
@@ -30,6 +32,10 @@ pub(super) async fn add(
         number = number.next();
         items.push(item(event, number)?);
     }
+    let slots = Key::slots(&first.user);
+    if let Some(slots) = items.iter_mut().find(|item| item.key == slots) {
+        *slots = slots.clone().set(LAST_EVENT, number_value(number.0));
+    }
     Ok(())
 }
 
@@ -39,7 +45,7 @@ const NUMBER_TAKEN: ConditionFailure =
 
 fn item(event: &UserEvent, number: EventNumber) -> Result<Item, StoreError> {
     // DynamoDB expires items by the second.
-    let expires = AttributeValue::N((event.expires_at.millis() / 1000 + 1).to_string());
+    let expires = number_value(event.expires_at.millis() / 1000 + 1);
     let attributes = [(RECORD.to_owned(), record::plain(event)?), (TTL.to_owned(), expires)];
     let item = Item::put(Key::user_event(&event.user, number), attributes.into());
     Ok(item.when_none(RECORD).on_failure(NUMBER_TAKEN))
@@ -70,10 +76,17 @@ pub(super) async fn after(
     Ok(events)
 }
 
-/// The number of a user's last event; 0 if there is none.
+/// The number of a user's last event, also if the event has expired; 0 if there is none.
 pub(crate) async fn last(table: &Table, user: &UserId) -> Result<EventNumber, StoreError> {
-    let all = Range::of(keys::events_of(user), Bounds::All).newest_first().paged(1).keys_only();
-    let newest = table.pages(all).next_non_empty().await?;
-    let number = newest.first().and_then(|item| keys::text(item, SK)?.parse().ok());
-    Ok(EventNumber(number.unwrap_or_default()))
+    let all = Range::of(keys::events_of(user), Bounds::All).newest_first().paged(1);
+    let newest = table.pages(all.keys_and_expiry()).next_non_empty().await?;
+    let newest = newest.first();
+    let stored = newest.and_then(|item| keys::text(item, SK)?.parse().ok()).unwrap_or_default();
+    // Expired items are removed in any order, so there may have been a newer one.
+    if newest.is_some_and(|item| !record::is_expired(item)) {
+        return Ok(EventNumber(stored));
+    }
+    let slots = table.get(&Key::slots(user)).await?;
+    let kept = slots.and_then(|item| keys::number(&item, LAST_EVENT)).unwrap_or_default();
+    Ok(EventNumber(stored.max(kept)))
 }

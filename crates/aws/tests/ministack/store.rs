@@ -20,6 +20,7 @@ use crate::server::{Ministack, plain_http};
 
 mod changes;
 mod costs;
+mod events;
 mod failures;
 mod fault_injector;
 mod meter;

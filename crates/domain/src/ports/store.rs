@@ -71,8 +71,9 @@ pub enum Write {
     CountStart { user: UserId, at: Timestamp, rate: Rate },
     /// One session less of this user holds a slot: this one, which ends.
     FreeSlot { user: UserId, session: SessionId },
-    /// The deployment has room for this session, which takes a slot, beside all others that do not wait and are not over:
-    /// for one session more, and where tasks share one host, for one of this size. Fails with `NoCapacity` otherwise.
+    /// The deployment has room for this session, which takes a slot, beside all others that do not wait and are not over.
+    /// Fails with `NoCapacity` if the deployment has its maximum of sessions, or if the shared host lacks room for this
+    /// size.
     RequireCapacity { session: SessionId, size: Size },
     /// This serial job takes its session's turn; fails with `Conflict` while another job has it.
     TakeTurn { session: SessionId, job: JobId },
@@ -229,7 +230,8 @@ pub trait Store: Send + Sync {
     /// A user's sessions that wait for a slot, oldest first.
     async fn waiting(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError>;
     /// The waiting sessions that may be admitted when a session of this user has ended, oldest first: those
-    /// of the user, and those of all users where [`Write::RequireCapacity`] may fail.
+    /// of the user. Where tasks share one host, also those of all other users, which may wait for the room of this one;
+    /// elsewhere the sweep tries to admit those, and new starts may be faster.
     async fn admissible(&self, user: &UserId) -> Result<Vec<Versioned<Session>>, BackendError> {
         self.waiting(user).await
     }
@@ -327,7 +329,7 @@ pub trait Store: Send + Sync {
     /// [lists them](Self::lists_due_jobs).
     async fn due(&self, now: Timestamp, limit: u32) -> Result<Vec<Due>, BackendError>;
     /// Whether [`Self::due`] lists jobs. Where it does not, because each entry of an index is billed, the sweep looks for
-    /// jobs that may run in the sessions whose tasks live.
+    /// jobs that may run in the sessions whose tasks run.
     fn lists_due_jobs(&self) -> bool {
         true
     }

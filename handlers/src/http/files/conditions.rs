@@ -13,6 +13,8 @@ use crate::http::problem::{Code, InputError, Problem};
 
 /// The headers by which a client would limit a change to a part of the file or to a state of it.
 const OF_CHANGES: [&str; 4] = ["Content-Range", "If-Match", "If-None-Match", "If-Unmodified-Since"];
+/// The headers by which a client wants one state of the file and no other.
+const OF_DOWNLOADS: [&str; 2] = ["If-Match", "If-Unmodified-Since"];
 
 /// Refuses a change that depends on the state of the file.
 ///
@@ -20,10 +22,27 @@ const OF_CHANGES: [&str; 4] = ["Content-Range", "If-Match", "If-None-Match", "If
 /// The request has such a header. A part that replaced the whole file, or a change in spite of its condition,
 /// would lose data.
 pub(super) fn refuse(headers: &HeaderMap) -> Result<(), Problem> {
-    let Some(name) = OF_CHANGES.into_iter().find(|name| headers.contains_key(*name)) else {
+    let detail = "is not supported: the whole file is replaced or removed in any case";
+    refuse_any(headers, &OF_CHANGES, detail)
+}
+
+/// Refuses a download of one state of the file where it is a job, which can't tell the states apart.
+///
+/// # Errors
+/// The request has such a header. The client would take another file for the one that it wants.
+pub(super) fn refuse_of_job(headers: &HeaderMap) -> Result<(), Problem> {
+    let detail = "is not supported, because this download is a job: compare the ETag of its result";
+    refuse_any(headers, &OF_DOWNLOADS, detail)
+}
+
+fn refuse_any(
+    headers: &HeaderMap,
+    names: &[&'static str],
+    detail: &'static str,
+) -> Result<(), Problem> {
+    let Some(name) = names.iter().find(|name| headers.contains_key(**name)) else {
         return Ok(());
     };
-    let detail = "is not supported: the whole file is replaced or removed in any case";
     Err(Problem::invalid(vec![InputError::in_header(name, detail)]))
 }
 

@@ -43,6 +43,7 @@ pub(in crate::http) async fn get(
     let path = params.read(path_only)?;
     if env.transfers.is_some() {
         job::check_method(&method)?;
+        conditions::refuse_of_job(&headers)?;
         return job::accept(&env, user, id, path, FileAction::Read, None).await;
     }
     let mut shell = ShellFiles::open(&env, &user, id, path, FileAction::Read).await?;

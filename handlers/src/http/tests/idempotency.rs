@@ -115,6 +115,32 @@ async fn concurrent_requests_with_one_key_get_one_response() {
     assert_eq!(api.fakes.store.slots(&user_id()), 1);
 }
 
+/// The repetition finds that nothing is left for it before it finds the stored response.
+#[tokio::test]
+async fn a_concurrent_repetition_of_a_start_that_takes_all_that_is_left_gets_its_response() {
+    let body = json!({"size": {"cpu": 256, "memoryMiB": 1024}});
+    for (has_room_for_one, max_active_sessions) in [(true, 5), (false, 1)] {
+        let fakes = Fakes::new();
+        if has_room_for_one {
+            fakes.store.limit_memory(1024);
+        }
+        let api = || {
+            let api = Api::new(fakes.clone());
+            api.with_policy(|policy| policy.max_active_sessions = max_active_sessions)
+        };
+        let (api, twin) = (api(), api());
+        fakes.gate.interleave();
+        let both = futures::join!(
+            api.post_as("k", START, body.clone()),
+            twin.post_as("k", START, body.clone())
+        );
+        assert_eq!(both.0.expect(202), both.1.expect(202));
+        fakes.gate.proceed();
+        api.post(START, body.clone()).await.expect(429);
+        assert_eq!(fakes.store.all_sessions().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_commit_whose_result_was_lost_is_found_again() {
     let api = Api::new(Fakes::new());

@@ -209,6 +209,24 @@ async fn bytes_are_neither_taken_nor_asked_for_in_the_other_way() {
 }
 
 #[tokio::test]
+async fn a_download_of_one_state_of_a_file_is_refused_and_no_job() {
+    let api = ready();
+    for (name, is_refused) in
+        [("if-match", true), ("if-unmodified-since", true), ("if-none-match", false)]
+    {
+        let request = Request::get(uri("/files?path=a")).header(name, "\"v1\"");
+        let answer = api.send(&as_ann(request), Body::empty()).await;
+        if is_refused {
+            let problem = answer.problem(400, "invalid_request");
+            assert!(problem["errors"][0]["detail"].as_str().unwrap().contains("ETag"), "{problem}");
+        } else {
+            answer.expect(202);
+        }
+    }
+    assert_eq!(api.fakes.store.all_jobs().len(), 2, "one start and one download");
+}
+
+#[tokio::test]
 async fn a_session_has_files_while_it_is_ready() {
     let mut api = Api::new(Fakes::new().with_starting_session("s"));
     api.env.transfers = Some(api.fakes.transfers.clone());

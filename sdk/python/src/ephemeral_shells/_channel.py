@@ -36,6 +36,8 @@ class DataChannel:
         """Whether the peer has ended the channel."""
         self.message = ""
         """Why."""
+        self.refusal: str | None = None
+        """Why the peer has refused the channel, if it has; empty if it does not say why."""
         self._size = (cols, rows)
         self._to_send: list[str | bytes] = []
         self._unsent: deque[bytes] = deque()
@@ -104,10 +106,14 @@ class DataChannel:
             self._in_flight.pop(sequence if isinstance(sequence, int) else -1, None)
         elif frame.type in ("start_publication", "pause_publication"):
             self._is_paused = frame.type == "pause_publication"
-        elif frame.type == "channel_closed" and self._has_begun:
-            # Before anything else it is a refusal, which the end of the connection tells.
-            self.is_closed = True
-            self.message = str(_json(frame).get("Output") or "")
+        elif frame.type == "channel_closed":
+            reason = str(_json(frame).get("Output") or "")
+            # The end of a channel before its beginning is a refusal.
+            if self._has_begun:
+                self.is_closed, self.message = True, reason
+            else:
+                self.refusal = reason
+                return
         self._has_begun = True
         if not self.is_open and frame.type in ("output_stream_data", "acknowledge"):
             self.is_open = True

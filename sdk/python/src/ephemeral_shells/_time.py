@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection
+
+_T = TypeVar("_T")
 
 
 def sleep(seconds: float) -> None:
@@ -36,6 +40,31 @@ async def async_shield() -> AsyncGenerator[None, None]:
 
     with anyio.CancelScope(shield=True):
         yield
+
+
+def call(function: Callable[[_T], object], argument: _T) -> None:
+    function(argument)
+
+
+async def async_call(function: Callable[[_T], object], argument: _T) -> None:
+    """Calls a function that may be asynchronous, and waits for its end."""
+    result = function(argument)
+    if isinstance(result, Awaitable):
+        await result
+
+
+def copy_file(source: BinaryIO, target: BinaryIO) -> None:
+    import shutil
+
+    shutil.copyfileobj(source, target)
+
+
+async def async_copy_file(source: BinaryIO, target: BinaryIO) -> None:
+    """Copies in a thread: what writes a pipe may be a task of the same event loop. A task that is
+    cancelled does not wait for the end of the pipe."""
+    import anyio.to_thread
+
+    await anyio.to_thread.run_sync(copy_file, source, target, abandon_on_cancel=True)
 
 
 def require_websockets() -> None:

@@ -228,7 +228,7 @@ class RangeNotSatisfiableError(ApiError, code="range_not_satisfiable"):
 
 
 class PreconditionFailedError(ApiError, code="precondition_failed"):
-    """The file is not the one that the request wants."""
+    """The file does not meet If-Match or If-Unmodified-Since."""
 
 
 class IdempotencyMismatchError(ApiError, code="idempotency_mismatch"):

@@ -89,7 +89,9 @@ fn handlers_receive_the_session_and_waiting_handlers_a_token() {
         let expected = match (&call.token, call.resource.as_str()) {
             (Some(token), "${AwaitEnd}") => {
                 let entered = "1970-01-01T00:00:00.000Z";
-                json!({ "sessionId": "sh_1", "token": token, "waitSeconds": 3600, "enteredAt": entered })
+                json!({
+                    "sessionId": "sh_1", "token": token, "waitSeconds": 3600, "enteredAt": entered, "retries": 0,
+                })
             }
             (Some(token), _) => json!({ "sessionId": "sh_1", "token": token }),
             (None, _) => json!({ "sessionId": "sh_1" }),

@@ -4,12 +4,9 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use domain::{JobId, SessionId, command::Concurrency};
 
-use super::{
-    super::{
-        item::{ConditionFailure, Item},
-        keys::{Key, OPEN, TURN, unfinished},
-    },
-    number,
+use super::super::{
+    item::{ConditionFailure, Item},
+    keys::{Key, OPEN, TURN, number_value, unfinished},
 };
 
 /// What a commit requires of a mailbox and changes in it.
@@ -52,7 +49,7 @@ impl Mailbox {
         }
         if let Some(limit) = self.queue_limit {
             for concurrency in Concurrency::ALL {
-                item = item.when_fewer_than(unfinished(concurrency), number(limit));
+                item = item.when_fewer_than(unfinished(concurrency), number_value(limit));
             }
         }
         match self.takes_turn {

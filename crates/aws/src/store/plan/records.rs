@@ -16,12 +16,12 @@ use super::{
         item::Item,
         keys::{
             Attributes, DUE, DUE_KEY, Key, LIST, LIST_KEY, PART, RECORD, STATUS, TTL,
-            deliveries_of, due_shard, ended_shard, inline, of_user, shard_of, status_class,
-            timestamp,
+            deliveries_of, due_shard, ended_shard, inline, number_value, of_user, shard_of,
+            status_class, timestamp,
         },
         record::{self, Record},
     },
-    Piece, Plan, concurrency, extend_output, number,
+    Piece, Plan, concurrency, extend_output,
 };
 
 /// How long a final warm task is kept, counted from its creation. Only late task events read it.
@@ -72,7 +72,7 @@ impl Plan {
         let is_inline = is_inline(job, &pieces, item.size());
         let is_one_item = !has_part && (is_inline || pieces.is_empty());
         if let Some(at) = expires_at(job, &pieces).filter(|_| is_one_item) {
-            item = item.set(TTL, number(at.millis() / 1000 + 1));
+            item = item.set(TTL, number_value(at.millis() / 1000 + 1));
         }
         if is_inline {
             for Piece { stream, bytes, .. } in &pieces {
@@ -112,7 +112,7 @@ impl Plan {
         let due_at = warm.due_at();
         let due = due_at.map(|at| (due_shard(shard_of(id.ulid())), timestamp(at)));
         let drop_at = id.ulid().timestamp_ms() / 1000 + WARM_RETENTION;
-        let ttl = due_at.is_none().then(|| number(drop_at));
+        let ttl = due_at.is_none().then(|| number_value(drop_at));
         let item = versioned(Item::update(Key::record(id)), expect);
         let item = item.set(RECORD, record::encode(warm)?.record);
         self.items.push(set_due(item, due).set_or_remove(TTL, ttl));

@@ -7,8 +7,8 @@ use domain::{
 };
 
 use super::{
-    super::keys::{self, ACTIVE, Attributes, Key, STARTS_FULL_AT},
-    ConditionFailure, Item, number,
+    super::keys::{self, ACTIVE, Attributes, Key, STARTS_FULL_AT, number_value},
+    ConditionFailure, Item,
 };
 
 /// What a commit takes from a user's quota.
@@ -26,8 +26,8 @@ impl Slots {
     pub(super) fn item(self, key: Key) -> Item {
         let item = self.taking_slot(key).on_failure(ConditionFailure::Slots(self));
         let Some((at, rate)) = self.start else { return item };
-        let item = item.when_none_or(STARTS_FULL_AT, "<=", number(at.millis()));
-        item.set(STARTS_FULL_AT, number((at + rate.interval()).millis()))
+        let item = item.when_none_or(STARTS_FULL_AT, "<=", number_value(at.millis()));
+        item.set(STARTS_FULL_AT, number_value((at + rate.interval()).millis()))
     }
 
     /// The item to try after the condition of [`Self::item`] did not hold for the item that was found. If its own
@@ -51,13 +51,13 @@ impl Slots {
         let latest = at + rate.until_full();
         Ok(match full_at {
             Some(full_at) if full_at > latest => item
-                .when(STARTS_FULL_AT, "=", number(full_at.millis()))
-                .set(STARTS_FULL_AT, number(taken.millis())),
+                .when(STARTS_FULL_AT, "=", number_value(full_at.millis()))
+                .set(STARTS_FULL_AT, number_value(taken.millis())),
             // As often as concurrent starts of the user leave tokens.
             Some(full_at) if full_at > at => item
-                .when(STARTS_FULL_AT, ">", number(at.millis()))
-                .when(STARTS_FULL_AT, "<=", number(latest.millis()))
-                .add(STARTS_FULL_AT, number(rate.interval().as_millis())),
+                .when(STARTS_FULL_AT, ">", number_value(at.millis()))
+                .when(STARTS_FULL_AT, "<=", number_value(latest.millis()))
+                .add(STARTS_FULL_AT, number_value(rate.interval().as_millis())),
             _ => return Err(CommitError::Conflict),
         })
     }
@@ -67,8 +67,10 @@ impl Slots {
         match self.limit {
             None => item,
             // Users without a count must be refused too.
-            Some(0) => item.when(ACTIVE, "<", number(0)).add(ACTIVE, number(1)),
-            Some(limit) => item.when_none_or(ACTIVE, "<", number(limit)).add(ACTIVE, number(1)),
+            Some(0) => item.when(ACTIVE, "<", number_value(0)).add(ACTIVE, number_value(1)),
+            Some(limit) => {
+                item.when_none_or(ACTIVE, "<", number_value(limit)).add(ACTIVE, number_value(1))
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use adapters::clock::SystemClock;
 use aws::store::DynamoStore;
 use aws_sdk_dynamodb::Client;
 use axum::{
@@ -9,7 +10,9 @@ use axum::{
     body::{Body, to_bytes},
     http::Request,
 };
-use domain::{SessionId, UserId, message::Message, session::Status, task::TaskStatus};
+use domain::{
+    SessionId, UserId, message::Message, ports::Clock as _, session::Status, task::TaskStatus,
+};
 use handlers::{Env, Policy, Step, http::Caller};
 use serde_json::{Value, json};
 use testkit::{Fakes, Script};
@@ -35,6 +38,8 @@ struct Fixture {
 impl Fixture {
     async fn create(emulator: &Emulator) -> Self {
         let (meter, fakes) = (Meter::default(), Fakes::new());
+        // The store compares times of expiry with the machine's clock.
+        fakes.clock.advance(SystemClock.now().since(fakes.now()));
         let client = Client::from_conf(emulator.config().interceptor(meter.clone()).build());
         let env = Env {
             store: Arc::new(DynamoStore::new(client, emulator.table().await)),

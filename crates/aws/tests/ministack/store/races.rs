@@ -101,20 +101,20 @@ async fn concurrent_starts_of_many_users_never_exceed_the_ceiling_and_fill_it() 
 }
 
 #[tokio::test]
-async fn a_place_is_returned_once_whatever_the_ceiling_is_by_then() {
+async fn a_session_is_counted_off_once_whatever_the_ceiling_is_by_then() {
     let Some(emulator) = Emulator::start() else { return };
     let unlimited = emulator.store().await;
     let store = unlimited.clone().with_max_sessions(Some(2));
     let starts = async |name: &str| store.commit(start(name)).await.is_ok();
     unlimited.commit(start("before")).await.unwrap();
     assert!(starts("a").await && starts("b").await && !starts("c").await);
-    // A session that began without a ceiling has no place to return.
+    // A session that began without a ceiling is not counted.
     end(&store, "before").await.unwrap();
     assert!(!starts("c").await);
     // The ceiling was taken away, and a session ended meanwhile.
     end(&unlimited, "a").await.unwrap();
     assert!(starts("c").await && !starts("d").await);
-    // A commit that fails returns nothing, and neither does one that is repeated.
+    // A commit that fails changes no counter, and neither does one that is repeated.
     assert!(matches!(store.commit(start("b")).await, Err(CommitError::NoCapacity)));
     let read = store.session(session_id("b")).await.unwrap().unwrap();
     let stale = Write::Session(Box::new(read.value.clone()), Expect::New);

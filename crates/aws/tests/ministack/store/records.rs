@@ -20,20 +20,20 @@ use super::{Emulator, at, job, stamp};
 
 type Item = std::collections::HashMap<String, AttributeValue>;
 
-struct Table {
-    client: Client,
-    name: String,
-    store: DynamoStore,
+pub(super) struct Table {
+    pub(super) client: Client,
+    pub(super) name: String,
+    pub(super) store: DynamoStore,
 }
 
 impl Table {
-    async fn create(emulator: &Emulator) -> Self {
+    pub(super) async fn create(emulator: &Emulator) -> Self {
         let (client, name) = (Client::from_conf(emulator.config().build()), emulator.table().await);
         let store = DynamoStore::new(client.clone(), name.clone());
         Self { client, name, store }
     }
 
-    async fn items(&self) -> Vec<Item> {
+    pub(super) async fn items(&self) -> Vec<Item> {
         let pages = self.client.scan().table_name(&self.name).into_paginator().items().send();
         pages.try_collect().await.unwrap()
     }

@@ -22,6 +22,10 @@ const ACCEPT_ENCODING: &str = "The archive is compressed by zstd or gzip, as the
     same weight by zstd. Where requests for files are jobs, by gzip only.";
 const CONTENT_ENCODING: &str = "zstd, gzip, or absent. The window of zstd has at most 8 MiB, which zstd -19 needs. Where \
     requests for files are jobs, gzip only.";
+const IF_MATCH: &str =
+    "ETags of what is wanted. Refused with 400 where requests for files are jobs.";
+const IF_UNMODIFIED: &str =
+    "Last-Modified of what is wanted. Refused with 400 where requests for files are jobs.";
 const FILES: &str = "/v1/sessions/{id}/files";
 const ARCHIVE: &str = "/v1/sessions/{id}/files/archive";
 
@@ -35,8 +39,8 @@ pub(super) fn all(schemas: &mut Schemas) -> Vec<(&'static str, &'static str, Val
         .parameter(request_header("If-Range", "An ETag: another one makes Range void."))
         .parameter(request_header("If-None-Match", "ETags of what is known already."))
         .parameter(request_header("If-Modified-Since", "Last-Modified of what is known already."))
-        .parameter(request_header("If-Match", "ETags of what is wanted."))
-        .parameter(request_header("If-Unmodified-Since", "Last-Modified of what is wanted."))
+        .parameter(request_header("If-Match", IF_MATCH))
+        .parameter(request_header("If-Unmodified-Since", IF_UNMODIFIED))
         .problems(&[412, 416])
         .response(206, "The part.", Some((BYTES, json!({}))))
         .response(304, "The file is known already.", None)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .._retry import Backoff
-from .._time import async_sleep
+from .._time import async_copy_file, async_sleep
 from ..errors import (
     ApiError,
     ConnectionFailedError,
@@ -57,7 +57,9 @@ class AsyncFiles:
         return await self._receive(self._path, path, None)
 
     async def stream(self, path: str) -> AsyncGenerator[bytes, None]:
-        """The content of a file in pieces, as they come."""
+        """The content of a file in pieces, as they come. Iterate over it in
+        `async with contextlib.aclosing(...)` if you may leave the loop before its end: that closes
+        the connection at once."""
         async with contextlib.AsyncExitStack() as stack:
 
             async def open_file() -> httpx.Response:
@@ -106,18 +108,21 @@ class AsyncFiles:
         """Removes a file or an empty directory; with `recursive`, a directory with its content."""
         query = {"path": path, "recursive": "true" if recursive else "false"}
 
-        attempts = 0
+        may_be_removed = False
 
         async def remove() -> None:
-            nonlocal attempts
-            attempts += 1
+            nonlocal may_be_removed
             try:
                 async with self._client.transfer("DELETE", self._path, query=query):
                     pass
             except PathNotFoundError:
-                # An earlier attempt has removed it if its response was lost.
-                if attempts == 1:
+                if not may_be_removed:
                     raise
+            except (ApiError, ConnectionFailedError) as error:
+                # The outcome is not known if the response was lost or is a failure of the server.
+                if not isinstance(error, ApiError) or error.status >= 500:
+                    may_be_removed = True
+                raise
 
         await self._retried(remove)
 
@@ -139,11 +144,10 @@ class AsyncFiles:
         if isinstance(data, bytes) or data.seekable():
             return await self._send_again(url, query, data, headers)
         # What can be read once only is copied, as it may have to be sent twice.
-        import shutil
         import tempfile
 
         with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(data, copy)
+            await async_copy_file(data, copy)
             copy.seek(0)
             return await self._send_again(url, query, copy, headers)
 

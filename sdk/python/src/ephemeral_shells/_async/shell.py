@@ -18,7 +18,7 @@ from .._options import (
 )
 from .._result import Chunk, Result, is_final
 from .._retry import new_key
-from .._time import async_shield, require_websockets
+from .._time import async_call, async_shield, require_websockets
 from ..errors import EphemeralError
 from .client import AsyncClient
 from .files import AsyncFiles
@@ -126,7 +126,8 @@ class AsyncShell:
     ) -> Result:
         """Runs a command and waits for its end. With `check`, raises `CommandError` unless it exits
         with 0. A command that was not run to an end raises `JobFailedError`. `on_output` is called
-        with each part of the output as it comes."""
+        with each part of the output as it comes. What it raises ends `run` but not the command: to
+        cancel that then, `submit` it, and follow `AsyncJob.stream` instead."""
         if on_output is None:
             answer: models.Job = await self._execute(command, options, wait=WAIT)
             job = AsyncJob(self.client, answer["jobId"], self.id)
@@ -134,8 +135,9 @@ class AsyncShell:
             result = await (job.result(answer) if has_ended else job.wait())
         else:
             job = await self.submit(command, **options)
-            async for chunk in job.stream():
-                on_output(chunk)
+            async with contextlib.aclosing(job.stream()) as chunks:
+                async for chunk in chunks:
+                    await async_call(on_output, chunk)
             result = await job.wait()
         return result.check() if check else result
 

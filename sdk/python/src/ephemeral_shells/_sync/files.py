@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .._retry import Backoff
-from .._time import sleep
+from .._time import copy_file, sleep
 from ..errors import (
     ApiError,
     ConnectionFailedError,
@@ -56,7 +56,9 @@ class Files:
         return self._receive(self._path, path, None)
 
     def stream(self, path: str) -> Generator[bytes, None, None]:
-        """The content of a file in pieces, as they come."""
+        """The content of a file in pieces, as they come. Iterate over it in
+        `with contextlib.closing(...)` if you may leave the loop before its end: that closes
+        the connection at once."""
         with contextlib.ExitStack() as stack:
 
             def open_file() -> httpx.Response:
@@ -105,18 +107,21 @@ class Files:
         """Removes a file or an empty directory; with `recursive`, a directory with its content."""
         query = {"path": path, "recursive": "true" if recursive else "false"}
 
-        attempts = 0
+        may_be_removed = False
 
         def remove() -> None:
-            nonlocal attempts
-            attempts += 1
+            nonlocal may_be_removed
             try:
                 with self._client.transfer("DELETE", self._path, query=query):
                     pass
             except PathNotFoundError:
-                # An earlier attempt has removed it if its response was lost.
-                if attempts == 1:
+                if not may_be_removed:
                     raise
+            except (ApiError, ConnectionFailedError) as error:
+                # The outcome is not known if the response was lost or is a failure of the server.
+                if not isinstance(error, ApiError) or error.status >= 500:
+                    may_be_removed = True
+                raise
 
         self._retried(remove)
 
@@ -136,11 +141,10 @@ class Files:
         if isinstance(data, bytes) or data.seekable():
             return self._send_again(url, query, data, headers)
         # What can be read once only is copied, as it may have to be sent twice.
-        import shutil
         import tempfile
 
         with tempfile.TemporaryFile() as copy:
-            shutil.copyfileobj(data, copy)
+            copy_file(data, copy)
             copy.seek(0)
             return self._send_again(url, query, copy, headers)
 

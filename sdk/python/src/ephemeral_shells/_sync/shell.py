@@ -19,7 +19,7 @@ from .._options import (
 )
 from .._result import Chunk, Result, is_final
 from .._retry import new_key
-from .._time import require_websockets, shield
+from .._time import call, require_websockets, shield
 from ..errors import EphemeralError
 from .client import Client
 from .files import Files
@@ -125,7 +125,8 @@ class Shell:
     ) -> Result:
         """Runs a command and waits for its end. With `check`, raises `CommandError` unless it exits
         with 0. A command that was not run to an end raises `JobFailedError`. `on_output` is called
-        with each part of the output as it comes."""
+        with each part of the output as it comes. What it raises ends `run` but not the command: to
+        cancel that then, `submit` it, and follow `Job.stream` instead."""
         if on_output is None:
             answer: models.Job = self._execute(command, options, wait=WAIT)
             job = Job(self.client, answer["jobId"], self.id)
@@ -133,8 +134,9 @@ class Shell:
             result = job.result(answer) if has_ended else job.wait()
         else:
             job = self.submit(command, **options)
-            for chunk in job.stream():
-                on_output(chunk)
+            with contextlib.closing(job.stream()) as chunks:
+                for chunk in chunks:
+                    call(on_output, chunk)
             result = job.wait()
         return result.check() if check else result
 

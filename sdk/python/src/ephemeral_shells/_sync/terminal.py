@@ -125,15 +125,20 @@ class Terminal:
         except ConnectionClosed as error:
             if self._channel.is_closed:
                 return
-            what = "was lost" if self._channel.is_open else "was refused"
-            raise TerminalClosedError(
-                f"the connection to the terminal of {self.job.id} {what}"
-            ) from error
+            raise self._failed("was lost" if self._channel.is_open else "was refused") from error
         else:
             self._channel.receive(message, time.monotonic())
+        if self._channel.refusal is not None:
+            raise self._failed("was refused")
         if self._channel.is_lost(time.monotonic()):
             raise TerminalClosedError(f"the terminal of {self.job.id} does not respond")
         self._flush()
+
+    def _failed(self, what: str) -> TerminalClosedError:
+        reason = f": {self._channel.refusal}" if self._channel.refusal else ""
+        return TerminalClosedError(
+            f"the connection to the terminal of {self.job.id} {what}{reason}"
+        )
 
     def _flush(self) -> None:
         from websockets.exceptions import ConnectionClosed
