@@ -25,6 +25,9 @@ use crate::terminal::Terminal;
 
 /// A connection takes up to three of the 1024 descriptors that a process usually may open.
 const MAX_CONNECTIONS: usize = 128;
+/// Longest time that a shutdown waits for jobs, which are killed after a few seconds. One that can't be killed,
+/// because its cgroup can't be reached any more, must not keep the shell alive.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
 /// Longest time after the last job's end that a shutdown waits for callers to receive their events.
 const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 /// The same where a program reports to a service.
@@ -45,7 +48,8 @@ pub(crate) struct Server {
 
 #[derive(Debug)]
 enum Shutdown {
-    Stopping,
+    /// Jobs are stopped. Until then the runner waits for them; its own end ends the rest of the shell.
+    Stopping(Instant),
     /// No job runs any more; callers may receive their events until then.
     Flushing(Instant),
 }
@@ -102,7 +106,9 @@ impl Server {
         if ready.listener {
             self.accept();
         }
-        if matches!(self.shutdown, Some(Shutdown::Stopping)) && self.jobs.running.is_empty() {
+        if let Some(Shutdown::Stopping(until)) = self.shutdown
+            && (self.jobs.running.is_empty() || now >= until)
+        {
             let flush = if self.link.is_some() { SHUTDOWN_REPORT } else { SHUTDOWN_FLUSH };
             self.link.iter_mut().for_each(Link::end);
             self.shutdown = Some(Shutdown::Flushing(now + flush));
@@ -196,15 +202,15 @@ impl Server {
     }
 
     fn timeout(&self) -> Option<Timespec> {
-        let flush_until = match self.shutdown {
-            Some(Shutdown::Flushing(until)) => Some(until),
-            Some(Shutdown::Stopping) | None => None,
+        let shutdown = match self.shutdown {
+            Some(Shutdown::Stopping(until) | Shutdown::Flushing(until)) => Some(until),
+            None => None,
         };
         let end = self.end.at().filter(|_| self.shutdown.is_none());
         let now = Instant::now();
         let link = self.link.as_ref().and_then(Link::due);
         let gathered = self.connections.iter().filter_map(|connection| connection.due(&self.jobs));
-        let due = self.jobs.due(now).into_iter().chain(flush_until).chain(end).chain(link);
+        let due = self.jobs.due(now).into_iter().chain(shutdown).chain(end).chain(link);
         let due = due.chain(gathered).min()?;
         due.saturating_duration_since(now).try_into().ok()
     }
@@ -224,7 +230,7 @@ impl Server {
     fn shut_down(&mut self, now: Instant) -> io::Result<()> {
         if self.shutdown.is_none() {
             self.jobs.shut_down(now)?;
-            self.shutdown = Some(Shutdown::Stopping);
+            self.shutdown = Some(Shutdown::Stopping(now + SHUTDOWN_LIMIT));
         }
         Ok(())
     }
