@@ -91,23 +91,19 @@ impl Bench {
     }
 }
 
-type Measure = fn(&Bench) -> Result<Figure>;
-type Several = fn(&Bench) -> Result<Vec<Figure>>;
+type Measure = fn(&Bench) -> Result<Vec<Figure>>;
 
-const SINGLE: [(&str, Measure); 10] = [
-    ("P1", latency::cold),
-    ("P2", latency::warm),
-    ("P3", latency::execute),
-    ("P4", latency::burst),
-    ("P5", load::accepted),
-    ("P6", load::output),
-    ("P10", load::recovery),
-    ("P13", output::short),
-    ("F2", latency::waiting),
-    ("F3", mcp::call),
-];
-
-const SEVERAL: [(&str, Several); 7] = [
+const MEASURES: [(&str, Measure); 17] = [
+    ("P1", |bench| one(latency::cold(bench))),
+    ("P2", |bench| one(latency::warm(bench))),
+    ("P3", |bench| one(latency::execute(bench))),
+    ("P4", |bench| one(latency::burst(bench))),
+    ("P5", |bench| one(load::accepted(bench))),
+    ("P6", |bench| one(load::output(bench))),
+    ("P10", |bench| one(load::recovery(bench))),
+    ("P13", |bench| one(output::short(bench))),
+    ("F2", |bench| one(latency::waiting(bench))),
+    ("F3", |bench| one(mcp::call(bench))),
     ("P7", load::memory),
     ("P8", lambda::figures),
     ("P9", cost::figures),
@@ -116,6 +112,10 @@ const SEVERAL: [(&str, Several); 7] = [
     ("N1", neighbours::figures),
     ("T", terminals::figures),
 ];
+
+fn one(figure: Result<Figure>) -> Result<Vec<Figure>> {
+    figure.map(|figure| vec![figure])
+}
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -131,19 +131,10 @@ fn main() -> Result<()> {
     check_names(&args.only)?;
     let target = |id: &str| args.only.is_empty() || args.only.iter().any(|only| is_part(id, only));
     let mut figures = Vec::new();
-    for (id, measure) in SINGLE {
+    for (id, measure) in MEASURES {
         if target(id) {
             eprintln!("measuring {id}");
             // A figure that can't be measured does not prevent the others.
-            match measure(&bench) {
-                Ok(figure) => figures.push(figure),
-                Err(error) => eprintln!("{id}: {error:#}"),
-            }
-        }
-    }
-    for (id, measure) in SEVERAL {
-        if target(id) {
-            eprintln!("measuring {id}");
             match measure(&bench) {
                 Ok(all) => figures.extend(all),
                 Err(error) => eprintln!("{id}: {error:#}"),
@@ -160,8 +151,7 @@ fn main() -> Result<()> {
 
 /// Refuses names of figures that do not exist.
 fn check_names(asked: &[String]) -> Result<()> {
-    let ids: Vec<_> =
-        SINGLE.map(|(id, _)| id).into_iter().chain(SEVERAL.map(|(id, _)| id)).collect();
+    let ids = MEASURES.map(|(id, _)| id);
     for name in asked {
         let is_known = ids.iter().any(|id| is_part(id, name));
         ensure!(is_known, "there is no figure {name}; there are {}", ids.join(", "));

@@ -25,7 +25,7 @@ pub(crate) fn write(path: &Path, figures: &[Figure]) -> Result<()> {
         .filter(|old| old["machine"] == facts)
         .and_then(|mut old| old["figures"].as_array_mut().map(std::mem::take))
         .unwrap_or_default();
-    all.retain(|old| figures.iter().all(|figure| old["id"] != figure.json()["id"]));
+    all.retain(|old| figures.iter().all(|figure| old["id"] != figure.id));
     all.extend(measured);
     let results = json!({ "machine": facts, "figures": all });
     fs::write(path, serde_json::to_string_pretty(&results)? + "\n")?;
