@@ -22,7 +22,7 @@ const SEND_TIME: Duration = Duration::from_secs(1);
 /// How much of what is typed waits until it can be sent. Bytes.
 const MAX_WAITING: usize = 1 << 20;
 
-/// Our own terminal in raw mode. It is read also while nothing can be sent, so that Ctrl-] detaches at any time.
+/// Our own terminal in raw mode. It is read also without a connection, so that Ctrl-] detaches.
 pub(super) struct Keyboard {
     raw: RawTerminal,
     input: Input,

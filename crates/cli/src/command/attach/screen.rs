@@ -43,8 +43,6 @@ pub(super) enum Left {
 /// The terminal of a job, shown in ours.
 pub(super) struct Screen<'a> {
     context: &'a Context,
-    client: &'a Client,
-    job: &'a str,
     channels: Channels<'a>,
     /// Whether Ctrl-] detaches; else it is a key like any other.
     may_detach: bool,
@@ -59,7 +57,7 @@ impl<'a> Screen<'a> {
         may_detach: bool,
     ) -> Self {
         let channels = Channels { client, job };
-        Self { context, client, job, channels, may_detach, output: Output::open() }
+        Self { context, channels, may_detach, output: Output::open() }
     }
 
     /// Shows the terminal, once it can be opened, until the user leaves it or it is closed.
@@ -73,13 +71,16 @@ impl<'a> Screen<'a> {
         };
         let Some(channel) = opened else {
             // The command was faster than this program.
-            Follower::new(self.client, self.context.terminal, self.job).until_end().await?;
+            let Channels { client, job } = self.channels;
+            Follower::new(client, self.context.terminal, job).until_end().await?;
             return Ok(Left::Closed);
         };
         let mut keyboard = Keyboard::open(self.may_detach, self.context.terminal)
             .map_err(|error| CliError::chain("can't change the mode of the terminal", &error))?;
         if self.may_detach {
-            self.context.terminal.note(&format!("connected to {}; Ctrl-] detaches\r", self.job));
+            self.context
+                .terminal
+                .note(&format!("connected to {}; Ctrl-] detaches\r", self.channels.job));
         }
         let left = self.show_until_left(channel, &mut keyboard, interrupt).await;
         if keyboard.is_terminal() && !matches!(left, Ok(Left::Closed)) {
@@ -147,7 +148,7 @@ impl<'a> Screen<'a> {
         let text = format!(
             "\r\nephemeral: {what}: output is missing or repeated here; `ephemeral logs {}` prints what is \
              kept of it\r",
-            self.job
+            self.channels.job
         );
         self.context.terminal.message(&text);
     }
