@@ -134,6 +134,9 @@ pub struct Entry {
     pub target: Option<Bytes>,
 }
 
+/// What a user is told with [`FileError::DiskFull`].
+pub const DISK_FULL: &str = "the disk of the shell has no room for more bytes or files";
+
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use link::Order;
-use runner::protocol::files::{Done, FileAction, FileError, Reply};
+use runner::protocol::files::{DISK_FULL, Done, FileAction, FileError, Reply};
 use rustix::process::DumpableBehavior;
 use tokio::time::sleep;
 
@@ -44,8 +44,7 @@ enum TransferError {
 impl From<io::Error> for TransferError {
     fn from(error: io::Error) -> Self {
         if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-            let message = "the disk of the shell has no room for more bytes or files".to_owned();
-            return Self::Refused(FileError::DiskFull, message);
+            return Self::Refused(FileError::DiskFull, DISK_FULL.to_owned());
         }
         Self::Broken(format!("the process that has the files failed: {error}"))
     }

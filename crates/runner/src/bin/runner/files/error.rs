@@ -2,7 +2,7 @@
 
 use std::io;
 
-use runner::protocol::files::FileError;
+use runner::protocol::files::{DISK_FULL, FileError};
 use rustix::io::Errno;
 
 /// A request was not carried out.
@@ -41,9 +41,7 @@ impl From<Errno> for Failure {
             Errno::LOOP => (FileError::InvalidPath, "too many symbolic links"),
             Errno::INVAL => (FileError::InvalidPath, "the path can't be used for this"),
             Errno::NXIO => (FileError::NotAFile, "it is a special file"),
-            Errno::NOSPC | Errno::DQUOT => {
-                (FileError::DiskFull, "the disk of the shell has no room for more bytes or files")
-            }
+            Errno::NOSPC | Errno::DQUOT => (FileError::DiskFull, DISK_FULL),
             other => return Self::Told(FileError::Failed, io::Error::from(other).to_string()),
         };
         Self::new(error, message)
