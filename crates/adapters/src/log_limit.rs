@@ -21,7 +21,7 @@ impl<Id> Default for LogLimit<Id> {
 }
 
 impl<Id: Eq + Hash + Clone> LogLimit<Id> {
-    /// Whether a failure of this one may be logged now; then none may for a minute.
+    /// Whether a failure of this id may be logged now; if so, no other one of it may for a minute.
     pub fn may_log(&self, id: &Id, now: Timestamp) -> bool {
         let mut logged = self.logged.lock();
         logged.retain(|_, at| now.since(*at) < PAUSE);

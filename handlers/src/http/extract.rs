@@ -69,7 +69,7 @@ impl<S: Send + Sync, T: FromStr<Err = ParseIdError>> FromRequestParts<S> for Id<
 /// The id that a request names.
 ///
 /// # Errors
-/// The text is none, and so names nothing.
+/// The text is not an id of this kind, so it names nothing.
 pub(super) fn parse_id<T: FromStr<Err = ParseIdError>>(text: &str) -> Result<T, Problem> {
     text.parse().map_err(|error| Problem::invalid_id(text, error))
 }
