@@ -31,11 +31,14 @@ pub(crate) use self::disk::Disk;
 use self::writer::{Write, Writer, Written};
 
 mod disk;
+mod log;
 mod migrate;
 mod writer;
 
 /// The name of the file in the data directory.
 const FILE: &str = "ephemeral.db";
+/// The name of SQLite's write-ahead log.
+const LOG: &str = "ephemeral.db-wal";
 /// The file that is locked as long as a server uses the directory.
 const LOCK: &str = "lock";
 /// The version of the schema that this code reads and writes.
@@ -126,7 +129,13 @@ impl Database {
             .name("store-writer".to_owned())
             .spawn({
                 let (behind, disk) = (Arc::clone(&behind), Arc::clone(&disk));
-                move || Writer::new(db, queued, behind, disk).run()
+                let log = lock.is_some().then(|| dir.join(LOG));
+                move || {
+                    if let Some(log) = log {
+                        log::enlarge(&db, &log, &disk);
+                    }
+                    Writer::new(db, queued, behind, disk).run();
+                }
             })
             .map_err(|error| BackendError::new("starting the writer", error))?;
         let inner = Inner {

@@ -288,3 +288,41 @@ async fn a_directory_that_others_use_too_keeps_its_mode() {
         assert_eq!(mode(dir.path()), expected);
     }
 }
+
+fn log_size(dir: &Path) -> u64 {
+    fs::metadata(dir.join(LOG)).unwrap().len()
+}
+
+#[tokio::test]
+async fn commits_of_a_server_do_not_enlarge_its_log() {
+    let (dir, db) = open();
+    db.flush().await.unwrap();
+    let first = log_size(dir.path());
+    assert!(first > 4 << 20, "{first}");
+    for number in 0..1_500 {
+        db.write(write_of(&number.to_string()), || ()).await.unwrap();
+    }
+    assert_eq!(log_size(dir.path()), first);
+    let found = Database::open(crash(dir.path()).path()).unwrap().read("counting", users).unwrap();
+    assert_eq!(found.len(), 1_500);
+}
+
+#[tokio::test]
+async fn a_log_with_zeros_behind_its_frames_is_read_after_a_crash() {
+    let (dir, db) = open();
+    db.write(write_of("1-a"), || ()).await.unwrap();
+    let killed = crash(dir.path());
+    drop(db);
+    assert_eq!(log_size(killed.path()), 4_400 << 10);
+    let db = Database::open(killed.path()).unwrap();
+    db.write(write_of("1-b"), || ()).await.unwrap();
+    assert_eq!(db.read("listing", users).unwrap(), ["1-a", "1-b"]);
+}
+
+#[tokio::test]
+async fn a_short_command_beside_a_server_does_not_enlarge_the_log() {
+    let dir = tempdir().unwrap();
+    let db = Database::open_shared(dir.path()).unwrap();
+    db.write(write_of("1-a"), || ()).await.unwrap();
+    assert!(log_size(dir.path()) < 1 << 20);
+}
