@@ -35,6 +35,7 @@ mod connections;
 mod console;
 mod files;
 mod host;
+mod limited_reads;
 mod mcp;
 mod memory_protection;
 mod metrics;
