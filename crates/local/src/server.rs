@@ -40,6 +40,7 @@ mod mcp;
 mod memory_protection;
 mod metrics;
 mod open_files;
+mod repoll;
 mod terminal;
 mod timed_stream;
 mod tls;

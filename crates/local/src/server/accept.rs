@@ -1,6 +1,6 @@
 //! Accepts connections and serves the API on them.
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{
@@ -24,6 +24,7 @@ use super::{
     body::{HeldBody, TimeLimit, TimedBody},
     connections::{Admitted, Connections},
     limited_reads::LimitedReads,
+    repoll::Repoll,
     timed_stream::TimedStream,
     upgrade::UpgradableConnection,
     users,
@@ -138,8 +139,9 @@ impl Acceptor {
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);
+        let repoll = Repoll::new();
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = poll_fn(|cx| repoll.poll(cx, |cx| connection.as_mut().poll(cx))) => ended,
             () = stop(&mut stopped) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
