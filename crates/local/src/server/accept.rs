@@ -1,6 +1,6 @@
 //! Accepts connections and serves the API on them.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
 use hyper::{
@@ -23,6 +23,8 @@ use tower::{Service, ServiceExt};
 use super::{
     body::{HeldBody, TimeLimit, TimedBody},
     connections::{Admitted, Connections},
+    limited_reads::LimitedReads,
+    repoll::Repoll,
     timed_stream::TimedStream,
     upgrade::UpgradableConnection,
     users,
@@ -35,6 +37,8 @@ const SEND_BUFFER: u32 = 256 * 1024;
 const BACKLOG: u32 = 1024;
 /// The largest header of a request. Bytes.
 const MAX_HEADER: usize = 64 * 1024;
+/// The largest piece of a request's body, and how much of a response is gathered. Bytes.
+const MAX_PIECE: usize = 256 * 1024;
 /// How long to wait after the system refused a connection, mostly for lack of open files.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -128,13 +132,16 @@ impl Acceptor {
         mut stopped: watch::Receiver<bool>,
     ) {
         let service = TowerToHyperService::new(self.service(admitted));
+        let stream = LimitedReads::new(stream, admitted.phase.clone(), MAX_HEADER as u64);
         let connection = http1::Builder::new()
-            .max_buf_size(MAX_HEADER)
+            .max_buf_size(MAX_PIECE)
+            .max_header_size(MAX_HEADER)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
+        let mut connection = pin!(connection);
+        let repoll = Repoll::new();
         let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
+            ended = poll_fn(|cx| repoll.poll(cx, |cx| connection.as_mut().poll(cx))) => ended,
             () = stop(&mut stopped) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

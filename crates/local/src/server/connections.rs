@@ -85,6 +85,11 @@ impl SharedPhase {
         });
     }
 
+    /// Whether a request of a user is handled.
+    pub(super) fn is_of_user(&self) -> bool {
+        self.get() == Phase::Serving
+    }
+
     /// Bytes have arrived: after the first of them the rest of the header must follow.
     pub(super) fn received(&self) {
         self.phase.send_if_modified(|phase| {

@@ -76,6 +76,18 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const LAST_REQUEST: &str = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
 #[tokio::test]
+async fn a_header_beyond_its_limit_is_refused() {
+    let fixture = Fixture::new(hello(), ConnectionLimits::default());
+    let request = |length| {
+        let field = "x".repeat(length);
+        LAST_REQUEST.replace("\r\n\r\n", &format!("\r\nX-Field: {field}\r\n\r\n"))
+    };
+    assert!(fixture.exchange(&request(MAX_HEADER - 1000)).await.ends_with("hello"));
+    // A reset may overtake the response.
+    assert!(!fixture.exchange(&request(MAX_HEADER)).await.contains("hello"));
+}
+
+#[tokio::test]
 async fn idle_connections_beyond_the_limits_do_not_stop_other_clients() {
     for (open, open_per_peer) in [(4, 4), (100, 4)] {
         let limits = ConnectionLimits {

@@ -18,6 +18,7 @@ mod pack;
 mod read;
 mod remove;
 mod replacement;
+mod splice;
 mod unpack;
 mod write;
 

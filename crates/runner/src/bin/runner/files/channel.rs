@@ -12,6 +12,7 @@ use runner::protocol::files::{
 };
 
 use super::error::Failure;
+use super::splice::Splice;
 
 /// How long a caller that still sends has to notice the last reply.
 const LINGER: Duration = Duration::from_secs(5);
@@ -84,45 +85,76 @@ impl Channel {
 
     /// The next bytes, as many as are there and at most so many, or the next message.
     pub(super) fn receive(&mut self, most: usize) -> Result<Received<'_>, Failure> {
+        if let Some(message) = self.message(BUFFER_BYTES)? {
+            return Ok(Received::Message(message));
+        }
+        if self.unread.is_empty() {
+            self.fill(BUFFER_BYTES)?;
+        }
+        let count = self.unread.len().min(self.left).min(most);
+        self.left -= count;
+        self.take(count, 0).map(Received::Bytes)
+    }
+
+    /// Writes the bytes of the pieces to the file, and returns the message after them.
+    pub(super) fn receive_file(&mut self, file: &mut File) -> Result<FromCaller, Failure> {
+        let mut splice = Splice::new().ok();
+        loop {
+            let ahead = if splice.is_some() { 0 } else { BUFFER_BYTES };
+            if let Some(message) = self.message(ahead)? {
+                return Ok(message);
+            }
+            if self.unread.is_empty()
+                && let Some(pipe) = &mut splice
+            {
+                match pipe.transfer(&self.stream, file, self.left)? {
+                    Some(count) => self.left -= count,
+                    None => splice = None,
+                }
+            } else if let Received::Bytes(bytes) = self.receive(usize::MAX)? {
+                file.write_all(bytes)?;
+            }
+        }
+    }
+
+    /// The next message, or `None` if it is preceded by bytes of pieces. Beyond what is needed at most `ahead`
+    /// bytes are received.
+    fn message(&mut self, ahead: usize) -> Result<Option<FromCaller>, Failure> {
         while self.left == 0 {
-            let head = self.take(HEAD_BYTES)?.try_into().map_err(|_| Failure::Lost)?;
+            let head = self.take(HEAD_BYTES, ahead)?.try_into().map_err(|_| Failure::Lost)?;
             let (kind, length) = files::read_head(head).map_err(|_| Failure::Lost)?;
             match kind {
                 FrameKind::Piece => self.left = length,
                 FrameKind::Message => {
-                    let message = files::decode_message(self.take(length)?);
-                    return message.map(Received::Message).map_err(|_| Failure::Lost);
+                    let message = files::decode_message(self.take(length, ahead)?);
+                    return message.map(Some).map_err(|_| Failure::Lost);
                 }
                 FrameKind::Event => return Err(Failure::Lost),
             }
         }
-        if self.unread.is_empty() {
-            self.fill()?;
-        }
-        let count = self.unread.len().min(self.left).min(most);
-        self.left -= count;
-        self.take(count).map(Received::Bytes)
+        Ok(None)
     }
 
-    /// The next bytes, which are received if they are not there.
-    fn take(&mut self, count: usize) -> Result<&[u8], Failure> {
+    /// The next bytes. If they are not there, they are received, and at most `ahead` bytes beyond them.
+    fn take(&mut self, count: usize, ahead: usize) -> Result<&[u8], Failure> {
         if count > self.received.len() {
             return Err(Failure::Lost);
         }
         while self.unread.len() < count {
-            self.fill()?;
+            self.fill((count - self.unread.len()).saturating_add(ahead))?;
         }
         let start = self.unread.start;
         self.unread.start += count;
         self.received.get(start..start + count).ok_or(Failure::Lost)
     }
 
-    /// Receives what is there, and at least a byte.
-    fn fill(&mut self) -> Result<(), Failure> {
+    /// Receives what is there, at least a byte and at most so many.
+    fn fill(&mut self, most: usize) -> Result<(), Failure> {
         let unread = self.unread.len();
         self.received.copy_within(self.unread.clone(), 0);
         self.unread = 0..unread;
-        let free = self.received.get_mut(unread..).ok_or(Failure::Lost)?;
+        let end = self.received.len().min(unread.saturating_add(most));
+        let free = self.received.get_mut(unread..end).ok_or(Failure::Lost)?;
         loop {
             match self.stream.read(free) {
                 Ok(0) => return Err(Failure::Lost),

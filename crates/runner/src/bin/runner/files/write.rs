@@ -1,11 +1,10 @@
 use std::fs;
-use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use runner::protocol::files::{Done, FileError, FromCaller, Reply};
 
-use super::channel::{Channel, Received};
+use super::channel::Channel;
 use super::error::Failure;
 use super::open;
 use super::replacement::Replacement;
@@ -27,13 +26,9 @@ pub(super) fn write(
     }
     let mut replacement = replacement(path, old.is_some())?;
     channel.reply(&Reply::Ready)?;
-    loop {
-        match channel.receive(usize::MAX)? {
-            Received::Bytes(bytes) => replacement.file.write_all(bytes)?,
-            Received::Message(FromCaller::End) => break,
-            Received::Message(FromCaller::Send { .. }) => return Err(Failure::Lost),
-        }
-    }
+    let FromCaller::End = channel.receive_file(&mut replacement.file)? else {
+        return Err(Failure::Lost);
+    };
     let mode = mode.or(old.map(|old| old.mode)).unwrap_or(DEFAULT_MODE);
     let file = replacement.complete(mode)?;
     channel.reply(&Reply::Found(open::attributes(&rustix::fs::fstat(file)?)))?;
