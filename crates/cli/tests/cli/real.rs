@@ -1,13 +1,15 @@
 //! The real binary with a temporary server and real shells, where this host supports them.
 
 use std::{
+    fs::File,
     io::{self, BufRead, BufReader, Read, Write},
+    os::fd::AsRawFd,
     process::{Command, Output, Stdio},
     sync::LazyLock,
     thread,
 };
 
-use rustix::{io::ioctl_fionread, pipe::fcntl_getpipe_size};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
 use crate::scripted_server::ephemeral;
@@ -179,11 +181,14 @@ pub(crate) fn terminated_behind_a_full_pipe(mut command: Command) -> Option<i32>
         .spawn()
         .expect("it runs");
     let stdout = child.stdout.take().expect("it is piped");
-    let size = fcntl_getpipe_size(&stdout).expect("a pipe") as u64;
-    // A page may have room left that the next write does not fit in.
-    while ioctl_fionread(&stdout).expect("a pipe") < size - 8192 {
+    // Its pages are seldom full, so that the number of bytes does not tell whether it takes another page.
+    let path = format!("/proc/self/fd/{}", stdout.as_raw_fd());
+    let input = File::options().write(true).open(path).expect("a pipe can be opened again");
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while poll(&mut [PollFd::new(&input, PollFlags::OUT)], Some(&at_once)).expect("a pipe") > 0 {
         thread::yield_now();
     }
+    drop(input);
     let kill = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status();
     assert!(kill.expect("kill runs").success());
     child.wait().expect("it ends").code()
