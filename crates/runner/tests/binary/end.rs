@@ -1,6 +1,7 @@
 //! Timeouts, signals, leftover processes and shutdown.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -159,6 +160,50 @@ fn shutdown_interrupts_jobs_reports_them_and_exits_with_success() {
     assert!(shell.process.wait().unwrap().success());
     // The server kills the runner after 5 s.
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+/// A cgroup whose processes don't run, and don't end by SIGKILL either. Dropped, it lets them end.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    /// Stops this process. Returns `None` and prints the reason where the first version of cgroups has no
+    /// freezer: in the second version SIGKILL ends a process that is frozen.
+    fn freeze(pid: &str) -> Option<Self> {
+        let freezer = Self(PathBuf::from(format!("/sys/fs/cgroup/freezer/runner-test-{pid}")));
+        if let Err(error) = fs::create_dir(&freezer.0) {
+            println!("SKIPPED: no process can be frozen: {error}");
+            return None;
+        }
+        fs::write(freezer.0.join("cgroup.procs"), pid).unwrap();
+        fs::write(freezer.0.join("freezer.state"), "FROZEN").unwrap();
+        let is_frozen =
+            || fs::read_to_string(freezer.0.join("freezer.state")).unwrap().trim() == "FROZEN";
+        eventually("the process is frozen", is_frozen);
+        Some(freezer)
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.join("freezer.state"), "THAWED");
+        let is_empty =
+            || fs::read_to_string(self.0.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty());
+        eventually("the frozen process has ended", is_empty);
+        eventually("the freezer is removed", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+#[test]
+fn a_job_that_cannot_be_killed_does_not_keep_the_shell_alive() {
+    let Some(mut shell) = Shell::boot_with_cgroup() else { return };
+    let mut caller = shell.connect();
+    caller.send(&Request::Start(sh("job_1", "echo $$; exec sleep 1000")));
+    let job = String::from_utf8(caller.until("\n")).unwrap().trim().to_owned();
+    let Some(_frozen) = Freezer::freeze(&job) else { return };
+    shell.terminate();
+    let ended = || shell.process.try_wait().unwrap().is_some();
+    eventually("the runner has ended", ended);
+    assert!(is_running(&job));
 }
 
 #[test]
