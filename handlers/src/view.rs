@@ -18,7 +18,9 @@ use crate::{Env, run_job::is_serial};
 
 mod stream;
 
-pub(crate) use stream::{Encoding, Part, StreamName, StreamSize, StreamView, recorded, stats};
+pub(crate) use stream::{
+    Encoding, MarkView, Part, StreamName, StreamSize, StreamView, marks, recorded, stats,
+};
 
 /// A session as the API shows it.
 #[derive(Debug, Serialize)]

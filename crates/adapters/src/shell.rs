@@ -225,6 +225,7 @@ pub fn start(
             Keep::Both => protocol::Keep::Both,
         },
         merge: command.merge,
+        marks: command.has_marks(),
         prefer_bash: is_line && command.shell.is_none(),
         background: command.background,
         shell: command.shared_shell.clone(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Secret, file::FileJob, ports::Stream};
+use crate::{Secret, file::FileJob, marks::MAX_MARK_BYTES, ports::Stream};
 
 /// The command of an execute job and its environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +28,8 @@ pub struct Command {
     /// Which part of a longer stream is stored.
     #[serde(default, skip_serializing_if = "Keep::is_head")]
     pub keep: Keep,
-    /// Whether what the command writes to stderr is part of its stdout, in the order of the writes.
+    /// Whether what the command writes to stderr is part of its stdout, in the order of the writes. The stream
+    /// stderr carries the marks of which part is which then, if there are any: see [`marks`](crate::marks).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merge: bool,
     /// The shell that runs a command line; the image's bash, or else its sh, if absent.
@@ -100,13 +101,20 @@ impl Command {
         self.files.iter_mut().for_each(FileJob::clear);
     }
 
-    /// How many bytes of a stream are stored. A terminal has no stderr: that stream carries its recording.
+    /// How many bytes of a stream are stored. A terminal has no stderr: that stream carries its recording. Merged
+    /// output has none either: that stream carries its marks.
     pub fn max_bytes(&self, stream: Stream) -> u64 {
         match (stream, self.terminal) {
+            (Stream::Stderr, None) if self.merge => MAX_MARK_BYTES,
             (Stream::Stdout, _) | (Stream::Stderr, None) => self.max_output_bytes,
             (Stream::Stderr, Some(terminal)) if terminal.record => MAX_RECORDING,
             (Stream::Stderr, Some(_)) => 0,
         }
+    }
+
+    /// Whether marks are wanted of its merged output. A shell that commands share gives them one pipe.
+    pub const fn has_marks(&self) -> bool {
+        self.merge && self.shared_shell.is_none() && self.terminal.is_none()
     }
 
     /// Whether only the outline is left, which can't be run.

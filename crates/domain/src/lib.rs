@@ -18,6 +18,7 @@ pub mod cost;
 pub mod file;
 pub mod id;
 pub mod job;
+pub mod marks;
 pub mod message;
 pub mod ports;
 pub mod process;

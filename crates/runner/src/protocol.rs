@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 mod bytes;
 mod codec;
 pub mod files;
+pub mod marks;
 pub mod processes;
 
 pub use bytes::Bytes;
@@ -104,9 +105,14 @@ pub struct Start {
     /// Which bytes are kept of a stream that is longer than that.
     #[serde(default)]
     pub keep: Keep,
-    /// Whether stderr is the same pipe as stdout: one stream, in the order of the writes, sent as stdout.
+    /// Whether stdout and stderr are one stream, in the order of the writes, sent as stdout.
     #[serde(default)]
     pub merge: bool,
+    /// Whether marks are wanted of merged output: what follows which of them was written to stdout, and what to
+    /// stderr. They are sent as stderr, encoded as in [`marks`]; none come where the runner can't tell. Without
+    /// meaning in a shell.
+    #[serde(default)]
+    pub marks: bool,
     /// Whether processes that still run when the main process ends are left running. By default they
     /// are ended with the job.
     #[serde(default)]
@@ -119,7 +125,7 @@ pub struct Start {
     pub shell: Option<String>,
     /// Where to follow from, if the runner has seen the job before.
     pub from: Offsets,
-    /// Runs the job on a terminal instead of pipes. `stdin`, `keep` and `merge` have no meaning then:
+    /// Runs the job on a terminal instead of pipes. `stdin`, `keep`, `merge` and `marks` have no meaning then:
     /// input comes by [`Request::Input`], and of the output, all of it stdout, the last `max_output_bytes`
     /// are kept.
     /// Connections that have opened the terminal receive it as it comes, others after the job's end.

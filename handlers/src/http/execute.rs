@@ -188,8 +188,8 @@ impl ExecuteRequest {
         );
         let keep = fields.with_default("keep", keep, Keep::Both);
         let merge = boolean().describe(
-            "Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the \
-             writes and without marks, and stderr is empty.",
+            "Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is \
+             empty. marks say which is which, unless the state is shared.",
         );
         let merge = fields.with_default("merge", merge, false);
         let shell = one_of(&ShellName::ALL).describe(

@@ -2,7 +2,12 @@
 
 use axum::extract::State;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use domain::{JobId, job::Job, ports::Stream};
+use domain::{
+    JobId,
+    job::Job,
+    marks::{MAX_MARK_BYTES, Marks},
+    ports::Stream,
+};
 use serde::Serialize;
 
 use super::{
@@ -14,7 +19,7 @@ use super::{
 };
 use crate::{
     Env,
-    view::{self, Encoding, Part, StreamName, StreamSize},
+    view::{self, Encoding, MarkView, Part, StreamName, StreamSize},
 };
 
 /// The size of a part unless the request says otherwise. Bytes.
@@ -96,7 +101,20 @@ pub(super) async fn part(
     };
     let end = offset + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     let growing = !jobs::is_final(job) && end >= stats.end();
-    Ok((offset, encode(bytes, offset, growing)))
+    let mut part = encode(bytes, offset, growing);
+    if stream == Stream::Stdout && part.next_offset > offset {
+        part.marks = marks(env, job, offset, part.next_offset).await?;
+    }
+    Ok((offset, part))
+}
+
+/// The marks of a part of merged output; none if it has none.
+async fn marks(env: &Env, job: &Job, from: u64, to: u64) -> Result<Option<Vec<MarkView>>, Problem> {
+    let Some(stats) = view::marks(job) else { return Ok(None) };
+    let limit = stats.stored.min(MAX_MARK_BYTES);
+    let bytes = env.store.output(job.id(), Stream::Stderr, 0, limit).await?.into_inner();
+    let marks = Marks::read(&bytes, stats).of_part(from, to);
+    Ok(Some(marks.into_iter().map(MarkView::from).collect()))
 }
 
 /// Writes the bytes as text, or in base64 if they are not UTF-8 or mostly control characters: JSON
@@ -116,7 +134,7 @@ fn encode(mut bytes: Vec<u8>, offset: u64, growing: bool) -> Part {
         Ok(text) => (BASE64_STANDARD.encode(text), Encoding::Base64),
         Err(error) => (BASE64_STANDARD.encode(error.as_bytes()), Encoding::Base64),
     };
-    Part { text, encoding, next_offset }
+    Part { text, encoding, next_offset, marks: None }
 }
 
 fn is_readable(text: &str) -> bool {

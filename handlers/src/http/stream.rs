@@ -20,6 +20,7 @@ use domain::{
     ports::{Stream, Version, Versioned},
 };
 use futures::stream;
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
@@ -29,13 +30,22 @@ use super::{
 };
 use crate::{
     Env,
-    view::{self, StreamName},
+    view::{self, Part, StreamName},
 };
 
 /// Longest silence: after it a comment keeps the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The most output of one event. Bytes.
 const CHUNK: u64 = 64 * 1024;
+
+/// The data of an event with a part of the output.
+#[derive(Serialize)]
+struct OutputEvent {
+    stream: StreamName,
+    offset: u64,
+    #[serde(flatten)]
+    part: Part,
+}
 
 /// The state of one response: what was sent so far and what is to be sent next.
 struct Progress {
@@ -211,14 +221,8 @@ impl Progress {
             Stream::Stdout => self.stdout = part.next_offset,
             Stream::Stderr => self.stderr = part.next_offset,
         }
-        let data = json!({
-            "stream": name,
-            "offset": begin,
-            "text": part.text,
-            "encoding": part.encoding,
-            "nextOffset": part.next_offset,
-        });
-        self.push("output", &data.to_string());
+        let data = serde_json::to_string(&OutputEvent { stream: name, offset: begin, part });
+        self.push("output", &data.expect("a view has only string keys"));
         Ok(true)
     }
 

@@ -23,6 +23,7 @@ mod idempotency;
 mod input;
 mod jobs;
 mod limits;
+mod marks;
 mod outside;
 mod processes;
 mod schema;

@@ -337,7 +337,7 @@ async fn the_beginning_and_the_end_of_long_output_are_stored_with_the_gap() {
 }
 
 #[tokio::test]
-async fn merged_output_is_stored_as_stdout_in_order_of_arrival() {
+async fn merged_output_is_stored_as_stdout_in_order_and_its_marks_as_stderr() {
     let fakes = Fakes::new().with_ready_session("s");
     let command = Command { merge: true, ..testkit::command("mixed") };
     put(&fakes, with_command(&fakes, "j", command));
@@ -350,7 +350,8 @@ async fn merged_output_is_stored_as_stdout_in_order_of_arrival() {
     run(&env(&fakes)).await;
     assert_eq!(stdout(&fakes, "j").await, "one,two,three");
     let (stdout, stderr) = fakes.job("j").output();
-    assert_eq!((stdout.stored, stdout.written, stderr.written), (13, 13, 0));
+    // Marks at 0, 4 and 8 bytes.
+    assert_eq!((stdout.stored, stdout.written, stderr.stored, stderr.written), (13, 13, 3, 3));
 }
 
 #[tokio::test]

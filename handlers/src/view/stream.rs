@@ -1,7 +1,9 @@
 //! The output streams of a job as users see them.
 
 use domain::{
+    command::Command,
     job::{Gap, Job, StreamStats},
+    marks::Mark,
     ports::Stream,
 };
 use serde::Serialize;
@@ -43,6 +45,23 @@ pub(crate) struct Part {
     pub(crate) encoding: Encoding,
     /// The offset of the next part. Bytes from the beginning of the stream.
     pub(crate) next_offset: u64,
+    /// Only of merged output, and where the shell can tell: which of it was written to stdout, and which to
+    /// stderr.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) marks: Option<Vec<MarkView>>,
+}
+
+/// Where a command has written what follows in its merged output, up to the next mark. The first mark of a part
+/// is at its offset.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Mark"))]
+pub(crate) struct MarkView {
+    /// Bytes from the beginning of the stream.
+    offset: u64,
+    /// Absent if it is not known: only the first 16,000 changes of the stored beginning and the last 16,000 of
+    /// the stored end are marked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamName>,
 }
 
 /// The name of an output stream.
@@ -82,6 +101,12 @@ impl From<StreamName> for Stream {
     }
 }
 
+impl From<Mark> for MarkView {
+    fn from(mark: Mark) -> Self {
+        Self { offset: mark.offset, stream: mark.stream.map(StreamName::from) }
+    }
+}
+
 impl StreamView {
     pub(super) const fn of(stats: StreamStats) -> Self {
         Self { part: None, size: StreamSize::of_stats(stats) }
@@ -102,12 +127,13 @@ impl StreamSize {
     }
 }
 
-/// The sizes of a stream of a job. The second stream of a terminal is its recording, and none of its output.
+/// The sizes of a stream of a job. The second stream of a terminal is its recording, that of merged output has its
+/// marks; neither is output.
 pub(crate) fn stats(job: &Job, stream: Stream) -> StreamStats {
     let (stdout, stderr) = job.output();
     match stream {
         Stream::Stdout => stdout,
-        Stream::Stderr if is_terminal(job) => StreamStats::default(),
+        Stream::Stderr if has_one_stream(job) => StreamStats::default(),
         Stream::Stderr => stderr,
     }
 }
@@ -118,6 +144,12 @@ pub(crate) fn recorded(job: &Job) -> Option<u64> {
     is_recorded.then(|| job.output().1.stored)
 }
 
-fn is_terminal(job: &Job) -> bool {
-    job.command().is_some_and(|command| command.terminal.is_some())
+/// The sizes of the marks of the job's merged output; none if it has no marks.
+pub(crate) fn marks(job: &Job) -> Option<StreamStats> {
+    let has_marks = job.command().is_some_and(Command::has_marks);
+    Some(job.output().1).filter(|stats| has_marks && stats.stored > 0)
+}
+
+fn has_one_stream(job: &Job) -> bool {
+    job.command().is_some_and(|command| command.terminal.is_some() || command.merge)
 }

@@ -115,6 +115,40 @@ def test_merged_output_has_the_order_of_the_writes(client: Client) -> None:
         result = shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", merge=True)
         assert result.stdout == "".join(f"o{n}\ne{n}\n" for n in range(1, 101))
         assert result.stderr == ""
+        written = [(piece.written_to, piece.text) for piece in result.pieces]
+        lines = [[("stdout", f"o{n}\n"), ("stderr", f"e{n}\n")] for n in range(1, 101)]
+        assert written == [line for both in lines for line in both]
+        assert b"".join(piece.data for piece in result.pieces) == result.stdout_bytes
+
+
+def test_long_merged_output_has_pieces_on_both_sides_of_its_gap(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        line = "echo begin; head -c 300000 /dev/zero >&2; echo; echo the >&2; echo end"
+        result = shell.run(line, merge=True, max_output=200_000)
+        shown = [(piece.written_to, piece.offset, len(piece.data)) for piece in result.pieces]
+        assert shown == [
+            ("stdout", 0, 6),
+            ("stderr", 6, 99_994),
+            ("stderr", 200_015, 99_991),
+            ("stdout", 300_006, 1),
+            ("stderr", 300_007, 4),
+            ("stdout", 300_011, 4),
+        ]
+        assert shell.run("echo a; echo b >&2").pieces == ()
+        assert shell.run("echo a; echo b >&2", merge=True, shell_name="main").pieces == ()
+
+
+def test_merged_output_is_streamed_with_the_streams_it_was_written_to(client: Client) -> None:
+    with Shell.start(client=client) as shell:
+        job = shell.submit("for i in $(seq 100); do echo o$i; echo e$i >&2; done", merge=True)
+        chunks = list(job.stream())
+        assert {chunk.stream for chunk in chunks} == {"stdout"}
+        texts = {"stdout": "", "stderr": ""}
+        for chunk in chunks:
+            assert chunk.written_to
+            texts[chunk.written_to] += chunk.text
+        assert texts["stdout"] == "".join(f"o{n}\n" for n in range(1, 101))
+        assert texts["stderr"] == "".join(f"e{n}\n" for n in range(1, 101))
 
 
 def test_commands_of_a_name_share_a_shell(client: Client) -> None:

@@ -15,7 +15,7 @@ export {
 export { type Content, Files } from "./files.js";
 export { Job } from "./job.js";
 export type * as models from "./models.js";
-export { type Chunk, Result } from "./output.js";
+export { type Chunk, type Piece, Result } from "./output.js";
 export { type CommandOptions, type RunOptions, Shell, type StartOptions, type TerminalOptions } from "./shell.js";
 export { Terminal } from "./terminal.js";
 export { verifyWebhook, type WebhookEvent } from "./webhooks.js";

@@ -3,7 +3,7 @@
 import type { Client } from "./client.js";
 import { ApiError, ConnectionFailedError, WaitTimeoutError } from "./errors.js";
 import { isFinal, type Job as JobRecord, type Output, type OutputStream } from "./models.js";
-import { concat, content, Position, resultOf, storedEnd, STREAMS, type Chunk, type Part, type Result } from "./output.js";
+import { Position, resultOf, storedEnd, STREAMS, type Chunk, type Content, type Part, type Result } from "./output.js";
 import { Backoff, sleep } from "./retry.js";
 import { Terminal, webSocket, type OpenOptions } from "./terminal.js";
 
@@ -94,18 +94,18 @@ export class Job {
     return this.client.get(`/v1/jobs/${this.id}`, { query: { waitSeconds }, signal });
   }
 
-  /** What is kept of a stream. The job has its beginning. */
-  async #output(job: JobRecord, stream: OutputStream): Promise<Uint8Array> {
-    const parts = [content(job[stream])];
+  /** The parts of what is kept of a stream. The job has its beginning. */
+  async #output(job: JobRecord, stream: OutputStream): Promise<Content[]> {
+    const parts: Content[] = [job[stream]];
     const end = storedEnd(job[stream]);
     let offset = job[stream].nextOffset ?? 0;
     while (offset < end) {
       const part = await this.#page(stream, offset);
       if (part.nextOffset <= offset) break;
-      parts.push(content(part));
+      parts.push(part);
       offset = part.nextOffset;
     }
-    return concat(parts);
+    return parts;
   }
 
   #page(stream: OutputStream, offset: number, signal?: AbortSignal): Promise<Output> {

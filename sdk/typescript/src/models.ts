@@ -13,6 +13,7 @@ export type FileList = Schemas["FileList"];
 export type InputError = NonNullable<Problem["errors"]>[number];
 export type Job = Schemas["Job"];
 export type JobStatus = Schemas["JobStatus"];
+export type Mark = Schemas["Mark"];
 export type Output = Schemas["Output"];
 export type OutputStream = Output["stream"];
 export type Problem = Schemas["Problem"];

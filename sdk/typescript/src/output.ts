@@ -1,7 +1,7 @@
 // The outcome and the output of a command.
 
 import { CommandError, JobFailedError } from "./errors.js";
-import type { CommandUsage, Job, JobStatus, OutputStream, Stream } from "./models.js";
+import type { CommandUsage, Job, JobStatus, Mark, OutputStream, Stream } from "./models.js";
 
 export const STREAMS: readonly OutputStream[] = ["stdout", "stderr"];
 
@@ -15,6 +15,19 @@ export interface Chunk {
   text: string;
   /** How many bytes before this chunk the server has not kept. */
   missing: number;
+  /** Of merged output, where the server knows it: the stream to which the command wrote the chunk. */
+  writtenTo?: OutputStream;
+}
+
+/** A part of merged output that the command has written to one stream. */
+export interface Piece {
+  /** Absent if it is not known. */
+  writtenTo?: OutputStream;
+  /** The offset of its first byte in the merged output. */
+  offset: number;
+  data: Uint8Array;
+  /** The data as UTF-8, with U+FFFD for what is none. */
+  text: string;
 }
 
 /** How a command has ended, and what it has written. */
@@ -39,6 +52,11 @@ export class Result {
     readonly job: Job,
     readonly stdoutBytes: Uint8Array,
     readonly stderrBytes: Uint8Array,
+    /**
+     * With `merge: true`: the kept output in its order, each piece with the stream to which the command wrote
+     * it. Empty if the server does not know that, as with `state: "shared"`.
+     */
+    readonly pieces: readonly Piece[] = [],
   ) {
     this.jobId = job.jobId;
     this.status = job.status;
@@ -75,11 +93,12 @@ export class Result {
 }
 
 /**
- * The result of a final job. Throws `JobFailedError` if the command was not run to an end that is its own or
+ * The result of a final job with these parts of its output. Throws `JobFailedError` if the command was not run to an end that is its own or
  * the caller's.
  */
-export function resultOf(job: Job, stdout: Uint8Array, stderr: Uint8Array): Result {
-  const result = new Result(job, stdout, stderr);
+export function resultOf(job: Job, stdout: readonly Content[], stderr: readonly Content[]): Result {
+  const pieces = joined(stdout.flatMap(marked));
+  const result = new Result(job, concat(stdout.map(content)), concat(stderr.map(content)), pieces);
   if (job.status !== "failed" && job.status !== "lost") return result;
   const { code, message } = job.error ?? { code: "unknown", message: `the job is ${job.status}` };
   throw new JobFailedError(`${message} (${job.jobId})`, result, code);
@@ -90,10 +109,44 @@ export function storedEnd({ keptBytes, gap }: Stream): number {
   return keptBytes + (gap ? gap.to - gap.from : 0);
 }
 
+/** A part of a stream, as a job or a page of its output has it. */
+export interface Content {
+  text?: string;
+  encoding?: string;
+  nextOffset?: number;
+  marks?: readonly Mark[];
+}
+
 /** The bytes of a part of the output. */
-export function content({ text = "", encoding }: { text?: string; encoding?: string }): Uint8Array {
+export function content({ text = "", encoding }: Content): Uint8Array {
   if (encoding !== "base64") return new TextEncoder().encode(text);
   return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
+}
+
+/** The pieces of a part of merged output; none if it has no marks. */
+function marked(part: Content): Omit<Piece, "text">[] {
+  const { marks = [], nextOffset = 0 } = part;
+  const data = content(part);
+  const start = nextOffset - data.length;
+  return marks.map(({ offset, stream }, index) => {
+    const end = marks[index + 1]?.offset ?? nextOffset;
+    return { offset, data: data.subarray(offset - start, end - start), ...(stream && { writtenTo: stream }) };
+  });
+}
+
+/** Joins pieces of one stream that follow each other. */
+function joined(pieces: readonly Omit<Piece, "text">[]): Piece[] {
+  const groups: Omit<Piece, "text">[][] = [];
+  for (const piece of pieces) {
+    const last = groups.at(-1)?.at(-1);
+    const follows = last && last.offset + last.data.length === piece.offset && last.writtenTo === piece.writtenTo;
+    if (follows) groups.at(-1)?.push(piece);
+    else groups.push([piece]);
+  }
+  return groups.flatMap((group) => {
+    const data = concat(group.map((piece) => piece.data));
+    return group.slice(0, 1).map((first) => ({ ...first, data, text: decoded(data) }));
+  });
 }
 
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
@@ -120,6 +173,7 @@ export interface Part {
   nextOffset: number;
   text: string;
   encoding: string;
+  marks?: readonly Mark[];
 }
 
 /** How far the output of a job was read. */
@@ -144,13 +198,16 @@ export class Position {
     if (!at || part.offset < at.offset || part.nextOffset <= part.offset) return;
     this.skip(part.stream, part.offset);
     const { missing } = at;
-    const data = content(part);
     at.missing = 0;
     at.offset = part.nextOffset;
     // A character is not continued behind a gap.
-    const cut = missing > 0 ? at.decoder.decode() : "";
-    const text = cut + at.decoder.decode(data, { stream: true });
-    yield { stream: part.stream, offset: part.offset, data, text, missing };
+    let before = { cut: missing > 0 ? at.decoder.decode() : "", missing };
+    const pieces = marked(part);
+    for (const piece of pieces.length > 0 ? pieces : [{ offset: part.offset, data: content(part) }]) {
+      const text = before.cut + at.decoder.decode(piece.data, { stream: true });
+      yield { stream: part.stream, ...piece, text, missing: before.missing };
+      before = { cut: "", missing: 0 };
+    }
   }
 
   /** Goes on behind output that is not kept. */

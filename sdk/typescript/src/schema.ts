@@ -623,7 +623,7 @@ export interface components {
              */
             maxOutputBytes?: number | null;
             /**
-             * @description Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the writes and without marks, and stderr is empty.
+             * @description Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty. marks say which is which, unless the state is shared.
              * @default false
              */
             merge?: boolean | null;
@@ -893,6 +893,20 @@ export interface components {
             nextCursor: string | null;
         };
         /**
+         * @description Where a command has written what follows in its merged output, up to the next mark. The first mark of a part
+         *     is at its offset.
+         */
+        Mark: {
+            /** @description Bytes from the beginning of the stream. */
+            offset: number;
+            /**
+             * @description Absent if it is not known: only the first 16,000 changes of the stored beginning and the last 16,000 of
+             *     the stored end are marked.
+             * @enum {string}
+             */
+            stream?: "stdout" | "stderr";
+        };
+        /**
          * @description What a shell can reach over the network.
          * @enum {string}
          */
@@ -922,6 +936,11 @@ export interface components {
             jobId: components["schemas"]["JobId"];
             /** @description Stored: all of the stream up to the gap, and what is behind it. */
             keptBytes: number;
+            /**
+             * @description Only of merged output, and where the shell can tell: which of it was written to stdout, and which to
+             *     stderr.
+             */
+            marks?: components["schemas"]["Mark"][];
             /** @description The offset of the next part. Bytes from the beginning of the stream. */
             nextOffset: number;
             /** @description The offset of the part: the requested one, or the end of the gap if that is in the gap. */
@@ -1211,6 +1230,11 @@ export interface components {
             };
             /** @description Stored: all of the stream up to the gap, and what is behind it. */
             keptBytes: number;
+            /**
+             * @description Only of merged output, and where the shell can tell: which of it was written to stdout, and which to
+             *     stderr.
+             */
+            marks?: components["schemas"]["Mark"][];
             /** @description The offset of the next part. Bytes from the beginning of the stream. */
             nextOffset?: number;
             text?: string;
@@ -1218,7 +1242,7 @@ export interface components {
             truncated: boolean;
         };
         StreamEvent: {
-            /** @description JSON: status {status, attempt}; output {stream, offset, text, encoding, nextOffset}; gap {stream, from, to}: output between these offsets that is not kept; end: the job without its text. */
+            /** @description JSON: status {status, attempt}; output {stream, offset, text, encoding, nextOffset, marks}; gap {stream, from, to}: output between these offsets that is not kept; end: the job without its text. */
             data: string;
             /** @enum {string} */
             event: "status" | "output" | "gap" | "end";

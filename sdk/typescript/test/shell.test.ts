@@ -39,6 +39,34 @@ onServer("merged output has the order of the writes", async () => {
     const result = await shell.run("for i in $(seq 100); do echo o$i; echo e$i >&2; done", { merge: true });
     const lines = Array.from({ length: 100 }, (_, i) => `o${i + 1}\ne${i + 1}\n`);
     assert.deepEqual([result.stdout, result.stderr], [lines.join(""), ""]);
+    const written = result.pieces.map(({ writtenTo, text }) => `${writtenTo} ${text}`);
+    const expected = lines.flatMap((_, i) => [`stdout o${i + 1}\n`, `stderr e${i + 1}\n`]);
+    assert.deepEqual(written, expected);
+  });
+});
+
+onServer("merged output is streamed with the streams to which it was written", async () => {
+  await Shell.use({ client: await client() }, async (shell) => {
+    const line = "echo begin; head -c 300000 /dev/zero >&2; echo; echo the >&2; echo end";
+    const job = await shell.submit(line, { merge: true, maxOutputBytes: 200_000 });
+    const seen: [string | undefined, number][] = [];
+    for await (const chunk of job.stream()) {
+      assert.equal(chunk.stream, "stdout");
+      seen.push([chunk.writtenTo, chunk.data.length]);
+    }
+    const result = await job.wait();
+    const shown = result.pieces.map(({ writtenTo, offset, data }) => [writtenTo, offset, data.length]);
+    assert.deepEqual(shown, [
+      ["stdout", 0, 6],
+      ["stderr", 6, 99_994],
+      ["stderr", 200_015, 99_991],
+      ["stdout", 300_006, 1],
+      ["stderr", 300_007, 4],
+      ["stdout", 300_011, 4],
+    ]);
+    const ofStderr = seen.filter(([writtenTo]) => writtenTo === "stderr");
+    assert.equal(ofStderr.reduce((sum, [, size]) => sum + size, 0), 99_994 + 99_991 + 4);
+    assert.deepEqual((await shell.run("echo a; echo b >&2")).pieces, []);
   });
 });
 

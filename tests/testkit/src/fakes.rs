@@ -170,15 +170,21 @@ impl Fakes {
 
     /// An execute job that worker `w` runs, with the turn.
     pub fn with_running_job(self, session: &str, name: &str, line: &str) -> Self {
-        let fakes = self.with_queued_job(session, name, line);
-        let (id, session) = (job_id(name), session_id(session));
-        let Job::Queued(queued) = fakes.job(name) else { unreachable!("it was just made") };
-        let running = Box::new(queued.claim("w", fakes.now()).into());
-        let version = fakes.store.job_version(id).expect("it was just made");
+        self.with_running_command(session, name, command(line))
+    }
+
+    /// A job with this command that worker `w` runs.
+    pub fn with_running_command(self, session: &str, name: &str, command: Command) -> Self {
+        let id = job_id(name);
+        self.put_job(session, id, Work::Execute(Box::new(command)));
+        let session = session_id(session);
+        let Job::Queued(queued) = self.job(name) else { unreachable!("it was just made") };
+        let running = Box::new(queued.claim("w", self.now()).into());
+        let version = self.store.job_version(id).expect("it was just made");
         let writes =
             [Write::Job(running, Expect::At(version)), Write::TakeTurn { session, job: id }];
-        fakes.store.apply(&writes).expect("the turn is free");
-        fakes
+        self.store.apply(&writes).expect("the turn is free");
+        self
     }
 
     /// A job on a terminal that worker `w` runs.

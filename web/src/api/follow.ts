@@ -13,7 +13,8 @@ const PART_BYTES = 262_144;
 const POLL_SECONDS = 2;
 
 export type FollowEvent =
-  | { kind: "output"; stream: OutputStream; bytes: Uint8Array }
+  /** `isMerged` says that a terminal would show both streams as one text, in this order. */
+  | { kind: "output"; stream: OutputStream; bytes: Uint8Array; isMerged: boolean }
   /** This many bytes of the stream are not kept; what follows is behind them. */
   | { kind: "gap"; stream: OutputStream; missing: number }
   | { kind: "status"; status: Job["status"] }
@@ -25,6 +26,8 @@ interface OutputPart {
   text: string;
   encoding: "utf-8" | "base64";
   nextOffset: number;
+  /** Where the command has written what follows in its merged output. */
+  marks?: { offset: number; stream?: OutputStream }[];
 }
 
 interface OutputGap {
@@ -113,7 +116,17 @@ function apply(event: ServerEvent, position: Position, onEvent: OnEvent): void {
 function take(part: OutputPart, position: Position, onEvent: OnEvent): void {
   if (part.offset !== position[part.stream] || part.nextOffset <= part.offset) return;
   position[part.stream] = part.nextOffset;
-  onEvent({ kind: "output", stream: part.stream, bytes: decode(part) });
+  const bytes = decode(part);
+  const { marks } = part;
+  if (!marks) {
+    onEvent({ kind: "output", stream: part.stream, bytes, isMerged: false });
+    return;
+  }
+  marks.forEach(({ offset, stream = part.stream }, index) => {
+    const end = marks[index + 1]?.offset ?? part.nextOffset;
+    const piece = bytes.subarray(offset - part.offset, end - part.offset);
+    onEvent({ kind: "output", stream, bytes: piece, isMerged: true });
+  });
 }
 
 /** Goes to the end of a gap. A gap that was sent again is dropped. */

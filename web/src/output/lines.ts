@@ -37,8 +37,15 @@ interface Cursor {
 
 /** Puts the pieces of both streams together. A line stands where its first piece arrived. */
 export class LineBuffer {
-  readonly #cursors: Record<OutputStream, Cursor> = { stdout: cursor(), stderr: cursor() };
+  readonly #isMerged: boolean;
+  #cursors: Record<OutputStream, Cursor>;
   #block: Block = { lines: [], isFull: false };
+
+  /** Streams that are merged continue each other's lines. A line has the stream of its first piece. */
+  constructor(isMerged: boolean) {
+    this.#isMerged = isMerged;
+    this.#cursors = this.#newCursors();
+  }
 
   /** The block that the next line is added to. */
   get last(): Block {
@@ -59,8 +66,14 @@ export class LineBuffer {
     const line: Line = { stream: "gap", segments: [], length: 0 };
     append(line, { text, style: plain });
     this.#block.lines.push(line);
-    this.#cursors[stream] = cursor();
+    if (this.#isMerged) this.#cursors = this.#newCursors();
+    else this.#cursors[stream] = cursor();
     return filled;
+  }
+
+  #newCursors(): Record<OutputStream, Cursor> {
+    const stdout = cursor();
+    return { stdout, stderr: this.#isMerged ? stdout : cursor() };
   }
 
   /** Adds what is left of a character or an escape sequence at the end of both streams. */

@@ -49,6 +49,7 @@ export function OutputPanel(props: Props) {
       (event) => {
         if (event.kind === "status") latest.current.onStatus(event.status);
         else if (event.kind === "output") {
+          if (event.isMerged) output.merge();
           output.push(event.stream, event.bytes);
           total += event.bytes.length;
           setReceived(total);

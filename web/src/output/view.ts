@@ -27,7 +27,8 @@ export class OutputView {
   readonly #pieces: Piece[] = [];
   readonly #container: HTMLElement;
   readonly #onState: (state: ViewState) => void;
-  #buffer = new LineBuffer();
+  #isMerged = false;
+  #buffer = new LineBuffer(false);
   #last: HTMLElement;
   #shown: Shown = "both";
   #query = "";
@@ -53,6 +54,13 @@ export class OutputView {
     clearHighlights();
   }
 
+  /** Both streams are one text. Called before the first piece. */
+  merge(): void {
+    if (this.#isMerged) return;
+    this.#isMerged = true;
+    this.#buffer = new LineBuffer(true);
+  }
+
   push(stream: OutputStream, bytes: Uint8Array): void {
     this.#add({ stream, bytes });
   }
@@ -74,7 +82,7 @@ export class OutputView {
     if (shown === this.#shown) return;
     this.#shown = shown;
     this.#container.replaceChildren();
-    this.#buffer = new LineBuffer();
+    this.#buffer = new LineBuffer(this.#isMerged);
     this.#last = this.#addBlock();
     for (const piece of this.#pieces) this.#write(piece);
     if (this.#hasEnded) this.#filled(this.#buffer.end());

@@ -135,7 +135,7 @@ function Options({ form, set }: FormProps) {
       </div>
       <Checkbox
         label="Both streams merged"
-        hint="Stderr goes where stdout goes, so that the order of the writes is kept."
+        hint="One text in the order of the writes, with the lines of stderr in their colour."
         checked={form.isMerged}
         onChange={(isMerged) => set({ isMerged })}
       />

@@ -65,6 +65,28 @@ const broken = (...parts: string[]): Reply => () =>
     }),
   );
 
+test("marks divide merged output among both streams, in its order", async (context) => {
+  const marks = [{ offset: 3, stream: "stderr" }, { offset: 5, stream: "stdout" }, { offset: 6 }];
+  const merged = { ...output("stdout", 3, "eeou"), marks };
+  const pieces: [string, string, boolean][] = [];
+  context.after(reportAnswer);
+  const sent = events(event("output", "3.0", output("stdout", 0, "out")), event("output", "7.0", merged));
+  const replies = [sent, () => new Response(null, { status: 204 }), json({ status: "completed" })];
+  context.mock.method(globalThis, "fetch", async (input: string) => {
+    return replies.shift()?.(new Request(`http://server${input}`)) ?? Response.error();
+  });
+  const onEvent = (seen: FollowEvent) => {
+    if (seen.kind === "output") pieces.push([seen.stream, new TextDecoder().decode(seen.bytes), seen.isMerged]);
+  };
+  await follow(JOB, onEvent, new AbortController().signal);
+  assert.deepEqual(pieces, [
+    ["stdout", "out", false],
+    ["stderr", "ee", true],
+    ["stdout", "o", true],
+    ["stdout", "u", true],
+  ]);
+});
+
 test("the output of both streams arrives, then the end", async (context) => {
   const { seen, requests } = await followOn(context, [
     events(

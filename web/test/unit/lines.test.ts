@@ -6,7 +6,10 @@ import { BLOCK_LINES, LineBuffer, MAX_LINE, type Line } from "../../src/output/l
 const encoder = new TextEncoder();
 
 function lines(...pieces: [OutputStream, string][]): Line[] {
-  const buffer = new LineBuffer();
+  return linesOf(new LineBuffer(false), pieces);
+}
+
+function linesOf(buffer: LineBuffer, pieces: [OutputStream, string][]): Line[] {
   const filled = pieces.flatMap(([stream, text]) => buffer.push(stream, encoder.encode(text)));
   filled.push(...buffer.end());
   return [...filled, buffer.last].flatMap((block) => block.lines);
@@ -29,6 +32,24 @@ test("a line stands where its first piece arrived, whatever the other stream wri
       ["stderr", "error"],
     ],
   );
+});
+
+test("merged streams are one text, in which a line has the stream of its first piece", () => {
+  const buffer = new LineBuffer(true);
+  const found = linesOf(buffer, [["stdout", "out\nhalf "], ["stderr", "error\nbad\n"], ["stdout", "out\n"]]);
+  assert.deepEqual(
+    found.map((line) => [line.stream, line.segments.map((segment) => segment.text).join("")]),
+    [
+      ["stdout", "out"],
+      ["stdout", "half error"],
+      ["stderr", "bad"],
+      ["stdout", "out"],
+    ],
+  );
+  buffer.push("stderr", encoder.encode("cut"));
+  buffer.gap("stdout", "gap");
+  buffer.push("stderr", encoder.encode("on"));
+  assert.deepEqual(buffer.last.lines.slice(-3).map((line) => line.stream), ["stderr", "gap", "stderr"]);
 });
 
 test("a carriage return lets a progress line be written over", () => {
@@ -63,7 +84,7 @@ test("a very long line is broken", () => {
 });
 
 test("full blocks are handed out once, and lose no line", () => {
-  const buffer = new LineBuffer();
+  const buffer = new LineBuffer(false);
   const numbers = Array.from({ length: 2 * BLOCK_LINES + 10 }, (_, index) => String(index));
   const filled = buffer.push("stdout", encoder.encode(`${numbers.join("\n")}\n`));
   assert.deepEqual(
@@ -85,7 +106,7 @@ test("a line that is open when its block is full goes on in a new line", () => {
 });
 
 test("a gap is a line of its own, and ends what it cuts", () => {
-  const buffer = new LineBuffer();
+  const buffer = new LineBuffer(false);
   // The gap cuts a line, its colour, and a character of three bytes.
   const begin = Uint8Array.from([...encoder.encode("a\n\x1b[31mred"), 0xe2, 0x82]);
   const filled = [...buffer.push("stdout", begin), ...buffer.gap("stdout", "… left out …")];

@@ -23,6 +23,7 @@ pub(crate) fn start(job: &str, stdin: Vec<u8>) -> Start {
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
         merge: false,
+        marks: false,
         background: false,
         shell: None,
         from: Offsets::default(),

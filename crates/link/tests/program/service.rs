@@ -201,6 +201,7 @@ pub(crate) fn start(job: &str, line: &str, (stdout, stderr): (u64, u64)) -> Star
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
         merge: false,
+        marks: false,
         background: false,
         shell: None,
         from: Offsets { stdout, stderr },

@@ -16,6 +16,7 @@ fn start() -> Start {
         max_output_bytes: 10,
         keep: Keep::Both,
         merge: false,
+        marks: false,
         background: true,
         shell: Some("main".into()),
         from: Offsets { stdout: 1, stderr: 2 },
@@ -133,7 +134,8 @@ fn a_start_and_an_exit_of_an_older_peer_have_the_defaults() {
     let start = r#"{"job_id":"job_1","argv":[],"cwd":null,"env":[],"user":"u","timeout_ms":1,
                     "max_output_bytes":1,"from":{"stdout":0,"stderr":0}}"#;
     let start: Start = serde_json::from_str(start).unwrap();
-    assert_eq!((start.keep, start.merge, start.background), (Keep::Head, false, false));
+    assert_eq!((start.keep, start.background), (Keep::Head, false));
+    assert_eq!((start.merge, start.marks), (false, false));
     assert_eq!(start.shell, None);
     let exit = r#"{"cause":{"cause":"spawn_failed","message":"no"},"stdout":{"bytes":2,"kept":1},
                    "stderr":{"bytes":0,"kept":0},

@@ -14,6 +14,8 @@ mod identity;
 #[cfg(test)]
 mod keep;
 #[cfg(test)]
+mod marks;
+#[cfg(test)]
 mod members;
 #[cfg(test)]
 mod output;

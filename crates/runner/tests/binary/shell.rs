@@ -279,6 +279,7 @@ pub(crate) fn argv(job_id: &str, argv: &[&str]) -> Start {
         max_output_bytes: 1 << 20,
         keep: Keep::Head,
         merge: false,
+        marks: false,
         background: false,
         shell: None,
         from: Offsets::default(),

@@ -326,6 +326,7 @@ impl Client {
             max_output_bytes: 1 << 20,
             keep: Keep::Head,
             merge: false,
+            marks: false,
             background: false,
             shell: None,
             from: Offsets::default(),

@@ -13,7 +13,7 @@ from ._async.job import AsyncJob
 from ._async.shell import AsyncShell
 from ._async.terminal import AsyncTerminal
 from ._options import Command, CommandOptions, StartOptions, TerminalOptions
-from ._result import Chunk, Result
+from ._result import Chunk, Piece, Result
 from ._sync.client import Client
 from ._sync.files import Files
 from ._sync.job import Job
@@ -39,6 +39,7 @@ __all__ = [
     "Files",
     "Job",
     "JobFailedError",
+    "Piece",
     "Result",
     "Shell",
     "StartOptions",

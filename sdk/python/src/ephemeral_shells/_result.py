@@ -30,6 +30,24 @@ class Chunk:
     """The data as UTF-8, with U+FFFD for what is none. A character is in the chunk of its end."""
     missing: int = 0
     """How many bytes before this chunk the server has not kept."""
+    written_to: StreamName | None = None
+    """Of merged output, where the server knows it: the stream to which the command wrote this."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of merged output that the command has written to one stream."""
+
+    written_to: StreamName | None
+    """None if it is not known."""
+    offset: int
+    """The offset of its first byte in the merged output."""
+    data: bytes
+
+    @property
+    def text(self) -> str:
+        """The data as UTF-8, with U+FFFD for what is none."""
+        return self.data.decode(errors="replace")
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,9 @@ class Result:
     usage: CommandUsage | None
     job: Job = field(repr=False)
     """The job as the API shows it."""
+    pieces: tuple[Piece, ...] = field(default=(), repr=False)
+    """With `merge=True`: the kept output in its order, each piece with the stream to which it was
+    written. Empty if the server does not know that, as with `shell_name`."""
 
     @property
     def stdout(self) -> str:
@@ -86,20 +107,21 @@ class Result:
         raise CommandError(f"the command {outcome}" + (f": {last}" if last else ""), self)
 
 
-def result_of(job: Job, stdout: bytes, stderr: bytes) -> Result:
-    """The result of a final job. Raises `JobFailedError` if the command was not run to an end that
-    is its own or the caller's."""
+def result_of(job: Job, stdout: list[Any], stderr: list[Any]) -> Result:
+    """The result of a final job with these parts of its output. Raises `JobFailedError` if the
+    command was not run to an end that is its own or the caller's."""
     result = Result(
         job_id=job["jobId"],
         status=job["status"],
         exit_code=job.get("exitCode"),
         signal=job.get("signal"),
-        stdout_bytes=stdout,
-        stderr_bytes=stderr,
+        stdout_bytes=b"".join(map(content, stdout)),
+        stderr_bytes=b"".join(map(content, stderr)),
         missing_stdout=job["stdout"]["bytes"] - job["stdout"]["keptBytes"],
         missing_stderr=job["stderr"]["bytes"] - job["stderr"]["keptBytes"],
         usage=job.get("usage"),
         job=job,
+        pieces=tuple(_joined(piece for part in stdout for piece in marked(part))),
     )
     if result.status in ("failed", "lost"):
         error = job.get("error", {"code": "unknown", "message": f"the job is {result.status}"})
@@ -121,6 +143,32 @@ def content(part: Any) -> bytes:
     """The bytes of a part of the output."""
     text: str = part.get("text", "")
     return base64.b64decode(text) if part.get("encoding") == "base64" else text.encode()
+
+
+def marked(part: Any) -> Iterator[Piece]:
+    """The pieces of a part of merged output; none if it has no marks."""
+    marks = part.get("marks", [])
+    data = content(part)
+    start = part.get("nextOffset", 0) - len(data)
+    ends = [mark["offset"] for mark in marks[1:]] + [start + len(data)]
+    for mark, end in zip(marks, ends, strict=False):
+        offset = mark["offset"]
+        yield Piece(mark.get("stream"), offset, data[offset - start : end - start])
+
+
+def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Joins pieces of one stream that follow each other."""
+    last: Piece | None = None
+    for piece in pieces:
+        follows = last is not None and last.offset + len(last.data) == piece.offset
+        if last is not None and follows and last.written_to == piece.written_to:
+            last = Piece(last.written_to, last.offset, last.data + piece.data)
+            continue
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield last
 
 
 class Position:
@@ -147,12 +195,14 @@ class Position:
             return
         self.skip(stream, offset)
         missing, self._missing[stream] = self._missing[stream], 0
-        data = content(part)
         self._offset[stream] = end
         decoder = self._decoder[stream]
         # A character is not continued behind a gap.
         cut = decoder.decode(b"", final=True) if missing else ""
-        yield Chunk(stream, offset, data, cut + decoder.decode(data), missing)
+        for piece in list(marked(part)) or [Piece(None, offset, content(part))]:
+            text = cut + decoder.decode(piece.data)
+            yield Chunk(stream, piece.offset, piece.data, text, missing, piece.written_to)
+            cut, missing = "", 0
 
     def skip(self, stream: StreamName, to: int) -> None:
         """Goes on behind output that is not kept."""

@@ -123,6 +123,24 @@ JobStatus: TypeAlias = Literal[
 A job's status as the API shows it.
 """
 
+
+class Mark(TypedDict):
+    """
+    Where a command has written what follows in its merged output, up to the next mark. The first mark of a part
+    is at its offset.
+    """
+
+    offset: int
+    """
+    Bytes from the beginning of the stream.
+    """
+    stream: NotRequired[Literal["stdout", "stderr"]]
+    """
+    Absent if it is not known: only the first 16,000 changes of the stored beginning and the last 16,000 of
+    the stored end are marked.
+    """
+
+
 Network: TypeAlias = Literal["none", "egress"]
 """
 What a shell can reach over the network.
@@ -168,6 +186,11 @@ class Output(TypedDict):
     keptBytes: int
     """
     Stored: all of the stream up to the gap, and what is behind it.
+    """
+    marks: NotRequired[list[Mark]]
+    """
+    Only of merged output, and where the shell can tell: which of it was written to stdout, and which to
+    stderr.
     """
     nextOffset: int
     """
@@ -439,6 +462,11 @@ class Stream(TypedDict):
     """
     Stored: all of the stream up to the gap, and what is behind it.
     """
+    marks: NotRequired[list[Mark]]
+    """
+    Only of merged output, and where the shell can tell: which of it was written to stdout, and which to
+    stderr.
+    """
     nextOffset: NotRequired[int]
     """
     The offset of the next part. Bytes from the beginning of the stream.
@@ -453,7 +481,7 @@ class Stream(TypedDict):
 class StreamEvent(TypedDict):
     data: str
     """
-    JSON: status {status, attempt}; output {stream, offset, text, encoding, nextOffset}; gap {stream, from, to}: output between these offsets that is not kept; end: the job without its text.
+    JSON: status {status, attempt}; output {stream, offset, text, encoding, nextOffset, marks}; gap {stream, from, to}: output between these offsets that is not kept; end: the job without its text.
     """
     event: Literal["status", "output", "gap", "end"]
     id: str
@@ -650,7 +678,7 @@ class Execute(TypedDict):
     """
     merge: NotRequired[bool | None]
     """
-    Whether stderr goes where stdout goes, as by 2>&1: stdout has both then, in the order of the writes and without marks, and stderr is empty.
+    Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty. marks say which is which, unless the state is shared.
     """
     record: NotRequired[bool | None]
     """

@@ -168,7 +168,7 @@ async fn kept_output(harness: &Harness<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Stdout and stderr as one stream, in the order of the writes, cut as one.
+/// Stdout and stderr as one stream, in the order of the writes, cut as one, with marks of which is which.
 async fn merged_output(harness: &Harness<'_>) -> Result<()> {
     let api = harness.user().await?;
     let started = api.ready(&json!({})).await?;
@@ -184,6 +184,15 @@ async fn merged_output(harness: &Harness<'_>) -> Result<()> {
         ensure!(stderr["bytes"] == 0, "{stderr}");
         let kept = api.stream(&job, "stdout", 1000).await?;
         ensure!(kept == text.as_bytes(), "kept {:?}", String::from_utf8_lossy(&kept));
+        let mark = |offset: usize, stream: &str| json!({"offset": offset, "stream": stream});
+        let first = [mark(0, "stdout"), mark(3, "stderr")];
+        let begin = stdout["marks"].as_array().and_then(|marks| marks.get(..2));
+        ensure!(begin == Some(&first[..]), "{stdout}");
+        // The last two lines, which are behind the gap if there is one.
+        let path = format!("/jobs/{job}/output?offset={}", all.len() - 10);
+        let end = api.get(&path).await?.expect(200)?.body;
+        let last = json!([mark(all.len() - 10, "stdout"), mark(all.len() - 5, "stderr")]);
+        ensure!(end["text"] == "o100\ne100\n" && end["marks"] == last, "{end}");
     }
     api.stop(&started.session).await?;
     Ok(())

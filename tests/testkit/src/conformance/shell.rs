@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use domain::{
     JobId, Secret, TaskId,
     command::{Command, Keep, Program},
-    job::Exit,
+    job::{Exit, StreamStats},
+    marks::{Mark, Marks},
     ports::{Clock, CommandEnd, CommandEvent, EndCause, Shell, ShellError, Stream},
 };
 
@@ -55,7 +56,7 @@ pub async fn shell_suite(make: impl AsyncFn() -> ShellUnderTest) {
     run_cases!(make =>
         a_shell_that_answers_can_be_probed,
         a_command_reports_its_output_and_its_end,
-        merged_output_is_one_stream,
+        merged_output_is_one_stream_with_marks,
         a_shared_shell_is_found_again,
         a_known_job_is_never_run_again,
         a_second_worker_gets_the_output_that_is_not_stored_yet,
@@ -84,13 +85,17 @@ async fn a_command_reports_its_output_and_its_end(made: &ShellUnderTest) {
     assert_eq!((end.stdout_written, end.stderr_written), (4, 4));
 }
 
-async fn merged_output_is_one_stream(made: &ShellUnderTest) {
+async fn merged_output_is_one_stream_with_marks(made: &ShellUnderTest) {
     let merged = || Command { merge: true, ..command(SPEAKS) };
     let heard = made.run("j", &merged()).await;
-    assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("out\nerr\n", ""));
-    assert_eq!((heard.end.stdout_written, heard.end.stderr_written), (8, 0));
-    let again = made.hear("j", &merged(), (5, 0)).await;
-    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("rr\n", ""));
+    // A mark at 0 for stdout, and 4 bytes behind it one for stderr.
+    assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("out\nerr\n", "\x00\x11"));
+    assert_eq!((heard.end.stdout_written, heard.end.stderr_written), (8, 2));
+    let marks = Marks::read(heard.stderr.as_bytes(), StreamStats::NOTHING.plus(2));
+    let mark = |offset, stream| Mark { offset, stream: Some(stream) };
+    assert_eq!(marks.of_part(0, 8), [mark(0, Stream::Stdout), mark(4, Stream::Stderr)]);
+    let again = made.hear("j", &merged(), (5, 1)).await;
+    assert_eq!((again.stdout.as_str(), again.stderr.as_str()), ("rr\n", "\x11"));
 }
 
 async fn a_shared_shell_is_found_again(made: &ShellUnderTest) {

@@ -93,6 +93,8 @@ pub(super) struct Process {
     pieces: Vec<Piece>,
     /// How many bytes are kept of the beginning and of the end of each stream.
     limits: (u64, u64),
+    /// Whether stderr carries the marks of merged output, all of which are kept.
+    has_marks: bool,
     pub(super) ran: bool,
     pub(super) serial: bool,
     /// Whether the end was sent, or its time has passed at least once.
@@ -119,6 +121,7 @@ impl Process {
             written: Vec::new(),
             pieces: Vec::new(),
             limits: (cap - tail, tail),
+            has_marks: command.has_marks(),
             ran: !matches!(
                 script.cause,
                 EndCause::NotFound(_) | EndCause::NotExecutable(_) | EndCause::SpawnFailed(_)
@@ -135,9 +138,16 @@ impl Process {
         };
         let mut output: Vec<_> = script.output.iter().collect();
         output.sort_by_key(|(after, ..)| *after);
+        let (mut marked, mut last) = (0, None);
         for (after, stream, bytes) in output {
+            let at = now + *after;
+            if process.has_marks && last.replace(*stream) != Some(*stream) {
+                let offset = process.total(Stream::Stdout);
+                process.write(at, Stream::Stderr, &mark(offset - marked, *stream));
+                marked = offset;
+            }
             let stream = if command.merge { Stream::Stdout } else { *stream };
-            process.write(now + *after, stream, bytes);
+            process.write(at, stream, bytes);
         }
         process.pieces = process.kept_pieces();
         let deadline = now + command.timeout;
@@ -151,8 +161,8 @@ impl Process {
     pub(super) fn never(now: Timestamp) -> Self {
         let end = CommandEnd::without_output(EndCause::Cancelled, None);
         let (ran, serial, over, released) = (false, false, true, false);
-        let (written, pieces, limits) = (Vec::new(), Vec::new(), (0, 0));
-        Self { written, pieces, limits, ran, serial, over, released, ends_at: now, end }
+        let (written, pieces, limits, has_marks) = (Vec::new(), Vec::new(), (0, 0), false);
+        Self { written, pieces, limits, has_marks, ran, serial, over, released, ends_at: now, end }
     }
 
     pub(super) fn signal(&mut self, signal: i32, now: Timestamp) {
@@ -190,11 +200,15 @@ impl Process {
     /// What is kept: the head of each stream, reported as it is written, and the tail, reported at the
     /// end.
     fn kept_pieces(&self) -> Vec<Piece> {
-        let (head, tail) = self.limits;
-        let heads = self.written.iter().map(|piece| part(piece, 0, head, piece.0));
+        let limits = |piece: &Piece| match piece.1 {
+            Stream::Stderr if self.has_marks => (u64::MAX, 0),
+            Stream::Stdout | Stream::Stderr => self.limits,
+        };
+        let heads = self.written.iter().map(|piece| part(piece, 0, limits(piece).0, piece.0));
         let tails = self.written.iter().map(|piece| {
+            let (head, tail) = limits(piece);
             let total = self.total(piece.1);
-            let from = if total > head + tail { total - tail } else { head };
+            let from = if total > head.saturating_add(tail) { total - tail } else { head };
             part(piece, from.max(head), u64::MAX, self.ends_at)
         });
         heads.chain(tails).filter(|(.., bytes)| !bytes.is_empty()).collect()
@@ -223,6 +237,18 @@ impl Process {
             ..CommandEnd::without_output(cause, exit)
         };
     }
+}
+
+/// A mark of merged output, as [`domain::marks`] reads it.
+fn mark(distance: u64, stream: Stream) -> Vec<u8> {
+    let mut rest = distance << 2 | u64::from(stream == Stream::Stderr);
+    let mut bytes = Vec::new();
+    while rest >= 0x80 {
+        bytes.push(rest.to_le_bytes()[0] | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest.to_le_bytes()[0]);
+    bytes
 }
 
 /// The part of a piece between two offsets of its stream, reported at this time.

@@ -49,12 +49,7 @@ pub(crate) struct Capture {
 
 impl Capture {
     pub(crate) fn new(pipe: OwnedFd, file: File, limit: u64, keep: Keep) -> Self {
-        let tail = match keep {
-            Keep::Head => 0,
-            Keep::Tail => limit,
-            Keep::Both => limit / 2,
-        };
-        Self { pipe: Some(pipe), head: limit - tail, tail, ..Self::none(file) }
+        Self { pipe: Some(pipe), ..Self::without_pipe(file, limit, keep) }
     }
 
     /// The capture of the last bytes that a terminal shows.
@@ -78,8 +73,9 @@ impl Capture {
     }
 
     /// The capture of a stream that has no pipe: its bytes are given to [`Capture::append`].
-    pub(crate) fn without_pipe(file: File, limit: u64) -> Self {
-        Self { head: limit, ..Self::none(file) }
+    pub(crate) fn without_pipe(file: File, limit: u64, keep: Keep) -> Self {
+        let (head, tail) = parts(limit, keep);
+        Self { head, tail, ..Self::none(file) }
     }
 
     pub(crate) fn file(&self) -> Rc<File> {
@@ -98,6 +94,11 @@ impl Capture {
         } else {
             Total { bytes, kept: limit, tail: self.tail }
         }
+    }
+
+    /// How many bytes are kept of the beginning and of the end of a stream that is longer than both.
+    pub(crate) fn limits(&self) -> (u64, u64) {
+        (self.head, self.tail)
     }
 
     /// How many bytes from the start of the stream will be kept whatever follows them.
@@ -198,6 +199,16 @@ impl Capture {
             self.tail = position - self.head;
         }
     }
+}
+
+/// How many bytes are kept of the beginning and of the end of a stream.
+fn parts(limit: u64, keep: Keep) -> (u64, u64) {
+    let tail = match keep {
+        Keep::Head => 0,
+        Keep::Tail => limit,
+        Keep::Both => limit / 2,
+    };
+    (limit - tail, tail)
 }
 
 /// Where the kept byte at this offset of the stream is in the file, and how many kept bytes follow there,

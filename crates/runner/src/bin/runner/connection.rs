@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use runner::protocol::marks::MAX_MARK_BYTES;
 use runner::protocol::{
     Decoder, Event, Message, Offsets, Output, ProtocolError, Request, Stream, Total,
 };
@@ -202,8 +203,7 @@ impl Connection {
             // The second stream is the recording.
             totals[1] = Total::default();
         }
-        let outputs: Vec<Output> =
-            follow.readers.iter_mut().zip(totals).filter_map(|(r, total)| r.next(total)).collect();
+        let outputs = follow.next(totals);
         if !outputs.is_empty() {
             follow.sent_at = Some(now);
         }
@@ -232,6 +232,17 @@ impl Connection {
 }
 
 impl Follow {
+    /// The next piece of each stream. Marks of merged output come before the bytes that follow them: the second
+    /// stream first, and while there may be more of them, alone.
+    fn next(&mut self, [stdout, stderr]: [Total; 2]) -> Vec<Output> {
+        let [first, second] = &mut self.readers;
+        let second = second.next(stderr);
+        let is_whole = second.as_ref().is_some_and(|piece| piece.bytes.len() == CHUNK_BYTES);
+        let may_be_marks = stderr.bytes <= MAX_MARK_BYTES;
+        let first = if is_whole && may_be_marks { None } else { first.next(stdout) };
+        second.into_iter().chain(first).collect()
+    }
+
     /// Until when the output that was not sent yet waits for more.
     fn gathers_until(&self, total: Total) -> Option<Instant> {
         let [output, _] = &self.readers;

@@ -8,12 +8,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use runner::protocol::{Cause, Ended, Exit, Process, Start, Stream, Total, Usage};
+use runner::protocol::marks::MAX_MARK_BYTES;
+use runner::protocol::{Cause, Ended, Exit, Keep, Process, Start, Stream, Total, Usage};
 
 use crate::capture::{Capture, Scratch};
 use crate::cgroup::CgroupUsage;
 use crate::input::Input;
 use crate::members::Members;
+use crate::merged::MergedPipes;
 use crate::recording::Recording;
 use crate::shell::{Shell, ShellCommand};
 use crate::spawn::{Spawned, Stdio};
@@ -42,6 +44,8 @@ pub(crate) struct Job {
     pub(crate) terminal: Option<Terminal>,
     /// What writes the second stream of a recorded terminal.
     recording: Option<Recording>,
+    /// What writes both streams of a command whose output is merged: the output, and its marks.
+    pub(crate) merged: Option<MergedPipes>,
     pub(crate) members: Members,
     /// For a job that runs in a shell: the main process is that shell.
     pub(crate) shell: Option<ShellCommand>,
@@ -103,7 +107,7 @@ impl Job {
         let [stdout, stderr] = files;
         let started = Instant::now();
         let deadline = started.checked_add(Duration::from_millis(start.timeout_ms));
-        let (mut recording, mut header) = (None, Vec::new());
+        let (mut recording, mut header, mut merged) = (None, Vec::new(), None);
         let (mut streams, input, terminal) = match spawned.stdio {
             Stdio::Pipes { stdin, stdout: out, stderr: err } => {
                 let capture = |pipe, file| Capture::new(pipe, file, limit, start.keep);
@@ -113,6 +117,12 @@ impl Job {
                 };
                 ([capture(out, stdout), stderr], stdin, None)
             }
+            Stdio::Merged { stdin, pipes } => {
+                merged = Some(pipes);
+                let output = Capture::without_pipe(stdout, limit, start.keep);
+                let marks = Capture::without_pipe(stderr, MAX_MARK_BYTES, Keep::Head);
+                ([output, marks], stdin, None)
+            }
             Stdio::Terminal { terminal, output } => {
                 let output = Capture::of_terminal(output, stdout, limit);
                 let begun = Recording::begin(start, started);
@@ -120,7 +130,7 @@ impl Job {
                 if let Some((begun, line)) = begun {
                     (recording, header) = (Some(begun), line);
                 }
-                let second = Capture::without_pipe(stderr, recorded.unwrap_or(0));
+                let second = Capture::without_pipe(stderr, recorded.unwrap_or(0), Keep::Head);
                 ([output, second], None, Some(terminal))
             }
         };
@@ -132,6 +142,7 @@ impl Job {
             input,
             terminal,
             recording,
+            merged,
             members: spawned.members,
             shell: None,
             background: start.background,
@@ -185,6 +196,9 @@ impl Job {
         self.input = self.input.take().and_then(Input::feed);
         self.terminal.iter_mut().for_each(Terminal::feed);
         let [stdout, stderr] = &mut self.streams;
+        if let Some(merged) = &mut self.merged {
+            merged.drain(scratch, stdout, stderr);
+        }
         let shown = stdout.drain(scratch);
         match &mut self.recording {
             Some(recording) if !shown.is_empty() => stderr.append(&recording.output(shown, now)),
@@ -246,6 +260,11 @@ impl Job {
                 self.members.signal(libc::SIGTERM);
             }
         }
+    }
+
+    /// Whether [`Job::transfer`] must be called now, whatever the job's descriptors are ready for.
+    pub(crate) fn must_transfer(&self) -> bool {
+        !self.is_alive() || self.merged.as_ref().is_some_and(MergedPipes::has_more)
     }
 
     /// When `enforce` or `exit` must be called next.
@@ -371,6 +390,7 @@ impl Job {
         self.input = None;
         self.shell.iter_mut().for_each(ShellCommand::close);
         self.streams.iter_mut().for_each(Capture::finish);
+        self.merged.iter_mut().for_each(MergedPipes::finish);
         let wait_until = now + KILL_TIMEOUT;
         self.phase = Phase::Ended { exit: Box::new(exit), is_empty: false, wait_until };
     }
@@ -413,6 +433,7 @@ impl Job {
     /// Whether all output was read that the job wrote before its end.
     fn is_captured(&self) -> bool {
         self.streams.iter().all(|stream| stream.pipe().is_none())
+            && self.merged.as_ref().is_none_or(MergedPipes::is_over)
     }
 
     /// The job's exit, once its output is complete and its processes have ended.
@@ -433,7 +454,8 @@ impl Job {
 
     /// What is left of a job whose exit was recorded.
     pub(crate) fn into_rest(self) -> Rest {
-        let pipes = self.streams.into_iter().filter_map(Capture::into_held_pipe).collect();
+        let held = self.streams.into_iter().filter_map(Capture::into_held_pipe);
+        let pipes = held.chain(self.merged.into_iter().flat_map(MergedPipes::into_held)).collect();
         let is_empty = matches!(self.phase, Phase::Ended { is_empty: true, .. });
         let job_id = self.id;
         let Some(command) = self.shell else {

@@ -26,7 +26,8 @@ use crate::terminal::Terminal;
 
 mod shells;
 
-/// A job takes up to six of the 1024 descriptors that a process usually may open.
+/// A job takes up to six of the 1024 descriptors that a process usually may open, and one more while it reads merged
+/// output.
 const MAX_RUNNING: usize = runner::protocol::MAX_RUNNING;
 const MAX_TRANSFERS: usize = runner::protocol::MAX_TRANSFERS;
 /// Largest number of ended jobs whose background processes may still write to the job's pipes; each has
@@ -340,7 +341,7 @@ impl Jobs {
     /// Moves input and output of the jobs whose entry in `ready` is true, and of those that have ended.
     pub(crate) fn transfer(&mut self, ready: &[bool], now: Instant) {
         for (job, ready) in self.running.iter_mut().zip(ready) {
-            if *ready || !job.is_alive() {
+            if *ready || job.must_transfer() {
                 job.transfer(&mut self.scratch, now);
             }
         }
@@ -418,7 +419,9 @@ impl Jobs {
     }
 
     pub(crate) fn due(&self, now: Instant) -> Option<Instant> {
-        self.running.iter().filter_map(|job| job.due(now)).min()
+        let transfer = self.running.iter().any(|job| job.is_alive() && job.must_transfer());
+        let due = self.running.iter().filter_map(|job| job.due(now));
+        due.chain(transfer.then_some(now)).min()
     }
 
     /// Stops all jobs, except those that have ended by themselves and whose end was not handled yet.

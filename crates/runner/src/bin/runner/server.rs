@@ -19,6 +19,7 @@ use crate::job::Job;
 use crate::jobs::{Jobs, RequestError, View};
 use crate::link::Link;
 use crate::members::Members;
+use crate::merged::MergedPipes;
 use crate::shell::ShellCommand;
 use crate::sys::{self, Signals};
 use crate::terminal::Terminal;
@@ -173,7 +174,8 @@ impl Server {
             let has_room = self.has_room_for_output(job);
             let read = job.streams.iter().filter(move |_| has_room);
             let read = read.filter_map(|stream| stream.pipe());
-            let read = read.chain(job.reporter().and_then(Members::pipe));
+            let merged = job.merged.as_ref().filter(|_| has_room).and_then(MergedPipes::readable);
+            let read = read.chain(merged).chain(job.reporter().and_then(Members::pipe));
             let read = read.chain(job.shell.as_ref().and_then(ShellCommand::end));
             let write = job.input.iter().map(Input::pipe);
             let typed = job.terminal.iter().filter(|terminal| terminal.has_waiting());

@@ -13,6 +13,7 @@ use rustix::pipe::PipeFlags;
 use crate::cgroup::Cgroups;
 use crate::input::Input;
 use crate::members::Members;
+use crate::merged::MergedPipes;
 use crate::supervisor;
 use crate::sys::{self, Pid};
 use crate::terminal::{self, Terminal};
@@ -55,6 +56,8 @@ pub(crate) enum Stdio {
         /// `None` if the command writes to stdout what it writes to stderr.
         stderr: Option<OwnedFd>,
     },
+    /// stdout and stderr, read as one stream with marks.
+    Merged { stdin: Option<Input>, pipes: MergedPipes },
     /// `output` is another descriptor of the same terminal.
     Terminal { terminal: Terminal, output: OwnedFd },
 }
@@ -106,21 +109,46 @@ fn spawn_on_pipes(
     cgroups: Option<&Cgroups>,
 ) -> Result<Spawned, SpawnError> {
     let (stdin, child_stdin) = pipe(Mode::from_raw_mode(0o644)).map_err(error::temporary)?;
-    let (child_stdout, stdout) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
-    let (child_stderr, stderr) = if start.merge {
-        (child_stdout.try_clone().map_err(error::temporary)?, None)
-    } else {
-        let (child, own) = pipe(Mode::from_raw_mode(0o622)).map_err(error::temporary)?;
-        (child, Some(own))
-    };
-    for own in [&stdin, &stdout].into_iter().chain(&stderr) {
-        rustix::io::ioctl_fionbio(own, true).map_err(error::temporary)?;
-    }
+    rustix::io::ioctl_fionbio(&stdin, true).map_err(error::temporary)?;
+    let (output, [child_stdout, child_stderr]) = output(start).map_err(error::temporary)?;
     let child = [child_stdin.as_raw_fd(), child_stdout.as_raw_fd(), child_stderr.as_raw_fd()];
     let mut plan = plan::plan(start, user, defaults, ChildStdio::Pipes(child))?;
     let (main, members) = execute(start, &mut plan, cgroups)?;
     let stdin = Input::new(stdin, start.stdin.clone());
-    Ok(Spawned { main, members, stdio: Stdio::Pipes { stdin, stdout, stderr } })
+    let stdio = match output {
+        Output::Pipes { stdout, stderr } => Stdio::Pipes { stdin, stdout, stderr },
+        Output::Merged(pipes) => Stdio::Merged { stdin, pipes },
+    };
+    Ok(Spawned { main, members, stdio })
+}
+
+/// This process's ends of the pipes of stdout and stderr.
+enum Output {
+    Pipes { stdout: OwnedFd, stderr: Option<OwnedFd> },
+    Merged(MergedPipes),
+}
+
+/// Pipes for stdout and stderr, and the command's ends of them.
+fn output(start: &Start) -> io::Result<(Output, [OwnedFd; 2])> {
+    let is_merged = start.merge && start.marks;
+    // Where that fails, as in gVisor, one pipe still has the order of the writes.
+    if let Some((merged, child)) = is_merged.then(MergedPipes::open).and_then(Result::ok) {
+        return Ok((Output::Merged(merged), child));
+    }
+    let (child_stdout, stdout) = output_pipe()?;
+    let (child_stderr, stderr) = if start.merge {
+        (child_stdout.try_clone()?, None)
+    } else {
+        let (child, own) = output_pipe()?;
+        (child, Some(own))
+    };
+    Ok((Output::Pipes { stdout, stderr }, [child_stdout, child_stderr]))
+}
+
+fn output_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (child, own) = pipe(Mode::from_raw_mode(0o622))?;
+    rustix::io::ioctl_fionbio(&own, true)?;
+    Ok((child, own))
 }
 
 /// Starts a program that is not the main process of one job. It has no input, and no output.

@@ -164,7 +164,7 @@ fn stream(schemas: &mut Schemas) -> Described {
             "data": {
                 "type": "string",
                 "description": "JSON: status {status, attempt}; output {stream, offset, text, \
-                    encoding, nextOffset}; gap {stream, from, to}: output between these offsets that \
+                    encoding, nextOffset, marks}; gap {stream, from, to}: output between these offsets that \
                     is not kept; end: the job without its text.",
             },
         },

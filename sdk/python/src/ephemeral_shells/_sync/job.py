@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from .._result import STREAMS, Chunk, Position, Result, content, is_final, result_of, stored_end
+from .._result import STREAMS, Chunk, Position, Result, is_final, result_of, stored_end
 from .._retry import Backoff
 from .._time import require_websockets, sleep
 from ..errors import (
@@ -107,18 +107,18 @@ class Job:
         job: models.Job = self.client.get(f"/v1/jobs/{self.id}", waitSeconds=wait)
         return job
 
-    def _output(self, job: models.Job, name: Any) -> bytes:
-        """What is kept of a stream. The job has its beginning."""
+    def _output(self, job: models.Job, name: Any) -> list[Any]:
+        """The parts of what is kept of a stream. The job has its beginning."""
         stream = job["stdout"] if name == "stdout" else job["stderr"]
-        data = [content(stream)]
+        parts: list[Any] = [stream]
         offset, end = stream.get("nextOffset", 0), stored_end(stream)
         while offset < end:
             part = self._page(name, offset)
             if part["nextOffset"] <= offset:
                 break
-            data.append(content(part))
+            parts.append(part)
             offset = part["nextOffset"]
-        return b"".join(data)
+        return parts
 
     def _page(self, stream: str, offset: int) -> Any:
         path = f"/v1/jobs/{self.id}/output"
