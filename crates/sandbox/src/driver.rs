@@ -70,6 +70,7 @@ pub(crate) struct Inner {
     monitor: Monitor,
     /// Sandboxes that have no task yet.
     stock: Stock,
+    socket_watches: launch::SocketWatches,
     /// An exclusive flock(2) on the directory, held while the driver lives.
     _lock: File,
 }

@@ -22,7 +22,7 @@ use crate::task::{Desired, Status, StopCode, TaskId, TaskSpec, now_ms};
 
 mod socket_watch;
 
-use socket_watch::SocketWatch;
+pub(super) use socket_watch::SocketWatches;
 
 /// Longest time for the launcher to end, and then for the runner to accept a connection.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -194,7 +194,7 @@ impl Inner {
     ) -> Result<(), String> {
         let socket = self.socket(id);
         let deadline = Instant::now() + START_TIMEOUT;
-        let watch = SocketWatch::new(&socket);
+        let watch = self.socket_watches.watch(&socket);
         while UnixStream::connect(&socket).is_err() {
             if watch.wait(init, CONNECT_PAUSE) {
                 return Err(format!("PID 1 ended right after its start: {}", log_tail(&mut log)));

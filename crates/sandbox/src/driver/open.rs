@@ -53,6 +53,7 @@ impl Inner {
             pool: Pool::default(),
             monitor: Monitor::new().map_err(OpenError::Backend)?,
             stock: Stock::default(),
+            socket_watches: launch::SocketWatches::default(),
             _lock: lock,
             config: Config { root, ..config },
         })
