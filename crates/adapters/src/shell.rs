@@ -31,6 +31,9 @@ pub use report::{report, stored};
 pub use runner::protocol::Cause;
 pub use terminal::{TerminalError, TerminalInput, TerminalOutput, open_terminal};
 
+/// A job stores all marks that a runner sends.
+const _: () = assert!(domain::marks::MAX_MARK_BYTES == runner::protocol::marks::MAX_MARK_BYTES);
+
 /// How long a token of a terminal's data channel can be used.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(60);
 /// The user of a command that names none.

@@ -32,6 +32,9 @@ pub struct Command {
     /// stderr carries the marks of which part is which then, if there are any: see [`marks`](crate::marks).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub merge: bool,
+    /// Whether marks are wanted if its output is merged. Records of earlier versions do not say so: they have none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub marks: bool,
     /// The shell that runs a command line; the image's bash, or else its sh, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shell: Option<ShellName>,
@@ -83,6 +86,7 @@ impl Command {
             max_output_bytes,
             keep: Keep::Both,
             merge: false,
+            marks: false,
             shell: None,
             background: false,
             shared_shell: None,
@@ -105,16 +109,16 @@ impl Command {
     /// output has none either: that stream carries its marks.
     pub fn max_bytes(&self, stream: Stream) -> u64 {
         match (stream, self.terminal) {
-            (Stream::Stderr, None) if self.merge => MAX_MARK_BYTES,
+            (Stream::Stderr, None) if self.has_marks() => MAX_MARK_BYTES,
             (Stream::Stdout, _) | (Stream::Stderr, None) => self.max_output_bytes,
             (Stream::Stderr, Some(terminal)) if terminal.record => MAX_RECORDING,
             (Stream::Stderr, Some(_)) => 0,
         }
     }
 
-    /// Whether marks are wanted of its merged output. A shell that commands share gives them one pipe.
+    /// Whether its shell is asked for marks. A shell that commands share gives them one pipe, without marks.
     pub const fn has_marks(&self) -> bool {
-        self.merge && self.shared_shell.is_none() && self.terminal.is_none()
+        self.merge && self.marks && self.shared_shell.is_none() && self.terminal.is_none()
     }
 
     /// Whether only the outline is left, which can't be run.

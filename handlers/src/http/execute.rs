@@ -189,9 +189,14 @@ impl ExecuteRequest {
         let keep = fields.with_default("keep", keep, Keep::Both);
         let merge = boolean().describe(
             "Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is \
-             empty. marks say which is which, unless the state is shared.",
+             empty.",
         );
         let merge = fields.with_default("merge", merge, false);
+        let marks = boolean().describe(
+            "Of merged output: whether marks tell which part was written to which stream, unless the state is \
+             shared. If false, stdout and stderr are one pipe, as by 2>&1; if true, two that have room for one write.",
+        );
+        let marks = fields.with_default("marks", marks, true);
         let shell = one_of(&ShellName::ALL).describe(
             "The shell of a command line. If absent, bash where the image has it, else sh.",
         );
@@ -222,6 +227,7 @@ impl ExecuteRequest {
             max_output_bytes,
             keep,
             merge,
+            marks,
             shell,
             background: background || shared_shell.is_some(),
             shared_shell,

@@ -339,7 +339,7 @@ async fn the_beginning_and_the_end_of_long_output_are_stored_with_the_gap() {
 #[tokio::test]
 async fn merged_output_is_stored_as_stdout_in_order_and_its_marks_as_stderr() {
     let fakes = Fakes::new().with_ready_session("s");
-    let command = Command { merge: true, ..testkit::command("mixed") };
+    let command = Command { merge: true, marks: true, ..testkit::command("mixed") };
     put(&fakes, with_command(&fakes, "j", command));
     let script = Script::prints("one,").then(Duration::from_secs(1), Stream::Stderr, "two,").then(
         Duration::from_secs(2),

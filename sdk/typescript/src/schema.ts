@@ -618,12 +618,17 @@ export interface components {
              */
             keep?: ("both" | "head" | "tail") | null;
             /**
+             * @description Of merged output: whether marks tell which part was written to which stream, unless the state is shared. If false, stdout and stderr are one pipe, as by 2>&1; if true, two that have room for one write.
+             * @default true
+             */
+            marks?: boolean | null;
+            /**
              * @description How much of stdout, and of stderr, is stored.
              * @default 1048576
              */
             maxOutputBytes?: number | null;
             /**
-             * @description Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty. marks say which is which, unless the state is shared.
+             * @description Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty.
              * @default false
              */
             merge?: boolean | null;

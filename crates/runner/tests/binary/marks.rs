@@ -273,17 +273,45 @@ fn of_many_changes_the_first_and_the_last_are_marked() {
     assert!(ran.mark_bytes.len() as u64 <= MAX_MARK_BYTES);
 }
 
+/// The lines that this script in Python writes; none, and a printed reason, where there is no Python.
+fn lines_of(script: &str) -> Option<Vec<String>> {
+    let ran = Merged::run(&Shell::boot(), argv("job_1", &["python3", "-c", script]));
+    if matches!(ran.exit.cause, Cause::NotFound { .. }) {
+        println!("SKIPPED: there is no python3");
+        return None;
+    }
+    assert_eq!(ran.pieces.len(), 1, "all of it was kept");
+    let text = str::from_utf8(&ran.pieces[0].1).unwrap();
+    Some(text.lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn writes_by_turns_without_a_pause_have_their_order() {
+    let script = "import os\n\
+                  for i in range(100000): os.write(1 + i % 2, b'%07d\\n' % i)";
+    let Some(lines) = lines_of(script) else { return };
+    assert_eq!(lines.len(), 100_000);
+    let wrong = lines.iter().enumerate().find(|(i, line)| **line != format!("{i:07}"));
+    assert_eq!(wrong, None);
+}
+
 #[test]
 fn a_program_that_enlarges_its_pipes_loses_nothing() {
     let script = "import fcntl, os\n\
                   for fd in (1, 2): fcntl.fcntl(fd, 1031, 1 << 20)\n\
                   for i in range(20000): os.write(1 + i % 2, b'%07d\\n' % i)";
-    let ran = Merged::run(&Shell::boot(), argv("job_1", &["python3", "-c", script]));
-    if matches!(ran.exit.cause, Cause::NotFound { .. }) {
-        return println!("SKIPPED: there is no python3");
-    }
-    let mut lines: Vec<_> = ran.pieces[0].1.split(|byte| *byte == b'\n').collect();
+    let Some(mut lines) = lines_of(script) else { return };
     lines.sort_unstable();
-    let expected: Vec<_> = (0..20000).map(|i| format!("{i:07}")).collect();
-    assert!(lines[1..].iter().copied().eq(expected.iter().map(String::as_bytes)));
+    assert!(lines.into_iter().eq((0..20000).map(|i| format!("{i:07}"))));
+}
+
+#[test]
+fn packets_and_other_writes_in_an_enlarged_pipe_are_read_whole() {
+    let script = "import fcntl, os\n\
+                  fcntl.fcntl(1, 1031, 1 << 20)\n\
+                  other = os.open('/dev/stdout', os.O_WRONLY)\n\
+                  for i in range(300): os.write((1, other)[i % 2], b'%0*d\\n' % ((99, 1698)[i % 2], i))";
+    let Some(lines) = lines_of(script) else { return };
+    let expected = (0..300).map(|i| format!("{i:0width$}", width = [99, 1698][i % 2]));
+    assert!(lines.into_iter().eq(expected));
 }

@@ -235,8 +235,20 @@ async fn stderr_is_merged_into_stdout_only_on_request() {
         let mut body = run("s", json!("true"));
         body["merge"] = merge;
         let job = job(&api, &api.post(EXECUTE, body).await.expect(202));
-        assert_eq!(job.command().unwrap().merge, expected);
+        let command = job.command().unwrap();
+        assert_eq!((command.merge, command.has_marks()), (expected, expected));
     }
+}
+
+#[tokio::test]
+async fn merged_output_has_no_marks_where_they_are_declined() {
+    let api = Api::new(Fakes::new().with_ready_session("s"));
+    let mut body = run("s", json!("true"));
+    body["merge"] = json!(true);
+    body["marks"] = json!(false);
+    let job = job(&api, &api.post(EXECUTE, body).await.expect(202));
+    let command = job.command().unwrap();
+    assert!(command.merge && !command.has_marks());
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ fn running(change: impl FnOnce(Command) -> Command, stdout: &[u8], stderr: &[u8]
 }
 
 fn merged(stdout: &[u8], marks: &[u8]) -> Fakes {
-    running(|command| Command { merge: true, ..command }, stdout, marks)
+    running(|command| Command { merge: true, marks: true, ..command }, stdout, marks)
 }
 
 fn of_stdout(offset: u64) -> Value {
@@ -122,12 +122,14 @@ async fn where_marks_are_missing_the_stream_is_not_named() {
 async fn output_without_marks_has_no_such_field() {
     let shared = |command: Command| Command {
         merge: true,
+        marks: true,
         shared_shell: Some("main".to_owned()),
         ..command
     };
     for fakes in [
         merged(OUTPUT, b""),
         running(shared, OUTPUT, b""),
+        running(|command| Command { merge: true, ..command }, OUTPUT, &MARKS[1..]),
         running(|command| command, OUTPUT, &MARKS[1..]),
     ] {
         let job = Api::new(fakes).get(&path("j")).await.expect(200);

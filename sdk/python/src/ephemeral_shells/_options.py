@@ -57,6 +57,9 @@ class CommandOptions(TypedDict, total=False):
     """Which part of longer output."""
     merge: bool
     """Have what goes to stderr in `stdout`, in the order of the writes, as by `2>&1`."""
+    marks: bool
+    """With `merge`: whether `pieces` and `written_to` tell to which stream a part was written.
+    True by default; with False the command has one pipe for both streams."""
     shell: Literal["bash", "sh"]
     shell_name: str
     """Run in the shell process of this name, which keeps directory, variables and functions."""

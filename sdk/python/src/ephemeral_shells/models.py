@@ -672,13 +672,17 @@ class Execute(TypedDict):
     """
     What is stored of longer output: its first and its last half of maxOutputBytes, its beginning, or its end. What is kept of the end is stored when the command has ended.
     """
+    marks: NotRequired[bool | None]
+    """
+    Of merged output: whether marks tell which part was written to which stream, unless the state is shared. If false, stdout and stderr are one pipe, as by 2>&1; if true, two that have room for one write.
+    """
     maxOutputBytes: NotRequired[int | None]
     """
     How much of stdout, and of stderr, is stored.
     """
     merge: NotRequired[bool | None]
     """
-    Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty. marks say which is which, unless the state is shared.
+    Whether stdout has what is written to stderr, too, in the order of the writes, and stderr is empty.
     """
     record: NotRequired[bool | None]
     """

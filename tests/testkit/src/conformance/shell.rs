@@ -86,7 +86,7 @@ async fn a_command_reports_its_output_and_its_end(made: &ShellUnderTest) {
 }
 
 async fn merged_output_is_one_stream_with_marks(made: &ShellUnderTest) {
-    let merged = || Command { merge: true, ..command(SPEAKS) };
+    let merged = || Command { merge: true, marks: true, ..command(SPEAKS) };
     let heard = made.run("j", &merged()).await;
     // A mark at 0 for stdout, and 4 bytes behind it one for stderr.
     assert_eq!((heard.stdout.as_str(), heard.stderr.as_str()), ("out\nerr\n", "\x00\x11"));

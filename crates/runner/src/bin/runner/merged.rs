@@ -6,12 +6,13 @@
 //! - An epoll(7) instance with edge-triggered descriptors lists them in the order in which they became readable.
 //!
 //! So the list has at most one entry for each pipe, and their order is that of the writes. One entry is taken at a
-//! time, and one packet read for it: any other read could take a packet before its entry, which would then stand for
-//! the packet after it.
+//! time, and one packet read for it. The kernel adds the entry a moment after the packet, so a packet without an entry
+//! is left alone: the entry would otherwise stand for the packet after it, and put that before one of the other pipe.
 //!
 //! A program that opens `/dev/stdout` or `/dev/stderr` writes by a descriptor without packet mode. What it writes
 //! while its write before that was not read yet may join it, and then comes before the packet that the other pipe got
-//! between both. A program may also enlarge a pipe; then packets without an entry are read late, but none is lost.
+//! between both. A program may also enlarge a pipe. Then several packets have one entry, so the rest is found by the
+//! number of unread bytes, and the order is that of arrival.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -46,13 +47,13 @@ pub(crate) struct MergedPipes {
     is_hung_up: [bool; 2],
     /// After the job's end: how many bytes, written before the end, each pipe may still contain.
     rest: Option<[usize; 2]>,
-    /// Largest size of a packet: the rest of one for which a buffer has no room would be lost.
-    packet_bytes: usize,
+    /// The size of a pipe that has room for one packet.
+    page: usize,
+    /// Whether the program has enlarged the pipe.
+    is_enlarged: [bool; 2],
     marks: Marks,
-    /// The pipes may have packets for which the list has no entry.
+    /// The pipes may have more packets although the list has no entry.
     has_more: bool,
-    /// They had such packets, which are looked for first then.
-    had_left: bool,
 }
 
 impl MergedPipes {
@@ -86,10 +87,10 @@ impl MergedPipes {
             held: Vec::new(),
             is_hung_up: [false; 2],
             rest: None,
-            packet_bytes: page,
+            page,
+            is_enlarged: [false; 2],
             marks: Marks::default(),
             has_more: false,
-            had_left: false,
         };
         Ok((merged, write_ends))
     }
@@ -155,45 +156,62 @@ impl MergedPipes {
         marks: &mut Capture,
         until: Instant,
     ) -> bool {
-        let (mut filled, mut noted, mut has_more) = (0, Vec::new(), false);
+        let (mut filled, mut noted) = (0, Vec::new());
+        let mut large = Vec::new();
+        let mut has_more = false;
         while let Some(index) = self.next(filled > 0) {
-            let count = self.read(index, &mut scratch.buffer[filled..]);
+            let unread = self.unread(index);
+            let has_room = filled + unread <= scratch.buffer.len();
+            // Only an enlarged pipe has more than the buffer has room for.
+            large.resize(if has_room { 0 } else { unread }, 0);
+            let buffer = scratch.buffer.get_mut(filled..filled + unread);
+            let count = self.read(index, buffer.unwrap_or(&mut large));
             if count > 0 {
                 let offset = output.total().bytes + filled as u64;
                 self.marks.note(offset, WRITERS[index], output.limits(), &mut noted);
-                filled += count;
             }
-            has_more = filled + self.packet_bytes > scratch.buffer.len() || Instant::now() >= until;
+            large.truncate(count);
+            filled += if has_room { count } else { 0 };
+            let is_full = filled + self.page > scratch.buffer.len();
+            has_more = is_full || !large.is_empty() || Instant::now() >= until;
             if has_more {
                 break;
             }
         }
         marks.append(&noted);
         output.append(&scratch.buffer[..filled]);
+        output.append(&large);
         has_more
     }
 
     /// The pipe to read next; `None` if there is nothing to read.
     fn next(&mut self, may_wait: bool) -> Option<usize> {
-        let found = self.listed().or_else(|| if self.had_left { self.left() } else { None });
+        let mut found = self.listed();
+        if found.is_none() && self.is_enlarged.contains(&true) {
+            found = self.unlisted();
+        }
         if found.is_some() {
             return found;
         }
         let tries = if may_wait && self.rest.is_none() && !self.is_over() { TRIES } else { 0 };
-        (0..tries).find_map(|_| self.listed()).or_else(|| self.left())
+        (0..tries).find_map(|_| self.listed()).or_else(|| self.unlisted())
     }
 
-    /// A pipe with a packet for which the list has no entry. Without one, closes pipes in which nothing comes any more.
-    fn left(&mut self) -> Option<usize> {
-        let left = self.pipes.each_ref().map(|pipe| {
-            pipe.as_ref().is_some_and(|pipe| rustix::io::ioctl_fionread(pipe).unwrap_or(0) > 0)
-        });
-        // The entry of a packet that has come before this question is in the list by now.
+    /// A pipe with a packet for which the list will have no entry: the program has enlarged the pipe, or nobody writes
+    /// to it any more. Without one, closes pipes in which nothing comes any more.
+    fn unlisted(&mut self) -> Option<usize> {
+        let mut has_unlisted = [false; 2];
+        for (index, pipe) in self.pipes.iter().enumerate() {
+            let Some(pipe) = pipe else { continue };
+            let size = rustix::pipe::fcntl_getpipe_size(pipe).unwrap_or(self.page);
+            self.is_enlarged[index] |= size != self.page;
+            let may_have = self.is_enlarged[index] || self.is_hung_up[index] || self.rest.is_some();
+            has_unlisted[index] = may_have && self.unread(index) > 0;
+        }
         if let Some(index) = self.listed() {
             return Some(index);
         }
-        if let Some(index) = left.iter().position(|left| *left) {
-            self.had_left = true;
+        if let Some(index) = has_unlisted.iter().position(|has| *has) {
             return Some(index);
         }
         for (pipe, is_hung_up) in self.pipes.iter_mut().zip(self.is_hung_up) {
@@ -221,9 +239,19 @@ impl MergedPipes {
         Some(index)
     }
 
-    /// Reads one packet. Returns its size, or 0 if there is none.
+    /// How many bytes the pipe contains.
+    fn unread(&self, index: usize) -> usize {
+        let unread = self.pipes[index].as_ref().map(rustix::io::ioctl_fionread);
+        unread.and_then(Result::ok).and_then(|unread| unread.try_into().ok()).unwrap_or(0)
+    }
+
+    /// Reads one packet into a buffer that has room for all that the pipe contains: if there was less, the kernel
+    /// would drop the rest of a packet. Returns its size, or 0 if there is none.
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> usize {
         let Some(pipe) = &self.pipes[index] else { return 0 };
+        if buffer.is_empty() {
+            return 0;
+        }
         let count = match rustix::io::read(pipe, buffer) {
             Ok(count) => count,
             Err(Errno::AGAIN | Errno::INTR) => return 0,

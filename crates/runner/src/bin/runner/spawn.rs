@@ -130,10 +130,13 @@ enum Output {
 
 /// Pipes for stdout and stderr, and the command's ends of them.
 fn output(start: &Start) -> io::Result<(Output, [OwnedFd; 2])> {
-    let is_merged = start.merge && start.marks;
-    // Where that fails, as in gVisor, one pipe still has the order of the writes.
-    if let Some((merged, child)) = is_merged.then(MergedPipes::open).and_then(Result::ok) {
-        return Ok((Output::Merged(merged), child));
+    if start.merge && start.marks {
+        match MergedPipes::open() {
+            Ok((merged, child)) => return Ok((Output::Merged(merged), child)),
+            // There is no packet mode, as in gVisor: one pipe still has the order of the writes.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            Err(error) => return Err(error),
+        }
     }
     let (child_stdout, stdout) = output_pipe()?;
     let (child_stderr, stderr) = if start.merge {
