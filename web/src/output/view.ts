@@ -54,11 +54,11 @@ export class OutputView {
     clearHighlights();
   }
 
-  /** Both streams are one text. Called before the first piece. */
+  /** Shows both streams as one text from now on. What came before, such as a gap at the beginning, is kept. */
   merge(): void {
     if (this.#isMerged) return;
     this.#isMerged = true;
-    this.#buffer = new LineBuffer(true);
+    this.#redraw();
   }
 
   push(stream: OutputStream, bytes: Uint8Array): void {
@@ -81,12 +81,7 @@ export class OutputView {
   show(shown: Shown): void {
     if (shown === this.#shown) return;
     this.#shown = shown;
-    this.#container.replaceChildren();
-    this.#buffer = new LineBuffer(this.#isMerged);
-    this.#last = this.#addBlock();
-    for (const piece of this.#pieces) this.#write(piece);
-    if (this.#hasEnded) this.#filled(this.#buffer.end());
-    this.#schedule();
+    this.#redraw();
   }
 
   /** Keeps the end in sight as output comes. */
@@ -132,6 +127,16 @@ export class OutputView {
     if (this.#shown !== "both" && this.#shown !== piece.stream) return;
     if ("bytes" in piece) this.#filled(this.#buffer.push(piece.stream, piece.bytes));
     else this.#filled(this.#buffer.gap(piece.stream, piece.gap));
+  }
+
+  /** Replaces the drawn text by all pieces that came so far. */
+  #redraw(): void {
+    this.#container.replaceChildren();
+    this.#buffer = new LineBuffer(this.#isMerged);
+    this.#last = this.#addBlock();
+    for (const piece of this.#pieces) this.#write(piece);
+    if (this.#hasEnded) this.#filled(this.#buffer.end());
+    this.#schedule();
   }
 
   #addBlock(): HTMLElement {

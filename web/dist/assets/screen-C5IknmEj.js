@@ -1,1 +1,0 @@
-import{t as e}from"./xterm-DSnS-hSH.js";var t=class{#e;constructor(t,n){this.#e=e(t,n,{disableStdin:!0,cursorInactiveStyle:`none`}),this.#e.textarea&&(this.#e.textarea.tabIndex=-1)}write(e){this.#e.write(e)}resize(e,t){this.#e.write(``,()=>this.#e.resize(e,t))}reset(){this.#e.write(`\x1Bc`)}dispose(){this.#e.dispose()}};export{t as RecordingScreen};
