@@ -9,7 +9,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{figure::Figure, machine};
 
 /// Writes these figures, each with the time, the commit and the machine of its measurement. The file's other
-/// figures are kept: a ratio holds wherever it was measured, because both sides were measured there.
+/// figures are kept, each with its machine; only figures of one machine can be compared.
 pub(crate) fn write(path: &Path, figures: &[Figure]) -> Result<()> {
     let at = OffsetDateTime::now_utc().replace_nanosecond(0)?.format(&Rfc3339)?;
     let commit = machine::output_of("git", &["describe", "--always", "--dirty"]);
@@ -38,7 +38,8 @@ fn read(path: &Path) -> Result<Vec<Value>> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         text => text.with_context(|| format!("reading {}", path.display()))?,
     };
-    let results = serde_json::from_str::<Value>(&text).ok();
-    let figures = results.and_then(|mut results| results["figures"].as_array_mut().map(mem::take));
-    figures.with_context(|| format!("{} is not a file of results", path.display()))
+    let invalid = || format!("{} is not a file of results", path.display());
+    let mut results: Value = serde_json::from_str(&text).with_context(invalid)?;
+    let figures = results.get_mut("figures").and_then(Value::as_array_mut);
+    figures.map(mem::take).with_context(invalid)
 }

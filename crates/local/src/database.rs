@@ -39,6 +39,9 @@ mod writer;
 const FILE: &str = "ephemeral.db";
 /// The name of SQLite's write-ahead log.
 const LOG: &str = "ephemeral.db-wal";
+/// The size to which SQLite shortens its log after a checkpoint, which gives back the room that a large transaction
+/// took. Bytes.
+const LOG_LIMIT: u32 = 8 << 20;
 /// The file that is locked as long as a server uses the directory.
 const LOCK: &str = "lock";
 /// The version of the schema that this code reads and writes.
@@ -337,8 +340,7 @@ fn open_writer(path: &Path) -> rusqlite::Result<Connection> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", "OFF")?;
-    // The log gives back the room that a large transaction took.
-    db.pragma_update(None, "journal_size_limit", 8 << 20)?;
+    db.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
     set_up_statements(&db, 128)?;
     Ok(db)
 }

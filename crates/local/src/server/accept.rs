@@ -37,6 +37,9 @@ const SEND_BUFFER: u32 = 256 * 1024;
 const BACKLOG: u32 = 1024;
 /// The largest header of a request. Bytes.
 const MAX_HEADER: usize = 64 * 1024;
+/// The most bytes that hyper gets at once unless a request of a user is handled. hyper doubles its buffer after a read
+/// that fills it, so a read of exactly `MAX_HEADER` bytes would let the buffer grow beyond what a header needs.
+const MAX_ANONYMOUS_READ: u64 = MAX_HEADER as u64 - 1;
 /// The largest piece of a request's body, and how much of a response is gathered. Bytes.
 const MAX_PIECE: usize = 256 * 1024;
 /// How long to wait after the system refused a connection, mostly for lack of open files.
@@ -132,7 +135,7 @@ impl Acceptor {
         mut stopped: watch::Receiver<bool>,
     ) {
         let service = TowerToHyperService::new(self.service(admitted));
-        let stream = LimitedReads::new(stream, admitted.phase.clone(), MAX_HEADER as u64);
+        let stream = LimitedReads::new(stream, admitted.phase.clone(), MAX_ANONYMOUS_READ);
         let connection = http1::Builder::new()
             .max_buf_size(MAX_PIECE)
             .max_header_size(MAX_HEADER)

@@ -1,11 +1,12 @@
 //! Timeouts, signals, leftover processes and shutdown.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use runner::protocol::{Cause, Ended, Event, Output, Request, Start};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::shell::{Shell, argv, sh};
 
@@ -162,18 +163,21 @@ fn shutdown_interrupts_jobs_reports_them_and_exits_with_success() {
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
-/// A cgroup whose processes don't run, and don't end by SIGKILL either. Dropped, it lets them end.
+/// A cgroup whose processes don't run, and don't end by SIGKILL either. Dropping it kills them.
 struct Freezer(PathBuf);
 
 impl Freezer {
     /// Stops this process. Returns `None` and prints the reason where the first version of cgroups has no
     /// freezer: in the second version SIGKILL ends a process that is frozen.
     fn freeze(pid: &str) -> Option<Self> {
-        let freezer = Self(PathBuf::from(format!("/sys/fs/cgroup/freezer/runner-test-{pid}")));
-        if let Err(error) = fs::create_dir(&freezer.0) {
-            println!("SKIPPED: no process can be frozen: {error}");
+        let all = Path::new("/sys/fs/cgroup/freezer");
+        if !all.exists() {
+            println!("SKIPPED: no process can be frozen: {} does not exist", all.display());
             return None;
         }
+        let directory = all.join(format!("runner-test-{pid}"));
+        fs::create_dir(&directory).unwrap();
+        let freezer = Self(directory);
         fs::write(freezer.0.join("cgroup.procs"), pid).unwrap();
         fs::write(freezer.0.join("freezer.state"), "FROZEN").unwrap();
         let is_frozen =
@@ -181,15 +185,30 @@ impl Freezer {
         eventually("the process is frozen", is_frozen);
         Some(freezer)
     }
+
+    /// Kills the processes in this cgroup. Returns whether there was none.
+    fn kill(&self) -> bool {
+        let Ok(pids) = fs::read_to_string(self.0.join("cgroup.procs")) else { return false };
+        for pid in pids.lines().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+            // A process that ends by itself meanwhile is no failure.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        pids.is_empty()
+    }
 }
 
 impl Drop for Freezer {
     fn drop(&mut self) {
         let _ = fs::write(self.0.join("freezer.state"), "THAWED");
-        let is_empty =
-            || fs::read_to_string(self.0.join("cgroup.procs")).is_ok_and(|pids| pids.is_empty());
-        eventually("the frozen process has ended", is_empty);
-        eventually("the freezer is removed", || fs::remove_dir(&self.0).is_ok());
+        let deadline = Instant::now() + TIMEOUT;
+        while !(self.kill() && fs::remove_dir(&self.0).is_ok()) {
+            if Instant::now() > deadline {
+                // A second panic while the test panics would abort all tests.
+                assert!(std::thread::panicking(), "{} can't be removed", self.0.display());
+                return;
+            }
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -322,7 +341,6 @@ fn has_ended(pid: &str) -> bool {
 
 #[test]
 fn a_job_that_ended_by_itself_just_before_a_shutdown_was_not_interrupted() {
-    use rustix::process::{Pid, Signal, kill_process};
     for shell in Shell::boot_both() {
         let mut caller = shell.connect();
         caller.send(&Request::Start(sh("job_1", "echo $$ $PPID; sleep 0.2; exit 4")));

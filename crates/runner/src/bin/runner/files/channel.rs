@@ -20,6 +20,10 @@ const LINGER: Duration = Duration::from_secs(5);
 /// How many bytes are received at once: what a caller's kernel holds of a large file.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// The smallest piece that is spliced to a file. Splicing takes more system calls for each piece than reading several
+/// small pieces at once, and so more processor time for pieces of 16 KiB and less.
+const MIN_SPLICE_BYTES: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct Channel {
     stream: UnixStream,
@@ -27,7 +31,9 @@ pub(super) struct Channel {
     received: Vec<u8>,
     /// The part of that which was not yet returned to the caller.
     unread: Range<usize>,
-    /// How many bytes of the present piece follow.
+    /// The length of the last piece that has begun, and zero before the first.
+    piece: usize,
+    /// How many bytes of that piece follow.
     left: usize,
 }
 
@@ -44,7 +50,7 @@ impl Channel {
         stream.set_nonblocking(false)?;
         stream.set_read_timeout(Some(timeout))?;
         stream.set_write_timeout(Some(timeout))?;
-        Ok(Self { stream, received: vec![0; BUFFER_BYTES], unread: 0..0, left: 0 })
+        Ok(Self { stream, received: vec![0; BUFFER_BYTES], unread: 0..0, piece: 0, left: 0 })
     }
 
     pub(super) fn reply(&mut self, reply: &Reply) -> Result<(), Failure> {
@@ -97,14 +103,19 @@ impl Channel {
     }
 
     /// Writes the bytes of the pieces to the file, and returns the message after them.
+    ///
+    /// The piece after a small one is expected to be small as well, so its head is received together with what follows.
+    /// Nothing is received ahead after a large piece: such bytes would be copied through this process.
     pub(super) fn receive_file(&mut self, file: &mut File) -> Result<FromCaller, Failure> {
         let mut splice = Splice::new().ok();
         loop {
-            let ahead = if splice.is_some() { 0 } else { BUFFER_BYTES };
+            let is_spliced = splice.is_some() && self.piece >= MIN_SPLICE_BYTES;
+            let ahead = if is_spliced { 0 } else { BUFFER_BYTES };
             if let Some(message) = self.message(ahead)? {
                 return Ok(message);
             }
             if self.unread.is_empty()
+                && self.piece >= MIN_SPLICE_BYTES
                 && let Some(pipe) = &mut splice
             {
                 match pipe.transfer(&self.stream, file, self.left)? {
@@ -124,7 +135,7 @@ impl Channel {
             let head = self.take(HEAD_BYTES, ahead)?.try_into().map_err(|_| Failure::Lost)?;
             let (kind, length) = files::read_head(head).map_err(|_| Failure::Lost)?;
             match kind {
-                FrameKind::Piece => self.left = length,
+                FrameKind::Piece => (self.piece, self.left) = (length, length),
                 FrameKind::Message => {
                     let message = files::decode_message(self.take(length, ahead)?);
                     return message.map(Some).map_err(|_| Failure::Lost);
@@ -179,3 +190,6 @@ impl Channel {
         {}
     }
 }
+
+#[cfg(test)]
+mod tests;

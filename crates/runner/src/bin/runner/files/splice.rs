@@ -1,7 +1,8 @@
 //! Moves bytes from a socket to a file without copying them through this process.
 //!
 //! The kernel attaches the memory in which the socket holds them to a pipe, and copies them from there to the
-//! file. So they are copied once and not twice, and this process needs no buffer for them.
+//! file. So they are copied once and not twice. A file that takes nothing from a pipe gets them through a buffer of
+//! this process.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
