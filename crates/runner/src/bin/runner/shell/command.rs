@@ -156,11 +156,11 @@ impl ShellCommand {
     /// Sends a signal to the command. Only SIGINT, which the shell survives, is sent to the shell as well, unless
     /// the shell is all that the command has.
     pub(crate) fn signal(&mut self, members: &Members, signal: libc::c_int) {
-        let pids = self.pids(members);
-        if signal == libc::SIGINT || pids.is_empty() {
+        if signal == libc::SIGINT || self.pids(members).is_empty() {
             sys::signal(self.identity.main, signal);
         }
-        pids.into_iter().for_each(|pid| sys::signal(pid, signal));
+        // Listed after the signal to the shell: it waits for a process that it has started just before.
+        self.pids(members).into_iter().for_each(|pid| sys::signal(pid, signal));
     }
 
     /// Does the next step to end the command. Returns the time until the one after that.
